@@ -1,0 +1,37 @@
+# `make demo` and `make test` do all their own set-up; the second time they start at once.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: demo test test-fast lint format clean samples
+
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: $(READY)
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh sample_models/demo.sh
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+test-fast: $(READY)
+	$(BIN)/python -m pytest -m 'not tensorflow'
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+samples: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[samples]'
+	$(BIN)/python sample_models/make.py
+
+clean:
+	rm -rf $(VENV) build dist demo-output

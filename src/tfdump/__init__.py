@@ -1,0 +1,45 @@
+"""tfdump shows every tensor inside a saved Keras model.
+
+    acts = tfdump.activations(model, x, layers="encoder.*")   # {address: NumPy array}
+    with tfdump.open("dump.h5") as dump:
+        dump["encoder.dense"][:4]
+
+Importing this package is light; TensorFlow is imported when a model is first run.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfdump.api import activations as activations
+    from tfdump.api import layers as layers
+    from tfdump.dump.reader import Dump as Dump
+    from tfdump.dump.reader import Tensor as Tensor
+    from tfdump.dump.reader import open_dump as open
+    from tfdump.errors import TfdumpError as TfdumpError
+    from tfdump.errors import TfdumpWarning as TfdumpWarning
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "activations": ("tfdump.api", "activations"),
+    "layers": ("tfdump.api", "layers"),
+    "open": ("tfdump.dump.reader", "open_dump"),
+    "Dump": ("tfdump.dump.reader", "Dump"),
+    "Tensor": ("tfdump.dump.reader", "Tensor"),
+    "TfdumpError": ("tfdump.errors", "TfdumpError"),
+    "TfdumpWarning": ("tfdump.errors", "TfdumpWarning"),
+}
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are strings, which the rule cannot see
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tfdump' has no attribute '{name}'")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

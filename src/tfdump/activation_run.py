@@ -1,0 +1,131 @@
+"""The activations of a model over its inputs: planned, and written to a dump."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import tfdump
+from tfdump.address import Selection
+from tfdump.dump import layout
+from tfdump.dump.writer import DumpWriter, storage_for
+from tfdump.inputs.arguments import Given
+from tfdump.inputs.source import ReadingOptions, Source
+from tfdump.pipeline import Progress, write_dump
+from tfdump.planning import Plan, RunOptions, make_plan
+from tfdump.sinks import StoreOptions
+from tfdump.tensors import NotCaptured, Note
+
+if TYPE_CHECKING:
+    from tfdump.model.load import LoadedModel
+    from tfdump.model.probe import Probe
+
+SMALLEST_CHUNK = 64 << 10
+
+
+@dataclass(frozen=True)
+class ActivationOptions:
+    """Everything that decides which activations are computed, how, and what is stored of them."""
+
+    selection: Selection = field(default_factory=Selection)
+    outputs: bool | None = None
+    seed: int = 0
+    eager: bool = False
+    compression: str = "none"
+    reading: ReadingOptions = field(default_factory=ReadingOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+    store: StoreOptions = field(default_factory=StoreOptions)
+
+    @property
+    def with_outputs(self) -> bool:
+        """Whether the final outputs are stored too: where no layer was chosen, or when asked for."""
+        return self.outputs if self.outputs is not None else not self.selection.selects_layers
+
+
+@dataclass
+class ActivationRun:
+    """A model and its inputs, looked at and ready to be dumped."""
+
+    loaded: "LoadedModel"
+    source: Source
+    probe: "Probe"
+    plan: Plan
+    options: ActivationOptions
+    note: Note
+
+    @property
+    def bytes(self) -> int:
+        """About how many bytes the dump will take without compression."""
+        return sum(tensor.bytes for tensor in self.plan.tensors)
+
+    @property
+    def not_captured(self) -> tuple[NotCaptured, ...]:
+        """The layers that the model owns and that will not be in the dump."""
+        return self.probe.not_captured
+
+    def write(self, writer: DumpWriter, command: str, progress: Progress = lambda done, total: None) -> None:
+        """Run the model over all examples and write the dump; the caller closes the writer."""
+        root = provenance(self.loaded, self.options, self.source, command)
+        write_dump(
+            self.probe, self.source, self.plan, self.options.store, writer, root, self.loaded.config, self.note, progress
+        )
+
+
+@contextmanager
+def open_activations(
+    loaded: "LoadedModel", given: Sequence[Given], options: ActivationOptions, note: Note
+) -> Iterator[ActivationRun]:
+    """Open a model and its inputs, and plan the run; the model is left as it was at the end.
+
+    Raises InputError where the inputs do not fit, SelectionError where a pattern matches nothing, and ModelError
+    where the model fails on them.
+    """
+    from tfdump.model.probe import Request
+    from tfdump.model.running import open_source, probe_source
+
+    signature, source = open_source(loaded.model, given, options.reading, note)
+    request = Request(options.selection, options.with_outputs, options.run.training, options.seed, options.eager)
+    with probe_source(loaded.model, signature, source, request, note) as probe:
+        plan = make_plan(probe, source, signature.batch_size, options.run, options.store, note)
+        tell_not_captured(probe.not_captured, note)
+        yield ActivationRun(loaded, source, probe, plan, options, note)
+
+
+def open_writer(run: ActivationRun, path: Path | None, force: bool) -> DumpWriter:
+    """Return the writer of a run's dump, with chunks small enough that those being filled stay within memory."""
+    share = run.options.run.memory // max(1, len(run.plan.tensors))
+    chunk_bytes = min(layout.CHUNK_BYTES, max(SMALLEST_CHUNK, share))
+    return DumpWriter(path, force=force, storage=storage_for(run.options.compression, chunk_bytes))
+
+
+def provenance(loaded: "LoadedModel", options: ActivationOptions, source: Source, command: str) -> dict[str, Any]:
+    """Return the attributes of the root: what made the file, and nothing that changes from run to run."""
+    from tfdump.model.load import versions
+
+    return {
+        "format": layout.FORMAT,
+        "format_version": np.int64(layout.FORMAT_VERSION),
+        "kind": layout.ACTIVATIONS,
+        "tfdump_version": tfdump.__version__,
+        **versions(),
+        "model": loaded.name,
+        "model_sha256": loaded.sha256,
+        "model_class": type(loaded.model).__name__,
+        "first_example": np.int64(source.first_example),
+        "training": options.run.training,
+        "seed": np.int64(options.seed),
+        "stats_only": not options.store.values,
+        "command": command,
+    }
+
+
+def tell_not_captured(missing: tuple[NotCaptured, ...], note: Note) -> None:
+    """Say what is not captured, a line a reason."""
+    by_reason: dict[str, list[str]] = {}
+    for item in missing:
+        by_reason.setdefault(item.reason, []).append(item.address)
+    for reason, addresses in by_reason.items():
+        note(f"not captured: {', '.join(addresses)} ({reason})")

@@ -1,0 +1,179 @@
+"""Addresses: the one spelling of a tensor's name, and patterns that select among them. Pure Python.
+
+An address is `segment.segment:suffix`. A segment is the name of a layer, `~k` for the k-th further layer of
+that name under one parent, and `@n` for the n-th further call inside one call of the parent.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
+
+from tfdump.errors import SelectionError, near
+
+RESERVED_SUFFIXES = frozenset({"input", "preactivation", "attention_scores", "states", "gates", "lengths"})
+"""First words of suffixes that mean something other than an output of the layer."""
+
+_SPECIAL = frozenset("%.@:~/[]")
+_EMPTY = "%"
+_CALL = re.compile(r"@\d+")
+
+
+def _percent(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+
+
+def encode(name: str) -> str:
+    """Return `name` as a segment, key or variable name of an address.
+
+    `% . @ : ~ / [ ]`, control characters and lone surrogates are percent-encoded (UTF-8); the empty name is `%`.
+    """
+    if not name:
+        return _EMPTY
+    return "".join(
+        _percent(character)
+        if character in _SPECIAL or unicodedata.category(character) in ("Cc", "Cs")
+        else character
+        for character in name
+    )
+
+
+def decode(segment: str) -> str:
+    """Return the name that `encode` made `segment` of."""
+    return "" if segment == _EMPTY else unquote_to_bytes(segment).decode("utf-8", "surrogatepass")
+
+
+def output_suffix(path: Sequence[str | int]) -> str:
+    """Return the suffix of one output: "" for the only one, else `:` and the keys of the structure joined by dots.
+
+    A first key that equals a reserved word has its first letter encoded, so that it cannot be taken for one.
+    """
+    if not path:
+        return ""
+    keys = [encode(str(key)) for key in path]
+    if isinstance(path[0], str) and path[0] in RESERVED_SUFFIXES:
+        keys[0] = _percent(path[0][0]) + keys[0][1:]
+    return ":" + ".".join(keys)
+
+
+def member_name(path: Sequence[str | int]) -> str:
+    """Return the name of an input or final output of a model: its structure path, encoded and joined by dots."""
+    return ".".join(encode(str(part)) for part in path)
+
+
+def segment(name: str, namesake: int = 0, call: int = 0) -> str:
+    """Return one segment: the encoded `name`, `~namesake` and `@call` where they are not 0."""
+    return encode(name) + (f"~{namesake}" if namesake else "") + (f"@{call}" if call else "")
+
+
+def split(address: str) -> tuple[str, str]:
+    """Return the address of the layer call and the suffix without its colon ("" if there is none)."""
+    layer, _, suffix = address.partition(":")
+    return layer, suffix
+
+
+def depth(address: str) -> int:
+    """Return the number of segments of an address."""
+    return split(address)[0].count(".") + 1
+
+
+def glob_regex(pattern: str) -> re.Pattern[str]:
+    """Compile a shell glob in which `*` also crosses dots, `/` reads as `.`, and `[` means itself."""
+    translated = {"*": ".*", "?": ".", "/": re.escape(".")}
+    return re.compile("".join(translated.get(c) or re.escape(c) for c in pattern), re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One `--layer` or `--exclude` pattern: a glob, `type:CLASS` or `re:REGEX`.
+
+    Raises SelectionError when the text is empty or not a regular expression.
+    """
+
+    text: str
+    _regex: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.text or self.text in ("re:", "type:"):
+            raise SelectionError(f"empty layer pattern '{self.text}' (write an address, a glob such as 'block*', "
+                                 "type:CLASS or re:REGEX)")
+        if self.text.startswith("re:"):
+            try:
+                regex = re.compile(self.text[3:])
+            except re.error as error:
+                raise SelectionError(f"'{self.text}' is not a regular expression: {error}") from None
+        else:
+            regex = glob_regex(self.text)
+        object.__setattr__(self, "_regex", regex)
+
+    def matches(self, address: str, classes: Sequence[str] = ()) -> bool:
+        """Tell whether the pattern selects `address`, the tensor of a layer whose class and bases are `classes`."""
+        if self.text.startswith("re:"):
+            return self._regex.fullmatch(address) is not None
+        if self.text.startswith("type:"):
+            wanted = glob_regex(self.text[5:])
+            if any(wanted.fullmatch(name) for name in classes):
+                return True
+        target = address if ":" in self.text else split(address)[0]
+        if "@" not in self.text:
+            layer, suffix = split(target)
+            target = _CALL.sub("", layer) + (f":{suffix}" if suffix else "")
+        return self._regex.fullmatch(target) is not None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a selection chooses from: an address and the class names of its layer, nearest first."""
+
+    address: str
+    classes: tuple[str, ...] = ()
+
+
+class Selection:
+    """The tensors that `--layer`, `--exclude` and `--depth` ask for; without any of them, all.
+
+    Raises SelectionError for a malformed pattern or a depth below 1.
+    """
+
+    def __init__(
+        self, layers: Iterable[str] = (), exclude: Iterable[str] = (), max_depth: int | None = None
+    ) -> None:
+        self.layers = tuple(Pattern(text) for text in layers)
+        self.exclude = tuple(Pattern(text) for text in exclude)
+        self.max_depth = max_depth
+        if max_depth is not None and max_depth < 1:
+            raise SelectionError(f"depth {max_depth} is below 1 (1 keeps the layers of the model itself)")
+
+    @property
+    def selects_layers(self) -> bool:
+        """Whether `--layer` was given."""
+        return bool(self.layers)
+
+    def choose(self, candidates: Sequence[Candidate], remedy: str = "list them: tfdump layers MODEL") -> list[int]:
+        """Return the positions of the selected candidates, in order.
+
+        Raises SelectionError for a pattern that matches nothing, with near names and `remedy`, and when
+        patterns that do match leave nothing together.
+        """
+        for pattern in (*self.layers, *self.exclude):
+            if not any(pattern.matches(c.address, c.classes) for c in candidates):
+                raise SelectionError(self._matches_nothing(pattern, candidates) + f" ({remedy})")
+        chosen = [
+            position
+            for position, c in enumerate(candidates)
+            if (not self.layers or any(p.matches(c.address, c.classes) for p in self.layers))
+            and not any(p.matches(c.address, c.classes) for p in self.exclude)
+            and (self.max_depth is None or depth(c.address) <= self.max_depth)
+        ]
+        if candidates and not chosen:
+            raise SelectionError(f"--layer, --exclude and --depth together leave no tensor ({remedy})")
+        return chosen
+
+    @staticmethod
+    def _matches_nothing(pattern: Pattern, candidates: Sequence[Candidate]) -> str:
+        if pattern.text.startswith("type:"):
+            classes = [name for c in candidates for name in c.classes[:1]]
+            return f"no layer has the class '{pattern.text[5:]}'{near(pattern.text[5:], classes)}"
+        wanted = pattern.text.removeprefix("re:").replace("/", ".")
+        return f"no layer matches '{pattern.text}'{near(wanted, (c.address for c in candidates))}"

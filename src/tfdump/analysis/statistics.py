@@ -1,0 +1,113 @@
+"""Streaming statistics of a tensor over all its examples.
+
+Blocks small enough to stay in cache are summarised in float64 and merged by the pairwise update of Chan,
+Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfdump.tensors import Array
+
+BLOCK = 1 << 16
+"""Elements a block: 512 kB in float64, so that the second pass over it reads from cache."""
+
+_SAFE = 1e150
+"""Squares of larger float64 numbers overflow; blocks that hold one are summed in extended precision."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What is known of the values of one tensor.
+
+    `count` is the number of elements, of which `nan`, `inf` and `zero` are of that kind; `min`, `max`, `mean`,
+    `std` (ddof 0) and `l2` are over the finite values (NaN where there are none, `l2` 0). Complex numbers enter
+    by their magnitude.
+    """
+
+    count: int
+    min: float
+    max: float
+    mean: float
+    std: float
+    l2: float
+    nan: int
+    inf: int
+    zero: int
+
+
+class StatisticsAccumulator:
+    """Gathers the statistics of a numeric tensor that arrives batch by batch, in any shapes."""
+
+    def __init__(self) -> None:
+        self._count = self._nan = self._inf = self._zero = 0
+        self._finite = 0
+        self._min = math.inf
+        self._max = -math.inf
+        self._mean = np.longdouble(0)
+        self._deviations = np.longdouble(0)
+        self._squares = np.longdouble(0)
+
+    def add(self, values: Array) -> None:
+        """Take in the values of one batch; text is ignored."""
+        if values.dtype.kind in "OSU":
+            return
+        flat = values.reshape(-1)
+        for start in range(0, flat.size, BLOCK):
+            self._add_block(flat[start : start + BLOCK])
+
+    def _add_block(self, block: Array) -> None:
+        self._count += block.size
+        self._zero += block.size - int(np.count_nonzero(block))
+        if block.dtype.kind == "c":
+            block = np.abs(block.astype(np.complex128))
+        numbers: Array = block.astype(np.float64)
+        low, high = float(numbers.min()), float(numbers.max())
+        if not (math.isfinite(low) and math.isfinite(high)):  # NaN goes through min and max
+            self._nan += int(np.count_nonzero(np.isnan(numbers)))
+            self._inf += int(np.count_nonzero(np.isinf(numbers)))
+            numbers = numbers[np.isfinite(numbers)]
+            if not numbers.size:
+                return
+            low, high = float(numbers.min()), float(numbers.max())
+        self._min, self._max = min(self._min, low), max(self._max, high)
+        self._merge(numbers.astype(np.longdouble) if max(-low, high) > _SAFE else numbers)
+
+    def _merge(self, numbers: Array) -> None:
+        """Merge the mean and the sums of squares of one block of finite numbers."""
+        size = numbers.size
+        squares = np.longdouble(np.dot(numbers, numbers))
+        mean = np.longdouble(numbers.mean())
+        numbers -= numbers.dtype.type(mean)
+        total = self._finite + size
+        difference = mean - self._mean
+        self._deviations += np.longdouble(np.dot(numbers, numbers)) + difference**2 * self._finite * size / total
+        self._mean += difference * size / total
+        self._squares += squares
+        self._finite = total
+
+    def result(self) -> Statistics:
+        """Return the statistics of everything added so far."""
+        some = self._finite > 0
+        return Statistics(
+            count=self._count,
+            min=self._min if some else math.nan,
+            max=self._max if some else math.nan,
+            mean=float(self._mean) if some else math.nan,
+            std=float(np.sqrt(self._deviations / self._finite)) if some else math.nan,
+            l2=float(np.sqrt(self._squares)),
+            nan=self._nan,
+            inf=self._inf,
+            zero=self._zero,
+        )
+
+
+def attributes_of(statistics: Statistics) -> dict[str, Any]:
+    """Return the statistics as the attributes of a dataset: float64 and int64 under `stat_` names."""
+    return {
+        f"stat_{name}": np.int64(value) if isinstance(value, int) else np.float64(value)
+        for name, value in vars(statistics).items()
+    }

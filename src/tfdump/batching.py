@@ -1,0 +1,71 @@
+"""How many examples to run at once: within the memory that was allowed, and as the model allows."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tfdump.errors import TfdumpError
+
+LARGEST_BATCH = 4096
+TRAINING_BATCH = 32
+"""Batch statistics make the result depend on the batch size in training, so there it does not depend on memory."""
+
+DEFAULT_MEMORY = 256 << 20
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The division of `examples` into batches of `size`, the last of which may be shorter."""
+
+    size: int
+    examples: int
+
+    def __len__(self) -> int:
+        return -(-self.examples // self.size)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Yield the first and the end of each batch."""
+        for start in range(0, self.examples, self.size):
+            yield start, min(start + self.size, self.examples)
+
+
+def choose_batch_size(
+    wanted: int | None, fixed: int | None, training: bool, memory: int, bytes_at: Callable[[int], int]
+) -> int:
+    """Return the batch size: the model's own if it is `fixed`, else the `wanted` one, else the largest that fits.
+
+    `bytes_at` tells the bytes that live at once at a batch size; the largest power of two up to 4096 that stays
+    within `memory` is taken, at least 1. Raises TfdumpError when `wanted` contradicts the model.
+    """
+    if fixed is not None:
+        if wanted not in (None, fixed):
+            raise TfdumpError(f"the model has a fixed batch size of {fixed} (leave --batch-size out)")
+        return fixed
+    if wanted is not None:
+        return wanted
+    if training:
+        return TRAINING_BATCH
+    size = LARGEST_BATCH
+    while size > 1 and bytes_at(size) > memory:
+        size //= 2
+    return size
+
+
+def parse_bytes(text: str) -> int:
+    """Read a number of bytes such as `256MiB`, `2G` or `1000000`; units are powers of 1024."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise TfdumpError(f"'{text}' is not a number of bytes (for example 256MiB, or 2G)")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def show_bytes(count: int) -> str:
+    """Return a number of bytes in the largest unit that keeps it above 1."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

@@ -1,0 +1,79 @@
+"""`tfdump layers`."""
+
+from pathlib import Path
+
+import click
+
+from tfdump.address import Selection
+from tfdump.cli.loading import load
+from tfdump.cli.main import Settings
+from tfdump.cli.options import InputName, json_option, model_options, selection_options, verbosity
+from tfdump.cli.progress import notes
+from tfdump.cli.render import json_list, shape_text, table, write
+from tfdump.inputs.arguments import open_argument, parse_argument
+from tfdump.listing import ListedTensor, Listing, list_tensors
+
+COLUMNS = ("address", "class", "shape", "dtype", "parameters", "bytes/example")
+
+
+@click.command("layers")
+@model_options
+@click.argument("inputs", nargs=-1, type=InputName(), metavar="[INPUT]...")
+@selection_options
+@json_option
+@verbosity
+@click.pass_obj
+def command(
+    settings: Settings,
+    model: Path,
+    inputs: tuple[str, ...],
+    layers: tuple[str, ...],
+    exclude: tuple[str, ...],
+    depth: int | None,
+    imports: tuple[Path, ...],
+    trust_model: bool,
+    as_json: bool,
+) -> None:
+    """List the address of every tensor that a model gives.
+
+    Rows are in the order of execution: address, class, output shape (? is open), dtype, parameters of the layer,
+    and bytes an example. INPUT is needed only for a model that does not declare its shapes.
+    """
+    selection = Selection(layers, exclude, depth)
+    given = [item for text in inputs for item in open_argument(parse_argument(text))]
+    loaded = load(model, imports, trust_model, settings)
+    listing = list_tensors(loaded.model, given, selection, notes(settings))
+    if as_json:
+        write(_json(listing))
+        return
+    write(table(COLUMNS, (_row(tensor) for tensor in listing.tensors)))
+    from tfdump.activation_run import tell_not_captured
+
+    tell_not_captured(listing.not_captured, notes(settings))
+
+
+def _row(tensor: ListedTensor) -> tuple[str | int | None, ...]:
+    return (
+        tensor.address,
+        tensor.class_name,
+        shape_text(tensor.shape),
+        tensor.dtype,
+        tensor.parameters,
+        tensor.example_bytes,
+    )
+
+
+def _json(listing: Listing) -> str:
+    items = [
+        {
+            "address": tensor.address,
+            "class": tensor.class_name,
+            "shape": None if tensor.shape is None else [None if size == -1 else size for size in tensor.shape],
+            "dtype": tensor.dtype,
+            "parameters": tensor.parameters,
+            "bytes_per_example": tensor.example_bytes,
+        }
+        for tensor in listing.tensors
+    ]
+    missing = [{"address": item.address, "reason": item.reason} for item in listing.not_captured]
+    return json_list("layers", items, not_captured=missing)

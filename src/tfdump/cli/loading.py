@@ -1,0 +1,25 @@
+"""Loading the model of a command, with TensorFlow kept quiet."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfdump.cli.main import Settings
+from tfdump.errors import ModelError
+
+if TYPE_CHECKING:
+    from tfdump.model.load import LoadedModel
+
+
+def load(model: Path, imports: tuple[Path, ...], trust: bool, settings: Settings, seed: int = 0) -> "LoadedModel":
+    """Import the user's modules and load the model; raises ModelError when either fails."""
+    if not model.exists() and "://" not in str(model):  # said before the seconds that TensorFlow takes
+        raise ModelError(f"no such model: {model}")
+    from tfdump.model.quiet import import_quietly
+
+    import_quietly(settings.verbose)
+    from tfdump.model.load import import_user_code, load_model
+    from tfdump.model.state import seed_everything
+
+    seed_everything(seed)
+    custom = import_user_code(tuple(str(item) for item in imports))
+    return load_model(model, trust=trust, custom=custom)

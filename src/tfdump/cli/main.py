@@ -1,0 +1,136 @@
+"""The entry point: finds commands without importing them, and turns errors into exit statuses."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import click
+
+from tfdump import __version__
+from tfdump.cli.render import write
+from tfdump.errors import TfdumpError
+
+COMMANDS = {
+    "layers": "List the address of every tensor that a model gives.",
+    "activations": "Dump the output of every layer to HDF5.",
+    "show": "Show what a dump holds.",
+}
+"""Every command with its first line of help, so that `--help` imports none of them."""
+
+OK, TROUBLE, INTERRUPTED = 0, 2, 130
+
+
+@dataclass
+class Settings:
+    """What `-q` and `-v` ask for, wherever on the command line they stand."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+class CommandTable(click.Group):
+    """A group whose commands live in modules of their own, imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command, or return None."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"tfdump.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a name that is none gets near ones suggested."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from tfdump.errors import near
+
+            ctx.fail(f"no command '{args[0]}'{near(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        write(f"tfdump {__version__}\n")
+        ctx.exit()
+
+
+@click.group(
+    cls=CommandTable,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "TFDUMP"},
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+)
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Show every tensor inside a saved Keras model."""
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and exit the process."""
+    signal.signal(signal.SIGTERM, _terminate)
+    status = run(args)
+    write("")
+    sys.exit(status)
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status; errors become one line on stderr."""
+    settings = Settings()
+    try:
+        result: Any = cli.main(args, prog_name="tfdump", standalone_mode=False, obj=settings)
+        return result if isinstance(result, int) else OK
+    except click.exceptions.Exit as exit_request:
+        return exit_request.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _say("Error: interrupted; no file was written")
+        return INTERRUPTED
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "tfdump"
+        return _fail(f"{_one_line(error.format_message()).rstrip('.')} (see: {where} --help)", settings)
+    except click.ClickException as error:
+        return _fail(error.format_message(), settings)
+    except TfdumpError as error:
+        return _fail(str(error), settings)
+    except MemoryError:
+        return _fail("out of memory; lower --batch-size or --memory", settings)
+    except Exception as error:  # a mistake in tfdump itself: still one line, and the way to see more
+        hint = "" if settings.verbose else "; -v shows where"
+        return _fail(f"unexpected {type(error).__name__}: {error} (please report this{hint})", settings)
+
+
+def _fail(message: str, settings: Settings) -> int:
+    if settings.verbose:
+        _say(traceback.format_exc().rstrip())
+    _say(f"Error: {_one_line(message)}")
+    return TROUBLE
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _terminate(signum: int, _: Any) -> None:
+    """End as an exception does, so that temporary files go."""
+    raise SystemExit(128 + signum)

@@ -1,0 +1,170 @@
+"""Options and arguments that several commands share, each named once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from tfdump.batching import DEFAULT_MEMORY, parse_bytes, show_bytes
+from tfdump.cli.main import Settings
+from tfdump.errors import TfdumpError
+from tfdump.inputs.source import parse_examples
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class FileName(click.ParamType):
+    """A file or folder; in provenance only its name appears, not its folder."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path."""
+        return Path(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Let the shell complete file names."""
+        return [click.shell_completion.CompletionItem(incomplete, type="file")]
+
+
+class InputName(FileName):
+    """`[NAME=]FILE[::MEMBER]`, or `-`."""
+
+    name = "input"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the text as it is; the inputs package takes it apart."""
+        return value
+
+
+class _Parsed(click.ParamType):
+    """Text read by a function of the library, whose TfdumpError becomes a usage error."""
+
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the text."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._read(value)
+        except TfdumpError as error:
+            raise click.UsageError(str(error), ctx) from None
+
+
+def parsed(name: str, read: Callable[[str], Any]) -> click.ParamType:
+    """Return a parameter type called `name` that `read` makes of the text."""
+    return _Parsed(name, read)
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise TfdumpError(f"--batch-size '{text}' is neither a number from 1 up nor 'auto'")
+    return int(text)
+
+
+def verbosity(command: Command) -> Command:
+    """Add `-q/--quiet` and `-v/--verbose`."""
+
+    def remember(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+        def callback(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+            if value:
+                setattr(ctx.ensure_object(Settings), name, True)
+
+        return callback
+
+    quiet = click.option(
+        "-q", "--quiet", is_flag=True, expose_value=False, is_eager=True, callback=remember("quiet"),
+        help="No notes and no progress on stderr.",
+    )
+    verbose = click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, is_eager=True, callback=remember("verbose"),
+        help="Show TensorFlow's messages, and where an error came from.",
+    )
+    return quiet(verbose(command))
+
+
+def model_options(command: Command) -> Command:
+    """Add the model, its inputs, and what may run while loading it."""
+    decorators = [
+        click.argument("model", type=FileName()),
+        click.option(
+            "--import", "imports", multiple=True, metavar="MODULE|FILE.py", type=FileName(), allow_from_autoenv=False,
+            help="Import your module first: it defines custom layers. Repeatable.",
+        ),
+        click.option(
+            "--trust-model", is_flag=True, allow_from_autoenv=False,
+            help="Let the model file run code of its own (Lambda layers).",
+        ),
+    ]
+    return _apply(decorators, command)
+
+
+def selection_options(command: Command) -> Command:
+    """Add `-l`, `-x` and `--depth`."""
+    decorators = [
+        click.option(
+            "-l", "--layer", "layers", multiple=True, metavar="PATTERN",
+            help="Only these: an address, a glob ('block*'), type:CLASS or re:REGEX. Repeatable.",
+        ),
+        click.option("-x", "--exclude", multiple=True, metavar="PATTERN", help="Not these. Repeatable."),
+        click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Addresses of at most N segments."),
+    ]
+    return _apply(decorators, command)
+
+
+def running_options(command: Command) -> Command:
+    """Add how inputs are read and how the model is run."""
+    decorators = [
+        click.option(
+            "--batch-size", type=parsed("N|auto", _batch_size), default="auto", show_default=True,
+            help="Examples at once; auto stays within --memory.",
+        ),
+        click.option(
+            "--memory", type=parsed("SIZE", parse_bytes), default=show_bytes(DEFAULT_MEMORY).replace(".0 ", ""),
+            show_default=True, help="What one batch may take, for --batch-size auto.",
+        ),
+        click.option(
+            "--examples", type=parsed("START:STOP", parse_examples), default=":", help="Only these examples."
+        ),
+        click.option("--training", is_flag=True, help="Run in training mode (dropout, batch statistics)."),
+        click.option("--seed", type=int, default=0, show_default=True, help="For random layers."),
+        click.option("--eager", is_flag=True, help="Run without a graph; slower, for models that cannot be traced."),
+        click.option("--pad-value", type=float, default=0.0, show_default=True, help="Fills ragged inputs."),
+        click.option("--pad-to", type=click.IntRange(min=1), metavar="N", help="Pad ragged inputs to this length."),
+        click.option("--strict-dtype", is_flag=True, help="Refuse inputs that would have to be cast."),
+    ]
+    return _apply(decorators, command)
+
+
+def storing_options(command: Command) -> Command:
+    """Add where the dump goes and how it is stored."""
+    decorators = [
+        click.option("-o", "--output", type=FileName(), help="The dump. [default: MODEL.KIND.h5]"),
+        click.option("-f", "--force", is_flag=True, help="Overwrite the output."),
+        click.option(
+            "--dtype", type=click.Choice(["float16", "float32", "float64"]), help="Store floats in this type."
+        ),
+        click.option(
+            "--compression", type=click.Choice(["none", "gzip", "zstd"]), default="none", show_default=True,
+            help="zstd needs the extra tfdump[zstd].",
+        ),
+        click.option("--stats", is_flag=True, help="Store statistics of each tensor too."),
+        click.option("--stats-only", is_flag=True, help="Store statistics and no values."),
+        click.option("--dry-run", is_flag=True, help="Print what would be dumped, and write nothing."),
+    ]
+    return _apply(decorators, command)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _apply(decorators: list[Callable[[Any], Any]], command: Command) -> Command:
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command

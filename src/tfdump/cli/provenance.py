@@ -1,0 +1,53 @@
+"""The command line as a dump records it: what was asked for, without folders and without the output."""
+
+import shlex
+from pathlib import PurePath
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from tfdump.cli.options import FileName, InputName
+from tfdump.inputs.arguments import parse_argument
+
+_LEFT_OUT = frozenset({"output", "force"})
+"""Options that say where the result goes, not what it is."""
+
+
+def recorded_command(ctx: click.Context) -> str:
+    """Return the command of `ctx` with every option that was given, paths reduced to file names."""
+    words = [ctx.command_path]
+    options: list[str] = []
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        source = ctx.get_parameter_source(name)
+        if name in _LEFT_OUT or name not in ctx.params or source in (ParameterSource.DEFAULT, None):
+            continue
+        value = ctx.params[name]
+        values = list(value) if parameter.multiple or parameter.nargs == -1 else [value]
+        texts = [_text(parameter, item) for item in values]
+        if isinstance(parameter, click.Argument):
+            words += texts
+        elif isinstance(parameter, click.Option) and parameter.is_flag:
+            options.append(parameter.opts[-1])
+        else:
+            options += [word for text in texts for word in (parameter.opts[-1], text)]
+    return " ".join([words[0], *map(shlex.quote, words[1:] + options)])
+
+
+def _text(parameter: click.Parameter, value: Any) -> str:
+    if isinstance(parameter.type, InputName):
+        return input_name(str(value))
+    if isinstance(parameter.type, FileName):
+        return PurePath(value).name
+    if isinstance(value, tuple):  # --examples
+        return ":".join("" if bound is None else str(bound) for bound in value)
+    return str(value)
+
+
+def input_name(text: str) -> str:
+    """Return an INPUT argument with its file reduced to the file's name."""
+    argument = parse_argument(text)
+    name = f"{argument.name}=" if argument.name else ""
+    member = f"::{argument.member}" if argument.member else ""
+    return f"{name}{PurePath(argument.file).name}{member}"

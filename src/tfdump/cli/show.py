@@ -1,0 +1,78 @@
+"""`tfdump show`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfdump.cli.options import FileName, json_option, verbosity
+from tfdump.cli.render import json_list, shape_text, table, write
+from tfdump.dump.reader import Dump, Tensor, open_dump
+
+_STATISTICS = ("min", "max", "mean", "std", "l2", "nan", "inf", "zero")
+
+
+@click.command("show")
+@click.argument("dump", type=FileName())
+@click.option("--provenance", is_flag=True, help="Print what made the file, and no tensors.")
+@json_option
+@verbosity
+def command(dump: Path, provenance: bool, as_json: bool) -> None:
+    """Show what a dump holds.
+
+    On a terminal: what made the file, its tensors with their statistics, and what was not captured. In a pipe:
+    the tensors as TSV, or with --provenance what made the file.
+    """
+    with open_dump(dump) as opened:
+        if as_json:
+            write(_json(opened))
+            return
+        if provenance or sys.stdout.isatty():
+            write(table(("attribute", "value"), [(name, str(value)) for name, value in _provenance(opened).items()]))
+        if provenance:
+            return
+        if sys.stdout.isatty():
+            write("\n")
+        write(_tensor_table(opened))
+        if sys.stdout.isatty() and opened.not_captured:
+            write("\n" + table(("not captured", "reason"), [(m.address, m.reason) for m in opened.not_captured]))
+
+
+def _provenance(dump: Dump) -> dict[str, Any]:
+    return {name: value for name, value in dump.attributes.items() if name != "not_captured"}
+
+
+def _tensor_table(dump: Dump) -> str:
+    tensors = list(dump.tensors())
+    statistics = [name for name in _STATISTICS if any(name in (t.statistics or {}) for t in tensors)]
+    rows = [
+        (
+            f"{tensor.group}/{tensor.address}",
+            str(tensor.attributes.get("class", "")),
+            shape_text(tensor.shape),
+            _dtype(tensor),
+            *((tensor.statistics or {}).get(name) for name in statistics),
+        )
+        for tensor in tensors
+    ]
+    return table(("tensor", "class", "shape", "dtype", *statistics), rows)
+
+
+def _dtype(tensor: Tensor) -> str:
+    return tensor.dtype if tensor.stored_dtype == tensor.dtype else f"{tensor.dtype} as {tensor.stored_dtype}"
+
+
+def _json(dump: Dump) -> str:
+    items = [
+        {
+            "group": tensor.group,
+            **{name: value for name, value in tensor.attributes.items() if not name.startswith("stat_")},
+            "shape": list(tensor.shape),
+            "declared_shape": tensor.attributes.get("shape"),
+            "statistics": tensor.statistics,
+        }
+        for tensor in dump.tensors()
+    ]
+    missing = [{"address": item.address, "reason": item.reason} for item in dump.not_captured]
+    return json_list("dump", items, file=dump.name, provenance=_provenance(dump), not_captured=missing)

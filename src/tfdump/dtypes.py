@@ -1,0 +1,33 @@
+"""The names of dtypes, as TensorFlow spells them, and what NumPy makes of them."""
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+STRING = "string"
+"""The dtype name of text."""
+
+
+def dtype_name(dtype: npt.DTypeLike) -> str:
+    """Return TensorFlow's name of a NumPy dtype; text of any kind is `string`."""
+    found = np.dtype(dtype)
+    return STRING if found.kind in "OSTU" else found.name
+
+
+def numpy_dtype(name: str) -> np.dtype[Any]:
+    """Return the NumPy dtype of a dtype name, those of ml_dtypes included; `string` is object."""
+    if name == STRING:
+        return np.dtype(object)
+    return np.dtype(getattr(ml_dtypes, name, None) or name)
+
+
+def kind_of(name: str) -> str:
+    """Return `f`, `i`, `u`, `b`, `c` for numbers (bfloat16 and float8 are `f`, int4 is `i`), and `S` for text."""
+    if name == STRING:
+        return "S"
+    for kind in ("float", "uint", "int"):
+        if kind in name:
+            return kind[0]
+    return np.dtype(name).kind

@@ -1,0 +1,1 @@
+"""The dump file: the only code that knows its HDF5 layout."""

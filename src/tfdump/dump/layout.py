@@ -1,0 +1,77 @@
+"""Names, dtypes and chunks of a dump file, format 1 (DESIGN section 4)."""
+
+import math
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tfdump.dtypes import STRING, kind_of
+from tfdump.tensors import Array
+
+FORMAT = "tfdump"
+FORMAT_VERSION = 1
+
+ACTIVATIONS = "activations"
+OUTPUTS = "outputs"
+INPUTS = "inputs"
+TENSOR_GROUPS = (ACTIVATIONS, OUTPUTS, INPUTS)
+CONFIG = "config"
+NOT_CAPTURED = "not_captured"
+
+CHUNK_BYTES = 1 << 20
+LARGEST_CHUNK_BYTES = 1 << 30  # HDF5 allows 4 GiB; readers must hold one chunk
+LARGEST_ATTRIBUTE_BYTES = 60_000  # an object header holds 64 kB
+
+# Types that HDF5 cannot name, with the nearest wider type that holds every value.
+_UPCAST: dict[str, type[np.generic]] = {
+    "bfloat16": np.float32,
+    "float8_e4m3fn": np.float16,
+    "float8_e5m2": np.float16,
+    "int4": np.int8,
+    "uint4": np.uint8,
+}
+
+
+def stored_dtype(name: str, wanted: str | None = None) -> np.dtype[Any]:
+    """Return the dtype in which a tensor of dtype `name` is stored; `wanted` replaces that of real floats."""
+    if name == STRING:
+        return h5py.string_dtype("utf-8")
+    if wanted is not None and kind_of(name) == "f":
+        return np.dtype(wanted)
+    return np.dtype(_UPCAST.get(name) or name)
+
+
+def storable(values: Array, dtype: np.dtype[Any]) -> Array:
+    """Return `values` as a C-contiguous array of the stored dtype; NUL characters in text become U+FFFD."""
+    if h5py.check_string_dtype(dtype) is not None:
+        text = np.empty(values.shape, dtype=object)
+        text[...] = values
+        for position, item in enumerate(text.flat):
+            encoded = item if isinstance(item, bytes) else str(item).encode("utf-8", "surrogatepass")
+            text.flat[position] = encoded.replace(b"\0", "�".encode())
+        return text
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ascontiguousarray(values, dtype=dtype).reshape(values.shape)
+
+
+def chunk_shape(
+    rows: int | None, tail: tuple[int, ...], itemsize: int, chunk_bytes: int = CHUNK_BYTES
+) -> tuple[int, ...]:
+    """Return the chunk of a dataset of shape `(rows, *tail)`: whole rows, a power of two, at most `chunk_bytes`.
+
+    A row above that is a chunk by itself; one above 1 GiB is cut along its first axes. `rows` is None for a
+    dataset that grows.
+    """
+    row_bytes = max(1, itemsize * math.prod(tail))
+    fitting = max(1, chunk_bytes // row_bytes)
+    count = 1 << (fitting.bit_length() - 1)
+    if rows is not None:
+        count = min(count, rows)
+    cut = list(tail)
+    for axis in range(len(cut)):
+        rest = itemsize * math.prod(cut[axis + 1 :])
+        if cut[axis] * rest <= LARGEST_CHUNK_BYTES:
+            break
+        cut[axis] = max(1, LARGEST_CHUNK_BYTES // rest)
+    return (count, *cut)

@@ -1,0 +1,93 @@
+"""Datasets that are written row by row, in whole chunks, without a name until they are linked."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tfdump.dump import layout
+from tfdump.tensors import Array
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How values are stored: about how many bytes make a chunk, and h5py's arguments that choose a compression."""
+
+    chunk_bytes: int = layout.CHUNK_BYTES
+    filters: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Rows:
+    """A dataset of shape `(rows, *tail)` that is appended to along its first axis.
+
+    `rows` is the final number of rows where it is known, else None. Rows are gathered until a chunk is full;
+    without compression the chunk then goes to the file as it is, past HDF5's own cache.
+    """
+
+    def __init__(
+        self, file: h5py.File, dtype: np.dtype[Any], tail: tuple[int, ...], rows: int | None, storage: Storage
+    ) -> None:
+        self.dtype = dtype
+        self.tail = tail
+        self.written = 0
+        self._grows = rows is None
+        self._pending: list[Array] = []
+        self._pending_rows = 0
+        self._empty = math.prod(tail) == 0 or rows == 0
+        if self._empty:
+            self.dataset = file.create_dataset(
+                None, shape=(rows or 0, *tail), dtype=dtype, **self._growth(tail, (1, *(n or 1 for n in tail)))
+            )
+            return
+        chunks = layout.chunk_shape(rows, tail, dtype.itemsize, storage.chunk_bytes)
+        self._chunk_rows = chunks[0]
+        whole_rows = chunks[1:] == tail
+        self._direct = whole_rows and not storage.filters and h5py.check_string_dtype(dtype) is None
+        growth = self._growth(tail, chunks) or {"chunks": chunks}
+        self.dataset = file.create_dataset(None, shape=(rows or 0, *tail), dtype=dtype, **growth, **storage.filters)
+
+    def _growth(self, tail: tuple[int, ...], chunks: tuple[int, ...]) -> dict[str, Any]:
+        return {"maxshape": (None, *tail), "chunks": chunks} if self._grows else {}
+
+    def append(self, block: Array) -> None:
+        """Add `block` of shape `(n, *tail)` in the stored dtype."""
+        if self._empty:
+            self.written += len(block)
+            if self._grows:
+                self.dataset.resize(self.written, axis=0)
+            return
+        position = 0
+        while position < len(block):
+            take = min(self._chunk_rows - self._pending_rows, len(block) - position)
+            piece = block[position : position + take]
+            position += take
+            if take == self._chunk_rows:
+                self._write(piece)
+                continue
+            # A copy, so that a few waiting rows do not keep a whole batch alive.
+            self._pending.append(piece if position < len(block) else piece.copy())
+            self._pending_rows += take
+            if self._pending_rows == self._chunk_rows:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that wait for their chunk to fill."""
+        if self._pending:
+            waiting, self._pending, self._pending_rows = self._pending, [], 0
+            self._write(np.concatenate(waiting))
+
+    def _write(self, rows: Array) -> None:
+        start, stop = self.written, self.written + len(rows)
+        if self._grows and stop > len(self.dataset):
+            self.dataset.resize(stop, axis=0)
+        if self._direct:
+            if len(rows) < self._chunk_rows:  # the edge chunk: its unused rows must be the same bytes every time
+                missing = np.zeros((self._chunk_rows - len(rows), *self.tail), self.dtype)
+                rows = np.concatenate([rows, missing])
+            self.dataset.id.write_direct_chunk((start, *(0 for _ in self.tail)), rows)
+        else:
+            self.dataset[start:stop] = rows
+        self.written = stop

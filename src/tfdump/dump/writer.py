@@ -1,0 +1,276 @@
+"""Writing a dump: into a temporary file beside the target, renamed into place when all of it is there."""
+
+import errno
+import importlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+
+from tfdump.dump import layout
+from tfdump.dump.collectors import (
+    ByExample,
+    Collector,
+    Constant,
+    NoValues,
+    RaggedRows,
+    SparseRows,
+    Stack,
+    anonymous_group,
+)
+from tfdump.dump.rows import Storage
+from tfdump.batching import show_bytes
+from tfdump.dtypes import dtype_name
+from tfdump.errors import DumpError
+from tfdump.tensors import NotCaptured, TensorInfo, Value
+
+COMPRESSIONS = ("none", "gzip", "zstd")
+PARTIAL = ".partial"
+"""The end of the name of a file that is being written."""
+
+
+def storage_for(compression: str, chunk_bytes: int = layout.CHUNK_BYTES) -> Storage:
+    """Return how to store values with a compression of COMPRESSIONS; raises DumpError where zstd is missing."""
+    if compression == "gzip":
+        return Storage(chunk_bytes, {"compression": "gzip", "compression_opts": 1})
+    if compression == "zstd":
+        try:
+            hdf5plugin = importlib.import_module("hdf5plugin")
+        except ImportError:
+            raise DumpError("--compression zstd needs the extra: pip install 'tfdump[zstd]'") from None
+        return Storage(chunk_bytes, dict(hdf5plugin.Zstd(clevel=3)))
+    return Storage(chunk_bytes)
+
+
+def check_target(path: Path, force: bool) -> Path:
+    """Return the file that `path` names once symbolic links are resolved.
+
+    Raises DumpError when it cannot become a dump: the folder is missing, something else than a regular file
+    is there, or a file is there and `force` is not given.
+    """
+    target = path.resolve()
+    if not target.parent.is_dir():
+        raise DumpError(f"output folder {path.parent} does not exist (make it first, or choose another with -o)")
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return target
+    except OSError as cause:
+        raise DumpError(f"cannot use {path} as output: {cause.strerror}") from None
+    if not stat.S_ISREG(mode):
+        raise DumpError(f"output {path} is not a regular file (choose another with -o)")
+    if not force:
+        raise DumpError(f"output {path} exists (overwrite it with -f, or choose another with -o)")
+    return target
+
+
+def check_space(path: Path, planned: int) -> None:
+    """Raise DumpError when `planned` bytes cannot fit into the folder of `path`."""
+    free = shutil.disk_usage(path.resolve().parent).free
+    if planned > free:
+        raise DumpError(
+            f"the dump would take {show_bytes(planned)}, and {path.parent} has {show_bytes(free)} left "
+            "(choose fewer layers with -l, --reduce or --dtype float16, or another folder with -o)"
+        )
+
+
+class DumpWriter:
+    """A dump in the making; a context manager that leaves either the whole file or none.
+
+    `path` None makes a dump in memory, which stays open as `file` after `finish`.
+    """
+
+    def __init__(self, path: Path | None, *, force: bool = False, storage: Storage | None = None) -> None:
+        self._storage = storage or Storage()
+        self._force = force
+        self._groups: dict[str, h5py.Group] = {}
+        self._target = check_target(path, force) if path is not None else None
+        self._shown = path
+        self._partial = self._make_partial()
+        self.file = _create(self._partial)
+
+    def _make_partial(self) -> Path | None:
+        if self._target is None:
+            return None
+        try:
+            handle, name = tempfile.mkstemp(PARTIAL, self._target.name + ".", self._target.parent)
+        except OSError as cause:
+            raise DumpError(f"cannot write in {self._target.parent}: {cause.strerror}") from None
+        os.close(handle)
+        return Path(name)
+
+    def collector(
+        self,
+        info: TensorInfo,
+        first: Value,
+        *,
+        axis0: str,
+        examples: int,
+        batches: int,
+        dtype: str | None = None,
+        values: bool = True,
+    ) -> Collector:
+        """Return what takes the batches of one tensor, whose first value is like `first`.
+
+        `axis0` is `example`, `none` (a constant, as far as is known) or `batch`; `dtype` replaces that of
+        real floats; without `values`, only the shape is kept.
+        """
+        stored = layout.stored_dtype(info.dtype, dtype)
+        if not values:
+            return NoValues(self.file, stored, axis0)
+        if hasattr(first, "row_splits"):
+            return RaggedRows(self.file, stored, self._storage)
+        if hasattr(first, "indices"):
+            return SparseRows(self.file, stored, self._storage)
+        if axis0 == "example":
+            return ByExample(self.file, stored, self._storage, examples)
+        kind = Constant if axis0 == "none" else Stack
+        return kind(self.file, stored, self._storage, batches)
+
+    def link(self, group: str, info: TensorInfo, collector: Collector, extra: Mapping[str, Any]) -> None:
+        """Give a finished tensor its name in `group` (created when first named) and its attributes."""
+        found, attributes = collector.finish()
+        stored = found.dtype if isinstance(found, h5py.Dataset) else found.get("values", found.get("0")).dtype
+        attributes |= {
+            "address": info.address,
+            "layer": info.layer,
+            "structure": info.structure,
+            "class": info.class_name,
+            "order": info.order,
+            "dtype": info.dtype,
+            **extra,
+        }
+        if info.shape is not None:
+            attributes["shape"] = np.array(info.shape, np.int64)
+        if dtype_name(stored) != info.dtype:
+            attributes["stored_as"] = dtype_name(stored)
+        for name, value in attributes.items():
+            set_attribute(found, name, value)
+        self.group(group)[info.address] = found
+
+    def group(self, name: str) -> h5py.Group:
+        """Return the group of this name below the root, made when first asked for."""
+        if name not in self._groups:
+            group = anonymous_group(self.file)
+            self.file[name] = group
+            self._groups[name] = group
+        return self._groups[name]
+
+    def describe(self, root: Mapping[str, Any], config: str | None, not_captured: tuple[NotCaptured, ...]) -> None:
+        """Write the root's attributes, the model's architecture (JSON) and what was not captured."""
+        for name, value in root.items():
+            set_attribute(self.file, name, value)
+        missing = json.dumps([{"address": item.address, "reason": item.reason} for item in not_captured])
+        if len(missing.encode()) > layout.LARGEST_ATTRIBUTE_BYTES:
+            self._text(layout.NOT_CAPTURED, missing)
+            missing = json.dumps({"see": f"/{layout.NOT_CAPTURED}"})
+        set_attribute(self.file, "not_captured", missing)
+        if config is not None:
+            self._text(layout.CONFIG, config)
+
+    def _text(self, name: str, text: str) -> None:
+        self.file.create_dataset(name, data=text.replace("\0", "�"), dtype=h5py.string_dtype("utf-8"))
+
+    def finish(self) -> None:
+        """Close the file and move it into place; a dump in memory stays open."""
+        if self._partial is None or self._target is None:
+            return
+        self.file.close()
+        os.chmod(self._partial, 0o666 & ~_umask())
+        try:
+            if self._force:
+                os.replace(self._partial, self._target)
+            else:
+                _move_without_replacing(self._partial, self._target)
+        except FileExistsError:
+            raise DumpError(f"output {self._shown} was made by another run meanwhile (choose another with -o)") from None
+        self._partial = None
+
+    def abort(self) -> None:
+        """Throw away what was written."""
+        try:
+            self.file.close()
+        except (OSError, RuntimeError):
+            pass  # a full disk: HDF5 cannot flush; the file goes away all the same
+        if self._partial is not None:
+            self._partial.unlink(missing_ok=True)
+            self._partial = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            try:
+                self.finish()
+            except BaseException as failure:
+                self.abort()
+                self._explain(failure)
+                raise
+            return
+        self.abort()
+        if error is not None:
+            self._explain(error)
+
+    def _explain(self, error: BaseException) -> None:
+        """Raise DumpError for an error of the file system while writing."""
+        if isinstance(error, (OSError, RuntimeError)) and (text := disk_trouble(error)):
+            raise DumpError(f"cannot write {self._shown}: {text}") from error
+
+
+def disk_trouble(error: BaseException) -> str | None:
+    """Return the operating system's words for an error of HDF5 or Python while writing, or None for other errors."""
+    code = getattr(error, "errno", None)
+    for known in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOENT, errno.EACCES):
+        if code == known or f"errno = {known}," in str(error) or f"errno={known}" in str(error):
+            return os.strerror(known)
+    return None
+
+
+def set_attribute(target: h5py.Group | h5py.Dataset, name: str, value: Any) -> None:
+    """Write one attribute: text as UTF-8, numbers as they are, and an array in its own dtype."""
+    if isinstance(value, str):
+        value = value.replace("\0", "�").encode("utf-8", "backslashreplace").decode()
+    target.attrs.create(name, value)
+
+
+def _create(path: Path | None) -> h5py.File:
+    """Create an HDF5 file that keeps the order of its links and stores no times; None makes it in memory."""
+    creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    creation.set_link_creation_order(h5py.h5p.CRT_ORDER_TRACKED | h5py.h5p.CRT_ORDER_INDEXED)
+    creation.set_obj_track_times(False)
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    if path is None:
+        access.set_fapl_core(1 << 20, False)
+    name = b"tfdump" if path is None else os.fsencode(path)
+    return h5py.File(h5py.h5f.create(name, h5py.h5f.ACC_TRUNC, fcpl=creation, fapl=access))
+
+
+def _move_without_replacing(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if isinstance(error, FileExistsError):
+            raise
+        if target.exists():  # a file system without hard links: look, then rename
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        os.replace(source, target)
+    else:
+        source.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,43 @@
+"""The errors that tfdump raises; each message says what is wrong, where, and how to mend it."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class TfdumpError(Exception):
+    """Trouble that the user can mend. The command line prints it as one line and exits with status 2."""
+
+
+class InputError(TfdumpError):
+    """An input file or array does not fit the model, or cannot be read."""
+
+
+class ModelError(TfdumpError):
+    """A model file cannot be loaded or run."""
+
+
+class UntrustedModelError(ModelError):
+    """A model file wants to run code of its own, and was not trusted to."""
+
+
+class SelectionError(TfdumpError):
+    """A layer pattern is malformed or matches nothing."""
+
+
+class DumpError(TfdumpError):
+    """A dump file cannot be written or read."""
+
+
+class TfdumpWarning(UserWarning):
+    """Something that the user should know about a result: a cast, a padding, a layer left out."""
+
+
+def near(name: str, known: Iterable[str], most: int = 3) -> str:
+    """Return ``"; near: 'a', 'b'"`` for the known names that resemble `name`, or an empty string."""
+    names = list(dict.fromkeys(known))
+    by_last_part = {candidate.rpartition(".")[2]: candidate for candidate in reversed(names)}
+    close = get_close_matches(name, names, n=most, cutoff=0.5)
+    close += [by_last_part[part] for part in get_close_matches(name, by_last_part, n=most, cutoff=0.6)]
+    close += [candidate for candidate in names if name and name.casefold() in candidate.casefold()]
+    found = list(dict.fromkeys(close))[:most]
+    return "; near: " + ", ".join(f"'{candidate}'" for candidate in found) if found else ""

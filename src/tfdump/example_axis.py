@@ -1,0 +1,83 @@
+"""Which tensors have a row an example: found by looking at the same examples in two batches of different sizes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfdump.dtypes import kind_of
+from tfdump.tensors import Array, Ragged, Sparse, Value
+
+EXAMPLE, NONE, BATCH = "example", "none", "batch"
+
+_ROUNDING = {"float64": 1e-9, "float32": 1e-2}
+"""How far rounding may move a value between batch sizes, relative to the largest; deep models amplify it."""
+
+_COARSE_ROUNDING = 0.1
+"""The same for float16 and narrower."""
+
+
+@dataclass(frozen=True)
+class AxisFinding:
+    """What two looks at a tensor tell: its axis0, and whether its values depend on the size of the batch."""
+
+    axis0: str
+    depends_on_batch: bool
+
+
+def find_example_axis(small: Value, large: Value, few: int, many: int, dtype: str) -> AxisFinding:
+    """Compare the value of one tensor for a batch of `few` examples with that for a batch of `many`.
+
+    The first examples of both batches must be the same. Axis 0 is the example when it has `few` and `many` rows
+    and all other axes agree; a tensor that is the same for both is a constant.
+    """
+    if isinstance(small, (Ragged, Sparse)) or isinstance(large, (Ragged, Sparse)):
+        return AxisFinding(EXAMPLE, depends_on_batch=False)
+    by_example = small.ndim > 0 and large.ndim > 0 and (len(small), len(large)) == (few, many)
+    if by_example and small.shape[1:] == large.shape[1:]:
+        shared = min(few, many)
+        return AxisFinding(EXAMPLE, not agrees(small[:shared], large[:shared], dtype))
+    if small.shape == large.shape and identical(small, large):
+        return AxisFinding(NONE, depends_on_batch=False)
+    return AxisFinding(BATCH, depends_on_batch=True)
+
+
+def find_by_rolling(value: Value, rolled: Value, batch: int, dtype: str) -> AxisFinding:
+    """Tell the same of a model whose batch size is fixed, from a batch and from it with its examples moved by one.
+
+    Axis 0 is the example when its rows moved along (or are all equal, which cannot be told apart).
+    """
+    if isinstance(value, (Ragged, Sparse)) or isinstance(rolled, (Ragged, Sparse)):
+        return AxisFinding(EXAMPLE, depends_on_batch=False)
+    if value.shape != rolled.shape:
+        return AxisFinding(BATCH, depends_on_batch=True)
+    unchanged = identical(value, rolled)
+    if value.ndim and len(value) == batch and agrees(np.roll(value, 1, axis=0), rolled, dtype):
+        return AxisFinding(EXAMPLE, depends_on_batch=False)
+    return AxisFinding(NONE, depends_on_batch=False) if unchanged else AxisFinding(BATCH, depends_on_batch=True)
+
+
+def identical(a: Array, b: Array) -> bool:
+    """Tell whether two arrays of one shape are equal; NaN equals NaN."""
+    if a.dtype.kind in "OSUbiu":
+        return bool(np.array_equal(a, b))
+    return bool(np.all((a == b) | ((a != a) & (b != b))))
+
+
+def agrees(a: Array, b: Array, dtype: str) -> bool:
+    """Tell whether two arrays of one shape are equal up to the rounding of their dtype; NaN equals NaN."""
+    if kind_of(dtype) not in "fc":
+        return bool(np.array_equal(a, b))
+    wide = np.complex128 if a.dtype.kind == "c" else np.float64
+    first, second = a.astype(wide), b.astype(wide)
+    with np.errstate(all="ignore"):
+        difference = np.abs(first - second)
+        scale = np.max(np.abs(first), initial=0, where=np.isfinite(first))
+        near = difference <= _ROUNDING.get(dtype, _COARSE_ROUNDING) * scale
+    same = (first == second) | (np.isnan(first) & np.isnan(second))
+    return bool(np.all(near | same))
+
+
+def names_of(findings: Sequence[tuple[str, AxisFinding]], axis0: str) -> list[str]:
+    """Return the addresses whose values depend on the batch and whose axis0 is the given one."""
+    return [address for address, finding in findings if finding.depends_on_batch and finding.axis0 == axis0]

@@ -1,0 +1,1 @@
+"""Input files as batches of examples: NumPy and h5py only."""

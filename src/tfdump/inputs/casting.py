@@ -1,0 +1,57 @@
+"""Casting what the file holds to what the model declares, and refusing what does not fit."""
+
+import numpy as np
+
+from tfdump.dtypes import kind_of
+from tfdump.errors import InputError
+from tfdump.tensors import Array
+
+_WORDS = {"f": "floating-point numbers", "i": "integers", "u": "integers", "b": "booleans", "c": "complex numbers"}
+
+
+def describe(dtype: str) -> str:
+    """Return the dtype with the words for its kind."""
+    kind = kind_of(dtype)
+    return "text" if kind == "S" else f"{_WORDS.get(kind, 'data')} ({dtype})"
+
+
+def check_castable(source: str, wanted: str, where: str, name: str) -> None:
+    """Raise InputError when no value of dtype `source` can stand for one of dtype `wanted`."""
+    have, want = kind_of(source), kind_of(wanted)
+    if have == want or {have, want} <= {"i", "u"}:
+        return
+    if want == "f" and have in "iub":
+        return
+    if want in "iu" and have == "b":
+        return
+    if want == "c" and have in "fiub":
+        return
+    hint = " (save the ids as integers)" if want in "iu" and have == "f" else ""
+    raise InputError(f"{where} holds {describe(source)}, and the input '{name}' takes {describe(wanted)}{hint}")
+
+
+def cast(values: Array, wanted: np.dtype[np.generic], where: str, start: int) -> Array:
+    """Return `values` in the dtype `wanted`; raises InputError when a number does not fit into it.
+
+    `start` is the number of the first row, for the message. Floats may lose precision, never integers.
+    """
+    if values.dtype == wanted or np.can_cast(values.dtype, wanted):
+        return values.astype(wanted, copy=False)
+    if values.dtype.kind in "iu" and wanted.kind in "iu":
+        limits = np.iinfo(wanted)
+        bad = (values < limits.min) | (values > limits.max)
+        converted = values.astype(wanted)
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            converted = values.astype(wanted)
+            if values.dtype.kind in "iu":
+                bad = converted.astype(np.float64) != values.astype(np.float64)
+            else:
+                bad = np.isinf(converted) & np.isfinite(values)
+    if bad.any():
+        first = tuple(int(n) for n in np.argwhere(bad)[0])
+        raise InputError(
+            f"{where}: {values[first]} in row {start + first[0]} does not fit into {wanted} "
+            "(scale the values, or save them in the dtype that the model takes)"
+        )
+    return converted

@@ -1,0 +1,115 @@
+"""Variable-length sequences: rows of different lengths, padded to one."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from tfdump.errors import InputError
+from tfdump.inputs.readers import Reader
+from tfdump.tensors import Array
+
+
+class RaggedReader:
+    """Rows of unequal lengths, read as an array padded at the end.
+
+    `lengths` has the length of every row. The padded length is that of the longest row until `pad_to` sets it.
+    """
+
+    def __init__(self, label: str, lengths: npt.NDArray[np.int64], tail: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.label = label
+        self.lengths = lengths
+        self.dtype = dtype
+        self.pad_value: float = 0
+        self._tail = tail
+        self.longest = int(lengths.max(initial=0))
+        self.shape: tuple[int, ...] = (len(lengths), self.longest, *tail)
+
+    def pad_to(self, length: int) -> None:
+        """Pad every row to `length`; raises InputError when a row is longer."""
+        if length < self.longest:
+            row = int(self.lengths.argmax())
+            raise InputError(
+                f"{self.label}: row {row} has {self.longest} elements and does not fit into {length} "
+                "(cut the rows, or give a larger --pad-to)"
+            )
+        self.shape = (len(self.lengths), length, *self._tail)
+
+    def read(self, start: int, stop: int) -> Array:
+        """Return the rows from `start` up to `stop`, padded."""
+        padded = np.full((stop - start, *self.shape[1:]), self.pad_value, self.dtype)
+        for position, row in enumerate(self.rows(start, stop)):
+            padded[position, : len(row)] = row
+        return padded
+
+    def rows(self, start: int, stop: int) -> list[Array]:
+        """Return the rows from `start` up to `stop`, each of its own length."""
+        raise NotImplementedError
+
+
+class SplitsReader(RaggedReader):
+    """A ragged array as `values` of all rows and `row_splits`, the offsets of the rows (as in TensorFlow)."""
+
+    def __init__(self, values: Reader, row_splits: Reader, label: str) -> None:
+        splits = row_splits.read(0, row_splits.shape[0] if row_splits.shape else 0)
+        if splits.ndim != 1 or splits.size == 0 or splits.dtype.kind not in "iu":
+            raise InputError(
+                f"{row_splits.label} must be one axis of integers, not {splits.dtype} of shape {splits.shape}"
+            )
+        self._splits = splits.astype(np.int64)
+        total = values.shape[0] if values.shape else 0
+        if self._splits[0] != 0 or self._splits[-1] != total or np.any(np.diff(self._splits) < 0):
+            raise InputError(
+                f"{row_splits.label} must rise from 0 to {total}, the number of values "
+                f"(it runs from {self._splits[0]} to {self._splits[-1]})"
+            )
+        super().__init__(label, np.diff(self._splits), values.shape[1:], values.dtype)
+        self._values = values
+
+    def rows(self, start: int, stop: int) -> list[Array]:
+        """Return the rows from `start` up to `stop`, each of its own length."""
+        offset = self._splits[start]
+        values = self._values.read(int(offset), int(self._splits[stop]))
+        return [
+            values[self._splits[row] - offset : self._splits[row + 1] - offset] for row in range(start, stop)
+        ]
+
+
+class VlenReader(RaggedReader):
+    """A dataset of HDF5's variable-length type, one sequence a row."""
+
+    _PASS = 4096
+
+    def __init__(self, dataset: h5py.Dataset, label: str) -> None:
+        if len(dataset.shape) != 1:
+            raise InputError(f"{label} must have one axis of sequences, not the shape {dataset.shape}")
+        self._dataset = dataset
+        count = dataset.shape[0]
+        lengths = np.zeros(count, np.int64)
+        for start in range(0, count, self._PASS):
+            rows = dataset[start : start + self._PASS]
+            lengths[start : start + len(rows)] = [len(row) for row in rows]
+        super().__init__(label, lengths, (), h5py.check_vlen_dtype(dataset.dtype))
+
+    def rows(self, start: int, stop: int) -> list[Array]:
+        """Return the rows from `start` up to `stop`, each of its own length."""
+        return list(self._dataset[start:stop])
+
+
+VALUES, ROW_SPLITS = ".values", ".row_splits"
+
+
+def join_ragged(readers: dict[str, Reader], where: Path | str) -> dict[str, Reader]:
+    """Return the readers with every pair `NAME.values`, `NAME.row_splits` joined into one ragged `NAME`."""
+    joined: dict[str, Reader] = {}
+    for name, reader in readers.items():
+        stem = name.removesuffix(VALUES)
+        if name.endswith(ROW_SPLITS) and name.removesuffix(ROW_SPLITS) + VALUES in readers:
+            continue
+        if stem != name and stem + ROW_SPLITS in readers:
+            joined[stem] = SplitsReader(reader, readers[stem + ROW_SPLITS], f"{where}::{stem}")
+        else:
+            joined[name] = reader
+    return joined

@@ -1,0 +1,169 @@
+"""Readers: arrays in files, read a few rows at a time and never whole."""
+
+import math
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from tfdump.errors import InputError
+from tfdump.tensors import Array
+
+_SPOOL_BYTES = 64 << 20
+"""What standard input may hold in memory before it goes to a temporary file."""
+
+
+class Reader(Protocol):
+    """An array whose first axis is the example; `label` says in messages where it comes from."""
+
+    label: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def read(self, start: int, stop: int) -> Array:
+        """Return the rows from `start` up to `stop`."""
+
+
+class ArrayReader:
+    """An array that is in memory already."""
+
+    def __init__(self, array: npt.ArrayLike, label: str) -> None:
+        self._array = np.asarray(array)
+        self.label = label
+        self.shape = self._array.shape
+        self.dtype = self._array.dtype
+
+    def read(self, start: int, stop: int) -> Array:
+        """Return the rows from `start` up to `stop`."""
+        return self._array[start:stop]
+
+
+class NpyReader:
+    """An array in NumPy's own format, in a stream that can seek.
+
+    Rows are read by offset rather than through a memory map: mapped pages count as memory of the process, and a
+    file that shrinks while it is mapped kills it.
+    """
+
+    def __init__(self, stream: IO[bytes], label: str) -> None:
+        self.label = label
+        self._stream = stream
+        self.shape, self._fortran, self.dtype = _read_header(stream, label)
+        if self.dtype.hasobject:
+            raise InputError(f"{label} holds pickled Python objects, which are never loaded (save a plain array)")
+        self._offset = stream.tell()
+        self._row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
+        self._whole: Array | None = None
+        self._check_length()
+
+    def _check_length(self) -> None:
+        """Refuse a file that is shorter than its header says, where the length can be asked for cheaply."""
+        if isinstance(self._stream, zipfile.ZipExtFile):
+            return
+        there = self._stream.seek(0, 2) - self._offset
+        promised = self.dtype.itemsize * math.prod(self.shape)
+        if there < promised:
+            raise InputError(
+                f"{self.label} is truncated: its header promises {promised} bytes of shape {self.shape}, "
+                f"and {there} are there"
+            )
+
+    def read(self, start: int, stop: int) -> Array:
+        """Return the rows from `start` up to `stop`; an array in Fortran order is read whole, once."""
+        if self._fortran and len(self.shape) > 1:
+            if self._whole is None:
+                flat = self._read_bytes(0, self.dtype.itemsize * math.prod(self.shape))
+                self._whole = flat.view(self.dtype).reshape(self.shape, order="F")
+            return self._whole[start:stop]
+        rows = self._read_bytes(start * self._row_bytes, (stop - start) * self._row_bytes)
+        return rows.view(self.dtype).reshape(stop - start, *self.shape[1:])
+
+    def _read_bytes(self, start: int, count: int) -> npt.NDArray[np.uint8]:
+        buffer = np.empty(count, np.uint8)
+        view = memoryview(buffer)
+        try:
+            self._stream.seek(self._offset + start)
+            done = 0
+            while done < count:
+                got = self._stream.readinto(view[done:])  # type: ignore[attr-defined]  # every binary stream here has it
+                if not got:
+                    raise InputError(f"{self.label} ended early: {count - done} bytes of its rows are missing")
+                done += got
+        except (OSError, zipfile.BadZipFile, EOFError) as cause:
+            raise InputError(f"cannot read {self.label}: {cause}") from None
+        return buffer
+
+
+class Hdf5Reader:
+    """A dataset of an HDF5 file, read by slices."""
+
+    def __init__(self, dataset: h5py.Dataset, label: str) -> None:
+        self.label = label
+        self._dataset = dataset
+        self._text = h5py.check_string_dtype(dataset.dtype) is not None
+        if dataset.shape is None:
+            raise InputError(f"{label} is empty (a null dataspace)")
+        self.shape: tuple[int, ...] = tuple(dataset.shape)
+        self.dtype = np.dtype(object) if self._text else dataset.dtype
+        if not self._text and self.dtype.hasobject:
+            raise InputError(f"{label} holds references or lists of unknown kind, which are no numbers or text")
+
+    def read(self, start: int, stop: int) -> Array:
+        """Return the rows from `start` up to `stop`."""
+        try:
+            return np.asarray(self._dataset[start:stop])
+        except OSError as cause:
+            raise InputError(f"cannot read {self.label}: {cause}") from None
+
+
+def open_npy(path: Path) -> NpyReader:
+    """Open a `.npy` file."""
+    try:
+        return NpyReader(path.open("rb"), str(path))
+    except OSError as cause:
+        raise InputError(f"cannot read {path}: {cause.strerror}") from None
+
+
+def read_npy_stream(stream: IO[bytes], label: str) -> NpyReader:
+    """Read a `.npy` from a pipe, keeping it in a temporary file when it is large."""
+    spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - the reader keeps it open
+    shutil.copyfileobj(stream, spool, 1 << 20)
+    if spool.tell() == 0:
+        raise InputError(f"{label} is empty (pipe a .npy array into it)")
+    spool.seek(0)
+    return NpyReader(spool, label)
+
+
+def open_npz(path: Path) -> dict[str, NpyReader]:
+    """Open every array of a `.npz` file, compressed or not, each as a stream of its own."""
+    try:
+        archive = zipfile.ZipFile(path)
+        readers = {
+            member.removesuffix(".npy"): NpyReader(archive.open(member), f"{path}::{member.removesuffix('.npy')}")
+            for member in archive.namelist()
+        }
+    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as cause:
+        raise InputError(f"{path} is not a readable .npz archive: {cause}") from None
+    except OSError as cause:
+        raise InputError(f"cannot read {path}: {cause.strerror or cause}") from None
+    if not readers:
+        raise InputError(f"{path} holds no arrays")
+    return readers
+
+
+def _read_header(stream: IO[bytes], label: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, fortran, dtype = (
+            read[version](stream) if version in read else np.lib.format._read_array_header(stream, version)  # type: ignore[attr-defined]  # NumPy has no public name for version 3
+        )
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as cause:
+        reason = str(cause).splitlines()[0] if str(cause) else "no header"
+        raise InputError(f"{label} is not a .npy array ({reason})") from None
+    return tuple(shape), bool(fortran), np.dtype(dtype)

@@ -1,0 +1,181 @@
+"""A source: the given arrays, matched to the inputs of a model and read in batches of what it declares."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfdump.dtypes import STRING, dtype_name, numpy_dtype
+from tfdump.errors import InputError
+from tfdump.inputs.casting import cast, check_castable
+from tfdump.inputs.ragged import RaggedReader
+from tfdump.inputs.readers import Reader
+from tfdump.tensors import Array, InputSpec, Note
+
+Batch = dict[str, Array]
+"""One array an input, of equal lengths along axis 0."""
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How arrays become inputs: padding of ragged ones, casts, and which examples to take."""
+
+    pad_value: float = 0
+    pad_to: int | None = None
+    strict_dtype: bool = False
+    examples: tuple[int | None, int | None] = (None, None)
+
+
+class InputColumn:
+    """One input of the model as it is read: rank, length and dtype made to fit what the model declares."""
+
+    def __init__(self, spec: InputSpec, reader: Reader, options: ReadingOptions, note: Note) -> None:
+        self.name = spec.name
+        self.reader = reader
+        self.lengths = reader.lengths if isinstance(reader, RaggedReader) else None
+        self._spec = spec
+        self._one_example = False
+        if isinstance(reader, RaggedReader):
+            self._pad(reader, options, note)
+        self.shape = reader.shape
+        if spec.shape is not None and len(reader.shape) == len(spec.shape) - 1:
+            self._add_axis(spec.shape, note)
+        self._check_shape()
+        have = dtype_name(reader.dtype)
+        self.dtype = spec.dtype or ("float32" if have == "float64" else have)
+        self._check_dtype(have, options, note)
+
+    @property
+    def examples(self) -> int:
+        """The number of rows."""
+        return self.shape[0]
+
+    def read(self, start: int, stop: int) -> Array:
+        """Return the rows from `start` up to `stop` in the dtype of the input; text as an object array."""
+        if self._one_example:
+            rows = self.reader.read(0, self.reader.shape[0] if self.reader.shape else 1)
+            rows = rows.reshape(self.shape)[start:stop]
+        else:
+            rows = self.reader.read(start, stop).reshape(stop - start, *self.shape[1:])
+        if self.dtype == STRING:
+            return rows.astype(object) if rows.dtype.kind in "SU" else rows
+        return cast(rows, numpy_dtype(self.dtype), self.reader.label, start)
+
+    def _add_axis(self, declared: tuple[int | None, ...], note: Note) -> None:
+        """Make an array that lacks one axis fit: it is one example, or its examples are single numbers."""
+        shape = self.reader.shape
+        if not _fits(shape, declared[1:]) and declared[-1] == 1 and _fits(shape[1:], declared[1:-1]):
+            self.shape = (*shape, 1)
+            return
+        self._one_example = True
+        self.shape = (1, *shape)
+        note(f"{self.reader.label} has shape {shape}: taken as one example of '{self.name}' {_open(declared)}")
+
+    def _pad(self, reader: RaggedReader, options: ReadingOptions, note: Note) -> None:
+        declared = self._spec.shape
+        fixed = declared[1] if declared is not None and len(declared) > 1 else None
+        length = options.pad_to if options.pad_to is not None else fixed
+        if length is not None:
+            reader.pad_to(length)
+        reader.pad_value = options.pad_value
+        if reader.lengths.size and (reader.lengths != reader.shape[1]).any():
+            note(f"{reader.label} is ragged: padded to {reader.shape[1]} with {options.pad_value:g}")
+
+    def _check_shape(self) -> None:
+        declared = self._spec.shape
+        if declared is None:
+            if not self.shape:
+                raise InputError(f"{self.reader.label} is a single number; give an array with a row an example")
+            return
+        if not self.shape or not _fits(self.shape[1:], declared[1:]):
+            raise InputError(
+                f"{self.reader.label} has shape {self.shape}, and the input '{self.name}' takes {_open(declared)}"
+                " (? is open; the first axis is the example)"
+            )
+
+    def _check_dtype(self, have: str, options: ReadingOptions, note: Note) -> None:
+        if have == self.dtype:
+            return
+        check_castable(have, self.dtype, self.reader.label, self.name)
+        if options.strict_dtype:
+            raise InputError(
+                f"{self.reader.label} is {have}, the input '{self.name}' takes {self.dtype}, and --strict-dtype is on"
+            )
+        note(f"{self.reader.label} is cast from {have} to {self.dtype} for the input '{self.name}'")
+
+
+class Source:
+    """The inputs of a model as batches; `examples` is how many there are.
+
+    Raises InputError where arrays do not fit the specs or each other.
+    """
+
+    def __init__(
+        self, specs: Sequence[InputSpec], readers: Mapping[str, Reader], options: ReadingOptions, note: Note
+    ) -> None:
+        self.columns = [InputColumn(spec, readers[spec.name], options, note) for spec in specs if spec.name in readers]
+        counts = {column.reader.label: column.examples for column in self.columns}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{label} has {count}" for label, count in counts.items())
+            raise InputError(f"the inputs have different numbers of examples: {listed}")
+        total = next(iter(counts.values()))
+        if total == 0:
+            raise InputError(f"{', '.join(counts)} has no examples (the first axis is empty)")
+        self._start, stop, _ = slice(*options.examples).indices(total)
+        if stop <= self._start:
+            shown = ":".join("" if bound is None else str(bound) for bound in options.examples)
+            raise InputError(f"--examples {shown} takes none of the {total} examples")
+        self.examples = stop - self._start
+        self.first_example = self._start
+
+    @property
+    def example_bytes(self) -> int:
+        """Bytes of one example of all inputs, in the dtypes that the model takes."""
+        return sum(
+            int(np.prod(column.shape[1:], dtype=np.int64)) * numpy_dtype(column.dtype).itemsize
+            for column in self.columns
+        )
+
+    @property
+    def lengths(self) -> dict[str, Array]:
+        """The lengths of the rows of ragged inputs, by name."""
+        stop = self._start + self.examples
+        return {c.name: c.lengths[self._start : stop] for c in self.columns if c.lengths is not None}
+
+    def first(self, count: int) -> Batch:
+        """Return the first `count` examples; where there are fewer, the last one is repeated."""
+        return padded(self.read(0, min(count, self.examples)), count)
+
+    def read(self, start: int, stop: int) -> Batch:
+        """Return the examples from `start` up to `stop`, counted from the first that was asked for."""
+        return {column.name: column.read(self._start + start, self._start + stop) for column in self.columns}
+
+
+def padded(batch: Batch, count: int) -> Batch:
+    """Return a batch with its last example repeated until there are `count`."""
+    return {
+        name: rows if len(rows) == count else np.concatenate([rows, np.repeat(rows[-1:], count - len(rows), axis=0)])
+        for name, rows in batch.items()
+    }
+
+
+def parse_examples(text: str) -> tuple[int | None, int | None]:
+    """Read `START:STOP`, either of which may be left out or negative (counted from the end)."""
+    start, colon, stop = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return int(start) if start else None, int(stop) if stop else None
+    except ValueError:
+        raise InputError(f"--examples '{text}' is not START:STOP (for example 0:100, or 50:)") from None
+
+
+def _fits(shape: Sequence[int], declared: Sequence[int | None]) -> bool:
+    return len(shape) == len(declared) and all(
+        want is None or want == have for want, have in zip(declared, shape, strict=True)
+    )
+
+
+def _open(shape: Sequence[int | None]) -> str:
+    return "(" + ", ".join("?" if size is None else str(size) for size in shape) + ("," * (len(shape) == 1)) + ")"
+

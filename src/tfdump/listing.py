@@ -1,0 +1,78 @@
+"""What `tfdump layers` lists: every tensor that a model gives, without running it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tfdump.address import Selection
+from tfdump.dtypes import STRING, numpy_dtype
+from tfdump.inputs.arguments import Given
+from tfdump.inputs.source import ReadingOptions
+from tfdump.tensors import NotCaptured, Note
+
+if TYPE_CHECKING:
+    from keras import Layer
+
+
+@dataclass(frozen=True)
+class ListedTensor:
+    """One row of the list.
+
+    `shape` has -1 where a size is open, and is None where the rank is; `example_bytes` are the bytes of one
+    example, None where they are unknown; `parameters` belong to the layer, the same in every row of it.
+    """
+
+    address: str
+    class_name: str
+    shape: tuple[int, ...] | None
+    dtype: str
+    parameters: int
+    example_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The tensors of a model in execution order, and the layers that give none."""
+
+    tensors: tuple[ListedTensor, ...]
+    not_captured: tuple[NotCaptured, ...]
+
+
+def list_tensors(model: "Layer", given: Sequence[Given], selection: Selection, note: Note) -> Listing:
+    """List what a selection would dump; `given` arrays tell the shapes where the model does not declare them.
+
+    Raises ModelError when neither does.
+    """
+    from tfdump.model.probe import Request
+    from tfdump.model.running import open_source, probe_declared, probe_source
+
+    request = Request(selection, outputs=False)
+    if given:
+        signature, source = open_source(model, given, ReadingOptions(), note)
+        probe = probe_source(model, signature, source, request, note)
+        if probe.eager:
+            probe.run(source.first(signature.batch_size or 2))
+    else:
+        probe = probe_declared(model, request, note)
+    with probe:
+        rows = tuple(
+            ListedTensor(
+                probed.info.address,
+                probed.info.class_name,
+                probed.info.shape,
+                probed.info.dtype,
+                probed.info.parameters,
+                example_bytes(probed.info.shape, probed.info.dtype),
+            )
+            for probed in probe.probed
+        )
+        return Listing(rows, probe.not_captured)
+
+
+def example_bytes(shape: tuple[int, ...] | None, dtype: str) -> int | None:
+    """Return the bytes of one example: of everything behind an open first axis, or of the whole fixed shape."""
+    if shape is None or dtype == STRING:
+        return None
+    sizes = shape[1:] if shape and shape[0] == -1 else shape
+    return None if -1 in sizes else math.prod(sizes) * numpy_dtype(dtype).itemsize

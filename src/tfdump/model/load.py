@@ -1,0 +1,207 @@
+"""Loading a saved model: the file is looked at before Keras sees it, and no code of its own runs."""
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import Layer
+
+from tfdump.errors import ModelError, UntrustedModelError
+from tfdump.model.probe import first_line
+from tfdump.model.trust import check_config
+
+_CONFIG = "config.json"
+_LARGEST_CONFIG = 256 << 20
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model and where it came from: `config` is its architecture as JSON text, `sha256` of its file."""
+
+    model: Layer
+    name: str
+    sha256: str
+    config: str | None
+
+
+def import_user_code(modules: tuple[str, ...]) -> dict[str, type]:
+    """Import modules by name or by file, and return the Keras classes that they define, by class name.
+
+    Raises ModelError when one cannot be imported.
+    """
+    classes: dict[str, type] = {}
+    for text in modules:
+        module = _import(text)
+        for name, value in vars(module).items():
+            if isinstance(value, type) and issubclass(value, keras.Operation):
+                classes[name] = value
+    return classes
+
+
+def _import(text: str) -> Any:
+    try:
+        if text.endswith(".py"):
+            path = Path(text)
+            if not path.is_file():
+                raise ModelError(f"--import {text}: no such file")
+            spec = importlib.util.spec_from_file_location(path.stem, path)
+            if spec is None or spec.loader is None:
+                raise ModelError(f"--import {text}: not a Python file")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[path.stem] = module
+            sys.path.insert(0, str(path.parent))
+            spec.loader.exec_module(module)
+            return module
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        return importlib.import_module(text)
+    except ModelError:
+        raise
+    except Exception as cause:  # whatever the user's own module raises
+        raise ModelError(f"--import {text} fails: {type(cause).__name__}: {first_line(cause)}") from cause
+
+
+def load_model(path: Path, *, trust: bool = False, custom: dict[str, type] | None = None) -> LoadedModel:
+    """Load a `.keras` file or folder, or a legacy HDF5 model, uncompiled.
+
+    Raises UntrustedModelError when it wants to run code and `trust` is False, and ModelError when it is not a
+    model, is damaged, or needs classes that were not imported.
+    """
+    if "://" in str(path):
+        raise ModelError(f"{path} is a URL; download it first")
+    if not path.exists():
+        raise ModelError(f"no such model: {path}")
+    config = _read_config(path)
+    check_config(config, str(path), trust)
+    try:
+        model = keras.models.load_model(path, custom_objects=custom, compile=False, safe_mode=not trust)
+    except Exception as cause:  # Keras raises nearly every class of error for a bad file
+        raise _explained(path, cause) from cause
+    return LoadedModel(model, path.name, _sha256(path), json.dumps(config, ensure_ascii=False))
+
+
+def in_memory(model: Layer) -> LoadedModel:
+    """Return a model that was built in this process, with what can be told of it."""
+    try:
+        config = model.to_json() if hasattr(model, "to_json") else None
+    except (NotImplementedError, TypeError, ValueError):  # a subclassed model without get_config
+        config = None
+    return LoadedModel(model, model.name, "", config)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computes the numbers, as attributes of a dump."""
+    return {
+        "tensorflow_version": tf.__version__,
+        "keras_version": keras.__version__,
+        "numpy_version": np.__version__,
+    }
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """Return the architecture that a model file holds, without loading the model."""
+    try:
+        if path.is_dir():
+            text = _config_of_folder(path)
+        elif zipfile.is_zipfile(path):
+            text = _config_of_archive(path)
+        elif h5py.is_hdf5(path):
+            text = _config_of_hdf5(path)
+        else:
+            raise ModelError(_not_a_model(path))
+        config: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError) as cause:
+        raise ModelError(f"{path} is damaged: its {_CONFIG} is not JSON ({first_line(cause)})") from cause
+    except (OSError, zipfile.BadZipFile, EOFError) as cause:
+        raise ModelError(f"cannot read {path}: {first_line(cause)}") from cause
+    if not isinstance(config, dict):
+        raise ModelError(f"{path} is damaged: its {_CONFIG} describes no model")
+    return config
+
+
+def _config_of_folder(path: Path) -> str:
+    if (path / "saved_model.pb").exists():
+        raise ModelError(f"{path} is a SavedModel directory, which this version cannot read (save it as .keras)")
+    if not (path / _CONFIG).is_file():
+        raise ModelError(f"{path} is a folder without {_CONFIG}, not a saved Keras model")
+    return (path / _CONFIG).read_text()
+
+
+def _config_of_archive(path: Path) -> str:
+    with zipfile.ZipFile(path) as archive:
+        if _CONFIG not in archive.namelist():
+            raise ModelError(f"{path} is a zip archive without {_CONFIG}, not a .keras model")
+        if archive.getinfo(_CONFIG).file_size > _LARGEST_CONFIG:
+            raise ModelError(f"{path}: its {_CONFIG} is larger than {_LARGEST_CONFIG >> 20} MiB")
+        if path.suffix != ".keras":
+            raise ModelError(f"{path} is a .keras archive under another name (rename it to {path.stem}.keras)")
+        return archive.read(_CONFIG).decode()
+
+
+def _config_of_hdf5(path: Path) -> str:
+    with h5py.File(path, "r") as file:
+        if file.attrs.get("format") == "tfdump":
+            raise ModelError(f"{path} is a dump of tfdump, not a model")
+        if "model_config" not in file.attrs:
+            raise ModelError(
+                f"{path} is an HDF5 file without a model (weights alone cannot be run: save the whole model)"
+            )
+        if path.suffix not in (".h5", ".hdf5"):
+            raise ModelError(f"{path} is a legacy HDF5 model under another name (rename it to {path.stem}.h5)")
+        config = file.attrs["model_config"]
+        return config.decode() if isinstance(config, bytes) else str(config)
+
+
+def _not_a_model(path: Path) -> str:
+    size = path.stat().st_size
+    if size == 0:
+        return f"{path} is empty (0 bytes)"
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if start == b"PK\x03\x04":
+        return f"{path} is truncated: a .keras archive whose end is missing"
+    if start == b"\x93NUM":
+        return f"{path} is an array, not a model (the model comes first: tfdump activations MODEL INPUT)"
+    return f"{path} is not a saved Keras model (.keras, or a folder or .h5 that model.save wrote)"
+
+
+def _explained(path: Path, cause: Exception) -> ModelError:
+    """Return the error that says how to mend a failed load."""
+    text = str(cause)
+    if "Could not locate class" in text or "Unknown layer" in text or "Could not deserialize class" in text:
+        name = text.split("'")[1] if text.count("'") > 1 else "?"
+        return ModelError(
+            f"{path} needs the class '{name}', which is not part of Keras "
+            "(import the code that defines it: --import MODULE or --import FILE.py)"
+        )
+    if "safe_mode" in text or "unsafe_deserialization" in text:
+        return UntrustedModelError(
+            f"{path} holds code of its own ({first_line(cause)}); load it with --trust-model if you trust its author"
+        )
+    if isinstance(cause, (OSError, zipfile.BadZipFile, EOFError, KeyError)):
+        return ModelError(f"{path} is damaged or incomplete: {first_line(cause)}")
+    return ModelError(f"cannot load {path}: {first_line(cause)}")
+
+
+def _sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, or of a folder's files with their names in sorted order."""
+    digest = hashlib.sha256()
+    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+    for file in files:
+        if path.is_dir():
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

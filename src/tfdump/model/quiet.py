@@ -1,0 +1,61 @@
+"""Importing TensorFlow without its chatter. This module itself does not import it."""
+
+import importlib
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tfdump.errors import ModelError
+
+
+def import_quietly(verbose: bool = False) -> None:
+    """Import TensorFlow and Keras, keeping what they print off stderr unless `verbose`.
+
+    What they printed is shown when the import fails. Raises ModelError when Keras is set to another backend.
+    """
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow" and "keras" not in sys.modules:
+        raise ModelError(
+            f"KERAS_BACKEND is '{backend}', and tfdump runs models on TensorFlow "
+            "(run it with KERAS_BACKEND=tensorflow; a .keras file of any backend loads)"
+        )
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if verbose:
+        _import()
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.simplefilter("ignore")  # Keras's own advice to programmers; tfdump says what concerns the dump
+    with _stderr_kept_aside():
+        _import()
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _import() -> None:
+    tensorflow = importlib.import_module("tensorflow")
+    importlib.import_module("keras")
+    tensorflow.config.list_physical_devices()  # the first look at devices prints as well
+
+
+@contextmanager
+def _stderr_kept_aside() -> Iterator[None]:
+    """Send file descriptor 2 to a temporary file; what it holds is replayed when the body fails."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(saved, 2)
+            aside.seek(0)
+            os.write(2, aside.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)

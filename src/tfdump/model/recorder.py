@@ -1,0 +1,201 @@
+"""Watching a model run: every layer and graph node that is called, with its address and what it returned.
+
+The class method `Operation.__call__` of Keras is wrapped while the model runs once; the calls form a stack, and the
+stack gives the addresses (DESIGN section 3).
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import Layer, Operation
+from keras.layers import RNN, InputLayer
+from keras.src.backend.common.keras_tensor import any_symbolic_tensors
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+from keras.src.models.functional import Functional
+
+from tfdump.address import output_suffix, segment
+from tfdump.model.structure import Owned, owned_operations, parameter_count
+from tfdump.tensors import NotCaptured
+
+_LOOP = "runs inside a recurrent loop, once a time step"
+_INNER_GRAPH = "runs inside a loop or a branch of the graph, where its tensors stay"
+_NOT_A_TENSOR = "returns no tensor"
+_NEVER = "is never called by the model, or only around Keras (its .call directly)"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One output tensor of one call; `tensor` is one of TensorFlow (dense, ragged or sparse), None if not kept."""
+
+    address: str
+    layer: str
+    structure: str
+    classes: tuple[str, ...]
+    parameters: int
+    tensor: Any
+
+
+@dataclass
+class _Frame:
+    """A call that has not returned yet."""
+
+    operation: Operation
+    path: str
+    hidden: bool
+    calls: dict[int, int]
+
+
+class Recorder:
+    """Records the calls inside one call of `model`; use a new one for every run.
+
+    With `only`, the tensors of other addresses are not kept, so that an eager run can free them.
+    """
+
+    def __init__(self, model: Layer, only: frozenset[str] | None = None) -> None:
+        self._model = model
+        self._only = only
+        self._owned = owned_operations(model)
+        self._stack: list[_Frame] = []
+        self._namesakes: dict[tuple[int, str], list[int]] = {}
+        self._calls_in_all: dict[int, int] = {}
+        self._first_address: dict[int, str] = {}
+        self._missed: dict[str, str] = {}
+        self._seen: set[int] = set()
+        self._graph: Any = None
+        self.records: list[Recorded] = []
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Wrap Keras's calls in this thread until the body ends."""
+        original = Operation.__call__
+        thread = threading.get_ident()
+        self._graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+
+        def watched(operation: Operation, *args: Any, **kwargs: Any) -> Any:
+            if threading.get_ident() != thread or not self._concerns(operation, args, kwargs):
+                return original(operation, *args, **kwargs)
+            return self._call(original, operation, args, kwargs)
+
+        Operation.__call__ = watched
+        try:
+            yield
+        finally:
+            Operation.__call__ = original
+
+    def not_captured(self) -> tuple[NotCaptured, ...]:
+        """Return the calls that gave no tensor and the layers that were never seen, with the reasons."""
+        missing = dict(self._missed)
+        for identity, owned in self._owned.items():
+            layer = owned.operation
+            if isinstance(layer, Layer) and not isinstance(layer, InputLayer) and identity not in self._seen:
+                missing.setdefault(self._ownership_address(owned), self._reason_of_owners(owned))
+        return tuple(NotCaptured(address, reason) for address, reason in missing.items())
+
+    def _concerns(self, operation: Operation, args: Any, kwargs: Any) -> bool:
+        """Tell whether a call belongs to the run: not shape inference, and a layer or a node of the graph."""
+        if in_symbolic_scope() or any_symbolic_tensors(args, kwargs):
+            return False
+        if not self._stack:
+            return operation is self._model
+        if isinstance(operation, Layer):
+            return True
+        parent = self._stack[-1].operation
+        return isinstance(parent, Functional) and any(operation is node for node in parent.operations)
+
+    def _call(self, original: Callable[..., Any], operation: Operation, args: Any, kwargs: Any) -> Any:
+        frame = self._enter(operation)
+        self._stack.append(frame)
+        try:
+            outputs = original(operation, *args, **kwargs)
+        finally:
+            self._stack.pop()
+        if frame.operation is not self._model or self._stack:
+            self._keep(frame, outputs)
+        return outputs
+
+    def _enter(self, operation: Operation) -> _Frame:
+        if not self._stack:
+            return _Frame(operation, "", hidden=False, calls={})
+        parent = self._stack[-1]
+        namesakes = self._namesakes.setdefault((id(parent.operation), operation.name), [])
+        if id(operation) not in namesakes:
+            namesakes.append(id(operation))
+        call = parent.calls.get(id(operation), 0)
+        parent.calls[id(operation)] = call + 1
+        last = segment(operation.name, namesakes.index(id(operation)), call)
+        path = f"{parent.path}.{last}" if parent.path else last
+        self._first_address.setdefault(id(operation), path)
+        in_loop = isinstance(parent.operation, RNN) and operation is parent.operation.cell
+        hidden = parent.hidden or in_loop
+        if hidden and id(operation) not in self._seen:
+            self._missed[path] = _LOOP
+        self._seen.add(id(operation))
+        return _Frame(operation, path, hidden, calls={})
+
+    def _keep(self, frame: _Frame, outputs: Any) -> None:
+        """Record the tensors that one call returned."""
+        if frame.hidden:
+            return
+        identity = id(frame.operation)
+        number = self._calls_in_all.get(identity, 0)
+        self._calls_in_all[identity] = number + 1
+        leaves = [(path, as_tensor(leaf)) for path, leaf in keras.tree.flatten_with_path(outputs)]
+        tensors = [(path, tensor) for path, tensor in leaves if tensor is not None]
+        if not tensors:
+            self._missed[frame.path] = _NOT_A_TENSOR
+            return
+        if not all(self._reachable(tensor) for _, tensor in tensors):
+            self._missed[frame.path] = _INNER_GRAPH
+            return
+        owned = self._owned.get(identity)
+        structure = (owned.path if owned else frame.path) + (f"@{number}" if number else "")
+        classes = tuple(base.__name__ for base in type(frame.operation).__mro__ if base is not object)
+        parameters = parameter_count(frame.operation)
+        for path, tensor in tensors:
+            suffix = output_suffix(path) if len(tensors) > 1 else ""
+            address = frame.path + suffix
+            kept = tensor if self._only is None or address in self._only else None
+            self.records.append(Recorded(address, frame.path, structure + suffix, classes, parameters, kept))
+
+    def _reachable(self, tensor: Any) -> bool:
+        """Tell whether a tensor can be handed out: it is a value, or belongs to the graph that is being built."""
+        parts = tf.nest.flatten(tensor, expand_composites=True)
+        return all(isinstance(part, tf.__internal__.EagerTensor) or part.graph is self._graph for part in parts)
+
+    def _ownership_address(self, owned: Owned) -> str:
+        """Return the address that a layer has, or would have had by those who own it."""
+        if (seen := self._first_address.get(id(owned.operation))) is not None:
+            return seen
+        name = segment(owned.operation.name)
+        if owned.owner is self._model:
+            return name
+        return f"{self._ownership_address(self._owned[id(owned.owner)])}.{name}"
+
+    def _reason_of_owners(self, owned: Owned) -> str:
+        """Return why a layer without a call of its own is missing, as far as its owners tell."""
+        if owned.owner is self._model:
+            return _NEVER
+        if isinstance(owned.owner, RNN) and owned.operation is owned.owner.cell:
+            return _LOOP
+        return self._missed.get(self._first_address.get(id(owned.owner), ""), _NEVER)
+
+
+def as_tensor(leaf: Any) -> Any:
+    """Return a leaf of a layer's output as a tensor of TensorFlow, or None when it holds no data."""
+    if isinstance(leaf, (tf.Tensor, tf.RaggedTensor, tf.SparseTensor)):
+        return leaf
+    if isinstance(leaf, tf.IndexedSlices):
+        return tf.convert_to_tensor(leaf)
+    if isinstance(leaf, keras.Variable):
+        return tf.identity(leaf.value)
+    if isinstance(leaf, tf.Variable):
+        return tf.identity(leaf)
+    if isinstance(leaf, (np.ndarray, np.generic, bool, int, float, complex)):
+        return tf.convert_to_tensor(leaf)
+    return None

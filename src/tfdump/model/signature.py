@@ -1,0 +1,148 @@
+"""How a model is called: the names, shapes and dtypes of its inputs, and how arrays become arguments of its call."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import Layer
+from keras.src.models.functional import Functional
+from keras.src.models.sequential import Sequential
+
+from tfdump.address import member_name
+from tfdump.tensors import InputSpec
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The inputs of a model and the form of its call.
+
+    `structure` is what the first argument of the call looks like, with the names of inputs as leaves; where it
+    is None the inputs are arguments of these names. `declared` tells whether the model itself says all this.
+    """
+
+    specs: tuple[InputSpec, ...]
+    structure: Any
+    declared: bool
+
+    @property
+    def batch_size(self) -> int | None:
+        """The number of examples that a call must have, where the model fixes it."""
+        sizes = {spec.shape[0] for spec in self.specs if spec.shape}
+        return next(iter(sizes - {None}), None)
+
+    def arguments(self, tensors: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the positional and keyword arguments of the call; inputs without a tensor become None."""
+        if self.structure is None:
+            return (), dict(tensors)
+        return (keras.tree.map_structure(tensors.get, self.structure),), {}
+
+
+def signature_of(model: Layer, given: Sequence[str | None]) -> Signature:
+    """Return how `model` is called.
+
+    Functional and sequential models say so themselves. A subclassed model tells the arguments of its `call` and,
+    if it was built, their shapes; where neither decides, the names of the `given` arrays do (None for no name).
+    """
+    functional = model._functional if isinstance(model, Sequential) else model
+    if isinstance(functional, Functional):
+        return _of_graph(functional)
+    return _of_call(model, given)
+
+
+def _of_graph(model: Functional) -> Signature:
+    def spec(tensor: Any) -> InputSpec:
+        layer = tensor._keras_history.operation
+        optional = bool(getattr(layer, "optional", False))
+        return InputSpec(tensor.name, tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype), optional)
+
+    structure = keras.tree.map_structure(lambda tensor: tensor.name, model._inputs_struct)
+    if isinstance(structure, (list, tuple)) and len(structure) == 1:
+        structure = structure[0]
+    return Signature(tuple(spec(tensor) for tensor in model.inputs), structure, declared=True)
+
+
+def _of_call(model: Layer, given: Sequence[str | None]) -> Signature:
+    """Return the signature of a subclassed model, of what its build configuration and its `call` tell."""
+    required, optional = _tensor_arguments(model)
+    arguments = required + optional
+    first = arguments[0] if arguments else "inputs"
+    shapes = _built_shapes(model)
+    by_argument = {name.removesuffix("_shape"): shape for name, shape in shapes.items()}
+    if len(shapes) == 1:
+        by_argument = {first: next(iter(shapes.values()))}
+    if by_argument and all(_is_shape(shape) for shape in by_argument.values()):
+        names = list(dict.fromkeys([*by_argument, *required]))
+        specs = tuple(_spec(name, by_argument.get(name)) for name in names)
+        structure = None if len(names) > 1 else names[0]
+        return Signature(specs, structure, declared=all(name in by_argument for name in names))
+    if len(by_argument) == 1:
+        return _of_nested_shapes(by_argument[first])
+    return _of_given(arguments, first, given)
+
+
+def _of_nested_shapes(shapes: Any) -> Signature:
+    """Return the signature of a first argument that is a dict or list of arrays, by their nested shapes."""
+    leaves = dict(_shape_leaves(shapes, ()))
+
+    def rebuild(node: Any, path: tuple[str | int, ...]) -> Any:
+        if _is_shape(node):
+            return member_name(path)
+        if isinstance(node, Mapping):
+            return {key: rebuild(value, (*path, key)) for key, value in node.items()}
+        return [rebuild(value, (*path, position)) for position, value in enumerate(node)]
+
+    specs = tuple(_spec(member_name(path), shape) for path, shape in leaves.items())
+    return Signature(specs, rebuild(shapes, ()), declared=True)
+
+
+def _shape_leaves(node: Any, path: tuple[str | int, ...]) -> list[tuple[tuple[str | int, ...], Any]]:
+    if _is_shape(node):
+        return [(path, node)]
+    items = node.items() if isinstance(node, Mapping) else enumerate(node)
+    return [leaf for key, value in items for leaf in _shape_leaves(value, (*path, key))]
+
+
+def _of_given(arguments: list[str], first: str, given: Sequence[str | None]) -> Signature:
+    """Return the signature of a model that declares nothing, by the arrays that were given."""
+    named = [name for name in given if name is not None]
+    required = arguments[: len(given)]
+    if len(given) > 1 and (len(arguments) > 1 and set(named) <= set(arguments)):
+        return Signature(tuple(InputSpec(name, None, None) for name in required), None, declared=False)
+    if named and len(named) == len(given) and (len(given) > 1 or named[0] != first):
+        specs = tuple(InputSpec(name, None, None) for name in named)
+        return Signature(specs, {name: name for name in named}, declared=False)
+    if len(given) > 1:
+        names = [str(position) for position in range(len(given))]
+        return Signature(tuple(InputSpec(name, None, None) for name in names), names, declared=False)
+    return Signature((InputSpec(first, None, None),), first, declared=False)
+
+
+def _tensor_arguments(model: Layer) -> tuple[list[str], list[str]]:
+    """Return the names of the arguments of `call` that take data: those without a default, and the others."""
+    context = {"training", "mask", *getattr(model, "_call_context_args", ())}
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = [
+        p
+        for p in inspect.signature(model.call).parameters.values()
+        if p.kind in positional and p.name not in context and not p.name.endswith("_mask")
+    ]
+    required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
+    return required, [p.name for p in parameters if p.name not in required]
+
+
+def _built_shapes(model: Layer) -> dict[str, Any]:
+    """Return the shapes that the model was built with, by argument; empty where it was not."""
+    return dict(getattr(model, "_build_shapes_dict", None) or {})
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(size is None or isinstance(size, int) for size in value)
+
+
+def _spec(name: str, built: Sequence[int | None] | None) -> InputSpec:
+    """Return the spec of an argument that was built with a shape: its rank binds, its sizes do not."""
+    if built is None:
+        return InputSpec(name, None, None)
+    return InputSpec(name, (None,) * len(built), None, built=(None, *built[1:]))

@@ -1,0 +1,74 @@
+"""Where layers hang in a model: paths of Python attributes, and who owns whom."""
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from keras import Layer, Operation
+from keras.src.models.functional import Functional
+from keras.src.models.sequential import Sequential
+
+_BOOKKEEPING = frozenset({"_layers", "_functional", "_operations", "_nodes", "_inbound_nodes", "_outbound_nodes"})
+"""Attributes in which Keras keeps the same layers again."""
+
+
+@dataclass(frozen=True)
+class Owned:
+    """An operation of a model: its path of Python attributes from the model, and the one that holds it."""
+
+    operation: Operation
+    path: str
+    owner: Operation
+
+
+def owned_operations(model: Operation) -> dict[int, Owned]:
+    """Return every operation that the model owns by its id, each by its shortest path of attributes."""
+    found: dict[int, Owned] = {}
+    waiting = deque([(model, "")])
+    while waiting:
+        owner, prefix = waiting.popleft()
+        for name, operation in _children(owner):
+            if id(operation) in found or operation is model:
+                continue
+            path = f"{prefix}{name}"
+            found[id(operation)] = Owned(operation, path, owner)
+            waiting.append((operation, f"{path}."))
+    return found
+
+
+def _children(owner: Operation) -> Iterator[tuple[str, Operation]]:
+    """Yield the operations that an operation holds, named as Python code would reach them; names of users first."""
+    attributes = {name: value for name, value in vars(owner).items() if name not in _BOOKKEEPING}
+    for name, value in attributes.items():
+        if not name.startswith("_"):
+            yield from _operations_in(name, value)
+    if isinstance(owner, (Functional, Sequential)):
+        yield from _operations_in("layers", owner.layers)
+    if isinstance(owner, Functional):
+        yield from _operations_in("operations", owner.operations)
+    for name, value in attributes.items():
+        if name.startswith("_"):
+            yield from _operations_in(name, value)
+    inner = getattr(owner, "_functional", None)  # what a Sequential runs itself through is no layer of its own
+    for name, operation in _operations_in("_layers", getattr(owner, "_layers", [])):
+        if operation is not inner:
+            yield name, operation
+
+
+def _operations_in(name: str, value: Any, nesting: int = 0) -> Iterator[tuple[str, Operation]]:
+    """Yield the operations in an attribute, also inside lists, tuples and dicts."""
+    if isinstance(value, Operation):
+        yield name, value
+    elif nesting < 8 and isinstance(value, (list, tuple, dict)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from _operations_in(f"{name}.{key}", item, nesting + 1)
+
+
+def parameter_count(operation: Operation) -> int:
+    """Return the number of weights' elements of a layer and of the layers in it; 0 for an operation without any."""
+    if not isinstance(operation, Layer):
+        return 0
+    return sum(math.prod(weight.shape) for weight in operation.weights)

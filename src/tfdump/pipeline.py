@@ -1,0 +1,167 @@
+"""From a probe, a source and a plan to a dump: batches are written beside the computation of the next one."""
+
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfdump.dump import layout
+from tfdump.dump.writer import DumpWriter
+from tfdump.example_axis import EXAMPLE
+from tfdump.inputs.source import Source, padded
+from tfdump.planning import Plan
+from tfdump.sinks import StoreOptions, TensorSink
+from tfdump.tensors import NotCaptured, Note, TensorInfo, Value
+
+if TYPE_CHECKING:
+    from tfdump.model.probe import Probe
+
+Progress = Callable[[int, int], None]
+"""Called with the number of examples done and the number of all."""
+
+def write_dump(
+    probe: "Probe",
+    source: Source,
+    plan: Plan,
+    store: StoreOptions,
+    writer: DumpWriter,
+    root: Mapping[str, Any],
+    config: str | None,
+    note: Note,
+    progress: Progress = lambda done, total: None,
+) -> None:
+    """Run every batch and write what the plan says, then the attributes of the root and of each tensor."""
+    sinks = _open_sinks(probe, source, plan, store, writer)
+    inputs = _saved_inputs(source, store)
+    worker = _Worker(sinks)
+    try:
+        for start, stop in plan.batches:
+            if worker.failed:
+                break
+            values = plan.take_first() if start == 0 else None
+            if values is None or inputs:
+                batch = source.read(start, stop)
+            if values is None:
+                values = probe.run(padded(batch, plan.fixed) if plan.fixed else batch)
+            worker.give([*values, *(batch[name] for name in inputs)], stop - start)
+            del values
+            progress(stop, source.examples)
+    except BaseException:
+        worker.stop()
+        raise
+    worker.finish()
+    missing = _link_all(probe, sinks, writer, len(plan.batches), store, note)
+    _write_lengths(source, writer)
+    described = dict(root) | {"batch_size": np.int64(plan.batches.size), "examples": np.int64(source.examples)}
+    if plan.depends_on_batch:
+        described["depends_on_batch"] = np.array(plan.depends_on_batch, dtype=object)
+    writer.describe(described, config, missing)
+
+
+class _Worker(threading.Thread):
+    """Writes beside the computation; at most one batch waits, so that memory stays flat."""
+
+    def __init__(self, sinks: list[TensorSink]) -> None:
+        super().__init__(name="tfdump-writer", daemon=True)
+        self._sinks = sinks
+        self._queue: queue.Queue[tuple[list[Any], int] | None] = queue.Queue(maxsize=1)
+        self._error: BaseException | None = None
+        self._stopped = False
+        self.start()
+
+    @property
+    def failed(self) -> bool:
+        """Whether a batch could not be written; `finish` raises the reason."""
+        return self._error is not None
+
+    def run(self) -> None:
+        """Take batches until None comes; after a failure, let them pass."""
+        while (item := self._queue.get()) is not None:
+            if self.failed or self._stopped:
+                continue
+            values, examples = item
+            try:
+                for sink, value in zip(self._sinks, values, strict=True):
+                    if value is not None:
+                        sink.add(value, examples)
+            except BaseException as error:  # noqa: BLE001 - carried to the main thread, which raises it
+                self._error = error
+            del item, values
+
+    def give(self, values: list[Any], examples: int) -> None:
+        """Hand over the values of one batch; waits while another one waits."""
+        self._queue.put((values, examples))
+
+    def finish(self) -> None:
+        """Wait until everything is written; raises what went wrong while writing."""
+        self._queue.put(None)
+        self.join()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Give up what waits and end."""
+        self._stopped = True
+        self._queue.put(None)
+        self.join()
+
+
+def _saved_inputs(source: Source, store: StoreOptions) -> list[str]:
+    return [column.name for column in source.columns] if store.save_inputs else []
+
+
+def _open_sinks(
+    probe: "Probe", source: Source, plan: Plan, store: StoreOptions, writer: DumpWriter
+) -> list[TensorSink]:
+    def open_collector(info: TensorInfo, value: Value, axis0: str) -> Any:
+        return writer.collector(
+            info,
+            value,
+            axis0=axis0,
+            examples=source.examples,
+            batches=len(plan.batches),
+            dtype=store.dtype,
+            values=store.values,
+        )
+
+    sinks = [TensorSink(t.group, t.info, t.axis0, store, open_collector) for t in plan.tensors]
+    as_fed = StoreOptions(statistics=store.statistics)
+    for order, name in enumerate(_saved_inputs(source, store)):
+        column = next(column for column in source.columns if column.name == name)
+        shape = (-1, *column.shape[1:])
+        info = TensorInfo(name, name, name, ("InputLayer",), order, column.dtype, shape)
+        sinks.append(TensorSink(layout.INPUTS, info, EXAMPLE, as_fed, open_collector))
+    return sinks
+
+
+def _link_all(
+    probe: "Probe", sinks: list[TensorSink], writer: DumpWriter, batches: int, store: StoreOptions, note: Note
+) -> tuple[NotCaptured, ...]:
+    """Link what is complete; return what was not captured, with what only some batches gave."""
+    missing = list(probe.not_captured)
+    writer.group(layout.ACTIVATIONS)
+    overflowed = 0
+    for sink in sinks:
+        collector, extra = sink.finish()
+        if collector is None or sink.batches != batches:
+            missing.append(NotCaptured(sink.info.address, f"given by {sink.batches} of {batches} batches"))
+            continue
+        overflowed += sink.overflowed
+        writer.link(sink.group, sink.info, collector, extra)
+    missing += [NotCaptured(address, "not called in the first batch") for address in sorted(probe.late)]
+    if overflowed:
+        note(f"{overflowed} finite values are too large for --dtype {store.dtype} and became infinite")
+    return tuple(missing)
+
+
+def _write_lengths(source: Source, writer: DumpWriter) -> None:
+    """Keep the lengths of the rows of ragged inputs."""
+    for order, (name, lengths) in enumerate(source.lengths.items()):
+        info = TensorInfo(f"{name}:lengths", name, f"{name}:lengths", (), order, "int64", (-1,))
+        collector = writer.collector(
+            info, lengths, axis0=EXAMPLE, examples=source.examples, batches=1, dtype=None, values=True
+        )
+        collector.append(lengths)
+        writer.link(layout.INPUTS, info, collector, {})

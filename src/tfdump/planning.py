@@ -1,0 +1,146 @@
+"""What is found out before the run proper: the batch size, and which tensors have a row an example."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfdump.batching import DEFAULT_MEMORY, Batches, choose_batch_size
+from tfdump.dump import layout
+from tfdump.example_axis import BATCH, EXAMPLE, AxisFinding, find_by_rolling, find_example_axis, names_of
+from tfdump.inputs.source import Source
+from tfdump.sinks import StoreOptions, stored_bytes
+from tfdump.tensors import Note, TensorInfo, Value
+
+if TYPE_CHECKING:
+    from tfdump.model.probe import Probe
+
+FEW = 2
+"""Examples of the first look; one more is taken where the batches have just as many."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run: the batch size (None for automatic), the memory for one batch in bytes, and the mode."""
+
+    batch_size: int | None = None
+    memory: int = DEFAULT_MEMORY
+    training: bool = False
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One tensor that will be dumped: its record, group, axis0, shape (-1 for the examples) and bytes in the file."""
+
+    group: str
+    info: TensorInfo
+    axis0: str
+    shape: tuple[int, ...]
+    bytes: int
+
+
+@dataclass
+class Plan:
+    """The batches, what each tensor is, and the addresses whose values depend on the batch.
+
+    `fixed` is the number of examples that every call must have, or None.
+    """
+
+    batches: Batches
+    fixed: int | None
+    tensors: list[Planned]
+    depends_on_batch: list[str]
+    _first: list[Value | None] | None = field(default=None, repr=False)
+
+    def take_first(self) -> list[Value | None] | None:
+        """Return what the first batch gave, once: the model stands behind it."""
+        first, self._first = self._first, None
+        return first
+
+
+def make_plan(
+    probe: "Probe", source: Source, fixed: int | None, run: RunOptions, store: StoreOptions, note: Note
+) -> Plan:
+    """Look at a few examples, choose the batch size, run the first batch, and compare the two.
+
+    `fixed` is the batch size that the model insists on, or None.
+    """
+    few = fixed or FEW
+    look = _look(probe, source, few, rolled=fixed is not None)
+    bytes_at = _cost(probe, source, look, few)
+    size = choose_batch_size(run.batch_size, fixed, run.training, run.memory, bytes_at)
+    batches = Batches(size, source.examples)
+    many = fixed or min(size, source.examples)
+    if fixed is None and many == few:
+        few += 1
+        look = _look(probe, source, few, rolled=False)
+    probe.start()
+    first = probe.run(source.first(many))
+    findings = []
+    for probed, value, other in zip(probe.probed, first, look, strict=True):
+        dtype = probed.info.dtype
+        if value is None or other is None:
+            findings.append(AxisFinding(BATCH, depends_on_batch=False))
+        elif fixed is not None:
+            findings.append(find_by_rolling(value, other, fixed, dtype))
+        else:
+            findings.append(find_example_axis(other, value, few, many, dtype))
+    tensors = [
+        Planned(
+            layout.OUTPUTS if probed.is_output else layout.ACTIVATIONS,
+            probed.info,
+            finding.axis0,
+            _planned_shape(value, finding.axis0),
+            0 if value is None else stored_bytes(value, finding.axis0, source.examples, store),
+        )
+        for probed, value, finding in zip(probe.probed, first, findings, strict=True)
+    ]
+    dependent = _tell_dependence(probe, findings, run, note)
+    return Plan(batches, fixed, tensors, dependent, first)
+
+
+def _look(probe: "Probe", source: Source, count: int, rolled: bool) -> list[Value | None]:
+    """Run the first examples, moved by one if `rolled`."""
+    probe.start()
+    batch = source.first(count)
+    return probe.run({name: np.roll(rows, 1, axis=0) for name, rows in batch.items()} if rolled else batch)
+
+
+def _cost(probe: "Probe", source: Source, small: list[Value | None], few: int) -> Callable[[int], int]:
+    """Return a function from a batch size to the bytes that live at once.
+
+    The shapes of the graph tell of the intermediates; where they are open, the tensors of the first look do.
+    """
+    returned = sum(value.nbytes for value in small if value is not None)
+
+    def at(batch: int) -> int:
+        inputs = source.example_bytes * batch
+        measured = returned * batch // few
+        live = probe.live_bytes(batch)
+        return inputs + (2 * measured if live is None else max(live, measured))
+
+    return at
+
+
+def _planned_shape(value: Value | None, axis0: str) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    return (-1, *value.shape[1:]) if axis0 == EXAMPLE and value.shape else tuple(value.shape)
+
+
+def _tell_dependence(probe: "Probe", findings: list[AxisFinding], run: RunOptions, note: Note) -> list[str]:
+    """Name the tensors whose values depend on the batch size (promise 2 does not hold for them)."""
+    named = [(p.info.address, f) for p, f in zip(probe.probed, findings, strict=True) if not p.is_output]
+    stacked = names_of(named, BATCH)
+    if stacked:
+        note(f"stored batch by batch, because they have no row an example: {', '.join(stacked)}")
+    if run.training:
+        note("--training: the values may depend on the batch size (batch statistics, random numbers)")
+        return stacked
+    mixing = names_of(named, EXAMPLE)
+    if mixing:
+        note(f"the values depend on the other examples of the batch: {', '.join(mixing)}")
+    return stacked + mixing
+
+

@@ -1,0 +1,115 @@
+"""Where the values of one tensor go: statistics, reduction, cast, and the collector that writes them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfdump.analysis.reduction import Reduction
+from tfdump.analysis.statistics import StatisticsAccumulator, attributes_of
+from tfdump.dtypes import dtype_name, kind_of
+from tfdump.dump.collectors import Collector
+from tfdump.dump.layout import stored_dtype
+from tfdump.example_axis import EXAMPLE, NONE
+from tfdump.tensors import Array, Ragged, Sparse, TensorInfo, Value
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """What is stored of each tensor: reduced or not, in which float dtype, with statistics, with values."""
+
+    reduction: Reduction | None = None
+    dtype: str | None = None
+    statistics: bool = False
+    values: bool = True
+    save_inputs: bool = False
+
+
+OpenCollector = Callable[[TensorInfo, Value, str], Collector]
+"""Makes the collector of a tensor from its record, its first value as stored, and its axis0."""
+
+
+class TensorSink:
+    """Takes the batches of one tensor; `group` and `info` say where the result is linked."""
+
+    def __init__(
+        self, group: str, info: TensorInfo, axis0: str, options: StoreOptions, open_collector: OpenCollector
+    ) -> None:
+        self.group = group
+        self.info = info
+        self.axis0 = axis0
+        self.batches = 0
+        self.overflowed = 0
+        self._options = options
+        self._open = open_collector
+        self._collector: Collector | None = None
+        numeric = kind_of(info.dtype) != "S"
+        self._statistics = StatisticsAccumulator() if options.statistics and numeric else None
+        self._narrow = options.dtype is not None and kind_of(info.dtype) == "f"
+
+    def add(self, value: Value, examples: int) -> None:
+        """Take in the value for one batch, of which the first `examples` rows count."""
+        if self.axis0 == EXAMPLE and isinstance(value, np.ndarray):
+            value = value[:examples]
+        self.batches += 1
+        dense = _dense_part(value)
+        if self._statistics is not None and not (self.axis0 == NONE and self.batches > 1):
+            self._statistics.add(dense)
+        if self._options.reduction is not None and isinstance(value, np.ndarray):
+            value = self._options.reduction.apply(_upcast(value))
+        if self._narrow:
+            self._count_overflow(_dense_part(value))
+        if self._collector is None:
+            self._collector = self._open(self.stored_info(value), value, self.axis0)
+        self._collector.append(value)
+
+    def stored_info(self, value: Value) -> TensorInfo:
+        """Return the record of what is stored: a reduction may change the dtype (the mean of integers)."""
+        kind = kind_of(self.info.dtype)
+        if self._options.reduction is None or kind in "fS" or dtype_name(value.dtype) == self.info.dtype:
+            return self.info
+        return TensorInfo(**{**vars(self.info), "dtype": dtype_name(value.dtype)})
+
+    def finish(self) -> tuple[Collector | None, dict[str, Any]]:
+        """Return the collector, None when no batch came, and the attributes that it does not know."""
+        extra: dict[str, Any] = {}
+        if self._statistics is not None:
+            extra |= attributes_of(self._statistics.result())
+        if self._options.reduction is not None:
+            extra["reduce"] = str(self._options.reduction)
+        if self.overflowed:
+            extra["overflowed"] = np.int64(self.overflowed)
+        return self._collector, extra
+
+    def _count_overflow(self, values: Array) -> None:
+        """Count the finite values that become infinite in the stored dtype."""
+        wanted = np.dtype(self._options.dtype)
+        if values.size and np.can_cast(_upcast(values).dtype, wanted):
+            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            narrowed = values.astype(wanted)
+        self.overflowed += int(np.count_nonzero(np.isinf(narrowed) & np.isfinite(values)))
+
+
+def stored_bytes(value: Value, axis0: str, examples: int, options: StoreOptions) -> int:
+    """Return about how many bytes a tensor will take in the file, from its value for a few examples."""
+    if not options.values:
+        return 0
+    if options.reduction is not None and isinstance(value, np.ndarray):
+        value = options.reduction.apply(_upcast(value))
+    dense = _dense_part(value)
+    dtype = stored_dtype(dtype_name(dense.dtype), options.dtype)
+    whole = dense.size * dtype.itemsize
+    if axis0 != EXAMPLE or not value.shape or not value.shape[0]:
+        return whole
+    return whole * examples // value.shape[0]
+
+
+def _dense_part(value: Value) -> Array:
+    return value.values if isinstance(value, (Ragged, Sparse)) else value
+
+
+def _upcast(values: Array) -> Array:
+    """Return values of a type that NumPy does not know (bfloat16, float8) in the float type that is stored."""
+    return values.astype(stored_dtype(dtype_name(values.dtype))) if values.dtype.kind == "V" else values

@@ -1,0 +1,109 @@
+"""The small records that pass between the packages: what a tensor is, and its values when they are not dense."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Note = Callable[[str], None]
+"""Called with one sentence that the user should read: a cast, a padding, a fallback."""
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """What is known of one tensor before it has values.
+
+    `shape` is the shape as the model declares it, -1 where it is open, or None where the rank is unknown;
+    `classes` are the names of the layer's class and of its bases, nearest first.
+    """
+
+    address: str
+    layer: str
+    structure: str
+    classes: tuple[str, ...]
+    order: int
+    dtype: str
+    shape: tuple[int, ...] | None
+    parameters: int = 0
+
+    @property
+    def class_name(self) -> str:
+        """The name of the class of the layer that made the tensor."""
+        return self.classes[0] if self.classes else ""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a model declares of one input; None where it declares nothing.
+
+    `shape` includes the batch axis, with None where a size is open; arrays must fit it. `built` is the shape
+    that a subclassed model was once built with, which arrays need not share.
+    """
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: str | None
+    optional: bool = False
+    built: tuple[int | None, ...] | None = None
+
+
+@dataclass(frozen=True)
+class NotCaptured:
+    """A layer that the model owns and whose output is not in the dump, and why."""
+
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """A ragged tensor: `values` of all rows, and one array of int64 offsets a ragged axis, outermost first."""
+
+    values: Array
+    row_splits: tuple[npt.NDArray[np.int64], ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the values."""
+        return self.values.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The number of rows, -1 for each ragged axis, and the shape of a value."""
+        return (len(self.row_splits[0]) - 1, *(-1 for _ in self.row_splits), *self.values.shape[1:])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values and of the offsets."""
+        return self.values.nbytes + sum(splits.nbytes for splits in self.row_splits)
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """A sparse tensor in coordinate form: `values` (n,), `indices` (n, rank) int64, and its dense shape."""
+
+    values: Array
+    indices: npt.NDArray[np.int64]
+    dense_shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the values."""
+        return self.values.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that the tensor would have if it were dense."""
+        return self.dense_shape
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values and of their coordinates."""
+        return self.values.nbytes + self.indices.nbytes
+
+
+Value = Array | Ragged | Sparse
+"""The value of one tensor for one batch."""
