@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from tfdump.api import layers as layers
     from tfdump.dump.reader import Dump as Dump
     from tfdump.dump.reader import Tensor as Tensor
-    from tfdump.dump.reader import open_dump as open
+    from tfdump.dump.reader import open_dump
+
+    open = open_dump
     from tfdump.errors import TfdumpError as TfdumpError
     from tfdump.errors import TfdumpWarning as TfdumpWarning
 

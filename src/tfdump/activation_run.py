@@ -70,7 +70,15 @@ class ActivationRun:
         """Run the model over all examples and write the dump; the caller closes the writer."""
         root = provenance(self.loaded, self.options, self.source, command)
         write_dump(
-            self.probe, self.source, self.plan, self.options.store, writer, root, self.loaded.config, self.note, progress
+            self.probe,
+            self.source,
+            self.plan,
+            self.options.store,
+            writer,
+            root,
+            self.loaded.config,
+            self.note,
+            progress,
         )
 
 

@@ -32,9 +32,7 @@ def encode(name: str) -> str:
     if not name:
         return _EMPTY
     return "".join(
-        _percent(character)
-        if character in _SPECIAL or unicodedata.category(character) in ("Cc", "Cs")
-        else character
+        _percent(character) if character in _SPECIAL or unicodedata.category(character) in ("Cc", "Cs") else character
         for character in name
     )
 
@@ -96,8 +94,9 @@ class Pattern:
 
     def __post_init__(self) -> None:
         if not self.text or self.text in ("re:", "type:"):
-            raise SelectionError(f"empty layer pattern '{self.text}' (write an address, a glob such as 'block*', "
-                                 "type:CLASS or re:REGEX)")
+            raise SelectionError(
+                f"empty layer pattern '{self.text}' (write an address, a glob such as 'block*', type:CLASS or re:REGEX)"
+            )
         if self.text.startswith("re:"):
             try:
                 regex = re.compile(self.text[3:])
@@ -136,9 +135,7 @@ class Selection:
     Raises SelectionError for a malformed pattern or a depth below 1.
     """
 
-    def __init__(
-        self, layers: Iterable[str] = (), exclude: Iterable[str] = (), max_depth: int | None = None
-    ) -> None:
+    def __init__(self, layers: Iterable[str] = (), exclude: Iterable[str] = (), max_depth: int | None = None) -> None:
         self.layers = tuple(Pattern(text) for text in layers)
         self.exclude = tuple(Pattern(text) for text in exclude)
         self.max_depth = max_depth

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from tfdump.activation_run import ActivationOptions, open_activations, open_writer
@@ -15,7 +16,6 @@ from tfdump.dump.reader import Dump
 from tfdump.errors import TfdumpWarning
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.readers import ArrayReader
-from tfdump.inputs.source import ReadingOptions
 from tfdump.listing import ListedTensor, list_tensors
 from tfdump.planning import RunOptions
 from tfdump.sinks import StoreOptions
@@ -91,7 +91,7 @@ def _given(x: Inputs) -> list[Given]:
         return [Given(name, ArrayReader(array, f"input '{name}'")) for name, array in x.items()]
     if isinstance(x, tuple) or (isinstance(x, list) and x and hasattr(x[0], "shape")):
         return [Given(None, ArrayReader(array, f"input {number}")) for number, array in enumerate(x)]
-    return [Given(None, ArrayReader(x, "the input"))]
+    return [Given(None, ArrayReader(np.asarray(x), "the input"))]
 
 
 def _loaded(model: "Layer | str | Path") -> "LoadedModel":

@@ -1,5 +1,6 @@
 """How many examples to run at once: within the memory that was allowed, and as the model allows."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ class Batches:
     examples: int
 
     def __len__(self) -> int:
-        return -(-self.examples // self.size)
+        return math.ceil(self.examples / self.size)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Yield the first and the end of each batch."""

@@ -61,7 +61,7 @@ def identical(a: Array, b: Array) -> bool:
     """Tell whether two arrays of one shape are equal; NaN equals NaN."""
     if a.dtype.kind in "OSUbiu":
         return bool(np.array_equal(a, b))
-    return bool(np.all((a == b) | ((a != a) & (b != b))))
+    return bool(np.all((a == b) | (np.isnan(a) & np.isnan(b))))
 
 
 def agrees(a: Array, b: Array, dtype: str) -> bool:

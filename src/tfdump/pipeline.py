@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Called with the number of examples done and the number of all."""
 
+
 def write_dump(
     probe: "Probe",
     source: Source,
@@ -35,7 +36,7 @@ def write_dump(
     """Run every batch and write what the plan says, then the attributes of the root and of each tensor."""
     sinks = _open_sinks(probe, source, plan, store, writer)
     inputs = _saved_inputs(source, store)
-    worker = _Worker(sinks)
+    worker = _Worker(sinks, writer.check)
     try:
         for start, stop in plan.batches:
             if worker.failed:
@@ -54,7 +55,10 @@ def write_dump(
     worker.finish()
     missing = _link_all(probe, sinks, writer, len(plan.batches), store, note)
     _write_lengths(source, writer)
-    described = dict(root) | {"batch_size": np.int64(plan.batches.size), "examples": np.int64(source.examples)}
+    described = dict(root) | {
+        "batch_size": np.int64(plan.batches.size),
+        "examples": np.int64(source.examples),
+    }
     if plan.depends_on_batch:
         described["depends_on_batch"] = np.array(plan.depends_on_batch, dtype=object)
     writer.describe(described, config, missing)
@@ -63,9 +67,10 @@ def write_dump(
 class _Worker(threading.Thread):
     """Writes beside the computation; at most one batch waits, so that memory stays flat."""
 
-    def __init__(self, sinks: list[TensorSink]) -> None:
+    def __init__(self, sinks: list[TensorSink], check: Callable[[], None]) -> None:
         super().__init__(name="tfdump-writer", daemon=True)
         self._sinks = sinks
+        self._check = check
         self._queue: queue.Queue[tuple[list[Any], int] | None] = queue.Queue(maxsize=1)
         self._error: BaseException | None = None
         self._stopped = False
@@ -86,7 +91,8 @@ class _Worker(threading.Thread):
                 for sink, value in zip(self._sinks, values, strict=True):
                     if value is not None:
                         sink.add(value, examples)
-            except BaseException as error:  # noqa: BLE001 - carried to the main thread, which raises it
+                self._check()
+            except BaseException as error:  # carried to the main thread, which raises it
                 self._error = error
             del item, values
 

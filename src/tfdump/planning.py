@@ -142,5 +142,3 @@ def _tell_dependence(probe: "Probe", findings: list[AxisFinding], run: RunOption
     if mixing:
         note(f"the values depend on the other examples of the batch: {', '.join(mixing)}")
     return stacked + mixing
-
-

@@ -36,7 +36,9 @@ from tfdump.sinks import StoreOptions
 @running_options
 @storing_options
 @click.option(
-    "--reduce", "reduction", type=parsed("OP[:AXES]", parse_reduction),
+    "--reduce",
+    "reduction",
+    type=parsed("OP[:AXES]", parse_reduction),
     help="Store mean, sum, max, min or norm over axes (1,2), 'spatial', or all but the first.",
 )
 @click.option("--save-inputs", is_flag=True, help="Store the inputs as they were fed.")
@@ -45,6 +47,7 @@ from tfdump.sinks import StoreOptions
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     model: Path,
     inputs: tuple[str, ...],
     output: Path | None,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def load(model: Path, imports: tuple[Path, ...], trust: bool, settings: Settings, seed: int = 0) -> "LoadedModel":
     """Import the user's modules and load the model; raises ModelError when either fails."""
-    if not model.exists() and "://" not in str(model):  # said before the seconds that TensorFlow takes
+    if not model.exists():  # said before the seconds that TensorFlow takes
         raise ModelError(f"no such model: {model}")
     from tfdump.model.quiet import import_quietly
 

@@ -74,7 +74,12 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "TFDUMP"},
 )
 @click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version.",
 )
 @click.pass_context
 def cli(ctx: click.Context) -> None:
@@ -94,29 +99,27 @@ def main(args: Sequence[str] | None = None) -> None:
 def run(args: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status; errors become one line on stderr."""
     settings = Settings()
+    message = ""
     try:
         result: Any = cli.main(args, prog_name="tfdump", standalone_mode=False, obj=settings)
         return result if isinstance(result, int) else OK
-    except click.exceptions.Exit as exit_request:
-        return exit_request.exit_code
     except (click.Abort, KeyboardInterrupt):
         _say("Error: interrupted; no file was written")
         return INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        _say(error.format_message())
+        return TROUBLE
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "tfdump"
-        return _fail(f"{_one_line(error.format_message()).rstrip('.')} (see: {where} --help)", settings)
+        message = f"{_one_line(error.format_message()).rstrip('.')} (see: {where} --help)"
     except click.ClickException as error:
-        return _fail(error.format_message(), settings)
+        message = error.format_message()
     except TfdumpError as error:
-        return _fail(str(error), settings)
+        message = str(error)
     except MemoryError:
-        return _fail("out of memory; lower --batch-size or --memory", settings)
+        message = "out of memory; lower --batch-size or --memory"
     except Exception as error:  # a mistake in tfdump itself: still one line, and the way to see more
-        hint = "" if settings.verbose else "; -v shows where"
-        return _fail(f"unexpected {type(error).__name__}: {error} (please report this{hint})", settings)
-
-
-def _fail(message: str, settings: Settings) -> int:
+        message = f"unexpected {type(error).__name__}: {error} (a mistake in tfdump: please report it, with -v)"
     if settings.verbose:
         _say(traceback.format_exc().rstrip())
     _say(f"Error: {_one_line(message)}")

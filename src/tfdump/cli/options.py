@@ -14,13 +14,15 @@ from tfdump.inputs.source import parse_examples
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class FileName(click.ParamType):
+class FileName(click.ParamType[Any]):
     """A file or folder; in provenance only its name appears, not its folder."""
 
     name = "file"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the path."""
+        """Return the path; a URL is none."""
+        if "://" in str(value):
+            raise TfdumpError(f"{value} is a URL; download it first")
         return Path(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
@@ -38,7 +40,7 @@ class InputName(FileName):
         return value
 
 
-class _Parsed(click.ParamType):
+class _Parsed(click.ParamType[Any]):
     """Text read by a function of the library, whose TfdumpError becomes a usage error."""
 
     def __init__(self, name: str, read: Callable[[str], Any]) -> None:
@@ -55,7 +57,7 @@ class _Parsed(click.ParamType):
             raise click.UsageError(str(error), ctx) from None
 
 
-def parsed(name: str, read: Callable[[str], Any]) -> click.ParamType:
+def parsed(name: str, read: Callable[[str], Any]) -> click.ParamType[Any]:
     """Return a parameter type called `name` that `read` makes of the text."""
     return _Parsed(name, read)
 
@@ -79,11 +81,21 @@ def verbosity(command: Command) -> Command:
         return callback
 
     quiet = click.option(
-        "-q", "--quiet", is_flag=True, expose_value=False, is_eager=True, callback=remember("quiet"),
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=remember("quiet"),
         help="No notes and no progress on stderr.",
     )
     verbose = click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, is_eager=True, callback=remember("verbose"),
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=remember("verbose"),
         help="Show TensorFlow's messages, and where an error came from.",
     )
     return quiet(verbose(command))
@@ -94,11 +106,18 @@ def model_options(command: Command) -> Command:
     decorators = [
         click.argument("model", type=FileName()),
         click.option(
-            "--import", "imports", multiple=True, metavar="MODULE|FILE.py", type=FileName(), allow_from_autoenv=False,
+            "--import",
+            "imports",
+            multiple=True,
+            metavar="MODULE|FILE.py",
+            type=FileName(),
+            allow_from_autoenv=False,
             help="Import your module first: it defines custom layers. Repeatable.",
         ),
         click.option(
-            "--trust-model", is_flag=True, allow_from_autoenv=False,
+            "--trust-model",
+            is_flag=True,
+            allow_from_autoenv=False,
             help="Let the model file run code of its own (Lambda layers).",
         ),
     ]
@@ -109,7 +128,11 @@ def selection_options(command: Command) -> Command:
     """Add `-l`, `-x` and `--depth`."""
     decorators = [
         click.option(
-            "-l", "--layer", "layers", multiple=True, metavar="PATTERN",
+            "-l",
+            "--layer",
+            "layers",
+            multiple=True,
+            metavar="PATTERN",
             help="Only these: an address, a glob ('block*'), type:CLASS or re:REGEX. Repeatable.",
         ),
         click.option("-x", "--exclude", multiple=True, metavar="PATTERN", help="Not these. Repeatable."),
@@ -122,16 +145,20 @@ def running_options(command: Command) -> Command:
     """Add how inputs are read and how the model is run."""
     decorators = [
         click.option(
-            "--batch-size", type=parsed("N|auto", _batch_size), default="auto", show_default=True,
+            "--batch-size",
+            type=parsed("N|auto", _batch_size),
+            default="auto",
+            show_default=True,
             help="Examples at once; auto stays within --memory.",
         ),
         click.option(
-            "--memory", type=parsed("SIZE", parse_bytes), default=show_bytes(DEFAULT_MEMORY).replace(".0 ", ""),
-            show_default=True, help="What one batch may take, for --batch-size auto.",
+            "--memory",
+            type=parsed("SIZE", parse_bytes),
+            default=show_bytes(DEFAULT_MEMORY).replace(".0 ", ""),
+            show_default=True,
+            help="What one batch may take, for --batch-size auto.",
         ),
-        click.option(
-            "--examples", type=parsed("START:STOP", parse_examples), default=":", help="Only these examples."
-        ),
+        click.option("--examples", type=parsed("START:STOP", parse_examples), default=":", help="Only these examples."),
         click.option("--training", is_flag=True, help="Run in training mode (dropout, batch statistics)."),
         click.option("--seed", type=int, default=0, show_default=True, help="For random layers."),
         click.option("--eager", is_flag=True, help="Run without a graph; slower, for models that cannot be traced."),
@@ -151,7 +178,10 @@ def storing_options(command: Command) -> Command:
             "--dtype", type=click.Choice(["float16", "float32", "float64"]), help="Store floats in this type."
         ),
         click.option(
-            "--compression", type=click.Choice(["none", "gzip", "zstd"]), default="none", show_default=True,
+            "--compression",
+            type=click.Choice(["none", "gzip", "zstd"]),
+            default="none",
+            show_default=True,
             help="zstd needs the extra tfdump[zstd].",
         ),
         click.option("--stats", is_flag=True, help="Store statistics of each tensor too."),

@@ -29,7 +29,12 @@ def command(dump: Path, provenance: bool, as_json: bool) -> None:
             write(_json(opened))
             return
         if provenance or sys.stdout.isatty():
-            write(table(("attribute", "value"), [(name, str(value)) for name, value in _provenance(opened).items()]))
+            write(
+                table(
+                    ("attribute", "value"),
+                    [(name, str(value)) for name, value in _provenance(opened).items()],
+                )
+            )
         if provenance:
             return
         if sys.stdout.isatty():

@@ -1,5 +1,6 @@
 """What becomes of one tensor's batches in the file: rows, a constant, a stack, a ragged or a sparse composite."""
 
+from itertools import pairwise
 from typing import Any, Protocol
 
 import h5py
@@ -80,7 +81,7 @@ class ByExample(_Collecting):
             self._into.flush()
             self._unequal = _UnequalStack(self._file, self._dtype, self._storage)
             stops = np.cumsum([0, *self._lengths])
-            for start, stop in zip(stops[:-1], stops[1:], strict=True):
+            for start, stop in pairwise(stops):
                 self._unequal.append(self._into.dataset[start:stop])
             self._unequal.append(value)
             return
@@ -243,7 +244,11 @@ class SparseRows(_Collecting):
             if rows is not None:
                 rows.flush()
                 group[name] = rows.dataset
-        return group, {"axis0": "example", "encoding": "sparse", "dense_shape": np.array(self._shape, np.int64)}
+        return group, {
+            "axis0": "example",
+            "encoding": "sparse",
+            "dense_shape": np.array(self._shape, np.int64),
+        }
 
 
 class NoValues(_Collecting):

@@ -36,7 +36,8 @@ _UPCAST: dict[str, type[np.generic]] = {
 def stored_dtype(name: str, wanted: str | None = None) -> np.dtype[Any]:
     """Return the dtype in which a tensor of dtype `name` is stored; `wanted` replaces that of real floats."""
     if name == STRING:
-        return h5py.string_dtype("utf-8")
+        text: np.dtype[Any] = h5py.string_dtype("utf-8")
+        return text
     if wanted is not None and kind_of(name) == "f":
         return np.dtype(wanted)
     return np.dtype(_UPCAST.get(name) or name)

@@ -39,7 +39,10 @@ class Rows:
         self._empty = math.prod(tail) == 0 or rows == 0
         if self._empty:
             self.dataset = file.create_dataset(
-                None, shape=(rows or 0, *tail), dtype=dtype, **self._growth(tail, (1, *(n or 1 for n in tail)))
+                None,
+                shape=(rows or 0, *tail),
+                dtype=dtype,
+                **self._growth(tail, (1, *(n or 1 for n in tail))),
             )
             return
         chunks = layout.chunk_shape(rows, tail, dtype.itemsize, storage.chunk_bytes)

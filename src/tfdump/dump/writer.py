@@ -15,6 +15,8 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
+from tfdump.batching import show_bytes
+from tfdump.dtypes import dtype_name
 from tfdump.dump import layout
 from tfdump.dump.collectors import (
     ByExample,
@@ -27,8 +29,7 @@ from tfdump.dump.collectors import (
     anonymous_group,
 )
 from tfdump.dump.rows import Storage
-from tfdump.batching import show_bytes
-from tfdump.dtypes import dtype_name
+from tfdump.dump.stream import DumpStream
 from tfdump.errors import DumpError
 from tfdump.tensors import NotCaptured, TensorInfo, Value
 
@@ -95,7 +96,8 @@ class DumpWriter:
         self._target = check_target(path, force) if path is not None else None
         self._shown = path
         self._partial = self._make_partial()
-        self.file = _create(self._partial)
+        self._stream = DumpStream(self._partial) if self._partial is not None else None
+        self.file = _create(self._stream)
 
     def _make_partial(self) -> Path | None:
         if self._target is None:
@@ -106,6 +108,11 @@ class DumpWriter:
             raise DumpError(f"cannot write in {self._target.parent}: {cause.strerror}") from None
         os.close(handle)
         return Path(name)
+
+    def check(self) -> None:
+        """Raise what went wrong while writing; called now and then, so that a full disk ends the run early."""
+        if self._stream is not None:
+            self._stream.raise_failure()
 
     def collector(
         self,
@@ -181,9 +188,11 @@ class DumpWriter:
 
     def finish(self) -> None:
         """Close the file and move it into place; a dump in memory stays open."""
-        if self._partial is None or self._target is None:
+        if self._partial is None or self._target is None or self._stream is None:
             return
         self.file.close()
+        self.check()
+        self._stream.close()
         os.chmod(self._partial, 0o666 & ~_umask())
         try:
             if self._force:
@@ -191,15 +200,16 @@ class DumpWriter:
             else:
                 _move_without_replacing(self._partial, self._target)
         except FileExistsError:
-            raise DumpError(f"output {self._shown} was made by another run meanwhile (choose another with -o)") from None
+            raise DumpError(
+                f"output {self._shown} was made by another run meanwhile (choose another with -o)"
+            ) from None
         self._partial = None
 
     def abort(self) -> None:
         """Throw away what was written."""
-        try:
-            self.file.close()
-        except (OSError, RuntimeError):
-            pass  # a full disk: HDF5 cannot flush; the file goes away all the same
+        self.file.close()
+        if self._stream is not None:
+            self._stream.close()
         if self._partial is not None:
             self._partial.unlink(missing_ok=True)
             self._partial = None
@@ -224,17 +234,8 @@ class DumpWriter:
 
     def _explain(self, error: BaseException) -> None:
         """Raise DumpError for an error of the file system while writing."""
-        if isinstance(error, (OSError, RuntimeError)) and (text := disk_trouble(error)):
-            raise DumpError(f"cannot write {self._shown}: {text}") from error
-
-
-def disk_trouble(error: BaseException) -> str | None:
-    """Return the operating system's words for an error of HDF5 or Python while writing, or None for other errors."""
-    code = getattr(error, "errno", None)
-    for known in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOENT, errno.EACCES):
-        if code == known or f"errno = {known}," in str(error) or f"errno={known}" in str(error):
-            return os.strerror(known)
-    return None
+        if isinstance(error, OSError) and error.errno is not None:
+            raise DumpError(f"cannot write {self._shown}: {os.strerror(error.errno)}") from error
 
 
 def set_attribute(target: h5py.Group | h5py.Dataset, name: str, value: Any) -> None:
@@ -244,17 +245,18 @@ def set_attribute(target: h5py.Group | h5py.Dataset, name: str, value: Any) -> N
     target.attrs.create(name, value)
 
 
-def _create(path: Path | None) -> h5py.File:
+def _create(stream: DumpStream | None) -> h5py.File:
     """Create an HDF5 file that keeps the order of its links and stores no times; None makes it in memory."""
     creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
     creation.set_link_creation_order(h5py.h5p.CRT_ORDER_TRACKED | h5py.h5p.CRT_ORDER_INDEXED)
     creation.set_obj_track_times(False)
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
-    if path is None:
+    if stream is None:
         access.set_fapl_core(1 << 20, False)
-    name = b"tfdump" if path is None else os.fsencode(path)
-    return h5py.File(h5py.h5f.create(name, h5py.h5f.ACC_TRUNC, fcpl=creation, fapl=access))
+    else:
+        access.set_fileobj_driver(h5py.h5fd.fileobj_driver, stream)
+    return h5py.File(h5py.h5f.create(b"tfdump", h5py.h5f.ACC_TRUNC, fcpl=creation, fapl=access))
 
 
 def _move_without_replacing(source: Path, target: Path) -> None:

@@ -67,6 +67,8 @@ def open_argument(argument: InputArgument) -> list[Given]:
             raise InputError(f"{path} is one .npy array and has no '{argument.member}' inside (leave '::' out)")
         return [Given(argument.name, open_npy(path))]
     if magic.startswith(b"PK"):
+        if path.suffix == ".keras":
+            raise InputError(f"{path} is a model, not an input (the model comes first: MODEL INPUT...)")
         return _pick(argument, join_ragged(dict(open_npz(path)), path))
     if magic.startswith(b"\x89HDF") or path.suffix in _HDF5_NAMES:
         return _open_hdf5(argument, path)

@@ -1,12 +1,20 @@
 """Casting what the file holds to what the model declares, and refusing what does not fit."""
 
+from typing import Any
+
 import numpy as np
 
 from tfdump.dtypes import kind_of
 from tfdump.errors import InputError
 from tfdump.tensors import Array
 
-_WORDS = {"f": "floating-point numbers", "i": "integers", "u": "integers", "b": "booleans", "c": "complex numbers"}
+_WORDS = {
+    "f": "floating-point numbers",
+    "i": "integers",
+    "u": "integers",
+    "b": "booleans",
+    "c": "complex numbers",
+}
 
 
 def describe(dtype: str) -> str:
@@ -30,7 +38,7 @@ def check_castable(source: str, wanted: str, where: str, name: str) -> None:
     raise InputError(f"{where} holds {describe(source)}, and the input '{name}' takes {describe(wanted)}{hint}")
 
 
-def cast(values: Array, wanted: np.dtype[np.generic], where: str, start: int) -> Array:
+def cast(values: Array, wanted: np.dtype[Any], where: str, start: int) -> Array:
     """Return `values` in the dtype `wanted`; raises InputError when a number does not fit into it.
 
     `start` is the number of the first row, for the message. Floats may lose precision, never integers.
@@ -45,7 +53,7 @@ def cast(values: Array, wanted: np.dtype[np.generic], where: str, start: int) ->
         with np.errstate(over="ignore", invalid="ignore"):
             converted = values.astype(wanted)
             if values.dtype.kind in "iu":
-                bad = converted.astype(np.float64) != values.astype(np.float64)
+                bad = converted.astype(np.longdouble) != values.astype(np.longdouble)
             else:
                 bad = np.isinf(converted) & np.isfinite(values)
     if bad.any():

@@ -44,8 +44,9 @@ def _without_strange_keys(given: Sequence[Given], names: list[str], note: Note) 
         if len(keyed) > len(names):
             keys = ", ".join(f"'{item.name}'" for item in keyed)
             wanted = ", ".join(f"'{name}'" for name in names)
-            raise InputError(f"none of the arrays {keys} is an input of the model (its inputs: {wanted}); "
-                             "name one as FILE::KEY")
+            raise InputError(
+                f"none of the arrays {keys} is an input of the model (its inputs: {wanted}); name one as FILE::KEY"
+            )
         return [Given(None, item.reader) if item.optional_name else item for item in given]
     ignored = [item for item in keyed if item not in known]
     if ignored:

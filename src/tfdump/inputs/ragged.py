@@ -72,9 +72,7 @@ class SplitsReader(RaggedReader):
         """Return the rows from `start` up to `stop`, each of its own length."""
         offset = self._splits[start]
         values = self._values.read(int(offset), int(self._splits[stop]))
-        return [
-            values[self._splits[row] - offset : self._splits[row + 1] - offset] for row in range(start, stop)
-        ]
+        return [values[self._splits[row] - offset : self._splits[row + 1] - offset] for row in range(start, stop)]
 
 
 class VlenReader(RaggedReader):

@@ -85,7 +85,7 @@ class NpyReader:
 
     def _read_bytes(self, start: int, count: int) -> npt.NDArray[np.uint8]:
         buffer = np.empty(count, np.uint8)
-        view = memoryview(buffer)
+        view = memoryview(buffer.data)
         try:
             self._stream.seek(self._offset + start)
             done = 0

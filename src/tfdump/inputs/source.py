@@ -178,4 +178,3 @@ def _fits(shape: Sequence[int], declared: Sequence[int | None]) -> bool:
 
 def _open(shape: Sequence[int | None]) -> str:
     return "(" + ", ".join("?" if size is None else str(size) for size in shape) + ("," * (len(shape) == 1)) + ")"
-

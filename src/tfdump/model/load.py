@@ -78,8 +78,6 @@ def load_model(path: Path, *, trust: bool = False, custom: dict[str, type] | Non
     Raises UntrustedModelError when it wants to run code and `trust` is False, and ModelError when it is not a
     model, is damaged, or needs classes that were not imported.
     """
-    if "://" in str(path):
-        raise ModelError(f"{path} is a URL; download it first")
     if not path.exists():
         raise ModelError(f"no such model: {path}")
     config = _read_config(path)

@@ -26,7 +26,7 @@ class _Buffer:
     def bytes_at(self, batch: int, longest: int) -> int:
         """Bytes when the first axis, if open, is the batch, and other open axes are the larger of both."""
         others = self.open_axes - self.first_open
-        return self.fixed_bytes * (batch if self.first_open else 1) * max(batch, longest) ** others
+        return self.fixed_bytes * (batch if self.first_open else 1) * int(max(batch, longest) ** others)
 
 
 class LiveMemory:

@@ -4,6 +4,7 @@ The model's call is traced once into one `tf.function` that hands back the recor
 same graph; TensorFlow prunes what nobody asked for. Where tracing is impossible the model runs eagerly.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from tfdump.model.state import ModelState
 from tfdump.tensors import Array, InputSpec, NotCaptured, Note, Ragged, Sparse, TensorInfo, Value
 
 Batch = Mapping[str, Array]
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,8 @@ class Probe:
 
 def first_line(error: BaseException) -> str:
     """Return the informative first line of an error of Keras or TensorFlow."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    plain = _COLOURS.sub("", str(error))
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
     informative = [line for line in lines if not line.startswith(("Exception encountered", "Arguments received"))]
     text = (informative or lines or [type(error).__name__])[0]
     return text if len(text) <= 400 else text[:400] + " ..."
@@ -254,4 +258,3 @@ def _value(tensor: Any) -> Value:
         shape = tuple(int(size) for size in np.asarray(tensor.dense_shape))
         return Sparse(np.asarray(tensor.values), np.asarray(tensor.indices), shape)
     return np.asarray(tensor)
-

@@ -23,10 +23,10 @@ from tfdump.address import output_suffix, segment
 from tfdump.model.structure import Owned, owned_operations, parameter_count
 from tfdump.tensors import NotCaptured
 
-_LOOP = "runs inside a recurrent loop, once a time step"
-_INNER_GRAPH = "runs inside a loop or a branch of the graph, where its tensors stay"
+_LOOP = "inside a recurrent loop, called once a time step"
+_INNER_GRAPH = "inside a loop or branch of the graph, which keeps its tensors"
 _NOT_A_TENSOR = "returns no tensor"
-_NEVER = "is never called by the model, or only around Keras (its .call directly)"
+_NEVER = "never called by the model, unless by its .call directly"
 
 
 @dataclass(frozen=True)

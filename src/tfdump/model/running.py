@@ -13,9 +13,7 @@ from tfdump.model.signature import Signature, signature_of
 from tfdump.tensors import InputSpec, Note
 
 
-def open_source(
-    model: Layer, given: Sequence[Given], reading: ReadingOptions, note: Note
-) -> tuple[Signature, Source]:
+def open_source(model: Layer, given: Sequence[Given], reading: ReadingOptions, note: Note) -> tuple[Signature, Source]:
     """Match the given arrays to the inputs of the model.
 
     Raises InputError where they do not fit.
@@ -41,7 +39,9 @@ def probe_declared(model: Layer, request: Request, note: Note) -> Probe:
     for spec in signature.specs:
         shape = spec.built or spec.shape
         if shape is None:
-            raise ModelError(f"the model does not declare the shape of its input '{spec.name}'; add an INPUT to look at")
+            raise ModelError(
+                f"the model does not declare the shape of its input '{spec.name}'; add an INPUT to look at"
+            )
         if not spec.optional:
             specs.append(InputSpec(spec.name, shape, spec.dtype or "float32"))
     failures: list[str] = []

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 from keras import Layer
+from keras.layers import InputLayer
 from keras.src.models.functional import Functional
 from keras.src.models.sequential import Sequential
 
@@ -52,12 +53,15 @@ def signature_of(model: Layer, given: Sequence[str | None]) -> Signature:
 
 
 def _of_graph(model: Functional) -> Signature:
-    def spec(tensor: Any) -> InputSpec:
-        layer = tensor._keras_history.operation
-        optional = bool(getattr(layer, "optional", False))
-        return InputSpec(tensor.name, tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype), optional)
+    def name_of(tensor: Any) -> str:
+        operation = tensor._keras_history.operation
+        return str(operation.name if isinstance(operation, InputLayer) else tensor.name)
 
-    structure = keras.tree.map_structure(lambda tensor: tensor.name, model._inputs_struct)
+    def spec(tensor: Any) -> InputSpec:
+        optional = bool(getattr(tensor._keras_history.operation, "optional", False))
+        return InputSpec(name_of(tensor), tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype), optional)
+
+    structure = keras.tree.map_structure(name_of, model._inputs_struct)
     if isinstance(structure, (list, tuple)) and len(structure) == 1:
         structure = structure[0]
     return Signature(tuple(spec(tensor) for tensor in model.inputs), structure, declared=True)

@@ -1,7 +1,6 @@
 """What a run changes in a model (random state, moving averages, the states of stateful layers), and putting it back."""
 
 import keras
-import numpy as np
 from keras import Layer
 from keras.random import SeedGenerator
 
@@ -21,7 +20,7 @@ class ModelState:
         variables = [v for layer in self._layers for v in layer._non_trainable_variables]
         variables += [generator.state for generator in self._generators]
         unique = {id(variable): variable for variable in variables}
-        self._saved = [(variable, np.array(variable)) for variable in unique.values()]
+        self._saved = [(variable, variable.numpy()) for variable in unique.values()]
 
     def start(self) -> None:
         """Bring the model to where a run begins."""

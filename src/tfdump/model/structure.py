@@ -51,10 +51,8 @@ def _children(owner: Operation) -> Iterator[tuple[str, Operation]]:
     for name, value in attributes.items():
         if name.startswith("_"):
             yield from _operations_in(name, value)
-    inner = getattr(owner, "_functional", None)  # what a Sequential runs itself through is no layer of its own
-    for name, operation in _operations_in("_layers", getattr(owner, "_layers", [])):
-        if operation is not inner:
-            yield name, operation
+    if not isinstance(owner, Sequential):  # its _layers hold the graphs that it runs itself through
+        yield from _operations_in("_layers", getattr(owner, "_layers", []))
 
 
 def _operations_in(name: str, value: Any, nesting: int = 0) -> Iterator[tuple[str, Operation]]:

@@ -23,7 +23,8 @@ def check_config(config: dict[str, Any], where: str, trust: bool) -> None:
         class_name = node.get("class_name")
         if class_name not in _CODE_LAYERS:
             continue
-        inner = node.get("config") if isinstance(node.get("config"), dict) else {}
+        inner = node.get("config")
+        inner = inner if isinstance(inner, dict) else {}
         if class_name == "Lambda" and _harmless(inner.get("function")):
             continue
         name = inner.get("name", class_name)

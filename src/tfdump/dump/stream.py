@@ -1,0 +1,79 @@
+"""The bytes of a dump on their way to the disk.
+
+HDF5 cannot close a file that it failed to write to, and then crashes the process at its end. So it writes into this
+stream, which keeps the first failure for whoever asks and lets everything after it pass.
+"""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+
+class DumpStream(io.RawIOBase):
+    """A file that never fails while it is written; `raise_failure` tells whether it did."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        self._position = 0
+        self._failure: BaseException | None = None
+
+    def raise_failure(self) -> None:
+        """Raise what went wrong first, if anything did: an OSError, or a KeyboardInterrupt."""
+        if self._failure is not None:
+            raise self._failure
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move the position."""
+        if whence == os.SEEK_END:
+            offset += os.fstat(self._handle).st_size
+        elif whence == os.SEEK_CUR:
+            offset += self._position
+        self._position = offset
+        return offset
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer`; what is behind the end, or cannot be read, is zero."""
+        view = memoryview(buffer).cast("B")
+        view[:] = bytes(len(view))
+        data = b""
+        try:
+            data = os.pread(self._handle, len(view), self._position)
+        except BaseException as failure:  # kept for raise_failure
+            self._failure = self._failure or failure
+        view[: len(data)] = data
+        self._position += len(view)
+        return len(view)
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, or keep the reason why not."""
+        view = memoryview(data).cast("B")
+        done = 0
+        try:
+            while done < len(view) and self._failure is None:
+                done += os.pwrite(self._handle, view[done:], self._position + done)
+        except BaseException as failure:  # kept for raise_failure
+            self._failure = self._failure or failure
+        self._position += len(view)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length of the file."""
+        length = self._position if size is None else size
+        try:
+            if self._failure is None:
+                os.ftruncate(self._handle, length)
+        except BaseException as failure:  # kept for raise_failure
+            self._failure = self._failure or failure
+        return length
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed:
+            os.close(self._handle)
+        super().close()

@@ -1,0 +1,61 @@
+"""What all tests share: TensorFlow kept quiet, the command line in this process, and in one of its own."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = ROOT / "sample_models"
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(ROOT / "tests"))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it wrote."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def tfdump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `tfdump ARGS...` through its top-level group, in the test's folder, in this process."""
+    from tfdump.cli import main
+
+    def run(*args: object, stdin: bytes = b"", env: dict[str, str] | None = None) -> Ended:
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            capsys.readouterr()
+            status = main.run([str(argument) for argument in args])
+            written = capsys.readouterr()
+        return Ended(status, written.out, written.err)
+
+    return run
+
+
+@pytest.fixture
+def tfdump_process(tmp_path: Path) -> Run:
+    """Run `tfdump ARGS...` in a process of its own, in the test's folder."""
+
+    def run(*args: object, stdin: bytes | None = None, **options: object) -> Ended:
+        command = [sys.executable, "-m", "tfdump", *map(str, args)]
+        options = {"cwd": tmp_path, "input": stdin, "capture_output": True, "timeout": 300} | options
+        done = subprocess.run(command, **options)
+        return Ended(done.returncode, (done.stdout or b"").decode(), (done.stderr or b"").decode())
+
+    return run

@@ -1,0 +1,217 @@
+"""Batches of one tensor end in the file as rows, a constant, a stack, a ragged or a sparse composite."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import ml_dtypes
+import numpy as np
+import pytest
+
+from tfdump.dump.collectors import ByExample, Collector, Constant, NoValues, RaggedRows, SparseRows, Stack
+from tfdump.dump.layout import stored_dtype
+from tfdump.dump.rows import Storage
+from tfdump.tensors import Ragged, Sparse
+
+F4 = np.dtype("f4")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[h5py.File]:
+    with h5py.File(tmp_path / "collected.h5", "w") as file:
+        yield file
+
+
+def collect(collector: Collector, *batches: object) -> tuple[h5py.Dataset | h5py.Group, dict]:
+    for batch in batches:
+        collector.append(batch)
+    return collector.finish()
+
+
+def array(*values: object) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+# Rows an example
+
+
+def test_rows_of_batches_are_concatenated(file: h5py.File) -> None:
+    rows = np.arange(14, dtype=np.float32).reshape(7, 2)
+    found, attributes = collect(ByExample(file, F4, Storage(), 7), rows[:3], rows[3:6], rows[6:])
+    np.testing.assert_array_equal(found[()], rows)
+    assert attributes == {"axis0": "example"}
+
+
+def test_no_batch_at_all_gives_no_rows(file: h5py.File) -> None:
+    found, _ = collect(ByExample(file, F4, Storage(), 7))
+    assert found.shape == (0,)
+
+
+@pytest.mark.parametrize("storage", [Storage(), Storage(16), Storage(64, {"compression": "gzip"})])
+def test_batches_padded_to_different_lengths_end_as_a_composite(file: h5py.File, storage: Storage) -> None:
+    batches = [np.full((2, 3), 1, np.float32), np.full((2, 3), 2, np.float32), np.full((2, 5), 3, np.float32)]
+    batches.append(np.full((1, 3), 4, np.float32))
+    found, attributes = collect(ByExample(file, F4, storage, 7), *batches)
+    assert attributes == {"axis0": "batch", "encoding": "stack"}
+    assert list(found) == ["0", "1", "2", "3"]
+    for name, batch in zip(found, batches, strict=True):
+        np.testing.assert_array_equal(found[name][()], batch)
+
+
+def test_text_of_different_lengths_ends_as_a_composite(file: h5py.File) -> None:
+    batches = [np.array([[b"a", b"b"]], object), np.array([[b"c"]], object)]
+    found, _ = collect(ByExample(file, stored_dtype("string"), Storage(), 2), *batches)
+    assert [found[name][()].tolist() for name in found] == [[[b"a", b"b"]], [[b"c"]]]
+
+
+# Constants
+
+
+@pytest.mark.parametrize("value", [array(1, 2), np.float32(3), array(np.nan, 0), np.zeros((2, 0), np.float32)])
+def test_a_value_that_all_batches_share_is_stored_once(file: h5py.File, value: np.ndarray) -> None:
+    value = np.asarray(value)
+    found, attributes = collect(Constant(file, F4, Storage(), 3), value, value.copy(), value.copy())
+    assert found.shape == value.shape
+    np.testing.assert_array_equal(found[()], value)
+    assert attributes == {"axis0": "none"}
+
+
+def test_a_value_that_changes_late_is_stacked_from_the_first_batch_on(file: h5py.File) -> None:
+    found, attributes = collect(Constant(file, F4, Storage(), 4), array(1, 2), array(1, 2), array(9, 9), array(1, 2))
+    assert found[()].tolist() == [[1, 2], [1, 2], [9, 9], [1, 2]]
+    assert attributes == {"axis0": "batch"}
+
+
+def test_a_value_whose_shape_changes_late_ends_as_a_composite(file: h5py.File) -> None:
+    found, attributes = collect(Constant(file, F4, Storage(), 3), array(1, 2), array(1, 2), array(1, 2, 3))
+    assert [found[name][()].tolist() for name in found] == [[1, 2], [1, 2], [1, 2, 3]]
+    assert attributes == {"axis0": "batch", "encoding": "stack"}
+
+
+def test_zeros_of_different_signs_are_not_the_same_value(file: h5py.File) -> None:
+    found, _ = collect(Constant(file, F4, Storage(), 2), array(0.0), array(-0.0))
+    assert np.signbit(found[()]).tolist() == [[False], [True]]
+
+
+def test_a_constant_is_remembered_as_it_was(file: h5py.File) -> None:
+    value = array(1, 2)
+    constant = Constant(file, F4, Storage(), 2)
+    constant.append(value)
+    value[:] = 5
+    assert constant.finish()[0][()].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("storage", [Storage(), Storage(64, {"compression": "gzip"})])
+def test_a_constant_of_text_and_one_of_bfloat16_come_back(file: h5py.File, storage: Storage) -> None:
+    text = np.array([b"a", b"\xc3\xa9"], object)
+    found, _ = collect(Constant(file, stored_dtype("string"), storage, 2), text, text.copy())
+    assert found[()].tolist() == [b"a", b"\xc3\xa9"]
+    narrow = array(1.5, -2).astype(ml_dtypes.bfloat16)
+    found, _ = collect(Constant(file, stored_dtype("bfloat16"), storage, 2), narrow, narrow)
+    assert (found.dtype, found[()].tolist()) == (F4, [1.5, -2.0])
+
+
+# Stacks
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2), (0,)])
+def test_values_of_the_batch_are_stacked_along_a_new_axis(file: h5py.File, shape: tuple[int, ...]) -> None:
+    batches = [np.full(shape, n, np.float32) for n in range(4)]
+    found, attributes = collect(Stack(file, F4, Storage(), 4), *batches)
+    np.testing.assert_array_equal(found[()], np.stack(batches))
+    assert attributes == {"axis0": "batch"}
+
+
+def test_a_stack_of_unequal_shapes_is_a_composite_in_the_order_of_the_batches(file: h5py.File) -> None:
+    batches = [np.full((n, n), n, np.float32) for n in (3, 3, 2)] + [np.full((n,), n, np.float32) for n in range(9)]
+    found, attributes = collect(Stack(file, F4, Storage(), len(batches)), *batches)
+    assert list(found) == [str(n) for n in range(12)]
+    for name, batch in zip(found, batches, strict=True):
+        np.testing.assert_array_equal(found[name][()], batch)
+    assert attributes == {"axis0": "batch", "encoding": "stack"}
+
+
+# Ragged and sparse
+
+
+def test_ragged_batches_join_behind_each_other(file: h5py.File) -> None:
+    found, attributes = collect(
+        RaggedRows(file, F4, Storage(16)),
+        Ragged(array(1, 2, 3), (np.array([0, 2, 3]),)),
+        Ragged(array(), (np.array([0, 0]),)),
+        Ragged(array(4), (np.array([0, 0, 1]),)),
+    )
+    assert list(found) == ["values", "row_splits"]
+    assert found["values"][()].tolist() == [1, 2, 3, 4]
+    assert found["row_splits"][()].tolist() == [0, 2, 3, 3, 3, 4]
+    assert found["row_splits"].dtype == np.int64
+    assert attributes == {"axis0": "example", "encoding": "ragged"}
+
+
+def test_two_ragged_axes_keep_two_lists_of_offsets(file: h5py.File) -> None:
+    # [[[1, 2], [3]]] and then [[[4]], []]
+    found, _ = collect(
+        RaggedRows(file, F4, Storage()),
+        Ragged(array(1, 2, 3), (np.array([0, 2]), np.array([0, 2, 3]))),
+        Ragged(array(4), (np.array([0, 1, 1]), np.array([0, 1]))),
+    )
+    assert list(found) == ["values", "row_splits", "row_splits_1"]
+    assert found["row_splits"][()].tolist() == [0, 2, 3, 3]
+    assert found["row_splits_1"][()].tolist() == [0, 2, 3, 4]
+
+
+def test_ragged_rows_of_vectors_keep_their_inner_axis(file: h5py.File) -> None:
+    values = np.arange(6, dtype=np.float32).reshape(3, 2)
+    found, _ = collect(RaggedRows(file, F4, Storage()), Ragged(values, (np.array([0, 1, 3]),)))
+    np.testing.assert_array_equal(found["values"][()], values)
+
+
+def test_ragged_rows_that_are_all_empty_have_zero_length_values(file: h5py.File) -> None:
+    found, _ = collect(RaggedRows(file, F4, Storage()), Ragged(array(), (np.array([0, 0, 0]),)))
+    assert found["values"].shape == (0,)
+    assert found["row_splits"][()].tolist() == [0, 0, 0]
+
+
+def test_sparse_batches_count_their_rows_on(file: h5py.File) -> None:
+    found, attributes = collect(
+        SparseRows(file, F4, Storage(16)),
+        Sparse(array(1, 2), np.array([[0, 1], [1, 0]]), (2, 4)),
+        Sparse(array(), np.zeros((0, 2), np.int64), (1, 4)),
+        Sparse(array(3), np.array([[0, 5]]), (1, 6)),
+    )
+    assert found["values"][()].tolist() == [1, 2, 3]
+    assert found["indices"][()].tolist() == [[0, 1], [1, 0], [3, 5]]
+    assert attributes.pop("dense_shape").tolist() == [4, 6]
+    assert attributes == {"axis0": "example", "encoding": "sparse"}
+
+
+# Shapes alone
+
+
+@pytest.mark.parametrize(
+    ("axis0", "shapes", "expected"),
+    [
+        ("example", [(4, 2), (3, 2)], [7, 2]),
+        ("batch", [(5,), (5,)], [2, 5]),
+        ("none", [(5,), (5,)], [5]),
+        ("none", [()], []),
+    ],
+)
+def test_without_values_the_shape_is_what_it_would_have_been(
+    file: h5py.File, axis0: str, shapes: list[tuple[int, ...]], expected: list[int]
+) -> None:
+    found, attributes = collect(NoValues(file, F4, axis0), *(np.zeros(shape, np.float32) for shape in shapes))
+    assert attributes.pop("computed_shape").tolist() == expected
+    assert attributes == {"axis0": axis0, "values": False}
+    assert found.size == 0
+
+
+def test_without_values_a_constant_that_changes_belongs_to_the_batch(file: h5py.File) -> None:
+    _, attributes = collect(NoValues(file, F4, "none"), array(1, 2), array(1, 3))
+    assert (attributes["axis0"], attributes["computed_shape"].tolist()) == ("batch", [2, 2])
+
+
+def test_without_values_rows_of_different_lengths_say_so(file: h5py.File) -> None:
+    """As the composite would: its item axis counts batches, and its other axes are open where they differ."""
+    _, attributes = collect(NoValues(file, F4, "example"), np.zeros((2, 3)), np.zeros((2, 5)))
+    assert (attributes["axis0"], attributes["computed_shape"].tolist()) == ("batch", [2, 2, -1])

@@ -1,0 +1,117 @@
+"""Rows that arrive in any pieces are in the file in order, in chunks of whole rows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from tfdump.dump.rows import Rows, Storage
+from tfdump.dump.writer import storage_for
+
+SMALL = 64  # bytes a chunk: 8 rows of two float32
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[h5py.File]:
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        yield file
+
+
+def write(file: h5py.File, blocks: list[np.ndarray], rows: int | None, storage: Storage) -> h5py.Dataset:
+    written = Rows(file, blocks[0].dtype, blocks[0].shape[1:], rows, storage)
+    for block in blocks:
+        written.append(block)
+    written.flush()
+    file["found"] = written.dataset
+    return file["found"]
+
+
+def storages() -> list[Storage]:
+    return [
+        Storage(SMALL),
+        Storage(SMALL, {"compression": "gzip", "compression_opts": 1}),
+        Storage(1),
+        Storage(),
+    ]
+
+
+@pytest.mark.parametrize("storage", storages(), ids=["plain", "gzip", "a row a chunk", "one chunk"])
+@pytest.mark.parametrize("sizes", [[50], [1] * 50, [8, 8, 8, 8, 8, 8, 2], [7, 13, 30], [3, 0, 47], [20, 4, 26]])
+@pytest.mark.parametrize("known", [True, False], ids=["rows known", "growing"])
+def test_pieces_of_any_size_join_in_order(file: h5py.File, storage: Storage, sizes: list[int], known: bool) -> None:
+    values = np.arange(100, dtype=np.float32).reshape(50, 2)
+    found = write(file, np.split(values, np.cumsum(sizes)[:-1]), 50 if known else None, storage)
+    np.testing.assert_array_equal(found[()], values)
+
+
+@pytest.mark.parametrize("dtype", ["?", "i1", "u8", "f2", "f8", "c8"])
+@pytest.mark.parametrize("tail", [(), (3,), (2, 1, 3)])
+def test_every_dtype_and_rank_comes_back(file: h5py.File, dtype: str, tail: tuple[int, ...]) -> None:
+    values = (np.arange(11 * np.prod(tail, dtype=int)) % 2).astype(dtype).reshape(11, *tail)
+    found = write(file, [values[:4], values[4:]], 11, Storage(SMALL))
+    assert found.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(found[()], values)
+
+
+def test_text_comes_back(file: h5py.File) -> None:
+    values = np.array([b"a", b"", b"long " * 50, b"na\xc3\xafve"], object)
+    written = Rows(file, h5py.string_dtype("utf-8"), (), 4, Storage(SMALL))
+    for text in values:
+        written.append(np.array([text], object))
+    written.flush()
+    assert written.dataset[()].tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("rows", [20, None])
+def test_chunks_are_whole_rows_and_a_power_of_two(file: h5py.File, rows: int | None) -> None:
+    assert write(file, [np.zeros((20, 3), np.float32)], rows, Storage(SMALL)).chunks == (4, 3)
+
+
+def test_a_dataset_of_known_length_does_not_grow_later(file: h5py.File) -> None:
+    assert write(file, [np.zeros((20, 3), np.float32)], 20, Storage(SMALL)).maxshape == (20, 3)
+
+
+def test_the_unused_rows_of_the_last_chunk_are_zeros(file: h5py.File) -> None:
+    found = write(file, [np.ones((10, 2), np.float32)], 10, Storage(SMALL))
+    _, raw = found.id.read_direct_chunk((8, 0))
+    assert np.frombuffer(raw, np.float32).tolist() == [1] * 4 + [0] * 12
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (4, 0), (4, 2, 0), (0, 0), (0,)])
+@pytest.mark.parametrize("known", [True, False])
+def test_empty_tensors_are_zero_length_and_not_null(file: h5py.File, shape: tuple[int, ...], known: bool) -> None:
+    found = write(file, [np.zeros(shape, np.float32)], shape[0] if known else None, Storage())
+    assert found.shape == shape
+    assert found.id.get_space().get_simple_extent_type() == h5py.h5s.SIMPLE
+
+
+def test_a_waiting_row_does_not_follow_later_changes_of_its_batch(file: h5py.File) -> None:
+    batch = np.ones((3, 2), np.float32)
+    written = Rows(file, batch.dtype, (2,), 3, Storage(SMALL))
+    written.append(batch)
+    batch[:] = 7
+    written.flush()
+    assert (written.dataset[()] == 1).all()
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_a_compressed_dataset_is_smaller_and_equal(file: h5py.File, compression: str) -> None:
+    if compression == "zstd":
+        pytest.importorskip("hdf5plugin")
+    values = np.zeros((5000, 16), np.float32)
+    values[::7] = 1
+    found = write(file, np.array_split(values, 9), 5000, storage_for(compression))
+    np.testing.assert_array_equal(found[()], values)
+    assert found.id.get_storage_size() < values.nbytes / 10
+
+
+def test_gzip_is_the_portable_filter(file: h5py.File) -> None:
+    assert write(file, [np.zeros((5, 2))], 5, storage_for("gzip")).compression == "gzip"
+
+
+def test_without_compression_there_is_no_filter(file: h5py.File) -> None:
+    found = write(file, [np.zeros((5, 2))], 5, storage_for("none"))
+    assert found.id.get_create_plist().get_nfilters() == 0
+    assert found.id.get_storage_size() == found.nbytes

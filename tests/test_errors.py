@@ -1,0 +1,44 @@
+"""Errors have one base, and suggestions of near names help."""
+
+import pytest
+
+from tfdump import errors
+from tfdump.errors import TfdumpError, near
+
+
+@pytest.mark.parametrize("name", ["InputError", "ModelError", "UntrustedModelError", "SelectionError", "DumpError"])
+def test_every_error_is_a_tfdump_error(name: str) -> None:
+    with pytest.raises(TfdumpError):
+        raise getattr(errors, name)("trouble")
+
+
+def test_a_warning_of_tfdump_is_a_user_warning() -> None:
+    with pytest.warns(UserWarning, match="cast"):
+        import warnings
+
+        warnings.warn("cast", errors.TfdumpWarning, stacklevel=1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "expected"),
+    [
+        ("conv_9", ["conv_1", "dense"], "; near: 'conv_1'"),
+        ("dense", ["encoder.dense", "x"], "; near: 'encoder.dense'"),
+        ("DENSE", ["my_dense_layer_of_mine", "x"], "; near: 'my_dense_layer_of_mine'"),
+        ("query", ["conv"], ""),
+        ("query", [], ""),
+        ("", ["conv"], ""),
+    ],
+)
+def test_near_names_what_resembles_the_whole_the_end_or_a_part(wanted: str, known: list[str], expected: str) -> None:
+    assert near(wanted, known) == expected
+
+
+def test_near_names_at_most_three_and_none_twice() -> None:
+    listed = near("conv", ["conv1", "conv1", "conv2", "conv3", "conv4"])
+    assert listed.count("'") == 6
+    assert len(set(listed.removeprefix("; near: ").split(", "))) == 3
+
+
+def test_near_takes_an_iterator() -> None:
+    assert near("conv_9", iter(["conv_1"])) == "; near: 'conv_1'"
