@@ -1,5 +1,7 @@
 """Errors have one base, and suggestions of near names help."""
 
+import warnings
+
 import pytest
 
 from tfdump import errors
@@ -14,8 +16,6 @@ def test_every_error_is_a_tfdump_error(name: str) -> None:
 
 def test_a_warning_of_tfdump_is_a_user_warning() -> None:
     with pytest.warns(UserWarning, match="cast"):
-        import warnings
-
         warnings.warn("cast", errors.TfdumpWarning, stacklevel=1)
 
 

@@ -52,7 +52,8 @@ def test_a_lookup_may_start_in_a_group(path: Path) -> None:
 @pytest.mark.parametrize("name", ["soft", "soft_group/down/here", "dangling", "outside"])
 @pytest.mark.parametrize("error", [InputError, DumpError])
 def test_other_links_are_refused_with_the_error_of_the_caller(path: Path, name: str, error: type[Exception]) -> None:
-    with open_hdf5(path, error) as file, pytest.raises(error, match=f"'/{name.split('/')[0]}' is a link"):
+    link = name.partition("/")[0]
+    with open_hdf5(path, error) as file, pytest.raises(error, match=f"'/{link}' is a link"):
         lookup(file, name, error)
 
 
@@ -88,7 +89,7 @@ def test_has_link_sees_links_without_following_them(path: Path) -> None:
 
 
 def test_a_file_is_opened_for_reading_only(path: Path) -> None:
-    with open_hdf5(path, InputError) as file, pytest.raises(ValueError, match="[Nn]o write|read"):
+    with open_hdf5(path, InputError) as file, pytest.raises(ValueError, match="no write intent"):
         file["new"] = 1
 
 
@@ -122,5 +123,5 @@ def test_a_truncated_file_is_refused_at_any_length(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
 def test_a_file_without_permission_is_named(path: Path) -> None:
     path.chmod(0)
-    with pytest.raises(DumpError, match="cannot read .*Permission denied"):
+    with pytest.raises(DumpError, match=r"cannot read .*Permission denied"):
         open_hdf5(path, DumpError)

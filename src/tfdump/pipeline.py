@@ -56,7 +56,7 @@ def write_dump(
     missing = _link_all(probe, sinks, writer, len(plan.batches), store, note)
     _write_lengths(source, writer)
     described = dict(root) | {
-        "batch_size": np.int64(plan.batches.size),
+        "batch_size": np.int64(plan.fixed or min(plan.batches.size, source.examples)),
         "examples": np.int64(source.examples),
     }
     if plan.depends_on_batch:

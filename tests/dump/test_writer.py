@@ -310,20 +310,24 @@ class Trouble(Exception):
     """Something that goes wrong in the middle."""
 
 
-@pytest.mark.parametrize("trouble", [Trouble, KeyboardInterrupt, MemoryError, SystemExit])
-def test_trouble_in_the_middle_leaves_no_file(tmp_path: Path, trouble: type[BaseException]) -> None:
-    with pytest.raises(trouble), DumpWriter(tmp_path / "d.h5") as writer:
+def break_off(target: Path, trouble: type[BaseException], **options: bool) -> None:
+    with DumpWriter(target, **options) as writer:
         add(writer, "t", [np.ones((100, 100), np.float32)])
         raise trouble
+
+
+@pytest.mark.parametrize("trouble", [Trouble, KeyboardInterrupt, MemoryError, SystemExit])
+def test_trouble_in_the_middle_leaves_no_file(tmp_path: Path, trouble: type[BaseException]) -> None:
+    with pytest.raises(trouble):
+        break_off(tmp_path / "d.h5", trouble)
     assert nothing_left_over(tmp_path)
 
 
 def test_trouble_in_the_middle_leaves_an_existing_file_as_it_was(tmp_path: Path) -> None:
     target = tmp_path / "d.h5"
     target.write_bytes(b"precious")
-    with pytest.raises(Trouble), DumpWriter(target, force=True) as writer:
-        add(writer, "t", [np.ones((100, 100), np.float32)])
-        raise Trouble
+    with pytest.raises(Trouble):
+        break_off(target, Trouble, force=True)
     assert target.read_bytes() == b"precious"
     assert nothing_left_over(tmp_path, "d.h5")
 
@@ -356,9 +360,11 @@ def test_force_replaces_an_existing_file(tmp_path: Path) -> None:
 
 def test_a_file_made_by_another_run_meanwhile_is_kept(tmp_path: Path) -> None:
     target = tmp_path / "d.h5"
-    with pytest.raises(DumpError, match="made by another run"), DumpWriter(target) as writer:
-        add(writer, "t", [np.ones((2, 2), np.float32)])
-        target.write_bytes(b"theirs")
+    writer = DumpWriter(target)
+    add(writer, "t", [np.ones((2, 2), np.float32)])
+    target.write_bytes(b"theirs")
+    with pytest.raises(DumpError, match="made by another run"), writer:
+        pass
     assert target.read_bytes() == b"theirs"
     assert nothing_left_over(tmp_path, "d.h5")
 

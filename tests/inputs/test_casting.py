@@ -81,7 +81,7 @@ def test_what_fits_is_cast(values: np.ndarray, wanted: object) -> None:
     found = cast(values, np.dtype(wanted), "x.npy", 0)
     assert found.dtype == np.dtype(wanted)
     assert found.dtype.isnative
-    np.testing.assert_array_equal(found.astype(values.dtype), values.astype(wanted).astype(values.dtype))
+    np.testing.assert_array_equal(found, values.astype(wanted))
     if values.dtype.kind in "iub":
         assert [int(n) for n in found] == [int(n) for n in values]
 

@@ -234,13 +234,14 @@ def test_no_damaged_byte_of_an_archive_goes_unnoticed_or_crashes(tmp_path: Path,
 
 
 def test_damage_in_the_middle_of_a_compressed_array_is_an_error(tmp_path: Path) -> None:
-    np.savez_compressed(tmp_path / "a.npz", x=np.arange(200_000) % 1000)
-    damaged = bytearray((tmp_path / "a.npz").read_bytes())
-    damaged[len(damaged) // 2 : len(damaged) // 2 + 100] = b"\xff" * 100
-    (tmp_path / "a.npz").write_bytes(damaged)
-    reader = open_npz(tmp_path / "a.npz")["x"]
-    with pytest.raises(InputError, match=r"a\.npz::x"):
-        whole(reader)
+    """The checksum finds some of it, the decompression the rest."""
+    np.savez_compressed(tmp_path / "a.npz", x=np.random.default_rng(0).normal(size=50_000))
+    complete = (tmp_path / "a.npz").read_bytes()
+    for position in range(len(complete) // 4, len(complete) // 2, len(complete) // 200):
+        (tmp_path / "a.npz").write_bytes(complete[:position] + bytes(400) + complete[position + 400 :])
+        reader = open_npz(tmp_path / "a.npz")["x"]
+        with pytest.raises(InputError, match=r"a\.npz::x"):
+            whole(reader)
 
 
 @pytest.mark.parametrize("order", ["False", "True"])
@@ -307,7 +308,7 @@ def test_a_dataset_that_cannot_be_decompressed_is_an_error(tmp_path: Path) -> No
     with h5py.File(tmp_path / "d.h5", "w") as file:
         dataset = file.create_dataset("x", data=np.zeros((4, 1000)), chunks=(4, 1000), compression="gzip")
         dataset.id.write_direct_chunk((0, 0), b"no deflate stream")
-    with h5py.File(tmp_path / "d.h5") as file, pytest.raises(InputError, match="cannot read d.h5::/x"):
+    with h5py.File(tmp_path / "d.h5") as file, pytest.raises(InputError, match=r"cannot read d\.h5::/x"):
         Hdf5Reader(file["x"], "d.h5::/x").read(0, 4)
 
 

@@ -155,7 +155,7 @@ def test_another_byte_order_is_no_cast(have: str, wanted: str) -> None:
 
 
 def test_strict_dtype_refuses_a_cast() -> None:
-    with pytest.raises(InputError, match="x.npy is float64, the input 'x' takes float32, and --strict-dtype is on"):
+    with pytest.raises(InputError, match=r"x\.npy is float64, the input 'x' takes float32, and --strict-dtype is on"):
         source(np.ones((2, 2)), strict_dtype=True)
 
 

@@ -18,8 +18,8 @@ def load(model: Path, imports: tuple[Path, ...], trust: bool, settings: Settings
 
     import_quietly(settings.verbose)
     from tfdump.model.load import import_user_code, load_model
-    from tfdump.model.state import seed_everything
+    from tfdump.model.state import start_session
 
-    seed_everything(seed)
     custom = import_user_code(tuple(str(item) for item in imports))
+    start_session(seed)
     return load_model(model, trust=trust, custom=custom)

@@ -51,6 +51,11 @@ def _seed_generators(layers: list[Layer]) -> list[SeedGenerator]:
     return list(found.values())
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and TensorFlow, for layers that draw without a generator of their own."""
+def start_session(seed: int) -> None:
+    """Make what follows independent of what this process did before.
+
+    Automatic names of layers count from the beginning again, and Python, NumPy and TensorFlow are seeded, for
+    layers that draw without a generator of their own.
+    """
+    keras.utils.clear_session()
     keras.utils.set_random_seed(seed)

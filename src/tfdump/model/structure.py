@@ -40,7 +40,11 @@ def owned_operations(model: Operation) -> dict[int, Owned]:
 
 def _children(owner: Operation) -> Iterator[tuple[str, Operation]]:
     """Yield the operations that an operation holds, named as Python code would reach them; names of users first."""
-    attributes = {name: value for name, value in vars(owner).items() if name not in _BOOKKEEPING}
+    attributes = {
+        name: value
+        for name, value in vars(owner).items()
+        if name not in _BOOKKEEPING and not name.startswith("_self_")  # where TensorFlow tracks the same objects
+    }
     for name, value in attributes.items():
         if not name.startswith("_"):
             yield from _operations_in(name, value)

@@ -1,0 +1,77 @@
+"""The top level: help without TensorFlow, versions, commands that do not exist, completion."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+from conftest import Run
+
+import tfdump as package
+from tfdump.cli.main import COMMANDS
+
+
+def imported_by(code: str) -> set[str]:
+    script = f"import sys\n{code}\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in done.stderr.split()}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
+def test_help_imports_neither_tensorflow_nor_h5py_readers_of_models(arguments: list[str]) -> None:
+    modules = imported_by(f"from tfdump.cli.main import run\nassert run({arguments!r}) == 0")
+    assert not modules & {"tensorflow", "keras", "matplotlib", "rich"}
+
+
+def test_this_test_can_fail() -> None:
+    assert "rich" in imported_by("import rich.progress")
+
+
+def test_importing_the_package_is_light() -> None:
+    assert not imported_by("import tfdump\ntfdump.TfdumpError") & {"tensorflow", "keras", "numpy", "h5py", "click"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_table_of_commands_tells_the_truth(name: str) -> None:
+    command = import_module(f"tfdump.cli.{name}").command
+    assert command.get_short_help_str(limit=100) == COMMANDS[name]
+    assert command.name == name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_help(name: str) -> None:
+    for parameter in import_module(f"tfdump.cli.{name}").command.params:
+        assert parameter.param_type_name == "argument" or parameter.help, parameter.name
+
+
+def test_version_and_unknown_command(tfdump: Run) -> None:
+    assert tfdump("--version").stdout == f"tfdump {package.__version__}\n"
+    done = tfdump("activation")
+    assert done.returncode == 2
+    assert done.stderr == "Error: no command 'activation'; near: 'activations' (see: tfdump --help)\n"
+
+
+def test_no_command_prints_the_help_and_fails(tfdump: Run) -> None:
+    done = tfdump()
+    assert done.returncode == 2
+    assert "Commands:" in done.stderr
+
+
+def test_the_shell_can_complete_commands_and_options(tfdump_process: Run) -> None:
+    import os
+
+    def completions(words: str, cword: int) -> str:
+        env = {**os.environ, "_TFDUMP_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(cword)}
+        return tfdump_process(env=env).stdout
+
+    assert "activations" in completions("tfdump act", 1)
+    assert "--batch-size" in completions("tfdump activations --batch", 2)
+
+
+def test_every_name_of_the_api_resolves() -> None:
+    from tfdump import errors
+
+    assert package.TfdumpError is errors.TfdumpError
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = package.no_such_name
