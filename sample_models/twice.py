@@ -18,9 +18,11 @@ class LineReader(keras.layers.Layer):
         self.normalize = keras.layers.LayerNormalization()
 
     def call(self, lines):
+        """Return the features of every line."""
         return self.normalize(self.contract(self.expand(lines)))
 
     def get_config(self):
+        """Return what the constructor needs to make the same again."""
         return {**super().get_config(), "width": self.width}
 
 
@@ -45,6 +47,7 @@ class Twice(keras.Model):
 
     # Keras hands `training` on to the dropout in `head`, but only where `call` takes it.
     def call(self, images, training=None):
+        """Return the logits of every class."""
         rows = keras.ops.squeeze(images, axis=-1)
         columns = keras.ops.swapaxes(rows, 1, 2)
         features = keras.ops.concatenate([self.reader(rows), self.reader(columns)], axis=-1)
@@ -54,4 +57,5 @@ class Twice(keras.Model):
         return features
 
     def get_config(self):
+        """Return what the constructor needs to make the same again."""
         return {**super().get_config(), "width": self.width, "classes": self.classes}

@@ -24,9 +24,11 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
 
 def kind_of(name: str) -> str:
-    """Return `f`, `i`, `u`, `b`, `c` for numbers (bfloat16 and float8 are `f`, int4 is `i`), and `S` for text."""
+    """Return `f`, `i`, `u`, `b`, `c` for numbers (bfloat16 and float8 are `f`, int4 is `i`), `S` for text, else `V`."""
     if name == STRING:
         return "S"
+    if name.startswith(("void", "record", "datetime", "timedelta")):
+        return "V"
     for kind in ("float", "uint", "int"):
         if kind in name:
             return kind[0]

@@ -57,7 +57,7 @@ def lookup(group: h5py.Group, name: str, error: type[TfdumpError]) -> h5py.Group
 
 def has_link(group: h5py.Group, name: str) -> bool:
     """Tell whether a group has a link of this name, without following it (which `name in group` does)."""
-    return group.get(name, getlink=True) is not None
+    return name != "." and group.get(name, getlink=True) is not None
 
 
 def check_stored_inside(dataset: h5py.Dataset, error: type[TfdumpError]) -> None:

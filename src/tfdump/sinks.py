@@ -9,7 +9,7 @@ import numpy as np
 from tfdump.analysis.reduction import Reduction
 from tfdump.analysis.statistics import StatisticsAccumulator, attributes_of
 from tfdump.dtypes import dtype_name, kind_of
-from tfdump.dump.collectors import Collector
+from tfdump.dump.collectors import Collector, same_bits
 from tfdump.dump.layout import stored_dtype
 from tfdump.example_axis import EXAMPLE, NONE
 from tfdump.tensors import Array, Ragged, Sparse, TensorInfo, Value
@@ -44,25 +44,46 @@ class TensorSink:
         self._options = options
         self._open = open_collector
         self._collector: Collector | None = None
+        self._first: Array | None = None
+        self._varied = False
         numeric = kind_of(info.dtype) != "S"
         self._statistics = StatisticsAccumulator() if options.statistics and numeric else None
         self._narrow = options.dtype is not None and kind_of(info.dtype) == "f"
 
     def add(self, value: Value, examples: int) -> None:
         """Take in the value for one batch, of which the first `examples` rows count."""
-        if self.axis0 == EXAMPLE and isinstance(value, np.ndarray):
-            value = value[:examples]
+        value = first_rows(value, examples) if self.axis0 == EXAMPLE else value
         self.batches += 1
-        dense = _dense_part(value)
-        if self._statistics is not None and not (self.axis0 == NONE and self.batches > 1):
-            self._statistics.add(dense)
+        again = self.axis0 == NONE and self._repeats(value)
+        if self._statistics is not None and not again:
+            self._statistics.add(_dense_part(value))
         if self._options.reduction is not None and isinstance(value, np.ndarray):
             value = self._options.reduction.apply(_upcast(value))
-        if self._narrow:
+        if self._narrow and not again:
             self._count_overflow(_dense_part(value))
         if self._collector is None:
             self._collector = self._open(self.stored_info(value), value, self.axis0)
         self._collector.append(value)
+
+    def _repeats(self, value: Value) -> bool:
+        """Tell whether a constant is what it was in all batches before.
+
+        When it is not, all of them will be stored: those that agreed until now enter the statistics again.
+        """
+        if not isinstance(value, np.ndarray) or self._varied:
+            return False
+        if self._first is None:
+            self._first = np.array(value)
+            return False
+        if same_bits(self._first, value):
+            return True
+        self._varied = True
+        for _ in range(self.batches - 2):
+            if self._statistics is not None:
+                self._statistics.add(self._first)
+            if self._narrow:
+                self._count_overflow(self._first)
+        return False
 
     def stored_info(self, value: Value) -> TensorInfo:
         """Return the record of what is stored: a reduction may change the dtype (the mean of integers)."""
@@ -106,10 +127,27 @@ def stored_bytes(value: Value, axis0: str, examples: int, options: StoreOptions)
     return whole * examples // value.shape[0]
 
 
+def first_rows(value: Value, count: int) -> Value:
+    """Return the first `count` rows of a value; the others only pad its batch."""
+    if isinstance(value, Ragged):
+        splits, stop = [], count
+        for level in value.row_splits:
+            splits.append(level[: stop + 1])
+            stop = int(level[stop]) if stop < len(level) else int(level[-1])
+        return Ragged(value.values[:stop], tuple(splits))
+    if isinstance(value, Sparse):
+        inside = value.indices[:, 0] < count
+        rows = min(count, value.dense_shape[0])
+        return Sparse(value.values[inside], value.indices[inside], (rows, *value.dense_shape[1:]))
+    return value[:count]
+
+
 def _dense_part(value: Value) -> Array:
     return value.values if isinstance(value, (Ragged, Sparse)) else value
 
 
 def _upcast(values: Array) -> Array:
     """Return values of a type that NumPy does not know (bfloat16, float8) in the float type that is stored."""
-    return values.astype(stored_dtype(dtype_name(values.dtype))) if values.dtype.kind == "V" else values
+    if kind_of(dtype_name(values.dtype)) == "S":
+        return values
+    return values.astype(stored_dtype(dtype_name(values.dtype)), copy=False)

@@ -10,6 +10,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+
 from conftest import SAMPLES, Run
 
 pytestmark = pytest.mark.tensorflow
@@ -253,7 +254,9 @@ def test_outputs_with_a_selection_only_when_asked_for(tfdump: Run, tmp_path: Pat
 
 
 def test_options_come_from_the_environment_too(tfdump: Run, tmp_path: Path) -> None:
-    done = tfdump("activations", *WINE, env={"TFDUMP_ACTIVATIONS_OUTPUT": "env.h5", "TFDUMP_ACTIVATIONS_LAYERS": "hidden"})
+    done = tfdump(
+        "activations", *WINE, env={"TFDUMP_ACTIVATIONS_OUTPUT": "env.h5", "TFDUMP_ACTIVATIONS_LAYERS": "hidden"}
+    )
     assert done.stdout == "env.h5\n"
     with h5py.File(tmp_path / "env.h5") as file:
         assert list(file["activations"]) == ["hidden"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from conftest import SAMPLES, Ended, Run
 
 pytestmark = pytest.mark.tensorflow
@@ -142,17 +143,23 @@ def test_files_that_are_no_input(tfdump: Run, tmp_path: Path) -> None:
 
 def test_inputs_by_name_and_number(tfdump: Run, tmp_path: Path) -> None:
     siamese = SAMPLES / "siamese.keras"
-    assert_refused(tfdump("activations", siamese, DIGITS), tmp_path, "takes 2 inputs, 'left' float32, 'right'", "1 array")
+    assert_refused(
+        tfdump("activations", siamese, DIGITS), tmp_path, "takes 2 inputs, 'left' float32, 'right'", "1 array"
+    )
     assert_refused(tfdump("activations", siamese, DIGITS, DIGITS, DIGITS), tmp_path, "3 arrays")
     assert_refused(tfdump("activations", siamese, f"lft={DIGITS}", f"right={DIGITS}"), tmp_path, "'lft'; near: 'left'")
-    assert_refused(tfdump("activations", siamese, f"left={DIGITS}", f"left={DIGITS}"), tmp_path, "'left' is given twice")
+    assert_refused(
+        tfdump("activations", siamese, f"left={DIGITS}", f"left={DIGITS}"), tmp_path, "'left' is given twice"
+    )
     short = saved(tmp_path, np.load(DIGITS)[:5])
     assert_refused(tfdump("activations", siamese, DIGITS, short), tmp_path, "different numbers of examples", "has 5")
     assert_refused(tfdump("activations", MODEL, SAMPLES / "pairs.npz"), tmp_path, "'left', 'right'", "'image'")
 
 
 def test_selections_that_match_nothing(tfdump: Run, tmp_path: Path) -> None:
-    assert_refused(tfdump("activations", MODEL, DIGITS, "-l", "conv9"), tmp_path, "'conv9'; near: ", "'conv1'", "tfdump layers")
+    assert_refused(
+        tfdump("activations", MODEL, DIGITS, "-l", "conv9"), tmp_path, "'conv9'; near: ", "'conv1'", "tfdump layers"
+    )
     assert_refused(tfdump("activations", MODEL, DIGITS, "-x", "conv9"), tmp_path, "'conv9'")
     assert_refused(tfdump("activations", MODEL, DIGITS, "-l", "type:Conv3D"), tmp_path, "'Conv3D'; near: 'Conv2D'")
     assert_refused(tfdump("activations", MODEL, DIGITS, "-l", "re:("), tmp_path, "not a regular expression")
@@ -215,7 +222,16 @@ def test_a_full_disk_leaves_the_old_file(tfdump_process: Run, tmp_path: Path) ->
         (disk / "old.h5").write_text("precious")
         for compression in ("none", "gzip"):  # the first is refused beforehand, the second fails while writing
             done = tfdump_process(
-                "activations", MODEL, DIGITS, "-o", disk / "old.h5", "-f", "--compression", compression, "--dtype", "float64"
+                "activations",
+                MODEL,
+                DIGITS,
+                "-o",
+                disk / "old.h5",
+                "-f",
+                "--compression",
+                compression,
+                "--dtype",
+                "float64",
             )
             assert_refused(done, disk, "left" if compression == "none" else "No space left on device")
             assert (disk / "old.h5").read_text() == "precious"

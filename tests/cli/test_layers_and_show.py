@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from conftest import SAMPLES, Run
 
 pytestmark = pytest.mark.tensorflow
@@ -37,9 +38,7 @@ def test_layers_lists_addresses_in_execution_order(tfdump: Run) -> None:
 def test_layers_shows_what_a_selection_would_dump(tfdump: Run) -> None:
     rows = rows_of(tfdump("layers", SAMPLES / "siamese.keras", "-l", "encoder*", "-x", "type:Flatten").stdout)
     listed = [row[0] for row in rows[1:]]
-    assert listed == [
-        f"{call}{part}" for call in ("encoder", "encoder@1") for part in (".conv", ".features", "")
-    ]
+    assert listed == [f"{call}{part}" for call in ("encoder", "encoder@1") for part in (".conv", ".features", "")]
     depth = rows_of(tfdump("layers", SAMPLES / "siamese.keras", "--depth", "1").stdout)
     assert all("." not in row[0] for row in depth[1:])
 

@@ -5,9 +5,9 @@ import sys
 from importlib import import_module
 
 import pytest
-from conftest import Run
 
 import tfdump as package
+from conftest import Run
 from tfdump.cli.main import COMMANDS
 
 

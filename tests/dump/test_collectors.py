@@ -8,7 +8,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tfdump.dump.collectors import ByExample, Collector, Constant, NoValues, RaggedRows, SparseRows, Stack
+from tfdump.dump.collectors import ByExample, Collector, Constant, NoValues, Stack
+from tfdump.dump.composites import RaggedRows, SparseRows
 from tfdump.dump.layout import stored_dtype
 from tfdump.dump.rows import Storage
 from tfdump.tensors import Ragged, Sparse

@@ -48,7 +48,7 @@ def test_every_batch_is_padded_to_the_same_length(reader: RaggedReader) -> None:
 
 
 def test_the_pad_value_and_the_length_can_be_chosen(reader: RaggedReader) -> None:
-    reader.pad_value = -1
+    reader.pad_with(-1, np.dtype("int32"))
     reader.pad_to(4)
     assert reader.shape == (4, 4)
     assert reader.read(2, 4).tolist() == [[2, 3, 4, -1], [5, 6, -1, -1]]

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import tiny_models
 
 import tfdump
+import tiny_models
 
 pytestmark = pytest.mark.tensorflow
 
@@ -46,6 +46,7 @@ def test_addresses_come_in_the_order_of_execution() -> None:
 def test_one_early_layer_does_not_run_the_rest() -> None:
     """TensorFlow prunes what nobody asked for: the graph of an early layer does not need the late weights."""
     import keras
+
     from tfdump.address import Selection
     from tfdump.model.probe import Request
     from tfdump.model.running import probe_declared

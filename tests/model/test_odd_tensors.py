@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import tiny_models
 from keras import layers
-from tiny_models import floats
 
 import tfdump
+import tiny_models
+from tiny_models import floats
 
 pytestmark = pytest.mark.tensorflow
 

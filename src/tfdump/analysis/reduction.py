@@ -61,8 +61,10 @@ class Reduction:
         if not axes or values.dtype.kind in "OSU":
             return values
         exact = values.dtype.kind in "iub"
-        if self.operation in ("max", "min") and 0 in (values.shape[axis] for axis in axes):
-            return np.full([n for axis, n in enumerate(values.shape) if axis not in axes], np.nan)
+        nothing = 0 in (values.shape[axis] for axis in axes)
+        if nothing and self.operation in ("max", "min", "mean"):
+            dtype = np.dtype(np.float64) if exact else values.dtype
+            return np.full([n for axis, n in enumerate(values.shape) if axis not in axes], np.nan, dtype)
         with np.errstate(all="ignore"):
             if exact and self.operation == "sum":
                 return np.asarray(values.sum(axis=axes, dtype=np.int64))

@@ -16,7 +16,7 @@ BLOCK = 1 << 16
 """Elements a block: 512 kB in float64, so that the second pass over it reads from cache."""
 
 _SAFE = 1e150
-"""Squares of larger float64 numbers overflow; blocks that hold one are summed in extended precision."""
+"""Squares of numbers above it overflow float64, of those below its inverse vanish: extended precision then."""
 
 
 @dataclass(frozen=True)
@@ -74,17 +74,24 @@ class StatisticsAccumulator:
                 return
             low, high = float(numbers.min()), float(numbers.max())
         self._min, self._max = min(self._min, low), max(self._max, high)
-        self._merge(numbers.astype(np.longdouble) if max(-low, high) > _SAFE else numbers)
+        largest = max(-low, high)
+        fragile = largest > _SAFE or 0 < largest < 1 / _SAFE
+        self._merge(numbers.astype(np.longdouble) if fragile else numbers, constant=low == high)
 
-    def _merge(self, numbers: Array) -> None:
-        """Merge the mean and the sums of squares of one block of finite numbers."""
+    def _merge(self, numbers: Array, constant: bool) -> None:
+        """Merge the mean and the sums of squares of one block of finite numbers.
+
+        The rounding of the mean is taken out of the deviations again (Chan et al., "corrected two-pass").
+        """
         size = numbers.size
         squares = np.longdouble(np.dot(numbers, numbers))
-        mean = np.longdouble(numbers.mean())
-        numbers -= numbers.dtype.type(mean)
+        mean = numbers[0] if constant else numbers.mean()
+        numbers -= mean
+        rest = np.longdouble(numbers.mean())
+        deviations = max(np.longdouble(np.dot(numbers, numbers)) - size * rest**2, np.longdouble(0))
         total = self._finite + size
-        difference = mean - self._mean
-        self._deviations += np.longdouble(np.dot(numbers, numbers)) + difference**2 * self._finite * size / total
+        difference = np.longdouble(mean) + rest - self._mean
+        self._deviations += deviations + difference**2 * self._finite * size / total
         self._mean += difference * size / total
         self._squares += squares
         self._finite = total

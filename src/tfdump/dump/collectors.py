@@ -1,5 +1,6 @@
-"""What becomes of one tensor's batches in the file: rows, a constant, a stack, a ragged or a sparse composite."""
+"""What becomes of the batches of one dense tensor in the file: rows, a constant, a stack, or no values."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from tfdump.dump.layout import storable
 from tfdump.dump.rows import Rows, Storage
-from tfdump.tensors import Array, Ragged, Sparse, Value
+from tfdump.tensors import Array, Value
 
 Attributes = dict[str, Any]
 
@@ -42,7 +43,7 @@ def write_whole(file: h5py.File, value: Array, dtype: np.dtype[Any], storage: St
     return file.create_dataset(None, shape=data.shape, dtype=dtype, data=data)
 
 
-class _Collecting:
+class Collecting:
     """What all collectors know: the file, the stored dtype and how to store."""
 
     def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage) -> None:
@@ -57,7 +58,7 @@ class _Collecting:
         return write_whole(self._file, value, self._dtype, self._storage)
 
 
-class ByExample(_Collecting):
+class ByExample(Collecting):
     """A tensor with a row an example: batches are concatenated along axis 0 to `examples` rows.
 
     Batches whose other axes differ end as a stack of unequal shapes.
@@ -98,7 +99,7 @@ class ByExample(_Collecting):
         return self._into.dataset, {"axis0": "example"}
 
 
-class Constant(_Collecting):
+class Constant(Collecting):
     """A tensor without an example axis: stored once while all batches agree, else stacked."""
 
     def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage, batches: int) -> None:
@@ -114,7 +115,7 @@ class Constant(_Collecting):
             self._stack.append(value)
         elif self._first is None:
             self._first, self._agreeing = np.array(value), 1
-        elif _same_bits(self._first, value):
+        elif same_bits(self._first, value):
             self._agreeing += 1
         else:
             self._stack = Stack(self._file, self._dtype, self._storage, self._batches)
@@ -130,7 +131,7 @@ class Constant(_Collecting):
         return self._whole(value), {"axis0": "none"}
 
 
-class Stack(_Collecting):
+class Stack(Collecting):
     """A tensor that belongs to its batch: stacked along a leading axis, a composite when the shapes differ."""
 
     def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage, batches: int) -> None:
@@ -165,7 +166,7 @@ class Stack(_Collecting):
         return self._into.dataset, {"axis0": "batch"}
 
 
-class _UnequalStack(_Collecting):
+class _UnequalStack(Collecting):
     """Batches of unequal shapes: a group of datasets `0`, `1`, ..."""
 
     def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage) -> None:
@@ -181,77 +182,7 @@ class _UnequalStack(_Collecting):
         return self._group, {"axis0": "batch", "encoding": "stack"}
 
 
-class RaggedRows(_Collecting):
-    """A ragged tensor: `values` of all rows and offsets into them, `row_splits` for the outermost ragged axis."""
-
-    def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage) -> None:
-        super().__init__(file, dtype, storage)
-        self._values: Rows | None = None
-        self._splits: list[Rows] = []
-
-    def append(self, value: Ragged) -> None:
-        """Add the rows of one batch, their offsets moved behind those already there."""
-        if self._values is None:
-            self._values = self._rows(value.values.shape[1:], None)
-            for _ in value.row_splits:
-                rows = self._rows((), None, np.dtype(np.int64))
-                rows.append(np.zeros(1, np.int64))
-                self._splits.append(rows)
-            self._ends = [0] * len(self._splits)
-        for level, (rows, splits) in enumerate(zip(self._splits, value.row_splits, strict=True)):
-            rows.append(splits[1:] + self._ends[level])
-            self._ends[level] += int(splits[-1])
-        self._values.append(storable(value.values, self._dtype))
-
-    def finish(self) -> tuple[h5py.Group, Attributes]:
-        """End as a group of `values`, `row_splits` and, for further ragged axes, `row_splits_1`, ..."""
-        group = anonymous_group(self._file)
-        if self._values is not None:
-            self._values.flush()
-            group["values"] = self._values.dataset
-            for level, rows in enumerate(self._splits):
-                rows.flush()
-                group["row_splits" if level == 0 else f"row_splits_{level}"] = rows.dataset
-        return group, {"axis0": "example", "encoding": "ragged"}
-
-
-class SparseRows(_Collecting):
-    """A sparse tensor whose axis 0 is the example: `values`, and `indices` with rows counted over all batches."""
-
-    def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage) -> None:
-        super().__init__(file, dtype, storage)
-        self._values: Rows | None = None
-        self._indices: Rows | None = None
-        self._shape: list[int] = []
-
-    def append(self, value: Sparse) -> None:
-        """Add the entries of one batch."""
-        rank = len(value.dense_shape)
-        if self._values is None or self._indices is None:
-            self._values = self._rows((), None)
-            self._indices = self._rows((rank,), None, np.dtype(np.int64))
-            self._shape = [0, *value.dense_shape[1:]]
-        offset = np.array([self._shape[0]] + [0] * (rank - 1), np.int64)
-        self._indices.append(value.indices + offset)
-        self._values.append(storable(value.values, self._dtype))
-        self._shape[0] += value.dense_shape[0]
-        self._shape[1:] = [max(a, b) for a, b in zip(self._shape[1:], value.dense_shape[1:], strict=True)]
-
-    def finish(self) -> tuple[h5py.Group, Attributes]:
-        """End as a group of `values` and `indices`, with the attribute `dense_shape`."""
-        group = anonymous_group(self._file)
-        for name, rows in (("values", self._values), ("indices", self._indices)):
-            if rows is not None:
-                rows.flush()
-                group[name] = rows.dataset
-        return group, {
-            "axis0": "example",
-            "encoding": "sparse",
-            "dense_shape": np.array(self._shape, np.int64),
-        }
-
-
-class NoValues(_Collecting):
+class NoValues(Collecting):
     """Keeps the shape of a tensor and none of its values, for `--stats-only`."""
 
     def __init__(self, file: h5py.File, dtype: np.dtype[Any], axis0: str) -> None:
@@ -259,32 +190,42 @@ class NoValues(_Collecting):
         self._axis0 = axis0
         self._first: Array | None = None
         self._rows_seen = 0
-        self._batches = 0
-        self._shape: tuple[int, ...] = ()
+        self._shapes: list[tuple[int, ...]] = []
 
     def append(self, value: Value) -> None:
         """Count the rows of one batch."""
         if self._axis0 == "none" and isinstance(value, np.ndarray):
-            if self._first is not None and not _same_bits(self._first, value):
+            if self._first is not None and not same_bits(self._first, value):
                 self._axis0 = "batch"
             self._first = np.array(value) if self._first is None else self._first
-        self._shape = tuple(value.shape)
-        self._rows_seen += self._shape[0] if self._shape else 0
-        self._batches += 1
+        shape = tuple(value.shape)
+        if self._axis0 == "example" and self._shapes and shape[1:] != self._shapes[0][1:]:
+            self._axis0 = "batch"
+        self._rows_seen += shape[0] if shape else 0
+        self._shapes.append(shape)
 
     def finish(self) -> tuple[h5py.Dataset, Attributes]:
         """End as a zero-length dataset with the attribute `computed_shape`."""
-        shape = self._shape
+        shape = self._shapes[0] if self._shapes else ()
         if self._axis0 == "example" and shape:
             shape = (self._rows_seen, *shape[1:])
         elif self._axis0 == "batch":
-            shape = (self._batches, *shape)
-        tail = tuple(max(n, 0) for n in shape[1:])
+            shape = stacked_shape(self._shapes)
+        tail = tuple(max(size, 0) for size in shape[1:])
         dataset = self._file.create_dataset(None, shape=(0, *tail), dtype=self._dtype)
         return dataset, {"axis0": self._axis0, "values": False, "computed_shape": np.array(shape, np.int64)}
 
 
-def _same_bits(a: Array, b: Array) -> bool:
+def stacked_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the shape of a stack: -1 for axes whose size differs, only the count where the ranks differ."""
+    if len({len(shape) for shape in shapes}) != 1:
+        return (len(shapes),)
+    axes = zip(*shapes, strict=True)
+    return (len(shapes), *(sizes[0] if len(set(sizes)) == 1 else -1 for sizes in axes))
+
+
+def same_bits(a: Array, b: Array) -> bool:
+    """Tell whether two arrays hold the same bytes; NaN equals the same NaN."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     if a.dtype.hasobject:

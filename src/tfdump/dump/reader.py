@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from tfdump.dump import layout
+from tfdump.dump.collectors import stacked_shape
 from tfdump.errors import DumpError, near
 from tfdump.hdf5 import has_link, lookup, open_hdf5
 from tfdump.tensors import Array, NotCaptured, Ragged, Sparse, Value
@@ -50,11 +51,7 @@ class Tensor:
             return (rows, *(-1 for _ in ragged), *tail)
         if self.encoding == "sparse":
             return tuple(self.attributes["dense_shape"])
-        shapes = [item.shape for item in self._found.values()]
-        if len({len(shape) for shape in shapes}) != 1:
-            return (len(shapes),)
-        axes = zip(*shapes, strict=True)
-        return (len(shapes), *(sizes[0] if len(set(sizes)) == 1 else -1 for sizes in axes))
+        return stacked_shape([item.shape for item in self._found.values()])
 
     @property
     def dtype(self) -> str:
@@ -79,9 +76,9 @@ class Tensor:
             return _array(self._found, ())
         if self.encoding == "ragged":
             splits = sorted(name for name in self._found if name.startswith("row_splits"))
-            return Ragged(self._found["values"][()], tuple(self._found[name][()] for name in splits))
+            return Ragged(_array(self._found["values"], ()), tuple(self._found[name][()] for name in splits))
         if self.encoding == "sparse":
-            return Sparse(self._found["values"][()], self._found["indices"][()], self.shape)
+            return Sparse(_array(self._found["values"], ()), self._found["indices"][()], self.shape)
         return [_array(self._found[name], ()) for name in self._found]
 
     def __getitem__(self, key: Any) -> Array:
@@ -157,6 +154,10 @@ class Dump(Mapping[str, Tensor]):
                 return self._tensor(group, address)
         known = [name for names in self.groups.values() for name in names]
         raise DumpError(f"{self.name} has no tensor '{address}'{near(address, known)} (list them: tfdump show)")
+
+    def get(self, address: str, default: Any = None) -> Any:
+        """Return the tensor of an address, or `default` where there is none."""
+        return self[address] if address in self else default  # noqa: SIM401 - that would call this method
 
     def __contains__(self, address: object) -> bool:
         try:

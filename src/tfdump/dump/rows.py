@@ -53,7 +53,7 @@ class Rows:
         self.dataset = file.create_dataset(None, shape=(rows or 0, *tail), dtype=dtype, **growth, **storage.filters)
 
     def _growth(self, tail: tuple[int, ...], chunks: tuple[int, ...]) -> dict[str, Any]:
-        return {"maxshape": (None, *tail), "chunks": chunks} if self._grows else {}
+        return {"maxshape": (None, *(size or None for size in tail)), "chunks": chunks} if self._grows else {}
 
     def append(self, block: Array) -> None:
         """Add `block` of shape `(n, *tail)` in the stored dtype."""

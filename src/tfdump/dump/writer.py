@@ -23,11 +23,10 @@ from tfdump.dump.collectors import (
     Collector,
     Constant,
     NoValues,
-    RaggedRows,
-    SparseRows,
     Stack,
     anonymous_group,
 )
+from tfdump.dump.composites import RaggedRows, SparseRows
 from tfdump.dump.rows import Storage
 from tfdump.dump.stream import DumpStream
 from tfdump.errors import DumpError
@@ -57,7 +56,10 @@ def check_target(path: Path, force: bool) -> Path:
     Raises DumpError when it cannot become a dump: the folder is missing, something else than a regular file
     is there, or a file is there and `force` is not given.
     """
-    target = path.resolve()
+    try:
+        target = path.resolve()
+    except RuntimeError:
+        raise DumpError(f"output {path} is a loop of symbolic links (choose another with -o)") from None
     if not target.parent.is_dir():
         raise DumpError(f"output folder {path.parent} does not exist (make it first, or choose another with -o)")
     try:

@@ -132,6 +132,6 @@ def _open_hdf5(argument: InputArgument, path: Path) -> list[Given]:
 
 def _dataset_reader(dataset: h5py.Dataset, path: Path) -> Reader:
     label = f"{path}::{dataset.name}"
-    if h5py.check_vlen_dtype(dataset.dtype) is not None:
+    if h5py.check_vlen_dtype(dataset.dtype) is not None and h5py.check_string_dtype(dataset.dtype) is None:
         return VlenReader(dataset, label)
     return Hdf5Reader(dataset, label)

@@ -43,7 +43,8 @@ def cast(values: Array, wanted: np.dtype[Any], where: str, start: int) -> Array:
 
     `start` is the number of the first row, for the message. Floats may lose precision, never integers.
     """
-    if values.dtype == wanted or np.can_cast(values.dtype, wanted):
+    lossless = np.can_cast(values.dtype, wanted) and not (values.dtype.itemsize == 8 and values.dtype.kind in "iu")
+    if values.dtype == wanted or lossless:
         return values.astype(wanted, copy=False)
     if values.dtype.kind in "iu" and wanted.kind in "iu":
         limits = np.iinfo(wanted)

@@ -1,5 +1,6 @@
 """Variable-length sequences: rows of different lengths, padded to one."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ class RaggedReader:
         self.label = label
         self.lengths = lengths
         self.dtype = dtype
-        self.pad_value: float = 0
+        self._fill: Any = "" if dtype.kind in "OSU" else 0
+        self._padded_dtype = dtype
         self._tail = tail
         self.longest = int(lengths.max(initial=0))
         self.shape: tuple[int, ...] = (len(lengths), self.longest, *tail)
@@ -37,9 +39,26 @@ class RaggedReader:
             )
         self.shape = (len(self.lengths), length, *self._tail)
 
+    def pad_with(self, value: float, dtype: np.dtype[Any]) -> None:
+        """Fill with `value` in the dtype `dtype`, or with the empty text; raises InputError if it does not fit."""
+        if dtype.kind == "O":
+            return
+        with np.errstate(all="ignore"):
+            try:
+                fill = np.asarray(value).astype(dtype)
+            except (ValueError, OverflowError):
+                fill = np.zeros((), dtype)
+        exact = dtype.kind in "iub"
+        if exact and not (math.isfinite(value) and float(fill) == value):
+            raise InputError(
+                f"{self.label}: the pad value {value:g} does not fit into {dtype} (choose another --pad-value)"
+            )
+        self._fill = fill
+        self._padded_dtype = np.promote_types(self.dtype, dtype) if self.dtype.kind in "fiub" else self.dtype
+
     def read(self, start: int, stop: int) -> Array:
         """Return the rows from `start` up to `stop`, padded."""
-        padded = np.full((stop - start, *self.shape[1:]), self.pad_value, self.dtype)
+        padded = np.full((stop - start, *self.shape[1:]), self._fill, self._padded_dtype)
         for position, row in enumerate(self.rows(start, stop)):
             padded[position, : len(row)] = row
         return padded
@@ -53,8 +72,8 @@ class SplitsReader(RaggedReader):
     """A ragged array as `values` of all rows and `row_splits`, the offsets of the rows (as in TensorFlow)."""
 
     def __init__(self, values: Reader, row_splits: Reader, label: str) -> None:
-        splits = row_splits.read(0, row_splits.shape[0] if row_splits.shape else 0)
-        if splits.ndim != 1 or splits.size == 0 or splits.dtype.kind not in "iu":
+        splits = row_splits.read(0, row_splits.shape[0] if row_splits.shape else 1)
+        if len(row_splits.shape) != 1 or splits.ndim != 1 or splits.size == 0 or splits.dtype.kind not in "iu":
             raise InputError(
                 f"{row_splits.label} must be one axis of integers, not {splits.dtype} of shape {splits.shape}"
             )
@@ -81,6 +100,8 @@ class VlenReader(RaggedReader):
     _PASS = 4096
 
     def __init__(self, dataset: h5py.Dataset, label: str) -> None:
+        if dataset.shape is None:
+            raise InputError(f"{label} is empty (a null dataspace)")
         if len(dataset.shape) != 1:
             raise InputError(f"{label} must have one axis of sequences, not the shape {dataset.shape}")
         self._dataset = dataset

@@ -3,7 +3,9 @@
 import math
 import shutil
 import tempfile
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -13,6 +15,9 @@ import numpy.typing as npt
 
 from tfdump.errors import InputError
 from tfdump.tensors import Array
+
+_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged file or archive raises."""
 
 _SPOOL_BYTES = 64 << 20
 """What standard input may hold in memory before it goes to a temporary file."""
@@ -40,7 +45,7 @@ class ArrayReader:
 
     def read(self, start: int, stop: int) -> Array:
         """Return the rows from `start` up to `stop`."""
-        return self._array[start:stop]
+        return np.atleast_1d(self._array)[start:stop]
 
 
 class NpyReader:
@@ -50,7 +55,8 @@ class NpyReader:
     file that shrinks while it is mapped kills it.
     """
 
-    def __init__(self, stream: IO[bytes], label: str) -> None:
+    def __init__(self, stream: IO[bytes], label: str, length: int | None = None) -> None:
+        """Read the header; `length` is that of the stream in bytes, where asking it would mean reading it."""
         self.label = label
         self._stream = stream
         self.shape, self._fortran, self.dtype = _read_header(stream, label)
@@ -59,13 +65,11 @@ class NpyReader:
         self._offset = stream.tell()
         self._row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
         self._whole: Array | None = None
-        self._check_length()
+        self._check_length(length)
 
-    def _check_length(self) -> None:
-        """Refuse a file that is shorter than its header says, where the length can be asked for cheaply."""
-        if isinstance(self._stream, zipfile.ZipExtFile):
-            return
-        there = self._stream.seek(0, 2) - self._offset
+    def _check_length(self, length: int | None) -> None:
+        """Refuse an array that is shorter than its header says."""
+        there = (self._stream.seek(0, 2) if length is None else length) - self._offset
         promised = self.dtype.itemsize * math.prod(self.shape)
         if there < promised:
             raise InputError(
@@ -94,7 +98,7 @@ class NpyReader:
                 if not got:
                     raise InputError(f"{self.label} ended early: {count - done} bytes of its rows are missing")
                 done += got
-        except (OSError, zipfile.BadZipFile, EOFError) as cause:
+        except _DAMAGE as cause:
             raise InputError(f"cannot read {self.label}: {cause}") from None
         return buffer
 
@@ -116,7 +120,9 @@ class Hdf5Reader:
     def read(self, start: int, stop: int) -> Array:
         """Return the rows from `start` up to `stop`."""
         try:
-            return np.asarray(self._dataset[start:stop])
+            return np.asarray(self._dataset[start:stop] if self.shape else self._dataset[()]).reshape(
+                -1, *self.shape[1:]
+            )
         except OSError as cause:
             raise InputError(f"cannot read {self.label}: {cause}") from None
 
@@ -144,10 +150,12 @@ def open_npz(path: Path) -> dict[str, NpyReader]:
     try:
         archive = zipfile.ZipFile(path)
         readers = {
-            member.removesuffix(".npy"): NpyReader(archive.open(member), f"{path}::{member.removesuffix('.npy')}")
-            for member in archive.namelist()
+            member.filename.removesuffix(".npy"): NpyReader(
+                archive.open(member), f"{path}::{member.filename.removesuffix('.npy')}", member.file_size
+            )
+            for member in archive.infolist()
         }
-    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as cause:
+    except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, NotImplementedError) as cause:
         raise InputError(f"{path} is not a readable .npz archive: {cause}") from None
     except OSError as cause:
         raise InputError(f"cannot read {path}: {cause.strerror or cause}") from None
@@ -157,13 +165,17 @@ def open_npz(path: Path) -> dict[str, NpyReader]:
 
 
 def _read_header(stream: IO[bytes], label: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the header of a `.npy`; version 3 differs from 2 only in the encoding of field names."""
+    readers = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+    readers[3] = readers[2]
     try:
-        version = np.lib.format.read_magic(stream)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, fortran, dtype = (
-            read[version](stream) if version in read else np.lib.format._read_array_header(stream, version)  # type: ignore[attr-defined]  # NumPy has no public name for version 3
-        )
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as cause:
+        major, _ = np.lib.format.read_magic(stream)
+        if major not in readers:
+            raise ValueError(f"unknown version {major}")
+        shape, fortran, dtype = readers[major](stream)
+        if any(size < 0 for size in shape):
+            raise ValueError(f"negative shape {shape}")
+    except (ValueError, SyntaxError, tokenize.TokenError, *_DAMAGE) as cause:
         reason = str(cause).splitlines()[0] if str(cause) else "no header"
         raise InputError(f"{label} is not a .npy array ({reason})") from None
     return tuple(shape), bool(fortran), np.dtype(dtype)

@@ -67,6 +67,8 @@ class InputColumn:
         if not _fits(shape, declared[1:]) and declared[-1] == 1 and _fits(shape[1:], declared[1:-1]):
             self.shape = (*shape, 1)
             return
+        if not _fits(shape, declared[1:]):
+            return
         self._one_example = True
         self.shape = (1, *shape)
         note(f"{self.reader.label} has shape {shape}: taken as one example of '{self.name}' {_open(declared)}")
@@ -77,7 +79,7 @@ class InputColumn:
         length = options.pad_to if options.pad_to is not None else fixed
         if length is not None:
             reader.pad_to(length)
-        reader.pad_value = options.pad_value
+        reader.pad_with(options.pad_value, numpy_dtype(self._spec.dtype or dtype_name(reader.dtype)))
         if reader.lengths.size and (reader.lengths != reader.shape[1]).any():
             note(f"{reader.label} is ragged: padded to {reader.shape[1]} with {options.pad_value:g}")
 

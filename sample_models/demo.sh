@@ -1,0 +1,21 @@
+#!/bin/sh
+# The main job on every sample model: list, dump, show. Run by `make demo`; needs tfdump on the PATH.
+set -eu
+cd "$(dirname "$0")"
+out=../demo-output
+mkdir -p "$out"
+
+run() {
+    printf '\n$ %s\n' "$*"
+    "$@"
+}
+
+run tfdump layers digits_cnn.keras
+run tfdump activations digits_cnn.keras digits.npy --stats -f -o "$out/digits_cnn.activations.h5"
+run tfdump show "$out/digits_cnn.activations.h5"
+run tfdump activations wine_mlp.keras wine.npy -f -o "$out/wine_mlp.activations.h5"
+run tfdump activations twice.keras digits.npy --import twice.py -f -o "$out/twice.activations.h5"
+run tfdump activations text_gru.keras text.npz -f -o "$out/text_gru.activations.h5"
+run tfdump activations siamese.keras pairs.npz -l 'encoder*' -f -o "$out/siamese.activations.h5"
+run tfdump show "$out/siamese.activations.h5"
+printf '\nThe dumps are in %s\n' "$(cd "$out" && pwd)"

@@ -1,0 +1,81 @@
+"""What becomes of the batches of a ragged or sparse tensor: a group of datasets that together are the tensor."""
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tfdump.dump.collectors import Attributes, Collecting, anonymous_group
+from tfdump.dump.layout import storable
+from tfdump.dump.rows import Rows, Storage
+from tfdump.tensors import Ragged, Sparse
+
+
+class RaggedRows(Collecting):
+    """A ragged tensor: `values` of all rows and offsets into them, `row_splits` for the outermost ragged axis."""
+
+    def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage) -> None:
+        super().__init__(file, dtype, storage)
+        self._values: Rows | None = None
+        self._splits: list[Rows] = []
+
+    def append(self, value: Ragged) -> None:
+        """Add the rows of one batch, their offsets moved behind those already there."""
+        if self._values is None:
+            self._values = self._rows(value.values.shape[1:], None)
+            for _ in value.row_splits:
+                rows = self._rows((), None, np.dtype(np.int64))
+                rows.append(np.zeros(1, np.int64))
+                self._splits.append(rows)
+            self._ends = [0] * len(self._splits)
+        for level, (rows, splits) in enumerate(zip(self._splits, value.row_splits, strict=True)):
+            rows.append(splits[1:] + self._ends[level])
+            self._ends[level] += int(splits[-1])
+        self._values.append(storable(value.values, self._dtype))
+
+    def finish(self) -> tuple[h5py.Group, Attributes]:
+        """End as a group of `values`, `row_splits` and, for further ragged axes, `row_splits_1`, ..."""
+        group = anonymous_group(self._file)
+        if self._values is not None:
+            self._values.flush()
+            group["values"] = self._values.dataset
+            for level, rows in enumerate(self._splits):
+                rows.flush()
+                group["row_splits" if level == 0 else f"row_splits_{level}"] = rows.dataset
+        return group, {"axis0": "example", "encoding": "ragged"}
+
+
+class SparseRows(Collecting):
+    """A sparse tensor whose axis 0 is the example: `values`, and `indices` with rows counted over all batches."""
+
+    def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage) -> None:
+        super().__init__(file, dtype, storage)
+        self._values: Rows | None = None
+        self._indices: Rows | None = None
+        self._shape: list[int] = []
+
+    def append(self, value: Sparse) -> None:
+        """Add the entries of one batch."""
+        rank = len(value.dense_shape)
+        if self._values is None or self._indices is None:
+            self._values = self._rows((), None)
+            self._indices = self._rows((rank,), None, np.dtype(np.int64))
+            self._shape = [0, *value.dense_shape[1:]]
+        offset = np.array([self._shape[0]] + [0] * (rank - 1), np.int64)
+        self._indices.append(value.indices + offset)
+        self._values.append(storable(value.values, self._dtype))
+        self._shape[0] += value.dense_shape[0]
+        self._shape[1:] = [max(a, b) for a, b in zip(self._shape[1:], value.dense_shape[1:], strict=True)]
+
+    def finish(self) -> tuple[h5py.Group, Attributes]:
+        """End as a group of `values` and `indices`, with the attribute `dense_shape`."""
+        group = anonymous_group(self._file)
+        for name, rows in (("values", self._values), ("indices", self._indices)):
+            if rows is not None:
+                rows.flush()
+                group[name] = rows.dataset
+        return group, {
+            "axis0": "example",
+            "encoding": "sparse",
+            "dense_shape": np.array(self._shape, np.int64),
+        }

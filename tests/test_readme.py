@@ -1,0 +1,95 @@
+"""The README tells the truth: every command in it runs, and every command and option of the tool is documented."""
+
+import re
+import shutil
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import ROOT, SAMPLES
+from tfdump.cli.main import COMMANDS
+
+README = (ROOT / "README.md").read_text()
+SAMPLES_README = (SAMPLES / "README.md").read_text()
+
+
+def commands_of(text: str) -> list[str]:
+    """The indented lines that run tfdump."""
+    lines = [line[4:].removeprefix("$ ") for line in text.splitlines() if line.startswith("    ")]
+    return [line for line in lines if re.search(r"(^|\(|\| )tfdump ", line)]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like the checkout, with tfdump on the PATH."""
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copytree(SAMPLES, folder / "sample_models")
+    (folder / "bin").mkdir()
+    script = folder / "bin" / "tfdump"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tfdump "$@"\n')
+    script.chmod(0o755)
+    return folder
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("command", [*commands_of(README), *commands_of(SAMPLES_README)])
+def test_a_command_of_the_readme_runs(checkout: Path, command: str) -> None:
+    for dump in checkout.glob("*.activations.h5"):
+        if "show" not in command:
+            dump.unlink()
+    path = f"{checkout / 'bin'}:/usr/bin:/bin"
+    script = f"set -euo pipefail\n{command}"
+    done = subprocess.run(["bash", "-c", script], cwd=checkout, env={"PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.tensorflow
+def test_the_python_of_the_readme_runs(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    import tfdump
+
+    monkeypatch.chdir(checkout)
+    model = keras.models.load_model(SAMPLES / "digits_cnn.keras")
+    x = np.load(SAMPLES / "digits.npy")
+    tfdump_run = [sys.executable, "-m", "tfdump", "activations", "-f"]
+    subprocess.run([*tfdump_run, SAMPLES / "digits_cnn.keras", SAMPLES / "digits.npy"], check=True, capture_output=True)
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names = {"model": model, "x": x, "tfdump": tfdump}
+    exec(code, names)
+    assert set(names["acts"]) == {"conv1", "conv2"}
+
+
+def test_there_are_commands_to_run() -> None:
+    assert len(commands_of(README)) >= 15
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_mentioned(name: str) -> None:
+    assert f"tfdump {name}" in README
+
+
+def test_links_lead_somewhere() -> None:
+    for folder, text in ((ROOT, README), (SAMPLES, SAMPLES_README)):
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            assert target.startswith("https://") or (folder / target).exists(), target
+
+
+def test_the_changelog_names_this_version() -> None:
+    version = import_module("tfdump").__version__
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.tensorflow
+def test_the_demo_runs(checkout: Path) -> None:
+    path = f"{checkout / 'bin'}:/usr/bin:/bin"
+    done = subprocess.run(
+        ["sh", "sample_models/demo.sh"], cwd=checkout, env={"PATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((checkout / "demo-output").glob("*.h5"))) == 5
