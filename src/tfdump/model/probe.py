@@ -13,6 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import Layer
+from keras.src.models.functional import Functional
+from keras.src.models.sequential import Sequential
 
 from tfdump.address import Candidate, Selection, member_name
 from tfdump.dtypes import STRING
@@ -231,9 +233,15 @@ def _named_outputs(model: Layer, outputs: Any) -> list[tuple[str, Any]]:
     leaves = [(path, as_tensor(leaf)) for path, leaf in keras.tree.flatten_with_path(outputs)]
     tensors = [(path, tensor) for path, tensor in leaves if tensor is not None]
     if len(tensors) == 1 and not tensors[0][0]:
-        names = getattr(model, "output_names", None) or ["output"]
-        return [(member_name((names[0],)), tensors[0][1])]
+        return [(member_name((_only_output_name(model),)), tensors[0][1])]
     return [(member_name(path), tensor) for path, tensor in tensors]
+
+
+def _only_output_name(model: Layer) -> str:
+    """Return the name of the layer that gives the only output, or `output` where the model does not say."""
+    if isinstance(model, Sequential) and model.layers:
+        return str(model.layers[-1].name)
+    return str(model.output_names[0]) if isinstance(model, Functional) else "output"
 
 
 def _output_info(model: Layer, name: str, tensor: Any, order: int) -> TensorInfo:
