@@ -29,7 +29,7 @@ def wine_by_hand() -> dict[str, np.ndarray]:
     mean, variance = np.asarray(model.layers[0].mean), np.asarray(model.layers[0].variance)
     (w1, b1), (w2, b2) = model.layers[1].get_weights(), model.layers[2].get_weights()
     normalize = (np.load(WINE[1]).astype("float64") - mean) / np.sqrt(variance)
-    hidden = np.maximum(normalize @ w1.astype("float64") + b1, 0)
+    hidden = np.tanh(normalize @ w1.astype("float64") + b1)
     exponentials = np.exp(hidden @ w2.astype("float64") + b2)
     return {
         "normalize": normalize,

@@ -70,8 +70,8 @@ def test_damaged_weights(tfdump: Run, tmp_path: Path) -> None:
     assert_refused(tfdump("activations", "damaged.keras", DIGITS), tmp_path, "damaged.keras")
 
 
-def test_a_class_that_was_not_imported(tfdump: Run, tmp_path: Path) -> None:
-    done = tfdump("activations", SAMPLES / "twice.keras", DIGITS)
+def test_a_class_that_was_not_imported(tfdump_process: Run, tmp_path: Path) -> None:
+    done = tfdump_process("activations", SAMPLES / "twice.keras", DIGITS)
     assert_refused(done, tmp_path, "'Twice'", "--import")
 
 
