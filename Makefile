@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-fast lint format clean samples
+.PHONY: demo test test-fast lint format clean samples bench sweep
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,6 +28,13 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/activations.py
+
+sweep: $(READY)
+	$(BIN)/python tests/sweep.py
 
 samples: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[samples]'
