@@ -1,5 +1,6 @@
 """From a probe, a source and a plan to a dump: batches are written beside the computation of the next one."""
 
+import json
 import queue
 import threading
 from collections.abc import Callable, Mapping
@@ -49,10 +50,10 @@ def write_dump(
             worker.give([*values, *(batch[name] for name in inputs)], stop - start)
             del values
             progress(stop, source.examples)
+        worker.finish()
     except BaseException:
         worker.stop()
         raise
-    worker.finish()
     missing = _link_all(probe, sinks, writer, len(plan.batches), store, note)
     _write_lengths(source, writer)
     described = dict(root) | {
@@ -60,7 +61,7 @@ def write_dump(
         "examples": np.int64(source.examples),
     }
     if plan.depends_on_batch:
-        described["depends_on_batch"] = np.array(plan.depends_on_batch, dtype=object)
+        described[layout.DEPENDS_ON_BATCH] = json.dumps(plan.depends_on_batch)
     writer.describe(described, config, missing)
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 import pytest
 
 import tfdump as package
-from conftest import Run
+from conftest import SAMPLES, Run
 from tfdump.cli.main import COMMANDS
 
 
@@ -49,6 +49,14 @@ def test_version_and_unknown_command(tfdump: Run) -> None:
     done = tfdump("activation")
     assert done.returncode == 2
     assert done.stderr == "Error: no command 'activation'; near: 'activations' (see: tfdump --help)\n"
+
+
+@pytest.mark.tensorflow
+def test_quiet_may_stand_before_the_command(tfdump: Run) -> None:
+    model = SAMPLES / "text_gru.keras"
+    assert "Note: not captured" in tfdump("layers", model).stderr
+    assert tfdump("-q", "layers", model).stderr == ""
+    assert tfdump("layers", "-q", model).stderr == ""
 
 
 def test_no_command_prints_the_help_and_fails(tfdump: Run) -> None:

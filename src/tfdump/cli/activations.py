@@ -9,7 +9,6 @@ from tfdump.activation_run import ActivationOptions, ActivationRun, open_activat
 from tfdump.address import Selection
 from tfdump.analysis.reduction import Reduction, parse_reduction
 from tfdump.cli.loading import load
-from tfdump.cli.main import Settings
 from tfdump.cli.options import (
     InputName,
     model_options,
@@ -17,11 +16,11 @@ from tfdump.cli.options import (
     running_options,
     selection_options,
     storing_options,
-    verbosity,
 )
 from tfdump.cli.progress import notes, progress_bar
 from tfdump.cli.provenance import recorded_command
 from tfdump.cli.render import shape_text, table, write
+from tfdump.cli.settings import Settings, verbosity
 from tfdump.dump.writer import check_space, check_target, storage_for
 from tfdump.inputs.arguments import open_argument, parse_argument
 from tfdump.inputs.source import ReadingOptions

@@ -6,10 +6,10 @@ import click
 
 from tfdump.address import Selection
 from tfdump.cli.loading import load
-from tfdump.cli.main import Settings
-from tfdump.cli.options import InputName, json_option, model_options, selection_options, verbosity
+from tfdump.cli.options import InputName, json_option, model_options, selection_options
 from tfdump.cli.progress import notes
 from tfdump.cli.render import json_list, shape_text, table, write
+from tfdump.cli.settings import Settings, verbosity
 from tfdump.inputs.arguments import open_argument, parse_argument
 from tfdump.listing import ListedTensor, Listing, list_tensors
 

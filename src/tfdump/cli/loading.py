@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfdump.cli.main import Settings
+from tfdump.cli.settings import Settings
 from tfdump.errors import ModelError
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +12,7 @@ import click
 
 from tfdump import __version__
 from tfdump.cli.render import write
+from tfdump.cli.settings import Settings, verbosity
 from tfdump.errors import TfdumpError
 
 COMMANDS = {
@@ -23,14 +23,6 @@ COMMANDS = {
 """Every command with its first line of help, so that `--help` imports none of them."""
 
 OK, TROUBLE, INTERRUPTED = 0, 2, 130
-
-
-@dataclass
-class Settings:
-    """What `-q` and `-v` ask for, wherever on the command line they stand."""
-
-    quiet: bool = False
-    verbose: bool = False
 
 
 class CommandTable(click.Group):
@@ -81,6 +73,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     callback=_print_version,
     help="Print the version.",
 )
+@verbosity
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Show every tensor inside a saved Keras model."""

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import click
 
 from tfdump.batching import DEFAULT_MEMORY, parse_bytes, show_bytes
-from tfdump.cli.main import Settings
 from tfdump.errors import TfdumpError
 from tfdump.inputs.source import parse_examples
 
@@ -68,37 +67,6 @@ def _batch_size(text: str) -> int | None:
     if not text.isdigit() or int(text) < 1:
         raise TfdumpError(f"--batch-size '{text}' is neither a number from 1 up nor 'auto'")
     return int(text)
-
-
-def verbosity(command: Command) -> Command:
-    """Add `-q/--quiet` and `-v/--verbose`."""
-
-    def remember(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
-        def callback(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-            if value:
-                setattr(ctx.ensure_object(Settings), name, True)
-
-        return callback
-
-    quiet = click.option(
-        "-q",
-        "--quiet",
-        is_flag=True,
-        expose_value=False,
-        is_eager=True,
-        callback=remember("quiet"),
-        help="No notes and no progress on stderr.",
-    )
-    verbose = click.option(
-        "-v",
-        "--verbose",
-        is_flag=True,
-        expose_value=False,
-        is_eager=True,
-        callback=remember("verbose"),
-        help="Show TensorFlow's messages, and where an error came from.",
-    )
-    return quiet(verbose(command))
 
 
 def model_options(command: Command) -> Command:

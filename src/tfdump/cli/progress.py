@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import click
 
-from tfdump.cli.main import Settings
+from tfdump.cli.settings import Settings
 from tfdump.pipeline import Progress
 from tfdump.tensors import Note
 

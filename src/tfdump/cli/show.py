@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from tfdump.cli.options import FileName, json_option, verbosity
+from tfdump.cli.options import FileName, json_option
 from tfdump.cli.render import json_list, shape_text, table, write
+from tfdump.cli.settings import verbosity
 from tfdump.dump.reader import Dump, Tensor, open_dump
 
 _STATISTICS = ("min", "max", "mean", "std", "l2", "nan", "inf", "zero")

@@ -18,6 +18,7 @@ INPUTS = "inputs"
 TENSOR_GROUPS = (ACTIVATIONS, OUTPUTS, INPUTS)
 CONFIG = "config"
 NOT_CAPTURED = "not_captured"
+DEPENDS_ON_BATCH = "depends_on_batch"
 
 CHUNK_BYTES = 1 << 20
 LARGEST_CHUNK_BYTES = 1 << 30  # HDF5 allows 4 GiB; readers must hold one chunk

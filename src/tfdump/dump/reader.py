@@ -132,10 +132,19 @@ class Dump(Mapping[str, Tensor]):
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """The layers that the model owns and that are not in the dump, with the reasons."""
-        found = json.loads(self.attributes.get("not_captured", "[]"))
+        return tuple(NotCaptured(item["address"], item["reason"]) for item in self._json_list(layout.NOT_CAPTURED))
+
+    @property
+    def depends_on_batch(self) -> tuple[str, ...]:
+        """The addresses whose values depend on which examples were in a batch together."""
+        return tuple(self._json_list(layout.DEPENDS_ON_BATCH))
+
+    def _json_list(self, name: str) -> list[Any]:
+        """Return a list that stands as JSON in an attribute or, where it is long, in a dataset of the same name."""
+        found = json.loads(self.attributes.get(name, "[]"))
         if isinstance(found, dict):
-            found = json.loads(lookup(self._file, layout.NOT_CAPTURED, DumpError)[()])
-        return tuple(NotCaptured(item["address"], item["reason"]) for item in found)
+            found = json.loads(lookup(self._file, name, DumpError)[()])
+        return list(found)
 
     @property
     def config(self) -> dict[str, Any] | None:

@@ -174,14 +174,16 @@ class DumpWriter:
         return self._groups[name]
 
     def describe(self, root: Mapping[str, Any], config: str | None, not_captured: tuple[NotCaptured, ...]) -> None:
-        """Write the root's attributes, the model's architecture (JSON) and what was not captured."""
-        for name, value in root.items():
-            set_attribute(self.file, name, value)
+        """Write the root's attributes, the model's architecture (JSON) and what was not captured.
+
+        Text that is too long for an attribute becomes a dataset, to which the attribute points.
+        """
         missing = json.dumps([{"address": item.address, "reason": item.reason} for item in not_captured])
-        if len(missing.encode()) > layout.LARGEST_ATTRIBUTE_BYTES:
-            self._text(layout.NOT_CAPTURED, missing)
-            missing = json.dumps({"see": f"/{layout.NOT_CAPTURED}"})
-        set_attribute(self.file, "not_captured", missing)
+        for name, value in {**root, layout.NOT_CAPTURED: missing}.items():
+            if isinstance(value, str) and len(value.encode()) > layout.LARGEST_ATTRIBUTE_BYTES:
+                self._text(name, value)
+                value = json.dumps({"see": f"/{name}"})
+            set_attribute(self.file, name, value)
         if config is not None:
             self._text(layout.CONFIG, config)
 
