@@ -182,8 +182,9 @@ class DumpWriter:
         for name, value in {**root, layout.NOT_CAPTURED: missing}.items():
             if isinstance(value, str) and len(value.encode()) > layout.LARGEST_ATTRIBUTE_BYTES:
                 self._text(name, value)
-                value = json.dumps({"see": f"/{name}"})
-            set_attribute(self.file, name, value)
+                set_attribute(self.file, name, json.dumps({"see": f"/{name}"}))
+            else:
+                set_attribute(self.file, name, value)
         if config is not None:
             self._text(layout.CONFIG, config)
 
