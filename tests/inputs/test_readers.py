@@ -328,3 +328,12 @@ def test_a_single_number_is_read_as_its_only_row(tmp_path: Path, kind: str) -> N
         }[kind]()
         assert reader.shape == ()
         assert reader.read(0, 1).reshape(-1).tolist() == [3.0]
+
+
+def test_a_large_array_in_fortran_order_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.arange(2 * 3 * 5 * 7, dtype=np.float64).reshape(7, 5, 3, 2)
+    np.save(tmp_path / "f.npy", np.asfortranarray(array))
+    monkeypatch.setattr("tfdump.inputs.readers._SMALL_BYTES", 100)
+    reader = open_npy(tmp_path / "f.npy")
+    np.testing.assert_array_equal(reader.read(2, 5), array[2:5])
+    np.testing.assert_array_equal(reader.read(0, 7), array)

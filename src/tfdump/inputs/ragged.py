@@ -114,7 +114,10 @@ class VlenReader(RaggedReader):
 
     def rows(self, start: int, stop: int) -> list[Array]:
         """Return the rows from `start` up to `stop`, each of its own length."""
-        return list(self._dataset[start:stop])
+        try:
+            return list(self._dataset[start:stop])
+        except OSError as cause:
+            raise InputError(f"cannot read {self.label}: {cause}") from None
 
 
 VALUES, ROW_SPLITS = ".values", ".row_splits"

@@ -19,8 +19,8 @@ from tfdump.tensors import Array
 _DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
 """What reading a damaged file or archive raises."""
 
-_SPOOL_BYTES = 64 << 20
-"""What standard input may hold in memory before it goes to a temporary file."""
+_SMALL_BYTES = 64 << 20
+"""What may be held in memory whole: standard input goes to a temporary file above it."""
 
 
 class Reader(Protocol):
@@ -78,14 +78,25 @@ class NpyReader:
             )
 
     def read(self, start: int, stop: int) -> Array:
-        """Return the rows from `start` up to `stop`; an array in Fortran order is read whole, once."""
+        """Return the rows from `start` up to `stop`."""
         if self._fortran and len(self.shape) > 1:
-            if self._whole is None:
-                flat = self._read_bytes(0, self.dtype.itemsize * math.prod(self.shape))
-                self._whole = flat.view(self.dtype).reshape(self.shape, order="F")
-            return self._whole[start:stop]
+            return self._read_fortran(start, stop)
         rows = self._read_bytes(start * self._row_bytes, (stop - start) * self._row_bytes)
         return rows.view(self.dtype).reshape(stop - start, *self.shape[1:])
+
+    def _read_fortran(self, start: int, stop: int) -> Array:
+        """Return rows of an array in Fortran order: a piece of every column; a small array, or one in an archive,
+        whose columns cannot be reached singly, is read whole, once."""
+        size = self.dtype.itemsize * math.prod(self.shape)
+        if size <= _SMALL_BYTES or isinstance(self._stream, zipfile.ZipExtFile):
+            if self._whole is None:
+                self._whole = self._read_bytes(0, size).view(self.dtype).reshape(self.shape, order="F")
+            return self._whole[start:stop]
+        rows = np.empty((math.prod(self.shape[1:]), stop - start), self.dtype)
+        for column in range(len(rows)):
+            first = (column * self.shape[0] + start) * self.dtype.itemsize
+            rows[column] = self._read_bytes(first, rows[column].nbytes).view(self.dtype)
+        return rows.T.reshape(stop - start, *self.shape[1:], order="F")
 
     def _read_bytes(self, start: int, count: int) -> npt.NDArray[np.uint8]:
         buffer = np.empty(count, np.uint8)
@@ -137,7 +148,7 @@ def open_npy(path: Path) -> NpyReader:
 
 def read_npy_stream(stream: IO[bytes], label: str) -> NpyReader:
     """Read a `.npy` from a pipe, keeping it in a temporary file when it is large."""
-    spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - the reader keeps it open
+    spool = tempfile.SpooledTemporaryFile(max_size=_SMALL_BYTES)  # noqa: SIM115 - the reader keeps it open
     shutil.copyfileobj(stream, spool, 1 << 20)
     if spool.tell() == 0:
         raise InputError(f"{label} is empty (pipe a .npy array into it)")
