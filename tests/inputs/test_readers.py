@@ -180,7 +180,7 @@ def test_a_truncated_stream_is_an_error(length: int) -> None:
 
 
 def test_a_large_stream_goes_to_a_temporary_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfdump.inputs.readers._SPOOL_BYTES", 50)
+    monkeypatch.setattr("tfdump.inputs.readers._SMALL_BYTES", 50)
     reader = read_npy_stream(io.BytesIO(npy_bytes(X)), "standard input")
     assert reader._stream._rolled
     np.testing.assert_array_equal(whole(reader), X)

@@ -88,7 +88,11 @@ class Probe:
         self._known: frozenset[str] = frozenset()
         self._state.start()
         if not request.eager:
-            self._trace(note)
+            try:
+                self._trace(note)
+            except BaseException:
+                self.close()
+                raise
 
     @property
     def eager(self) -> bool:
