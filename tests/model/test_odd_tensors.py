@@ -219,3 +219,17 @@ def test_reduction_and_dtype() -> None:
     assert got.dtype == np.float64
     norms = tfdump.activations(model, data, reduce="norm", batch_size=2)["relu"]
     np.testing.assert_allclose(norms, np.sqrt((np.maximum(data, 0) ** 2).sum(axis=(1, 2, 3))), rtol=1e-6)
+
+
+def test_two_layers_of_one_name_that_are_never_called_are_both_named() -> None:
+    class Forgetful(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used = layers.Dense(2, name="twin")
+            self.unused = [layers.Dense(2, name="twin"), layers.Dense(2, name="twin")]
+
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            return self.used(x)
+
+    with pytest.warns(tfdump.TfdumpWarning, match=r"not captured: twin~1, twin~2 \("):
+        assert list(tfdump.activations(Forgetful(), floats(3, 2))) == ["twin"]

@@ -4,6 +4,7 @@ The class method `Operation.__call__` of Keras is wrapped while the model runs o
 stack gives the addresses (DESIGN section 3).
 """
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ class Recorder:
         self._only = only
         self._owned = owned_operations(model)
         self._stack: list[_Frame] = []
-        self._namesakes: dict[tuple[int, str], list[int]] = {}
+        self._namesakes: dict[tuple[int, str], list[Operation]] = {}  # also keeps what was made in a call alive
         self._calls_in_all: dict[int, int] = {}
         self._first_address: dict[int, str] = {}
         self._missed: dict[str, str] = {}
@@ -91,10 +92,14 @@ class Recorder:
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """Return the calls that gave no tensor and the layers that were never seen, with the reasons."""
         missing = dict(self._missed)
+        taken = {record.layer for record in self.records}
         for identity, owned in self._owned.items():
             layer = owned.operation
             if isinstance(layer, Layer) and not isinstance(layer, InputLayer) and identity not in self._seen:
-                missing.setdefault(self._ownership_address(owned), self._reason_of_owners(owned))
+                address = self._ownership_address(owned)
+                names = itertools.chain([address], (f"{address}~{number}" for number in itertools.count(1)))
+                free = next(name for name in names if name not in missing and name not in taken)
+                missing[free] = self._reason_of_owners(owned)
         return tuple(NotCaptured(address, reason) for address, reason in missing.items())
 
     def _concerns(self, operation: Operation, args: Any, kwargs: Any) -> bool:
@@ -124,11 +129,12 @@ class Recorder:
             return _Frame(operation, "", hidden=False, calls={})
         parent = self._stack[-1]
         namesakes = self._namesakes.setdefault((id(parent.operation), operation.name), [])
-        if id(operation) not in namesakes:
-            namesakes.append(id(operation))
+        namesake = next((number for number, known in enumerate(namesakes) if known is operation), len(namesakes))
+        if namesake == len(namesakes):
+            namesakes.append(operation)
         call = parent.calls.get(id(operation), 0)
         parent.calls[id(operation)] = call + 1
-        last = segment(operation.name, namesakes.index(id(operation)), call)
+        last = segment(operation.name, namesake, call)
         path = f"{parent.path}.{last}" if parent.path else last
         self._first_address.setdefault(id(operation), path)
         in_loop = isinstance(parent.operation, RNN) and operation is parent.operation.cell
