@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all their own set-up; the second time they start at once.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready

@@ -59,7 +59,7 @@ def shape_text(shape: Sequence[int] | None) -> str:
 def _full(cell: Cell) -> str:
     if cell is None:
         return ""
-    return repr(cell) if isinstance(cell, float) else str(cell)
+    return repr(cell) if isinstance(cell, float) else _one_cell(str(cell))
 
 
 def _short(cell: Cell) -> str:
@@ -67,7 +67,12 @@ def _short(cell: Cell) -> str:
         return "-"
     if isinstance(cell, float):
         return f"{cell:.5g}"
-    return f"{cell:,}" if isinstance(cell, int) else cell
+    return f"{cell:,}" if isinstance(cell, int) else _one_cell(cell)
+
+
+def _one_cell(text: str) -> str:
+    """Return text without the characters that end a cell."""
+    return text.translate({ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"})
 
 
 def _json_safe(value: Any) -> Any:
