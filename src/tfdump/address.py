@@ -6,7 +6,7 @@ that name under one parent, and `@n` for the n-th further call inside one call o
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
@@ -147,14 +147,23 @@ class Selection:
         """Whether `--layer` was given."""
         return bool(self.layers)
 
-    def choose(self, candidates: Sequence[Candidate], remedy: str = "list them: tfdump layers MODEL") -> list[int]:
+    def choose(
+        self,
+        candidates: Sequence[Candidate],
+        missing: Mapping[str, str] | None = None,
+        remedy: str = "list them: tfdump layers MODEL",
+    ) -> list[int]:
         """Return the positions of the selected candidates, in order.
 
-        Raises SelectionError for a pattern that matches nothing, with near names and `remedy`, and when
-        patterns that do match leave nothing together.
+        `missing` are addresses that exist and cannot be had, with the reasons. Raises SelectionError for a pattern
+        that matches nothing, with the reason or near names and `remedy`, and when patterns that do match leave
+        nothing together.
         """
         for pattern in (*self.layers, *self.exclude):
             if not any(pattern.matches(c.address, c.classes) for c in candidates):
+                for address, reason in (missing or {}).items():
+                    if pattern.matches(address):
+                        raise SelectionError(f"'{address}' cannot be captured: {reason}")
                 raise SelectionError(self._matches_nothing(pattern, candidates) + f" ({remedy})")
         chosen = [
             position

@@ -13,12 +13,12 @@ from tfdump.address import Selection
 from tfdump.analysis.reduction import parse_reduction
 from tfdump.batching import DEFAULT_MEMORY, parse_bytes
 from tfdump.dump.reader import Dump
-from tfdump.errors import TfdumpWarning
+from tfdump.errors import TfdumpError, TfdumpWarning
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.readers import ArrayReader
 from tfdump.listing import ListedTensor, list_tensors
 from tfdump.planning import RunOptions
-from tfdump.sinks import StoreOptions
+from tfdump.sinks import FLOAT_DTYPES, StoreOptions
 from tfdump.tensors import Value
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def activations(
 
     Raises TfdumpError (see `tfdump.errors`); warns with TfdumpWarning of what was cast or not captured.
     """
+    _check_arguments(batch_size, seed, dtype)
     options = ActivationOptions(
         selection=Selection(_patterns(layers), _patterns(exclude), depth),
         outputs=False,
@@ -80,6 +81,16 @@ def layers(model: "Layer | str | Path", x: Inputs | None = None, *, layers: Patt
     """
     given = _given(x) if x is not None else []
     return list(list_tensors(_loaded(model).model, given, Selection(_patterns(layers)), _warn).tensors)
+
+
+def _check_arguments(batch_size: int | None, seed: int, dtype: str | None) -> None:
+    """Raise TfdumpError for values that the command line would refuse too."""
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        raise TfdumpError(f"batch_size {batch_size!r} is neither a number from 1 up nor None")
+    if not 0 <= seed < 2**32:
+        raise TfdumpError(f"seed {seed} is not between 0 and 2**32 - 1")
+    if dtype not in (None, *FLOAT_DTYPES):
+        raise TfdumpError(f"dtype {dtype!r} is none of {', '.join(FLOAT_DTYPES)}")
 
 
 def _patterns(patterns: Patterns) -> tuple[str, ...]:

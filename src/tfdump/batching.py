@@ -33,12 +33,17 @@ class Batches:
 
 
 def choose_batch_size(
-    wanted: int | None, fixed: int | None, training: bool, memory: int, bytes_at: Callable[[int], int]
+    wanted: int | None,
+    fixed: int | None,
+    training: bool,
+    memory: int,
+    bytes_at: Callable[[int], int],
+    most: int | None = None,
 ) -> int:
     """Return the batch size: the model's own if it is `fixed`, else the `wanted` one, else the largest that fits.
 
     `bytes_at` tells the bytes that live at once at a batch size; the largest power of two up to 4096 that stays
-    within `memory` is taken, at least 1. Raises TfdumpError when `wanted` contradicts the model.
+    within `memory` is taken, at least 1; `most` caps it. Raises TfdumpError when `wanted` contradicts the model.
     """
     if fixed is not None:
         if wanted not in (None, fixed):
@@ -48,7 +53,7 @@ def choose_batch_size(
         return wanted
     if training:
         return TRAINING_BATCH
-    size = LARGEST_BATCH
+    size = most or LARGEST_BATCH
     while size > 1 and bytes_at(size) > memory:
         size //= 2
     return size

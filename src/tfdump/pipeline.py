@@ -147,20 +147,31 @@ def _link_all(
     probe: "Probe", sinks: list[TensorSink], writer: DumpWriter, batches: int, store: StoreOptions, note: Note
 ) -> tuple[NotCaptured, ...]:
     """Link what is complete; return what was not captured, with what only some batches gave."""
-    missing = list(probe.not_captured)
+    missing = {item.address: item.reason for item in probe.not_captured}
+    partial = {}
     writer.group(layout.ACTIVATIONS)
     overflowed = 0
     for sink in sinks:
         collector, extra = sink.finish()
         if collector is None or sink.batches != batches:
-            missing.append(NotCaptured(sink.info.address, f"given by {sink.batches} of {batches} batches"))
+            partial[sink.info.address] = f"given by {sink.batches} of {batches} batches"
             continue
         overflowed += sink.overflowed
         writer.link(sink.group, sink.info, collector, extra)
-    missing += [NotCaptured(address, "not called in the first batch") for address in sorted(probe.late)]
+    partial |= dict.fromkeys(sorted(probe.late), "not called in the first batch")
+    for address, reason in partial.items():
+        note(f"not captured: {address} ({reason})")
+    whole = [
+        sink.info.address
+        for sink in sinks
+        if sink.group != layout.INPUTS and store.reduction is not None and not sink.reduced
+    ]
+    whole = [address for address in whole if address not in partial]
+    if whole:
+        note(f"stored whole, because they have no such axes to reduce ({store.reduction}): {', '.join(whole)}")
     if overflowed:
         note(f"{overflowed} finite values are too large for --dtype {store.dtype} and became infinite")
-    return tuple(missing)
+    return tuple(NotCaptured(address, reason) for address, reason in (missing | partial).items())
 
 
 def _write_lengths(source: Source, writer: DumpWriter) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from tfdump.batching import DEFAULT_MEMORY, Batches, choose_batch_size
 from tfdump.dump import layout
 from tfdump.example_axis import BATCH, EXAMPLE, AxisFinding, find_by_rolling, find_example_axis, names_of
-from tfdump.inputs.source import Source
+from tfdump.inputs.source import Batch, Source
 from tfdump.sinks import StoreOptions, stored_bytes
 from tfdump.tensors import Note, TensorInfo, Value
 
@@ -67,21 +67,27 @@ def make_plan(
     `fixed` is the batch size that the model insists on, or None.
     """
     few = fixed or FEW
-    look = _look(probe, source, few, rolled=fixed is not None)
-    bytes_at = _cost(probe, source, look, few)
-    size = choose_batch_size(run.batch_size, fixed, run.training, run.memory, bytes_at)
+    glance = probe.run(source.first(few))
+    bytes_at = _cost(probe, source, glance, few)
+    size = choose_batch_size(run.batch_size, fixed, run.training, run.memory, bytes_at, probe.largest_batch)
     batches = Batches(size, source.examples)
     many = fixed or min(size, source.examples)
-    if fixed is None and many == few:
-        few += 1
-        look = _look(probe, source, few, rolled=False)
+    few += fixed is None and many == few
+    del glance
+    probe.forget()
+    if probe.eager:  # what there is, is known only when the first batch has run
+        probe.start()
+        probe.run(source.first(many))
+    probe.start()
+    look = probe.run(_last_of_first_batch(source, few, many, rolled=fixed is not None))
     probe.start()
     first = probe.run(source.first(many))
     findings = []
     for probed, value, other in zip(probe.probed, first, look, strict=True):
         dtype = probed.info.dtype
-        if value is None or other is None:
-            findings.append(AxisFinding(BATCH, depends_on_batch=False))
+        if value is None or other is None:  # an eager run whose batches differ: the shape has to do
+            by_example = value is not None and value.shape[:1] == (many,)
+            findings.append(AxisFinding(EXAMPLE if by_example else BATCH, depends_on_batch=False))
         elif fixed is not None:
             findings.append(find_by_rolling(value, other, fixed, dtype))
         else:
@@ -96,29 +102,35 @@ def make_plan(
         )
         for probed, value, finding in zip(probe.probed, first, findings, strict=True)
     ]
+    if fixed is not None and source.examples % fixed:
+        note(f"the last batch is padded to {fixed} examples with copies of the last one, which are dropped again")
     dependent = _tell_dependence(probe, findings, run, note)
     return Plan(batches, fixed, tensors, dependent, first)
 
 
-def _look(probe: "Probe", source: Source, count: int, rolled: bool) -> list[Value | None]:
-    """Run the first examples, moved by one if `rolled`."""
-    probe.start()
-    batch = source.first(count)
-    return probe.run({name: np.roll(rows, 1, axis=0) for name, rows in batch.items()} if rolled else batch)
+def _last_of_first_batch(source: Source, count: int, many: int, rolled: bool) -> Batch:
+    """Return the last `count` examples of the first batch, moved by one if `rolled`.
+
+    The first ones would agree on too much (a cumulative sum, the number of a row). Where there are fewer, the first
+    is repeated in front.
+    """
+    last = {}
+    for name, rows in source.first(many).items():
+        some = rows[-count:]
+        last[name] = np.concatenate([np.repeat(some[:1], count - len(some), axis=0), some])
+    return {name: np.roll(rows, 1, axis=0) for name, rows in last.items()} if rolled else last
 
 
 def _cost(probe: "Probe", source: Source, small: list[Value | None], few: int) -> Callable[[int], int]:
     """Return a function from a batch size to the bytes that live at once.
 
-    The shapes of the graph tell of the intermediates; where they are open, the tensors of the first look do.
+    The shapes of the graph tell of the intermediates; where they are open, what the first look returned counts.
     """
     returned = sum(value.nbytes for value in small if value is not None)
 
     def at(batch: int) -> int:
-        inputs = source.example_bytes * batch
         measured = returned * batch // few
-        live = probe.live_bytes(batch)
-        return inputs + (2 * measured if live is None else max(live, measured))
+        return source.example_bytes * batch + max(probe.live_bytes(batch), measured)
 
     return at
 

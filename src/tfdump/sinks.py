@@ -26,6 +26,9 @@ class StoreOptions:
     save_inputs: bool = False
 
 
+FLOAT_DTYPES = ("float16", "float32", "float64")
+"""The dtypes in which real floats can be stored."""
+
 OpenCollector = Callable[[TensorInfo, Value, str], Collector]
 """Makes the collector of a tensor from its record, its first value as stored, and its axis0."""
 
@@ -41,6 +44,7 @@ class TensorSink:
         self.axis0 = axis0
         self.batches = 0
         self.overflowed = 0
+        self.reduced = False
         self._options = options
         self._open = open_collector
         self._collector: Collector | None = None
@@ -58,6 +62,7 @@ class TensorSink:
         if self._statistics is not None and not again:
             self._statistics.add(_dense_part(value))
         if self._options.reduction is not None and isinstance(value, np.ndarray):
+            self.reduced |= bool(self._options.reduction.axes_of(value.shape))
             value = self._options.reduction.apply(_upcast(value))
         if self._narrow and not again:
             self._count_overflow(_dense_part(value))
@@ -97,7 +102,7 @@ class TensorSink:
         extra: dict[str, Any] = {}
         if self._statistics is not None:
             extra |= attributes_of(self._statistics.result())
-        if self._options.reduction is not None:
+        if self.reduced:
             extra["reduce"] = str(self._options.reduction)
         if self.overflowed:
             extra["overflowed"] = np.int64(self.overflowed)

@@ -233,3 +233,158 @@ def test_two_layers_of_one_name_that_are_never_called_are_both_named() -> None:
 
     with pytest.warns(tfdump.TfdumpWarning, match=r"not captured: twin~1, twin~2 \("):
         assert list(tfdump.activations(Forgetful(), floats(3, 2))) == ["twin"]
+
+
+# --- what looks like a call and is none, and what is called in some batches only
+
+
+def test_stacked_cells_of_a_recurrent_layer_are_no_activations(notes: pytest.WarningsRecorder) -> None:
+    x = keras.Input((5, 3))
+    model = keras.Model(x, layers.RNN([layers.LSTMCell(4, name="one"), layers.LSTMCell(4, name="two")], name="rnn")(x))
+    assert list(tfdump.activations(model, floats(6, 5, 3))) == ["rnn"]
+    said = " ".join(notes_of(notes))
+    assert ".one" in said
+    assert ".two" in said
+
+
+class Mapped(keras.Model):
+    """Calls a layer on every example by `ops.map`, which calls it once more to learn its signature."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(3, name="dense")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return keras.ops.map(lambda row: self.dense(row[None])[0], x) * 1.0
+
+
+def test_the_call_by_which_a_map_learns_its_signature_is_not_recorded() -> None:
+    model, x = Mapped(), floats(4, 3)
+    expected = np.asarray(model(x))
+    with pytest.warns(tfdump.TfdumpWarning, match=r"not captured: dense \(inside a loop or branch"):
+        assert tfdump.activations(model, x) == {}
+    with pytest.raises(tfdump.TfdumpError, match="'dense' cannot be captured: inside a loop"):
+        tfdump.activations(model, x, layers="dense")
+    eager = tfdump.activations(model, x, eager=True)
+    np.testing.assert_allclose(np.concatenate([v[0] for v in eager.values()]).reshape(4, 3), expected, rtol=1e-5)
+
+
+class Sometimes(keras.Model):
+    """Calls its second layer only where a value is large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.always = layers.Dense(3, name="always")
+        self.sometimes = layers.Dense(3, name="sometimes")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        y = self.always(x)
+        return self.sometimes(y) if float(keras.ops.max(x)) > 2 else y * 1.0
+
+
+@pytest.mark.parametrize(
+    ("large", "batch_size", "said"),
+    [
+        (7, None, None),
+        (0, 3, "sometimes (given by 1 of 3 batches)"),
+        (7, 3, "sometimes (not called in the first batch)"),
+    ],
+)
+def test_a_layer_that_only_some_batches_call_is_kept_or_named(
+    notes: pytest.WarningsRecorder, large: int, batch_size: int | None, said: str | None
+) -> None:
+    x = np.full((9, 3), 0.5, "float32")
+    x[large] = 5
+    got = tfdump.activations(Sometimes(), x, batch_size=batch_size)
+    assert list(got) == (["always"] if said else ["always", "sometimes"])
+    about = [note for note in notes_of(notes) if "sometimes" in note]
+    assert bool(about) == bool(said)
+    assert said is None or any(said in note for note in about)
+
+
+@pytest.mark.parametrize("function", [lambda x: keras.ops.cumsum(x, 0), lambda x: x - 1e-2 * keras.ops.mean(x, 0)])
+def test_a_tensor_that_depends_on_the_other_examples_is_named(function: object) -> None:
+    class Mixing(layers.Layer):
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            return function(x)
+
+    x = keras.Input((6,))
+    model = keras.Model(x, Mixing(name="mixing")(x))
+    with pytest.warns(tfdump.TfdumpWarning, match="depend on the other examples of the batch: mixing"):
+        tfdump.activations(model, floats(9, 6))
+
+
+def test_any_name_of_a_layer_can_be_traced(notes: pytest.WarningsRecorder) -> None:
+    case = tiny_models.awkward_names()
+    tfdump.activations(case.model, case.x)
+    x = keras.Input((2,))
+    emoji = keras.Model(x, layers.Dense(2, name="\N{SNOWMAN} @:%")(x))
+    assert list(tfdump.activations(emoji, floats(3, 2))) == ["\N{SNOWMAN} %40%3A%25"]
+    assert notes_of(notes) == []
+
+
+def test_structures_are_unique_and_lead_to_the_layer() -> None:
+    class Holder:
+        """Hides a layer from the walk over attributes."""
+
+    class Hiding(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.holder = Holder()
+            self.holder.inner = layers.Dense(3, name="k")
+            self.k = layers.Dense(3, name="z")
+            self.d = {"a": {"b": layers.Dense(3, name="p")}, "a.b": layers.Dense(3, name="q")}
+
+        def call(self, x: tf.Tensor) -> tf.Tensor:
+            return self.d["a.b"](self.d["a"]["b"](self.holder.inner(self.k(x))))
+
+    model = Hiding()
+    from tfdump.model.recorder import Recorder
+
+    recorder = Recorder(model)
+    with recorder.watching():
+        model(floats(2, 3))
+    found = {record.address: record.structure for record in recorder.records}
+    assert found == {"z": "k", "k": "(k)", "p": "d.a.b", "q": "d.a%2Eb"}
+
+
+def test_keyword_only_and_collecting_arguments() -> None:
+    class Keywords(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = layers.Dense(2, name="dense")
+
+        def call(self, *, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+            return self.dense(a - b)
+
+    class Collecting(Keywords):
+        def call(self, *xs: tf.Tensor) -> tf.Tensor:
+            return self.dense(xs[0] - xs[1])
+
+    a, b = floats(3, 2), floats(3, 2, seed=1)
+    for model, x in ((Keywords(), {"a": a, "b": b}), (Collecting(), (a, b))):
+        got = tfdump.activations(model, x)["dense"]
+        kernel, bias = model.dense.get_weights()
+        np.testing.assert_allclose(got, (a - b) @ kernel + bias, rtol=1e-5, atol=1e-6)
+
+
+def test_a_token_out_of_range_is_explained() -> None:
+    tokens = keras.Input((2,), dtype="int32")
+    model = keras.Model(tokens, layers.Embedding(9, 2)(tokens))
+    with pytest.raises(tfdump.TfdumpError, match=r"99 is not in \[0, 9\)"):
+        tfdump.activations(model, np.full((3, 2), 99))
+
+
+@pytest.mark.parametrize(
+    "bad", [{"batch_size": 0}, {"batch_size": 2.5}, {"dtype": "int8"}, {"dtype": "foo"}, {"seed": -1}, {"reduce": "x"}]
+)
+def test_arguments_that_make_no_sense_are_refused(bad: dict) -> None:
+    case = tiny_models.shared_layer()
+    with pytest.raises(tfdump.TfdumpError):
+        tfdump.activations(case.model, case.x, **bad)
+
+
+def test_a_reduction_over_axes_that_nothing_has_is_said() -> None:
+    case = tiny_models.shared_layer()
+    with pytest.warns(tfdump.TfdumpWarning, match=r"stored whole, .* \(mean:7\): shared, shared@1, shared@2"):
+        tfdump.activations(case.model, case.x, reduce="mean:7")

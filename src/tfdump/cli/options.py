@@ -9,6 +9,7 @@ import click
 from tfdump.batching import DEFAULT_MEMORY, parse_bytes, show_bytes
 from tfdump.errors import TfdumpError
 from tfdump.inputs.source import parse_examples
+from tfdump.sinks import FLOAT_DTYPES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -128,7 +129,9 @@ def running_options(command: Command) -> Command:
         ),
         click.option("--examples", type=parsed("START:STOP", parse_examples), default=":", help="Only these examples."),
         click.option("--training", is_flag=True, help="Run in training mode (dropout, batch statistics)."),
-        click.option("--seed", type=int, default=0, show_default=True, help="For random layers."),
+        click.option(
+            "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="For random layers."
+        ),
         click.option("--eager", is_flag=True, help="Run without a graph; slower, for models that cannot be traced."),
         click.option("--pad-value", type=float, default=0.0, show_default=True, help="Fills ragged inputs."),
         click.option("--pad-to", type=click.IntRange(min=1), metavar="N", help="Pad ragged inputs to this length."),
@@ -142,9 +145,7 @@ def storing_options(command: Command) -> Command:
     decorators = [
         click.option("-o", "--output", type=FileName(), help="The dump. [default: MODEL.KIND.h5]"),
         click.option("-f", "--force", is_flag=True, help="Overwrite the output."),
-        click.option(
-            "--dtype", type=click.Choice(["float16", "float32", "float64"]), help="Store floats in this type."
-        ),
+        click.option("--dtype", type=click.Choice(FLOAT_DTYPES), help="Store floats in this type."),
         click.option(
             "--compression",
             type=click.Choice(["none", "gzip", "zstd"]),

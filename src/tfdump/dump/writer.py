@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import itertools
 import json
 import os
 import shutil
@@ -83,6 +84,9 @@ def check_space(path: Path, planned: int) -> None:
             f"the dump would take {show_bytes(planned)}, and {path.parent} has {show_bytes(free)} left "
             "(choose fewer layers with -l, --reduce or --dtype float16, or another folder with -o)"
         )
+
+
+_NUMBERS = itertools.count()
 
 
 class DumpWriter:
@@ -261,7 +265,8 @@ def _create(stream: DumpStream | None) -> h5py.File:
         access.set_fapl_core(1 << 20, False)
     else:
         access.set_fileobj_driver(h5py.h5fd.fileobj_driver, stream)
-    return h5py.File(h5py.h5f.create(b"tfdump", h5py.h5f.ACC_TRUNC, fcpl=creation, fapl=access))
+    name = b"tfdump-%d" % next(_NUMBERS)  # HDF5 opens no name twice, even in memory
+    return h5py.File(h5py.h5f.create(name, h5py.h5f.ACC_TRUNC, fcpl=creation, fapl=access))
 
 
 def _move_without_replacing(source: Path, target: Path) -> None:

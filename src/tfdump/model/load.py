@@ -18,7 +18,7 @@ import tensorflow as tf
 from keras import Layer
 
 from tfdump.errors import ModelError, UntrustedModelError
-from tfdump.model.probe import first_line
+from tfdump.model.error_text import first_line
 from tfdump.model.trust import check_config
 
 _CONFIG = "config.json"

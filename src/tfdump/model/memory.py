@@ -15,25 +15,26 @@ _FREE = frozenset({"Const", "ReadVariableOp", "Placeholder", "VarHandleOp", "Sha
 
 @dataclass(frozen=True)
 class _Buffer:
-    """One buffer of the graph: the fixed part of its size in bytes, its open axes, and when it lives."""
+    """One buffer of the graph: the known part of its size in bytes, its open axes, and when it lives."""
 
     fixed_bytes: int
     open_axes: int
-    first_open: bool
     born: int
     dies: int
 
     def bytes_at(self, batch: int, longest: int) -> int:
-        """Bytes when the first axis, if open, is the batch, and other open axes are the larger of both."""
-        others = self.open_axes - self.first_open
-        return self.fixed_bytes * (batch if self.first_open else 1) * int(max(batch, longest) ** others)
+        """Bytes when one open axis is the batch, wherever it stands, and any other the larger of both."""
+        if not self.open_axes:
+            return self.fixed_bytes
+        return self.fixed_bytes * batch * int(max(batch, longest) ** (self.open_axes - 1))
 
 
 class LiveMemory:
     """The largest sum of live tensors while a graph runs in the order in which it was built.
 
     `wanted` are the tensors that are returned: they live to the end. `longest` stands for open axes that are
-    not the batch. Buffers that TensorFlow reuses in place are counted twice, so this errs on the large side.
+    not the batch. Buffers that TensorFlow reuses in place are counted twice, so this errs on the large side; it is
+    `uncertain` where a tensor's rank is unknown.
     """
 
     def __init__(self, graph: Any, wanted: Sequence[Any], longest: int) -> None:
@@ -41,7 +42,14 @@ class LiveMemory:
         needed = _ancestors(wanted)
         order = [operation for operation in graph.get_operations() if operation.name in needed]
         self._end = len(order)
+        self.uncertain = False
         self._buffers = self._lifetimes(order, wanted)
+        self._inner = [
+            (time, LiveMemory(body, body.outputs, longest))
+            for time, operation in enumerate(order)
+            for body in _bodies(graph, operation)
+        ]
+        self.uncertain |= any(inner.uncertain for _, inner in self._inner)
 
     def _lifetimes(self, order: list[Any], wanted: Sequence[Any]) -> list[_Buffer]:
         root: dict[str, str] = {}
@@ -60,9 +68,12 @@ class LiveMemory:
             dies[root.get(tensor.name, tensor.name)] = self._end
         buffers = []
         for name, (time, tensor) in born.items():
-            size = _size(tensor)
-            if size is not None:
-                buffers.append(_Buffer(*size, born=time, dies=dies.get(name, time)))
+            if tensor.dtype in (tf.resource, tf.variant):
+                continue
+            if tensor.shape.rank is None:
+                self.uncertain = True
+            else:
+                buffers.append(_Buffer(*_size(tensor), born=time, dies=dies.get(name, time)))
         return buffers
 
     def peak(self, batch: int) -> int:
@@ -72,6 +83,10 @@ class LiveMemory:
             size = buffer.bytes_at(batch, self._longest)
             changes[buffer.born] += size
             changes[buffer.dies + 1] -= size
+        for time, inner in self._inner:
+            size = inner.peak(batch)
+            changes[time] += size
+            changes[time + 1] -= size
         live = peak = 0
         for change in changes:
             live += change
@@ -93,13 +108,24 @@ def _ancestors(wanted: Sequence[Any]) -> set[str]:
     return seen
 
 
-def _size(tensor: Any) -> tuple[int, int, bool] | None:
-    """Return bytes of the known axes, the number of open axes, and whether the first is open; None if unknown."""
-    if tensor.shape.rank is None or tensor.dtype in (tf.resource, tf.variant):
-        return None
+def _bodies(graph: Any, operation: Any) -> list[Any]:
+    """Return the graphs of the loop, the branches or the function that an operation runs."""
+    found = []
+    for attribute in ("body", "cond", "then_branch", "else_branch", "branches", "f"):
+        if attribute not in operation.node_def.attr:
+            continue
+        value = operation.node_def.attr[attribute]
+        for name in [value.func.name, *(function.name for function in value.list.func)]:
+            function = graph._get_function(name) if name else None
+            if function is not None:
+                found.append(function.graph)
+    return found
+
+
+def _size(tensor: Any) -> tuple[int, int]:
+    """Return the bytes of the known axes, and the number of open axes."""
     itemsize = 16 if tensor.dtype == tf.string else tensor.dtype.size
     known = 1
     for size in tensor.shape:
         known *= 1 if size is None else size
-    open_axes = sum(size is None for size in tensor.shape)
-    return known * itemsize, open_axes, bool(open_axes and tensor.shape[0] is None)
+    return known * itemsize, sum(size is None for size in tensor.shape)

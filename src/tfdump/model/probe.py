@@ -4,8 +4,8 @@ The model's call is traced once into one `tf.function` that hands back the recor
 same graph; TensorFlow prunes what nobody asked for. Where tracing is impossible the model runs eagerly.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,15 +19,16 @@ from keras.src.models.sequential import Sequential
 from tfdump.address import Candidate, Selection, member_name
 from tfdump.dtypes import STRING
 from tfdump.errors import ModelError, TfdumpError
+from tfdump.model.error_text import first_line
 from tfdump.model.memory import LiveMemory
-from tfdump.model.recorder import Recorded, Recorder, as_tensor
+from tfdump.model.recorder import WATCHING, Recorded, Recorder, as_tensor
 from tfdump.model.signature import Signature
 from tfdump.model.state import ModelState
 from tfdump.tensors import Array, InputSpec, NotCaptured, Note, Ragged, Sparse, TensorInfo, Value
 
 Batch = Mapping[str, Array]
 
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+CAUTIOUS_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class _Run:
     records: list[Recorded]
     outputs: list[tuple[str, Any]]
     not_captured: tuple[NotCaptured, ...]
+    bytes: int
 
 
 class Probe:
@@ -86,13 +88,11 @@ class Probe:
         self.probed: tuple[Probed, ...] = ()
         self.late: set[str] = set()
         self._known: frozenset[str] = frozenset()
-        self._state.start()
+        self._bytes_seen: tuple[int, int] | None = None
         if not request.eager:
-            try:
-                self._trace(note)
-            except BaseException:
-                self.close()
-                raise
+            self._trace(note)
+        self._state.save(self._function.graph if self._function is not None else None)
+        self._state.start()
 
     @property
     def eager(self) -> bool:
@@ -103,18 +103,15 @@ class Probe:
         def watched(*tensors: Any) -> list[Any]:
             return self._choose(self._watch(self._by_name(tensors), None))
 
-        functions_were_eager = tf.config.functions_run_eagerly()
         function = tf.function(watched, autograph=False)
-        tf.config.run_functions_eagerly(True)  # so that a call that is itself a tf.function shows its layers
         try:
-            traced = function.get_concrete_function(*self._specs)
+            with inner_functions_eager():  # so that a call that is itself a tf.function shows its layers
+                traced = function.get_concrete_function(*self._specs)
         except TfdumpError:
             raise
         except Exception as cause:  # whatever the user's own code raises: it is reported, and run eagerly instead
             note(f"the model cannot be traced ({first_line(cause)}); running it eagerly, which is slower")
             return
-        finally:
-            tf.config.run_functions_eagerly(functions_were_eager)
         self._function = traced
         longest = max((size or 1 for spec in self._specs for size in (spec.shape or [])[1:]), default=1)
         self._memory = LiveMemory(traced.graph, _flat_tensors(traced.structured_outputs), longest)
@@ -126,13 +123,14 @@ class Probe:
         with recorder.watching():
             outputs = self.model(*args, **_training(self.model, self._request.training), **kwargs)
         named = _named_outputs(self.model, outputs) if self._request.outputs else []
-        return _Run(recorder.records, named, recorder.not_captured())
+        return _Run(recorder.records, named, recorder.not_captured(), recorder.bytes)
 
     def _choose(self, run: _Run) -> list[Any]:
         """Apply the selection to the first run; return the tensors that go with `probed`."""
         records = run.records
         candidates = [Candidate(record.address, record.classes) for record in records]
-        chosen = self._request.selection.choose(candidates)
+        missing = {item.address: item.reason for item in run.not_captured}
+        chosen = self._request.selection.choose(candidates, missing)
         probed = [Probed(_info(records[i], order=i), is_output=False) for i in chosen]
         probed += [
             Probed(_output_info(self.model, name, tensor, order), is_output=True)
@@ -167,26 +165,41 @@ class Probe:
             raise ModelError(f"the model fails on this input: {first_line(cause)}") from cause
 
     def _run_eagerly(self, inputs: Mapping[str, Any]) -> list[Value | None]:
-        functions_were_eager = tf.config.functions_run_eagerly()
-        tf.config.run_functions_eagerly(True)
-        try:
-            if not self.probed:
-                return [_value(tensor) for tensor in self._choose(self._watch(inputs, None))]
-            run = self._watch(inputs, frozenset(p.info.address for p in self.probed if not p.is_output))
-        finally:
-            tf.config.run_functions_eagerly(functions_were_eager)
+        only = frozenset(p.info.address for p in self.probed if not p.is_output) if self.probed else None
+        with inner_functions_eager():
+            run = self._watch(inputs, only)
+        examples = int(next(iter(inputs.values())).shape[0])
+        self._bytes_seen = (run.bytes, examples)
+        if only is None:
+            return [_value(tensor) for tensor in self._choose(run)]
         got = {(False, record.address): record.tensor for record in run.records}
         got |= {(True, name): tensor for name, tensor in run.outputs}
-        self.late |= {address for _, address in got if address not in self._known} - {n for n, _ in run.outputs}
+        self.late |= {record.address for record in run.records} - self._known
         values = [got.get((probed.is_output, probed.info.address)) for probed in self.probed]
         return [None if value is None else _value(value) for value in values]
+
+    def forget(self) -> None:
+        """Let the next run of a model without a graph decide anew which tensors there are."""
+        if self.eager:
+            self.probed, self.late = (), set()
 
     def _by_name(self, tensors: Sequence[Any]) -> dict[str, Any]:
         return {spec.name: tensor for spec, tensor in zip(self._specs, tensors, strict=True)}
 
-    def live_bytes(self, batch: int) -> int | None:
-        """Return the bytes of the tensors that live at once at this batch size; None where no graph tells."""
-        return self._memory.peak(batch) if self._memory is not None else None
+    @property
+    def largest_batch(self) -> int | None:
+        """The batch size above which the memory that the graph needs is anybody's guess, or None."""
+        return CAUTIOUS_BATCH if self._memory is not None and self._memory.uncertain else None
+
+    def live_bytes(self, batch: int) -> int:
+        """Return about how many bytes of tensors live at once at this batch size.
+
+        Without a graph, all that the last run computed is counted.
+        """
+        if self._memory is not None:
+            return self._memory.peak(batch)
+        size, examples = self._bytes_seen or (0, 1)
+        return size * batch // examples
 
     def close(self) -> None:
         """Put the model back to what it was."""
@@ -199,13 +212,16 @@ class Probe:
         self.close()
 
 
-def first_line(error: BaseException) -> str:
-    """Return the informative first line of an error of Keras or TensorFlow."""
-    plain = _COLOURS.sub("", str(error))
-    lines = [line.strip() for line in plain.splitlines() if line.strip()]
-    informative = [line for line in lines if not line.startswith(("Exception encountered", "Arguments received"))]
-    text = (informative or lines or [type(error).__name__])[0]
-    return text if len(text) <= 400 else text[:400] + " ..."
+@contextmanager
+def inner_functions_eager() -> Iterator[None]:
+    """Run every `tf.function` as plain Python while the body runs."""
+    with WATCHING:
+        before = tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(True)
+        try:
+            yield
+        finally:
+            tf.config.run_functions_eagerly(before)
 
 
 def _training(model: Layer, training: bool) -> dict[str, bool]:

@@ -5,6 +5,7 @@ stack gives the addresses (DESIGN section 3).
 """
 
 import itertools
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,15 +19,20 @@ from keras import Layer, Operation
 from keras.layers import RNN, InputLayer
 from keras.src.backend.common.keras_tensor import any_symbolic_tensors
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
+from keras.src.backend.tensorflow import core
 from keras.src.models.functional import Functional
 
 from tfdump.address import output_suffix, segment
+from tfdump.model.scopes import valid_name_scopes
 from tfdump.model.structure import Owned, owned_operations, parameter_count
 from tfdump.tensors import NotCaptured
 
 _LOOP = "inside a recurrent loop, called once a time step"
 _INNER_GRAPH = "inside a loop or branch of the graph, which keeps its tensors"
 _NOT_A_TENSOR = "returns no tensor"
+WATCHING = threading.RLock()
+"""Held while Keras's classes are wrapped: one model is watched at a time."""
+
 _NEVER = "never called by the model, unless by its .call directly"
 
 
@@ -48,14 +54,15 @@ class _Frame:
 
     operation: Operation
     path: str
-    hidden: bool
+    hidden: str | None
     calls: dict[int, int]
 
 
 class Recorder:
     """Records the calls inside one call of `model`; use a new one for every run.
 
-    With `only`, the tensors of other addresses are not kept, so that an eager run can free them.
+    With `only`, the tensors of other addresses are not kept, so that an eager run can free them; `bytes` counts
+    what all of them took, where that is known.
     """
 
     def __init__(self, model: Layer, only: frozenset[str] | None = None) -> None:
@@ -68,13 +75,15 @@ class Recorder:
         self._first_address: dict[int, str] = {}
         self._missed: dict[str, str] = {}
         self._seen: set[int] = set()
+        self._structures: set[str] = set()
         self._graph: Any = None
+        self._hiding: str | None = None
         self.records: list[Recorded] = []
+        self.bytes = 0
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Wrap Keras's calls in this thread until the body ends."""
-        original = Operation.__call__
         thread = threading.get_ident()
         self._graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
 
@@ -83,16 +92,42 @@ class Recorder:
                 return original(operation, *args, **kwargs)
             return self._call(original, operation, args, kwargs)
 
-        Operation.__call__ = watched
+        with WATCHING, valid_name_scopes(), self._without_signature_calls():
+            original = Operation.__call__
+            Operation.__call__ = watched
+            try:
+                yield
+            finally:
+                Operation.__call__ = original
+
+    @contextmanager
+    def _without_signature_calls(self) -> Iterator[None]:
+        """Hide the call by which Keras's `ops.map` learns the signature of its function."""
+        original = core.map
+
+        def mapped(function: Callable[..., Any], elements: Any) -> Any:
+            first = True
+
+            def called(element: Any) -> Any:
+                nonlocal first
+                self._hiding, first = (_INNER_GRAPH if first else None), False
+                try:
+                    return function(element)
+                finally:
+                    self._hiding = None
+
+            return original(called, elements)
+
+        core.map = mapped
         try:
             yield
         finally:
-            Operation.__call__ = original
+            core.map = original
 
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """Return the calls that gave no tensor and the layers that were never seen, with the reasons."""
-        missing = dict(self._missed)
         taken = {record.layer for record in self.records}
+        missing = {address: reason for address, reason in self._missed.items() if address not in taken}
         for identity, owned in self._owned.items():
             layer = owned.operation
             if isinstance(layer, Layer) and not isinstance(layer, InputLayer) and identity not in self._seen:
@@ -126,21 +161,20 @@ class Recorder:
 
     def _enter(self, operation: Operation) -> _Frame:
         if not self._stack:
-            return _Frame(operation, "", hidden=False, calls={})
+            return _Frame(operation, "", hidden=None, calls={})
         parent = self._stack[-1]
         namesakes = self._namesakes.setdefault((id(parent.operation), operation.name), [])
         namesake = next((number for number, known in enumerate(namesakes) if known is operation), len(namesakes))
         if namesake == len(namesakes):
             namesakes.append(operation)
+        hidden = parent.hidden or (_LOOP if isinstance(parent.operation, RNN) else self._hiding)
         call = parent.calls.get(id(operation), 0)
-        parent.calls[id(operation)] = call + 1
+        parent.calls[id(operation)] = call + (hidden is None)
         last = segment(operation.name, namesake, call)
         path = f"{parent.path}.{last}" if parent.path else last
         self._first_address.setdefault(id(operation), path)
-        in_loop = isinstance(parent.operation, RNN) and operation is parent.operation.cell
-        hidden = parent.hidden or in_loop
-        if hidden and id(operation) not in self._seen:
-            self._missed[path] = _LOOP
+        if hidden:
+            self._missed.setdefault(path, hidden)
         self._seen.add(id(operation))
         return _Frame(operation, path, hidden, calls={})
 
@@ -160,14 +194,24 @@ class Recorder:
             self._missed[frame.path] = _INNER_GRAPH
             return
         owned = self._owned.get(identity)
-        structure = (owned.path if owned else frame.path) + (f"@{number}" if number else "")
+        structure = self._free_structure(
+            (owned.path if owned else f"({frame.path})") + (f"@{number}" if number else "")
+        )
         classes = tuple(base.__name__ for base in type(frame.operation).__mro__ if base is not object)
         parameters = parameter_count(frame.operation)
         for path, tensor in tensors:
             suffix = output_suffix(path) if len(tensors) > 1 else ""
             address = frame.path + suffix
             kept = tensor if self._only is None or address in self._only else None
+            self.bytes += _known_bytes(tensor)
             self.records.append(Recorded(address, frame.path, structure + suffix, classes, parameters, kept))
+
+    def _free_structure(self, structure: str) -> str:
+        """Return the structure, made unlike those given before by `~1`, `~2`, ..."""
+        names = itertools.chain([structure], (f"{structure}~{number}" for number in itertools.count(1)))
+        free = next(name for name in names if name not in self._structures)
+        self._structures.add(free)
+        return free
 
     def _reachable(self, tensor: Any) -> bool:
         """Tell whether a tensor can be handed out: it is a value, or belongs to the graph that is being built."""
@@ -187,9 +231,15 @@ class Recorder:
         """Return why a layer without a call of its own is missing, as far as its owners tell."""
         if owned.owner is self._model:
             return _NEVER
-        if isinstance(owned.owner, RNN) and owned.operation is owned.owner.cell:
+        if isinstance(owned.owner, RNN):
             return _LOOP
         return self._missed.get(self._first_address.get(id(owned.owner), ""), _NEVER)
+
+
+def _known_bytes(tensor: Any) -> int:
+    """Return the bytes of a tensor that has a value; 0 for those of a graph, and for text."""
+    parts = tf.nest.flatten(tensor, expand_composites=True)
+    return sum(math.prod(p.shape) * p.dtype.size for p in parts if isinstance(p, tf.__internal__.EagerTensor))
 
 
 def as_tensor(leaf: Any) -> Any:

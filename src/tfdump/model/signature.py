@@ -20,12 +20,14 @@ class Signature:
     """The inputs of a model and the form of its call.
 
     `structure` is what the first argument of the call looks like, with the names of inputs as leaves; where it
-    is None the inputs are arguments of these names. `declared` tells whether the model itself says all this.
+    is None the inputs are arguments of these names, and with `spread` it is a list of arguments. `declared` tells
+    whether the model itself says all this.
     """
 
     specs: tuple[InputSpec, ...]
     structure: Any
     declared: bool
+    spread: bool = False
 
     @property
     def batch_size(self) -> int | None:
@@ -37,7 +39,8 @@ class Signature:
         """Return the positional and keyword arguments of the call; inputs without a tensor become None."""
         if self.structure is None:
             return (), dict(tensors)
-        return (keras.tree.map_structure(tensors.get, self.structure),), {}
+        filled = keras.tree.map_structure(tensors.get, self.structure)
+        return (tuple(filled) if self.spread else (filled,)), {}
 
 
 def signature_of(model: Layer, given: Sequence[str | None]) -> Signature:
@@ -71,6 +74,9 @@ def _of_call(model: Layer, given: Sequence[str | None]) -> Signature:
     """Return the signature of a subclassed model, of what its build configuration and its `call` tell."""
     required, optional = _tensor_arguments(model)
     arguments = required + optional
+    if not arguments and _collects_positional(model):
+        names = [str(position) for position in range(max(1, len(given)))]
+        return Signature(tuple(InputSpec(name, None, None) for name in names), names, declared=False, spread=True)
     first = arguments[0] if arguments else "inputs"
     shapes = _built_shapes(model)
     by_argument = {name.removesuffix("_shape"): shape for name, shape in shapes.items()}
@@ -79,7 +85,7 @@ def _of_call(model: Layer, given: Sequence[str | None]) -> Signature:
     if by_argument and all(_is_shape(shape) for shape in by_argument.values()):
         names = list(dict.fromkeys([*by_argument, *required]))
         specs = tuple(_spec(name, by_argument.get(name)) for name in names)
-        structure = None if len(names) > 1 else names[0]
+        structure = None if len(names) > 1 or _keyword_only(model, names[0]) else names[0]
         return Signature(specs, structure, declared=all(name in by_argument for name in names))
     if len(by_argument) == 1:
         return _of_nested_shapes(by_argument[first])
@@ -126,19 +132,29 @@ def _of_given(arguments: list[str], first: str, given: Sequence[str | None]) -> 
 def _tensor_arguments(model: Layer) -> tuple[list[str], list[str]]:
     """Return the names of the arguments of `call` that take data: those without a default, and the others."""
     context = {"training", "mask", *getattr(model, "_call_context_args", ())}
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    collecting = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = [
         p
         for p in inspect.signature(model.call).parameters.values()
-        if p.kind in positional and p.name not in context and not p.name.endswith("_mask")
+        if p.kind not in collecting and p.name not in context and not p.name.endswith("_mask")
     ]
     required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
     return required, [p.name for p in parameters if p.name not in required]
 
 
+def _collects_positional(model: Layer) -> bool:
+    kinds = [p.kind for p in inspect.signature(model.call).parameters.values()]
+    return inspect.Parameter.VAR_POSITIONAL in kinds
+
+
+def _keyword_only(model: Layer, name: str) -> bool:
+    return inspect.signature(model.call).parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+
+
 def _built_shapes(model: Layer) -> dict[str, Any]:
     """Return the shapes that the model was built with, by argument; empty where it was not."""
-    return dict(getattr(model, "_build_shapes_dict", None) or {})
+    shapes = dict(getattr(model, "_build_shapes_dict", None) or {})
+    return {name: shape for name, shape in shapes.items() if shape is not None}
 
 
 def _is_shape(value: Any) -> bool:

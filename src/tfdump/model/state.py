@@ -1,32 +1,55 @@
 """What a run changes in a model (random state, moving averages, the states of stateful layers), and putting it back."""
 
+import random
+from collections.abc import Iterator
+from typing import Any
+
 import keras
+import tensorflow as tf
 from keras import Layer
 from keras.random import SeedGenerator
+from keras.src.random.seed_generator import global_seed_generator
 
 from tfdump.model.structure import owned_operations
+
+_READING = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp"})
+"""Operations on a variable that leave it as it is."""
 
 
 class ModelState:
     """The variables that running `model` may change, as they were; `start` seeds them, `restore` puts them back.
 
-    The random state of every layer is set from `seed`, so that runs repeat. States of stateful layers start at zero.
+    Random generators are set from `seed`, so that runs repeat; states of stateful layers start at zero. A traced
+    graph tells which variables it writes; without one, all that hang on the model are kept.
     """
 
     def __init__(self, model: Layer, seed: int) -> None:
         self._seed = seed
         self._layers = [model, *_owned_layers(model)]
-        self._generators = _seed_generators(self._layers)
-        variables = [v for layer in self._layers for v in layer._non_trainable_variables]
-        variables += [generator.state for generator in self._generators]
+        held = [item for layer in self._layers for item in _held(list(vars(layer).values()))]
+        generators = [item for item in held if isinstance(item, SeedGenerator)] + [_global_generator()]
+        self._generators = list({id(generator): generator for generator in generators}.values())
+        self._held = held
+        self._saved: list[tuple[tf.Variable, Any]] = []
+
+    def save(self, graph: Any | None) -> None:
+        """Remember the variables that running `graph` writes, or all of them where there is no graph."""
+        variables = _all_variables(self._layers, self._held) if graph is None else _written_variables(graph)
+        variables += [_tf_variable(generator.state) for generator in self._generators]
+        variables += [_tf_variable(item) for item in self._states()]
         unique = {id(variable): variable for variable in variables}
         self._saved = [(variable, variable.numpy()) for variable in unique.values()]
+
+    def _states(self) -> list[Any]:
+        """Return the variables that `reset_state` zeroes."""
+        stateful = [layer for layer in self._layers if getattr(layer, "stateful", False)]
+        return [item for layer in stateful for item in _held(getattr(layer, "states", None) or [])]
 
     def start(self) -> None:
         """Bring the model to where a run begins."""
         self.restore()
         for number, generator in enumerate(self._generators):
-            generator.state.assign([self._seed + number, 0])
+            generator.state.assign([(self._seed + number) % 2**32, 0])
         for layer in self._layers:
             if getattr(layer, "stateful", False) and hasattr(layer, "reset_state"):
                 layer.reset_state()
@@ -41,14 +64,43 @@ def _owned_layers(model: Layer) -> list[Layer]:
     return [o.operation for o in owned_operations(model).values() if isinstance(o.operation, Layer)]
 
 
-def _seed_generators(layers: list[Layer]) -> list[SeedGenerator]:
-    """Return the seed generators that are attributes of layers, in the order of the layers."""
-    found: dict[int, SeedGenerator] = {}
-    for layer in layers:
-        for value in vars(layer).values():
-            if isinstance(value, SeedGenerator):
-                found.setdefault(id(value), value)
-    return list(found.values())
+def _global_generator() -> SeedGenerator:
+    """Return Keras's generator for layers without one; making it must not move Python's random state."""
+    before = random.getstate()
+    try:
+        return global_seed_generator()
+    finally:
+        random.setstate(before)
+
+
+def _held(value: Any, nesting: int = 0) -> Iterator[Any]:
+    """Yield the variables, seed generators and metrics in a value, also inside lists, tuples and dicts."""
+    if isinstance(value, (keras.Variable, tf.Variable, SeedGenerator, keras.Metric)):
+        yield value
+    elif isinstance(value, (list, tuple, dict)) and nesting < 8:
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _held(item, nesting + 1)
+
+
+def _all_variables(layers: list[Layer], held: list[Any]) -> list[tf.Variable]:
+    found = [variable for layer in layers for variable in layer.variables]
+    for item in held:
+        found += item.variables if isinstance(item, keras.Metric) else [getattr(item, "state", item)]
+    return [_tf_variable(variable) for variable in found]
+
+
+def _written_variables(graph: Any) -> list[tf.Variable]:
+    """Return the variables that a graph writes, or hands to a loop or branch that may."""
+    by_handle = {id(variable.handle): variable for variable in graph.variables}
+    written = []
+    for outside, inside in graph.captures:
+        if id(outside) in by_handle and any(user.type not in _READING for user in inside.consumers()):
+            written.append(by_handle[id(outside)])
+    return written
+
+
+def _tf_variable(variable: Any) -> tf.Variable:
+    return variable.value if isinstance(variable, keras.Variable) else variable
 
 
 def start_session(seed: int) -> None:

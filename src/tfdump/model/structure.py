@@ -10,6 +10,8 @@ from keras import Layer, Operation
 from keras.src.models.functional import Functional
 from keras.src.models.sequential import Sequential
 
+from tfdump.address import encode
+
 _BOOKKEEPING = frozenset({"_layers", "_functional", "_operations", "_nodes", "_inbound_nodes", "_outbound_nodes"})
 """Attributes in which Keras keeps the same layers again."""
 
@@ -66,7 +68,7 @@ def _operations_in(name: str, value: Any, nesting: int = 0) -> Iterator[tuple[st
     elif nesting < 8 and isinstance(value, (list, tuple, dict)):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in items:
-            yield from _operations_in(f"{name}.{key}", item, nesting + 1)
+            yield from _operations_in(f"{name}.{encode(str(key))}", item, nesting + 1)
 
 
 def parameter_count(operation: Operation) -> int:

@@ -5,11 +5,10 @@ from typing import Any
 
 import keras
 
-from tfdump.errors import ModelError, UntrustedModelError
+from tfdump.errors import UntrustedModelError
 
 _CODE_LAYERS = {"Lambda": "a Lambda layer", "TFSMLayer": "a TFSMLayer, which runs a SavedModel"}
 _HARMLESS_MODULES = ("builtins", "keras.ops", "keras.activations")
-_DEEPEST = 200
 
 
 def check_config(config: dict[str, Any], where: str, trust: bool) -> None:
@@ -19,7 +18,7 @@ def check_config(config: dict[str, Any], where: str, trust: bool) -> None:
     """
     if trust:
         return
-    for node in _objects(config, where):
+    for node in _objects(config):
         class_name = node.get("class_name")
         if class_name not in _CODE_LAYERS:
             continue
@@ -43,14 +42,13 @@ def _harmless(function: Any) -> bool:
     return known and module in _HARMLESS_MODULES
 
 
-def _objects(node: Any, where: str, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """Yield every dict of a configuration."""
-    if depth > _DEEPEST:
-        raise ModelError(f"{where} is damaged: its configuration is nested more than {_DEEPEST} deep")
-    if isinstance(node, dict):
-        yield node
-        for value in node.values():
-            yield from _objects(value, where, depth + 1)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _objects(value, where, depth + 1)
+def _objects(config: Any) -> Iterator[dict[str, Any]]:
+    """Yield every dict of a configuration, however deep."""
+    waiting = [config]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)

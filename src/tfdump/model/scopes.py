@@ -1,0 +1,31 @@
+"""Name scopes for layers whose names TensorFlow does not allow in a graph (`a@1`, `d:0`, an emoji)."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import tensorflow as tf
+from keras.src.backend.tensorflow import core
+
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9_.\\/>-]")
+
+
+@contextmanager
+def valid_name_scopes() -> Iterator[None]:
+    """While the body runs, let Keras open scopes of any name; the names of layers stay as they are."""
+    original = core.name_scope.__init__
+
+    def opened(scope: Any, name: str, **options: Any) -> None:
+        original(scope, name, **options)
+        allowed = _FORBIDDEN.sub(".", name)
+        if not allowed[:1].isalnum():
+            allowed = f"layer{allowed}"
+        if allowed != name:
+            scope._tf_name_scope = tf.name_scope(allowed)
+
+    core.name_scope.__init__ = opened
+    try:
+        yield
+    finally:
+        core.name_scope.__init__ = original
