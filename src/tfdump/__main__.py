@@ -1,5 +1,5 @@
 """`python -m tfdump` is the same as `tfdump`."""
 
-from tfdump.cli.main import main
+from tfdump.entry import main
 
 main()

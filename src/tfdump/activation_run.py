@@ -14,8 +14,8 @@ from tfdump.dump import layout
 from tfdump.dump.writer import DumpWriter, storage_for
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.source import ReadingOptions, Source
-from tfdump.pipeline import Progress, write_dump
-from tfdump.planning import Plan, RunOptions, make_plan
+from tfdump.pipeline import Progress, planned_inputs, write_dump
+from tfdump.planning import Plan, Planned, RunOptions, make_plan
 from tfdump.sinks import StoreOptions
 from tfdump.tensors import NotCaptured, Note
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from tfdump.model.probe import Probe
 
 SMALLEST_CHUNK = 64 << 10
+
+FILE_OVERHEAD, TENSOR_OVERHEAD = 6000, 4500
+"""Bytes of the root, and of the attributes and the index of chunks of one tensor, as measured on the sample models."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,20 @@ class ActivationRun:
     note: Note
 
     @property
-    def bytes(self) -> int:
-        """About how many bytes the dump will take without compression."""
-        return sum(tensor.bytes for tensor in self.plan.tensors)
+    def planned(self) -> list[Planned]:
+        """Every tensor that the dump will hold, inputs included."""
+        return [*self.plan.tensors, *planned_inputs(self.source, self.options.store)]
+
+    @property
+    def value_bytes(self) -> int:
+        """About how many bytes the values will take without compression."""
+        return sum(tensor.bytes for tensor in self.planned)
+
+    @property
+    def file_bytes(self) -> int:
+        """About how many bytes the file will take without compression."""
+        overhead = FILE_OVERHEAD + TENSOR_OVERHEAD * len(self.planned)
+        return self.value_bytes + overhead + len(self.loaded.config or "")
 
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:

@@ -64,7 +64,10 @@ def parse_bytes(text: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip(), re.IGNORECASE)
     if match is None:
         raise TfdumpError(f"'{text}' is not a number of bytes (for example 256MiB, or 2G)")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    count = float(match[1]) * _UNITS[match[2].lower()]
+    if count > 1 << 60:
+        raise TfdumpError(f"'{text}' is more memory than there is anywhere (for example 256MiB, or 2G)")
+    return int(count)
 
 
 def show_bytes(count: int) -> str:

@@ -1,17 +1,19 @@
 """Opening HDF5 files of strangers: no link leads out of the file, and no dataset keeps its bytes elsewhere."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 
 from tfdump.errors import TfdumpError, near
+from tfdump.paths import check_path
 
 
 def open_hdf5(path: Path, error: type[TfdumpError]) -> h5py.File:
     """Open an HDF5 file for reading; raises `error` with one line when that is not possible."""
-    if not path.exists():
-        raise error(f"no such file: {path}")
+    check_path(path, "file", error)
     if path.is_dir():
         raise error(f"{path} is a folder, not an HDF5 file")
     try:
@@ -49,10 +51,31 @@ def lookup(group: h5py.Group, name: str, error: type[TfdumpError]) -> h5py.Group
                 f"{group.file.filename}: '{walked}' is a link to another place, which is not followed "
                 "(copy the data into the file itself)"
             )
-        here = here[part]
+        with damage(error, f"{group.file.filename}: '{walked}'"):
+            here = here[part]
     if isinstance(here, h5py.Dataset):
         check_stored_inside(here, error)
     return here
+
+
+@contextmanager
+def damage(error: type[TfdumpError], where: str) -> Iterator[None]:
+    """Turn what h5py raises on a damaged file into `error`."""
+    try:
+        yield
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, UnicodeError) as cause:
+        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        raise error(f"{where} is damaged: {reason}") from cause
+
+
+def may_be_dataset(group: h5py.Group, name: str) -> bool:
+    """Tell whether a member of a group is no sub-group; links that lead elsewhere and damaged members may be."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        return True
+    try:
+        return group.get(name, getclass=True) is not h5py.Group
+    except (OSError, KeyError, RuntimeError):
+        return True
 
 
 def has_link(group: h5py.Group, name: str) -> bool:

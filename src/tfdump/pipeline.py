@@ -1,6 +1,7 @@
 """From a probe, a source and a plan to a dump: batches are written beside the computation of the next one."""
 
 import json
+import math
 import queue
 import threading
 from collections.abc import Callable, Mapping
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfdump.dump import layout
+from tfdump.dump.layout import stored_dtype
 from tfdump.dump.writer import DumpWriter
 from tfdump.example_axis import EXAMPLE
 from tfdump.inputs.source import Source, padded
-from tfdump.planning import Plan
+from tfdump.interrupts import raise_waiting
+from tfdump.planning import Plan, Planned
 from tfdump.sinks import StoreOptions, TensorSink
 from tfdump.tensors import NotCaptured, Note, TensorInfo, Value
 
@@ -40,6 +43,7 @@ def write_dump(
     worker = _Worker(sinks, writer.check)
     try:
         for start, stop in plan.batches:
+            raise_waiting()
             if worker.failed:
                 break
             values = plan.take_first() if start == 0 else None
@@ -63,6 +67,7 @@ def write_dump(
     if plan.depends_on_batch:
         described[layout.DEPENDS_ON_BATCH] = json.dumps(plan.depends_on_batch)
     writer.describe(described, config, missing)
+    raise_waiting()
 
 
 class _Worker(threading.Thread):
@@ -119,6 +124,17 @@ def _saved_inputs(source: Source, store: StoreOptions) -> list[str]:
     return [column.name for column in source.columns] if store.save_inputs else []
 
 
+def planned_inputs(source: Source, store: StoreOptions) -> list[Planned]:
+    """Return what will be stored of the inputs: the values as fed, if asked for, and the lengths of ragged rows."""
+    planned = []
+    for order, name in enumerate(_saved_inputs(source, store)):
+        column = next(column for column in source.columns if column.name == name)
+        info = TensorInfo(name, name, name, ("InputLayer",), order, column.dtype, (-1, *column.shape[1:]))
+        size = math.prod(column.shape[1:]) * stored_dtype(column.dtype).itemsize * source.examples
+        planned.append(Planned(layout.INPUTS, info, EXAMPLE, (-1, *column.shape[1:]), size))
+    return planned
+
+
 def _open_sinks(
     probe: "Probe", source: Source, plan: Plan, store: StoreOptions, writer: DumpWriter
 ) -> list[TensorSink]:
@@ -135,11 +151,8 @@ def _open_sinks(
 
     sinks = [TensorSink(t.group, t.info, t.axis0, store, open_collector) for t in plan.tensors]
     as_fed = StoreOptions(statistics=store.statistics)
-    for order, name in enumerate(_saved_inputs(source, store)):
-        column = next(column for column in source.columns if column.name == name)
-        shape = (-1, *column.shape[1:])
-        info = TensorInfo(name, name, name, ("InputLayer",), order, column.dtype, shape)
-        sinks.append(TensorSink(layout.INPUTS, info, EXAMPLE, as_fed, open_collector))
+    for saved in planned_inputs(source, store):
+        sinks.append(TensorSink(saved.group, saved.info, EXAMPLE, as_fed, open_collector))
     return sinks
 
 
@@ -152,6 +165,7 @@ def _link_all(
     writer.group(layout.ACTIVATIONS)
     overflowed = 0
     for sink in sinks:
+        raise_waiting()
         collector, extra = sink.finish()
         if collector is None or sink.batches != batches:
             partial[sink.info.address] = f"given by {sink.batches} of {batches} batches"

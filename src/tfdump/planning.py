@@ -1,7 +1,7 @@
 """What is found out before the run proper: the batch size, and which tensors have a row an example."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,7 +95,7 @@ def make_plan(
     tensors = [
         Planned(
             layout.OUTPUTS if probed.is_output else layout.ACTIVATIONS,
-            probed.info,
+            _declared(probed.info, finding.axis0) if probe.eager else probed.info,
             finding.axis0,
             _planned_shape(value, finding.axis0),
             0 if value is None else stored_bytes(value, finding.axis0, source.examples, store),
@@ -106,6 +106,13 @@ def make_plan(
         note(f"the last batch is padded to {fixed} examples with copies of the last one, which are dropped again")
     dependent = _tell_dependence(probe, findings, run, note)
     return Plan(batches, fixed, tensors, dependent, first)
+
+
+def _declared(info: TensorInfo, axis0: str) -> TensorInfo:
+    """Return the record of an eagerly computed tensor with its example axis open, as a graph declares it."""
+    if axis0 != EXAMPLE or not info.shape:
+        return info
+    return replace(info, shape=(-1, *info.shape[1:]))
 
 
 def _last_of_first_batch(source: Source, count: int, many: int, rolled: bool) -> Batch:

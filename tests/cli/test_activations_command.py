@@ -218,7 +218,16 @@ def test_a_dry_run_writes_nothing_and_foretells_the_bytes(tfdump: Run, tmp_path:
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert rows[0] == ["tensor", "shape", "dtype", "axis0", "bytes"]
     assert rows[1] == ["activations/conv1", "(?, 8, 8, 16)", "float32", "example", str(300 * 8 * 8 * 16 * 2)]
-    assert rows[-1] == ["total", "", "", "", str(2 * 300 * 8 * 8 * 16 * 2)]
+    values = sum(int(row[-1]) for row in rows[1:3])
+    assert values == 2 * 300 * 8 * 8 * 16 * 2
+    assert int(rows[-1][-1]) == values + int(rows[-2][-1])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_dry_run_is_close_to_the_file(tfdump: Run, tmp_path: Path, name: str) -> None:
+    foretold = tfdump("activations", *ALL[name], "--dry-run", "--save-inputs").stdout.splitlines()[-1].split("\t")[-1]
+    assert tfdump("activations", *ALL[name], "-o", "d.h5", "--save-inputs").returncode == 0
+    assert int(foretold) == pytest.approx((tmp_path / "d.h5").stat().st_size, rel=0.25)
 
 
 def test_storing_as_float16_says_what_it_lost(tfdump: Run, tmp_path: Path) -> None:
@@ -255,7 +264,7 @@ def test_outputs_with_a_selection_only_when_asked_for(tfdump: Run, tmp_path: Pat
 
 def test_options_come_from_the_environment_too(tfdump: Run, tmp_path: Path) -> None:
     done = tfdump(
-        "activations", *WINE, env={"TFDUMP_ACTIVATIONS_OUTPUT": "env.h5", "TFDUMP_ACTIVATIONS_LAYERS": "hidden"}
+        "activations", *WINE, env={"TFDUMP_ACTIVATIONS_OUTPUT": "env.h5", "TFDUMP_ACTIVATIONS_LAYER": "hidden"}
     )
     assert done.stdout == "env.h5\n"
     with h5py.File(tmp_path / "env.h5") as file:

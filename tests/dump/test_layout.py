@@ -100,13 +100,20 @@ def test_a_row_above_one_gib_is_cut_along_its_first_axes(tail: tuple, chunk: tup
     st.sampled_from([1, 2, 4, 8, 16]),
     st.sampled_from([1 << 16, CHUNK_BYTES]),
 )
-def test_chunks_are_the_largest_power_of_two_of_rows_that_fits(
+def test_chunks_are_a_power_of_two_of_rows_or_divide_them_evenly(
     rows: int | None, tail: tuple[int, ...], itemsize: int, limit: int
 ) -> None:
     count, *rest = chunk_shape(rows, tail, itemsize, limit)
     row_bytes = itemsize * math.prod(tail)
     assert tuple(rest) == tail
     assert count == 1 or count * row_bytes <= limit
-    if count != rows:
-        assert count.bit_count() == 1
-        assert 2 * count * row_bytes > limit
+    power = 1
+    while 2 * power * row_bytes <= limit:
+        power *= 2
+    if rows is None or rows > 8 * power:
+        assert count == power
+    else:
+        chunks = -(-rows // count)
+        assert count <= power
+        assert chunks == -(-rows // power)
+        assert chunks * count - rows < chunks

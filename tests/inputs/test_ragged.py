@@ -100,8 +100,8 @@ def test_row_splits_may_be_any_integers(dtype: type) -> None:
         ([1, 2], "rise from 0 to 2"),
         ([0, 1], "rise from 0 to 2"),
         ([0, 3], "rise from 0 to 2"),
-        ([0, 2, 1, 2], "rise from 0 to 2"),
-        ([0, -1, 2], "rise from 0 to 2"),
+        ([0, 2, 1, 2], r"not fall, and does behind row 1 \(from 2 to 1\)"),
+        ([0, -1, 2], "not fall, and does behind row 0"),
     ],
 )
 def test_row_splits_that_do_not_fit_the_values_are_refused(splits: object, complaint: str) -> None:
@@ -125,15 +125,25 @@ def test_many_variable_length_rows_are_measured_in_passes(tmp_path: Path, monkey
         assert VlenReader(dataset, "ids").lengths.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
 
 
-def test_pairs_are_joined_where_the_values_stood() -> None:
-    readers = {
-        "a": ArrayReader([1], "a"),
-        "ids.row_splits": ArrayReader([0, 1], "s"),
-        "ids.values": ArrayReader([1], "v"),
-        "lone.values": ArrayReader([1], "v"),
-        "other.row_splits": ArrayReader([0, 1], "s"),
-    }
-    joined = join_ragged(readers, "a.npz")
-    assert list(joined) == ["a", "ids", "lone.values", "other.row_splits"]
-    assert isinstance(joined["ids"], SplitsReader)
-    assert joined["ids"].label == "a.npz::ids"
+def openers(**arrays: list[int]) -> dict:
+    return {name.replace("__", "."): (lambda rows=rows: ArrayReader(rows, "r")) for name, rows in arrays.items()}
+
+
+def test_pairs_are_joined_and_the_rest_is_left_alone() -> None:
+    joined = join_ragged(openers(a=[1], ids__row_splits=[0, 1], ids__values=[1], lone__values=[1]), "a.npz")
+    assert set(joined) == {"a", "ids", "lone.values"}
+    ids = joined["ids"]()
+    assert isinstance(ids, SplitsReader)
+    assert ids.label == "a.npz::ids"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"ids__row_splits": [0, 1]}, "has 'ids.row_splits' without 'ids.values'"),
+        ({"ids__row_splits": [0, 1], "ids__values": [1], "ids": [1]}, "has both 'ids' and a ragged 'ids'"),
+    ],
+)
+def test_half_a_pair_and_two_of_one_name_are_refused(arrays: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        join_ragged(openers(**arrays), "a.npz")

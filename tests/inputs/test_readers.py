@@ -12,6 +12,12 @@ import pytest
 from tfdump.errors import InputError
 from tfdump.inputs.readers import ArrayReader, Hdf5Reader, NpyReader, Reader, open_npy, open_npz, read_npy_stream
 
+
+def open_all(path: Path) -> dict[str, NpyReader]:
+    """Open every array of an archive."""
+    return {name: opened() for name, opened in open_npz(path).items()}
+
+
 X = np.arange(24, dtype=np.float32).reshape(6, 2, 2)
 
 
@@ -193,7 +199,7 @@ def test_a_large_stream_goes_to_a_temporary_file(monkeypatch: pytest.MonkeyPatch
 def test_npz_archives_come_back_by_rows_in_any_order(tmp_path: Path, save: object) -> None:
     big = np.random.default_rng(0).normal(size=(500, 40))
     save(tmp_path / "a.npz", x=X, fortran=np.asfortranarray(X[:, 0]), big=big)
-    readers = open_npz(tmp_path / "a.npz")
+    readers = open_all(tmp_path / "a.npz")
     assert list(readers) == ["x", "fortran", "big"]
     for start, stop in ((100, 200), (0, 50), (499, 500)):
         np.testing.assert_array_equal(readers["big"].read(start, stop), big[start:stop])
@@ -209,7 +215,7 @@ def test_a_truncated_npz_is_refused_at_any_length(tmp_path: Path, save: object) 
     for length in range(2, len(complete), 3):
         (tmp_path / "a.npz").write_bytes(complete[:length])
         with pytest.raises(InputError, match=r"a\.npz"):
-            open_npz(tmp_path / "a.npz")
+            open_all(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -223,7 +229,7 @@ def test_no_damaged_byte_of_an_archive_goes_unnoticed_or_crashes(tmp_path: Path,
         damaged[position] ^= 0x55
         (tmp_path / "a.npz").write_bytes(damaged)
         try:
-            readers = open_npz(tmp_path / "a.npz")
+            readers = open_all(tmp_path / "a.npz")
             values = [whole(reader) for reader in readers.values()]
         except InputError:
             refused += 1
@@ -239,7 +245,7 @@ def test_damage_in_the_middle_of_a_compressed_array_is_an_error(tmp_path: Path) 
     complete = (tmp_path / "a.npz").read_bytes()
     for position in range(len(complete) // 4, len(complete) // 2, len(complete) // 200):
         (tmp_path / "a.npz").write_bytes(complete[:position] + bytes(400) + complete[position + 400 :])
-        reader = open_npz(tmp_path / "a.npz")["x"]
+        reader = open_all(tmp_path / "a.npz")["x"]
         with pytest.raises(InputError, match=r"a\.npz::x"):
             whole(reader)
 
@@ -250,33 +256,40 @@ def test_a_member_that_promises_more_than_it_holds_is_refused(tmp_path: Path, or
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("x.npy", header_only(header) + bytes(64))
     with pytest.raises(InputError, match=r"a\.npz::x"):
-        open_npz(tmp_path / "a.npz")["x"].read(0, 1)
+        open_all(tmp_path / "a.npz")["x"].read(0, 1)
 
 
 def test_a_short_member_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("x.npy", npy_bytes(X)[:-10])
     with pytest.raises(InputError, match=r"a\.npz::x"):
-        whole(open_npz(tmp_path / "a.npz")["x"])
+        whole(open_all(tmp_path / "a.npz")["x"])
 
 
 def test_an_archive_without_arrays_is_refused(tmp_path: Path) -> None:
     zipfile.ZipFile(tmp_path / "a.npz", "w").close()
     with pytest.raises(InputError, match="holds no arrays"):
-        open_npz(tmp_path / "a.npz")
+        open_all(tmp_path / "a.npz")
 
 
 def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("readme.txt", "hello there")
     with pytest.raises(InputError, match=r"a\.zip::readme\.txt is not a \.npy array"):
-        open_npz(tmp_path / "a.zip")
+        open_all(tmp_path / "a.zip")
+
+
+def test_members_that_nobody_asks_for_may_be_anything(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.ones(3), meta=np.array([{}], object), allow_pickle=True)
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("readme.txt", "hello there")
+    assert open_npz(tmp_path / "a.npz")["x"]().read(0, 3).tolist() == [1, 1, 1]
 
 
 def test_pickled_members_are_never_loaded(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.array([{}], object), allow_pickle=True)
     with pytest.raises(InputError, match="never loaded"):
-        open_npz(tmp_path / "a.npz")
+        open_all(tmp_path / "a.npz")
 
 
 # HDF5 and memory

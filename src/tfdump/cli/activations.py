@@ -19,11 +19,12 @@ from tfdump.cli.options import (
 )
 from tfdump.cli.progress import notes, progress_bar
 from tfdump.cli.provenance import recorded_command
-from tfdump.cli.render import shape_text, table, write
+from tfdump.cli.render import only_data_on_stdout, shape_text, table, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.dump.writer import check_space, check_target, storage_for
-from tfdump.inputs.arguments import open_argument, parse_argument
+from tfdump.inputs.arguments import input_files, open_arguments
 from tfdump.inputs.source import ReadingOptions
+from tfdump.interrupts import held_back
 from tfdump.planning import RunOptions
 from tfdump.sinks import StoreOptions
 
@@ -36,7 +37,6 @@ from tfdump.sinks import StoreOptions
 @storing_options
 @click.option(
     "--reduce",
-    "reduction",
     type=parsed("OP[:AXES]", parse_reduction),
     help="Store mean, sum, max, min or norm over axes (1,2), 'spatial', or all but the first.",
 )
@@ -64,24 +64,30 @@ def command(
     settings: Settings = ctx.obj
     target = output or Path(f"{model.name.removesuffix('.keras').removesuffix('.h5')}.activations.h5")
     if not dry_run:
-        check_target(target, force)
+        check_target(target, force, sources=[model, *input_files(inputs)])
     options = _options(**choices)
     storage_for(options.compression)
-    given = [item for text in inputs for item in open_argument(parse_argument(text))]
-    loaded = load(model, imports, trust_model, settings, options.seed)
-    with open_activations(loaded, given, options, notes(settings)) as run:
-        if dry_run:
-            write(_dry_run_table(run))
-            return
-        if options.compression == "none":
-            check_space(target, run.bytes)
-        with open_writer(run, target, force) as writer, progress_bar(settings) as progress:
-            run.write(writer, recorded_command(ctx), progress)
-    write(f"{target}\n")
+    given = open_arguments(inputs)
+    with only_data_on_stdout():
+        loaded = load(model, imports, trust_model, settings, options.seed)
+        with open_activations(loaded, given, options, notes(settings)) as run:
+            if dry_run:
+                planned = run
+            else:
+                _dump(run, target, force, recorded_command(ctx), settings)
+    write(_dry_run_table(planned) if dry_run else f"{target}\n")
+
+
+def _dump(run: ActivationRun, target: Path, force: bool, recorded: str, settings: Settings) -> None:
+    """Write the dump; signals wait for moments at which the file can be thrown away."""
+    if run.options.compression == "none":
+        check_space(target, run.file_bytes)
+    with held_back(), open_writer(run, target, force) as writer, progress_bar(settings) as progress:
+        run.write(writer, recorded, progress)
 
 
 def _options(
-    layers: tuple[str, ...],
+    layer: tuple[str, ...],
     exclude: tuple[str, ...],
     depth: int | None,
     batch_size: int | None,
@@ -97,25 +103,26 @@ def _options(
     compression: str,
     stats: bool,
     stats_only: bool,
-    reduction: Reduction | None,
+    reduce: Reduction | None,
     save_inputs: bool,
     outputs: bool,
 ) -> ActivationOptions:
     return ActivationOptions(
-        selection=Selection(layers, exclude, depth),
+        selection=Selection(layer, exclude, depth),
         outputs=True if outputs else None,
         seed=seed,
         eager=eager,
         compression=compression,
         reading=ReadingOptions(pad_value, pad_to, strict_dtype, examples),
         run=RunOptions(batch_size, memory, training),
-        store=StoreOptions(reduction, dtype, stats or stats_only, not stats_only, save_inputs),
+        store=StoreOptions(reduce, dtype, stats or stats_only, not stats_only, save_inputs),
     )
 
 
 def _dry_run_table(run: ActivationRun) -> str:
     rows: list[tuple[str | int, ...]] = [
-        (f"{t.group}/{t.info.address}", shape_text(t.shape), t.info.dtype, t.axis0, t.bytes) for t in run.plan.tensors
+        (f"{t.group}/{t.info.address}", shape_text(t.shape), t.info.dtype, t.axis0, t.bytes) for t in run.planned
     ]
-    rows.append(("total", "", "", "", run.bytes))
+    rows.append(("attributes and indices", "", "", "", run.file_bytes - run.value_bytes))
+    rows.append(("total", "", "", "", run.file_bytes))
     return table(("tensor", "shape", "dtype", "axis0", "bytes"), rows)

@@ -8,9 +8,9 @@ from tfdump.address import Selection
 from tfdump.cli.loading import load
 from tfdump.cli.options import InputName, json_option, model_options, selection_options
 from tfdump.cli.progress import notes
-from tfdump.cli.render import json_list, shape_text, table, write
+from tfdump.cli.render import json_list, only_data_on_stdout, shape_text, table, write
 from tfdump.cli.settings import Settings, verbosity
-from tfdump.inputs.arguments import open_argument, parse_argument
+from tfdump.inputs.arguments import open_arguments
 from tfdump.listing import ListedTensor, Listing, list_tensors
 
 COLUMNS = ("address", "class", "shape", "dtype", "parameters", "bytes/example")
@@ -27,23 +27,24 @@ def command(
     settings: Settings,
     model: Path,
     inputs: tuple[str, ...],
-    layers: tuple[str, ...],
+    layer: tuple[str, ...],
     exclude: tuple[str, ...],
     depth: int | None,
     imports: tuple[Path, ...],
     trust_model: bool,
-    as_json: bool,
+    json: bool,
 ) -> None:
     """List the address of every tensor that a model gives.
 
     Rows are in the order of execution: address, class, output shape (? is open), dtype, parameters of the layer,
     and bytes an example. INPUT is needed only for a model that does not declare its shapes.
     """
-    selection = Selection(layers, exclude, depth)
-    given = [item for text in inputs for item in open_argument(parse_argument(text))]
-    loaded = load(model, imports, trust_model, settings)
-    listing = list_tensors(loaded.model, given, selection, notes(settings))
-    if as_json:
+    selection = Selection(layer, exclude, depth)
+    given = open_arguments(inputs)
+    with only_data_on_stdout():
+        loaded = load(model, imports, trust_model, settings)
+        listing = list_tensors(loaded.model, given, selection, notes(settings))
+    if json:
         write(_json(listing))
         return
     write(table(COLUMNS, (_row(tensor) for tensor in listing.tensors)))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from tfdump.cli.settings import Settings
 from tfdump.errors import ModelError
+from tfdump.paths import check_path
 
 if TYPE_CHECKING:
     from tfdump.model.load import LoadedModel
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
 
 def load(model: Path, imports: tuple[Path, ...], trust: bool, settings: Settings, seed: int = 0) -> "LoadedModel":
     """Import the user's modules and load the model; raises ModelError when either fails."""
-    if not model.exists():  # said before the seconds that TensorFlow takes
-        raise ModelError(f"no such model: {model}")
+    check_path(model, "model", ModelError)  # said before the seconds that TensorFlow takes
     from tfdump.model.quiet import import_quietly
 
     import_quietly(settings.verbose)

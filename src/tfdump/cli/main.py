@@ -1,8 +1,6 @@
 """The entry point: finds commands without importing them, and turns errors into exit statuses."""
 
 import os
-import signal
-import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,8 +8,8 @@ from typing import Any
 
 import click
 
-from tfdump import __version__
-from tfdump.cli.render import write
+from tfdump import __version__, interrupts
+from tfdump.cli.render import say, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.errors import TfdumpError
 
@@ -68,6 +66,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 @click.option(
     "--version",
     is_flag=True,
+    allow_from_autoenv=False,
     is_eager=True,
     expose_value=False,
     callback=_print_version,
@@ -81,12 +80,12 @@ def cli(ctx: click.Context) -> None:
         ctx.color = False
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line and exit the process."""
-    signal.signal(signal.SIGTERM, _terminate)
-    status = run(args)
-    write("")
-    sys.exit(status)
+def run_process() -> int:
+    """Run the command line of this process, with its signals, and return the exit status."""
+    interrupts.install()
+    status = run()
+    interrupts.ignore()
+    return status
 
 
 def run(args: Sequence[str] | None = None) -> int:
@@ -97,10 +96,13 @@ def run(args: Sequence[str] | None = None) -> int:
         result: Any = cli.main(args, prog_name="tfdump", standalone_mode=False, obj=settings)
         return result if isinstance(result, int) else OK
     except (click.Abort, KeyboardInterrupt):
-        _say("Error: interrupted; no file was written")
+        say("Error: interrupted; no file was written")
         return INTERRUPTED
+    except interrupts.Terminated as signal:
+        say(f"Error: ended by {signal}; no file was written")
+        return signal.status
     except click.exceptions.NoArgsIsHelpError as error:
-        _say(error.format_message())
+        say(error.format_message())
         return TROUBLE
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "tfdump"
@@ -114,19 +116,10 @@ def run(args: Sequence[str] | None = None) -> int:
     except Exception as error:  # a mistake in tfdump itself: still one line, and the way to see more
         message = f"unexpected {type(error).__name__}: {error} (a mistake in tfdump: please report it, with -v)"
     if settings.verbose:
-        _say(traceback.format_exc().rstrip())
-    _say(f"Error: {_one_line(message)}")
+        say(traceback.format_exc().rstrip())
+    say(f"Error: {_one_line(message)}")
     return TROUBLE
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
-def _terminate(signum: int, _: Any) -> None:
-    """End as an exception does, so that temporary files go."""
-    raise SystemExit(128 + signum)

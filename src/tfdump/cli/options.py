@@ -65,7 +65,7 @@ def parsed(name: str, read: Callable[[str], Any]) -> click.ParamType[Any]:
 def _batch_size(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
         raise TfdumpError(f"--batch-size '{text}' is neither a number from 1 up nor 'auto'")
     return int(text)
 
@@ -99,7 +99,6 @@ def selection_options(command: Command) -> Command:
         click.option(
             "-l",
             "--layer",
-            "layers",
             multiple=True,
             metavar="PATTERN",
             help="Only these: an address, a glob ('block*'), type:CLASS or re:REGEX. Repeatable.",
@@ -134,7 +133,7 @@ def running_options(command: Command) -> Command:
         ),
         click.option("--eager", is_flag=True, help="Run without a graph; slower, for models that cannot be traced."),
         click.option("--pad-value", type=float, default=0.0, show_default=True, help="Fills ragged inputs."),
-        click.option("--pad-to", type=click.IntRange(min=1), metavar="N", help="Pad ragged inputs to this length."),
+        click.option("--pad-to", type=click.IntRange(1, 2**31 - 1), metavar="N", help="Pad ragged inputs to N."),
         click.option("--strict-dtype", is_flag=True, help="Refuse inputs that would have to be cast."),
     ]
     return _apply(decorators, command)
@@ -160,7 +159,7 @@ def storing_options(command: Command) -> Command:
     return _apply(decorators, command)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_option = click.option("--json", is_flag=True, help="Print JSON.")
 
 
 def _apply(decorators: list[Callable[[Any], Any]], command: Command) -> Command:

@@ -4,8 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
-
+from tfdump.cli.render import say
 from tfdump.cli.settings import Settings
 from tfdump.pipeline import Progress
 from tfdump.tensors import Note
@@ -13,7 +12,7 @@ from tfdump.tensors import Note
 
 def notes(settings: Settings) -> Note:
     """Return what prints a note as one line on stderr, or nothing when quiet."""
-    return lambda text: None if settings.quiet else click.echo(f"Note: {' '.join(text.split())}", err=True)
+    return lambda text: None if settings.quiet else say(f"Note: {' '.join(text.split())}")
 
 
 @contextmanager

@@ -4,8 +4,13 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import click
+
+from tfdump.errors import TfdumpError
 
 SCHEMA_VERSION = 1
 
@@ -13,14 +18,47 @@ Cell = str | int | float | None
 
 
 def write(text: str) -> None:
-    """Write to stdout; when its reader has gone away, stay silent from then on."""
+    """Write to stdout; when its reader has gone away, stay silent from then on.
+
+    Raises TfdumpError when it cannot be written to for another reason.
+    """
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(text.encode(sys.stdout.encoding or "utf-8", "backslashreplace").decode(sys.stdout.encoding))
         sys.stdout.flush()
-    except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+    except OSError as error:
+        _close_for_good(1)
+        if not isinstance(error, BrokenPipeError):
+            raise TfdumpError(f"cannot write to standard output: {error.strerror}") from None
+
+
+def say(text: str) -> None:
+    """Write a line to stderr; nobody may be listening there."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        _close_for_good(2)
+
+
+def _close_for_good(number: int) -> None:
+    """Put /dev/null behind a stream, so that what waits in it can be flushed."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)
+
+
+@contextmanager
+def only_data_on_stdout() -> Iterator[None]:
+    """Send what the body prints, and what user code and libraries in it print, to stderr."""
+    sys.stdout.flush()
+    saved, stdout = os.dup(1), sys.stdout
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = stdout
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
@@ -45,7 +83,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
 def json_list(kind: str, items: Iterable[dict[str, Any]], **further: Any) -> str:
     """Return the JSON that every listing command prints; NaN and infinities are strings."""
     document = {"schema_version": SCHEMA_VERSION, "kind": kind, **further, "items": list(items)}
-    return json.dumps(_json_safe(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_json_safe(document), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
 
 
 def shape_text(shape: Sequence[int] | None) -> str:

@@ -19,14 +19,14 @@ _STATISTICS = ("min", "max", "mean", "std", "l2", "nan", "inf", "zero")
 @click.option("--provenance", is_flag=True, help="Print what made the file, and no tensors.")
 @json_option
 @verbosity
-def command(dump: Path, provenance: bool, as_json: bool) -> None:
+def command(dump: Path, provenance: bool, json: bool) -> None:
     """Show what a dump holds.
 
     On a terminal: what made the file, its tensors with their statistics, and what was not captured. In a pipe:
     the tensors as TSV, or with --provenance what made the file.
     """
     with open_dump(dump) as opened:
-        if as_json:
+        if json:
             write(_json(opened))
             return
         if provenance or sys.stdout.isatty():

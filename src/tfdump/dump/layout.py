@@ -21,6 +21,7 @@ NOT_CAPTURED = "not_captured"
 DEPENDS_ON_BATCH = "depends_on_batch"
 
 CHUNK_BYTES = 1 << 20
+FEW_CHUNKS = 8
 LARGEST_CHUNK_BYTES = 1 << 30  # HDF5 allows 4 GiB; readers must hold one chunk
 LARGEST_ATTRIBUTE_BYTES = 60_000  # an object header holds 64 kB
 
@@ -60,16 +61,17 @@ def storable(values: Array, dtype: np.dtype[Any]) -> Array:
 def chunk_shape(
     rows: int | None, tail: tuple[int, ...], itemsize: int, chunk_bytes: int = CHUNK_BYTES
 ) -> tuple[int, ...]:
-    """Return the chunk of a dataset of shape `(rows, *tail)`: whole rows, a power of two, at most `chunk_bytes`.
+    """Return the chunk of a dataset of shape `(rows, *tail)`: whole rows, at most `chunk_bytes`.
 
+    The number of rows is a power of two, as batches are, except that a few chunks divide the rows evenly.
     A row above that is a chunk by itself; one above 1 GiB is cut along its first axes. `rows` is None for a
     dataset that grows.
     """
     row_bytes = max(1, itemsize * math.prod(tail))
     fitting = max(1, chunk_bytes // row_bytes)
     count = 1 << (fitting.bit_length() - 1)
-    if rows is not None:
-        count = min(count, rows)
+    if rows is not None and rows <= FEW_CHUNKS * count:  # the last chunk takes as much as the others
+        count = math.ceil(rows / math.ceil(rows / count))
     cut = list(tail)
     for axis in range(len(cut)):
         rest = itemsize * math.prod(cut[axis + 1 :])

@@ -12,7 +12,7 @@ import numpy as np
 from tfdump.dump import layout
 from tfdump.dump.collectors import stacked_shape
 from tfdump.errors import DumpError, near
-from tfdump.hdf5 import has_link, lookup, open_hdf5
+from tfdump.hdf5 import damage, has_link, lookup, open_hdf5
 from tfdump.tensors import Array, NotCaptured, Ragged, Sparse, Value
 
 _STATISTICS = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
@@ -25,7 +25,7 @@ class Tensor:
         self._found = found
         self.group = group
         self.attributes: dict[str, Any] = {name: _plain(value) for name, value in found.attrs.items()}
-        self.address: str = self.attributes["address"]
+        self.address: str = str(self.attributes["address"])
 
     @property
     def encoding(self) -> str | None:
@@ -113,8 +113,9 @@ class Dump(Mapping[str, Tensor]):
     def __init__(self, file: h5py.File, name: str) -> None:
         self._file = file
         self.name = name
-        self._check_format()
-        self.attributes: dict[str, Any] = {key: _plain(value) for key, value in file.attrs.items()}
+        with damage(DumpError, name):
+            self._check_format()
+            self.attributes: dict[str, Any] = {key: _plain(value) for key, value in file.attrs.items()}
         self.groups: dict[str, list[str]] = {
             group: list(lookup(file, group, DumpError)) for group in layout.TENSOR_GROUPS if has_link(file, group)
         }
@@ -132,7 +133,9 @@ class Dump(Mapping[str, Tensor]):
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """The layers that the model owns and that are not in the dump, with the reasons."""
-        return tuple(NotCaptured(item["address"], item["reason"]) for item in self._json_list(layout.NOT_CAPTURED))
+        found = self._json_list(layout.NOT_CAPTURED)
+        with damage(DumpError, f"{self.name}: {layout.NOT_CAPTURED}"):
+            return tuple(NotCaptured(item["address"], item["reason"]) for item in found)
 
     @property
     def depends_on_batch(self) -> tuple[str, ...]:
@@ -141,10 +144,11 @@ class Dump(Mapping[str, Tensor]):
 
     def _json_list(self, name: str) -> list[Any]:
         """Return a list that stands as JSON in an attribute or, where it is long, in a dataset of the same name."""
-        found = json.loads(self.attributes.get(name, "[]"))
-        if isinstance(found, dict):
-            found = json.loads(lookup(self._file, name, DumpError)[()])
-        return list(found)
+        with damage(DumpError, f"{self.name}: {name}"):
+            found = json.loads(self.attributes.get(name, "[]"))
+            if isinstance(found, dict):
+                found = json.loads(lookup(self._file, name, DumpError)[()])
+            return list(found)
 
     @property
     def config(self) -> dict[str, Any] | None:
@@ -190,7 +194,10 @@ class Dump(Mapping[str, Tensor]):
                 yield self._tensor(group, name)
 
     def _tensor(self, group: str, name: str) -> Tensor:
-        return Tensor(group, lookup(self._file, f"{group}/{name}", DumpError))
+        with damage(DumpError, f"{self.name}: '{group}/{name}'"):
+            tensor = Tensor(group, lookup(self._file, f"{group}/{name}", DumpError))
+            _ = tensor.shape, tensor.dtype
+            return tensor
 
     def close(self) -> None:
         """Close the file; tensors cannot be read afterwards."""

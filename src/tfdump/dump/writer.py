@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +31,7 @@ from tfdump.dump.composites import RaggedRows, SparseRows
 from tfdump.dump.rows import Storage
 from tfdump.dump.stream import DumpStream
 from tfdump.errors import DumpError
+from tfdump.paths import exists
 from tfdump.tensors import NotCaptured, TensorInfo, Value
 
 COMPRESSIONS = ("none", "gzip", "zstd")
@@ -51,18 +52,19 @@ def storage_for(compression: str, chunk_bytes: int = layout.CHUNK_BYTES) -> Stor
     return Storage(chunk_bytes)
 
 
-def check_target(path: Path, force: bool) -> Path:
+def check_target(path: Path, force: bool, sources: Sequence[Path] = ()) -> Path:
     """Return the file that `path` names once symbolic links are resolved.
 
     Raises DumpError when it cannot become a dump: the folder is missing, something else than a regular file
-    is there, or a file is there and `force` is not given.
+    is there, it is one of the `sources` that the dump is made from, or a file is there and `force` is not given.
     """
     try:
         target = path.resolve()
     except RuntimeError:
         raise DumpError(f"output {path} is a loop of symbolic links (choose another with -o)") from None
+    shown_parent = target.parent if os.path.islink(path) else path.parent
     if not target.parent.is_dir():
-        raise DumpError(f"output folder {path.parent} does not exist (make it first, or choose another with -o)")
+        raise DumpError(f"output folder {shown_parent} does not exist (make it first, or choose another with -o)")
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:
@@ -71,6 +73,9 @@ def check_target(path: Path, force: bool) -> Path:
         raise DumpError(f"cannot use {path} as output: {cause.strerror}") from None
     if not stat.S_ISREG(mode):
         raise DumpError(f"output {path} is not a regular file (choose another with -o)")
+    for source in sources:
+        if exists(source) and source.samefile(target):
+            raise DumpError(f"output {path} is the file that the dump is made from (choose another with -o)")
     if not force:
         raise DumpError(f"output {path} exists (overwrite it with -f, or choose another with -o)")
     return target
@@ -102,14 +107,19 @@ class DumpWriter:
         self._target = check_target(path, force) if path is not None else None
         self._shown = path
         self._partial = self._make_partial()
-        self._stream = DumpStream(self._partial) if self._partial is not None else None
-        self.file = _create(self._stream)
+        try:
+            self._stream = DumpStream(self._partial) if self._partial is not None else None
+            self.file = _create(self._stream)
+        except BaseException:
+            if self._partial is not None:
+                self._partial.unlink(missing_ok=True)
+            raise
 
     def _make_partial(self) -> Path | None:
         if self._target is None:
             return None
         try:
-            handle, name = tempfile.mkstemp(PARTIAL, self._target.name + ".", self._target.parent)
+            handle, name = tempfile.mkstemp(PARTIAL, self._target.name[:100] + ".", self._target.parent)
         except OSError as cause:
             raise DumpError(f"cannot write in {self._target.parent}: {cause.strerror}") from None
         os.close(handle)

@@ -1,16 +1,19 @@
 """INPUT arguments: which file, which array inside it, and for which input of the model."""
 
 import re
+import stat
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 
 from tfdump.errors import InputError
-from tfdump.hdf5 import lookup, open_hdf5
+from tfdump.hdf5 import damage, lookup, may_be_dataset, open_hdf5
 from tfdump.inputs.ragged import VlenReader, join_ragged
 from tfdump.inputs.readers import Hdf5Reader, Reader, open_npy, open_npz, read_npy_stream
+from tfdump.paths import check_path, exists, mode_of
 
 STDIN = "-"
 _HDF5_NAMES = (".h5", ".hdf5", ".hdf")
@@ -26,41 +29,83 @@ class InputArgument:
     member: str | None
 
 
-@dataclass(frozen=True)
+Open = Callable[[], Reader]
+"""Opens one array of a file; what nobody asks for is never opened, and may be of any kind."""
+
+
 class Given:
     """One array that the user gave; `name` is None where only its position counts.
 
     `optional_name` tells that the name is merely the key under which the array lies in its file.
     """
 
-    name: str | None
-    reader: Reader
-    optional_name: bool = False
+    def __init__(self, name: str | None, opened: Reader | Open, label: str = "", optional_name: bool = False) -> None:
+        self.name = name
+        self.optional_name = optional_name
+        self._opened = opened
+        self.label = label or getattr(opened, "label", "")
+
+    def without_name(self) -> "Given":
+        """Return the same array, of which only the position counts."""
+        return Given(None, self._opened, self.label)
+
+    @property
+    def reader(self) -> Reader:
+        """The array, opened when first asked for; raises InputError where it cannot be read."""
+        if callable(self._opened):
+            self._opened = self._opened()
+        return self._opened
 
 
 def parse_argument(text: str) -> InputArgument:
     """Take an INPUT argument apart; a file whose whole name matches wins over any reading of `=` and `::`."""
-    if text == STDIN or Path(text).exists():
+    if text == STDIN or exists(Path(text)):
         return InputArgument(text, None, text, None)
     name, equals, rest = text.partition("=")
     if not equals or not name or "/" in name or "::" in name:
         name, rest = "", text
-    if Path(rest).exists():
+    if exists(Path(rest)):
         return InputArgument(text, name or None, rest, None)
     file, _, member = rest.partition("::")
     return InputArgument(text, name or None, file, member or None)
 
 
 def open_argument(argument: InputArgument) -> list[Given]:
-    """Open the array or arrays of one INPUT argument.
+    """Find the array or arrays of one INPUT argument.
 
     Raises InputError when there is no such file or member, or when it is not of a kind that can be read.
     """
     if argument.file == STDIN:
-        reader: Reader = read_npy_stream(sys.stdin.buffer, "standard input")
-        return [Given(argument.name, reader)]
+        if sys.stdin is None:
+            raise InputError("standard input is closed (pipe a .npy array into it)")
+        return [Given(argument.name, read_npy_stream(sys.stdin.buffer, "standard input"))]
     path = Path(argument.file)
-    _require_file(path, argument)
+    if re.match(r"[a-z][a-z0-9+.-]*://", argument.text):
+        raise InputError(f"{argument.text} is a URL; download it first")
+    mode = mode_of(path, "input file", InputError)
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{path} is a folder, not an input file")
+    if stat.S_ISFIFO(mode):
+        with path.open("rb") as stream:
+            return [Given(argument.name, read_npy_stream(stream, str(path)))]
+    check_path(path, "input", InputError)
+    return _open_file(argument, path)
+
+
+def input_files(texts: Sequence[str]) -> list[Path]:
+    """Return the files that INPUT arguments name."""
+    return [Path(argument.file) for argument in map(parse_argument, texts) if argument.file != STDIN]
+
+
+def open_arguments(texts: Sequence[str]) -> list[Given]:
+    """Find the arrays of all INPUT arguments; raises InputError, also when two of them want standard input."""
+    arguments = [parse_argument(text) for text in texts]
+    if sum(argument.file == STDIN for argument in arguments) > 1:
+        raise InputError("standard input can feed one input only (put the others into files)")
+    return [given for argument in arguments for given in open_argument(argument)]
+
+
+def _open_file(argument: InputArgument, path: Path) -> list[Given]:
     magic = _first_bytes(path)
     if magic.startswith(b"\x93NUMPY"):
         if argument.member:
@@ -79,15 +124,6 @@ def open_argument(argument: InputArgument) -> list[Given]:
     raise InputError(f"{path} is neither .npy, .npz nor HDF5 (save the array with numpy.save)")
 
 
-def _require_file(path: Path, argument: InputArgument) -> None:
-    if re.match(r"[a-z][a-z0-9+.-]*://", argument.text):
-        raise InputError(f"{argument.text} is a URL; download it first")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, not an input file")
-    if not path.exists():
-        raise InputError(f"no such input file: {path}")
-
-
 def _first_bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
@@ -96,21 +132,25 @@ def _first_bytes(path: Path) -> bytes:
         raise InputError(f"cannot read {path}: {cause.strerror}") from None
 
 
-def _pick(argument: InputArgument, arrays: dict[str, Reader]) -> list[Given]:
+def _pick(argument: InputArgument, arrays: Mapping[str, Open]) -> list[Given]:
     """Choose among the arrays of one file: the named member, or all."""
+
+    def given(name: str | None, key: str, optional_name: bool = False) -> Given:
+        return Given(name, arrays[key], f"{argument.file}::{key}", optional_name)
+
     if argument.member is not None:
         if argument.member not in arrays:
             keys = ", ".join(f"'{key}'" for key in arrays)
             raise InputError(f"{argument.file} has no array '{argument.member}' (it has {keys})")
-        return [Given(argument.name, arrays[argument.member])]
+        return [given(argument.name, argument.member)]
     if argument.name is None:
-        return [Given(key, reader, optional_name=True) for key, reader in arrays.items()]
+        return [given(key, key, optional_name=True) for key in arrays]
     if argument.name in arrays:
-        return [Given(argument.name, arrays[argument.name])]
+        return [given(argument.name, argument.name)]
     if len(arrays) > 1:
         keys = ", ".join(f"{argument.file}::{key}" for key in arrays)
         raise InputError(f"{argument.file} holds {len(arrays)} arrays; name one for '{argument.name}': {keys}")
-    return [Given(argument.name, next(iter(arrays.values())))]
+    return [given(argument.name, next(iter(arrays)))]
 
 
 def _open_hdf5(argument: InputArgument, path: Path) -> list[Given]:
@@ -120,18 +160,21 @@ def _open_hdf5(argument: InputArgument, path: Path) -> list[Given]:
         return [Given(argument.name, _dataset_reader(found, path))]
     if not isinstance(found, h5py.Group):
         raise InputError(f"{path}: '{argument.member}' is a type, not a dataset")
-    members = {str(name): lookup(found, str(name), InputError) for name in found}
-    datasets = {name: item for name, item in members.items() if isinstance(item, h5py.Dataset)}
-    if not datasets:
-        paths = ", ".join(f"{path}::{item.name}" for item in members.values()) or "nothing"
+    names = [name for name in found if may_be_dataset(found, name)]
+    if not names:
+        paths = ", ".join(f"{path}::{found.name.rstrip('/')}/{name}" for name in found) or "nothing"
         raise InputError(f"{path} has no dataset in '{found.name}' (it has {paths})")
-    readers = {name: _dataset_reader(item, path) for name, item in datasets.items()}
+
+    def opener(name: str) -> Open:
+        return lambda: _dataset_reader(lookup(found, name, InputError), path)
+
     inside = InputArgument(argument.text, argument.name, argument.file, None)
-    return _pick(inside, join_ragged(readers, path))
+    return _pick(inside, join_ragged({name: opener(name) for name in names}, path))
 
 
 def _dataset_reader(dataset: h5py.Dataset, path: Path) -> Reader:
     label = f"{path}::{dataset.name}"
-    if h5py.check_vlen_dtype(dataset.dtype) is not None and h5py.check_string_dtype(dataset.dtype) is None:
-        return VlenReader(dataset, label)
-    return Hdf5Reader(dataset, label)
+    with damage(InputError, label):
+        if h5py.check_vlen_dtype(dataset.dtype) is not None and h5py.check_string_dtype(dataset.dtype) is None:
+            return VlenReader(dataset, label)
+        return Hdf5Reader(dataset, label)

@@ -25,7 +25,7 @@ def match(given: Sequence[Given], specs: Sequence[InputSpec], note: Note) -> dic
             known = ", ".join(f"'{name}'" for name in names)
             raise InputError(f"the model has no input '{item.name}'{near(item.name, names)} (its inputs: {known})")
         if item.name in matched:
-            raise InputError(f"the input '{item.name}' is given twice: {matched[item.name].label}, {item.reader.label}")
+            raise InputError(f"the input '{item.name}' is given twice: {matched[item.name].label}, {item.label}")
         matched[item.name] = item.reader
     in_order = [item.reader for item in given if item.name is None]
     open_names = [spec.name for spec in specs if spec.name not in matched]
@@ -47,10 +47,10 @@ def _without_strange_keys(given: Sequence[Given], names: list[str], note: Note) 
             raise InputError(
                 f"none of the arrays {keys} is an input of the model (its inputs: {wanted}); name one as FILE::KEY"
             )
-        return [Given(None, item.reader) if item.optional_name else item for item in given]
+        return [item.without_name() if item.optional_name else item for item in given]
     ignored = [item for item in keyed if item not in known]
     if ignored:
-        note(f"not inputs of the model, and left out: {', '.join(item.reader.label for item in ignored)}")
+        note(f"not inputs of the model, and left out: {', '.join(item.label for item in ignored)}")
     return [item for item in given if item not in ignored]
 
 

@@ -1,6 +1,7 @@
 """Variable-length sequences: rows of different lengths, padded to one."""
 
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,13 @@ class SplitsReader(RaggedReader):
             )
         self._splits = splits.astype(np.int64)
         total = values.shape[0] if values.shape else 0
-        if self._splits[0] != 0 or self._splits[-1] != total or np.any(np.diff(self._splits) < 0):
+        falling = np.flatnonzero(np.diff(self._splits) < 0)
+        if falling.size:
+            raise InputError(
+                f"{row_splits.label} must not fall, and does behind row {falling[0]} "
+                f"(from {self._splits[falling[0]]} to {self._splits[falling[0] + 1]})"
+            )
+        if self._splits[0] != 0 or self._splits[-1] != total:
             raise InputError(
                 f"{row_splits.label} must rise from 0 to {total}, the number of values "
                 f"(it runs from {self._splits[0]} to {self._splits[-1]})"
@@ -116,22 +123,29 @@ class VlenReader(RaggedReader):
         """Return the rows from `start` up to `stop`, each of its own length."""
         try:
             return list(self._dataset[start:stop])
-        except OSError as cause:
+        except (OSError, RuntimeError, ValueError) as cause:
             raise InputError(f"cannot read {self.label}: {cause}") from None
 
 
 VALUES, ROW_SPLITS = ".values", ".row_splits"
 
 
-def join_ragged(readers: dict[str, Reader], where: Path | str) -> dict[str, Reader]:
-    """Return the readers with every pair `NAME.values`, `NAME.row_splits` joined into one ragged `NAME`."""
-    joined: dict[str, Reader] = {}
-    for name, reader in readers.items():
-        stem = name.removesuffix(VALUES)
-        if name.endswith(ROW_SPLITS) and name.removesuffix(ROW_SPLITS) + VALUES in readers:
-            continue
-        if stem != name and stem + ROW_SPLITS in readers:
-            joined[stem] = SplitsReader(reader, readers[stem + ROW_SPLITS], f"{where}::{stem}")
-        else:
-            joined[name] = reader
+def join_ragged(openers: Mapping[str, Callable[[], Reader]], where: Path | str) -> dict[str, Callable[[], Reader]]:
+    """Return what opens the arrays of a file, with every pair `NAME.values`, `NAME.row_splits` as one ragged `NAME`.
+
+    Raises InputError when `NAME.row_splits` stands alone, or beside a plain `NAME`.
+    """
+    joined = dict(openers)
+    for splits in [name for name in openers if name.endswith(ROW_SPLITS)]:
+        name = splits.removesuffix(ROW_SPLITS)
+        if name + VALUES not in openers:
+            raise InputError(f"{where} has '{splits}' without '{name + VALUES}' (a ragged array is both)")
+        if name in openers:
+            raise InputError(f"{where} has both '{name}' and a ragged '{name}' ('{splits}'); leave one out")
+        joined[name] = _pair(openers[name + VALUES], openers[splits], f"{where}::{name}")
+        del joined[splits], joined[name + VALUES]
     return joined
+
+
+def _pair(values: Callable[[], Reader], splits: Callable[[], Reader], label: str) -> Callable[[], Reader]:
+    return lambda: SplitsReader(values(), splits(), label)

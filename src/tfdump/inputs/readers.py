@@ -1,11 +1,13 @@
 """Readers: arrays in files, read a few rows at a time and never whole."""
 
+import lzma
 import math
 import shutil
 import tempfile
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -16,7 +18,7 @@ import numpy.typing as npt
 from tfdump.errors import InputError
 from tfdump.tensors import Array
 
-_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 """What reading a damaged file or archive raises."""
 
 _SMALL_BYTES = 64 << 20
@@ -134,7 +136,7 @@ class Hdf5Reader:
             return np.asarray(self._dataset[start:stop] if self.shape else self._dataset[()]).reshape(
                 -1, *self.shape[1:]
             )
-        except OSError as cause:
+        except (OSError, RuntimeError, ValueError) as cause:
             raise InputError(f"cannot read {self.label}: {cause}") from None
 
 
@@ -156,23 +158,27 @@ def read_npy_stream(stream: IO[bytes], label: str) -> NpyReader:
     return NpyReader(spool, label)
 
 
-def open_npz(path: Path) -> dict[str, NpyReader]:
-    """Open every array of a `.npz` file, compressed or not, each as a stream of its own."""
+def open_npz(path: Path) -> dict[str, Callable[[], NpyReader]]:
+    """Find every array of a `.npz` file, compressed or not; each is opened when it is asked for."""
     try:
         archive = zipfile.ZipFile(path)
-        readers = {
-            member.filename.removesuffix(".npy"): NpyReader(
-                archive.open(member), f"{path}::{member.filename.removesuffix('.npy')}", member.file_size
-            )
-            for member in archive.infolist()
-        }
-    except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError, NotImplementedError) as cause:
+    except (*_DAMAGE, NotImplementedError) as cause:
         raise InputError(f"{path} is not a readable .npz archive: {cause}") from None
-    except OSError as cause:
-        raise InputError(f"cannot read {path}: {cause.strerror or cause}") from None
-    if not readers:
+
+    def opener(member: zipfile.ZipInfo, name: str) -> Callable[[], NpyReader]:
+        def opened() -> NpyReader:
+            try:
+                stream = archive.open(member)
+            except (*_DAMAGE, RuntimeError, NotImplementedError) as cause:
+                raise InputError(f"cannot read {path}::{name}: {cause}") from None
+            return NpyReader(stream, f"{path}::{name}", member.file_size)
+
+        return opened
+
+    members = {member.filename.removesuffix(".npy"): member for member in archive.infolist() if not member.is_dir()}
+    if not members:
         raise InputError(f"{path} holds no arrays")
-    return readers
+    return {name: opener(member, name) for name, member in members.items()}
 
 
 def _read_header(stream: IO[bytes], label: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -81,7 +81,8 @@ class InputColumn:
             reader.pad_to(length)
         reader.pad_with(options.pad_value, numpy_dtype(self._spec.dtype or dtype_name(reader.dtype)))
         if reader.lengths.size and (reader.lengths != reader.shape[1]).any():
-            note(f"{reader.label} is ragged: padded to {reader.shape[1]} with {options.pad_value:g}")
+            fill = "''" if dtype_name(reader.dtype) == STRING else f"{options.pad_value:g}"
+            note(f"{reader.label} is ragged: padded to {reader.shape[1]} with {fill}")
 
     def _check_shape(self) -> None:
         declared = self._spec.shape

@@ -2,6 +2,8 @@
 
 import re
 
+from tfdump.interrupts import interruption_behind
+
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _NODE = re.compile(r"\{\{[^}]*\}\}|\[Op:[^\]]*\]")
 _UNINFORMATIVE = (
@@ -23,3 +25,10 @@ def first_line(error: BaseException) -> str:
     informative = [line for line in lines if line and not line.startswith(_UNINFORMATIVE)]
     text = (informative or [type(error).__name__])[0]
     return text if len(text) <= 400 else text[:400] + " ..."
+
+
+def raise_interruption(error: BaseException) -> None:
+    """Raise the Ctrl-C or the signal that made other code raise `error`, if there is one."""
+    interruption = interruption_behind(error)
+    if interruption is not None:
+        raise interruption

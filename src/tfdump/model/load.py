@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import sys
 import zipfile
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ import tensorflow as tf
 from keras import Layer
 
 from tfdump.errors import ModelError, UntrustedModelError
-from tfdump.model.error_text import first_line
+from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.trust import check_config
+from tfdump.paths import check_path
 
 _CONFIG = "config.json"
 _LARGEST_CONFIG = 256 << 20
@@ -63,12 +65,15 @@ def _import(text: str) -> Any:
             sys.path.insert(0, str(path.parent))
             spec.loader.exec_module(module)
             return module
+        if not text or text.startswith("."):
+            raise ModelError(f"--import '{text}' is neither the name of a module nor a file that ends in .py")
         if os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())
         return importlib.import_module(text)
     except ModelError:
         raise
-    except Exception as cause:  # whatever the user's own module raises
+    except (Exception, SystemExit) as cause:  # whatever the user's own module raises
+        raise_interruption(cause)
         raise ModelError(f"--import {text} fails: {type(cause).__name__}: {first_line(cause)}") from cause
 
 
@@ -78,13 +83,13 @@ def load_model(path: Path, *, trust: bool = False, custom: dict[str, type] | Non
     Raises UntrustedModelError when it wants to run code and `trust` is False, and ModelError when it is not a
     model, is damaged, or needs classes that were not imported.
     """
-    if not path.exists():
-        raise ModelError(f"no such model: {path}")
+    check_path(path, "model", ModelError)
     config = _read_config(path)
     check_config(config, str(path), trust)
     try:
         model = keras.models.load_model(path, custom_objects=custom, compile=False, safe_mode=not trust)
-    except Exception as cause:  # Keras raises nearly every class of error for a bad file
+    except (Exception, SystemExit) as cause:  # Keras raises nearly every class of error for a bad file
+        raise_interruption(cause)
         raise _explained(path, cause) from cause
     return LoadedModel(model, path.name, _sha256(path), json.dumps(config, ensure_ascii=False))
 
@@ -174,13 +179,13 @@ def _not_a_model(path: Path) -> str:
     return f"{path} is not a saved Keras model (.keras, or a folder or .h5 that model.save wrote)"
 
 
-def _explained(path: Path, cause: Exception) -> ModelError:
+def _explained(path: Path, cause: BaseException) -> ModelError:
     """Return the error that says how to mend a failed load."""
     text = str(cause)
-    if "Could not locate class" in text or "Unknown layer" in text or "Could not deserialize class" in text:
-        name = text.split("'")[1] if text.count("'") > 1 else "?"
+    unknown = re.search(r"Could not locate class '([^']*)'|Unknown layer: '([^']*)'", text)
+    if unknown:
         return ModelError(
-            f"{path} needs the class '{name}', which is not part of Keras "
+            f"{path} needs the class '{unknown[1] or unknown[2]}', which is not part of Keras "
             "(import the code that defines it: --import MODULE or --import FILE.py)"
         )
     if "safe_mode" in text or "unsafe_deserialization" in text:

@@ -19,7 +19,7 @@ from keras.src.models.sequential import Sequential
 from tfdump.address import Candidate, Selection, member_name
 from tfdump.dtypes import STRING
 from tfdump.errors import ModelError, TfdumpError
-from tfdump.model.error_text import first_line
+from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.memory import LiveMemory
 from tfdump.model.recorder import WATCHING, Recorded, Recorder, as_tensor
 from tfdump.model.signature import Signature
@@ -109,7 +109,8 @@ class Probe:
                 traced = function.get_concrete_function(*self._specs)
         except TfdumpError:
             raise
-        except Exception as cause:  # whatever the user's own code raises: it is reported, and run eagerly instead
+        except (Exception, SystemExit) as cause:  # whatever the user's own code raises: reported, and run eagerly
+            raise_interruption(cause)
             note(f"the model cannot be traced ({first_line(cause)}); running it eagerly, which is slower")
             return
         self._function = traced
@@ -159,9 +160,10 @@ class Probe:
             raise
         except tf.errors.ResourceExhaustedError as cause:
             raise ModelError(f"out of memory ({first_line(cause)}); lower --batch-size or --memory") from cause
-        except (MemoryError, KeyboardInterrupt):
+        except MemoryError:
             raise
-        except Exception as cause:  # whatever the user's own code raises
+        except (Exception, SystemExit) as cause:  # whatever the user's own code raises
+            raise_interruption(cause)
             raise ModelError(f"the model fails on this input: {first_line(cause)}") from cause
 
     def _run_eagerly(self, inputs: Mapping[str, Any]) -> list[Value | None]:

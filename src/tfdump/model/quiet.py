@@ -50,7 +50,7 @@ def _stderr_kept_aside() -> Iterator[None]:
         os.dup2(aside.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             os.dup2(saved, 2)
             aside.seek(0)
             os.write(2, aside.read())

@@ -1,0 +1,39 @@
+"""Where the process begins: streams that are closed, and Ctrl-C before anything else is there to catch it."""
+
+import contextlib
+import os
+import sys
+from typing import Any
+
+
+def main() -> None:
+    """Run the command line and end the process with its status."""
+    _open_closed_streams()
+    try:
+        from tfdump.cli.main import run_process
+
+        status = run_process()
+    except KeyboardInterrupt:
+        _say("Error: interrupted; no file was written\n")
+        status = 130
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)  # nothing is left to do, and a signal during Python's own end would change the status
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, text.encode())
+
+
+def _open_closed_streams() -> None:
+    """Put /dev/null behind standard streams that the shell closed (`>&-`)."""
+    streams: list[tuple[str, Any]] = [("stdin", "r"), ("stdout", "w"), ("stderr", "w")]
+    for number, (name, mode) in enumerate(streams):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - lives as long as the process

@@ -1,0 +1,74 @@
+"""Signals that wait until a safe moment: HDF5 loses data when Python raises in the middle of one of its writes.
+
+The command line installs the handlers; in somebody else's process nothing here does anything.
+"""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Terminated(BaseException):
+    """The process was asked to end by a signal other than Ctrl-C; `status` is its exit status."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.status = 128 + signum
+
+
+class _Waiting:
+    """The signal that waits, if one does, and how many bodies hold signals back."""
+
+    held_back = 0
+    signal: BaseException | None = None
+
+
+def install() -> None:
+    """Turn Ctrl-C, SIGTERM and SIGHUP into exceptions, at once or when it is safe; an ignored signal stays ignored."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _receive)
+
+
+def ignore() -> None:
+    """Ignore these signals from now on: the work is done, and its status is known."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None:
+            signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Hold signals back while the body runs; `raise_waiting` inside it lets one through."""
+    _Waiting.held_back += 1
+    try:
+        yield
+    finally:
+        _Waiting.held_back -= 1
+
+
+def raise_waiting() -> None:
+    """Raise the signal that waits, if one does."""
+    waiting, _Waiting.signal = _Waiting.signal, None
+    if waiting is not None:
+        raise waiting
+
+
+def interruption_behind(error: BaseException) -> BaseException | None:
+    """Return the interruption that made other code raise `error`, or None."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, (KeyboardInterrupt, Terminated)):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _receive(signum: int, _: FrameType | None) -> None:
+    received = KeyboardInterrupt() if signum == signal.SIGINT else Terminated(signum)
+    if not _Waiting.held_back:
+        raise received
+    _Waiting.signal = received
