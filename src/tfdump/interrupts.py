@@ -10,7 +10,10 @@ from types import FrameType
 
 
 class Terminated(BaseException):
-    """The process was asked to end by a signal other than Ctrl-C; `status` is its exit status."""
+    """The process was asked to end by a signal; `status` is its exit status.
+
+    Unlike KeyboardInterrupt, no library in between has its own idea of what to do about it.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
@@ -68,7 +71,6 @@ def interruption_behind(error: BaseException) -> BaseException | None:
 
 
 def _receive(signum: int, _: FrameType | None) -> None:
-    received = KeyboardInterrupt() if signum == signal.SIGINT else Terminated(signum)
     if not _Waiting.held_back:
-        raise received
-    _Waiting.signal = received
+        raise Terminated(signum)
+    _Waiting.signal = Terminated(signum)

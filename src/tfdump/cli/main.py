@@ -98,9 +98,9 @@ def run(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         say("Error: interrupted; no file was written")
         return INTERRUPTED
-    except interrupts.Terminated as signal:
-        say(f"Error: ended by {signal}; no file was written")
-        return signal.status
+    except interrupts.Terminated as ended:
+        say("Error: interrupted; no file was written" if ended.status == INTERRUPTED else f"Error: ended by {ended}")
+        return ended.status
     except click.exceptions.NoArgsIsHelpError as error:
         say(error.format_message())
         return TROUBLE
@@ -111,6 +111,9 @@ def run(args: Sequence[str] | None = None) -> int:
         message = error.format_message()
     except TfdumpError as error:
         message = str(error)
+    except OSError as error:
+        where = f"{error.filename}" if error.filename else "cannot write to standard output"
+        message = f"{where}: {error.strerror or error}"
     except MemoryError:
         message = "out of memory; lower --batch-size or --memory"
     except Exception as error:  # a mistake in tfdump itself: still one line, and the way to see more
