@@ -14,7 +14,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tfdump.dump.writer import DumpWriter, check_space, check_target, set_attribute, storage_for
+from tfdump.dump.target import check_space, check_target
+from tfdump.dump.writer import DumpWriter, set_attribute, storage_for
 from tfdump.errors import DumpError
 from tfdump.tensors import NotCaptured, Ragged, Sparse, TensorInfo
 

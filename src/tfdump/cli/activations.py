@@ -21,7 +21,8 @@ from tfdump.cli.progress import notes, progress_bar
 from tfdump.cli.provenance import recorded_command
 from tfdump.cli.render import only_data_on_stdout, shape_text, table, write
 from tfdump.cli.settings import Settings, verbosity
-from tfdump.dump.writer import check_space, check_target, storage_for
+from tfdump.dump.target import check_space, check_target
+from tfdump.dump.writer import storage_for
 from tfdump.inputs.arguments import input_files, open_arguments
 from tfdump.inputs.source import ReadingOptions
 from tfdump.interrupts import held_back

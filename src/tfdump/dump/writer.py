@@ -1,14 +1,10 @@
 """Writing a dump: into a temporary file beside the target, renamed into place when all of it is there."""
 
-import errno
 import importlib
 import itertools
 import json
 import os
-import shutil
-import stat
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +12,6 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
-from tfdump.batching import show_bytes
 from tfdump.dtypes import dtype_name
 from tfdump.dump import layout
 from tfdump.dump.collectors import (
@@ -30,13 +25,11 @@ from tfdump.dump.collectors import (
 from tfdump.dump.composites import RaggedRows, SparseRows
 from tfdump.dump.rows import Storage
 from tfdump.dump.stream import DumpStream
+from tfdump.dump.target import check_target, make_partial, move_into_place
 from tfdump.errors import DumpError
-from tfdump.paths import exists
 from tfdump.tensors import NotCaptured, TensorInfo, Value
 
 COMPRESSIONS = ("none", "gzip", "zstd")
-PARTIAL = ".partial"
-"""The end of the name of a file that is being written."""
 
 
 def storage_for(compression: str, chunk_bytes: int = layout.CHUNK_BYTES) -> Storage:
@@ -50,45 +43,6 @@ def storage_for(compression: str, chunk_bytes: int = layout.CHUNK_BYTES) -> Stor
             raise DumpError("--compression zstd needs the extra: pip install 'tfdump[zstd]'") from None
         return Storage(chunk_bytes, dict(hdf5plugin.Zstd(clevel=3)))
     return Storage(chunk_bytes)
-
-
-def check_target(path: Path, force: bool, sources: Sequence[Path] = ()) -> Path:
-    """Return the file that `path` names once symbolic links are resolved.
-
-    Raises DumpError when it cannot become a dump: the folder is missing, something else than a regular file
-    is there, it is one of the `sources` that the dump is made from, or a file is there and `force` is not given.
-    """
-    try:
-        target = path.resolve()
-    except RuntimeError:
-        raise DumpError(f"output {path} is a loop of symbolic links (choose another with -o)") from None
-    shown_parent = target.parent if os.path.islink(path) else path.parent
-    if not target.parent.is_dir():
-        raise DumpError(f"output folder {shown_parent} does not exist (make it first, or choose another with -o)")
-    try:
-        mode = target.stat().st_mode
-    except FileNotFoundError:
-        return target
-    except OSError as cause:
-        raise DumpError(f"cannot use {path} as output: {cause.strerror}") from None
-    if not stat.S_ISREG(mode):
-        raise DumpError(f"output {path} is not a regular file (choose another with -o)")
-    for source in sources:
-        if exists(source) and source.samefile(target):
-            raise DumpError(f"output {path} is the file that the dump is made from (choose another with -o)")
-    if not force:
-        raise DumpError(f"output {path} exists (overwrite it with -f, or choose another with -o)")
-    return target
-
-
-def check_space(path: Path, planned: int) -> None:
-    """Raise DumpError when `planned` bytes cannot fit into the folder of `path`."""
-    free = shutil.disk_usage(path.resolve().parent).free
-    if planned > free:
-        raise DumpError(
-            f"the dump would take {show_bytes(planned)}, and {path.parent} has {show_bytes(free)} left "
-            "(choose fewer layers with -l, --reduce or --dtype float16, or another folder with -o)"
-        )
 
 
 _NUMBERS = itertools.count()
@@ -106,7 +60,7 @@ class DumpWriter:
         self._groups: dict[str, h5py.Group] = {}
         self._target = check_target(path, force) if path is not None else None
         self._shown = path
-        self._partial = self._make_partial()
+        self._partial = make_partial(self._target) if self._target is not None else None
         try:
             self._stream = DumpStream(self._partial) if self._partial is not None else None
             self.file = _create(self._stream)
@@ -114,16 +68,6 @@ class DumpWriter:
             if self._partial is not None:
                 self._partial.unlink(missing_ok=True)
             raise
-
-    def _make_partial(self) -> Path | None:
-        if self._target is None:
-            return None
-        try:
-            handle, name = tempfile.mkstemp(PARTIAL, self._target.name[:100] + ".", self._target.parent)
-        except OSError as cause:
-            raise DumpError(f"cannot write in {self._target.parent}: {cause.strerror}") from None
-        os.close(handle)
-        return Path(name)
 
     def check(self) -> None:
         """Raise what went wrong while writing; called now and then, so that a full disk ends the run early."""
@@ -212,12 +156,8 @@ class DumpWriter:
         self.file.close()
         self.check()
         self._stream.close()
-        os.chmod(self._partial, 0o666 & ~_umask())
         try:
-            if self._force:
-                os.replace(self._partial, self._target)
-            else:
-                _move_without_replacing(self._partial, self._target)
+            move_into_place(self._partial, self._target, self._force)
         except FileExistsError:
             raise DumpError(
                 f"output {self._shown} was made by another run meanwhile (choose another with -o)"
@@ -277,22 +217,3 @@ def _create(stream: DumpStream | None) -> h5py.File:
         access.set_fileobj_driver(h5py.h5fd.fileobj_driver, stream)
     name = b"tfdump-%d" % next(_NUMBERS)  # HDF5 opens no name twice, even in memory
     return h5py.File(h5py.h5f.create(name, h5py.h5f.ACC_TRUNC, fcpl=creation, fapl=access))
-
-
-def _move_without_replacing(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if isinstance(error, FileExistsError):
-            raise
-        if target.exists():  # a file system without hard links: look, then rename
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
-        os.replace(source, target)
-    else:
-        source.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,0 +1,96 @@
+"""Where a dump goes: what may be there already, the temporary file beside it, and the move into place."""
+
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfdump.batching import show_bytes
+from tfdump.errors import DumpError
+from tfdump.paths import exists
+
+PARTIAL = ".partial"
+"""The end of the name of a file that is being written."""
+
+
+def check_target(path: Path, force: bool, sources: Sequence[Path] = ()) -> Path:
+    """Return the file that `path` names once symbolic links are resolved.
+
+    Raises DumpError when it cannot become a dump: the folder is missing, something else than a regular file
+    is there, it is one of the `sources` that the dump is made from, or a file is there and `force` is not given.
+    """
+    try:
+        target = path.resolve()
+    except RuntimeError:
+        raise DumpError(f"output {path} is a loop of symbolic links (choose another with -o)") from None
+    shown_parent = target.parent if os.path.islink(path) else path.parent
+    if not target.parent.is_dir():
+        raise DumpError(f"output folder {shown_parent} does not exist (make it first, or choose another with -o)")
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return target
+    except OSError as cause:
+        raise DumpError(f"cannot use {path} as output: {cause.strerror}") from None
+    if not stat.S_ISREG(mode):
+        raise DumpError(f"output {path} is not a regular file (choose another with -o)")
+    for source in sources:
+        if exists(source) and source.samefile(target):
+            raise DumpError(f"output {path} is the file that the dump is made from (choose another with -o)")
+    if not force:
+        raise DumpError(f"output {path} exists (overwrite it with -f, or choose another with -o)")
+    return target
+
+
+def check_space(path: Path, planned: int) -> None:
+    """Raise DumpError when `planned` bytes cannot fit into the folder of `path`."""
+    free = shutil.disk_usage(path.resolve().parent).free
+    if planned > free:
+        raise DumpError(
+            f"the dump would take {show_bytes(planned)}, and {path.parent} has {show_bytes(free)} left "
+            "(choose fewer layers with -l, --reduce or --dtype float16, or another folder with -o)"
+        )
+
+
+def make_partial(target: Path) -> Path:
+    """Make the empty file that will become `target`, beside it; raises DumpError where nothing can be written."""
+    try:
+        handle, name = tempfile.mkstemp(PARTIAL, target.name[:100] + ".", target.parent)
+    except OSError as cause:
+        raise DumpError(f"cannot write in {target.parent}: {cause.strerror}") from None
+    os.close(handle)
+    return Path(name)
+
+
+def move_into_place(partial: Path, target: Path, force: bool) -> None:
+    """Give a complete file the name and the permissions of a new one.
+
+    Raises FileExistsError when a file has come to be there meanwhile and `force` is not given.
+    """
+    os.chmod(partial, 0o666 & ~_umask())
+    if force:
+        os.replace(partial, target)
+    else:
+        _move_without_replacing(partial, target)
+
+
+def _move_without_replacing(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if isinstance(error, FileExistsError):
+            raise
+        if target.exists():  # a file system without hard links: look, then rename
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        os.replace(source, target)
+    else:
+        source.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
