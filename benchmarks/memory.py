@@ -1,8 +1,8 @@
-"""The memory of one dump at 64, 512 and 4096 examples: tfdump, whose memory is flat, against predict, which keeps all.
+"""The memory of one dump at 256, 1024 and 4096 examples: tfdump, whose memory is flat, against predict, which keeps all.
 
     python benchmarks/memory.py
 
-Prints the peak memory of each process, and its ratio to that of 64 examples.
+Prints the peak memory of each process, and its ratio to that of 256 examples.
 """
 
 import os
@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from measure import measure, report
 
-EXAMPLES = (64, 512, 4096)
+EXAMPLES = (256, 1024, 4096)
 
 
 def make_files(folder: Path) -> None:
