@@ -1,4 +1,4 @@
-"""The memory of one dump at 256, 1024 and 4096 examples: tfdump, whose memory is flat, against predict, which keeps all.
+"""The memory of one dump at 256, 1024 and 4096 examples: tfdump, whose memory is flat, against predict.
 
     python benchmarks/memory.py
 
