@@ -22,8 +22,9 @@ def write(text: str) -> None:
 
     Raises TfdumpError when it cannot be written to for another reason.
     """
+    encoding = sys.stdout.encoding or "utf-8"
     try:
-        sys.stdout.write(text.encode(sys.stdout.encoding or "utf-8", "backslashreplace").decode(sys.stdout.encoding))
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except OSError as error:
         _close_for_good(1)
