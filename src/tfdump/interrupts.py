@@ -23,12 +23,14 @@ class Terminated(BaseException):
 class _Waiting:
     """The signal that waits, if one does, and how many bodies hold signals back."""
 
+    installed = False
     held_back = 0
     signal: BaseException | None = None
 
 
 def install() -> None:
     """Turn Ctrl-C, SIGTERM and SIGHUP into exceptions, at once or when it is safe; an ignored signal stays ignored."""
+    _Waiting.installed = True
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
@@ -36,10 +38,10 @@ def install() -> None:
 
 
 def ignore() -> None:
-    """Ignore these signals from now on: the work is done, and its status is known."""
+    """Ignore these signals from now on, if they were installed: the work is done, and its status is known."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        if number is not None:
+        if number is not None and _Waiting.installed:
             signal.signal(number, signal.SIG_IGN)
 
 

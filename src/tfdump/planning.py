@@ -157,6 +157,9 @@ def _tell_dependence(probe: "Probe", findings: list[AxisFinding], run: RunOption
     if run.training:
         note("--training: the values may depend on the batch size (batch statistics, random numbers)")
         return stacked
+    if probe.assigned:
+        changed = ", ".join(probe.assigned)
+        note(f"the model changes variables while it runs, so values may depend on the batch size: {changed}")
     mixing = names_of(named, EXAMPLE)
     if mixing:
         note(f"the values depend on the other examples of the batch: {', '.join(mixing)}")

@@ -76,6 +76,21 @@ def test_ctrl_c_in_the_middle_of_a_write(tmp_path: Path, reference: dict[str, np
     whole_or_none(tmp_path, done, reference)
 
 
+def test_ctrl_c_when_the_file_is_complete_changes_nothing(tmp_path: Path, reference: dict[str, np.ndarray]) -> None:
+    (tmp_path / "late.py").write_text(
+        "import os, signal\n"
+        "from tfdump.model.probe import Probe\n"
+        "close = Probe.close\n"
+        "Probe.close = lambda probe: (os.kill(os.getpid(), signal.SIGINT), close(probe))\n"
+    )
+    command = [sys.executable, "-m", "tfdump", "activations", MODEL, WINE, "-o", "d.h5", "--import", "late.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
+    (tmp_path / "late.py").unlink()
+    shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+    assert done.returncode == 0
+    whole_or_none(tmp_path, done, reference)
+
+
 def test_ctrl_c_at_random_moments(tmp_path: Path, reference: dict[str, np.ndarray]) -> None:
     """From the first import to the last line; before Python has read the first line, Ctrl-C is Python's own."""
     for delay in random.Random(0).sample([0.2 + 0.3 * n for n in range(14)], 6):

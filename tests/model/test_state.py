@@ -43,6 +43,13 @@ def test_what_a_call_assigns_starts_anew_and_is_put_back(eager: bool) -> None:
     assert float(layer.mean.count.numpy()) == 0
 
 
+def test_a_model_that_changes_its_variables_is_named() -> None:
+    x = keras.Input((2,))
+    model = keras.Model(x, Doubling(name="doubling")(x))
+    with pytest.warns(tfdump.TfdumpWarning, match="the model changes variables while it runs.*factor"):
+        tfdump.activations(model, floats(4, 2))
+
+
 @pytest.mark.parametrize("eager", [False, True])
 def test_states_of_a_stateful_layer_are_put_back(eager: bool) -> None:
     x = keras.Input(batch_shape=(3, 5, 2))

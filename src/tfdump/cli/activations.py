@@ -25,7 +25,7 @@ from tfdump.dump.target import check_space, check_target
 from tfdump.dump.writer import storage_for
 from tfdump.inputs.arguments import input_files, open_arguments
 from tfdump.inputs.source import ReadingOptions
-from tfdump.interrupts import held_back
+from tfdump.interrupts import held_back, ignore
 from tfdump.planning import RunOptions
 from tfdump.sinks import StoreOptions
 
@@ -83,8 +83,10 @@ def _dump(run: ActivationRun, target: Path, force: bool, recorded: str, settings
     """Write the dump; signals wait for moments at which the file can be thrown away."""
     if run.options.compression == "none":
         check_space(target, run.file_bytes)
-    with held_back(), open_writer(run, target, force) as writer, progress_bar(settings) as progress:
-        run.write(writer, recorded, progress)
+    with held_back():
+        with open_writer(run, target, force) as writer, progress_bar(settings) as progress:
+            run.write(writer, recorded, progress)
+        ignore()  # the file is there: from here on the command has succeeded
 
 
 def _options(

@@ -7,6 +7,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py._objects import phil
 
 from tfdump.dump import layout
 from tfdump.tensors import Array
@@ -90,7 +91,8 @@ class Rows:
             if len(rows) < self._chunk_rows:  # the edge chunk: its unused rows must be the same bytes every time
                 missing = np.zeros((self._chunk_rows - len(rows), *self.tail), self.dtype)
                 rows = np.concatenate([rows, missing])
-            self.dataset.id.write_direct_chunk((start, *(0 for _ in self.tail)), rows)
+            with phil:  # h5py takes its lock around everything but this call, and HDF5 bears one thread at a time
+                self.dataset.id.write_direct_chunk((start, *(0 for _ in self.tail)), rows)
         else:
             self.dataset[start:stop] = rows
         self.written = stop

@@ -141,6 +141,11 @@ class Probe:
         self._known = frozenset(candidate.address for candidate in candidates)
         return [records[i].tensor for i in chosen] + [tensor for _, tensor in run.outputs]
 
+    @property
+    def assigned(self) -> list[str]:
+        """The names of the variables that the model changes while it runs, as far as its graph tells."""
+        return self._state.assigned
+
     def start(self) -> None:
         """Bring random state, moving averages and stateful layers to where a run begins."""
         self._state.start()

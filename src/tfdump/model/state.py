@@ -20,7 +20,7 @@ class ModelState:
     """The variables that running `model` may change, as they were; `start` seeds them, `restore` puts them back.
 
     Random generators are set from `seed`, so that runs repeat; states of stateful layers start at zero. A traced
-    graph tells which variables it writes; without one, all that hang on the model are kept.
+    graph tells which variables it writes (`assigned` names them); without one, all that hang on the model are kept.
     """
 
     def __init__(self, model: Layer, seed: int) -> None:
@@ -31,12 +31,14 @@ class ModelState:
         self._generators = list({id(generator): generator for generator in generators}.values())
         self._held = held
         self._saved: list[tuple[tf.Variable, Any]] = []
+        self.assigned: list[str] = []
 
     def save(self, graph: Any | None) -> None:
         """Remember the variables that running `graph` writes, or all of them where there is no graph."""
         variables = _all_variables(self._layers, self._held) if graph is None else _written_variables(graph)
         variables += [_tf_variable(generator.state) for generator in self._generators]
         variables += [_tf_variable(item) for item in self._states()]
+        self.assigned = [] if graph is None else assigned_variables(graph, self._generators)
         unique = {id(variable): variable for variable in variables}
         self._saved = [(variable, variable.numpy()) for variable in unique.values()]
 
@@ -97,6 +99,19 @@ def _written_variables(graph: Any) -> list[tf.Variable]:
         if id(outside) in by_handle and any(user.type not in _READING for user in inside.consumers()):
             written.append(by_handle[id(outside)])
     return written
+
+
+def assigned_variables(graph: Any, generators: list[SeedGenerator]) -> list[str]:
+    """Return the names of the variables that a graph assigns itself, random generators left out."""
+    by_handle = {id(variable.handle): variable for variable in graph.variables}
+    random_states = {id(_tf_variable(generator.state)) for generator in generators}
+    return [
+        str(by_handle[id(outside)].name).partition(":")[0]
+        for outside, inside in graph.captures
+        if id(outside) in by_handle
+        and id(by_handle[id(outside)]) not in random_states
+        and any(user.type.startswith("Assign") for user in inside.consumers())
+    ]
 
 
 def _tf_variable(variable: Any) -> tf.Variable:
