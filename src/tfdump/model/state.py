@@ -38,7 +38,7 @@ class ModelState:
         variables = _all_variables(self._layers, self._held) if graph is None else _written_variables(graph)
         variables += [_tf_variable(generator.state) for generator in self._generators]
         variables += [_tf_variable(item) for item in self._states()]
-        self.assigned = [] if graph is None else assigned_variables(graph, self._generators)
+        self.assigned = [] if graph is None else _assigned_variables(graph, self._generators)
         unique = {id(variable): variable for variable in variables}
         self._saved = [(variable, variable.numpy()) for variable in unique.values()]
 
@@ -91,26 +91,28 @@ def _all_variables(layers: list[Layer], held: list[Any]) -> list[tf.Variable]:
     return [_tf_variable(variable) for variable in found]
 
 
-def _written_variables(graph: Any) -> list[tf.Variable]:
-    """Return the variables that a graph writes, or hands to a loop or branch that may."""
+def _uses(graph: Any) -> list[tuple[tf.Variable, set[str]]]:
+    """Return the variables of a graph, each with the types of the operations that take it."""
     by_handle = {id(variable.handle): variable for variable in graph.variables}
-    written = []
-    for outside, inside in graph.captures:
-        if id(outside) in by_handle and any(user.type not in _READING for user in inside.consumers()):
-            written.append(by_handle[id(outside)])
-    return written
-
-
-def assigned_variables(graph: Any, generators: list[SeedGenerator]) -> list[str]:
-    """Return the names of the variables that a graph assigns itself, random generators left out."""
-    by_handle = {id(variable.handle): variable for variable in graph.variables}
-    random_states = {id(_tf_variable(generator.state)) for generator in generators}
     return [
-        str(by_handle[id(outside)].name).partition(":")[0]
+        (by_handle[id(outside)], {user.type for user in inside.consumers()})
         for outside, inside in graph.captures
         if id(outside) in by_handle
-        and id(by_handle[id(outside)]) not in random_states
-        and any(user.type.startswith("Assign") for user in inside.consumers())
+    ]
+
+
+def _written_variables(graph: Any) -> list[tf.Variable]:
+    """Return the variables that a graph writes, or hands to a loop or branch that may."""
+    return [variable for variable, users in _uses(graph) if users - _READING]
+
+
+def _assigned_variables(graph: Any, generators: list[SeedGenerator]) -> list[str]:
+    """Return the names of the variables that a graph assigns itself, random generators left out."""
+    random_states = {id(_tf_variable(generator.state)) for generator in generators}
+    return [
+        str(variable.name).partition(":")[0]
+        for variable, users in _uses(graph)
+        if id(variable) not in random_states and any(user.startswith("Assign") for user in users)
     ]
 
 
