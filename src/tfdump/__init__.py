@@ -1,6 +1,7 @@
 """tfdump shows every tensor inside a saved Keras model.
 
     acts = tfdump.activations(model, x, layers="encoder.*")   # {address: NumPy array}
+    grads = tfdump.gradients(model, x, y, wrt=("weights", "inputs"))
     with tfdump.open("dump.h5") as dump:
         dump["encoder.dense"][:4]
 
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfdump.api import activations as activations
+    from tfdump.api import gradients as gradients
     from tfdump.api import layers as layers
     from tfdump.dump.reader import Dump as Dump
     from tfdump.dump.reader import Tensor as Tensor
@@ -25,6 +27,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "activations": ("tfdump.api", "activations"),
+    "gradients": ("tfdump.api", "gradients"),
     "layers": ("tfdump.api", "layers"),
     "open": ("tfdump.dump.reader", "open_dump"),
     "Dump": ("tfdump.dump.reader", "Dump"),

@@ -4,29 +4,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-import tfdump
 from tfdump.address import Selection
 from tfdump.dump import layout
-from tfdump.dump.writer import DumpWriter, storage_for
+from tfdump.dump.writer import DumpWriter
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.pipeline import Progress, planned_inputs, write_dump
 from tfdump.planning import Plan, Planned, RunOptions, make_plan
 from tfdump.sinks import StoreOptions
 from tfdump.tensors import NotCaptured, Note
+from tfdump.writing import open_writer, overhead_bytes, provenance, tell_not_captured
 
 if TYPE_CHECKING:
     from tfdump.model.load import LoadedModel
     from tfdump.model.probe import Probe
-
-SMALLEST_CHUNK = 64 << 10
-
-FILE_OVERHEAD, TENSOR_OVERHEAD = 6000, 4500
-"""Bytes of the root, and of the attributes and the index of chunks of one tensor, as measured on the sample models."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +65,11 @@ class ActivationRun:
     @property
     def file_bytes(self) -> int:
         """About how many bytes the file will take without compression."""
-        overhead = FILE_OVERHEAD + TENSOR_OVERHEAD * len(self.planned)
-        return self.value_bytes + overhead + len(self.loaded.config or "")
+        return self.value_bytes + overhead_bytes(len(self.planned), self.loaded.config)
+
+    def open_writer(self, path: Path | None, force: bool) -> DumpWriter:
+        """Return the writer of the dump; None makes it in memory."""
+        return open_writer(path, force, self.options.compression, self.options.run.memory, len(self.plan.tensors))
 
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:
@@ -82,7 +78,10 @@ class ActivationRun:
 
     def write(self, writer: DumpWriter, command: str, progress: Progress = lambda done, total: None) -> None:
         """Run the model over all examples and write the dump; the caller closes the writer."""
-        root = provenance(self.loaded, self.options, self.source, command)
+        options = self.options
+        root = provenance(
+            layout.ACTIVATIONS, self.loaded, self.source, options.run, options.seed, options.store.values, command
+        )
         write_dump(
             self.probe,
             self.source,
@@ -114,40 +113,3 @@ def open_activations(
         plan = make_plan(probe, source, signature.batch_size, options.run, options.store, note)
         tell_not_captured(probe.not_captured, note)
         yield ActivationRun(loaded, source, probe, plan, options, note)
-
-
-def open_writer(run: ActivationRun, path: Path | None, force: bool) -> DumpWriter:
-    """Return the writer of a run's dump, with chunks small enough that those being filled stay within memory."""
-    share = run.options.run.memory // max(1, len(run.plan.tensors))
-    chunk_bytes = min(layout.CHUNK_BYTES, max(SMALLEST_CHUNK, share))
-    return DumpWriter(path, force=force, storage=storage_for(run.options.compression, chunk_bytes))
-
-
-def provenance(loaded: "LoadedModel", options: ActivationOptions, source: Source, command: str) -> dict[str, Any]:
-    """Return the attributes of the root: what made the file, and nothing that changes from run to run."""
-    from tfdump.model.load import versions
-
-    return {
-        "format": layout.FORMAT,
-        "format_version": np.int64(layout.FORMAT_VERSION),
-        "kind": layout.ACTIVATIONS,
-        "tfdump_version": tfdump.__version__,
-        **versions(),
-        "model": loaded.name,
-        "model_sha256": loaded.sha256,
-        "model_class": type(loaded.model).__name__,
-        "first_example": np.int64(source.first_example),
-        "training": options.run.training,
-        "seed": np.int64(options.seed),
-        "stats_only": not options.store.values,
-        "command": command,
-    }
-
-
-def tell_not_captured(missing: tuple[NotCaptured, ...], note: Note) -> None:
-    """Say what is not captured, a line a reason."""
-    by_reason: dict[str, list[str]] = {}
-    for item in missing:
-        by_reason.setdefault(item.reason, []).append(item.address)
-    for reason, addresses in by_reason.items():
-        note(f"not captured: {', '.join(addresses)} ({reason})")

@@ -120,13 +120,29 @@ class Pattern:
             target = _CALL.sub("", layer) + (f":{suffix}" if suffix else "")
         return self._regex.fullmatch(target) is not None
 
+    def selects(self, candidate: "Candidate") -> bool:
+        """Tell whether the pattern selects a candidate, by its own address or by what it lies within."""
+        ways = (candidate, *candidate.within)
+        return any(self.matches(way.address, way.classes) for way in ways)
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a selection chooses from: an address and the class names of its layer, nearest first."""
+    """What a selection chooses from: an address and the class names of its layer, nearest first.
+
+    `within` are further ones by which the same tensor is selected: for a weight, the layers that contain it; and
+    `layer` is the address of its own, where that is not what the address begins with.
+    """
 
     address: str
     classes: tuple[str, ...] = ()
+    within: "tuple[Candidate, ...]" = ()
+    layer: str | None = None
+
+    @property
+    def depth(self) -> int:
+        """The number of segments that `--depth` counts: of the layer."""
+        return depth(self.address if self.layer is None else self.layer)
 
 
 class Selection:
@@ -160,21 +176,23 @@ class Selection:
         nothing together.
         """
         for pattern in (*self.layers, *self.exclude):
-            if not any(pattern.matches(c.address, c.classes) for c in candidates):
+            if not any(pattern.selects(c) for c in candidates):
                 for address, reason in (missing or {}).items():
                     if pattern.matches(address):
                         raise SelectionError(f"'{address}' cannot be captured: {reason}")
                 raise SelectionError(self._matches_nothing(pattern, candidates) + f" ({remedy})")
-        chosen = [
-            position
-            for position, c in enumerate(candidates)
-            if (not self.layers or any(p.matches(c.address, c.classes) for p in self.layers))
-            and not any(p.matches(c.address, c.classes) for p in self.exclude)
-            and (self.max_depth is None or depth(c.address) <= self.max_depth)
-        ]
+        chosen = [position for position, candidate in enumerate(candidates) if self.wants(candidate)]
         if candidates and not chosen:
             raise SelectionError(f"--layer, --exclude and --depth together leave no tensor ({remedy})")
         return chosen
+
+    def wants(self, candidate: Candidate) -> bool:
+        """Tell whether the selection takes one candidate."""
+        return (
+            (not self.layers or any(pattern.selects(candidate) for pattern in self.layers))
+            and not any(pattern.selects(candidate) for pattern in self.exclude)
+            and (self.max_depth is None or candidate.depth <= self.max_depth)
+        )
 
     @staticmethod
     def _matches_nothing(pattern: Pattern, candidates: Sequence[Candidate]) -> str:

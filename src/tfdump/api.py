@@ -1,19 +1,23 @@
 """The Python API: the same features as the command line, on models and arrays in memory."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tfdump.activation_run import ActivationOptions, open_activations, open_writer
+from tfdump.activation_run import ActivationOptions, open_activations
 from tfdump.address import Selection
 from tfdump.analysis.reduction import parse_reduction
 from tfdump.batching import DEFAULT_MEMORY, parse_bytes
+from tfdump.dump import layout
 from tfdump.dump.reader import Dump
 from tfdump.errors import TfdumpError, TfdumpWarning
+from tfdump.gradient_run import GradientOptions, Steps, open_gradients
+from tfdump.gradient_sinks import GradientStore
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.readers import ArrayReader
 from tfdump.listing import ListedTensor, list_tensors
@@ -23,8 +27,16 @@ from tfdump.tensors import Value
 
 if TYPE_CHECKING:
     from keras import Layer
+    from keras.losses import Loss
 
     from tfdump.model.load import LoadedModel
+
+_GRADIENT_GROUPS = {
+    "weights": layout.WEIGHT_GRADIENTS,
+    "activations": layout.ACTIVATION_GRADIENTS,
+    "inputs": layout.INPUT_GRADIENTS,
+    "step_weights": layout.WEIGHTS,
+}
 
 Inputs = npt.ArrayLike | Mapping[str, npt.ArrayLike] | list[npt.ArrayLike] | tuple[npt.ArrayLike, ...]
 Patterns = str | Iterable[str]
@@ -65,13 +77,133 @@ def activations(
         store=StoreOptions(reduction=parse_reduction(reduce) if reduce is not None else None, dtype=dtype),
     )
     with open_activations(_loaded(model), _given(x), options, _warn) as run:
-        writer = open_writer(run, None, force=False)
+        writer = run.open_writer(None, force=False)
         try:
             run.write(writer, "tfdump.activations")
             dump = Dump(writer.file, "the activations")
             return {address: dump[address].read() for address in dump.groups["activations"]}
         finally:
             writer.abort()
+
+
+class Gradients(Mapping[str, Any]):
+    """Gradients by address, and the loss: a scalar, one number a step, or one an example (float64).
+
+    `weights`, `activations` and `inputs` are the same gradients by kind; a mapping key is the address for the first
+    kind that was asked for, and `kind/address` for the others. None stands for what the loss does not reach.
+    `step_weights` are the weights before each step, with `save_weights`.
+    """
+
+    def __init__(self, kinds: Sequence[str], found: Mapping[str, dict[str, Any]], loss: Any) -> None:
+        self.loss = loss
+        self.weights = found.get("weights", {})
+        self.activations = found.get("activations", {})
+        self.inputs = found.get("inputs", {})
+        self.step_weights = found.get("step_weights", {})
+        self._by_key = {
+            address if number == 0 else f"{kind}/{address}": value
+            for number, kind in enumerate(kinds)
+            for address, value in found.get(kind, {}).items()
+        }
+
+    def __getitem__(self, key: str) -> Any:
+        return self._by_key[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_key)
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+
+def gradients(
+    model: "Layer | str | Path",
+    x: Inputs,
+    y: Inputs | None = None,
+    *,
+    loss: "str | Loss | Callable[..., Any] | Iterable[str] | None" = None,
+    objective: str | None = None,
+    from_logits: bool = False,
+    sample_weight: Inputs | None = None,
+    reduction: str | None = None,
+    wrt: Patterns = ("weights",),
+    layers: Patterns = (),
+    exclude: Patterns = (),
+    depth: int | None = None,
+    per_example: bool = False,
+    norms_only: bool = False,
+    sparse: bool = False,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    optimizer: str = "SGD",
+    save_weights: bool = False,
+    loss_scale: float = 1.0,
+    batch_size: int | None = None,
+    memory: int | str = DEFAULT_MEMORY,
+    training: bool = False,
+    seed: int = 0,
+    eager: bool = False,
+    dtype: str | None = None,
+) -> Gradients:
+    """Return the gradients of the loss of `model` on `x` and `y`, all examples together, by address.
+
+    `loss` is the name of a loss of Keras (or `OUTPUT=NAME` for each of several outputs), a loss object or function of
+    `(y_true, y_pred)`, or None for the one that the model was compiled with. With `objective` (`sum`, `mean`, `max`
+    or `OUTPUT[INDEX]`) there are no targets. `y` and `sample_weight` are arrays with a row an example, or a dict by
+    output. The shapes are those of the weights, activations and inputs, with a leading axis of the examples for
+    weights with `per_example`, and of the steps with `steps`. The model is left as it was.
+
+    Raises TfdumpError (see `tfdump.errors`); warns with TfdumpWarning of what was cast, not captured or not connected.
+    """
+    _check_arguments(batch_size, seed, dtype)
+    if (steps is None) != (learning_rate is None):
+        raise TfdumpError("steps and learning_rate belong together")
+    names, custom = _loss_names(loss)
+    options = GradientOptions(
+        selection=Selection(_patterns(layers), _patterns(exclude), depth),
+        wrt=tuple(dict.fromkeys(_patterns(wrt))),
+        losses=names,
+        objective=objective,
+        from_logits=from_logits,
+        reduction=reduction,
+        per_example=per_example,
+        steps=None if steps is None else Steps(steps, learning_rate or 0.0, optimizer, save_weights),
+        loss_scale=loss_scale,
+        seed=seed,
+        eager=eager,
+        run=RunOptions(batch_size, parse_bytes(memory) if isinstance(memory, str) else memory, training),
+        store=GradientStore(StoreOptions(dtype=dtype), norms_only, sparse),
+    )
+    loaded = _loaded(model)
+    loaded = replace(loaded, custom={**loaded.custom, **custom})
+    expected = [] if y is None else _given(y, "target")
+    weights = [] if sample_weight is None else _given(sample_weight, "sample weight")
+    with open_gradients(loaded, [("x", _given(x))], expected, weights, options, _warn) as run:
+        writer = run.open_writer(None, force=False)
+        try:
+            value = run.write(writer, "tfdump.gradients").values
+            dump = Dump(writer.file, "the gradients")
+            found = {
+                kind: {
+                    address: tensor.read() if tensor.connected else None
+                    for address in dump.groups.get(group, ())
+                    for tensor in [dump[f"{group}/{address}"]]
+                }
+                for kind, group in _GRADIENT_GROUPS.items()
+            }
+        finally:
+            writer.abort()
+    return Gradients(options.wrt, found, value if value.ndim else float(value))
+
+
+def _loss_names(loss: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the losses as names, and by name those that are objects."""
+    if loss is None or isinstance(loss, str):
+        return (() if loss is None else (loss,)), {}
+    if callable(loss) and not isinstance(loss, type):
+        name = str(getattr(loss, "name", None) or getattr(loss, "__name__", "loss"))
+        return (name,), {name: loss}
+    return tuple(loss), {}
 
 
 def layers(model: "Layer | str | Path", x: Inputs | None = None, *, layers: Patterns = ()) -> list[ListedTensor]:
@@ -97,12 +229,12 @@ def _patterns(patterns: Patterns) -> tuple[str, ...]:
     return (patterns,) if isinstance(patterns, str) else tuple(patterns)
 
 
-def _given(x: Inputs) -> list[Given]:
+def _given(x: Inputs, what: str = "input") -> list[Given]:
     if isinstance(x, Mapping):
-        return [Given(name, ArrayReader(array, f"input '{name}'")) for name, array in x.items()]
+        return [Given(name, ArrayReader(array, f"{what} '{name}'")) for name, array in x.items()]
     if isinstance(x, tuple) or (isinstance(x, list) and x and hasattr(x[0], "shape")):
-        return [Given(None, ArrayReader(array, f"input {number}")) for number, array in enumerate(x)]
-    return [Given(None, ArrayReader(np.asarray(x), "the input"))]
+        return [Given(None, ArrayReader(array, f"{what} {number}")) for number, array in enumerate(x)]
+    return [Given(None, ArrayReader(np.asarray(x), f"the {what}"))]
 
 
 def _loaded(model: "Layer | str | Path") -> "LoadedModel":

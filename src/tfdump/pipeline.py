@@ -4,8 +4,8 @@ import json
 import math
 import queue
 import threading
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def write_dump(
     """Run every batch and write what the plan says, then the attributes of the root and of each tensor."""
     sinks = _open_sinks(probe, source, plan, store, writer)
     inputs = _saved_inputs(source, store)
-    worker = _Worker(sinks, writer.check)
+    worker = Worker(sinks, writer.check)
     try:
         for start, stop in plan.batches:
             raise_waiting()
@@ -70,10 +70,17 @@ def write_dump(
     raise_waiting()
 
 
-class _Worker(threading.Thread):
+class Sink(Protocol):
+    """Takes the values of one tensor, batch by batch."""
+
+    def add(self, value: Any, examples: int) -> None:
+        """Take in the value for one batch, of which the first `examples` rows count."""
+
+
+class Worker(threading.Thread):
     """Writes beside the computation; at most one batch waits, so that memory stays flat."""
 
-    def __init__(self, sinks: list[TensorSink], check: Callable[[], None]) -> None:
+    def __init__(self, sinks: Sequence[Sink], check: Callable[[], None]) -> None:
         super().__init__(name="tfdump-writer", daemon=True)
         self._sinks = sinks
         self._check = check

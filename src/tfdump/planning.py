@@ -79,7 +79,7 @@ def make_plan(
         probe.start()
         probe.run(source.first(many))
     probe.start()
-    look = probe.run(_last_of_first_batch(source, few, many, rolled=fixed is not None))
+    look = probe.run(last_of_first_batch(source, few, many, rolled=fixed is not None))
     probe.start()
     first = probe.run(source.first(many))
     findings = []
@@ -115,7 +115,7 @@ def _declared(info: TensorInfo, axis0: str) -> TensorInfo:
     return replace(info, shape=(-1, *info.shape[1:]))
 
 
-def _last_of_first_batch(source: Source, count: int, many: int, rolled: bool) -> Batch:
+def last_of_first_batch(source: Source, count: int, many: int, rolled: bool) -> Batch:
     """Return the last `count` examples of the first batch, moved by one if `rolled`.
 
     The first ones would agree on too much (a cumulative sum, the number of a row). Where there are fewer, the first

@@ -83,7 +83,12 @@ class Ragged:
 
 @dataclass(frozen=True)
 class Sparse:
-    """A sparse tensor in coordinate form: `values` (n,), `indices` (n, rank) int64, and its dense shape."""
+    """A sparse tensor in hybrid coordinate form, as PyTorch has it: `values`, `indices`, and its dense shape.
+
+    `indices` (n, k) int64 are coordinates in the first k axes, and `values` (n, *dense_shape[k:]) what stands
+    there, a block for k below the rank. A gradient of an embedding has values (n, dim), indices (n, 1) and the
+    dense shape (vocabulary, dim).
+    """
 
     values: Array
     indices: npt.NDArray[np.int64]

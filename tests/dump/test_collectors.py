@@ -8,10 +8,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tfdump.dump.collectors import ByExample, Collector, Constant, NoValues, Stack
-from tfdump.dump.composites import RaggedRows, SparseRows
+from tfdump.dump.collectors import ByExample, Collector, Constant, Stack
+from tfdump.dump.composites import RaggedRows, SparseRows, SparseSteps, SparseValue
 from tfdump.dump.layout import stored_dtype
 from tfdump.dump.rows import Storage
+from tfdump.dump.shapes import NoValues
 from tfdump.tensors import Ragged, Sparse
 
 F4 = np.dtype("f4")
@@ -186,6 +187,106 @@ def test_sparse_batches_count_their_rows_on(file: h5py.File) -> None:
     assert attributes == {"axis0": "example", "encoding": "sparse"}
 
 
+def test_sparse_batches_of_blocks_keep_the_axes_of_a_block(file: h5py.File) -> None:
+    found, attributes = collect(
+        SparseRows(file, F4, Storage(16)),
+        Sparse(np.ones((2, 3), np.float32), np.array([[0], [1]]), (2, 3)),
+        Sparse(np.full((1, 3), 2, np.float32), np.array([[3]]), (4, 3)),
+    )
+    assert found["values"][()].tolist() == [[1, 1, 1], [1, 1, 1], [2, 2, 2]]
+    assert found["indices"][()].tolist() == [[0], [1], [5]]
+    assert attributes["dense_shape"].tolist() == [6, 3]
+
+
+@pytest.mark.parametrize("storage", [Storage(), Storage(16, {"compression": "gzip"})])
+@pytest.mark.parametrize(
+    ("values", "indices", "dense_shape"),
+    [
+        (np.arange(12).reshape(4, 3), [[7], [0], [7], [2]], (9, 3)),
+        (np.arange(4), [[0, 1], [1, 0], [1, 2], [0, 0]], (2, 3)),
+        (np.zeros((0, 3)), np.zeros((0, 1)), (9, 3)),
+        (np.zeros((2, 0)), [[4], [5]], (9, 0)),
+    ],
+)
+def test_a_sparse_value_is_stored_as_it_is(
+    file: h5py.File, values: np.ndarray, indices: list, dense_shape: tuple[int, ...], storage: Storage
+) -> None:
+    value = Sparse(values.astype(np.float32), np.array(indices, np.int64), dense_shape)
+    found, attributes = collect(SparseValue(file, F4, storage), value)
+    assert list(found) == ["values", "indices"]
+    np.testing.assert_array_equal(found["values"][()], values)
+    np.testing.assert_array_equal(found["indices"][()], np.array(indices))
+    assert (found["values"].shape, found["values"].dtype) == (values.shape, F4)
+    assert (found["indices"].shape, found["indices"].dtype) == (np.shape(indices), np.int64)
+    for part in found.values():
+        assert part.id.get_space().get_simple_extent_type() == h5py.h5s.SIMPLE
+    assert attributes.pop("dense_shape").tolist() == list(dense_shape)
+    assert attributes == {"axis0": "none", "encoding": "sparse"}
+
+
+def test_a_sparse_tensor_without_examples_has_one_value(file: h5py.File) -> None:
+    collector = SparseValue(file, F4, Storage())
+    value = Sparse(array(1), np.array([[0]]), (2,))
+    collector.append(value)
+    with pytest.raises(ValueError, match="one value"):
+        collector.append(value)
+
+
+def test_the_steps_of_a_sparse_value_are_located_by_their_first_index(file: h5py.File) -> None:
+    found, attributes = collect(
+        SparseSteps(file, F4, Storage(16)),
+        Sparse(np.ones((2, 3), np.float32), np.array([[8], [1]]), (9, 3)),
+        Sparse(np.zeros((0, 3), np.float32), np.zeros((0, 1), np.int64), (9, 3)),
+        Sparse(np.full((1, 3), 2, np.float32), np.array([[3]]), (9, 3)),
+    )
+    assert found["values"][()].tolist() == [[1, 1, 1], [1, 1, 1], [2, 2, 2]]
+    assert found["indices"][()].tolist() == [[0, 8], [0, 1], [2, 3]]
+    assert attributes.pop("dense_shape").tolist() == [3, 9, 3]
+    assert attributes == {"axis0": "step", "encoding": "sparse"}
+
+
+# Steps
+
+
+@pytest.mark.parametrize("storage", [Storage(), Storage(16), Storage(64, {"compression": "gzip"})])
+def test_batches_of_every_step_are_concatenated_behind_the_step_axis(file: h5py.File, storage: Storage) -> None:
+    values = np.arange(42, dtype=np.float32).reshape(3, 7, 2)
+    batches = [batch for step in values for batch in (step[:3], step[3:6], step[6:])]
+    found, attributes = collect(ByExample(file, F4, storage, 7, 3), *batches)
+    np.testing.assert_array_equal(found[()], values)
+    assert attributes == {"axis0": "step"}
+
+
+@pytest.mark.parametrize("storage", [Storage(), Storage(16), Storage(64, {"compression": "gzip"})])
+@pytest.mark.parametrize("late", [2, 3, 4])
+def test_batches_that_come_to_differ_end_as_a_composite_of_all_steps(
+    file: h5py.File, storage: Storage, late: int
+) -> None:
+    """Two steps of three batches, one of which has a longer axis."""
+    shapes = [(3, 2), (3, 2), (1, 2)] * 2
+    shapes[late] = (shapes[late][0], 5)
+    batches = [np.full(shape, n, np.float32) for n, shape in enumerate(shapes)]
+    found, attributes = collect(ByExample(file, F4, storage, 7, 2), *batches)
+    assert attributes == {"axis0": "batch", "encoding": "stack"}
+    assert list(found) == ["0", "1", "2", "3", "4", "5"]
+    for name, batch in zip(found, batches, strict=True):
+        np.testing.assert_array_equal(found[name][()], batch)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2), (0,), (5, 0)])
+def test_a_value_a_step_is_stacked_even_if_it_stays_the_same(file: h5py.File, shape: tuple[int, ...]) -> None:
+    steps = [np.full(shape, n, np.float32) for n in (1, 1, 2)]
+    found, attributes = collect(Stack(file, F4, Storage(16), 3, "step"), *steps)
+    np.testing.assert_array_equal(found[()], np.stack(steps))
+    assert attributes == {"axis0": "step"}
+
+
+def test_values_of_steps_with_unequal_shapes_are_a_composite_of_steps(file: h5py.File) -> None:
+    found, attributes = collect(Stack(file, F4, Storage(), 2, "step"), array(1), array(2, 3))
+    assert [found[name][()].tolist() for name in found] == [[1], [2, 3]]
+    assert attributes == {"axis0": "step", "encoding": "stack"}
+
+
 # Shapes alone
 
 
@@ -216,3 +317,34 @@ def test_without_values_rows_of_different_lengths_say_so(file: h5py.File) -> Non
     """As the composite would: its item axis counts batches, and its other axes are open where they differ."""
     _, attributes = collect(NoValues(file, F4, "example"), np.zeros((2, 3)), np.zeros((2, 5)))
     assert (attributes["axis0"], attributes["computed_shape"].tolist()) == ("batch", [2, 2, -1])
+
+
+@pytest.mark.parametrize(
+    ("axis0", "shapes", "expected", "ends_as"),
+    [
+        ("none", [(5, 2)] * 3, [3, 5, 2], "step"),
+        ("none", [()] * 3, [3], "step"),
+        ("none", [(5,), (6,), (5,)], [3, -1], "step"),
+        ("example", [(4, 2), (3, 2)] * 3, [3, 7, 2], "step"),
+        ("example", [(4,), (3,)] * 3, [3, 7], "step"),
+        ("example", [(4, 0)] * 3, [3, 4, 0], "step"),
+        ("example", [(4, 2), (3, 5)] * 3, [6, -1, -1], "batch"),
+        ("batch", [(5, 2), (5, 2)] * 3, [6, 5, 2], "batch"),
+    ],
+)
+def test_without_values_the_steps_are_counted(
+    file: h5py.File, axis0: str, shapes: list[tuple[int, ...]], expected: list[int], ends_as: str
+) -> None:
+    batches = [np.full(shape, n, np.float32) for n, shape in enumerate(shapes)]
+    found, attributes = collect(NoValues(file, F4, axis0, 3), *batches)
+    assert attributes.pop("computed_shape").tolist() == expected
+    assert attributes == {"axis0": ends_as, "values": False}
+    assert found.size == 0
+
+
+def test_without_values_a_sparse_value_has_the_shape_of_the_dense_one(file: h5py.File) -> None:
+    value = Sparse(np.ones((2, 3), np.float32), np.array([[0], [4]]), (9, 3))
+    _, attributes = collect(NoValues(file, F4, "none"), value)
+    assert (attributes["axis0"], attributes["computed_shape"].tolist()) == ("none", [9, 3])
+    _, attributes = collect(NoValues(file, F4, "none", 2), value, value)
+    assert (attributes["axis0"], attributes["computed_shape"].tolist()) == ("step", [2, 9, 3])

@@ -97,6 +97,72 @@ def test_a_waiting_row_does_not_follow_later_changes_of_its_batch(file: h5py.Fil
     assert (written.dataset[()] == 1).all()
 
 
+# Steps
+
+
+def write_steps(file: h5py.File, values: np.ndarray, sizes: list[int], storage: Storage) -> h5py.Dataset:
+    """Write values of shape (steps, rows, ...) step after step, each in blocks of the given sizes."""
+    steps, rows, *tail = values.shape
+    written = Rows(file, values.dtype, tuple(tail), rows, storage, steps)
+    for step in values:
+        for block in np.split(step, np.cumsum(sizes)[:-1]):
+            written.append(block)
+    written.flush()
+    return written.dataset
+
+
+@pytest.mark.parametrize("storage", storages(), ids=["plain", "gzip", "a row a chunk", "one chunk"])
+@pytest.mark.parametrize("sizes", [[50], [1] * 50, [8, 8, 8, 8, 8, 8, 2], [7, 13, 30], [3, 0, 47], [47, 3]])
+def test_rows_of_every_step_stand_behind_a_step_axis(file: h5py.File, sizes: list[int], storage: Storage) -> None:
+    values = np.arange(300, dtype=np.float32).reshape(3, 50, 2)
+    found = write_steps(file, values, sizes, storage)
+    assert found.shape == found.maxshape == (3, 50, 2)
+    np.testing.assert_array_equal(found[()], values)
+
+
+@pytest.mark.parametrize(("rows", "chunk"), [(70, 8), (11, 6), (5, 5)])
+def test_no_chunk_holds_rows_of_two_steps_and_unused_rows_are_zeros(file: h5py.File, rows: int, chunk: int) -> None:
+    found = write_steps(file, np.ones((3, rows, 2), np.float32), [rows], Storage(SMALL))
+    assert found.chunks == (1, chunk, 2)
+    last = rows - rows % chunk if rows % chunk else rows - chunk
+    for step in range(3):
+        _, raw = found.id.read_direct_chunk((step, last, 0))
+        rest = np.frombuffer(raw, np.float32).reshape(chunk, 2)
+        assert rest[: rows - last].tolist() == [[1, 1]] * (rows - last)
+        assert rest[rows - last :].tolist() == [[0, 0]] * (chunk - rows + last)
+
+
+def test_the_rows_of_a_step_are_in_the_file_at_its_end(file: h5py.File) -> None:
+    written = Rows(file, np.dtype("f4"), (2,), 11, Storage(SMALL), 2)
+    written.append(np.ones((11, 2), np.float32))
+    np.testing.assert_array_equal(written.dataset[0], np.ones((11, 2)))
+    np.testing.assert_array_equal(written.dataset[1], np.zeros((11, 2)))
+
+
+def test_text_of_every_step_comes_back(file: h5py.File) -> None:
+    written = Rows(file, h5py.string_dtype("utf-8"), (), 3, Storage(SMALL), 2)
+    for text in ([b"a", b"b"], [b"c"], [b"d"], [b"e", b"f"]):
+        written.append(np.array(text, object))
+    assert written.dataset[()].tolist() == [[b"a", b"b", b"c"], [b"d", b"e", b"f"]]
+
+
+@pytest.mark.parametrize("shape", [(3, 0, 2), (3, 4, 0), (3, 0), (0, 4, 2)])
+@pytest.mark.parametrize("filters", [{}, {"compression": "gzip"}])
+def test_empty_steps_are_zero_length_and_not_null(file: h5py.File, shape: tuple[int, ...], filters: dict) -> None:
+    found = write_steps(file, np.zeros(shape, np.float32), [shape[1]], Storage(SMALL, filters))
+    assert found.shape == shape
+    assert found.id.get_space().get_simple_extent_type() == h5py.h5s.SIMPLE
+
+
+def test_compressed_steps_are_smaller(file: h5py.File) -> None:
+    values = np.zeros((3, 5000, 16), np.float32)
+    values[:, ::7] = 1
+    found = write_steps(file, values, [1999, 3001], storage_for("gzip", 1 << 14))
+    assert (found.compression, found.chunks) == ("gzip", (1, 256, 16))
+    np.testing.assert_array_equal(found[()], values)
+    assert found.id.get_storage_size() < values.nbytes / 10
+
+
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_a_compressed_dataset_is_smaller_and_equal(file: h5py.File, compression: str) -> None:
     if compression == "zstd":

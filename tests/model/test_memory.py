@@ -10,8 +10,9 @@ from tfdump.address import Selection
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.readers import ArrayReader
 from tfdump.inputs.source import ReadingOptions
-from tfdump.model.probe import CAUTIOUS_BATCH, Request
+from tfdump.model.probe import Request
 from tfdump.model.running import open_source, probe_source
+from tfdump.model.tracing import CAUTIOUS_BATCH
 from tfdump.planning import RunOptions, make_plan
 from tfdump.sinks import StoreOptions
 

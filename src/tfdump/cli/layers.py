@@ -48,7 +48,7 @@ def command(
         write(_json(listing))
         return
     write(table(COLUMNS, (_row(tensor) for tensor in listing.tensors)))
-    from tfdump.activation_run import tell_not_captured
+    from tfdump.writing import tell_not_captured
 
     tell_not_captured(listing.not_captured, notes(settings))
 

@@ -16,6 +16,7 @@ from tfdump.errors import TfdumpError
 COMMANDS = {
     "layers": "List the address of every tensor that a model gives.",
     "activations": "Dump the output of every layer to HDF5.",
+    "gradients": "Dump the gradients of weights, activations and inputs to HDF5.",
     "show": "Show what a dump holds.",
 }
 """Every command with its first line of help, so that `--help` imports none of them."""

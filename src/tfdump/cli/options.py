@@ -8,7 +8,8 @@ import click
 
 from tfdump.batching import DEFAULT_MEMORY, parse_bytes, show_bytes
 from tfdump.errors import TfdumpError
-from tfdump.inputs.source import parse_examples
+from tfdump.inputs.source import ReadingOptions, parse_examples
+from tfdump.planning import RunOptions
 from tfdump.sinks import FLOAT_DTYPES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -157,6 +158,13 @@ def storing_options(command: Command) -> Command:
         click.option("--dry-run", is_flag=True, help="Print what would be dumped, and write nothing."),
     ]
     return _apply(decorators, command)
+
+
+def reading_and_running(choices: dict[str, Any]) -> tuple[ReadingOptions, RunOptions]:
+    """Take what `running_options` added, but `seed` and `eager`, out of the parameters of a command."""
+    take = choices.pop
+    reading = ReadingOptions(take("pad_value"), take("pad_to"), take("strict_dtype"), take("examples"))
+    return reading, RunOptions(take("batch_size"), take("memory"), take("training"))
 
 
 json_option = click.option("--json", is_flag=True, help="Print JSON.")

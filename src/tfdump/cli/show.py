@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tfdump.cli.options import FileName, json_option
-from tfdump.cli.render import json_list, shape_text, table, write
+from tfdump.cli.render import Cell, json_list, shape_text, table, write
 from tfdump.cli.settings import verbosity
 from tfdump.dump.reader import Dump, Tensor, open_dump
 
@@ -33,7 +33,7 @@ def command(dump: Path, provenance: bool, json: bool) -> None:
             write(
                 table(
                     ("attribute", "value"),
-                    [(name, str(value)) for name, value in _provenance(opened).items()],
+                    [(name, str(value)) for name, value in (_provenance(opened) | _loss_text(opened)).items()],
                 )
             )
         if provenance:
@@ -49,20 +49,40 @@ def _provenance(dump: Dump) -> dict[str, Any]:
     return {name: value for name, value in dump.attributes.items() if name != "not_captured"}
 
 
+def _loss_text(dump: Dump) -> dict[str, str]:
+    """Return the row of the loss, where the dump has one."""
+    loss = dump.loss
+    if loss is None:
+        return {}
+    values = loss.reshape(-1).tolist()
+    if len(values) > 1:
+        return {"loss_value": f"{len(values)} values, {values[0]} .. {values[-1]}"}
+    return {"loss_value": str(values[0]) if values else "0 values"}
+
+
 def _tensor_table(dump: Dump) -> str:
     tensors = list(dump.tensors())
     statistics = [name for name in _STATISTICS if any(name in (t.statistics or {}) for t in tensors)]
+    norm = ["norm"] if any(tensor.norm is not None for tensor in tensors) else []
     rows = [
         (
             f"{tensor.group}/{tensor.address}",
             str(tensor.attributes.get("class", "")),
-            shape_text(tensor.shape),
+            shape_text(tensor.shape) if tensor.connected else "not connected",
             _dtype(tensor),
+            *(_norm(tensor) for _ in norm),
             *((tensor.statistics or {}).get(name) for name in statistics),
         )
         for tensor in tensors
     ]
-    return table(("tensor", "class", "shape", "dtype", *statistics), rows)
+    return table(("tensor", "class", "shape", "dtype", *norm, *statistics), rows)
+
+
+def _norm(tensor: Tensor) -> Cell:
+    norm = tensor.norm
+    if not isinstance(norm, list):
+        return norm
+    return f"{norm[0]:.5g} .. {norm[-1]:.5g}" if norm else None
 
 
 def _dtype(tensor: Tensor) -> str:
@@ -76,9 +96,13 @@ def _json(dump: Dump) -> str:
             **{name: value for name, value in tensor.attributes.items() if not name.startswith("stat_")},
             "shape": list(tensor.shape),
             "declared_shape": tensor.attributes.get("shape"),
+            **({} if tensor.connected else {"connected": False}),
             "statistics": tensor.statistics,
         }
         for tensor in dump.tensors()
     ]
     missing = [{"address": item.address, "reason": item.reason} for item in dump.not_captured]
-    return json_list("dump", items, file=dump.name, provenance=_provenance(dump), not_captured=missing)
+    provenance, loss = _provenance(dump), dump.loss
+    if loss is not None:
+        provenance["loss_values"] = loss.reshape(-1).tolist()
+    return json_list("dump", items, file=dump.name, provenance=provenance, not_captured=missing)

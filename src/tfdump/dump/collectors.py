@@ -1,6 +1,5 @@
-"""What becomes of the batches of one dense tensor in the file: rows, a constant, a stack, or no values."""
+"""What becomes of the batches of one dense tensor in the file: rows, a constant, or a stack."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from tfdump.dump.layout import storable
 from tfdump.dump.rows import Rows, Storage
-from tfdump.tensors import Array, Value
+from tfdump.tensors import Array
 
 Attributes = dict[str, Any]
 
@@ -51,22 +50,32 @@ class Collecting:
         self._dtype = dtype
         self._storage = storage
 
-    def _rows(self, tail: tuple[int, ...], count: int | None, dtype: np.dtype[Any] | None = None) -> Rows:
-        return Rows(self._file, dtype or self._dtype, tail, count, self._storage)
+    def _rows(
+        self,
+        tail: tuple[int, ...],
+        count: int | None,
+        dtype: np.dtype[Any] | None = None,
+        steps: int | None = None,
+    ) -> Rows:
+        return Rows(self._file, dtype or self._dtype, tail, count, self._storage, steps)
 
-    def _whole(self, value: Array) -> h5py.Dataset:
-        return write_whole(self._file, value, self._dtype, self._storage)
+    def _whole(self, value: Array, dtype: np.dtype[Any] | None = None) -> h5py.Dataset:
+        return write_whole(self._file, value, dtype or self._dtype, self._storage)
 
 
 class ByExample(Collecting):
     """A tensor with a row an example: batches are concatenated along axis 0 to `examples` rows.
 
+    With `steps`, the batches come again at every step, and the rows of a step lie behind a leading step axis.
     Batches whose other axes differ end as a stack of unequal shapes.
     """
 
-    def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage, examples: int) -> None:
+    def __init__(
+        self, file: h5py.File, dtype: np.dtype[Any], storage: Storage, examples: int, steps: int | None = None
+    ) -> None:
         super().__init__(file, dtype, storage)
         self._examples = examples
+        self._steps = steps
         self._into: Rows | None = None
         self._lengths: list[int] = []
         self._unequal: _UnequalStack | None = None
@@ -77,26 +86,26 @@ class ByExample(Collecting):
             self._unequal.append(value)
             return
         if self._into is None:
-            self._into = self._rows(value.shape[1:], self._examples)
+            self._into = self._rows(value.shape[1:], self._examples, steps=self._steps)
         if value.shape[1:] != self._into.tail:
             self._into.flush()
             self._unequal = _UnequalStack(self._file, self._dtype, self._storage)
             stops = np.cumsum([0, *self._lengths])
             for start, stop in pairwise(stops):
-                self._unequal.append(self._into.dataset[start:stop])
+                self._unequal.append(self._into.read(int(start), int(stop)))
             self._unequal.append(value)
             return
         self._lengths.append(len(value))
         self._into.append(storable(value, self._dtype))
 
     def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
-        """End as a dataset of axis0 `example`, or as a composite of axis0 `batch`."""
+        """End as a dataset of axis0 `example`, or `step`, or as a composite of axis0 `batch`."""
         if self._unequal is not None:
             return self._unequal.finish()
         if self._into is None:
-            self._into = self._rows((), 0)
+            self._into = self._rows((), 0, steps=self._steps)
         self._into.flush()
-        return self._into.dataset, {"axis0": "example"}
+        return self._into.dataset, {"axis0": "example" if self._steps is None else "step"}
 
 
 class Constant(Collecting):
@@ -132,45 +141,52 @@ class Constant(Collecting):
 
 
 class Stack(Collecting):
-    """A tensor that belongs to its batch: stacked along a leading axis, a composite when the shapes differ."""
+    """A tensor that belongs to its batch, or step: `count` values stacked along a leading axis of the name `axis0`.
 
-    def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage, batches: int) -> None:
+    A composite when their shapes differ.
+    """
+
+    def __init__(
+        self, file: h5py.File, dtype: np.dtype[Any], storage: Storage, count: int, axis0: str = "batch"
+    ) -> None:
         super().__init__(file, dtype, storage)
-        self._batches = batches
+        self._count = count
+        self._axis0 = axis0
         self._into: Rows | None = None
         self._unequal: _UnequalStack | None = None
 
     def append(self, value: Array) -> None:
-        """Add the value of one batch as the next item."""
+        """Add one value as the next item."""
         if self._unequal is not None:
             self._unequal.append(value)
             return
         if self._into is None:
-            self._into = self._rows(value.shape, self._batches)
+            self._into = self._rows(value.shape, self._count)
         if value.shape == self._into.tail:
             self._into.append(storable(value, self._dtype)[None])
             return
         self._into.flush()
-        self._unequal = _UnequalStack(self._file, self._dtype, self._storage)
+        self._unequal = _UnequalStack(self._file, self._dtype, self._storage, self._axis0)
         for item in range(self._into.written):
             self._unequal.append(self._into.dataset[item])
         self._unequal.append(value)
 
     def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
-        """End as a dataset, or as a composite, of axis0 `batch`."""
+        """End as a dataset, or as a composite."""
         if self._unequal is not None:
             return self._unequal.finish()
         if self._into is None:
             self._into = self._rows((), 0)
         self._into.flush()
-        return self._into.dataset, {"axis0": "batch"}
+        return self._into.dataset, {"axis0": self._axis0}
 
 
 class _UnequalStack(Collecting):
-    """Batches of unequal shapes: a group of datasets `0`, `1`, ..."""
+    """Batches, or steps, of unequal shapes: a group of datasets `0`, `1`, ..."""
 
-    def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage) -> None:
+    def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage, axis0: str = "batch") -> None:
         super().__init__(file, dtype, storage)
+        self._axis0 = axis0
         self._group = anonymous_group(file)
         self._count = 0
 
@@ -179,49 +195,7 @@ class _UnequalStack(Collecting):
         self._count += 1
 
     def finish(self) -> tuple[h5py.Group, Attributes]:
-        return self._group, {"axis0": "batch", "encoding": "stack"}
-
-
-class NoValues(Collecting):
-    """Keeps the shape of a tensor and none of its values, for `--stats-only`."""
-
-    def __init__(self, file: h5py.File, dtype: np.dtype[Any], axis0: str) -> None:
-        super().__init__(file, dtype, Storage())
-        self._axis0 = axis0
-        self._first: Array | None = None
-        self._rows_seen = 0
-        self._shapes: list[tuple[int, ...]] = []
-
-    def append(self, value: Value) -> None:
-        """Count the rows of one batch."""
-        if self._axis0 == "none" and isinstance(value, np.ndarray):
-            if self._first is not None and not same_bits(self._first, value):
-                self._axis0 = "batch"
-            self._first = np.array(value) if self._first is None else self._first
-        shape = tuple(value.shape)
-        if self._axis0 == "example" and self._shapes and shape[1:] != self._shapes[0][1:]:
-            self._axis0 = "batch"
-        self._rows_seen += shape[0] if shape else 0
-        self._shapes.append(shape)
-
-    def finish(self) -> tuple[h5py.Dataset, Attributes]:
-        """End as a zero-length dataset with the attribute `computed_shape`."""
-        shape = self._shapes[0] if self._shapes else ()
-        if self._axis0 == "example" and shape:
-            shape = (self._rows_seen, *shape[1:])
-        elif self._axis0 == "batch":
-            shape = stacked_shape(self._shapes)
-        tail = tuple(max(size, 0) for size in shape[1:])
-        dataset = self._file.create_dataset(None, shape=(0, *tail), dtype=self._dtype)
-        return dataset, {"axis0": self._axis0, "values": False, "computed_shape": np.array(shape, np.int64)}
-
-
-def stacked_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """Return the shape of a stack: -1 for axes whose size differs, only the count where the ranks differ."""
-    if len({len(shape) for shape in shapes}) != 1:
-        return (len(shapes),)
-    axes = zip(*shapes, strict=True)
-    return (len(shapes), *(sizes[0] if len(set(sizes)) == 1 else -1 for sizes in axes))
+        return self._group, {"axis0": self._axis0, "encoding": "stack"}
 
 
 def same_bits(a: Array, b: Array) -> bool:

@@ -1,5 +1,6 @@
 """What becomes of the batches of a ragged or sparse tensor: a group of datasets that together are the tensor."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import h5py
@@ -48,6 +49,8 @@ class RaggedRows(Collecting):
 class SparseRows(Collecting):
     """A sparse tensor whose axis 0 is the example: `values`, and `indices` with rows counted over all batches."""
 
+    axis0 = "example"
+
     def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage) -> None:
         super().__init__(file, dtype, storage)
         self._values: Rows | None = None
@@ -56,12 +59,12 @@ class SparseRows(Collecting):
 
     def append(self, value: Sparse) -> None:
         """Add the entries of one batch."""
-        rank = len(value.dense_shape)
+        located = value.indices.shape[1]
         if self._values is None or self._indices is None:
-            self._values = self._rows((), None)
-            self._indices = self._rows((rank,), None, np.dtype(np.int64))
+            self._values = self._rows(value.values.shape[1:], None)
+            self._indices = self._rows((located,), None, np.dtype(np.int64))
             self._shape = [0, *value.dense_shape[1:]]
-        offset = np.array([self._shape[0]] + [0] * (rank - 1), np.int64)
+        offset = np.array([self._shape[0]] + [0] * (located - 1), np.int64)
         self._indices.append(value.indices + offset)
         self._values.append(storable(value.values, self._dtype))
         self._shape[0] += value.dense_shape[0]
@@ -74,8 +77,41 @@ class SparseRows(Collecting):
             if rows is not None:
                 rows.flush()
                 group[name] = rows.dataset
-        return group, {
-            "axis0": "example",
-            "encoding": "sparse",
-            "dense_shape": np.array(self._shape, np.int64),
-        }
+        return group, sparse_attributes(self.axis0, self._shape)
+
+
+class SparseSteps(SparseRows):
+    """A sparse tensor of which every step has a whole value: stacked along a leading, located, step axis."""
+
+    axis0 = "step"
+
+    def append(self, value: Sparse) -> None:
+        """Add the value of the next step."""
+        located = np.insert(value.indices, 0, 0, axis=1)
+        super().append(Sparse(value.values, located, (1, *value.dense_shape)))
+
+
+class SparseValue(Collecting):
+    """A sparse tensor without an example axis: one value, such as the gradient of an embedding."""
+
+    def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage) -> None:
+        super().__init__(file, dtype, storage)
+        self._group = anonymous_group(file)
+        self._shape: tuple[int, ...] = ()
+
+    def append(self, value: Sparse) -> None:
+        """Take the value; raises ValueError for a second one."""
+        if len(self._group):
+            raise ValueError("a sparse tensor without an example axis has one value")
+        self._group["values"] = self._whole(value.values)
+        self._group["indices"] = self._whole(value.indices, np.dtype(np.int64))
+        self._shape = value.dense_shape
+
+    def finish(self) -> tuple[h5py.Group, Attributes]:
+        """End as a group of `values` and `indices`, with the attribute `dense_shape`."""
+        return self._group, sparse_attributes("none", self._shape)
+
+
+def sparse_attributes(axis0: str, dense_shape: Sequence[int]) -> Attributes:
+    """Return the attributes of a group that is a sparse tensor."""
+    return {"axis0": axis0, "encoding": "sparse", "dense_shape": np.array(dense_shape, np.int64)}

@@ -14,8 +14,14 @@ FORMAT_VERSION = 1
 
 ACTIVATIONS = "activations"
 OUTPUTS = "outputs"
+GRADIENTS = "gradients"
+WEIGHT_GRADIENTS = "gradients/weights"
+ACTIVATION_GRADIENTS = "gradients/activations"
+INPUT_GRADIENTS = "gradients/inputs"
+WEIGHTS = "weights"
 INPUTS = "inputs"
-TENSOR_GROUPS = (ACTIVATIONS, OUTPUTS, INPUTS)
+TENSOR_GROUPS = (ACTIVATIONS, OUTPUTS, WEIGHT_GRADIENTS, ACTIVATION_GRADIENTS, INPUT_GRADIENTS, WEIGHTS, INPUTS)
+LOSS = "loss"
 CONFIG = "config"
 NOT_CAPTURED = "not_captured"
 DEPENDS_ON_BATCH = "depends_on_batch"

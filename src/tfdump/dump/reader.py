@@ -8,106 +8,26 @@ from typing import Any, Self
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from tfdump.dump import layout
-from tfdump.dump.collectors import stacked_shape
+from tfdump.dump.tensor import Tensor, plain
 from tfdump.errors import DumpError, near
 from tfdump.hdf5 import damage, has_link, lookup, open_hdf5
-from tfdump.tensors import Array, NotCaptured, Ragged, Sparse, Value
+from tfdump.tensors import NotCaptured
 
-_STATISTICS = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
+__all__ = ["Dump", "Tensor", "open_dump"]
 
-
-class Tensor:
-    """One tensor of a dump; values are read when they are asked for, by slicing or with `read`."""
-
-    def __init__(self, group: str, found: h5py.Dataset | h5py.Group) -> None:
-        self._found = found
-        self.group = group
-        self.attributes: dict[str, Any] = {name: _plain(value) for name, value in found.attrs.items()}
-        self.address: str = str(self.attributes["address"])
-
-    @property
-    def encoding(self) -> str | None:
-        """None for an array, else `ragged`, `sparse` or `stack`."""
-        return self.attributes.get("encoding")
-
-    @property
-    def has_values(self) -> bool:
-        """False when only statistics were kept (`--stats-only`)."""
-        return bool(self.attributes.get("values", True))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the values, -1 for ragged axes and for axes that differ between the items of a stack."""
-        if "computed_shape" in self.attributes:
-            return tuple(self.attributes["computed_shape"])
-        if isinstance(self._found, h5py.Dataset):
-            return tuple(self._found.shape)
-        if self.encoding == "ragged":
-            ragged = [name for name in self._found if name.startswith("row_splits")]
-            tail = self._found["values"].shape[1:] if "values" in self._found else ()
-            rows = len(self._found["row_splits"]) - 1 if ragged else 0
-            return (rows, *(-1 for _ in ragged), *tail)
-        if self.encoding == "sparse":
-            return tuple(self.attributes["dense_shape"])
-        return stacked_shape([item.shape for item in self._found.values()])
-
-    @property
-    def dtype(self) -> str:
-        """The dtype as the model computed it; see `stored_dtype`."""
-        return str(self.attributes["dtype"])
-
-    @property
-    def stored_dtype(self) -> str:
-        """The dtype of the values in the file."""
-        return str(self.attributes.get("stored_as", self.attributes["dtype"]))
-
-    @property
-    def statistics(self) -> dict[str, int | float] | None:
-        """The statistics that were stored, or None."""
-        found = {name: self.attributes.get(f"stat_{name}") for name in _STATISTICS}
-        return {name: value for name, value in found.items() if value is not None} or None
-
-    def read(self) -> Value | list[Array]:
-        """Return all values: an array, a Ragged, a Sparse, or a list of arrays for a stack of unequal shapes."""
-        self._require_values()
-        if isinstance(self._found, h5py.Dataset):
-            return _array(self._found, ())
-        if self.encoding == "ragged":
-            splits = sorted(name for name in self._found if name.startswith("row_splits"))
-            return Ragged(_array(self._found["values"], ()), tuple(self._found[name][()] for name in splits))
-        if self.encoding == "sparse":
-            return Sparse(_array(self._found["values"], ()), self._found["indices"][()], self.shape)
-        return [_array(self._found[name], ()) for name in self._found]
-
-    def __getitem__(self, key: Any) -> Array:
-        """Return a slice of the values, read from the file; only arrays can be sliced."""
-        self._require_values()
-        if not isinstance(self._found, h5py.Dataset):
-            raise DumpError(f"'{self.address}' is stored as {self.encoding} and cannot be sliced (use read())")
-        return _array(self._found, key)
-
-    def __len__(self) -> int:
-        return self.shape[0] if self.shape else 0
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        """Return all values, so that `np.asarray(tensor)` works."""
-        return np.asarray(self[()], dtype=dtype)
-
-    def __repr__(self) -> str:
-        return f"<Tensor {self.group}/{self.address} {self.shape} {self.dtype}>"
-
-    def _require_values(self) -> None:
-        if not self.has_values:
-            raise DumpError(f"'{self.address}' has statistics and no values (it was dumped with --stats-only)")
+_MOST_COMPRESSED = 1100
+"""How many times smaller a filter makes values at the most: gzip reaches 1032."""
 
 
 class Dump(Mapping[str, Tensor]):
     """A dump file as a mapping from addresses to tensors; a context manager.
 
-    `dump["encoder.dense"]` looks in the activations first, then in the other groups; `dump["outputs/logits"]`
-    names the group. Iteration runs over the activations in execution order, then over the other groups.
+    `dump["encoder.dense"]` looks in the activations first, then in the other groups; `dump["outputs/logits"]` and
+    `dump["gradients/inputs/image"]` name the group. Iteration runs over the first group (the activations, where
+    there are any) in execution order, then over the others.
     """
 
     def __init__(self, file: h5py.File, name: str) -> None:
@@ -115,10 +35,21 @@ class Dump(Mapping[str, Tensor]):
         self.name = name
         with damage(DumpError, name):
             self._check_format()
-            self.attributes: dict[str, Any] = {key: _plain(value) for key, value in file.attrs.items()}
-        self.groups: dict[str, list[str]] = {
-            group: list(lookup(file, group, DumpError)) for group in layout.TENSOR_GROUPS if has_link(file, group)
-        }
+            self.attributes: dict[str, Any] = {key: plain(value) for key, value in file.attrs.items()}
+        found = {group: self._names(group) for group in layout.TENSOR_GROUPS}
+        self.groups: dict[str, list[str]] = {group: names for group, names in found.items() if names is not None}
+
+    def _names(self, path: str) -> list[str] | None:
+        """Return the names in a group of tensors, or None where the file has no such group."""
+        here = self._file
+        with damage(DumpError, f"{self.name}: '{path}'"):
+            for part in path.split("/"):
+                if not has_link(here, part):
+                    return None
+                here = lookup(here, part, DumpError)
+                if not isinstance(here, h5py.Group):
+                    raise DumpError(f"{self.name}: '{here.name}' is damaged: it is not a group")
+            return list(here)
 
     def _check_format(self) -> None:
         if self._file.attrs.get("format") != layout.FORMAT:
@@ -158,8 +89,21 @@ class Dump(Mapping[str, Tensor]):
         found: dict[str, Any] = json.loads(lookup(self._file, layout.CONFIG, DumpError)[()])
         return found
 
+    @property
+    def loss(self) -> npt.NDArray[np.float64] | None:
+        """The loss of a dump of gradients: a scalar, or one number a step or example; None where there is none."""
+        with damage(DumpError, f"{self.name}: '{layout.LOSS}'"):
+            if not has_link(self._file, layout.LOSS):
+                return None
+            found = lookup(self._file, layout.LOSS, DumpError)
+            if not isinstance(found, h5py.Dataset) or found.dtype.kind != "f" or found.ndim > 1:
+                raise ValueError("it is not a number or a list of numbers")
+            if found.nbytes > self._file.id.get_filesize() * _MOST_COMPRESSED:
+                raise ValueError("it declares more numbers than the file holds")
+            return np.asarray(found[()], np.float64)
+
     def __getitem__(self, address: str) -> Tensor:
-        group, slash, name = address.partition("/")
+        group, slash, name = address.rpartition("/")
         if slash and group in self.groups and name in self.groups[group]:
             return self._tensor(group, name)
         for group, names in self.groups.items():
@@ -196,7 +140,7 @@ class Dump(Mapping[str, Tensor]):
     def _tensor(self, group: str, name: str) -> Tensor:
         with damage(DumpError, f"{self.name}: '{group}/{name}'"):
             tensor = Tensor(group, lookup(self._file, f"{group}/{name}", DumpError))
-            _ = tensor.shape, tensor.dtype
+            _ = tensor.shape, tensor.dtype, tensor.norm
             return tensor
 
     def close(self) -> None:
@@ -220,15 +164,3 @@ def open_dump(path: str | Path) -> Dump:
     except BaseException:
         file.close()
         raise
-
-
-def _array(dataset: h5py.Dataset, key: Any) -> Array:
-    if h5py.check_string_dtype(dataset.dtype) is not None:
-        values = dataset.asstr(errors="backslashreplace")[key]
-        return np.asarray(values, dtype=object)
-    return np.asarray(dataset[key])
-
-
-def _plain(value: Any) -> Any:
-    """Return an attribute as a Python value: arrays as lists, NumPy scalars as numbers."""
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value

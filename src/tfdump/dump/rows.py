@@ -26,32 +26,40 @@ class Rows:
 
     `rows` is the final number of rows where it is known, else None. Rows are gathered until a chunk is full;
     without compression the chunk then goes to the file as it is, past HDF5's own cache.
+
+    With `steps`, the dataset has the shape `(steps, rows, *tail)` and is filled one step after the other: all
+    `rows` of a step, which must be known, arrive before those of the next, and no chunk holds rows of two.
     """
 
     def __init__(
-        self, file: h5py.File, dtype: np.dtype[Any], tail: tuple[int, ...], rows: int | None, storage: Storage
+        self,
+        file: h5py.File,
+        dtype: np.dtype[Any],
+        tail: tuple[int, ...],
+        rows: int | None,
+        storage: Storage,
+        steps: int | None = None,
     ) -> None:
         self.dtype = dtype
         self.tail = tail
         self.written = 0
+        self._rows = rows
+        self._step = () if steps is None else (0,)
         self._grows = rows is None
         self._pending: list[Array] = []
         self._pending_rows = 0
-        self._empty = math.prod(tail) == 0 or rows == 0
+        shape = (*(() if steps is None else (steps,)), rows or 0, *tail)
+        self._empty = math.prod(tail) == 0 or rows == 0 or steps == 0
         if self._empty:
-            self.dataset = file.create_dataset(
-                None,
-                shape=(rows or 0, *tail),
-                dtype=dtype,
-                **self._growth(tail, (1, *(n or 1 for n in tail))),
-            )
+            growth = self._growth(tail, (1, *(n or 1 for n in tail)))
+            self.dataset = file.create_dataset(None, shape=shape, dtype=dtype, **growth)
             return
         chunks = layout.chunk_shape(rows, tail, dtype.itemsize, storage.chunk_bytes)
         self._chunk_rows = chunks[0]
         whole_rows = chunks[1:] == tail
         self._direct = whole_rows and not storage.filters and h5py.check_string_dtype(dtype) is None
-        growth = self._growth(tail, chunks) or {"chunks": chunks}
-        self.dataset = file.create_dataset(None, shape=(rows or 0, *tail), dtype=dtype, **growth, **storage.filters)
+        growth = self._growth(tail, chunks) or {"chunks": (*(1 for _ in self._step), *chunks)}
+        self.dataset = file.create_dataset(None, shape=shape, dtype=dtype, **growth, **storage.filters)
 
     def _growth(self, tail: tuple[int, ...], chunks: tuple[int, ...]) -> dict[str, Any]:
         return {"maxshape": (None, *(size or None for size in tail)), "chunks": chunks} if self._grows else {}
@@ -76,12 +84,22 @@ class Rows:
             self._pending_rows += take
             if self._pending_rows == self._chunk_rows:
                 self.flush()
+        if self._step and self.written + self._pending_rows == self._rows:
+            self.flush()
+            self._step, self.written = (self._step[0] + 1,), 0
 
     def flush(self) -> None:
         """Write the rows that wait for their chunk to fill."""
         if self._pending:
             waiting, self._pending, self._pending_rows = self._pending, [], 0
             self._write(np.concatenate(waiting))
+
+    def read(self, start: int, stop: int) -> Array:
+        """Return the flushed rows from `start` to `stop`, counted over all steps; they lie in one step."""
+        if not self._step:
+            return np.asarray(self.dataset[start:stop])
+        step, first = divmod(start, self._rows or 1)
+        return np.asarray(self.dataset[step, first : first + stop - start])
 
     def _write(self, rows: Array) -> None:
         start, stop = self.written, self.written + len(rows)
@@ -92,7 +110,7 @@ class Rows:
                 missing = np.zeros((self._chunk_rows - len(rows), *self.tail), self.dtype)
                 rows = np.concatenate([rows, missing])
             with phil:  # h5py takes its lock around everything but this call, and HDF5 bears one thread at a time
-                self.dataset.id.write_direct_chunk((start, *(0 for _ in self.tail)), rows)
+                self.dataset.id.write_direct_chunk((*self._step, start, *(0 for _ in self.tail)), rows)
         else:
-            self.dataset[start:stop] = rows
+            self.dataset[(*self._step, slice(start, stop))] = rows
         self.written = stop

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from tfdump.dtypes import dtype_name
 from tfdump.dump import layout
@@ -18,16 +19,16 @@ from tfdump.dump.collectors import (
     ByExample,
     Collector,
     Constant,
-    NoValues,
     Stack,
     anonymous_group,
 )
-from tfdump.dump.composites import RaggedRows, SparseRows
+from tfdump.dump.composites import RaggedRows, SparseRows, SparseSteps, SparseValue
 from tfdump.dump.rows import Storage
+from tfdump.dump.shapes import NoValues
 from tfdump.dump.stream import DumpStream
 from tfdump.dump.target import check_target, make_partial, move_into_place
 from tfdump.errors import DumpError
-from tfdump.tensors import NotCaptured, TensorInfo, Value
+from tfdump.tensors import NotCaptured, Ragged, Sparse, TensorInfo, Value
 
 COMPRESSIONS = ("none", "gzip", "zstd")
 
@@ -84,27 +85,52 @@ class DumpWriter:
         batches: int,
         dtype: str | None = None,
         values: bool = True,
+        steps: int | None = None,
     ) -> Collector:
         """Return what takes the batches of one tensor, whose first value is like `first`.
 
         `axis0` is `example`, `none` (a constant, as far as is known) or `batch`; `dtype` replaces that of
-        real floats; without `values`, only the shape is kept.
+        real floats; without `values`, only the shape is kept. A sparse `none` has one value.
+
+        With `steps`, the tensor gets a leading step axis: a `none` is appended once a step, and the batches of
+        the others come again at every step, all of one before those of the next. A `batch` stays one, of all
+        batches of all steps. Raises DumpError for ragged and sparse examples, which cannot have steps.
         """
         stored = layout.stored_dtype(info.dtype, dtype)
+        common = (self.file, stored, self._storage)
         if not values:
-            return NoValues(self.file, stored, axis0)
-        if hasattr(first, "row_splits"):
-            return RaggedRows(self.file, stored, self._storage)
-        if hasattr(first, "indices"):
-            return SparseRows(self.file, stored, self._storage)
+            return NoValues(self.file, stored, axis0, steps)
+        if isinstance(first, Sparse) and axis0 == "none":
+            return SparseValue(*common) if steps is None else SparseSteps(*common)
+        if isinstance(first, (Ragged, Sparse)):
+            if steps is not None:
+                raise DumpError(f"'{info.address}' is ragged or sparse, and cannot be kept for every step")
+            return RaggedRows(*common) if isinstance(first, Ragged) else SparseRows(*common)
         if axis0 == "example":
-            return ByExample(self.file, stored, self._storage, examples)
-        kind = Constant if axis0 == "none" else Stack
-        return kind(self.file, stored, self._storage, batches)
+            return ByExample(*common, examples, steps)
+        if axis0 == "none":
+            return Constant(*common, batches) if steps is None else Stack(*common, steps, "step")
+        return Stack(*common, batches * (steps or 1))
 
     def link(self, group: str, info: TensorInfo, collector: Collector, extra: Mapping[str, Any]) -> None:
         """Give a finished tensor its name in `group` (created when first named) and its attributes."""
         found, attributes = collector.finish()
+        self._link(group, info, found, attributes, extra)
+
+    def unconnected(self, group: str, info: TensorInfo, extra: Mapping[str, Any]) -> None:
+        """Link a tensor that the loss does not reach: zero rows, and the attribute `connected`, which is false."""
+        tail = tuple(max(size, 0) for size in (info.shape or ())[1:])
+        found = self.file.create_dataset(None, shape=(0, *tail), dtype=layout.stored_dtype(info.dtype))
+        self._link(group, info, found, {"axis0": "none"}, {**extra, "connected": False})
+
+    def _link(
+        self,
+        group: str,
+        info: TensorInfo,
+        found: h5py.Dataset | h5py.Group,
+        attributes: dict[str, Any],
+        extra: Mapping[str, Any],
+    ) -> None:
         stored = found.dtype if isinstance(found, h5py.Dataset) else found.get("values", found.get("0")).dtype
         attributes |= {
             "address": info.address,
@@ -124,12 +150,19 @@ class DumpWriter:
         self.group(group)[info.address] = found
 
     def group(self, name: str) -> h5py.Group:
-        """Return the group of this name below the root, made when first asked for."""
+        """Return the group of this path below the root, made, level by level, when first asked for."""
         if name not in self._groups:
-            group = anonymous_group(self.file)
-            self.file[name] = group
-            self._groups[name] = group
+            above, _, last = name.rpartition("/")
+            parent = self.group(above) if above else self.file
+            self._groups[name] = anonymous_group(self.file)
+            parent[last] = self._groups[name]
         return self._groups[name]
+
+    def loss(self, values: npt.NDArray[np.float64], attributes: Mapping[str, Any]) -> None:
+        """Write the loss, a scalar or one number a step or example, with its attributes."""
+        found = self.file.create_dataset(layout.LOSS, data=np.asarray(values, np.float64))
+        for name, value in attributes.items():
+            set_attribute(found, name, value)
 
     def describe(self, root: Mapping[str, Any], config: str | None, not_captured: tuple[NotCaptured, ...]) -> None:
         """Write the root's attributes, the model's architecture (JSON) and what was not captured.

@@ -97,12 +97,17 @@ def input_files(texts: Sequence[str]) -> list[Path]:
     return [Path(argument.file) for argument in map(parse_argument, texts) if argument.file != STDIN]
 
 
-def open_arguments(texts: Sequence[str]) -> list[Given]:
-    """Find the arrays of all INPUT arguments; raises InputError, also when two of them want standard input."""
+def open_each(texts: Sequence[str]) -> list[tuple[str, list[Given]]]:
+    """Find the arrays of every INPUT argument; raises InputError, also when two of them want standard input."""
     arguments = [parse_argument(text) for text in texts]
     if sum(argument.file == STDIN for argument in arguments) > 1:
         raise InputError("standard input can feed one input only (put the others into files)")
-    return [given for argument in arguments for given in open_argument(argument)]
+    return [(argument.text, open_argument(argument)) for argument in arguments]
+
+
+def open_arguments(texts: Sequence[str]) -> list[Given]:
+    """Find the arrays of all INPUT arguments; raises InputError."""
+    return [given for _, some in open_each(texts) for given in some]
 
 
 def _open_file(argument: InputArgument, path: Path) -> list[Given]:

@@ -8,35 +8,35 @@ from tfdump.inputs.readers import Reader
 from tfdump.tensors import InputSpec, Note
 
 
-def match(given: Sequence[Given], specs: Sequence[InputSpec], note: Note) -> dict[str, Reader]:
-    """Return the array of each input by its name.
+def match(given: Sequence[Given], specs: Sequence[InputSpec], note: Note, what: str = "input") -> dict[str, Reader]:
+    """Return the array of each input (or whatever else `what` says that they are) by its name.
 
     Arrays with a name go to the input of that name, the others to the remaining inputs in order. Keys of an
     archive are names where they equal input names; an archive whose keys are all strange is read in order.
     Raises InputError for unknown names, for too few arrays and for too many.
     """
     names = [spec.name for spec in specs]
-    given = _without_strange_keys(given, names, note)
+    given = _without_strange_keys(given, names, note, what)
     matched: dict[str, Reader] = {}
     for item in given:
         if item.name is None:
             continue
         if item.name not in names:
             known = ", ".join(f"'{name}'" for name in names)
-            raise InputError(f"the model has no input '{item.name}'{near(item.name, names)} (its inputs: {known})")
+            raise InputError(f"the model has no {what} '{item.name}'{near(item.name, names)} (its {what}s: {known})")
         if item.name in matched:
-            raise InputError(f"the input '{item.name}' is given twice: {matched[item.name].label}, {item.label}")
+            raise InputError(f"the {what} '{item.name}' is given twice: {matched[item.name].label}, {item.label}")
         matched[item.name] = item.reader
     in_order = [item.reader for item in given if item.name is None]
     open_names = [spec.name for spec in specs if spec.name not in matched]
     required = [spec.name for spec in specs if spec.name not in matched and not spec.optional]
     if not len(required) <= len(in_order) <= len(open_names):
-        raise InputError(_wrong_number(len(matched) + len(in_order), specs))
+        raise InputError(_wrong_number(len(matched) + len(in_order), specs, what))
     matched |= dict(zip(open_names if len(in_order) > len(required) else required, in_order, strict=False))
     return matched
 
 
-def _without_strange_keys(given: Sequence[Given], names: list[str], note: Note) -> list[Given]:
+def _without_strange_keys(given: Sequence[Given], names: list[str], note: Note, what: str) -> list[Given]:
     """Drop, with a note, the arrays of an archive that name no input; keep all, unnamed, if none does."""
     keyed = [item for item in given if item.optional_name]
     known = [item for item in keyed if item.name in names]
@@ -45,19 +45,20 @@ def _without_strange_keys(given: Sequence[Given], names: list[str], note: Note) 
             keys = ", ".join(f"'{item.name}'" for item in keyed)
             wanted = ", ".join(f"'{name}'" for name in names)
             raise InputError(
-                f"none of the arrays {keys} is an input of the model (its inputs: {wanted}); name one as FILE::KEY"
+                f"none of the arrays {keys} is an {what} of the model (its {what}s: {wanted}); name one as FILE::KEY"
             )
         return [item.without_name() if item.optional_name else item for item in given]
     ignored = [item for item in keyed if item not in known]
     if ignored:
-        note(f"not inputs of the model, and left out: {', '.join(item.label for item in ignored)}")
+        note(f"not {what}s of the model, and left out: {', '.join(item.label for item in ignored)}")
     return [item for item in given if item not in ignored]
 
 
-def _wrong_number(count: int, specs: Sequence[InputSpec]) -> str:
+def _wrong_number(count: int, specs: Sequence[InputSpec], what: str) -> str:
     wanted = ", ".join(
         f"'{spec.name}'" + (f" {spec.dtype}" if spec.dtype else "") + (" (optional)" if spec.optional else "")
         for spec in specs
     )
     some = "1 array is" if count == 1 else f"{count} arrays are"
-    return f"the model takes {len(specs)} input{'s' * (len(specs) != 1)}, {wanted}, and {some} given"
+    verb = "takes" if what == "input" else "has"
+    return f"the model {verb} {len(specs)} {what}{'s' * (len(specs) != 1)}, {wanted}, and {some} given"

@@ -120,7 +120,7 @@ class Source:
         counts = {column.reader.label: column.examples for column in self.columns}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{label} has {count}" for label, count in counts.items())
-            raise InputError(f"the inputs have different numbers of examples: {listed}")
+            raise InputError(f"different numbers of examples: {listed}")
         total = next(iter(counts.values()))
         if total == 0:
             raise InputError(f"{', '.join(counts)} has no examples (the first axis is empty)")
@@ -148,6 +148,11 @@ class Source:
     def first(self, count: int) -> Batch:
         """Return the first `count` examples; where there are fewer, the last one is repeated."""
         return padded(self.read(0, min(count, self.examples)), count)
+
+    def read_column(self, name: str, start: int, stop: int) -> Array:
+        """Return these examples of one column."""
+        column = next(column for column in self.columns if column.name == name)
+        return column.read(self._start + start, self._start + stop)
 
     def read(self, start: int, stop: int) -> Batch:
         """Return the examples from `start` up to `stop`, counted from the first that was asked for."""

@@ -3,12 +3,14 @@
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import json
 import os
 import re
 import sys
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +31,35 @@ _LARGEST_CONFIG = 256 << 20
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model and where it came from: `config` is its architecture as JSON text, `sha256` of its file."""
+    """A model and where it came from: `config` is its architecture as JSON text, `sha256` of its file.
+
+    `compile_config` is how it was compiled when it was saved, `custom` what the user's modules define, and `trusted`
+    tells whether its file may run code.
+    """
 
     model: Layer
     name: str
     sha256: str
     config: str | None
+    compile_config: Mapping[str, Any] = field(default_factory=dict)
+    custom: Mapping[str, Any] = field(default_factory=dict)
+    trusted: bool = False
 
 
-def import_user_code(modules: tuple[str, ...]) -> dict[str, type]:
-    """Import modules by name or by file, and return the Keras classes that they define, by class name.
+def import_user_code(modules: tuple[str, ...]) -> dict[str, Any]:
+    """Import modules by name or by file, and return the layers, losses and functions that they define, by name.
 
     Raises ModelError when one cannot be imported.
     """
-    classes: dict[str, type] = {}
+    found: dict[str, Any] = {}
     for text in modules:
         module = _import(text)
         for name, value in vars(module).items():
-            if isinstance(value, type) and issubclass(value, keras.Operation):
-                classes[name] = value
-    return classes
+            keras_class = isinstance(value, type) and issubclass(value, (keras.Operation, keras.losses.Loss))
+            own_function = inspect.isfunction(value) and value.__module__ == module.__name__
+            if keras_class or own_function:
+                found[name] = value
+    return found
 
 
 def _import(text: str) -> Any:
@@ -77,7 +88,7 @@ def _import(text: str) -> Any:
         raise ModelError(f"--import {text} fails: {type(cause).__name__}: {first_line(cause)}") from cause
 
 
-def load_model(path: Path, *, trust: bool = False, custom: dict[str, type] | None = None) -> LoadedModel:
+def load_model(path: Path, *, trust: bool = False, custom: Mapping[str, Any] | None = None) -> LoadedModel:
     """Load a `.keras` file or folder, or a legacy HDF5 model, uncompiled.
 
     Raises UntrustedModelError when it wants to run code and `trust` is False, and ModelError when it is not a
@@ -87,11 +98,12 @@ def load_model(path: Path, *, trust: bool = False, custom: dict[str, type] | Non
     config = _read_config(path)
     check_config(config, str(path), trust)
     try:
-        model = keras.models.load_model(path, custom_objects=custom, compile=False, safe_mode=not trust)
+        model = keras.models.load_model(path, custom_objects=dict(custom or {}), compile=False, safe_mode=not trust)
     except (Exception, SystemExit) as cause:  # Keras raises nearly every class of error for a bad file
         raise_interruption(cause)
         raise _explained(path, cause) from cause
-    return LoadedModel(model, path.name, _sha256(path), json.dumps(config, ensure_ascii=False))
+    text = json.dumps(config, ensure_ascii=False)
+    return LoadedModel(model, path.name, _sha256(path), text, _compile_config(path, config), custom or {}, trust)
 
 
 def in_memory(model: Layer) -> LoadedModel:
@@ -164,6 +176,16 @@ def _config_of_hdf5(path: Path) -> str:
             raise ModelError(f"{path} is a legacy HDF5 model under another name (rename it to {path.stem}.h5)")
         config = file.attrs["model_config"]
         return config.decode() if isinstance(config, bytes) else str(config)
+
+
+def _compile_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how the saved model was compiled; a legacy HDF5 file tells it beside the architecture."""
+    found: Any = config.get("compile_config")
+    if found is None and path.is_file() and h5py.is_hdf5(path):
+        with h5py.File(path, "r") as file:
+            text = file.attrs.get("training_config", "{}")
+        found = json.loads(text.decode() if isinstance(text, bytes) else str(text))
+    return found if isinstance(found, dict) else {}
 
 
 def _not_a_model(path: Path) -> str:

@@ -24,12 +24,16 @@ from keras.src.models.functional import Functional
 
 from tfdump.address import output_suffix, segment
 from tfdump.model.scopes import valid_name_scopes
-from tfdump.model.structure import Owned, owned_operations, parameter_count
+from tfdump.model.structure import Owned, class_names, owned_operations, parameter_count
 from tfdump.tensors import NotCaptured
+
+Tap = Callable[[Any], Any]
+"""Stands between a layer and those that read its output: takes the tensor and returns an equal one."""
 
 _LOOP = "inside a recurrent loop, called once a time step"
 _INNER_GRAPH = "inside a loop or branch of the graph, which keeps its tensors"
 _NOT_A_TENSOR = "returns no tensor"
+_TENSORS = (tf.Tensor, tf.RaggedTensor, tf.SparseTensor)
 WATCHING = threading.RLock()
 """Held while Keras's classes are wrapped: one model is watched at a time."""
 
@@ -62,17 +66,19 @@ class Recorder:
     """Records the calls inside one call of `model`; use a new one for every run.
 
     With `only`, the tensors of other addresses are not kept, so that an eager run can free them; `bytes` counts
-    what all of them took, where that is known.
+    what all of them took, where that is known. With `tap`, the model goes on with what it returns for each tensor.
     """
 
-    def __init__(self, model: Layer, only: frozenset[str] | None = None) -> None:
+    def __init__(self, model: Layer, only: frozenset[str] | None = None, tap: Tap | None = None) -> None:
         self._model = model
         self._only = only
+        self._tap = tap
         self._owned = owned_operations(model)
         self._stack: list[_Frame] = []
         self._namesakes: dict[tuple[int, str], list[Operation]] = {}  # also keeps what was made in a call alive
         self._calls_in_all: dict[int, int] = {}
-        self._first_address: dict[int, str] = {}
+        self._paths: dict[int, dict[str, None]] = {}
+        self.classes: dict[str, tuple[str, ...]] = {}  # of every call, by its address
         self._missed: dict[str, str] = {}
         self._seen: set[int] = set()
         self._structures: set[str] = set()
@@ -155,9 +161,9 @@ class Recorder:
             outputs = original(operation, *args, **kwargs)
         finally:
             self._stack.pop()
-        if frame.operation is not self._model or self._stack:
-            self._keep(frame, outputs)
-        return outputs
+        if frame.operation is self._model and not self._stack:
+            return outputs
+        return self._keep(frame, outputs)
 
     def _enter(self, operation: Operation) -> _Frame:
         if not self._stack:
@@ -172,16 +178,17 @@ class Recorder:
         parent.calls[id(operation)] = call + (hidden is None)
         last = segment(operation.name, namesake, call)
         path = f"{parent.path}.{last}" if parent.path else last
-        self._first_address.setdefault(id(operation), path)
+        self._paths.setdefault(id(operation), {})[path] = None
+        self.classes[path] = class_names(operation)
         if hidden:
             self._missed.setdefault(path, hidden)
         self._seen.add(id(operation))
         return _Frame(operation, path, hidden, calls={})
 
-    def _keep(self, frame: _Frame, outputs: Any) -> None:
-        """Record the tensors that one call returned."""
+    def _keep(self, frame: _Frame, outputs: Any) -> Any:
+        """Record the tensors that one call returned; return what the model goes on with."""
         if frame.hidden:
-            return
+            return outputs
         identity = id(frame.operation)
         number = self._calls_in_all.get(identity, 0)
         self._calls_in_all[identity] = number + 1
@@ -189,15 +196,17 @@ class Recorder:
         tensors = [(path, tensor) for path, tensor in leaves if tensor is not None]
         if not tensors:
             self._missed[frame.path] = _NOT_A_TENSOR
-            return
+            return outputs
         if not all(self._reachable(tensor) for _, tensor in tensors):
             self._missed[frame.path] = _INNER_GRAPH
-            return
+            return outputs
+        if self._tap is not None:
+            outputs, tensors = _tapped(outputs, self._tap)
         owned = self._owned.get(identity)
         structure = self._free_structure(
             (owned.path if owned else f"({frame.path})") + (f"@{number}" if number else "")
         )
-        classes = tuple(base.__name__ for base in type(frame.operation).__mro__ if base is not object)
+        classes = self.classes[frame.path]
         parameters = parameter_count(frame.operation)
         for path, tensor in tensors:
             suffix = output_suffix(path) if len(tensors) > 1 else ""
@@ -205,6 +214,7 @@ class Recorder:
             kept = tensor if self._only is None or address in self._only else None
             self.bytes += _known_bytes(tensor)
             self.records.append(Recorded(address, frame.path, structure + suffix, classes, parameters, kept))
+        return outputs
 
     def _free_structure(self, structure: str) -> str:
         """Return the structure, made unlike those given before by `~1`, `~2`, ..."""
@@ -218,14 +228,30 @@ class Recorder:
         parts = tf.nest.flatten(tensor, expand_composites=True)
         return all(isinstance(part, tf.__internal__.EagerTensor) or part.graph is self._graph for part in parts)
 
+    def paths_of(self, operation: Operation) -> list[str]:
+        """Return the addresses of the calls of a layer, in order; none where it was not called."""
+        return list(self._paths.get(id(operation), ()))
+
     def _ownership_address(self, owned: Owned) -> str:
         """Return the address that a layer has, or would have had by those who own it."""
-        if (seen := self._first_address.get(id(owned.operation))) is not None:
-            return seen
+        if paths := self.paths_of(owned.operation):
+            return paths[0]
         name = segment(owned.operation.name)
         if owned.owner is self._model:
             return name
         return f"{self._ownership_address(self._owned[id(owned.owner)])}.{name}"
+
+    def address_of(self, operation: Operation) -> str:
+        """Return the address of a layer: of its first call or, without one, of its ownership; "" for the model."""
+        owned = self._owned.get(id(operation))
+        return self._ownership_address(owned) if owned is not None else "".join(self.paths_of(operation)[:1])
+
+    @property
+    def layers(self) -> list[Owned]:
+        """Every layer that the model owns, those that were called first, in the order of their calls."""
+        order = {identity: number for number, identity in enumerate(self._paths)}
+        owned = [item for item in self._owned.values() if isinstance(item.operation, Layer)]
+        return sorted(owned, key=lambda item: order.get(id(item.operation), len(order)))
 
     def _reason_of_owners(self, owned: Owned) -> str:
         """Return why a layer without a call of its own is missing, as far as its owners tell."""
@@ -233,7 +259,15 @@ class Recorder:
             return _NEVER
         if isinstance(owned.owner, RNN):
             return _LOOP
-        return self._missed.get(self._first_address.get(id(owned.owner), ""), _NEVER)
+        return self._missed.get("".join(self.paths_of(owned.owner)[:1]), _NEVER)
+
+
+def _tapped(outputs: Any, tap: Tap) -> tuple[Any, list[tuple[Any, Any]]]:
+    """Return a layer's outputs with every tensor replaced by what `tap` makes of it, and the tensors with paths."""
+    paths = [path for path, _ in keras.tree.flatten_with_path(outputs)]
+    leaves = [tap(leaf) if isinstance(leaf, _TENSORS) else leaf for leaf in keras.tree.flatten(outputs)]
+    tensors = [(path, as_tensor(leaf)) for path, leaf in zip(paths, leaves, strict=True)]
+    return keras.tree.pack_sequence_as(outputs, leaves), [(path, leaf) for path, leaf in tensors if leaf is not None]
 
 
 def _known_bytes(tensor: Any) -> int:
@@ -244,7 +278,7 @@ def _known_bytes(tensor: Any) -> int:
 
 def as_tensor(leaf: Any) -> Any:
     """Return a leaf of a layer's output as a tensor of TensorFlow, or None when it holds no data."""
-    if isinstance(leaf, (tf.Tensor, tf.RaggedTensor, tf.SparseTensor)):
+    if isinstance(leaf, _TENSORS):
         return leaf
     if isinstance(leaf, tf.IndexedSlices):
         return tf.convert_to_tensor(leaf)

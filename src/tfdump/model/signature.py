@@ -55,6 +55,11 @@ def signature_of(model: Layer, given: Sequence[str | None]) -> Signature:
     return _of_call(model, given)
 
 
+def training_argument(model: Layer, training: bool) -> dict[str, bool]:
+    """Return the argument that sets the mode, where the model takes one."""
+    return {"training": training} if getattr(model, "_call_has_training_arg", True) else {}
+
+
 def _of_graph(model: Functional) -> Signature:
     def name_of(tensor: Any) -> str:
         operation = tensor._keras_history.operation

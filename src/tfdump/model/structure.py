@@ -76,3 +76,8 @@ def parameter_count(operation: Operation) -> int:
     if not isinstance(operation, Layer):
         return 0
     return sum(math.prod(weight.shape) for weight in operation.weights)
+
+
+def class_names(operation: Any) -> tuple[str, ...]:
+    """Return the names of the class of a layer and of its bases, nearest first."""
+    return tuple(base.__name__ for base in type(operation).__mro__ if base is not object)

@@ -1,0 +1,60 @@
+"""Writing the dump of a planned run, or saying what it would hold: the same for every kind of dump."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from tfdump.cli.progress import progress_bar
+from tfdump.cli.render import shape_text, table
+from tfdump.cli.settings import Settings
+from tfdump.dump.target import check_space
+from tfdump.dump.writer import DumpWriter
+from tfdump.interrupts import held_back, ignore
+from tfdump.pipeline import Progress
+from tfdump.planning import Planned
+
+
+class Run(Protocol):
+    """A planned run."""
+
+    @property
+    def planned(self) -> list[Planned]:
+        """Every tensor that the dump will hold."""
+
+    @property
+    def value_bytes(self) -> int:
+        """About how many bytes the values will take."""
+
+    @property
+    def file_bytes(self) -> int:
+        """About how many bytes the file will take."""
+
+    def open_writer(self, path: Path | None, force: bool) -> DumpWriter:
+        """Return the writer of the dump."""
+
+    def write(self, writer: DumpWriter, command: str, progress: Progress) -> Any:
+        """Run the model and write the dump."""
+
+
+def default_target(model: Path, kind: str) -> Path:
+    """Return the name of a dump of this kind in the working directory."""
+    return Path(f"{model.name.removesuffix('.keras').removesuffix('.h5')}.{kind}.h5")
+
+
+def dump(run: Run, target: Path, force: bool, recorded: str, settings: Settings, compressed: bool) -> None:
+    """Write the dump; signals wait for moments at which the file can be thrown away."""
+    if not compressed:
+        check_space(target, run.file_bytes)
+    with held_back():
+        with run.open_writer(target, force) as writer, progress_bar(settings) as progress:
+            run.write(writer, recorded, progress)
+        ignore()  # the file is there: from here on the command has succeeded
+
+
+def dry_run_table(run: Run) -> str:
+    """Return what would be dumped, with its bytes, as a table."""
+    rows: list[tuple[str | int, ...]] = [
+        (f"{t.group}/{t.info.address}", shape_text(t.shape), t.info.dtype, t.axis0, t.bytes) for t in run.planned
+    ]
+    rows.append(("attributes and indices", "", "", "", run.file_bytes - run.value_bytes))
+    rows.append(("total", "", "", "", run.file_bytes))
+    return table(("tensor", "shape", "dtype", "axis0", "bytes"), rows)

@@ -1,0 +1,59 @@
+"""What is kept of a tensor without its values: its shape."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tfdump.dump.collectors import Attributes, Collecting, same_bits
+from tfdump.dump.rows import Storage
+from tfdump.tensors import Array, Value
+
+
+class NoValues(Collecting):
+    """Keeps the shape of a tensor and none of its values, for `--stats-only`.
+
+    With `steps`, the shape that all steps together would have had.
+    """
+
+    def __init__(self, file: h5py.File, dtype: np.dtype[Any], axis0: str, steps: int | None = None) -> None:
+        super().__init__(file, dtype, Storage())
+        self._axis0 = "step" if axis0 == "none" and steps is not None else axis0
+        self._steps = steps
+        self._first: Array | None = None
+        self._rows_seen = 0
+        self._shapes: list[tuple[int, ...]] = []
+
+    def append(self, value: Value) -> None:
+        """Count the rows of one batch."""
+        if self._axis0 == "none" and isinstance(value, np.ndarray):
+            if self._first is not None and not same_bits(self._first, value):
+                self._axis0 = "batch"
+            self._first = np.array(value) if self._first is None else self._first
+        shape = tuple(value.shape)
+        if self._axis0 == "example" and self._shapes and shape[1:] != self._shapes[0][1:]:
+            self._axis0 = "batch"
+        self._rows_seen += shape[0] if shape else 0
+        self._shapes.append(shape)
+
+    def finish(self) -> tuple[h5py.Dataset, Attributes]:
+        """End as a zero-length dataset with the attribute `computed_shape`."""
+        axis0, shape = self._axis0, self._shapes[0] if self._shapes else ()
+        if axis0 == "example" and self._steps is not None:
+            axis0, shape = "step", (self._steps, self._rows_seen // (self._steps or 1), *shape[1:])
+        elif axis0 == "example" and shape:
+            shape = (self._rows_seen, *shape[1:])
+        elif axis0 in ("batch", "step"):
+            shape = stacked_shape(self._shapes)
+        tail = tuple(max(size, 0) for size in shape[1:])
+        dataset = self._file.create_dataset(None, shape=(0, *tail), dtype=self._dtype)
+        return dataset, {"axis0": axis0, "values": False, "computed_shape": np.array(shape, np.int64)}
+
+
+def stacked_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the shape of a stack: -1 for axes whose size differs, only the count where the ranks differ."""
+    if len({len(shape) for shape in shapes}) != 1:
+        return (len(shapes),)
+    axes = zip(*shapes, strict=True)
+    return (len(shapes), *(sizes[0] if len(set(sizes)) == 1 else -1 for sizes in axes))

@@ -1,0 +1,132 @@
+"""One tensor of a dump that is being read: its attributes, its shape, and its values when they are asked for."""
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tfdump.dump.shapes import stacked_shape
+from tfdump.errors import DumpError
+from tfdump.hdf5 import has_link, lookup
+from tfdump.tensors import Array, Ragged, Sparse, Value
+
+_STATISTICS = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
+
+
+class Tensor:
+    """One tensor of a dump; values are read when they are asked for, by slicing or with `read`."""
+
+    def __init__(self, group: str, found: h5py.Dataset | h5py.Group) -> None:
+        self._found = found
+        self.group = group
+        self.attributes: dict[str, Any] = {name: plain(value) for name, value in found.attrs.items()}
+        self.address: str = str(self.attributes["address"])
+
+    @property
+    def encoding(self) -> str | None:
+        """None for an array, else `ragged`, `sparse` or `stack`."""
+        return self.attributes.get("encoding")
+
+    @property
+    def has_values(self) -> bool:
+        """False when only statistics were kept (`--stats-only`)."""
+        return bool(self.attributes.get("values", True))
+
+    @property
+    def connected(self) -> bool:
+        """False for a gradient that does not exist, because the loss does not depend on the tensor."""
+        return bool(self.attributes.get("connected", True))
+
+    @property
+    def norm(self) -> float | list[float] | None:
+        """The L2 norm of a gradient, or that of every step, where it was stored."""
+        found = self.attributes.get("norm")
+        if isinstance(found, list):
+            return [float(step) for step in found]
+        return None if found is None else float(found)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the values, -1 for ragged axes and for axes that differ between the items of a stack."""
+        if "computed_shape" in self.attributes:
+            return tuple(self.attributes["computed_shape"])
+        if isinstance(self._found, h5py.Dataset):
+            return tuple(self._found.shape)
+        if self.encoding == "ragged":
+            ragged = [name for name in self._found if name.startswith("row_splits")]
+            tail = self._part("values").shape[1:] if has_link(self._found, "values") else ()
+            rows = len(self._part("row_splits")) - 1 if ragged else 0
+            return (rows, *(-1 for _ in ragged), *tail)
+        if self.encoding == "sparse":
+            return tuple(self.attributes["dense_shape"])
+        return stacked_shape([self._part(name).shape for name in self._found])
+
+    @property
+    def dtype(self) -> str:
+        """The dtype as the model computed it; see `stored_dtype`."""
+        return str(self.attributes["dtype"])
+
+    @property
+    def stored_dtype(self) -> str:
+        """The dtype of the values in the file."""
+        return str(self.attributes.get("stored_as", self.attributes["dtype"]))
+
+    @property
+    def statistics(self) -> dict[str, int | float] | None:
+        """The statistics that were stored, or None."""
+        found = {name: self.attributes.get(f"stat_{name}") for name in _STATISTICS}
+        return {name: value for name, value in found.items() if value is not None} or None
+
+    def read(self) -> Value | list[Array]:
+        """Return all values: an array, a Ragged, a Sparse, or a list of arrays for a stack of unequal shapes."""
+        self._require_values()
+        if isinstance(self._found, h5py.Dataset):
+            return _array(self._found, ())
+        if self.encoding == "ragged":
+            splits = sorted(name for name in self._found if name.startswith("row_splits"))
+            return Ragged(_array(self._part("values"), ()), tuple(self._part(name)[()] for name in splits))
+        if self.encoding == "sparse":
+            return Sparse(_array(self._part("values"), ()), self._part("indices")[()], self.shape)
+        return [_array(self._part(name), ()) for name in self._found]
+
+    def _part(self, name: str) -> h5py.Dataset:
+        """Return a dataset of a composite, which is in the file itself."""
+        found = lookup(self._found, name, DumpError)
+        if not isinstance(found, h5py.Dataset):
+            raise DumpError(f"'{self.address}' is damaged: its part '{name}' is not a dataset")
+        return found
+
+    def __getitem__(self, key: Any) -> Array:
+        """Return a slice of the values, read from the file; only arrays can be sliced."""
+        self._require_values()
+        if not isinstance(self._found, h5py.Dataset):
+            raise DumpError(f"'{self.address}' is stored as {self.encoding} and cannot be sliced (use read())")
+        return _array(self._found, key)
+
+    def __len__(self) -> int:
+        return self.shape[0] if self.shape else 0
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Return all values, so that `np.asarray(tensor)` works."""
+        return np.asarray(self[()], dtype=dtype)
+
+    def __repr__(self) -> str:
+        return f"<Tensor {self.group}/{self.address} {self.shape} {self.dtype}>"
+
+    def _require_values(self) -> None:
+        if not self.connected:
+            raise DumpError(f"'{self.address}' is not connected to the loss and has no gradient")
+        if not self.has_values:
+            raise DumpError(f"'{self.address}' has statistics and no values (it was dumped with --stats-only)")
+
+
+def _array(dataset: h5py.Dataset, key: Any) -> Array:
+    if h5py.check_string_dtype(dataset.dtype) is not None:
+        values = dataset.asstr(errors="backslashreplace")[key]
+        return np.asarray(values, dtype=object)
+    return np.asarray(dataset[key])
+
+
+def plain(value: Any) -> Any:
+    """Return an attribute as a Python value: arrays as lists, NumPy scalars as numbers."""
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value

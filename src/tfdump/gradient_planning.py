@@ -1,0 +1,292 @@
+"""What is found out before gradients are computed: the batch size, the divisors, and how each gradient is stored."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from tfdump.batching import Batches, choose_batch_size, show_bytes
+from tfdump.errors import ModelError
+from tfdump.example_axis import BATCH, EXAMPLE, NONE, AxisFinding, find_by_rolling, find_example_axis, identical
+from tfdump.gradient_sinks import GradientStore
+from tfdump.inputs.source import Source, padded
+from tfdump.interrupts import raise_waiting
+from tfdump.planning import FEW, Planned, RunOptions, last_of_first_batch
+from tfdump.sinks import stored_bytes
+from tfdump.tensors import Array, Note, Sparse, TensorInfo, Value
+
+if TYPE_CHECKING:
+    from tfdump.model.gradient import GradientBatch, GradientProbe, Gradients
+    from tfdump.model.gradient_sources import Target
+    from tfdump.model.per_example import PerExampleProbe
+
+
+ROWS_AT_ONCE = 1 << 16
+"""Targets that are checked together."""
+
+
+@dataclass
+class GradientPlan:
+    """The batches, what divides the terms of the loss, what each gradient is, and which depend on the batch."""
+
+    batches: Batches
+    fixed: int | None
+    divisors: npt.NDArray[np.float64] | None
+    tensors: list[Planned]
+    depends_on_batch: list[str]
+    _first: "GradientBatch | None" = field(default=None, repr=False)
+
+    def take_first(self) -> "GradientBatch | None":
+        """Return what the first batch gave, once: the model stands behind it."""
+        first, self._first = self._first, None
+        return first
+
+
+def plan_gradients(
+    probe: "GradientProbe",
+    source: Source,
+    fixed: int | None,
+    run: RunOptions,
+    store: GradientStore,
+    steps: int | None,
+    note: Note,
+) -> GradientPlan:
+    """Look at a few examples, choose the batch size, count what divides the loss, and run the first batch.
+
+    `fixed` is the batch size that the model insists on, or None. Raises ModelError for a loss that couples the
+    examples, which would have to be divided over batches.
+    """
+    few = fixed or FEW
+    examples = source.examples
+    check_classes(probe, source)
+    glance = probe.run(source.first(few), None, few)
+    if probe.eager:
+        check_classes(probe, source)
+    cost = _cost(probe, source, glance.values, few)
+    size = choose_batch_size(run.batch_size, fixed, run.training, run.memory, cost, probe.largest_batch)
+    if probe.coupled:
+        size = _whole(probe.coupled, size, examples, fixed, run, cost)
+    plan, coupled = _look(probe, source, fixed, size, glance, run, store, steps, note)
+    if coupled and len(plan.batches) > 1:
+        size = _whole(coupled, size, examples, fixed, run, cost)
+        plan, _ = _look(probe, source, fixed, size, glance, run, store, steps, note)
+    if fixed is not None and examples % fixed:
+        note(f"the last batch is padded to {fixed} examples with copies of the last one, which do not count")
+    return plan
+
+
+def plan_per_example(
+    probe: "PerExampleProbe", source: Source, run: RunOptions, store: GradientStore, note: Note
+) -> GradientPlan:
+    """Choose how many examples are mapped at once; every gradient has a row an example."""
+    check_classes(probe, source)
+    probe.run(source.first(1))
+    size = choose_batch_size(
+        run.batch_size,
+        None,
+        False,
+        run.memory,
+        lambda batch: source.example_bytes * batch + probe.live_bytes(batch),
+        probe.largest_batch,
+    )
+    _, values = probe.run(source.first(1))
+    tensors = []
+    for target, value in zip(probe.targets, values, strict=True):
+        size_in_file = 0 if value is None else _stored(value, EXAMPLE, source.examples, target.info, store)
+        shape = () if value is None else (-1, *(() if store.norms_only else value.shape[1:]))
+        tensors.append(Planned(target.group, target.info, EXAMPLE, shape, size_in_file))
+    probe.start()
+    return GradientPlan(Batches(size, source.examples), None, None, tensors, [])
+
+
+def check_classes(probe: "Gradients", source: Source) -> None:
+    """Raise InputError where a target is no class of its output: before anything is computed, with its row."""
+    for column, check in probe.indexed_columns():
+        for start in range(0, source.examples, ROWS_AT_ONCE):
+            stop = min(start + ROWS_AT_ONCE, source.examples)
+            check(source.read_column(column, start, stop), source.first_example + start)
+
+
+def _look(
+    probe: "GradientProbe",
+    source: Source,
+    fixed: int | None,
+    size: int,
+    glance: "GradientBatch",
+    run: RunOptions,
+    store: GradientStore,
+    steps: int | None,
+    note: Note,
+) -> tuple[GradientPlan, str | None]:
+    """Run the first batch, and its last examples alone; return the plan, and why the examples are coupled."""
+    examples = source.examples
+    batches = Batches(size, examples)
+    few = fixed or FEW
+    many = fixed or min(size, examples)
+    few += fixed is None and many == few
+    probe.forget()
+    if probe.eager:  # what there is, is known only when the first batch has run
+        probe.start()
+        probe.run(source.first(many), None, many)
+    divisors = _divisors(probe, source, batches, fixed, note)
+    probe.start()
+    look = probe.run(last_of_first_batch(source, few, many, rolled=fixed is not None), divisors, few)
+    probe.start()
+    first = probe.run(source.first(many), divisors, many)
+    findings = [
+        _finding(target, value, other, forward, forward_other, few, many, fixed)
+        for target, value, other, forward, forward_other in zip(
+            probe.targets, first.values, look.values, first.forward, look.forward, strict=True
+        )
+    ]
+    tensors = [
+        Planned(target.group, target.info, finding.axis0, *_planned(target, value, finding.axis0, source, store, steps))
+        for target, value, finding in zip(probe.targets, first.values, findings, strict=True)
+        if target.selected
+    ]
+    coupled = None
+    if not run.training and fixed is None:
+        for term, one, other in zip(probe.terms, first.elements, look.elements, strict=True):
+            if one.ndim and find_example_axis(other, one, few, many, term.dtype).axis0 == BATCH:
+                coupled = f"the loss '{term.name}' has no value for each of them"
+            elif one.ndim and find_example_axis(other, one, few, many, term.dtype).depends_on_batch:
+                coupled = f"the output '{term.output}' of an example depends on the others in its batch"
+    _tell_ranges(probe, first, note)
+    dependent = _tell_dependence(probe, findings, run, coupled, note)
+    reusable = fixed is None or examples >= fixed  # else the copies that pad the batch counted
+    return GradientPlan(batches, fixed, divisors, tensors, dependent, first if reusable else None), coupled
+
+
+def _finding(
+    target: "Target",
+    value: Value | None,
+    other: Value | None,
+    forward: Array | None,
+    forward_other: Array | None,
+    few: int,
+    many: int,
+    fixed: int | None,
+) -> AxisFinding:
+    """Tell how the gradients of batches belong together: as rows, as a sum, or not at all."""
+    from tfdump.model.gradient_sources import GROUPS, WEIGHTS
+
+    if target.group == GROUPS[WEIGHTS]:
+        return AxisFinding(NONE, depends_on_batch=False)
+    if value is None or other is None:  # an eager run whose batches differ: the shape has to do
+        by_example = value is not None and value.shape[:1] == (many,)
+        return AxisFinding(EXAMPLE if by_example else BATCH, depends_on_batch=False)
+    dtype = target.info.dtype
+    if fixed is not None:
+        return find_by_rolling(value, other, fixed, dtype)
+    finding = find_example_axis(other, value, few, many, dtype)
+    if finding.axis0 == EXAMPLE:
+        return finding
+    constant = forward is not None and forward_other is not None and forward.shape == forward_other.shape
+    if constant and identical(forward, forward_other):  # type: ignore[arg-type]  # both are there
+        return AxisFinding(NONE, depends_on_batch=False)
+    return AxisFinding(BATCH, depends_on_batch=True)
+
+
+def _divisors(
+    probe: "GradientProbe", source: Source, batches: Batches, fixed: int | None, note: Note
+) -> npt.NDArray[np.float64]:
+    """Return what divides the terms of the loss for all examples, counted by a forward pass where needed."""
+    from tfdump.model.gradient import ROWS
+    from tfdump.model.loss_terms import divisors_of
+
+    if all(term.per_example is not None for term in probe.terms):
+        return divisors_of(probe.terms, None, source.examples)
+    probe.start()
+    counting = probe.counting(note)
+    counts = np.zeros(())
+    for start, stop in batches:
+        raise_waiting()
+        batch = source.read(start, stop)
+        fed = padded(batch, fixed) if fixed else batch
+        counts = counts + np.asarray(counting.run({**fed, ROWS: np.array(stop - start, np.int32)}))
+    return divisors_of(probe.terms, counts, source.examples)
+
+
+def _whole(
+    reason: str, size: int, examples: int, fixed: int | None, run: RunOptions, cost: Callable[[int], int]
+) -> int:
+    """Return the size of one batch for all examples; raises ModelError where that may not be."""
+    if size >= examples:
+        return size
+    if fixed is None and run.batch_size is None and cost(examples) <= run.memory:
+        return examples
+    remedy = f"--batch-size {examples}, or fewer --examples" if fixed is None else f"at most {fixed} --examples"
+    raise ModelError(
+        f"the loss couples the examples of a batch: {reason}. All {examples} of them must be in one batch, which "
+        f"takes about {show_bytes(cost(examples))} ({remedy})"
+    )
+
+
+def _cost(probe: "GradientProbe", source: Source, small: list[Value | None], few: int) -> Callable[[int], int]:
+    """Return a function from a batch size to the bytes that live at once."""
+    rows = [v for v, t in zip(small, probe.targets, strict=True) if v is not None and t.weight is None]
+    returned = sum(value.nbytes for value in rows)
+
+    def at(batch: int) -> int:
+        return source.example_bytes * batch + max(probe.live_bytes(batch), returned * batch // few)
+
+    return at
+
+
+def _planned(
+    target: "Target", value: Value | None, axis0: str, source: Source, store: GradientStore, steps: int | None
+) -> tuple[tuple[int, ...], int]:
+    """Return the shape of what will be stored, -1 for the examples, and its bytes."""
+    if value is None:
+        return (), 0
+    size = _stored(value, axis0, source.examples, target.info, store) * (steps or 1)
+    shape: tuple[int, ...] = tuple(value.shape)
+    if axis0 == EXAMPLE:
+        shape = (-1, *(() if store.norms_only else shape[1:]))
+    elif store.norms_only:
+        shape = ()
+    return ((steps, *shape) if steps else shape), size
+
+
+def _stored(value: Value, axis0: str, examples: int, info: TensorInfo, store: GradientStore) -> int:
+    if store.norms_only and axis0 == NONE:
+        return 8 if store.store.values else 0
+    if isinstance(value, Sparse) and not store.sparse:
+        value = np.broadcast_to(np.zeros((), value.dtype), value.dense_shape)
+    return stored_bytes(value, axis0, examples, store.for_info(info))
+
+
+def _tell_ranges(probe: "GradientProbe", first: "GradientBatch", note: Note) -> None:
+    """Say where an output that is taken for probabilities holds none."""
+    for term, found in zip(probe.terms, first.ranges, strict=True):
+        if found.size and not (found[0] >= -1e-3 and found[1] <= 1 + 1e-3):
+            note(
+                f"the loss '{term.name}' takes the output '{term.output}' for probabilities, and it goes from "
+                f"{found[0]:.4g} to {found[1]:.4g} (are these logits? --loss NAME --from-logits)"
+            )
+
+
+def _tell_dependence(
+    probe: "Gradients", findings: list[AxisFinding], run: RunOptions, coupled: str | None, note: Note
+) -> list[str]:
+    """Name the gradients that depend on the batch size (promise 2 does not hold for them)."""
+    named = list(zip((target.info.address for target in probe.targets), findings, strict=True))
+    stacked = [address for address, finding in named if finding.axis0 == BATCH]
+    if stacked:
+        note(f"stored batch by batch, because they have no row an example: {', '.join(stacked)}")
+    if run.training:
+        note("--training: the gradients may depend on the batch size (batch statistics, random numbers)")
+        return stacked
+    if coupled:
+        return stacked
+    if probe.assigned:
+        note(
+            f"the model changes variables while it runs, so gradients may depend on the batch size: "
+            f"{', '.join(probe.assigned)}"
+        )
+    mixing = [address for address, finding in named if finding.axis0 == EXAMPLE and finding.depends_on_batch]
+    if mixing:
+        note(f"the gradients depend on the other examples of the batch: {', '.join(mixing)}")
+    return stacked + mixing

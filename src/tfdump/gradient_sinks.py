@@ -1,0 +1,205 @@
+"""Where gradients go: summed over the batches, or row by row; with their norms, and the zeros of float16 counted."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from tfdump.analysis.reduction import Reduction
+from tfdump.analysis.statistics import StatisticsAccumulator, attributes_of
+from tfdump.dtypes import numpy_dtype
+from tfdump.dump.collectors import Collector
+from tfdump.example_axis import NONE
+from tfdump.sinks import OpenCollector, StoreOptions, TensorSink, first_rows
+from tfdump.tensors import Array, Sparse, TensorInfo, Value
+
+MOST_NORMS = 4000
+"""Norms that fit into an attribute, one a step."""
+
+
+@dataclass(frozen=True)
+class GradientStore:
+    """What is stored of gradients: as of any tensor, or their norms alone, or the touched rows of tables."""
+
+    store: StoreOptions = field(default_factory=StoreOptions)
+    norms_only: bool = False
+    sparse: bool = False
+
+    def for_info(self, info: TensorInfo) -> StoreOptions:
+        """Return how a tensor that arrives in rows is stored; the norms of float16 would not fit into float16."""
+        if not self.norms_only:
+            return self.store
+        wide = "float32" if info.dtype in ("float16", "bfloat16") else None
+        return replace(self.store, reduction=RowNorms("norm", None), dtype=self.store.dtype or wide)
+
+
+class RowNorms(Reduction):
+    """The L2 norm of every row, computed in float64."""
+
+    def axes_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return all axes but the first."""
+        return tuple(range(1, len(shape))) or (0,)
+
+    def apply(self, values: Array) -> Array:
+        """Return one norm a row, float64; of a single number, its magnitude."""
+        wide = np.abs(values).astype(np.float64)
+        return np.asarray(np.sqrt(np.sum(np.square(wide), axis=tuple(range(1, wide.ndim)))))
+
+
+class _Attributes:
+    """The norm of a gradient and the zeros among numbers that passed through float16."""
+
+    def __init__(self, half: bool) -> None:
+        self._half = half
+        self._squares = 0.0
+        self.zeros = 0
+
+    def add(self, values: Array) -> None:
+        if self._half:
+            self.zeros += values.size - int(np.count_nonzero(values))
+        flat = values.reshape(-1)
+        for start in range(0, flat.size, 1 << 16):
+            block = np.abs(flat[start : start + (1 << 16)]).astype(np.float64)
+            self._squares += float(np.dot(block, block))
+
+    def take_norm(self) -> float:
+        """Return the norm of what was added since it was last asked for."""
+        norm, self._squares = float(np.sqrt(self._squares)), 0.0
+        return norm
+
+    def as_dict(self, norms: list[float], stepwise: bool) -> dict[str, Any]:
+        found: dict[str, Any] = {"float16_zeros": np.int64(self.zeros)} if self._half else {}
+        if not stepwise:
+            found["norm"] = np.float64(norms[-1] if norms else 0.0)
+        elif len(norms) <= MOST_NORMS:
+            found["norm"] = np.array(norms, np.float64)
+        return found
+
+
+class RowsSink(TensorSink):
+    """Takes gradients with a row an example, or such that belong to their batch."""
+
+    def __init__(
+        self, group: str, info: TensorInfo, axis0: str, store: GradientStore, open_collector: OpenCollector, half: bool
+    ) -> None:
+        super().__init__(group, info, axis0, store.for_info(info), open_collector)
+        self._attributes = _Attributes(half)
+        self._norms: list[float] = []
+        self.steps = 0
+
+    @property
+    def norm(self) -> float | None:
+        """The norm of all rows together."""
+        return self._norms[-1] if self._norms else None
+
+    @property
+    def zeros(self) -> int:
+        """How many numbers that passed through float16 are zero."""
+        return self._attributes.zeros
+
+    def add(self, value: Value, examples: int) -> None:
+        """Take in the gradient of one batch, of which the first `examples` rows count."""
+        dense = first_rows(value, examples) if self.axis0 == "example" else value
+        self._attributes.add(dense if isinstance(dense, np.ndarray) else dense.values)
+        super().add(value, examples)
+
+    def end_step(self) -> None:
+        """Note that all batches of a step have come."""
+        self.steps += 1
+        self._norms.append(self._attributes.take_norm())
+
+    def finish(self) -> tuple[Collector | None, dict[str, Any]]:
+        """Return the collector, and the attributes that it does not know."""
+        collector, extra = super().finish()
+        return collector, extra | self._attributes.as_dict(self._norms, stepwise=self.steps > 1)
+
+
+class SumSink:
+    """Adds up the gradients of the batches in float64; a single batch keeps its own numbers."""
+
+    def __init__(
+        self, group: str, info: TensorInfo, store: GradientStore, open_collector: OpenCollector, half: bool
+    ) -> None:
+        self.group = group
+        self.info = info
+        self.steps = 0
+        self._store = store
+        self._open = open_collector
+        self._collector: Collector | None = None
+        self._statistics = StatisticsAccumulator() if store.store.statistics else None
+        self._attributes = _Attributes(half)
+        self._norms: list[float] = []
+        self._one: Array | None = None
+        self._sum: Array | None = None
+        self._touched: Array | None = None
+        self._value: Value = np.zeros(())
+
+    @property
+    def norm(self) -> float | None:
+        """The norm of the gradient, at the last step."""
+        return self._norms[-1] if self._norms else None
+
+    @property
+    def zeros(self) -> int:
+        """How many numbers that passed through float16 are zero."""
+        return self._attributes.zeros
+
+    def add(self, value: Value, examples: int = 0) -> None:
+        """Add the gradient of one batch; one of a table lists the rows that it touches, perhaps repeatedly."""
+        if isinstance(value, Sparse):
+            total = self._in_float64(value.dense_shape)
+            if self._touched is None:
+                self._touched = np.zeros(value.dense_shape[:1], bool)
+            rows = value.indices[:, 0]
+            np.add.at(total, rows, value.values)
+            self._touched[rows] = True
+        elif self._one is None and self._sum is None:
+            self._one = np.asarray(value)
+        else:
+            total = self._in_float64(value.shape)
+            total += np.asarray(value)
+
+    def _in_float64(self, shape: tuple[int, ...]) -> Array:
+        if self._sum is None:
+            self._sum = np.zeros(shape, np.complex128 if "complex" in self.info.dtype else np.float64)
+            if self._one is not None:
+                self._sum += self._one
+                self._one = None
+        return self._sum
+
+    @property
+    def gradient(self) -> Array:
+        """The gradient of the last complete step, dense, in the dtype of the weight."""
+        return self._dense
+
+    def end_step(self) -> None:
+        """Make the sum the gradient of this step, store it, and begin the next one."""
+        shape = tuple(max(size, 0) for size in self.info.shape or ())
+        found = self._sum if self._sum is not None else self._one
+        total = np.zeros(shape) if found is None else found
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._dense = total.astype(numpy_dtype(self.info.dtype), copy=False)
+        self._attributes.add(total if self._sum is not None else self._dense)
+        if self._statistics is not None:
+            self._statistics.add(self._dense)
+        self._norms.append(self._attributes.take_norm())
+        value: Value = self._dense
+        if self._store.norms_only:
+            value = np.array(self._norms[-1])
+        elif self._store.sparse and self._touched is not None:
+            rows = np.flatnonzero(self._touched)
+            value = Sparse(self._dense[rows], rows.astype(np.int64)[:, None], self._dense.shape)
+        if self._collector is None:
+            self._collector = self._open(self.info, value, NONE)
+        self._collector.append(value)
+        self.steps += 1
+        self._one = self._sum = self._touched = None
+
+    def finish(self) -> tuple[Collector | None, dict[str, Any]]:
+        """Return the collector, and the attributes that it does not know."""
+        extra: dict[str, Any] = {}
+        if self._statistics is not None:
+            extra |= attributes_of(self._statistics.result())
+        if self._store.norms_only:
+            extra["reduce"] = "norm"
+        return self._collector, extra | self._attributes.as_dict(self._norms, stepwise=self.steps > 1)

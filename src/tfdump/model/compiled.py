@@ -1,0 +1,109 @@
+"""The loss with which a model was saved, from its compile configuration, without compiling the model."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+from keras import Layer
+from keras.src.saving import serialization_lib
+from keras.src.trainers.trainer import Trainer
+
+from tfdump.errors import ModelError, UntrustedModelError
+from tfdump.model.error_text import first_line
+from tfdump.model.load import LoadedModel
+from tfdump.model.losses import HOW, CompiledLosses, LossChoice, NamedLosses, Objective, Scalar
+
+
+def chosen_scalar(loaded: LoadedModel, choice: LossChoice) -> Scalar:
+    """Return what is to be differentiated.
+
+    Raises ModelError where nothing was chosen and the model was not compiled, and for unknown names.
+    """
+    if choice.objective is not None and choice.names:
+        raise ModelError("--loss and --objective exclude each other (an objective needs no targets)")
+    if choice.from_logits and (choice.objective is not None or choice.names in ((), ("compiled",))):
+        raise ModelError("--from-logits belongs to --loss NAME (a compiled loss knows itself what it takes)")
+    if choice.objective is not None:
+        return Objective(choice.objective, choice.reduction)
+    if choice.names and "compiled" not in choice.names:
+        return NamedLosses(choice, loaded.custom)
+    if len(choice.names) > 1:
+        raise ModelError("--loss compiled stands alone")
+    found = _compiled(loaded)
+    if found is None:
+        asked = "--loss compiled: " if choice.names else ""
+        raise ModelError(f"{asked}the model was saved without a loss; {HOW}")
+    model = loaded.model
+    for method in ("compute_loss", "train_step"):
+        own, theirs = getattr(type(model), method, None), _of_keras(method)
+        if own is not None and own not in theirs:
+            raise ModelError(
+                f"the model computes its loss in its own {method}, which cannot be split over batches; {HOW}"
+            )
+    return CompiledLosses(model, *found, choice.reduction)
+
+
+def _of_keras(method: str) -> list[Any]:
+    return [getattr(cls, method, None) for cls in (Trainer, keras.Model)]
+
+
+def _compiled(loaded: LoadedModel) -> tuple[Any, Any] | None:
+    """Return the loss and the loss weights of a model that was compiled, else None."""
+    live = getattr(loaded.model, "_compile_loss", None)
+    if live is not None:
+        return live._user_loss, live._user_loss_weights
+    if getattr(loaded.model, "compiled", False):
+        return None, None
+    config = loaded.compile_config
+    if not config:
+        return None
+    if not loaded.trusted:
+        _check(config.get("loss"), loaded)
+    try:
+        with keras.saving.custom_object_scope(dict(loaded.custom)):
+            loss = serialization_lib.deserialize_keras_object(config.get("loss"), safe_mode=not loaded.trusted)
+    except Exception as cause:  # Keras raises nearly every class of error for a bad configuration
+        raise ModelError(f"{loaded.name}: its compiled loss cannot be read: {first_line(cause)}; {HOW}") from cause
+    return loss, config.get("loss_weights")
+
+
+def _check(config: Any, loaded: LoadedModel) -> None:
+    """Refuse a loss that is code, or a function that is neither a loss of Keras nor imported by the user."""
+    for name, registered, kind in _named(config):
+        if kind == "__lambda__":
+            raise UntrustedModelError(
+                f"{loaded.name}: its compiled loss is code in the model file (add --trust-model if you trust its "
+                f"author, or {HOW})"
+            )
+        ours = name in loaded.custom or keras.saving.get_registered_object(registered, loaded.custom) is not None
+        if not ours and not hasattr(keras.losses, name):
+            raise ModelError(
+                f"{loaded.name} was compiled with the loss '{name}', which is not part of Keras (import the code that "
+                f"defines it: --import MODULE or FILE.py; or {HOW})"
+            )
+
+
+def _named(config: Any) -> Iterator[tuple[str, str, str]]:
+    """Yield the name, the registered name and the class name of every object in a configuration."""
+    if isinstance(config, Mapping):
+        kind = str(config.get("class_name", ""))
+        inner = config.get("config")
+        if kind:
+            name = inner if kind == "function" and isinstance(inner, str) else kind
+            yield str(name), str(config.get("registered_name") or name), kind
+        for value in config.values():
+            yield from _named(value)
+    elif isinstance(config, (list, tuple)):
+        for value in config:
+            yield from _named(value)
+
+
+def regularization(model: Layer) -> Any:
+    """Return the sum of the weights' regularisation losses, or None where the model has none."""
+    losses = [keras.ops.sum(loss) for loss in model._get_regularization_losses()]
+    return sum(losses[1:], losses[0]) if losses else None
+
+
+def added_losses(model: Layer) -> list[Any]:
+    """Return what the layers of a model added with `add_loss` in its last call."""
+    return [loss for layer in model._flatten_layers() for loss in layer._get_own_losses()]

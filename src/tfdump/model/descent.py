@@ -1,0 +1,71 @@
+"""Gradient descent from the saved weights, and the gradient of the regularisation; the model gets its weights back."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import Layer
+
+from tfdump.errors import ModelError, near
+from tfdump.model.compiled import regularization
+from tfdump.model.error_text import first_line
+from tfdump.tensors import Array
+
+
+class Regularization:
+    """The sum of the weights' regularisation losses, and its gradients."""
+
+    def __init__(self, model: Layer) -> None:
+        self._model = model
+
+    def run(self, weights: Sequence[keras.Variable]) -> tuple[float, list[Array | None]]:
+        """Return the loss, and its gradient with respect to each weight, None where it does not depend on it."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([weight.value for weight in weights])
+            loss = regularization(self._model)
+        if loss is None:
+            return 0.0, [None] * len(weights)
+        gradients = tape.gradient(loss, [weight.value for weight in weights])
+        return float(loss), [
+            None if gradient is None else np.asarray(tf.convert_to_tensor(gradient)) for gradient in gradients
+        ]
+
+
+class Descent:
+    """An optimizer of Keras over some weights; `close` puts the weights back."""
+
+    def __init__(self, name: str, learning_rate: float, weights: Sequence[keras.Variable]) -> None:
+        self._weights = list(weights)
+        self._saved = [np.array(weight.value.numpy()) for weight in weights]
+        try:
+            self._optimizer = keras.optimizers.get({"class_name": name, "config": {"learning_rate": learning_rate}})
+        except Exception as cause:  # Keras raises several classes for an unknown name and for bad options
+            known = [
+                n for n in dir(keras.optimizers) if n[0].isupper() and n not in ("Optimizer", "LossScaleOptimizer")
+            ]
+            reason = "Keras has no such optimizer" if name not in known else first_line(cause)
+            raise ModelError(f"--optimizer {name}: {reason}{near(name, known)}") from cause
+        self._optimizer.build(self._weights)
+
+    def apply(self, gradients: Sequence[Array]) -> None:
+        """Take one step against the gradients, in the order of the weights."""
+        tensors = [tf.constant(gradient) for gradient in gradients]
+        self._optimizer.apply(tensors, self._weights)
+
+    def values(self) -> list[Array]:
+        """Return the weights as they are now."""
+        return [np.array(weight.value.numpy()) for weight in self._weights]
+
+    def close(self) -> None:
+        """Put the weights back."""
+        for weight, value in zip(self._weights, self._saved, strict=True):
+            weight.assign(value)
+
+
+def changes_statistics(model: Layer) -> str | None:
+    """Return the name of a layer whose result for one example depends on the others in training, or None."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            return str(layer.name)
+    return None

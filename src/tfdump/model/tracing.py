@@ -1,0 +1,129 @@
+"""One function over a batch: traced into a graph where that is possible, else run eagerly; errors are explained."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfdump.dtypes import STRING
+from tfdump.errors import ModelError, TfdumpError
+from tfdump.model.error_text import first_line, raise_interruption
+from tfdump.model.memory import LiveMemory
+from tfdump.model.recorder import WATCHING
+from tfdump.tensors import Array, InputSpec, Note, Ragged, Sparse, Value
+
+Batch = Mapping[str, Array]
+Tensors = dict[str, Any]
+
+CAUTIOUS_BATCH = 32
+
+
+class Traced:
+    """A function from the tensors of a batch, by name, to a structure of tensors.
+
+    It is traced once for the given specs. Where that fails `function` is None, `note` is called with the reason,
+    and `run` calls the body anew each time.
+    """
+
+    def __init__(
+        self, body: Callable[[Tensors], Any], specs: Sequence[InputSpec], note: Note, eager: bool = False
+    ) -> None:
+        self._body = body
+        self._specs = [
+            tf.TensorSpec(spec.shape, tf.string if spec.dtype == STRING else spec.dtype, f"argument_{number}")
+            for number, spec in enumerate(specs)
+        ]
+        self._names = [spec.name for spec in specs]
+        self.function: Any = None
+        self._memory: LiveMemory | None = None
+        if not eager:
+            self._trace(note)
+
+    def _trace(self, note: Note) -> None:
+        function = tf.function(lambda *tensors: self._body(self._by_name(tensors)), autograph=False)
+        try:
+            with inner_functions_eager():  # so that a call that is itself a tf.function shows its layers
+                traced = function.get_concrete_function(*self._specs)
+        except TfdumpError:
+            raise
+        except (Exception, SystemExit) as cause:  # whatever the user's own code raises: reported, and run eagerly
+            raise_interruption(cause)
+            note(f"the model cannot be traced ({first_line(cause)}); running it eagerly, which is slower")
+            return
+        self.function = traced
+        longest = max((size or 1 for spec in self._specs for size in (spec.shape or [])[1:]), default=1)
+        self._memory = LiveMemory(traced.graph, flat_tensors(traced.structured_outputs), longest)
+
+    def run(self, batch: Batch) -> Any:
+        """Return what the function gives for one batch; raises ModelError when the model fails on it."""
+        try:
+            tensors = [_constant(batch[name], spec.dtype) for name, spec in zip(self._names, self._specs, strict=True)]
+            if self.function is not None:
+                return self.function(*tensors)
+            with inner_functions_eager():
+                return self._body(self._by_name(tensors))
+        except TfdumpError:
+            raise
+        except tf.errors.ResourceExhaustedError as cause:
+            raise ModelError(f"out of memory ({first_line(cause)}); lower --batch-size or --memory") from cause
+        except MemoryError:
+            raise
+        except (Exception, SystemExit) as cause:  # whatever the user's own code raises
+            raise_interruption(cause)
+            raise ModelError(f"the model fails on this input: {first_line(cause)}") from cause
+
+    def _by_name(self, tensors: Sequence[Any]) -> Tensors:
+        return dict(zip(self._names, tensors, strict=True))
+
+    @property
+    def eager(self) -> bool:
+        """Whether the body runs without a graph."""
+        return self.function is None
+
+    @property
+    def graph(self) -> Any:
+        """The graph, or None."""
+        return None if self.function is None else self.function.graph
+
+    @property
+    def largest_batch(self) -> int | None:
+        """The batch size above which the memory that the graph needs is anybody's guess, or None."""
+        return CAUTIOUS_BATCH if self._memory is not None and self._memory.uncertain else None
+
+    def live_bytes(self, batch: int) -> int:
+        """Return about how many bytes of tensors live at once at this batch size; 0 without a graph."""
+        return self._memory.peak(batch) if self._memory is not None else 0
+
+
+@contextmanager
+def inner_functions_eager() -> Iterator[None]:
+    """Run every `tf.function` as plain Python while the body runs."""
+    with WATCHING:
+        before = tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(True)
+        try:
+            yield
+        finally:
+            tf.config.run_functions_eagerly(before)
+
+
+def flat_tensors(structure: Any) -> list[Any]:
+    """Return the tensors of a structure, composite ones in their parts, None left out."""
+    return [leaf for leaf in tf.nest.flatten(structure, expand_composites=True) if leaf is not None]
+
+
+def _constant(array: Array, dtype: tf.DType) -> Any:
+    return tf.constant(array.tolist() if dtype == tf.string else array, dtype, array.shape)
+
+
+def value_of(tensor: Any) -> Value:
+    """Return a tensor's value; dense ones share TensorFlow's memory."""
+    if isinstance(tensor, tf.RaggedTensor):
+        splits = tuple(np.asarray(splits, np.int64) for splits in tensor.nested_row_splits)
+        return Ragged(np.asarray(tensor.flat_values), splits)
+    if isinstance(tensor, tf.SparseTensor):
+        shape = tuple(int(size) for size in np.asarray(tensor.dense_shape))
+        return Sparse(np.asarray(tensor.values), np.asarray(tensor.indices), shape)
+    return np.asarray(tensor)

@@ -1,0 +1,77 @@
+"""The files of a gradient run: which are inputs, targets and sample weights, read together batch by batch."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tfdump.dtypes import dtype_name, kind_of
+from tfdump.errors import InputError
+from tfdump.inputs.arguments import Given
+from tfdump.inputs.casting import describe
+from tfdump.inputs.matching import match
+from tfdump.inputs.source import ReadingOptions, Source
+from tfdump.inputs.targets import Argument, split_targets
+from tfdump.tensors import InputSpec, Note
+
+if TYPE_CHECKING:
+    from tfdump.model.differentiation import Supervised
+    from tfdump.model.load import LoadedModel
+    from tfdump.model.losses import Scalar
+    from tfdump.model.signature import Signature
+
+
+def supervised_source(
+    loaded: "LoadedModel",
+    scalar: "Scalar",
+    arguments: Sequence[Argument],
+    targets: Sequence[Given] | None,
+    weights: Sequence[Given],
+    reading: ReadingOptions,
+    note: Note,
+) -> tuple[Source, "Supervised", "Signature"]:
+    """Match files to inputs, targets and sample weights; one source reads all of them.
+
+    Without `targets`, where the loss needs them, the last of `arguments` is taken for them. Raises InputError where
+    they do not fit the model.
+    """
+    from tfdump.model.differentiation import Supervised
+    from tfdump.model.outputs import expected_outputs
+    from tfdump.model.signature import signature_of
+
+    model = loaded.model
+    every = [given for _, some in arguments for given in some]
+    needed = scalar.needs_targets
+    if not needed and targets:
+        raise InputError(f"the loss '{scalar.description}' needs no targets (leave --targets out)")
+    if not needed and weights:
+        raise InputError(f"'{scalar.description}' takes no sample weights (leave --sample-weight out)")
+    inputs, expected = every, list(targets or [])
+    if needed and targets is None:
+        first = [given.name for _, some in arguments[:-1] for given in some]
+        declared = signature_of(model, first)
+        inputs, expected = split_targets(arguments, declared.specs if declared.declared else None)
+    signature = signature_of(model, [given.name for given in inputs])
+    readers = match(inputs, signature.specs, note)
+    specs = list(signature.specs)
+    columns: dict[str, dict[str, str]] = {"target": {}, "sample weight": {}}
+    labels: dict[str, str] = {}
+    if expected or weights:
+        alone = Source(signature.specs, readers, reading, lambda text: None)
+        shapes = [InputSpec(c.name, (signature.batch_size, *c.shape[1:]), c.dtype) for c in alone.columns]
+        outputs = scalar.outputs_with_targets(expected_outputs(model, signature, shapes, alone))
+        named = [InputSpec(name, None, None) for name in outputs]
+        if len(weights) == 1 and (weights[0].name is None or weights[0].name not in outputs):
+            weights = [Given(name, weights[0].reader) for name in outputs]  # one for all outputs
+        for what, given in (("target", expected), ("sample weight", weights)):
+            optional = [InputSpec(s.name, None, None, optional=what != "target") for s in named]
+            for name, reader in match(given, optional, note, what).items():
+                column = f"{what} of {name}"
+                dtype = dtype_name(reader.dtype)  # the loss casts, as Keras does
+                if kind_of(dtype) not in "fiub":
+                    raise InputError(f"{reader.label} holds {describe(dtype)}, and a {what} is a number")
+                specs.append(InputSpec(column, None, dtype))
+                readers[column] = reader
+                columns[what][name] = column
+                if what == "target":
+                    labels[name] = reader.label
+    source = Source(specs, readers, reading, note)
+    return source, Supervised(columns["target"], columns["sample weight"], labels), signature

@@ -1,0 +1,67 @@
+"""What every dump has: its writer, where it came from, about how large it will be, and what is missing in it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import tfdump
+from tfdump.dump import layout
+from tfdump.dump.writer import DumpWriter, storage_for
+from tfdump.inputs.source import Source
+from tfdump.planning import RunOptions
+from tfdump.tensors import NotCaptured, Note
+
+if TYPE_CHECKING:
+    from tfdump.model.load import LoadedModel
+
+SMALLEST_CHUNK = 64 << 10
+
+FILE_OVERHEAD, TENSOR_OVERHEAD = 6000, 4500
+"""Bytes of the root, and of the attributes and the index of chunks of one tensor, as measured on the sample models."""
+
+
+def open_writer(path: Path | None, force: bool, compression: str, memory: int, tensors: int) -> DumpWriter:
+    """Return the writer of a dump, with chunks small enough that those being filled stay within `memory`.
+
+    `path` None makes the dump in memory.
+    """
+    chunk_bytes = min(layout.CHUNK_BYTES, max(SMALLEST_CHUNK, memory // max(1, tensors)))
+    return DumpWriter(path, force=force, storage=storage_for(compression, chunk_bytes))
+
+
+def overhead_bytes(tensors: int, config: str | None) -> int:
+    """Return about how many bytes a file takes beside its values."""
+    return FILE_OVERHEAD + TENSOR_OVERHEAD * tensors + len(config or "")
+
+
+def provenance(
+    kind: str, loaded: "LoadedModel", source: Source, run: RunOptions, seed: int, values: bool, command: str
+) -> dict[str, Any]:
+    """Return the attributes of the root: what made the file, and nothing that changes from run to run."""
+    from tfdump.model.load import versions
+
+    return {
+        "format": layout.FORMAT,
+        "format_version": np.int64(layout.FORMAT_VERSION),
+        "kind": kind,
+        "tfdump_version": tfdump.__version__,
+        **versions(),
+        "model": loaded.name,
+        "model_sha256": loaded.sha256,
+        "model_class": type(loaded.model).__name__,
+        "first_example": np.int64(source.first_example),
+        "training": run.training,
+        "seed": np.int64(seed),
+        "stats_only": not values,
+        "command": command,
+    }
+
+
+def tell_not_captured(missing: tuple[NotCaptured, ...], note: Note) -> None:
+    """Say what is not captured, a line a reason."""
+    by_reason: dict[str, list[str]] = {}
+    for item in missing:
+        by_reason.setdefault(item.reason, []).append(item.address)
+    for reason, addresses in by_reason.items():
+        note(f"not captured: {', '.join(addresses)} ({reason})")
