@@ -32,6 +32,8 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/activations.py
+	$(BIN)/python benchmarks/gradients.py
+	$(BIN)/python benchmarks/per_example.py
 
 sweep: $(READY)
 	$(BIN)/python tests/sweep.py

@@ -15,7 +15,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from measure import measure, report
+from measure import measure, print_race, report, write_raw
 
 BATCH = 2
 
@@ -31,7 +31,7 @@ def make_files(folder: Path, examples: int) -> None:
 
 def tfdump_route(folder: Path) -> float:
     """Dump everything with tfdump, as the command line does."""
-    from tfdump.activation_run import ActivationOptions, open_activations, open_writer
+    from tfdump.activation_run import ActivationOptions, open_activations
     from tfdump.inputs.arguments import open_argument, parse_argument
     from tfdump.model.load import load_model
 
@@ -40,7 +40,7 @@ def tfdump_route(folder: Path) -> float:
     start = time.perf_counter()
     with (
         open_activations(loaded, given, ActivationOptions(), print) as run,
-        open_writer(run, folder / "tfdump.h5", force=True) as writer,
+        run.open_writer(folder / "tfdump.h5", force=True) as writer,
     ):
         run.write(writer, "")
     return time.perf_counter() - start
@@ -79,13 +79,7 @@ def forward_route(folder: Path) -> float:
 
 def raw_write_route(folder: Path) -> float:
     """Write as many bytes as the dump has."""
-    size = (folder / "tfdump.h5").stat().st_size
-    block = np.random.default_rng(0).bytes(16 << 20)
-    start = time.perf_counter()
-    with (folder / "raw.bin").open("wb", buffering=0) as file:
-        for _ in range(size // len(block)):
-            file.write(block)
-    return time.perf_counter() - start
+    return write_raw(folder / "raw.bin", (folder / "tfdump.h5").stat().st_size)
 
 
 ROUTES = {
@@ -107,14 +101,8 @@ def main() -> None:
         make_files(folder, examples)
         results = {route: measure(__file__, route, folder) for route in ROUTES}
         size = (folder / "tfdump.h5").stat().st_size
-    ours = results["tfdump"]
     print(f"ResNet50 at 224x224, every layer's output, {examples} examples, {size / 1e9:.2f} GB")
-    print(f"{'route':30}{'seconds':>9}{'to tfdump':>11}{'peak MB':>9}{'to tfdump':>11}")
-    for route, result in results.items():
-        print(
-            f"{route:30}{result.seconds:9.2f}{result.seconds / ours.seconds:11.2f}"
-            f"{result.megabytes:9.0f}{result.megabytes / ours.megabytes:11.2f}"
-        )
+    print_race(results, "tfdump")
 
 
 if __name__ == "__main__":

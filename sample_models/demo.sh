@@ -1,5 +1,5 @@
 #!/bin/sh
-# The main job on every sample model: list, dump, show. Run by `make demo`; needs tfdump on the PATH.
+# The main job on every sample model: list, dump, differentiate, show. Run by `make demo`; needs tfdump on the PATH.
 set -eu
 cd "$(dirname "$0")"
 out=../demo-output
@@ -18,4 +18,8 @@ run tfdump activations twice.keras digits.npy --import twice.py -f -o "$out/twic
 run tfdump activations text_gru.keras text.npz -f -o "$out/text_gru.activations.h5"
 run tfdump activations siamese.keras pairs.npz -l 'encoder*' -f -o "$out/siamese.activations.h5"
 run tfdump show "$out/siamese.activations.h5"
+run tfdump gradients digits_cnn.keras digits.npy digits_labels.npy --wrt weights --wrt activations --wrt inputs \
+    -f -o "$out/digits_cnn.gradients.h5"
+run tfdump show "$out/digits_cnn.gradients.h5"
+run tfdump gradients text_gru.keras text.npz text_labels.npy -f -o "$out/text_gru.gradients.h5"
 printf '\nThe dumps are in %s\n' "$(cd "$out" && pwd)"

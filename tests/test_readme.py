@@ -38,9 +38,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("command", [*commands_of(README), *commands_of(SAMPLES_README)])
 def test_a_command_of_the_readme_runs(checkout: Path, command: str) -> None:
-    for dump in checkout.glob("*.activations.h5"):
-        if "show" not in command:
-            dump.unlink()
+    for kind in ("activations", "gradients"):
+        for dump in checkout.glob(f"*.{kind}.h5"):
+            if f"tfdump {kind} " in command:
+                dump.unlink()
     path = f"{checkout / 'bin'}:/usr/bin:/bin"
     script = f"set -euo pipefail\n{command}"
     done = subprocess.run(["bash", "-c", script], cwd=checkout, env={"PATH": path}, capture_output=True, text=True)
@@ -60,9 +61,10 @@ def test_the_python_of_the_readme_runs(checkout: Path, monkeypatch: pytest.Monke
     tfdump_run = [sys.executable, "-m", "tfdump", "activations", "-f"]
     subprocess.run([*tfdump_run, SAMPLES / "digits_cnn.keras", SAMPLES / "digits.npy"], check=True, capture_output=True)
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    names = {"model": model, "x": x, "tfdump": tfdump}
+    names = {"model": model, "x": x, "y": np.load(SAMPLES / "digits_labels.npy"), "tfdump": tfdump}
     exec(code, names)
     assert set(names["acts"]) == {"conv1", "conv2"}
+    assert names["grads"]["inputs/image"].shape == x.shape
 
 
 def test_there_are_commands_to_run() -> None:
@@ -92,4 +94,4 @@ def test_the_demo_runs(checkout: Path) -> None:
         ["sh", "sample_models/demo.sh"], cwd=checkout, env={"PATH": path}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert len(list((checkout / "demo-output").glob("*.h5"))) == 5
+    assert len(list((checkout / "demo-output").glob("*.h5"))) == 7

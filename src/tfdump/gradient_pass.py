@@ -67,14 +67,13 @@ class GradientDump:
         return SumSink(target.group, target.info, store, self._open if target.selected else _nothing, target.half)
 
     def _open(self, info: TensorInfo, value: Value, axis0: str) -> Any:
-        half = self._store.for_info(info).dtype
         return self._writer.collector(
             info,
             value,
             axis0=axis0,
             examples=self._source.examples,
             batches=len(self._plan.batches),
-            dtype=half,
+            dtype=self._store.for_info(info).dtype,
             values=self._store.store.values,
             steps=self._steps,
         )

@@ -61,17 +61,18 @@ def plan_gradients(
     few = fixed or FEW
     examples = source.examples
     check_classes(probe, source)
-    glance = probe.run(source.first(few), None, few)
-    if probe.eager:
+    glance = None
+    if probe.eager or probe.largest_batch is not None:  # the graph does not tell all sizes
+        glance = probe.run(source.first(few), None, few)
         check_classes(probe, source)
-    cost = _cost(probe, source, glance.values, few)
+    cost = _cost(probe, source, glance, few)
     size = choose_batch_size(run.batch_size, fixed, run.training, run.memory, cost, probe.largest_batch)
     if probe.coupled:
         size = _whole(probe.coupled, size, examples, fixed, run, cost)
-    plan, coupled = _look(probe, source, fixed, size, glance, run, store, steps, note)
+    plan, coupled = _look(probe, source, fixed, size, run, store, steps, note)
     if coupled and len(plan.batches) > 1:
         size = _whole(coupled, size, examples, fixed, run, cost)
-        plan, _ = _look(probe, source, fixed, size, glance, run, store, steps, note)
+        plan, _ = _look(probe, source, fixed, size, run, store, steps, note)
     if fixed is not None and examples % fixed:
         note(f"the last batch is padded to {fixed} examples with copies of the last one, which do not count")
     return plan
@@ -114,7 +115,6 @@ def _look(
     source: Source,
     fixed: int | None,
     size: int,
-    glance: "GradientBatch",
     run: RunOptions,
     store: GradientStore,
     steps: int | None,
@@ -156,6 +156,8 @@ def _look(
     _tell_ranges(probe, first, note)
     dependent = _tell_dependence(probe, findings, run, coupled, note)
     reusable = fixed is None or examples >= fixed  # else the copies that pad the batch counted
+    if not reusable:
+        probe.start()
     return GradientPlan(batches, fixed, divisors, tensors, dependent, first if reusable else None), coupled
 
 
@@ -224,10 +226,12 @@ def _whole(
     )
 
 
-def _cost(probe: "GradientProbe", source: Source, small: list[Value | None], few: int) -> Callable[[int], int]:
-    """Return a function from a batch size to the bytes that live at once."""
-    rows = [v for v, t in zip(small, probe.targets, strict=True) if v is not None and t.weight is None]
-    returned = sum(value.nbytes for value in rows)
+def _cost(probe: "GradientProbe", source: Source, glance: "GradientBatch | None", few: int) -> Callable[[int], int]:
+    """Return a function from a batch size to the bytes that live at once, from the graph and from a first look."""
+    returned = 0
+    if glance is not None:
+        pairs = zip(glance.values, probe.targets, strict=True)
+        returned = sum(value.nbytes for value, target in pairs if value is not None and target.weight is None)
 
     def at(batch: int) -> int:
         return source.example_bytes * batch + max(probe.live_bytes(batch), returned * batch // few)

@@ -13,6 +13,9 @@ from tfdump.example_axis import NONE
 from tfdump.sinks import OpenCollector, StoreOptions, TensorSink, first_rows
 from tfdump.tensors import Array, Sparse, TensorInfo, Value
 
+BLOCK = 1 << 13
+"""Elements that are squared at once: few enough for the cache, and for one thread, as the others run the model."""
+
 MOST_NORMS = 4000
 """Norms that fit into an attribute, one a step."""
 
@@ -57,9 +60,9 @@ class _Attributes:
     def add(self, values: Array) -> None:
         if self._half:
             self.zeros += values.size - int(np.count_nonzero(values))
-        flat = values.reshape(-1)
-        for start in range(0, flat.size, 1 << 16):
-            block = np.abs(flat[start : start + (1 << 16)]).astype(np.float64)
+        flat = (np.abs(values) if values.dtype.kind == "c" else values).reshape(-1)
+        for start in range(0, flat.size, BLOCK):
+            block = flat[start : start + BLOCK].astype(np.float64)
             self._squares += float(np.dot(block, block))
 
     def take_norm(self) -> float:

@@ -13,6 +13,10 @@ _FREE = frozenset({"Const", "ReadVariableOp", "Placeholder", "VarHandleOp", "Sha
 """Operations whose outputs cost nothing a batch: constants, weights, the inputs (counted apart)."""
 
 
+_NO_BYTES = (tf.resource, tf.variant)
+"""Dtypes of handles to what is counted elsewhere."""
+
+
 @dataclass(frozen=True)
 class _Buffer:
     """One buffer of the graph: the known part of its size in bytes, its open axes, and when it lives."""
@@ -50,6 +54,11 @@ class LiveMemory:
             for body in _bodies(graph, operation)
         ]
         self.uncertain |= any(inner.uncertain for _, inner in self._inner)
+        self._stacks = [
+            (time, [_Buffer(*_size(element), born=time, dies=self._end) for element in _pushed(body)])
+            for time, operation in enumerate(order)
+            for body in _bodies(graph, operation)
+        ]
 
     def _lifetimes(self, order: list[Any], wanted: Sequence[Any]) -> list[_Buffer]:
         root: dict[str, str] = {}
@@ -68,7 +77,7 @@ class LiveMemory:
             dies[root.get(tensor.name, tensor.name)] = self._end
         buffers = []
         for name, (time, tensor) in born.items():
-            if tensor.dtype in (tf.resource, tf.variant):
+            if tensor.dtype in _NO_BYTES:
                 continue
             if tensor.shape.rank is None:
                 self.uncertain = True
@@ -87,6 +96,10 @@ class LiveMemory:
             size = inner.peak(batch)
             changes[time] += size
             changes[time + 1] -= size
+        for time, elements in self._stacks:  # what a loop keeps of every round for its gradient
+            size = sum(element.bytes_at(batch, self._longest) for element in elements) * self._longest
+            changes[time] += size
+            changes[self._end + 1] -= size
         live = peak = 0
         for change in changes:
             live += change
@@ -120,6 +133,12 @@ def _bodies(graph: Any, operation: Any) -> list[Any]:
             if function is not None:
                 found.append(function.graph)
     return found
+
+
+def _pushed(body: Any) -> list[Any]:
+    """Return the tensors of which a loop's body keeps one a round; weights and constants are kept once."""
+    pushed = [operation.inputs[1] for operation in body.get_operations() if operation.type == "TensorListPushBack"]
+    return [tensor for tensor in pushed if tensor.shape.rank and None in tensor.shape and tensor.dtype not in _NO_BYTES]
 
 
 def _size(tensor: Any) -> tuple[int, int]:

@@ -1,0 +1,108 @@
+"""All gradients of ResNet50: tfdump against a plain `tape.gradient` over the same batches and a raw write.
+
+    python benchmarks/gradients.py [EXAMPLES]
+
+With respect to every weight, activation and input. Each contestant runs in a process of its own, several times;
+start-up and loading do not count, tracing does. Prints medians, and ratios to tfdump.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from measure import measure, print_race, report, write_raw
+
+LOSS = "sparse_categorical_crossentropy"
+
+
+def make_files(folder: Path, examples: int) -> None:
+    """Save a ResNet50 with random weights, its input and its labels."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    keras.applications.ResNet50(weights=None).save(folder / "model.keras")
+    random = np.random.default_rng(0)
+    np.save(folder / "x.npy", random.random((examples, 224, 224, 3), dtype="float32"))
+    np.save(folder / "y.npy", random.integers(0, 1000, examples))
+
+
+def tfdump_route(folder: Path) -> float:
+    """Dump everything with tfdump, as the command line does."""
+    from tfdump.gradient_run import WRT, GradientOptions, open_gradients
+    from tfdump.inputs.arguments import open_each
+    from tfdump.model.load import load_model
+
+    loaded = load_model(folder / "model.keras")
+    arguments = open_each([str(folder / "x.npy"), str(folder / "y.npy")])
+    options = GradientOptions(wrt=WRT, losses=(LOSS,))
+    start = time.perf_counter()
+    with (
+        open_gradients(loaded, arguments, None, [], options, lambda text: None) as run,
+        run.open_writer(folder / "tfdump.h5", force=True) as writer,
+    ):
+        run.write(writer, "")
+    return time.perf_counter() - start
+
+
+def tape_route(folder: Path) -> float:
+    """Differentiate with respect to the weights and the input, batch by batch, adding up; keep nothing else.
+
+    The gradients of the activations are computed on the way.
+    """
+    import h5py
+    import keras
+    import tensorflow as tf
+
+    with h5py.File(folder / "tfdump.h5") as file:
+        batch = int(file.attrs["batch_size"])
+    model = keras.models.load_model(folder / "model.keras", compile=False)
+    x, y = np.load(folder / "x.npy", mmap_mode="r"), np.load(folder / "y.npy")
+    loss = keras.losses.get("SparseCategoricalCrossentropy")
+
+    @tf.function
+    def gradients(inputs, targets):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            value = loss(targets, model(inputs, training=False))
+        return tape.gradient(value, [*model.trainable_variables, inputs])
+
+    start = time.perf_counter()
+    total = None
+    for first in range(0, len(x), batch):
+        *weights, _ = gradients(tf.constant(x[first : first + batch]), tf.constant(y[first : first + batch]))
+        total = weights if total is None else [a + b for a, b in zip(total, weights, strict=True)]
+    return time.perf_counter() - start
+
+
+def raw_write_route(folder: Path) -> float:
+    """Write as many bytes as the dump has."""
+    return write_raw(folder / "raw.bin", (folder / "tfdump.h5").stat().st_size)
+
+
+ROUTES = {"tfdump": tfdump_route, "bare tape.gradient": tape_route, "raw write of the same bytes": raw_write_route}
+
+
+def main() -> None:
+    """Race."""
+    if len(sys.argv) == 3:
+        report(ROUTES[sys.argv[1]](Path(sys.argv[2])))
+        return
+    examples = int(sys.argv[1]) if len(sys.argv) > 1 else 32
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_files(folder, examples)
+        results = {route: measure(__file__, route, folder) for route in ROUTES}
+        size = (folder / "tfdump.h5").stat().st_size
+    print(f"ResNet50 at 224x224, every gradient, {examples} examples, {size / 1e9:.2f} GB")
+    print_race(results, "tfdump")
+    bare = results["bare tape.gradient"].seconds + results["raw write of the same bytes"].seconds
+    print(f"tfdump takes {results['tfdump'].seconds / bare:.2f}x of tape.gradient and raw write together")
+
+
+if __name__ == "__main__":
+    main()
