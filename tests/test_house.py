@@ -16,7 +16,8 @@ FLOORS = {
     "dump": 1, "inputs": 1, "analysis": 1,
     "model": 2,
     "sinks": 3, "gradient_sinks": 3, "supervised_source": 3,
-    "planning": 4, "pipeline": 4, "listing": 4, "writing": 4, "gradient_planning": 4, "gradient_pass": 4,
+    "planning": 4, "pipeline": 4, "listing": 4, "writing": 4,
+    "gradient_findings": 4, "gradient_planning": 4, "gradient_pass": 4,
     "activation_run": 5, "gradient_run": 5, "api": 6,
     "cli": 7,
 }  # fmt: skip

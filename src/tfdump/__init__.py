@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tfdump.api import Gradients as Gradients
     from tfdump.api import activations as activations
     from tfdump.api import gradients as gradients
     from tfdump.api import layers as layers
@@ -30,6 +31,7 @@ _HOMES = {
     "gradients": ("tfdump.api", "gradients"),
     "layers": ("tfdump.api", "layers"),
     "open": ("tfdump.dump.reader", "open_dump"),
+    "Gradients": ("tfdump.api", "Gradients"),
     "Dump": ("tfdump.dump.reader", "Dump"),
     "Tensor": ("tfdump.dump.reader", "Tensor"),
     "TfdumpError": ("tfdump.errors", "TfdumpError"),

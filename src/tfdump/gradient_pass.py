@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,6 +123,16 @@ class GradientDump:
             raise
         return np.concatenate(losses)
 
+    def keep_weights(self, kept: dict[str, Any]) -> None:
+        """Store the selected weights as they are before a step; `kept` has their collectors by address."""
+        for target in self._probe.targets:
+            if target.weight is None or not target.selected:
+                continue
+            value = np.asarray(target.weight.value.numpy())
+            if target.info.address not in kept:
+                kept[target.info.address] = self._open(target.info, value, NONE)
+            kept[target.info.address].append(value)
+
     def end_step(self) -> None:
         """Close the sums of one step."""
         for sink in self.sinks:
@@ -178,7 +188,7 @@ class GradientDump:
                 f"float16: {total} gradient values that passed through it are zero, in {named}; some may have "
                 "vanished on the way (compare with --loss-scale 1024)"
             )
-        overflowed = sum(sink.overflowed for sink in sinks if isinstance(sink, RowsSink))
+        overflowed = sum(sink.overflowed for sink in sinks)
         if overflowed:
             self._note(f"{overflowed} finite values are too large for --dtype {self._store.store.dtype}")
         for address, reason in late.items():
@@ -193,7 +203,6 @@ def write_gradients(
     descent: "Descent | None",
     steps: int | None,
     save_weights: bool,
-    writer: DumpWriter,
     progress: Progress,
 ) -> tuple[Loss, dict[str, Any]]:
     """Run all steps; return the loss, and the collectors of the weights at each step by address."""
@@ -205,7 +214,7 @@ def write_gradients(
     with closing(descent) if descent is not None else nullcontext():
         for step in range(steps or 1):
             if save_weights:
-                _keep_weights(weights, kept, steps or 1, writer)
+                dump.keep_weights(kept)
             found = dump.run_batches(probe, progress, step)
             with np.errstate(divide="ignore", invalid="ignore"):
                 divisors = np.ones(len(probe.terms)) if plan.divisors is None else plan.divisors
@@ -224,19 +233,6 @@ def write_gradients(
     dtype = probe.terms[0].dtype if probe.terms else "float32"
     values = np.array(losses if steps else losses[0], np.float64)
     return Loss(values, own if not steps else None, dtype), kept
-
-
-def _keep_weights(weights: Sequence["Target"], kept: dict[str, Any], steps: int, writer: DumpWriter) -> None:
-    """Store the selected weights as they are before a step."""
-    for target in weights:
-        if not target.selected:
-            continue
-        value = np.asarray(target.weight.value.numpy())
-        if target.info.address not in kept:
-            kept[target.info.address] = writer.collector(
-                replace(target.info), value, axis0=NONE, examples=steps, batches=1, steps=steps
-            )
-        kept[target.info.address].append(value)
 
 
 def _aliases(target: "Target") -> dict[str, Any]:

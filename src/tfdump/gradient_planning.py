@@ -8,23 +8,21 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.batching import Batches, choose_batch_size, show_bytes
+from tfdump.dump.layout import stored_dtype
 from tfdump.errors import ModelError
-from tfdump.example_axis import BATCH, EXAMPLE, NONE, AxisFinding, find_by_rolling, find_example_axis, identical
+from tfdump.example_axis import EXAMPLE, NONE
+from tfdump.gradient_findings import check_classes, coupling, finding, tell_dependence, tell_ranges
 from tfdump.gradient_sinks import GradientStore
 from tfdump.inputs.source import Source, padded
 from tfdump.interrupts import raise_waiting
 from tfdump.planning import FEW, Planned, RunOptions, last_of_first_batch
 from tfdump.sinks import stored_bytes
-from tfdump.tensors import Array, Note, Sparse, TensorInfo, Value
+from tfdump.tensors import Note, Sparse, TensorInfo, Value
 
 if TYPE_CHECKING:
-    from tfdump.model.gradient import GradientBatch, GradientProbe, Gradients
+    from tfdump.model.gradient import GradientBatch, GradientProbe
     from tfdump.model.gradient_sources import Target
     from tfdump.model.per_example import PerExampleProbe
-
-
-ROWS_AT_ONCE = 1 << 16
-"""Targets that are checked together."""
 
 
 @dataclass
@@ -102,14 +100,6 @@ def plan_per_example(
     return GradientPlan(Batches(size, source.examples), None, None, tensors, [])
 
 
-def check_classes(probe: "Gradients", source: Source) -> None:
-    """Raise InputError where a target is no class of its output: before anything is computed, with its row."""
-    for column, check in probe.indexed_columns():
-        for start in range(0, source.examples, ROWS_AT_ONCE):
-            stop = min(start + ROWS_AT_ONCE, source.examples)
-            check(source.read_column(column, start, stop), source.first_example + start)
-
-
 def _look(
     probe: "GradientProbe",
     source: Source,
@@ -136,7 +126,7 @@ def _look(
     probe.start()
     first = probe.run(source.first(many), divisors, many)
     findings = [
-        _finding(target, value, other, forward, forward_other, few, many, fixed)
+        finding(target, value, other, forward, forward_other, few, many, fixed)
         for target, value, other, forward, forward_other in zip(
             probe.targets, first.values, look.values, first.forward, look.forward, strict=True
         )
@@ -147,48 +137,14 @@ def _look(
         if target.selected
     ]
     coupled = None
-    if not run.training and fixed is None:
-        for term, one, other in zip(probe.terms, first.elements, look.elements, strict=True):
-            if one.ndim and find_example_axis(other, one, few, many, term.dtype).axis0 == BATCH:
-                coupled = f"the loss '{term.name}' has no value for each of them"
-            elif one.ndim and find_example_axis(other, one, few, many, term.dtype).depends_on_batch:
-                coupled = f"the output '{term.output}' of an example depends on the others in its batch"
-    _tell_ranges(probe, first, note)
-    dependent = _tell_dependence(probe, findings, run, coupled, note)
+    if not run.training and len(batches) > 1:
+        coupled = coupling(probe, source, fixed, divisors, look, first)
+    tell_ranges(probe, first, note)
+    dependent = tell_dependence(probe, findings, run, coupled, note)
     reusable = fixed is None or examples >= fixed  # else the copies that pad the batch counted
     if not reusable:
         probe.start()
     return GradientPlan(batches, fixed, divisors, tensors, dependent, first if reusable else None), coupled
-
-
-def _finding(
-    target: "Target",
-    value: Value | None,
-    other: Value | None,
-    forward: Array | None,
-    forward_other: Array | None,
-    few: int,
-    many: int,
-    fixed: int | None,
-) -> AxisFinding:
-    """Tell how the gradients of batches belong together: as rows, as a sum, or not at all."""
-    from tfdump.model.gradient_sources import GROUPS, WEIGHTS
-
-    if target.group == GROUPS[WEIGHTS]:
-        return AxisFinding(NONE, depends_on_batch=False)
-    if value is None or other is None:  # an eager run whose batches differ: the shape has to do
-        by_example = value is not None and value.shape[:1] == (many,)
-        return AxisFinding(EXAMPLE if by_example else BATCH, depends_on_batch=False)
-    dtype = target.info.dtype
-    if fixed is not None:
-        return find_by_rolling(value, other, fixed, dtype)
-    finding = find_example_axis(other, value, few, many, dtype)
-    if finding.axis0 == EXAMPLE:
-        return finding
-    constant = forward is not None and forward_other is not None and forward.shape == forward_other.shape
-    if constant and identical(forward, forward_other):  # type: ignore[arg-type]  # both are there
-        return AxisFinding(NONE, depends_on_batch=False)
-    return AxisFinding(BATCH, depends_on_batch=True)
 
 
 def _divisors(
@@ -255,42 +211,9 @@ def _planned(
 
 
 def _stored(value: Value, axis0: str, examples: int, info: TensorInfo, store: GradientStore) -> int:
-    if store.norms_only and axis0 == NONE:
-        return 8 if store.store.values else 0
+    if store.norms_only:
+        count = examples if axis0 == EXAMPLE else 1
+        return count * stored_dtype(info.dtype, store.for_info(info).dtype).itemsize if store.store.values else 0
     if isinstance(value, Sparse) and not store.sparse:
         value = np.broadcast_to(np.zeros((), value.dtype), value.dense_shape)
     return stored_bytes(value, axis0, examples, store.for_info(info))
-
-
-def _tell_ranges(probe: "GradientProbe", first: "GradientBatch", note: Note) -> None:
-    """Say where an output that is taken for probabilities holds none."""
-    for term, found in zip(probe.terms, first.ranges, strict=True):
-        if found.size and not (found[0] >= -1e-3 and found[1] <= 1 + 1e-3):
-            note(
-                f"the loss '{term.name}' takes the output '{term.output}' for probabilities, and it goes from "
-                f"{found[0]:.4g} to {found[1]:.4g} (are these logits? --loss NAME --from-logits)"
-            )
-
-
-def _tell_dependence(
-    probe: "Gradients", findings: list[AxisFinding], run: RunOptions, coupled: str | None, note: Note
-) -> list[str]:
-    """Name the gradients that depend on the batch size (promise 2 does not hold for them)."""
-    named = list(zip((target.info.address for target in probe.targets), findings, strict=True))
-    stacked = [address for address, finding in named if finding.axis0 == BATCH]
-    if stacked:
-        note(f"stored batch by batch, because they have no row an example: {', '.join(stacked)}")
-    if run.training:
-        note("--training: the gradients may depend on the batch size (batch statistics, random numbers)")
-        return stacked
-    if coupled:
-        return stacked
-    if probe.assigned:
-        note(
-            f"the model changes variables while it runs, so gradients may depend on the batch size: "
-            f"{', '.join(probe.assigned)}"
-        )
-    mixing = [address for address, finding in named if finding.axis0 == EXAMPLE and finding.depends_on_batch]
-    if mixing:
-        note(f"the gradients depend on the other examples of the batch: {', '.join(mixing)}")
-    return stacked + mixing

@@ -13,6 +13,7 @@ from tfdump.address import Selection
 from tfdump.dump import layout
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import ModelError
+from tfdump.example_axis import NONE
 from tfdump.gradient_pass import GradientDump, Loss, write_gradients
 from tfdump.gradient_planning import GradientPlan, plan_gradients, plan_per_example
 from tfdump.gradient_sinks import GradientStore
@@ -21,6 +22,7 @@ from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.inputs.targets import Argument
 from tfdump.pipeline import Progress
 from tfdump.planning import Planned, RunOptions
+from tfdump.sinks import stored_size
 from tfdump.supervised_source import supervised_source
 from tfdump.tensors import InputSpec, NotCaptured, Note
 from tfdump.writing import open_writer, overhead_bytes, provenance, tell_not_captured
@@ -99,8 +101,17 @@ class GradientRun:
 
     @property
     def planned(self) -> list[Planned]:
-        """Every tensor that the dump will hold."""
-        return self.plan.tensors
+        """Every tensor that the dump will hold, the weights at each step included."""
+        steps = self.options.steps
+        if steps is None or not steps.save_weights:
+            return self.plan.tensors
+        weights = [target for target in self.probe.targets if target.weight is not None and target.selected]
+        kept = [
+            Planned(layout.WEIGHTS, target.info, NONE, (steps.count, *(target.info.shape or ())), size)
+            for target in weights
+            for size in [steps.count * stored_size(target.info, self.options.store.store)]
+        ]
+        return [*self.plan.tensors, *kept]
 
     @property
     def value_bytes(self) -> int:
@@ -110,7 +121,8 @@ class GradientRun:
     @property
     def file_bytes(self) -> int:
         """About how many bytes the file will take without compression."""
-        return self.value_bytes + overhead_bytes(len(self.planned), self.loaded.config)
+        rows = sum(tensor.axis0 != NONE for tensor in self.planned)
+        return self.value_bytes + overhead_bytes(rows, self.loaded.config, len(self.planned) - rows)
 
     def open_writer(self, path: Path | None, force: bool) -> DumpWriter:
         """Return the writer of the dump; None makes it in memory."""
@@ -132,7 +144,7 @@ class GradientRun:
             dump.end_step()
             loss = Loss(found, None, self.probe.terms[0].dtype if self.probe.terms else "float32")
         else:
-            loss, kept = self._write_batches(dump, steps, writer, progress)
+            loss, kept = self._write_batches(dump, steps, progress)
         values = options.store.store.values
         root = provenance(layout.GRADIENTS, self.loaded, self.source, options.run, options.seed, values, command) | {
             "loss": self.scalar.description,
@@ -151,9 +163,7 @@ class GradientRun:
         dump.link(loss, kept, root, self.loaded.config)
         return loss
 
-    def _write_batches(
-        self, dump: GradientDump, steps: int | None, writer: DumpWriter, progress: Progress
-    ) -> tuple[Loss, dict[str, Any]]:
+    def _write_batches(self, dump: GradientDump, steps: int | None, progress: Progress) -> tuple[Loss, dict[str, Any]]:
         from tfdump.model.descent import Descent, Regularization
 
         regularization = Regularization(self.loaded.model) if self.scalar.regularised else None
@@ -170,7 +180,6 @@ class GradientRun:
             descent,
             steps,
             self.options.steps is not None and self.options.steps.save_weights,
-            writer,
             progress,
         )
 
@@ -191,13 +200,15 @@ def open_gradients(
     differentiate or the model fails.
     """
     from tfdump.model.compiled import chosen_scalar
-    from tfdump.model.descent import changes_statistics
+    from tfdump.model.descent import changes_statistics, make_optimizer
     from tfdump.model.differentiation import Differentiation
     from tfdump.model.gradient import GradientProbe
     from tfdump.model.gradient_sources import GradientRequest
     from tfdump.model.losses import LossChoice
 
     options.check()
+    if options.steps is not None:
+        make_optimizer(options.steps.optimizer, options.steps.learning_rate)
     model = loaded.model
     choice = LossChoice(options.losses, options.objective, options.from_logits, options.reduction)
     scalar = chosen_scalar(loaded, choice)

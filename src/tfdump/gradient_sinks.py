@@ -10,7 +10,7 @@ from tfdump.analysis.statistics import StatisticsAccumulator, attributes_of
 from tfdump.dtypes import numpy_dtype
 from tfdump.dump.collectors import Collector
 from tfdump.example_axis import NONE
-from tfdump.sinks import OpenCollector, StoreOptions, TensorSink, first_rows
+from tfdump.sinks import OpenCollector, StoreOptions, TensorSink, count_overflow, first_rows
 from tfdump.tensors import Array, Sparse, TensorInfo, Value
 
 BLOCK = 1 << 13
@@ -135,7 +135,8 @@ class SumSink:
         self._one: Array | None = None
         self._sum: Array | None = None
         self._touched: Array | None = None
-        self._value: Value = np.zeros(())
+        self._dense = np.zeros(())
+        self.overflowed = 0
 
     @property
     def norm(self) -> float | None:
@@ -154,13 +155,18 @@ class SumSink:
             if self._touched is None:
                 self._touched = np.zeros(value.dense_shape[:1], bool)
             rows = value.indices[:, 0]
-            np.add.at(total, rows, value.values)
+            with np.errstate(invalid="ignore", over="ignore"):
+                np.add.at(total, rows, value.values)
             self._touched[rows] = True
-        elif self._one is None and self._sum is None:
+            return
+        if self._touched is not None:  # of a regularised table
+            self._touched[:] = True
+        if self._one is None and self._sum is None:
             self._one = np.asarray(value)
         else:
             total = self._in_float64(value.shape)
-            total += np.asarray(value)
+            with np.errstate(invalid="ignore", over="ignore"):
+                total += np.asarray(value)
 
     def _in_float64(self, shape: tuple[int, ...]) -> Array:
         if self._sum is None:
@@ -192,6 +198,10 @@ class SumSink:
         elif self._store.sparse and self._touched is not None:
             rows = np.flatnonzero(self._touched)
             value = Sparse(self._dense[rows], rows.astype(np.int64)[:, None], self._dense.shape)
+        narrow = self._store.store.dtype
+        if narrow is not None:
+            stored = value if isinstance(value, np.ndarray) else self._dense
+            self.overflowed += count_overflow(stored, np.dtype(narrow))
         if self._collector is None:
             self._collector = self._open(self.info, value, NONE)
         self._collector.append(value)
@@ -205,4 +215,6 @@ class SumSink:
             extra |= attributes_of(self._statistics.result())
         if self._store.norms_only:
             extra["reduce"] = "norm"
+        if self.overflowed:
+            extra["overflowed"] = np.int64(self.overflowed)
         return self._collector, extra | self._attributes.as_dict(self._norms, stepwise=self.steps > 1)

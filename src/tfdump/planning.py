@@ -118,12 +118,13 @@ def _declared(info: TensorInfo, axis0: str) -> TensorInfo:
 def last_of_first_batch(source: Source, count: int, many: int, rolled: bool) -> Batch:
     """Return the last `count` examples of the first batch, moved by one if `rolled`.
 
-    The first ones would agree on too much (a cumulative sum, the number of a row). Where there are fewer, the first
-    is repeated in front.
+    The first ones would agree on too much (a cumulative sum, the number of a row). Where there are fewer, others
+    are put in front of them or, without others, the first one again.
     """
     last = {}
+    further = source.read(min(many, source.examples), min(count, source.examples)) if many < count else {}
     for name, rows in source.first(many).items():
-        some = rows[-count:]
+        some = np.concatenate([further[name], rows]) if further else rows[-count:]
         last[name] = np.concatenate([np.repeat(some[:1], count - len(some), axis=0), some])
     return {name: np.roll(rows, 1, axis=0) for name, rows in last.items()} if rolled else last
 

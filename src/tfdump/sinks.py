@@ -1,5 +1,6 @@
 """Where the values of one tensor go: statistics, reduction, cast, and the collector that writes them."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -110,12 +111,7 @@ class TensorSink:
 
     def _count_overflow(self, values: Array) -> None:
         """Count the finite values that become infinite in the stored dtype."""
-        wanted = np.dtype(self._options.dtype)
-        if values.size and np.can_cast(_upcast(values).dtype, wanted):
-            return
-        with np.errstate(over="ignore", invalid="ignore"):
-            narrowed = values.astype(wanted)
-        self.overflowed += int(np.count_nonzero(np.isinf(narrowed) & np.isfinite(values)))
+        self.overflowed += count_overflow(values, np.dtype(self._options.dtype))
 
 
 def stored_bytes(value: Value, axis0: str, examples: int, options: StoreOptions) -> int:
@@ -130,6 +126,21 @@ def stored_bytes(value: Value, axis0: str, examples: int, options: StoreOptions)
     if axis0 != EXAMPLE or not value.shape or not value.shape[0]:
         return whole
     return whole * examples // value.shape[0]
+
+
+def stored_size(info: TensorInfo, options: StoreOptions) -> int:
+    """Return the bytes that one tensor of known shape takes in the file."""
+    size = math.prod(max(0, n) for n in info.shape or ()) * stored_dtype(info.dtype, options.dtype).itemsize
+    return size if options.values else 0
+
+
+def count_overflow(values: Array, wanted: np.dtype[Any]) -> int:
+    """Return how many finite values become infinite in the dtype `wanted`."""
+    if values.size and np.can_cast(_upcast(values).dtype, wanted):
+        return 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrowed = values.astype(wanted)
+    return int(np.count_nonzero(np.isinf(narrowed) & np.isfinite(values)))
 
 
 def first_rows(value: Value, count: int) -> Value:

@@ -1,6 +1,7 @@
 """The files of a gradient run: which are inputs, targets and sample weights, read together batch by batch."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfdump.dtypes import dtype_name, kind_of
@@ -35,9 +36,10 @@ def supervised_source(
     """
     from tfdump.model.differentiation import Supervised
     from tfdump.model.outputs import expected_outputs
-    from tfdump.model.signature import signature_of
+    from tfdump.model.signature import float_dtype_of, signature_of
 
     model = loaded.model
+    reading = replace(reading, float_dtype=float_dtype_of(model))
     every = [given for _, some in arguments for given in some]
     needed = scalar.needs_targets
     if not needed and targets:
@@ -57,13 +59,16 @@ def supervised_source(
     if expected or weights:
         alone = Source(signature.specs, readers, reading, lambda text: None)
         shapes = [InputSpec(c.name, (signature.batch_size, *c.shape[1:]), c.dtype) for c in alone.columns]
-        outputs = scalar.outputs_with_targets(expected_outputs(model, signature, shapes, alone))
+        outcome = expected_outputs(model, signature, shapes, alone)
+        outputs = scalar.outputs_with_targets(outcome)
         named = [InputSpec(name, None, None) for name in outputs]
-        if len(weights) == 1 and (weights[0].name is None or weights[0].name not in outputs):
-            weights = [Given(name, weights[0].reader) for name in outputs]  # one for all outputs
+        only = weights[0] if len(weights) == 1 else None
+        if only is not None and only.name not in outputs and (only.name is None or only.optional_name):
+            weights = [Given(name, only.reader) for name in outputs]  # one for all outputs
         for what, given in (("target", expected), ("sample weight", weights)):
             optional = [InputSpec(s.name, None, None, optional=what != "target") for s in named]
-            for name, reader in match(given, optional, note, what).items():
+            known = [item.renamed(outcome.canonical(item.name)) if item.name else item for item in given]
+            for name, reader in match(known, optional, note, what).items():
                 column = f"{what} of {name}"
                 dtype = dtype_name(reader.dtype)  # the loss casts, as Keras does
                 if kind_of(dtype) not in "fiub":
@@ -73,5 +78,6 @@ def supervised_source(
                 columns[what][name] = column
                 if what == "target":
                     labels[name] = reader.label
+        scalar.prepare(outcome, {name: readers[column].shape for name, column in columns["target"].items()})
     source = Source(specs, readers, reading, note)
     return source, Supervised(columns["target"], columns["sample weight"], labels), signature

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 SMALLEST_CHUNK = 64 << 10
 
-FILE_OVERHEAD, TENSOR_OVERHEAD = 6000, 4500
-"""Bytes of the root, and of the attributes and the index of chunks of one tensor, as measured on the sample models."""
+FILE_OVERHEAD, TENSOR_OVERHEAD, WHOLE_OVERHEAD = 6000, 4500, 2000
+"""Bytes of the root, of the attributes and the index of chunks of one tensor, and of the attributes of one without
+chunks, as measured on the sample models."""
 
 
 def open_writer(path: Path | None, force: bool, compression: str, memory: int, tensors: int) -> DumpWriter:
@@ -30,9 +31,9 @@ def open_writer(path: Path | None, force: bool, compression: str, memory: int, t
     return DumpWriter(path, force=force, storage=storage_for(compression, chunk_bytes))
 
 
-def overhead_bytes(tensors: int, config: str | None) -> int:
-    """Return about how many bytes a file takes beside its values."""
-    return FILE_OVERHEAD + TENSOR_OVERHEAD * tensors + len(config or "")
+def overhead_bytes(tensors: int, config: str | None, whole: int = 0) -> int:
+    """Return about how many bytes a file takes beside the values of `tensors` in chunks and of `whole` without."""
+    return FILE_OVERHEAD + TENSOR_OVERHEAD * tensors + WHOLE_OVERHEAD * whole + len(config or "")
 
 
 def provenance(

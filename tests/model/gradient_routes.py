@@ -61,14 +61,14 @@ def assert_gradients(got: Mapping[str, Any], expected: Mapping[str, Any], near: 
         assert_near(got[address], expected[address], near, address)
 
 
-def assert_near(got: Any, expected: Any, near: float = 1e-5, message: str = "") -> None:
+def assert_near(got: Any, expected: Any, near: float = 1e-5, message: str = "", floor: float = 1e-12) -> None:
     assert (got is None) == (expected is None), message
     if expected is None:
         return
     expected = np.asarray(expected)
     assert np.shape(got) == expected.shape, message
     largest = np.max(np.abs(expected), initial=0)
-    np.testing.assert_allclose(got, expected, rtol=0, atol=near * largest + 1e-12, err_msg=message)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=near * largest + floor, err_msg=message)
 
 
 @dataclass
@@ -102,12 +102,12 @@ def assert_finite_differences(
     assert set(inputs) <= set(places.shapes)
     for address, gradient in found.weights.items():
         difference = _along(gradient.shape, gradient, lambda step, v=weights[address]: _moved(v, step, loss))
-        assert_near(*difference, near, address)
+        assert_near(*difference, near, address, floor=1e-9)
     for address, shape in places.shapes.items():
         gradient = found.inputs[address] if address in inputs else found.activations[address]
         assert gradient.shape == shape, address
         difference = _along(shape, gradient, lambda step, a=address: float(loss(Shifts(a, step))))
-        assert_near(*difference, near, address)
+        assert_near(*difference, near, address, floor=1e-9)
 
 
 def _along(shape: tuple[int, ...], gradient: Any, value: Callable[[Any], float]) -> tuple[list[float], list[float]]:

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from gradient_routes import assert_gradients, assert_near, taped_by_keras
 from keras import layers
 
 import tfdump
-from gradient_routes import assert_gradients, assert_near, taped_by_keras
 from tiny_models import floats, rng
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore::tfdump.TfdumpWarning")]
@@ -292,8 +292,11 @@ def test_data_dependent_model_gives_the_same_gradients_in_every_batch_size() -> 
     error = 2 * (hidden @ model.large.kernel.numpy() + model.large.bias.numpy() - y) / y.size
     back = error @ model.large.kernel.numpy().T
     expected = {
-        "small.kernel": x.T @ back, "small.bias": back.sum(0), "large.kernel": hidden.T @ error, "large.bias": error.sum(0)
-    }  # fmt: skip
+        "small.kernel": x.T @ back,
+        "small.bias": back.sum(0),
+        "large.kernel": hidden.T @ error,
+        "large.bias": error.sum(0),
+    }
     for options in ({}, {"batch_size": 2}, {"eager": True}, {"eager": True, "batch_size": 1}):
         found = tfdump.gradients(model, x, y, loss="mse", wrt=("weights", "activations"), **options)
         assert_gradients(found.weights, expected)

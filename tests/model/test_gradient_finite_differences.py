@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from gradient_routes import Loss, Shifts, assert_finite_differences, in_float64, weights_by_address
 from keras import layers, ops
 
 import tfdump
-from gradient_routes import Loss, Shifts, assert_finite_differences, in_float64, weights_by_address
 from tiny_models import rng
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore::tfdump.TfdumpWarning")]
@@ -141,9 +141,7 @@ def layer_normalization() -> Split:
     x = keras.Input((4,), name="x")
     norm, dense = layers.LayerNormalization(name="norm"), layers.Dense(3, name="dense")
     model = keras.Model(x, dense(norm(x)))
-    return of_layers(
-        model, lambda at, v: at("dense", dense(at("norm", norm(v)))), normal(5, 4), normal(5, 3, seed=1)
-    )
+    return of_layers(model, lambda at, v: at("dense", dense(at("norm", norm(v)))), normal(5, 4), normal(5, 3, seed=1))
 
 
 def batch_normalization(training: bool = False) -> Split:

@@ -25,7 +25,7 @@ from tfdump.dump.target import check_target
 from tfdump.dump.writer import storage_for
 from tfdump.gradient_run import WRT, GradientOptions, Steps, open_gradients
 from tfdump.gradient_sinks import GradientStore
-from tfdump.inputs.arguments import input_files, open_arguments, open_each
+from tfdump.inputs.arguments import check_stdin, input_files, open_arguments, open_each
 from tfdump.sinks import StoreOptions
 
 
@@ -101,6 +101,7 @@ def command(
     if not dry_run:
         check_target(target, force, sources=[model, *input_files([*inputs, *targets, *sample_weight])])
     storage_for(options.compression)
+    check_stdin([*inputs, *targets, *sample_weight])
     arguments = open_each(inputs)
     expected = open_arguments(targets) if targets else None
     weights = open_arguments(sample_weight)

@@ -92,7 +92,6 @@ def run_process() -> int:
 def run(args: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status; errors become one line on stderr."""
     settings = Settings()
-    message = ""
     try:
         result: Any = cli.main(args, prog_name="tfdump", standalone_mode=False, obj=settings)
         return result if isinstance(result, int) else OK
@@ -105,24 +104,28 @@ def run(args: Sequence[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         say(error.format_message())
         return TROUBLE
-    except click.UsageError as error:
+    except Exception as error:
+        if settings.verbose:
+            say(traceback.format_exc().rstrip())
+        say(f"Error: {_one_line(_message(error))}")
+        return TROUBLE
+
+
+def _message(error: Exception) -> str:
+    """Return what to say of an error: what is wrong, where, and what to do."""
+    if isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx else "tfdump"
-        message = f"{_one_line(error.format_message()).rstrip('.')} (see: {where} --help)"
-    except click.ClickException as error:
-        message = error.format_message()
-    except TfdumpError as error:
-        message = str(error)
-    except OSError as error:
+        return f"{_one_line(error.format_message()).rstrip('.')} (see: {where} --help)"
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, TfdumpError):
+        return str(error)
+    if isinstance(error, OSError):
         where = f"{error.filename}" if error.filename else "cannot write to standard output"
-        message = f"{where}: {error.strerror or error}"
-    except MemoryError:
-        message = "out of memory; lower --batch-size or --memory"
-    except Exception as error:  # a mistake in tfdump itself: still one line, and the way to see more
-        message = f"unexpected {type(error).__name__}: {error} (a mistake in tfdump: please report it, with -v)"
-    if settings.verbose:
-        say(traceback.format_exc().rstrip())
-    say(f"Error: {_one_line(message)}")
-    return TROUBLE
+        return f"{where}: {error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return "out of memory; lower --batch-size or --memory"
+    return f"unexpected {type(error).__name__}: {error} (a mistake in tfdump: please report it, with -v)"
 
 
 def _one_line(text: str) -> str:

@@ -45,6 +45,10 @@ class Given:
         self._opened = opened
         self.label = label or getattr(opened, "label", "")
 
+    def renamed(self, name: str) -> "Given":
+        """Return the same array under another name."""
+        return Given(name, self._opened, self.label, self.optional_name)
+
     def without_name(self) -> "Given":
         """Return the same array, of which only the position counts."""
         return Given(None, self._opened, self.label)
@@ -99,10 +103,14 @@ def input_files(texts: Sequence[str]) -> list[Path]:
 
 def open_each(texts: Sequence[str]) -> list[tuple[str, list[Given]]]:
     """Find the arrays of every INPUT argument; raises InputError, also when two of them want standard input."""
-    arguments = [parse_argument(text) for text in texts]
-    if sum(argument.file == STDIN for argument in arguments) > 1:
+    check_stdin(texts)
+    return [(text, open_argument(parse_argument(text))) for text in texts]
+
+
+def check_stdin(texts: Sequence[str]) -> None:
+    """Raise InputError when two of the arguments of a command want standard input."""
+    if sum(parse_argument(text).file == STDIN for text in texts) > 1:
         raise InputError("standard input can feed one input only (put the others into files)")
-    return [(argument.text, open_argument(argument)) for argument in arguments]
 
 
 def open_arguments(texts: Sequence[str]) -> list[Given]:

@@ -18,12 +18,16 @@ Batch = dict[str, Array]
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How arrays become inputs: padding of ragged ones, casts, and which examples to take."""
+    """How arrays become inputs: padding of ragged ones, casts, and which examples to take.
+
+    `float_dtype` is the dtype of float64 arrays for which the model declares none.
+    """
 
     pad_value: float = 0
     pad_to: int | None = None
     strict_dtype: bool = False
     examples: tuple[int | None, int | None] = (None, None)
+    float_dtype: str = "float32"
 
 
 class InputColumn:
@@ -42,7 +46,7 @@ class InputColumn:
             self._add_axis(spec.shape, note)
         self._check_shape()
         have = dtype_name(reader.dtype)
-        self.dtype = spec.dtype or ("float32" if have == "float64" else have)
+        self.dtype = spec.dtype or (options.float_dtype if have == "float64" else have)
         self._check_dtype(have, options, note)
 
     @property

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 from keras import Layer
+from keras.src.losses import ALL_OBJECTS_DICT
 from keras.src.saving import serialization_lib
 from keras.src.trainers.trainer import Trainer
 
@@ -12,6 +13,9 @@ from tfdump.errors import ModelError, UntrustedModelError
 from tfdump.model.error_text import first_line
 from tfdump.model.load import LoadedModel
 from tfdump.model.losses import HOW, CompiledLosses, LossChoice, NamedLosses, Objective, Scalar
+
+_KERAS_NAMES = frozenset({*ALL_OBJECTS_DICT, "crossentropy", "ce"})
+"""Names of losses that Keras takes in `compile`, beside those of `keras.losses`."""
 
 
 def chosen_scalar(loaded: LoadedModel, choice: LossChoice) -> Scalar:
@@ -21,11 +25,12 @@ def chosen_scalar(loaded: LoadedModel, choice: LossChoice) -> Scalar:
     """
     if choice.objective is not None and choice.names:
         raise ModelError("--loss and --objective exclude each other (an objective needs no targets)")
-    if choice.from_logits and (choice.objective is not None or choice.names in ((), ("compiled",))):
+    compiled = not choice.names or ("compiled" in choice.names and "compiled" not in loaded.custom)
+    if choice.from_logits and (choice.objective is not None or compiled):
         raise ModelError("--from-logits belongs to --loss NAME (a compiled loss knows itself what it takes)")
     if choice.objective is not None:
         return Objective(choice.objective, choice.reduction)
-    if choice.names and "compiled" not in choice.names:
+    if not compiled:
         return NamedLosses(choice, loaded.custom)
     if len(choice.names) > 1:
         raise ModelError("--loss compiled stands alone")
@@ -57,11 +62,14 @@ def _compiled(loaded: LoadedModel) -> tuple[Any, Any] | None:
     config = loaded.compile_config
     if not config:
         return None
-    if not loaded.trusted:
-        _check(config.get("loss"), loaded)
+    _check(config.get("loss"), loaded)
     try:
         with keras.saving.custom_object_scope(dict(loaded.custom)):
             loss = serialization_lib.deserialize_keras_object(config.get("loss"), safe_mode=not loaded.trusted)
+        if loss is not None:  # a legacy file names functions
+            loss = keras.tree.map_structure(
+                lambda leaf: loaded.custom.get(leaf, leaf) if isinstance(leaf, str) else leaf, loss
+            )
     except Exception as cause:  # Keras raises nearly every class of error for a bad configuration
         raise ModelError(f"{loaded.name}: its compiled loss cannot be read: {first_line(cause)}; {HOW}") from cause
     return loss, config.get("loss_weights")
@@ -70,32 +78,41 @@ def _compiled(loaded: LoadedModel) -> tuple[Any, Any] | None:
 def _check(config: Any, loaded: LoadedModel) -> None:
     """Refuse a loss that is code, or a function that is neither a loss of Keras nor imported by the user."""
     for name, registered, kind in _named(config):
+        if kind == "__lambda__" and loaded.trusted:
+            continue
+        if name == "<lambda>":
+            raise ModelError(f"{loaded.name} was compiled with a '<lambda>' as loss, which the file does not hold; {HOW}")
         if kind == "__lambda__":
             raise UntrustedModelError(
                 f"{loaded.name}: its compiled loss is code in the model file (add --trust-model if you trust its "
                 f"author, or {HOW})"
             )
         ours = name in loaded.custom or keras.saving.get_registered_object(registered, loaded.custom) is not None
-        if not ours and not hasattr(keras.losses, name):
+        if not ours and not loaded.trusted and not hasattr(keras.losses, name) and name not in _KERAS_NAMES:
             raise ModelError(
                 f"{loaded.name} was compiled with the loss '{name}', which is not part of Keras (import the code that "
                 f"defines it: --import MODULE or FILE.py; or {HOW})"
             )
 
 
-def _named(config: Any) -> Iterator[tuple[str, str, str]]:
-    """Yield the name, the registered name and the class name of every object in a configuration."""
-    if isinstance(config, Mapping):
-        kind = str(config.get("class_name", ""))
-        inner = config.get("config")
-        if kind:
+def _named(config: Any, inside: bool = False) -> Iterator[tuple[str, str, str]]:
+    """Yield the name, the registered name and the class name of every object in a configuration.
+
+    Text is a name only outside of objects, where it stands for a loss.
+    """
+    if isinstance(config, str) and not inside:
+        yield config, config, ""
+    elif isinstance(config, Mapping):
+        kind, inner = str(config.get("class_name", "")), config.get("config")
+        if kind and kind != "__tuple__":
             name = inner if kind == "function" and isinstance(inner, str) else kind
             yield str(name), str(config.get("registered_name") or name), kind
-        for value in config.values():
-            yield from _named(value)
+        held = {"items": config.get("items")} if kind == "__tuple__" else config
+        for value in held.values():
+            yield from _named(value, inside or (bool(kind) and kind != "__tuple__"))
     elif isinstance(config, (list, tuple)):
         for value in config:
-            yield from _named(value)
+            yield from _named(value, inside)
 
 
 def regularization(model: Layer) -> Any:

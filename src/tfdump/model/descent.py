@@ -12,6 +12,9 @@ from tfdump.model.compiled import regularization
 from tfdump.model.error_text import first_line
 from tfdump.tensors import Array
 
+_NO_OPTIMIZERS = ("Optimizer", "LossScaleOptimizer")
+"""The base class, and one that needs another optimizer."""
+
 
 class Regularization:
     """The sum of the weights' regularisation losses, and its gradients."""
@@ -38,14 +41,7 @@ class Descent:
     def __init__(self, name: str, learning_rate: float, weights: Sequence[keras.Variable]) -> None:
         self._weights = list(weights)
         self._saved = [np.array(weight.value.numpy()) for weight in weights]
-        try:
-            self._optimizer = keras.optimizers.get({"class_name": name, "config": {"learning_rate": learning_rate}})
-        except Exception as cause:  # Keras raises several classes for an unknown name and for bad options
-            known = [
-                n for n in dir(keras.optimizers) if n[0].isupper() and n not in ("Optimizer", "LossScaleOptimizer")
-            ]
-            reason = "Keras has no such optimizer" if name not in known else first_line(cause)
-            raise ModelError(f"--optimizer {name}: {reason}{near(name, known)}") from cause
+        self._optimizer = make_optimizer(name, learning_rate)
         self._optimizer.build(self._weights)
 
     def apply(self, gradients: Sequence[Array]) -> None:
@@ -53,14 +49,21 @@ class Descent:
         tensors = [tf.constant(gradient) for gradient in gradients]
         self._optimizer.apply(tensors, self._weights)
 
-    def values(self) -> list[Array]:
-        """Return the weights as they are now."""
-        return [np.array(weight.value.numpy()) for weight in self._weights]
-
     def close(self) -> None:
         """Put the weights back."""
         for weight, value in zip(self._weights, self._saved, strict=True):
             weight.assign(value)
+
+
+def make_optimizer(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
+    """Return an optimizer of Keras by name; raises ModelError when there is none."""
+    known = [item for item in dir(keras.optimizers) if item[0].isupper() and item not in _NO_OPTIMIZERS]
+    if name.lower() not in (item.lower() for item in known):
+        raise ModelError(f"--optimizer {name}: Keras has no such optimizer{near(name, known)}")
+    try:
+        return keras.optimizers.get({"class_name": name, "config": {"learning_rate": learning_rate}})
+    except Exception as cause:  # Keras raises several classes for bad options
+        raise ModelError(f"--optimizer {name}: {first_line(cause)}") from cause
 
 
 def changes_statistics(model: Layer) -> str | None:

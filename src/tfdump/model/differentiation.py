@@ -10,7 +10,7 @@ from keras import Layer
 
 from tfdump.model.compiled import added_losses
 from tfdump.model.gradient_sources import WEIGHTS, GradientRequest, Target, choose_sources, differentiable
-from tfdump.model.loss_terms import COUNTS, Term, divisor
+from tfdump.model.loss_terms import COUNTS, ORIGINAL, Term, divisor
 from tfdump.model.losses import Scalar, Supervision
 from tfdump.model.outputs import Outputs, outputs_of
 from tfdump.model.recorder import Recorder
@@ -21,6 +21,8 @@ from tfdump.tensors import Array, NotCaptured
 
 _NOTED = ("_keras_mask", "_keras_logits")
 """Attributes that Keras sets on tensors."""
+
+_PROBABILITIES = ("Softmax", "Sigmoid")
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,8 @@ def _watched(tensor: Any, tape: tf.GradientTape) -> Any:
     """Return a copy of a tensor that the tape watches, with what Keras notes on it; one without gradients as it is.
 
     A copy, because layers may return their own input, and one tensor under two addresses would have the sum of both
-    gradients. Keras notes the mask, and the logits behind a softmax or sigmoid, from which it computes crossentropies.
+    gradients. Keras notes the mask, and the logits behind a softmax or sigmoid, from which it computes crossentropies;
+    where it did not note them, it looks at the operation.
     """
     if not differentiable(tensor):
         return tensor
@@ -161,6 +164,9 @@ def _watched(tensor: Any, tape: tf.GradientTape) -> Any:
     for name in _NOTED:
         if hasattr(tensor, name):
             setattr(copy, name, getattr(tensor, name))
+    symbolic = isinstance(tensor, tf.Tensor) and not tf.executing_eagerly()
+    if symbolic and tensor.op.type in _PROBABILITIES:
+        setattr(copy, ORIGINAL, tensor)
     tape.watch(copy)
     return copy
 

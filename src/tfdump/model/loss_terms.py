@@ -21,6 +21,9 @@ from tfdump.model.error_text import first_line
 from tfdump.model.target_checks import check_shapes, function_name, shown
 
 SUMMING = (None, "none", "sum")
+ORIGINAL = "_tfdump_original"
+"""The attribute by which a watched copy leads to a tensor behind whose operation Keras looks for logits."""
+
 COUNTS = 4
 """How many numbers tell the divisor of a term: its elements, those unmasked, those of the mask, the sum of weights."""
 
@@ -89,8 +92,9 @@ def loss_term(
     `rows` is the number of rows that count, None for all. `reduction` is `mean` for the loss's own, or `sum`.
     Raises InputError where the targets do not fit the loss and the output.
     """
-    check_shapes(loss, y_true.shape, y_pred.shape, label, output)
     in_mask = get_keras_mask(y_pred)
+    y_pred = getattr(y_pred, ORIGINAL, y_pred)
+    check_shapes(loss, y_true.shape, y_pred.shape, label, output)
     try:
         pred = keras.ops.convert_to_tensor(y_pred, dtype=loss.dtype)
         true = keras.ops.convert_to_tensor(y_true, dtype=loss.dtype)
@@ -196,8 +200,8 @@ def _range(loss: keras.losses.Loss, y_pred: Any) -> Any:
 
 
 def _size_of_one(values: Any) -> int | None:
-    """Return the number of elements of one example, None where the graph does not know it."""
-    if values.shape.rank is None:
+    """Return the number of elements of one example, None where the graph does not know it or there is none."""
+    if not values.shape.rank:
         return None
     sizes = values.shape[1:]
     return None if None in sizes else math.prod(sizes)

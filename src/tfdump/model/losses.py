@@ -14,7 +14,7 @@ from keras.src.losses.losses import LossFunctionWrapper
 from keras.src.trainers.compile_utils import CompileLoss
 
 from tfdump.dtypes import kind_of
-from tfdump.errors import ModelError, TfdumpError, near
+from tfdump.errors import ModelError, near
 from tfdump.model.error_text import first_line
 from tfdump.model.loss_terms import Term, loss_term, objective_term
 from tfdump.model.outputs import Outputs
@@ -60,6 +60,9 @@ class Scalar(Protocol):
     def outputs_with_targets(self, outputs: Outputs) -> list[str]:
         """Return the names of the outputs that need targets."""
 
+    def prepare(self, outputs: Outputs, targets: Mapping[str, tuple[int, ...]]) -> None:
+        """Decide on the losses, by the shapes of the targets; called once before `terms`."""
+
     def terms(self, outputs: Outputs, given: Supervision) -> list[Term]:
         """Evaluate every term on one batch."""
 
@@ -83,16 +86,20 @@ class Objective:
         """Return nothing: an objective needs no targets."""
         return []
 
+    def prepare(self, outputs: Outputs, targets: Mapping[str, tuple[int, ...]]) -> None:
+        """Do nothing: an objective is what it is."""
+
     def terms(self, outputs: Outputs, given: Supervision) -> list[Term]:
         """Return a term for each output that takes part."""
         operation = self._output if self._index is None and self._output in _OBJECTIVES else None
-        if operation is None and self._output not in outputs.names:
+        wanted = outputs.canonical(self._output)
+        if operation is None and wanted not in outputs.names:
             raise ModelError(
                 f"--objective '{self.description}': the model has no output '{self._output}'"
                 f"{near(self._output, outputs.names)} (its outputs: {_listed(outputs.names)})"
             )
         floats = [(name, tensor) for name, tensor in outputs.named if kind_of(tensor.dtype.name) == "f"]
-        chosen = [(name, tensor) for name, tensor in floats if operation or name == self._output]
+        chosen = [(name, tensor) for name, tensor in floats if operation or name == wanted]
         if not chosen:
             raise ModelError(f"--objective '{self.description}': no output of the model is floating-point numbers")
         return [
@@ -125,7 +132,7 @@ class NamedLosses:
         self.reduction = choice.reduction or "mean"
         self._by_output: dict[str | None, keras.losses.Loss] = {}
         for text in choice.names:
-            output, equals, name = text.rpartition("=")
+            output, equals, name = ("", "", text) if text in custom else text.rpartition("=")
             key = output if equals else None
             if key in self._by_output:
                 raise ModelError(f"--loss {text}: that output has a loss already")
@@ -139,6 +146,7 @@ class NamedLosses:
         """Return the names of the outputs that have a loss."""
         if None in self._by_output:
             return outputs.names
+        self._by_output = {outputs.canonical(str(name)): loss for name, loss in self._by_output.items()}
         for name in self._by_output:
             if name not in outputs.names:
                 known = _listed(outputs.names)
@@ -147,6 +155,9 @@ class NamedLosses:
                     f"(its outputs: {known})"
                 )
         return [name for name in outputs.names if name in self._by_output]
+
+    def prepare(self, outputs: Outputs, targets: Mapping[str, tuple[int, ...]]) -> None:
+        """Do nothing: the losses are known."""
 
     def terms(self, outputs: Outputs, given: Supervision) -> list[Term]:
         """Return a term for each output that has a loss."""
@@ -165,29 +176,39 @@ class CompiledLosses:
         self.reduction = reduction or "mean"
         self.description = f"compiled: {_spelled(loss)}" if loss is not None else "compiled: losses of the layers"
         self.needs_targets = loss is not None
+        self._losses: list[tuple[str, keras.losses.Loss, float | None]] = []
         self._loss = loss
         self._weights = loss_weights
         self._output_names = getattr(model, "output_names", None)
 
     def outputs_with_targets(self, outputs: Outputs) -> list[str]:
         """Return the names of the outputs that have a loss."""
-        built = self._built(outputs, outputs.structure)
-        found = [self._output_of(outputs, path) for path, *_ in built]
+        found = [name for name, *_ in self._resolved(outputs, {})]
         return [name for name in outputs.names if name in found]
 
-    def _built(self, outputs: Outputs, targets: Any) -> list[Any]:
-        """Return Keras's resolution of the losses: path of the output, loss, weight, name."""
+    def prepare(self, outputs: Outputs, targets: Mapping[str, tuple[int, ...]]) -> None:
+        """Let Keras decide which losses the names mean: `crossentropy` depends on the shapes of the targets."""
+        self._losses = self._resolved(outputs, targets)
+
+    def _resolved(
+        self, outputs: Outputs, targets: Mapping[str, tuple[int, ...]]
+    ) -> list[tuple[str, keras.losses.Loss, float | None]]:
+        """Return the output, the loss and the weight of every term; outside of any graph, for Keras makes metrics."""
         if self._loss is None:
             return []
+        names = dict(zip(outputs.paths, outputs.names, strict=True))
+        leaves = []
+        for path, leaf in keras.tree.flatten_with_path(outputs.structure):
+            shape = targets.get(names.get(tuple(path), ""))
+            leaves.append(leaf if shape is None else keras.KerasTensor((None, *shape[1:])))
         compiled = CompileLoss(self._loss, self._weights, output_names=self._output_names)
         try:
-            compiled.build(targets, outputs.structure)
-        except TfdumpError:
-            raise
+            compiled.build(keras.tree.pack_sequence_as(outputs.structure, leaves), outputs.structure)
         except Exception as cause:  # Keras raises several classes for a loss that does not fit the outputs
             raise ModelError(f"the compiled loss does not fit the model: {first_line(cause)}") from cause
-        losses = list(compiled._flat_losses or [])
-        return losses if keras.tree.is_nested(outputs.structure) else losses[:1]  # as Keras does for one output
+        flat = list(compiled._flat_losses or [])
+        flat = flat if keras.tree.is_nested(outputs.structure) else flat[:1]  # as Keras does for one output
+        return [(self._output_of(outputs, path), loss, weight) for path, loss, weight, _ in flat]
 
     def _output_of(self, outputs: Outputs, path: Sequence[str | int]) -> str:
         """Return the name of the output that a path of Keras leads to; it may begin with the output's layer name."""
@@ -199,14 +220,7 @@ class CompiledLosses:
 
     def terms(self, outputs: Outputs, given: Supervision) -> list[Term]:
         """Return a term for each loss."""
-        flat = keras.tree.flatten_with_path(outputs.structure)
-        names = dict(zip(outputs.paths, outputs.names, strict=True))
-        leaves = [given.targets.get(names.get(tuple(path), ""), leaf) for path, leaf in flat]
-        built = self._built(outputs, keras.tree.pack_sequence_as(outputs.structure, leaves))
-        return [
-            _term(loss, self._output_of(outputs, path), weight, outputs, given, self.reduction)
-            for path, loss, weight, _ in built
-        ]
+        return [_term(loss, name, weight, outputs, given, self.reduction) for name, loss, weight in self._losses]
 
 
 def _term(loss: Any, name: str, weight: float | None, outputs: Outputs, given: Supervision, reduction: str) -> Term:
@@ -227,7 +241,7 @@ def _term(loss: Any, name: str, weight: float | None, outputs: Outputs, given: S
 def named_loss(name: str, from_logits: bool, custom: Mapping[str, Any]) -> keras.losses.Loss:
     """Return a loss of Keras, or of the user's own modules, by the name of its class or function."""
     try:
-        found = custom[name] if name in custom else keras.losses.get(name)
+        found = custom[name] if name in custom else _loss_of_keras(name)
         found = found() if isinstance(found, type) else found
     except Exception as cause:  # Keras raises ValueError for an unknown name, a custom class anything
         known = [*ALL_OBJECTS_DICT, *custom]
@@ -243,7 +257,13 @@ def named_loss(name: str, from_logits: bool, custom: Mapping[str, Any]) -> keras
         return found
     if "from_logits" not in _parameters(type(found).__init__):
         raise ModelError(f"--from-logits: the loss '{name}' has no such option")
-    return type(found)(from_logits=True)
+    return type(found).from_config({**found.get_config(), "from_logits": True})
+
+
+def _loss_of_keras(name: str) -> Any:
+    """Return a loss by its name; Keras's own table lacks a few of its classes."""
+    found = getattr(keras.losses, name, None)
+    return found if isinstance(found, type) and issubclass(found, keras.losses.Loss) else keras.losses.get(name)
 
 
 def _parameters(function: Any) -> Sequence[str]:

@@ -13,6 +13,7 @@ from tfdump.address import member_name
 from tfdump.inputs.source import Source
 from tfdump.model.recorder import as_tensor
 from tfdump.model.signature import Signature, training_argument
+from tfdump.model.state import ModelState
 from tfdump.model.tracing import Tensors, Traced
 from tfdump.tensors import InputSpec
 
@@ -21,12 +22,20 @@ from tfdump.tensors import InputSpec
 class Outputs:
     """The outputs of one run: as the model returned them, and flat with their structure paths and names.
 
-    What is no tensor has no name and no path here.
+    What is no tensor has no name and no path here. `layers` are the names of the layers that give them, where the
+    model tells.
     """
 
     structure: Any
     paths: tuple[tuple[str | int, ...], ...]
     named: tuple[tuple[str, Any], ...]
+    layers: tuple[str, ...] = ()
+
+    def canonical(self, name: str) -> str:
+        """Return the name of an output that may be called by the layer that gives it, as Keras allows."""
+        if name in self.names or self.layers.count(name) != 1:
+            return name
+        return self.names[self.layers.index(name)]
 
     @property
     def names(self) -> list[str]:
@@ -41,7 +50,9 @@ def outputs_of(model: Layer, structure: Any, tensor_of: Callable[[Any], Any] = a
     paths = tuple(path for path, _ in tensors)
     if paths == ((),):
         return Outputs(structure, paths, ((member_name((_only_output_name(model),)), tensors[0][1]),))
-    return Outputs(structure, paths, tuple((member_name(path), tensor) for path, tensor in tensors))
+    layers = tuple(map(str, getattr(model, "output_names", ())))
+    named = tuple((member_name(path), tensor) for path, tensor in tensors)
+    return Outputs(structure, paths, named, layers if len(layers) == len(named) else ())
 
 
 def expected_outputs(model: Layer, signature: Signature, specs: Sequence[InputSpec], source: Source) -> Outputs:
@@ -57,10 +68,15 @@ def expected_outputs(model: Layer, signature: Signature, specs: Sequence[InputSp
         args, kwargs = signature.arguments(inputs)
         return model(*args, **training_argument(model, False), **kwargs)
 
-    traced = Traced(body, specs, note=lambda text: None)
-    if traced.function is not None:
-        return outputs_of(model, traced.function.structured_outputs)
-    return outputs_of(model, traced.run(source.first(signature.batch_size or 1)))
+    state = ModelState(model, seed=0)
+    try:
+        traced = Traced(body, specs, note=lambda text: None)
+        if traced.function is not None:
+            return outputs_of(model, traced.function.structured_outputs)
+        state.save(None)
+        return outputs_of(model, traced.run(source.first(signature.batch_size or 1)))
+    finally:
+        state.restore()
 
 
 def _only_output_name(model: Layer) -> str:

@@ -1,6 +1,7 @@
 """A model opened for running: how it is called, with which shapes, and the probe on it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from keras import Layer
 
@@ -9,7 +10,7 @@ from tfdump.inputs.arguments import Given
 from tfdump.inputs.matching import match
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.model.probe import Probe, Request
-from tfdump.model.signature import Signature, signature_of
+from tfdump.model.signature import Signature, float_dtype_of, signature_of
 from tfdump.tensors import InputSpec, Note
 
 
@@ -20,6 +21,7 @@ def open_source(model: Layer, given: Sequence[Given], reading: ReadingOptions, n
     """
     signature = signature_of(model, [item.name for item in given])
     readers = match(given, signature.specs, note)
+    reading = replace(reading, float_dtype=float_dtype_of(model))
     return signature, Source(signature.specs, readers, reading, note)
 
 

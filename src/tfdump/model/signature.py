@@ -60,6 +60,11 @@ def training_argument(model: Layer, training: bool) -> dict[str, bool]:
     return {"training": training} if getattr(model, "_call_has_training_arg", True) else {}
 
 
+def float_dtype_of(model: Layer) -> str:
+    """Return the dtype in which a model takes floats where it does not declare one."""
+    return "float64" if getattr(model, "compute_dtype", None) == "float64" else "float32"
+
+
 def _of_graph(model: Functional) -> Signature:
     def name_of(tensor: Any) -> str:
         operation = tensor._keras_history.operation

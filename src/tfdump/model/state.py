@@ -31,6 +31,7 @@ class ModelState:
         self._generators = list({id(generator): generator for generator in generators}.values())
         self._held = held
         self._saved: list[tuple[tf.Variable, Any]] = []
+        self._losses = [(layer, list(layer._losses), set(layer._loss_ids)) for layer in self._layers]
         self.assigned: list[str] = []
 
     def save(self, graph: Any | None) -> None:
@@ -60,6 +61,10 @@ class ModelState:
         """Put back what was there before."""
         for variable, value in self._saved:
             variable.assign(value)
+        for layer, losses, identities in self._losses:  # those of a graph would keep it alive
+            layer._losses[:] = losses
+            layer._loss_ids.clear()
+            layer._loss_ids.update(identities)
 
 
 def _owned_layers(model: Layer) -> list[Layer]:
