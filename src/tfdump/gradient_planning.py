@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tfdump.batching import Batches, choose_batch_size, show_bytes
 from tfdump.dump.layout import stored_dtype
 from tfdump.errors import ModelError
-from tfdump.example_axis import EXAMPLE, NONE
+from tfdump.example_axis import EXAMPLE
 from tfdump.gradient_findings import check_classes, coupling, finding, tell_dependence, tell_ranges
 from tfdump.gradient_sinks import GradientStore
 from tfdump.inputs.source import Source, padded

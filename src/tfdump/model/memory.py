@@ -51,13 +51,13 @@ class LiveMemory:
         self._inner = [
             (time, LiveMemory(body, body.outputs, longest))
             for time, operation in enumerate(order)
-            for body in _bodies(graph, operation)
+            for body in bodies(graph, operation)
         ]
         self.uncertain |= any(inner.uncertain for _, inner in self._inner)
         self._stacks = [
             (time, [_Buffer(*_size(element), born=time, dies=self._end) for element in _pushed(body)])
             for time, operation in enumerate(order)
-            for body in _bodies(graph, operation)
+            for body in bodies(graph, operation)
         ]
 
     def _lifetimes(self, order: list[Any], wanted: Sequence[Any]) -> list[_Buffer]:
@@ -121,7 +121,7 @@ def _ancestors(wanted: Sequence[Any]) -> set[str]:
     return seen
 
 
-def _bodies(graph: Any, operation: Any) -> list[Any]:
+def bodies(graph: Any, operation: Any) -> list[Any]:
     """Return the graphs of the loop, the branches or the function that an operation runs."""
     found = []
     for attribute in ("body", "cond", "then_branch", "else_branch", "branches", "f"):

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfdump.errors import ModelError
 from tfdump.model.differentiation import Differentiation
+from tfdump.model.filter_gradients import filter_gradients_at_once
 from tfdump.model.gradient import Gradients
 from tfdump.model.gradient_sources import GROUPS, WEIGHTS
 from tfdump.model.tracing import Batch, Tensors, Traced
@@ -61,10 +62,10 @@ class PerExampleProbe(Gradients):
 
     def run(self, batch: Batch) -> tuple[npt.NDArray[np.float64], list[Value | None]]:
         """Return the loss of each example, (n,), and the gradients in the order of `targets`, (n, ...)."""
-        if not self.eager:
+        count = len(next(iter(batch.values())))
+        if not self.eager and count > 1:  # vectorised maps of one element fail where a tensor is used twice
             losses, *gradients = self._traced.run(batch)
             return np.asarray(losses), [np.asarray(gradient) for gradient in gradients]
-        count = len(next(iter(batch.values())))
         rows = [self._single.run({name: array[n : n + 1] for name, array in batch.items()}) for n in range(count)]
         columns = [np.stack([np.asarray(value) for value in column]) for column in zip(*rows, strict=True)]
         return columns[0], list(columns[1:])
@@ -83,7 +84,8 @@ class PerExampleProbe(Gradients):
             return self._one({name: tensor[tf.newaxis] for name, tensor in element.items()})
 
         if self.vectorized:
-            return tf.vectorized_map(one, tensors, fallback_to_while_loop=False)
+            with filter_gradients_at_once():
+                return tf.vectorized_map(one, tensors, fallback_to_while_loop=False)
         signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in self._single.function.structured_outputs]
         return tf.map_fn(one, tensors, fn_output_signature=signature, parallel_iterations=PARALLEL)
 
