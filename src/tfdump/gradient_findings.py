@@ -41,6 +41,7 @@ def coupling(
     others = look.elements
     if fixed is not None:
         alone = {name: np.repeat(rows[-1:], fixed, axis=0) for name, rows in source.first(fixed).items()}
+        probe.start()
         others = probe.run(alone, divisors, fixed).elements
         probe.start()
     for term, one, other in zip(probe.terms, first.elements, others, strict=True):

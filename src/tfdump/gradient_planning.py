@@ -141,7 +141,7 @@ def _look(
         coupled = coupling(probe, source, fixed, divisors, look, first)
     tell_ranges(probe, first, note)
     dependent = tell_dependence(probe, findings, run, coupled, note)
-    reusable = fixed is None or examples >= fixed  # else the copies that pad the batch counted
+    reusable = fixed is None or (len(batches) == 1 and examples >= fixed)  # else copies counted, or the state moved
     if not reusable:
         probe.start()
     return GradientPlan(batches, fixed, divisors, tensors, dependent, first if reusable else None), coupled

@@ -68,6 +68,8 @@ def supervised_source(
         for what, given in (("target", expected), ("sample weight", weights)):
             optional = [InputSpec(s.name, None, None, optional=what != "target") for s in named]
             known = [item.renamed(outcome.canonical(item.name)) if item.name else item for item in given]
+            if len(known) == len(outcome.names) > len(outputs) and all(item.name is None for item in known):
+                known = [item for item, name in zip(known, outcome.names, strict=True) if name in outputs]
             for name, reader in match(known, optional, note, what).items():
                 column = f"{what} of {name}"
                 dtype = dtype_name(reader.dtype)  # the loss casts, as Keras does

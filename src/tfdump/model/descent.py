@@ -12,8 +12,8 @@ from tfdump.model.compiled import regularization
 from tfdump.model.error_text import first_line
 from tfdump.tensors import Array
 
-_NO_OPTIMIZERS = ("Optimizer", "LossScaleOptimizer")
-"""The base class, and one that needs another optimizer."""
+_NO_OPTIMIZERS = ("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap")
+"""The base class, and those that need other optimizers."""
 
 
 class Regularization:
@@ -43,11 +43,11 @@ class Descent:
         self._saved = [np.array(weight.value.numpy()) for weight in weights]
         self._optimizer = make_optimizer(name, learning_rate)
         self._optimizer.build(self._weights)
+        self._apply = tf.function(lambda tensors: self._optimizer.apply(tensors, self._weights), autograph=False)
 
     def apply(self, gradients: Sequence[Array]) -> None:
         """Take one step against the gradients, in the order of the weights."""
-        tensors = [tf.constant(gradient) for gradient in gradients]
-        self._optimizer.apply(tensors, self._weights)
+        self._apply([tf.constant(gradient) for gradient in gradients])
 
     def close(self) -> None:
         """Put the weights back."""
@@ -58,10 +58,11 @@ class Descent:
 def make_optimizer(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
     """Return an optimizer of Keras by name; raises ModelError when there is none."""
     known = [item for item in dir(keras.optimizers) if item[0].isupper() and item not in _NO_OPTIMIZERS]
-    if name.lower() not in (item.lower() for item in known):
+    found = next((item for item in known if item.lower() == name.lower()), None)
+    if found is None:
         raise ModelError(f"--optimizer {name}: Keras has no such optimizer{near(name, known)}")
     try:
-        return keras.optimizers.get({"class_name": name, "config": {"learning_rate": learning_rate}})
+        return getattr(keras.optimizers, found)(learning_rate=learning_rate)
     except Exception as cause:  # Keras raises several classes for bad options
         raise ModelError(f"--optimizer {name}: {first_line(cause)}") from cause
 

@@ -167,6 +167,8 @@ def _watched(tensor: Any, tape: tf.GradientTape) -> Any:
     symbolic = isinstance(tensor, tf.Tensor) and not tf.executing_eagerly()
     if symbolic and tensor.op.type in _PROBABILITIES:
         setattr(copy, ORIGINAL, tensor)
+    elif hasattr(tensor, ORIGINAL):
+        setattr(copy, ORIGINAL, getattr(tensor, ORIGINAL))
     tape.watch(copy)
     return copy
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from keras.src.backend.common.masking import get_keras_mask
+from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.losses.loss import apply_mask, squeeze_or_expand_to_same_rank
 
 from tfdump.errors import InputError, ModelError, TfdumpError
@@ -95,7 +95,13 @@ def loss_term(
     in_mask = get_keras_mask(y_pred)
     y_pred = getattr(y_pred, ORIGINAL, y_pred)
     check_shapes(loss, y_true.shape, y_pred.shape, label, output)
+    own_call = type(loss).__call__ is not keras.losses.Loss.__call__
+    if own_call and reduction == "sum":
+        raise ModelError(f"--reduction sum: the loss '{loss.name}' has its own __call__, which reduces as it likes")
     try:
+        if own_call:
+            set_keras_mask(y_pred, in_mask)
+            return _opaque_term(loss, output, weight, loss(y_true, y_pred, sample_weight))
         pred = keras.ops.convert_to_tensor(y_pred, dtype=loss.dtype)
         true = keras.ops.convert_to_tensor(y_true, dtype=loss.dtype)
         values = loss.call(true, pred)
@@ -144,6 +150,13 @@ def loss_term(
         loss,
         y_pred.shape[-1] if y_pred.shape.rank else None,
     )
+
+
+def _opaque_term(loss: keras.losses.Loss, output: str, weight: float, value: Any) -> Term:
+    """Return the term of a loss that reduces in a call of its own: one number for all examples."""
+    total = tf.reduce_sum(tf.convert_to_tensor(value))
+    why = f"the loss '{loss.name}' has its own __call__"
+    return Term(loss.name, output, weight, "sum", total, _counts(total, None, None), False, None, why, tf.zeros((0,)))
 
 
 def objective_term(name: str, output: str, elements: Any, rows: Any, reduction: str) -> Term:

@@ -130,8 +130,9 @@ def bodies(graph: Any, operation: Any) -> list[Any]:
         value = operation.node_def.attr[attribute]
         for name in [value.func.name, *(function.name for function in value.list.func)]:
             function = graph._get_function(name) if name else None
-            if function is not None:
-                found.append(function.graph)
+            body = getattr(function, "graph", None)  # functions of TensorFlow 1 have none
+            if body is not None:
+                found.append(body)
     return found
 
 

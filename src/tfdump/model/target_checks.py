@@ -8,7 +8,13 @@ import numpy as np
 from tfdump.errors import InputError
 from tfdump.tensors import Array
 
-_SPARSE = frozenset({"SparseCategoricalCrossentropy", "sparse_categorical_crossentropy"})
+_SPARSE = frozenset(
+    {
+        "SparseCategoricalCrossentropy",
+        "sparse_categorical_crossentropy",
+        "CategoricalGeneralizedCrossEntropy",
+    }
+)
 _FREE = frozenset({"CTC", "ctc", "Circle", "circle"})
 """Losses of Keras whose targets do not look like the output."""
 
