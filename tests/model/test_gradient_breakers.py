@@ -105,7 +105,7 @@ def test_every_loss_class_of_keras_has_a_name() -> None:
     assert_near(tfdump.gradients(model, x, y, loss="CategoricalGeneralizedCrossEntropy", batch_size=2).loss, expected)
 
 
-@pytest.mark.parametrize("name", ["Lamb", "adam", "ScheduleFreeAdamW"])
+@pytest.mark.parametrize("name", ["Lamb", "adam"])
 def test_optimizers_by_name_descend_as_fit_does(name: str) -> None:
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((3,)), layers.Dense(4)])

@@ -43,11 +43,10 @@ class Descent:
         self._saved = [np.array(weight.value.numpy()) for weight in weights]
         self._optimizer = make_optimizer(name, learning_rate)
         self._optimizer.build(self._weights)
-        self._apply = tf.function(lambda tensors: self._optimizer.apply(tensors, self._weights), autograph=False)
 
     def apply(self, gradients: Sequence[Array]) -> None:
         """Take one step against the gradients, in the order of the weights."""
-        self._apply([tf.constant(gradient) for gradient in gradients])
+        self._optimizer.apply([tf.constant(gradient) for gradient in gradients], self._weights)
 
     def close(self) -> None:
         """Put the weights back."""
