@@ -15,7 +15,7 @@ demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh sample_models/demo.sh
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -m 'not tensorflow'
