@@ -92,9 +92,7 @@ def tell_ranges(probe: "GradientProbe", first: "GradientBatch", note: Note) -> N
             )
 
 
-def tell_dependence(
-    probe: "Gradients", findings: list[AxisFinding], run: RunOptions, coupled: str | None, note: Note
-) -> list[str]:
+def tell_dependence(probe: "Gradients", findings: list[AxisFinding], run: RunOptions, note: Note) -> list[str]:
     """Name the gradients that depend on the batch size (promise 2 does not hold for them)."""
     named = list(zip((target.info.address for target in probe.targets), findings, strict=True))
     stacked = [address for address, finding in named if finding.axis0 == BATCH]
@@ -102,8 +100,6 @@ def tell_dependence(
         note(f"stored batch by batch, because they have no row an example: {', '.join(stacked)}")
     if run.training:
         note("--training: the gradients may depend on the batch size (batch statistics, random numbers)")
-        return stacked
-    if coupled:
         return stacked
     if probe.assigned:
         note(

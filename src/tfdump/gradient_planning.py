@@ -139,8 +139,10 @@ def _look(
     coupled = None
     if not run.training and len(batches) > 1:
         coupled = coupling(probe, source, fixed, divisors, look, first)
-    tell_ranges(probe, first, note)
-    dependent = tell_dependence(probe, findings, run, coupled, note)
+    dependent = []
+    if coupled is None:  # else another look follows, or an error
+        tell_ranges(probe, first, note)
+        dependent = tell_dependence(probe, findings, run, note)
     reusable = fixed is None or (len(batches) == 1 and examples >= fixed)  # else copies counted, or the state moved
     if not reusable:
         probe.start()
