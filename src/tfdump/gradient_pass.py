@@ -188,6 +188,8 @@ class GradientDump:
                 f"float16: {total} gradient values that passed through it are zero, in {named}; some may have "
                 "vanished on the way (compare with --loss-scale 1024)"
             )
+        if self._store.sparse and not any(isinstance(sink, SumSink) and sink.is_table for sink in sinks):
+            self._note("--sparse: no table is looked up here, so every gradient is stored whole")
         overflowed = sum(sink.overflowed for sink in sinks)
         if overflowed:
             self._note(f"{overflowed} finite values are too large for --dtype {self._store.store.dtype}")

@@ -137,6 +137,7 @@ class SumSink:
         self._touched: Array | None = None
         self._dense = np.zeros(())
         self.overflowed = 0
+        self.is_table = False
 
     @property
     def norm(self) -> float | None:
@@ -154,6 +155,7 @@ class SumSink:
             total = self._in_float64(value.dense_shape)
             if self._touched is None:
                 self._touched = np.zeros(value.dense_shape[:1], bool)
+                self.is_table = True
             rows = value.indices[:, 0]
             with np.errstate(invalid="ignore", over="ignore"):
                 np.add.at(total, rows, value.values)

@@ -50,6 +50,53 @@ def residual() -> keras.Model:
     return keras.Model(x, layers.Dense(3)(shared(shared(x)) + x))
 
 
+def open_length() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    x = keras.Input((None, 3))
+    conv = layers.Conv1D(4, 3, padding="same", activation="relu")(x)
+    return keras.Model(x, layers.Dense(3)(layers.GlobalMaxPooling1D()(conv)))
+
+
+def dot_attention() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    x = keras.Input((5, 6))
+    attended = layers.Attention()([layers.Dense(6)(x), layers.Dense(6)(x)])
+    return keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling1D()(attended)))
+
+
+@keras.saving.register_keras_serializable(package="vectorizing")
+class FilterOfTheExample(layers.Layer):
+    """A convolution whose filter is the mean of its input."""
+
+    def call(self, x: Any) -> Any:
+        means = tf.reduce_mean(x, axis=(0, 1, 2))
+        return tf.nn.conv2d(x, tf.reshape(means, (1, 1, 2, 1)) * tf.ones((2, 2, 2, 3)), 1, "SAME")
+
+
+@keras.saving.register_keras_serializable(package="vectorizing")
+class PaddingOfTheExample(layers.Layer):
+    """A sum over the input, padded by an amount that the input decides."""
+
+    def call(self, x: Any) -> Any:
+        amount = tf.cast(tf.abs(x[0, 0]), "int32")
+        return x * tf.reduce_sum(tf.pad(x, [[0, 0], [0, amount]]), axis=1, keepdims=True)
+
+
+def filter_of_the_example() -> keras.Model:
+    return chain((4, 4, 2), layers.Conv2D(2, 1), FilterOfTheExample())
+
+
+def padding_of_the_example() -> keras.Model:
+    return chain((4,), layers.Dense(4), PaddingOfTheExample())
+
+
+def broadcast_add() -> keras.Model:
+    """Keras adds a column as a bias with the channels first."""
+    keras.utils.set_random_seed(1)
+    x = keras.Input((4, 3))
+    return keras.Model(x, layers.Dense(3)(layers.Flatten()(layers.Dense(3)(x) + layers.Dense(1)(x))))
+
+
 def dropout_in_training() -> keras.Model:
     return chain((6,), layers.Dense(5), layers.Dropout(0.5))
 
@@ -97,11 +144,13 @@ def losses(model: keras.Model, x: np.ndarray, training: bool, note: Callable[[st
         )
 
 
-@pytest.mark.parametrize("build", [dense, convolutions, sequence, residual], ids=lambda build: build.__name__)
+@pytest.mark.parametrize(
+    "build", [dense, convolutions, sequence, residual, open_length, dot_attention], ids=lambda build: build.__name__
+)
 @pytest.mark.parametrize("examples", [1, 2, 7, 65])
 def test_what_is_vectorised_agrees_with_a_loop(build: Callable[[], keras.Model], examples: int) -> None:
     model = build()
-    x = floats(examples, *model.input_shape[1:])
+    x = floats(examples, *(size or 5 for size in model.input_shape[1:]))
     obstacles: list[str | None] = []
     found = losses(model, x, training=False, note=obstacles.append)
     assert obstacles == [None]
@@ -125,6 +174,9 @@ def test_what_is_vectorised_agrees_with_a_loop(build: Callable[[], keras.Model],
         (masked_lstm, False, "is not known to be safe"),
         (einsum, False, "BatchMatMulV2"),
         (half, False, "float16"),
+        (filter_of_the_example, False, "Conv2D"),
+        (padding_of_the_example, False, "Pad"),
+        (broadcast_add, False, "BiasAdd"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

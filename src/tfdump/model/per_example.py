@@ -63,7 +63,7 @@ class PerExampleProbe(Gradients):
     def run(self, batch: Batch) -> tuple[npt.NDArray[np.float64], list[Value | None]]:
         """Return the loss of each example, (n,), and the gradients in the order of `targets`, (n, ...)."""
         count = len(next(iter(batch.values())))
-        if not self.eager and count > 1:  # vectorised maps of one element fail where a tensor is used twice
+        if not self.eager and count > 1:  # a vectorised map of one example may lose its axis
             losses, *gradients = self._traced.run(batch)
             return np.asarray(losses), [np.asarray(gradient) for gradient in gradients]
         rows = [self._single.run({name: array[n : n + 1] for name, array in batch.items()}) for n in range(count)]
