@@ -1,5 +1,6 @@
 """Loading a saved model: the file is looked at before Keras sees it, and no code of its own runs."""
 
+import copy
 import hashlib
 import importlib
 import importlib.util
@@ -22,6 +23,7 @@ from keras import Layer
 
 from tfdump.errors import ModelError, UntrustedModelError
 from tfdump.model.error_text import first_line, raise_interruption
+from tfdump.model.legacy import load_hdf5
 from tfdump.model.trust import check_config
 from tfdump.paths import check_path
 
@@ -98,12 +100,21 @@ def load_model(path: Path, *, trust: bool = False, custom: Mapping[str, Any] | N
     config = _read_config(path)
     check_config(config, str(path), trust)
     try:
-        model = keras.models.load_model(path, custom_objects=dict(custom or {}), compile=False, safe_mode=not trust)
+        model = _load(path, config, dict(custom or {}), safe_mode=not trust)
+    except ModelError as cause:
+        raise ModelError(f"{path}: {cause}") from cause
     except (Exception, SystemExit) as cause:  # Keras raises nearly every class of error for a bad file
         raise_interruption(cause)
         raise _explained(path, cause) from cause
     text = json.dumps(config, ensure_ascii=False)
     return LoadedModel(model, path.name, _sha256(path), text, _compile_config(path, config), custom or {}, trust)
+
+
+def _load(path: Path, config: dict[str, Any], custom: dict[str, Any], *, safe_mode: bool) -> Layer:
+    if path.is_file() and path.suffix in (".h5", ".hdf5"):
+        return load_hdf5(path, copy.deepcopy(config), custom, safe_mode=safe_mode)
+    place = f"{path}{os.sep}" if path.is_dir() else path  # without the slash, Keras opens x.keras/ as a file
+    return keras.models.load_model(place, custom_objects=custom, compile=False, safe_mode=safe_mode)
 
 
 def in_memory(model: Layer) -> LoadedModel:
