@@ -67,7 +67,7 @@ def names() -> list[str]:
 
 
 def built(name: str) -> Any:
-    """Return a model, its weights moved away from the zeros and ones of their initialisers."""
+    """Return a model; weights that are all zeros or all ones are moved away from them."""
     if name in hub_models.MODELS:
         model = hub_models.MODELS[name]()
     else:
@@ -76,8 +76,9 @@ def built(name: str) -> Any:
     rng = np.random.default_rng(1)
     statistics = [weight for weight in model.non_trainable_weights if weight.name.startswith("moving_")]
     for weight in [*model.trainable_weights, *statistics]:
-        if keras.backend.is_float_dtype(weight.dtype):
-            weight.assign(weight + 0.05 * rng.uniform(-1, 1, weight.shape).astype("float32"))
+        value = np.asarray(weight)
+        if value.dtype.kind == "f" and value.size and np.ptp(value) == 0:
+            weight.assign(value + 0.05 * rng.uniform(-1, 1, value.shape).astype(value.dtype))
     return model
 
 
