@@ -118,7 +118,12 @@ def _load(path: Path, config: dict[str, Any], custom: dict[str, Any], *, safe_mo
 
 
 def in_memory(model: Layer) -> LoadedModel:
-    """Return a model that was built in this process, with what can be told of it."""
+    """Return a model that was built in this process, with what can be told of it.
+
+    Raises ModelError when it is none of Keras 3.
+    """
+    if not isinstance(model, Layer):
+        raise ModelError(f"{type(model).__name__} is no model of Keras 3 (give one, or the path of a saved model)")
     try:
         config = model.to_json() if hasattr(model, "to_json") else None
     except (NotImplementedError, TypeError, ValueError):  # a subclassed model without get_config
