@@ -67,12 +67,11 @@ def names() -> list[str]:
 
 
 def built(name: str) -> Any:
-    """Return a model; weights that are all zeros or all ones are moved away from them."""
-    if name in hub_models.MODELS:
-        model = hub_models.MODELS[name]()
-    else:
+    """Return a model; in those of keras-hub, weights that are all zeros or all ones are moved away from them."""
+    if name not in hub_models.MODELS:
         size = SIZES.get(name, SMALL)
-        model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=10)
+        return getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=10)
+    model = hub_models.MODELS[name]()
     rng = np.random.default_rng(1)
     statistics = [weight for weight in model.non_trainable_weights if weight.name.startswith("moving_")]
     for weight in [*model.trainable_weights, *statistics]:

@@ -28,6 +28,17 @@ from tfdump.model.trust import check_config
 from tfdump.paths import check_path
 
 _CONFIG = "config.json"
+_SERIALIZABLE = (
+    keras.Operation,
+    keras.Loss,
+    keras.Initializer,
+    keras.Regularizer,
+    keras.constraints.Constraint,
+    keras.Metric,
+    keras.Optimizer,
+)
+"""What a model file may name by class."""
+
 _LARGEST_CONFIG = 256 << 20
 
 
@@ -49,7 +60,7 @@ class LoadedModel:
 
 
 def import_user_code(modules: tuple[str, ...]) -> dict[str, Any]:
-    """Import modules by name or by file, and return the layers, losses and functions that they define, by name.
+    """Import modules by name or by file, and return the layers, losses, functions and the like in them, by name.
 
     Raises ModelError when one cannot be imported.
     """
@@ -57,7 +68,7 @@ def import_user_code(modules: tuple[str, ...]) -> dict[str, Any]:
     for text in modules:
         module = _import(text)
         for name, value in vars(module).items():
-            keras_class = isinstance(value, type) and issubclass(value, (keras.Operation, keras.losses.Loss))
+            keras_class = isinstance(value, type) and issubclass(value, _SERIALIZABLE)
             own_function = inspect.isfunction(value) and value.__module__ == module.__name__
             if keras_class or own_function:
                 found[name] = value
