@@ -1,6 +1,7 @@
 """`--import MODULE` and `--import FILE.py`: the user's own layers, models, losses and functions, decorated or not."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -95,14 +96,17 @@ class Little(keras.regularizers.Regularizer):
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """The user's module, imported here to build the models; the command imports it again."""
+    registered = dict(keras.saving.get_custom_objects())
     (tmp_path / "house.py").write_text(CODE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "house", raising=False)
     import house
 
-    return house
+    yield house
+    keras.saving.get_custom_objects().clear()
+    keras.saving.get_custom_objects().update(registered)
 
 
 @pytest.fixture(params=["FILE.py", "MODULE"])
