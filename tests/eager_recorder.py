@@ -165,7 +165,8 @@ def _dense(value: Any) -> np.ndarray:
         return np.asarray(value.values)
     array = np.asarray(value)
     if array.dtype == object:
-        return np.array([item.decode() if isinstance(item, bytes) else item for item in array.flat]).reshape(array.shape)
+        words = [item.decode() if isinstance(item, bytes) else item for item in array.flat]
+        return np.array(words).reshape(array.shape)
     return array
 
 

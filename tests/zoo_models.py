@@ -50,7 +50,7 @@ class Inner(keras.Model):
         return ops.cond(ops.mean(x) > -1e9, lambda: self.inside(x), lambda: self.inside(x * 2))
 
     def _switch(self, x: Any) -> Any:
-        return ops.switch(1, [lambda v: v, lambda v: self.inside(v)], x)
+        return ops.switch(1, [lambda v: v, self.inside], x)
 
     def _direct(self, x: Any) -> Any:
         return self.inside.call(x)
@@ -110,7 +110,10 @@ class Positive(layers.Layer):
 
     def call(self, x: Any) -> Any:
         lengths = tf.reduce_sum(tf.cast(x > 0, tf.int64), axis=1)
-        return {"ragged": tf.RaggedTensor.from_tensor(x, lengths=lengths), "sparse": tf.sparse.from_dense(tf.nn.relu(x))}
+        return {
+            "ragged": tf.RaggedTensor.from_tensor(x, lengths=lengths),
+            "sparse": tf.sparse.from_dense(tf.nn.relu(x)),
+        }
 
 
 @register
