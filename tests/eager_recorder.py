@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import KerasTensor, Layer, Operation
+from keras.layers import TimeDistributed
 from keras.src.models.functional import Functional
 
 from tfdump.address import encode
@@ -30,10 +31,15 @@ _METHODS = ("call", "quantized_call")
 
 @dataclass(frozen=True)
 class Call:
-    """One call that ended: the layer's name, encoded as in an address, and the tensors that it returned."""
+    """One call that ended: the layer's name, encoded as in an address, and the tensors that it returned.
+
+    `inner` calls ended inside it; it made them in `steps` equal rounds, one a time step, where it is TimeDistributed.
+    """
 
     name: str
     tensors: tuple[Any, ...]
+    inner: int = 0
+    steps: int = 1
 
 
 @dataclass(frozen=True)
@@ -97,11 +103,13 @@ def _watched(operations: Sequence[Operation], calls: list[Call]) -> Iterator[Non
 def _recording(operation: Operation, original: Any, calls: list[Call]) -> Any:
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
+        before = len(calls)
         outputs = original(*args, **kwargs)
         leaves = [leaf.value if isinstance(leaf, keras.Variable) else leaf for leaf in keras.tree.flatten(outputs)]
         if not any(isinstance(leaf, KerasTensor) or (tf.is_tensor(leaf) and _symbolic(leaf)) for leaf in leaves):
             tensors = [leaf for leaf in leaves if leaf is not None and not isinstance(leaf, str)]
-            calls.append(Call(encode(operation.name), tuple(tensors)))
+            steps = tensors[0].shape[1] if isinstance(operation, TimeDistributed) else 1
+            calls.append(Call(encode(operation.name), tuple(tensors), len(calls) - before, steps))
         return outputs
 
     return call
@@ -115,9 +123,40 @@ def _symbolic(tensor: Any) -> bool:
 def compare(got: Mapping[str, Any], calls: Sequence[Call], not_captured: Sequence[str]) -> Comparison:
     """Compare what tfdump gave, by address and in order, with the calls that this recorder saw.
 
-    A call that tfdump lacks must be named in `not_captured`, by the same last name. Raises AssertionError for
-    anything that is missing, too much, out of order or different.
+    A call that tfdump lacks must be named in `not_captured`, by the same last name. What TimeDistributed calls may
+    stand there step by step, or stacked along the time axis. Raises AssertionError for anything that is missing, too
+    much, out of order or different.
     """
+    try:
+        return _compare(got, calls, not_captured)
+    except AssertionError:
+        if all(call.steps == 1 for call in calls):
+            raise
+        return _compare(got, stacked(calls), not_captured)
+
+
+def stacked(calls: Sequence[Call]) -> list[Call]:
+    """Return the calls with those of every time step of a TimeDistributed made one, of tensors with a time axis."""
+    done: list[Call] = []
+    begins: list[int] = []  # how many were done before each call
+    for number, call in enumerate(calls):
+        begins.append(len(done))
+        rounds = done[begins[number - call.inner] if call.inner else len(done) :]
+        if call.steps > 1 and rounds and len(rounds) % call.steps == 0:
+            size = len(rounds) // call.steps
+            begin = len(done) - len(rounds)
+            begins[-1] = begin + size
+            done[begin:] = [_over_time(rounds[position::size]) for position in range(size)]
+        done.append(call)
+    return done
+
+
+def _over_time(calls: Sequence[Call]) -> Call:
+    tensors = zip(*(call.tensors for call in calls), strict=True)
+    return Call(calls[0].name, tuple(np.stack([np.asarray(step) for step in steps], axis=1) for steps in tensors))
+
+
+def _compare(got: Mapping[str, Any], calls: Sequence[Call], not_captured: Sequence[str]) -> Comparison:
     named = {_last_name(address) for address in not_captured}
     waiting = list(got.items())
     count, worst, skipped = 0, 0.0, []

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
 import zoo
 from tiny_models import floats
@@ -28,6 +30,25 @@ def test_a_layer_inside_a_vectorized_map_is_named_and_not_dumped_for_one_row(tmp
         np.testing.assert_allclose(np.reshape(found.values["inside"], (4, 3)), X @ kernel + bias, rtol=1e-4, atol=1e-5)
     else:
         assert "inside" in found.missing
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="over an open time axis TimeDistributed takes a vectorized_map: the layers of a model inside give one step",
+)
+def test_a_model_over_an_open_time_axis_is_named_or_dumped_whole(tmp_path: Path) -> None:
+    dense = layers.Dense(2, name="dense")
+    inner = keras.Sequential([keras.Input((3,)), dense], name="inner")
+    model = keras.Sequential([keras.Input((None, 3)), layers.TimeDistributed(inner, name="steps")])
+    model.save(tmp_path / "m.keras")
+    kernel, bias = dense.get_weights()
+    x = floats(4, 5, 3)
+    found = zoo.dumped(tmp_path / "m.keras", x)
+    np.testing.assert_allclose(found.values["steps"], x @ kernel + bias, rtol=1e-4, atol=1e-5)
+    given = [address for address in found.values if address.endswith("dense")]
+    assert given or any(address.endswith("dense") for address in found.missing)
+    for address in given:
+        np.testing.assert_allclose(found.values[address], x @ kernel + bias, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.xfail(
