@@ -1,12 +1,15 @@
 """Options and arguments that several commands share, each named once."""
 
 from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from tfdump.batching import DEFAULT_MEMORY, parse_bytes, show_bytes
+from tfdump.captures import Captures
 from tfdump.errors import TfdumpError
 from tfdump.inputs.source import ReadingOptions, parse_examples
 from tfdump.planning import RunOptions
@@ -158,6 +161,24 @@ def storing_options(command: Command) -> Command:
         click.option("--dry-run", is_flag=True, help="Print what would be dumped, and write nothing."),
     ]
     return _apply(decorators, command)
+
+
+def capture_options(command: Command) -> Command:
+    """Add the options that take more than what the layers return."""
+    flag = partial(click.option, is_flag=True)
+    decorators = [
+        flag("--attention", help="Also the scores of every attention layer (:attention_scores)."),
+        flag("--rnn-steps", help="Also the states of recurrent layers at every time step (:states.0)."),
+        flag("--rnn-gates", help="Also the gates of LSTM and GRU at every time step (:gates.forget)."),
+        flag("--preactivation", help="Also what goes into a layer's activation (:preactivation)."),
+        flag("--layer-inputs", help="Also what goes into each layer (:input)."),
+    ]
+    return _apply(decorators, command)
+
+
+def take_captures(choices: dict[str, Any]) -> Captures:
+    """Take what `capture_options` added out of the parameters of a command."""
+    return Captures(**{field.name: choices.pop(field.name) for field in fields(Captures)})
 
 
 def reading_and_running(choices: dict[str, Any]) -> tuple[ReadingOptions, RunOptions]:

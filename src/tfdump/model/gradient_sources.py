@@ -24,6 +24,8 @@ GROUPS = {
 }
 """Where in the file the gradients with respect to each kind are."""
 
+_STACKED = "put together of the steps of TimeDistributed, with which the model does not go on"
+
 
 @dataclass(frozen=True)
 class GradientRequest:
@@ -110,7 +112,7 @@ def choose_sources(model: Layer, recorder: Recorder, inputs: Mapping[str, Any], 
     if ACTIVATIONS in request.wrt:
         skipped += recorder.not_captured()
         for order in sorted(number for number in chosen if number < len(records)):
-            obstacle = _no_gradient(records[order].tensor)
+            obstacle = _STACKED if records[order].stacked else _no_gradient(records[order].tensor)
             if obstacle:
                 skipped.append(NotCaptured(records[order].address, obstacle))
                 continue
