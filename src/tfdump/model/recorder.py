@@ -66,7 +66,6 @@ class Recorder:
         self._paths: dict[int, dict[str, None]] = {}
         self._missed: dict[str, str] = {}
         self._seen: set[int] = set()
-        self._returned: set[str] = set()
         self._graph: Any = None
         self.classes: dict[str, tuple[str, ...]] = {}  # of every call, by its address
         self.frames: list[Frame] = []
@@ -101,7 +100,7 @@ class Recorder:
 
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """Return the calls that gave no tensor and the layers that were never seen, with the reasons."""
-        taken = self._returned
+        taken = self.book.returned
         missing = {address: reason for address, reason in self._missed.items() if address not in taken}
         for identity, owned in self._owned.items():
             layer = owned.operation
@@ -213,7 +212,7 @@ class Recorder:
             return outputs
         if self._tap is not None:
             outputs, tensors = _tapped(outputs, self._tap)
-        self._returned.add(frame.path)
+        self.book.returned.add(frame.path)
         for path, tensor in tensors:
             self._record(frame, output_suffix(path) if len(tensors) > 1 else "", tensor)
         return outputs

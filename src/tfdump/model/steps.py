@@ -15,15 +15,16 @@ _UNLIKE = "not the same in every step of the loop"
 
 @dataclass
 class Book:
-    """The records of a run, how often each operation was called, and the structures that were given away."""
+    """What was recorded: the tensors, the calls that returned some, the calls of each operation, the structures."""
 
     records: list[Recorded] = field(default_factory=list)
+    returned: set[str] = field(default_factory=set)
     calls: dict[int, int] = field(default_factory=dict)
     structures: set[str] = field(default_factory=set)
 
     def further(self) -> "Book":
         """Return a book without records that goes on from here."""
-        return Book([], dict(self.calls), set(self.structures))
+        return Book(calls=dict(self.calls), structures=set(self.structures))
 
     def free_structure(self, structure: str) -> str:
         """Return the structure, made unlike those given before by `~1`, `~2`, ..."""
@@ -66,13 +67,16 @@ class RecordedSteps:
         if not self._steps:
             return
         by_step = [{record.address: record for record in book.records} for book in self._steps]
+        returned = set.intersection(*(book.returned for book in self._steps))
         for address in dict.fromkeys(itertools.chain(*by_step)):
             records = [step[address] for step in by_step if address in step]
             stacked = _stacked([record.tensor for record in records]) if len(records) == len(by_step) else None
             if stacked is None:
                 self._holder.miss(address, _UNLIKE)
+                returned.discard(address)
             else:
                 self._before.records.append(replace(records[0], tensor=stacked(), stacked=True))
+        self._before.returned |= returned
         self._before.calls = self._steps[-1].calls
         self._before.structures = self._steps[-1].structures
 
