@@ -248,6 +248,9 @@ def _given(x: Inputs, what: str = "input") -> list[Given]:
 
 
 def _loaded(model: "Layer | str | Path") -> "LoadedModel":
+    from tfdump.model.quiet import choose_backend
+
+    choose_backend()
     from tfdump.model.load import in_memory, load_model
 
     return load_model(Path(model)) if isinstance(model, (str, Path)) else in_memory(model)

@@ -1,5 +1,6 @@
 """Loading a saved model: the file is looked at before Keras sees it, and no code of its own runs."""
 
+import copy
 import hashlib
 import importlib
 import importlib.util
@@ -22,10 +23,22 @@ from keras import Layer
 
 from tfdump.errors import ModelError, UntrustedModelError
 from tfdump.model.error_text import first_line, raise_interruption
+from tfdump.model.legacy import load_hdf5
 from tfdump.model.trust import check_config
 from tfdump.paths import check_path
 
 _CONFIG = "config.json"
+_SERIALIZABLE = (
+    keras.Operation,
+    keras.Loss,
+    keras.Initializer,
+    keras.Regularizer,
+    keras.constraints.Constraint,
+    keras.Metric,
+    keras.Optimizer,
+)
+"""What a model file may name by class."""
+
 _LARGEST_CONFIG = 256 << 20
 
 
@@ -47,7 +60,7 @@ class LoadedModel:
 
 
 def import_user_code(modules: tuple[str, ...]) -> dict[str, Any]:
-    """Import modules by name or by file, and return the layers, losses and functions that they define, by name.
+    """Import modules by name or by file, and return the layers, losses, functions and the like in them, by name.
 
     Raises ModelError when one cannot be imported.
     """
@@ -55,7 +68,7 @@ def import_user_code(modules: tuple[str, ...]) -> dict[str, Any]:
     for text in modules:
         module = _import(text)
         for name, value in vars(module).items():
-            keras_class = isinstance(value, type) and issubclass(value, (keras.Operation, keras.losses.Loss))
+            keras_class = isinstance(value, type) and issubclass(value, _SERIALIZABLE)
             own_function = inspect.isfunction(value) and value.__module__ == module.__name__
             if keras_class or own_function:
                 found[name] = value
@@ -98,7 +111,9 @@ def load_model(path: Path, *, trust: bool = False, custom: Mapping[str, Any] | N
     config = _read_config(path)
     check_config(config, str(path), trust)
     try:
-        model = keras.models.load_model(path, custom_objects=dict(custom or {}), compile=False, safe_mode=not trust)
+        model = _load(path, config, dict(custom or {}), safe_mode=not trust)
+    except ModelError as cause:
+        raise ModelError(f"{path}: {cause}") from cause
     except (Exception, SystemExit) as cause:  # Keras raises nearly every class of error for a bad file
         raise_interruption(cause)
         raise _explained(path, cause) from cause
@@ -106,8 +121,20 @@ def load_model(path: Path, *, trust: bool = False, custom: Mapping[str, Any] | N
     return LoadedModel(model, path.name, _sha256(path), text, _compile_config(path, config), custom or {}, trust)
 
 
+def _load(path: Path, config: dict[str, Any], custom: dict[str, Any], *, safe_mode: bool) -> Layer:
+    if path.is_file() and path.suffix in (".h5", ".hdf5"):
+        return load_hdf5(path, copy.deepcopy(config), custom, safe_mode=safe_mode)
+    place = f"{path}{os.sep}" if path.is_dir() else path  # without the slash, Keras opens x.keras/ as a file
+    return keras.models.load_model(place, custom_objects=custom, compile=False, safe_mode=safe_mode)
+
+
 def in_memory(model: Layer) -> LoadedModel:
-    """Return a model that was built in this process, with what can be told of it."""
+    """Return a model that was built in this process, with what can be told of it.
+
+    Raises ModelError when it is none of Keras 3.
+    """
+    if not isinstance(model, Layer):
+        raise ModelError(f"{type(model).__name__} is no model of Keras 3 (give one, or the path of a saved model)")
     try:
         config = model.to_json() if hasattr(model, "to_json") else None
     except (NotImplementedError, TypeError, ValueError):  # a subclassed model without get_config

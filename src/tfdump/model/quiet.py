@@ -12,18 +12,35 @@ from contextlib import contextmanager
 from tfdump.errors import ModelError
 
 
+def choose_backend() -> None:
+    """See that Keras runs on TensorFlow, whatever its own configuration file says.
+
+    Raises ModelError when the environment asks for another backend, or when this process already runs Keras on one.
+    """
+    keras = sys.modules.get("keras")
+    if keras is not None and hasattr(keras, "config"):
+        running = keras.config.backend()
+        if running != "tensorflow":
+            raise ModelError(
+                f"Keras runs on '{running}' in this process, and tfdump runs models on TensorFlow "
+                "(save the model, and dump the file: tfdump activations MODEL INPUT)"
+            )
+        return
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"  # Keras takes an empty name for none
+    if backend != "tensorflow":
+        raise ModelError(
+            f"KERAS_BACKEND is '{backend}', and tfdump runs models on TensorFlow "
+            "(run it with KERAS_BACKEND=tensorflow; a .keras file of any backend loads)"
+        )
+    os.environ["KERAS_BACKEND"] = backend
+
+
 def import_quietly(verbose: bool = False) -> None:
     """Import TensorFlow and Keras, keeping what they print off stderr unless `verbose`.
 
     What they printed is shown when the import fails. Raises ModelError when Keras is set to another backend.
     """
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    if backend != "tensorflow" and "keras" not in sys.modules:
-        raise ModelError(
-            f"KERAS_BACKEND is '{backend}', and tfdump runs models on TensorFlow "
-            "(run it with KERAS_BACKEND=tensorflow; a .keras file of any backend loads)"
-        )
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    choose_backend()
     if verbose:
         _import()
         return
