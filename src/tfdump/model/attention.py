@@ -88,8 +88,9 @@ def _is_softmax(frame: Frame) -> bool:
 
 
 def _named_attention(frame: Frame) -> bool:
-    """Tell whether a call is of a layer whose class is named for attention; a whole model is not meant."""
-    return frame.path != "" and "attention" in type(frame.operation).__name__.lower()
+    """Tell whether a call is of a layer whose class is named for attention; a whole model or a mask is not meant."""
+    name = type(frame.operation).__name__.lower()
+    return frame.path != "" and "attention" in name and "attentionmask" not in name
 
 
 def _inside_attention_function() -> bool:
