@@ -28,7 +28,17 @@ class Captures:
     def options(self) -> dict[str, str]:
         """The options of the command line that are on, with the reserved word of the suffix of their tensors."""
         names = [field.name for field in fields(self) if getattr(self, field.name)]
-        return {f"--{name.replace('_', '-')}": _WORDS[name] for name in names}
+        return {_option(name): _WORDS[name] for name in names}
+
+
+def option_for(suffix: str) -> str | None:
+    """Return the option that gives the tensors of a suffix, such as `states.0`; None where it is no reserved one."""
+    word = suffix.partition(".")[0]
+    return next((_option(name) for name, known in _WORDS.items() if known == word), None)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 NOTHING_MORE = Captures()
