@@ -10,7 +10,7 @@ from keras import layers
 
 import tfdump
 from tfdump.captures import Captures
-from tiny_models import CASES, floats
+from tiny_models import CASES, Looping, floats
 
 pytestmark = pytest.mark.tensorflow
 register = keras.saving.register_keras_serializable(package="tap_tests")
@@ -189,3 +189,33 @@ def test_fused_convolutions_and_products_are_left_as_they_were(activation: str) 
     for address, value in plain.items():
         np.testing.assert_array_equal(got[address], value, err_msg=address)
         np.testing.assert_array_equal(last.get(address, value), value, err_msg=address)
+
+
+class Vectorised(keras.Model):
+    """Calls a layer within a vectorised map, which learns its operations from a call that is none of the run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = layers.Dense(3, name="inner")
+
+    def call(self, x: Any) -> Any:
+        return keras.ops.vectorized_map(self.inner, x)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_a_vectorised_map_shows_no_tensor_of_one_step(eager: bool, recwarn: pytest.WarningsRecorder) -> None:
+    model = Vectorised()
+    model.inner.build((2, 5))
+    assert tfdump.activations(model, floats(4, 2, 5), eager=eager) == {}
+    said = " | ".join(str(warning.message) for warning in recwarn)
+    assert "not captured: inner (inside a vectorised map" in said
+
+
+def test_an_eager_run_gives_the_calls_of_a_loop() -> None:
+    model, x = Looping(), floats(5, 3)
+    model(x)
+    got = tfdump.activations(model, x, eager=True)
+    kernel, bias = model.inside.get_weights()
+    for address in ("inside", "inside@1", "inside@2"):
+        x = x @ kernel + bias
+        np.testing.assert_allclose(got[address], x, atol=1e-5)

@@ -135,8 +135,9 @@ class Recorder:
         number = frame.extras[suffix]
         frame.extras[suffix] += 1
         suffix += f".{number}" if number else ""
-        if frame.hidden or not belongs_to(tensor, self._graph):
-            self.miss(frame.path + suffix, frame.hidden or INNER_GRAPH)
+        hidden = frame.hidden or self.hiding
+        if hidden or not belongs_to(tensor, self._graph):
+            self.miss(frame.path + suffix, hidden or INNER_GRAPH)
             return
         self._record(frame, suffix, tensor)
 
