@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -332,6 +333,97 @@ def test_a_compiled_loss_of_the_users_own_module(gradients: Gradients, tmp_path:
     found = gradients("m.keras", "x.npy", "y.npy", "--import", "own_compiled.py")
     assert_is(found, by_tape(tmp_path / "m.keras", loss_of, np.eye(2, dtype="float32")))
     assert h5py.File(tmp_path / "d.h5").attrs["loss"] == "compiled: fourth"
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_a_compiled_loss_object(gradients: Gradients, tmp_path: Path, suffix: str) -> None:
+    """A legacy file has no module beside the class name of a loss object; Keras 2 called its reduction auto."""
+    model = two_outputs(tmp_path, loss={"price": keras.losses.MeanSquaredError(reduction="sum"), "kind": None})
+    loaded = keras.models.load_model(model)
+    loaded.save(tmp_path / f"m{suffix}")
+    x, price = loads(tmp_path, "x", "price")
+
+    def loss_of(model: Any, outputs: Any, divisor: int = 1) -> Any:
+        own = 0.1 * tf.reduce_sum(model.get_layer("h").kernel ** 2)
+        return tf.reduce_sum(tf.reduce_mean((outputs["price"] - price) ** 2, axis=-1)) / divisor + own
+
+    assert_is(gradients(f"m{suffix}", "x.npy", "price.npy"), by_tape(model, loss_of, x))
+    if suffix == ".h5":
+        with h5py.File(tmp_path / "m.h5", "r+") as file:
+            config = json.loads(file.attrs["training_config"])
+            config["loss"]["price"]["config"]["reduction"] = "auto"
+            file.attrs["training_config"] = json.dumps(config)
+        mean = by_tape(model, lambda *given: loss_of(*given, divisor=7), x)
+        assert_is(gradients("m.h5", "x.npy", "price.npy"), mean)
+
+
+REGISTERED = """
+import keras
+import numpy as np
+
+@keras.saving.register_keras_serializable("reg_pkg", "fourth")
+def to_the_fourth(y_true, y_pred):
+    return keras.ops.mean((y_pred - y_true) ** 4, axis=-1)
+
+@keras.saving.register_keras_serializable("reg_pkg")
+class Columns(keras.losses.Loss):
+    def __init__(self, columns=None, **options):
+        super().__init__(**options)
+        self.columns = columns
+
+    def call(self, y_true, y_pred):
+        return keras.ops.sum(keras.ops.convert_to_tensor(self.columns) * (y_pred - y_true) ** 4, axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "columns": self.columns}
+
+@keras.saving.register_keras_serializable("reg_pkg")
+class Decoding(Columns):
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{k: keras.saving.deserialize_keras_object(v) for k, v in config.items()})
+"""
+HALVES = {"array": lambda: np.full(2, 0.5, "float32"), "tensor": lambda: tf.fill((2,), 0.5)}
+
+
+@pytest.mark.parametrize("kind", ["function", "array", "tensor", "decoding"])
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_a_registered_compiled_loss(gradients: Gradients, tmp_path: Path, kind: str, suffix: str) -> None:
+    """By its registered name; arrays among its parameters are what they were."""
+    if (suffix, kind) == (".h5", "tensor"):
+        pytest.skip("Keras cannot write a tensor into an .h5 file")
+    (tmp_path / "reg_losses.py").write_text(REGISTERED)
+    own = runpy.run_path(str(tmp_path / "reg_losses.py"))
+    loss = own["to_the_fourth"]
+    if kind != "function":
+        loss = own["Decoding" if kind == "decoding" else "Columns"](HALVES.get(kind, HALVES["array"])())
+    model = two_outputs(tmp_path, loss={"price": loss, "kind": None})
+    x, price = loads(tmp_path, "x", "price")
+    keras.models.load_model(model).save(tmp_path / f"m{suffix}")
+
+    def loss_of(model: Any, outputs: Any) -> Any:
+        own = 0.1 * tf.reduce_sum(model.get_layer("h").kernel ** 2)
+        return tf.reduce_mean((outputs["price"] - price) ** 4) + own
+
+    found = gradients(f"m{suffix}", "x.npy", "price.npy", "--import", "reg_losses.py")
+    assert_is(found, by_tape(model, loss_of, x))
+
+
+def test_a_regularisation_alone(gradients: Gradients, tmp_path: Path) -> None:
+    """A model that was compiled without a loss has that of its weights, and no targets."""
+    model = two_outputs(tmp_path)
+    loaded = keras.models.load_model(model)
+    loaded.compile("sgd", None)
+    loaded.save(model)
+    kernel = loaded.get_layer("h").kernel.numpy().astype("float64")
+    for more in ([], ["--batch-size", "2"], ["--eager"]):
+        found = gradients(model, "x.npy", *more)
+        np.testing.assert_allclose(found["gradients/weights/h.kernel"], 0.2 * kernel, rtol=1e-6)
+        assert found["loss"] == pytest.approx(0.1 * np.square(kernel).sum(), rel=1e-6)
+        assert found["gradients/weights/h.bias"].size == 0
+    found = gradients(model, "x.npy", "--steps", "2", "--learning-rate", "0.5")
+    expected = [0.2 * kernel, 0.2 * (kernel - 0.5 * 0.2 * kernel)]
+    np.testing.assert_allclose(found["gradients/weights/h.kernel"], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ from typing import Any
 import tensorflow as tf
 from keras import Layer
 
+from tfdump.errors import ModelError
 from tfdump.model.compiled import added_losses
 from tfdump.model.gradient_sources import WEIGHTS, GradientRequest, Target, choose_sources, differentiable
 from tfdump.model.loss_terms import COUNTS, ORIGINAL, Term, divisor
-from tfdump.model.losses import Scalar, Supervision
+from tfdump.model.losses import HOW, Scalar, Supervision
 from tfdump.model.outputs import Outputs, outputs_of
 from tfdump.model.recorder import Recorder
 from tfdump.model.signature import Signature, training_argument
@@ -105,6 +106,8 @@ class Differentiation:
             added = [tf.reduce_sum(loss) for loss in added_losses(self.model)] if self.scalar.regularised else []
             self.model._clear_losses()
             terms = self.scalar.terms(outputs, self._supervised.of(tensors, rows))
+            if not (terms or added or any(map(_regularized, self.model.trainable_weights))):
+                raise ModelError(f"the model was saved without a loss, and its layers add none; {HOW}")
             loss = _total(terms, divisors, added)
             scaled = loss * tf.cast(self.request.loss_scale, loss.dtype) if self.request.loss_scale != 1 else loss
         self.bytes = recorder.bytes
@@ -119,7 +122,7 @@ class Differentiation:
             found |= {
                 target.key: (tf.zeros_like(tensor), tensor)
                 for target, tensor in zip(chosen.targets, chosen.tensors, strict=True)
-                if target.key not in found and getattr(target.weight, "regularizer", None) is not None
+                if target.key not in found and _regularized(target.weight)
             }
         self.terms, self.has_added_losses = tuple(terms), bool(added)
         if not self._known:
@@ -173,15 +176,20 @@ def _watched(tensor: Any, tape: tf.GradientTape) -> Any:
     return copy
 
 
+def _regularized(weight: Any) -> bool:
+    return getattr(weight, "regularizer", None) is not None
+
+
 def _total(terms: Sequence[Term], divisors: Any, added: Sequence[Any]) -> Any:
-    """Return the scalar: the terms over their divisors, times their weights, and what layers add."""
+    """Return the scalar: the terms over their divisors, times their weights, and what layers add; else zero."""
     parts = []
     for number, term in enumerate(terms):
         by = divisor(term.reduction, term.counts, term.weighted) if divisors is None else divisors[number]
         mean = tf.math.divide_no_nan(term.sum, tf.cast(by, term.elements.dtype))
         parts.append(mean * tf.cast(term.weight, mean.dtype) if term.weight != 1 else mean)
-    widest = max((part.dtype for part in [*parts, *added]), key=lambda dtype: dtype.size)
-    return tf.add_n([tf.cast(part, widest) for part in [*parts, *added]])
+    parts = [*parts, *added] or [tf.zeros(())]
+    widest = max((part.dtype for part in parts), key=lambda dtype: dtype.size)
+    return tf.add_n([tf.cast(part, widest) for part in parts])
 
 
 def _unscaled(gradient: Any, scale: float) -> Any:

@@ -13,6 +13,7 @@ from tfdump.model.differentiation import Differentiation
 from tfdump.model.filter_gradients import filter_gradients_at_once
 from tfdump.model.gradient import Gradients
 from tfdump.model.gradient_sources import GROUPS, WEIGHTS
+from tfdump.model.losses import HOW
 from tfdump.model.tracing import Batch, Tensors, Traced
 from tfdump.model.vectorizing import obstacle
 from tfdump.tensors import InputSpec, Note, Value
@@ -35,6 +36,8 @@ class PerExampleProbe(Gradients):
         ones = [replace(spec, shape=(1, *(spec.shape or ())[1:])) for spec in specs]
         self._single = Traced(self._one, ones, note, pass_over.request.eager)
         self.vectorized = not self._single.eager and obstacle(self._single.graph) is None
+        if not self._single.eager and not self.terms and not pass_over.has_added_losses:
+            raise ModelError(f"--per-example: the model was saved with a regularisation and no other loss; {HOW}")
         self._traced = self._single
         if not self._single.eager:
             batches = [replace(spec, shape=(None, *(spec.shape or ())[1:])) for spec in specs]
