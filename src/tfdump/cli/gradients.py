@@ -103,8 +103,8 @@ def command(
     storage_for(options.compression)
     check_stdin([*inputs, *targets, *sample_weight])
     arguments = open_each(inputs)
-    expected = open_arguments(targets) if targets else None
-    weights = open_arguments(sample_weight)
+    expected = open_arguments(targets, "targets file") if targets else None
+    weights = open_arguments(sample_weight, "sample weight file")
     with only_data_on_stdout():
         loaded = load(model, imports, trust_model, settings, options.seed)
         with open_gradients(loaded, arguments, expected, weights, options, notes(settings)) as run:
