@@ -11,7 +11,8 @@ from keras import Layer
 from tfdump.errors import ModelError
 from tfdump.model.compiled import added_losses
 from tfdump.model.gradient_sources import WEIGHTS, GradientRequest, Target, choose_sources, differentiable
-from tfdump.model.loss_terms import COUNTS, ORIGINAL, Term, divisor
+from tfdump.model.logits import NOTED, ORIGINAL, source_of_logits
+from tfdump.model.loss_terms import COUNTS, Term, divisor
 from tfdump.model.losses import HOW, Scalar, Supervision
 from tfdump.model.outputs import Outputs, outputs_of
 from tfdump.model.recorder import Recorder
@@ -20,7 +21,7 @@ from tfdump.model.target_checks import check_class_indices, takes_class_indices
 from tfdump.model.tracing import Tensors
 from tfdump.tensors import Array, NotCaptured
 
-_NOTED = ("_keras_mask", "_keras_logits")
+_NOTED = ("_keras_mask", NOTED)
 """Attributes that Keras sets on tensors."""
 
 _PROBABILITIES = ("Softmax", "Sigmoid")
@@ -55,7 +56,8 @@ class Pass:
 class Differentiation:
     """The pass over one batch; what it finds out about the model at its first run stays the same for the others.
 
-    `targets` are connected with the loss, `unconnected` are not.
+    `targets` are connected with the loss, `unconnected` are not; `behind_logits` are the keys of those that are not
+    because the loss took the logits behind them.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Differentiation:
         self._known = False
         self.targets: tuple[Target, ...] = ()
         self.unconnected: tuple[Target, ...] = ()
+        self.behind_logits: frozenset[tuple[str, str]] = frozenset()
         self.not_captured: tuple[NotCaptured, ...] = ()
         self.late: set[str] = set()
         self.terms: tuple[Term, ...] = ()
@@ -129,6 +132,11 @@ class Differentiation:
             self._known = True
             self.targets = tuple(target for target in chosen.targets if target.key in found)
             self.unconnected = tuple(target for target in chosen.targets if target.key not in found)
+            self.behind_logits = frozenset(
+                target.key
+                for target, tensor in zip(chosen.targets, chosen.tensors, strict=True)
+                if any(source_of_logits(tensor) is taken for term in terms for taken in term.logits)
+            )
             self.not_captured = chosen.not_captured
         self.late |= {address for _, address in found.keys() - {target.key for target in self.targets}}
         wanted = [found.get(target.key, (None, None)) for target in self.targets]
