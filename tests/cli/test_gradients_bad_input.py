@@ -110,6 +110,11 @@ def test_neither_a_loss_nor_an_objective(tfdump: Run, tmp_path: Path) -> None:
         (["--reduction", "max"], ("--reduction", "'max'")),
         (["--wrt", "biases"], ("--wrt", "'biases'", "weights", "activations", "inputs")),
         (["--norms-only", "--sparse"], ("--norms-only", "--sparse")),
+        (["--norms-only", "--stats-only"], ("--norms-only", "--stats-only stores none")),
+        (["--sparse", "--stats-only"], ("--sparse", "--stats-only stores none")),
+        (["--sparse", "--wrt", "inputs"], ("--sparse", "--wrt weights")),
+        (["--dtype", "float16", "--stats-only"], ("--dtype float16", "--stats-only stores none")),
+        (["--compression", "gzip", "--stats-only"], ("--compression gzip", "--stats-only stores none")),
         (["--batch-size", "0"], ("--batch-size '0'",)),
         (["--no-such-option"], ("--no-such-option",)),
         (["--examples", "900:"], ("none of the 59 examples",)),
@@ -139,6 +144,7 @@ def test_options_that_make_no_sense(tfdump: Run, tmp_path: Path, options: list[s
         (["--steps", "3", "--learning-rate", "1", "--sparse"], ("--sparse", "--steps")),
         (["--steps", "3", "--learning-rate", "1", "--per-example"], ("--per-example", "--steps")),
         (["--per-example", "--sparse"], ("--per-example", "--sparse")),
+        (["--steps", "3", "--learning-rate", "1", "--optimizer", ""], ("--optimizer ''", "no such optimizer")),
     ],
 )
 def test_descents_that_make_no_sense(tfdump: Run, tmp_path: Path, options: list[str], words: tuple[str, ...]) -> None:
@@ -174,6 +180,13 @@ def test_selections_without_weights(tfdump: Run, tmp_path: Path) -> None:
     assert_refused(tfdump("gradients", *WINE, "-l", "normalize.mean"), tmp_path, "normalize.mean", "not trainable")
     assert_refused(tfdump("gradients", *WINE, "-l", "re:("), tmp_path, "not a regular expression")
     assert_refused(tfdump("gradients", *WINE, "-l", "type:Conv2D"), tmp_path, "'Conv2D'")
+
+
+def test_a_selection_of_inputs_alone_holds_one(tfdump: Run, tmp_path: Path) -> None:
+    done = tfdump("gradients", *WINE, "--wrt", "inputs", "-l", "hidden")
+    assert_refused(done, tmp_path, "the selection holds no input", "-l analysis")
+    assert_refused(tfdump("gradients", *WINE, "--wrt", "inputs", "-l", "analysys"), tmp_path, "near: 'analysis'")
+    assert_refused(tfdump("gradients", *WINE, "--wrt", "inputs", "-x", "analysis"), tmp_path, "holds no input")
 
 
 def test_integer_inputs_alone_have_no_gradient(tfdump: Run, tmp_path: Path) -> None:

@@ -32,9 +32,9 @@ from tfdump.sinks import StoreOptions
 @click.command("activations")
 @model_options
 @click.argument("inputs", nargs=-1, required=True, type=InputName(), metavar="INPUT...")
-@selection_options
+@selection_options()
 @running_options
-@storing_options
+@storing_options("activations")
 @click.option(
     "--reduce",
     type=parsed("OP[:AXES]", parse_reduction),
@@ -66,6 +66,7 @@ def command(
     if not dry_run:
         check_target(target, force, sources=[model, *input_files(inputs)])
     options = _options(**choices)
+    options.store.check(options.compression)
     storage_for(options.compression)
     given = open_arguments(inputs)
     with only_data_on_stdout():
