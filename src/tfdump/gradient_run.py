@@ -246,7 +246,8 @@ def _tell(probe: "Gradients", note: Note) -> None:
     """Say what has no gradient."""
     tell_not_captured(probe.not_captured, note)
     behind = probe.behind_logits
-    other = [target for target in probe.unconnected if target.selected and target not in behind]
+    keys = {target.key for target in behind}
+    other = [target for target in probe.unconnected if target.selected and target.key not in keys]
     for unconnected, why in (
         (other, ""),
         (behind, " (Keras computes the crossentropy from the logits behind this softmax or sigmoid)"),
