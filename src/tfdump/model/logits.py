@@ -31,9 +31,9 @@ def looking_behind_copies() -> Iterator[list[Any]]:
     with WATCHING:
         theirs: Callable[..., tuple[Any, bool]] = nn._get_logits
 
-        def ours(output: Any, *options: Any) -> tuple[Any, bool]:
+        def ours(output: Any, *options: Any, **named: Any) -> tuple[Any, bool]:
             original = getattr(output, ORIGINAL, output)
-            found, from_logits = theirs(original, *options)
+            found, from_logits = theirs(original, *options, **named)
             if found is original:
                 return output, from_logits
             taken.append(source_of_logits(output))

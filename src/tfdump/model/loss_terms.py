@@ -6,7 +6,7 @@ several batches can be added up before it.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -100,7 +100,8 @@ def loss_term(
     try:
         with looking_behind_copies() as logits:
             if own_call:
-                return _opaque_term(loss, output, weight, loss(y_true, y_pred, sample_weight))
+                term = _opaque_term(loss, output, weight, loss(y_true, y_pred, sample_weight))
+                return replace(term, logits=tuple(logits))
             pred = keras.ops.convert_to_tensor(y_pred, dtype=loss.dtype)
             true = keras.ops.convert_to_tensor(y_true, dtype=loss.dtype)
             values = loss.call(true, pred)
