@@ -34,10 +34,10 @@ from tfdump.sinks import StoreOptions
 @click.command("activations")
 @model_options
 @click.argument("inputs", nargs=-1, required=True, type=InputName(), metavar="INPUT...")
-@selection_options
+@selection_options()
 @capture_options
 @running_options
-@storing_options
+@storing_options("activations")
 @click.option(
     "--reduce",
     type=parsed("OP[:AXES]", parse_reduction),
@@ -69,6 +69,7 @@ def command(
     if not dry_run:
         check_target(target, force, sources=[model, *input_files(inputs)])
     options = _options(**choices)
+    options.store.check(options.compression)
     storage_for(options.compression)
     given = open_arguments(inputs)
     with only_data_on_stdout():

@@ -19,7 +19,7 @@ COLUMNS = ("address", "class", "shape", "dtype", "parameters", "bytes/example")
 @click.command("layers")
 @model_options
 @click.argument("inputs", nargs=-1, type=InputName(), metavar="[INPUT]...")
-@selection_options
+@selection_options()
 @capture_options
 @json_option
 @verbosity

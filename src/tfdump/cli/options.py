@@ -97,20 +97,20 @@ def model_options(command: Command) -> Command:
     return _apply(decorators, command)
 
 
-def selection_options(command: Command) -> Command:
-    """Add `-l`, `-x` and `--depth`."""
+def selection_options(what: str = "layers") -> Callable[[Command], Command]:
+    """Return what adds `-l`, `-x` and `--depth`; `what` they choose among, for the help."""
     decorators = [
         click.option(
             "-l",
             "--layer",
             multiple=True,
             metavar="PATTERN",
-            help="Only these: an address, a glob ('block*'), type:CLASS or re:REGEX. Repeatable.",
+            help=f"Only these {what}: an address, a glob ('block*'), type:CLASS or re:REGEX. Repeatable.",
         ),
         click.option("-x", "--exclude", multiple=True, metavar="PATTERN", help="Not these. Repeatable."),
         click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Addresses of at most N segments."),
     ]
-    return _apply(decorators, command)
+    return lambda command: _apply(decorators, command)
 
 
 def running_options(command: Command) -> Command:
@@ -119,6 +119,7 @@ def running_options(command: Command) -> Command:
         click.option(
             "--batch-size",
             type=parsed("N|auto", _batch_size),
+            metavar="N|auto",
             default="auto",
             show_default=True,
             help="Examples at once; auto stays within --memory.",
@@ -133,7 +134,12 @@ def running_options(command: Command) -> Command:
         click.option("--examples", type=parsed("START:STOP", parse_examples), default=":", help="Only these examples."),
         click.option("--training", is_flag=True, help="Run in training mode (dropout, batch statistics)."),
         click.option(
-            "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="For random layers."
+            "--seed",
+            type=click.IntRange(0, 2**32 - 1),
+            metavar="N",
+            default=0,
+            show_default=True,
+            help="For random layers.",
         ),
         click.option("--eager", is_flag=True, help="Run without a graph; slower, for models that cannot be traced."),
         click.option("--pad-value", type=float, default=0.0, show_default=True, help="Fills ragged inputs."),
@@ -143,10 +149,10 @@ def running_options(command: Command) -> Command:
     return _apply(decorators, command)
 
 
-def storing_options(command: Command) -> Command:
-    """Add where the dump goes and how it is stored."""
+def storing_options(kind: str) -> Callable[[Command], Command]:
+    """Return what adds where a dump of this kind goes and how it is stored."""
     decorators = [
-        click.option("-o", "--output", type=FileName(), help="The dump. [default: MODEL.KIND.h5]"),
+        click.option("-o", "--output", type=FileName(), help=f"The dump. [default: MODEL.{kind}.h5]"),
         click.option("-f", "--force", is_flag=True, help="Overwrite the output."),
         click.option("--dtype", type=click.Choice(FLOAT_DTYPES), help="Store floats in this type."),
         click.option(
@@ -160,7 +166,7 @@ def storing_options(command: Command) -> Command:
         click.option("--stats-only", is_flag=True, help="Store statistics and no values."),
         click.option("--dry-run", is_flag=True, help="Print what would be dumped, and write nothing."),
     ]
-    return _apply(decorators, command)
+    return lambda command: _apply(decorators, command)
 
 
 def capture_options(command: Command) -> Command:
