@@ -1,14 +1,16 @@
 """The hooks of a run: those that are always on, and those of the capture options."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
+from keras import Layer
 from keras.src.backend.tensorflow import core
 
 from tfdump.captures import Captures
 from tfdump.model.attention import AttentionScores
+from tfdump.model.direct_calls import DirectCalls
 from tfdump.model.frames import INNER_GRAPH, Hook, Recording
 from tfdump.model.layer_taps import LayerInputs, Preactivations
 from tfdump.model.recurrence import RecurrentSteps
@@ -62,9 +64,9 @@ class Maps(Hook):
             self.recording.hiding = before
 
 
-def hooks_for(recording: Recording, captures: Captures) -> list[Hook]:
-    """Return the hooks of a run."""
-    hooks: list[Hook] = [Maps(recording), TimeDistributedSteps(recording)]
+def hooks_for(recording: Recording, layers: Iterable[Layer], captures: Captures) -> list[Hook]:
+    """Return the hooks of a run of these layers."""
+    hooks: list[Hook] = [Maps(recording), DirectCalls(recording, layers), TimeDistributedSteps(recording)]
     if captures.layer_inputs:
         hooks.append(LayerInputs(recording))
     if captures.preactivation:

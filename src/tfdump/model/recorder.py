@@ -38,7 +38,7 @@ WATCHING = threading.RLock()
 
 _LOOP = "inside a recurrent loop, called once a time step; tfdump activations --rnn-steps gives its states"
 _NOT_A_TENSOR = "returns no tensor"
-_NEVER = "never called by the model, unless by its .call directly"
+_NEVER = "never called by the model"
 
 
 class Recorder:
@@ -60,7 +60,8 @@ class Recorder:
         self._only = only
         self._tap = tap
         self._owned = owned_operations(model)
-        self._hooks = hooks_for(self, captures)
+        owned_layers = (owned.operation for owned in self._owned.values() if isinstance(owned.operation, Layer))
+        self._hooks = hooks_for(self, owned_layers, captures)
         self._thread = threading.get_ident()
         self._namesakes: dict[tuple[int, str], list[Operation]] = {}  # also keeps what was made in a call alive
         self._paths: dict[int, dict[str, None]] = {}
