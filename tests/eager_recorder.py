@@ -24,6 +24,10 @@ TOLERANCE = 1e-4
 """Relative to the largest value of a tensor: a graph rounds in another order than an eager run."""
 
 
+_METHODS = ("call", "quantized_call")
+"""What Keras calls of a layer; the second where it is quantised."""
+
+
 @dataclass(frozen=True)
 class Call:
     """One call that ended: the layer's name, encoded as in an address, and the tensors that it returned."""
@@ -55,13 +59,13 @@ def record(model: Layer, *args: Any, **kwargs: Any) -> tuple[list[Call], Any]:
 
 
 def _operations(model: Layer) -> list[Operation]:
-    """Every layer of this process but the model, and every node of a graph that is no layer."""
+    """Every layer of this process but the model, and every node of a functional graph that is no layer."""
     layers = [item for item in gc.get_objects() if Layer in type(item).__mro__]
-    functional = [layer for layer in layers if isinstance(layer, Functional)]
-    nodes = [node for graph in functional for node in graph.operations if not isinstance(node, Layer)]
     inside = {id(getattr(layer, "_functional", None)) for layer in layers}  # by which a Sequential runs itself
-    found = {id(item): item for item in [*layers, *nodes] if item is not model and id(item) not in inside}
-    return list(found.values())
+    layers = [layer for layer in layers if id(layer) not in inside]
+    graphs = [layer for layer in layers if isinstance(layer, Functional)]
+    nodes = [node for graph in graphs for node in graph.operations if not isinstance(node, Layer)]
+    return list({id(item): item for item in [*layers, *nodes] if item is not model}.values())
 
 
 @contextmanager
@@ -69,19 +73,25 @@ def _watched(operations: Sequence[Operation], calls: list[Call]) -> Iterator[Non
     """Wrap `call` of these operations, and of layers that are made meanwhile."""
     original = Layer.__init__
 
+    def wrap(operation: Operation) -> None:
+        for method in _METHODS:
+            if hasattr(operation, method):
+                object.__setattr__(operation, method, _recording(operation, getattr(operation, method), calls))
+
     def initialise(layer: Layer, *args: Any, **kwargs: Any) -> None:
         original(layer, *args, **kwargs)
-        object.__setattr__(layer, "call", _recording(layer, layer.call, calls))
+        wrap(layer)
 
     for operation in operations:
-        object.__setattr__(operation, "call", _recording(operation, operation.call, calls))
+        wrap(operation)
     Layer.__init__ = initialise
     try:
         yield
     finally:
         Layer.__init__ = original
         for operation in operations:
-            object.__delattr__(operation, "call")
+            for method in _METHODS:
+                vars(operation).pop(method, None)
 
 
 def _recording(operation: Operation, original: Any, calls: list[Call]) -> Any:
@@ -155,7 +165,8 @@ def _dense(value: Any) -> np.ndarray:
         return np.asarray(value.values)
     array = np.asarray(value)
     if array.dtype == object:
-        return np.array([item.decode() if isinstance(item, bytes) else item for item in array.flat]).reshape(array.shape)
+        words = [item.decode() if isinstance(item, bytes) else item for item in array.flat]
+        return np.array(words).reshape(array.shape)
     return array
 
 

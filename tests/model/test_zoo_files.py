@@ -18,7 +18,14 @@ from tiny_models import floats
 
 pytestmark = pytest.mark.tensorflow
 
-PROJECTIONS = ("query", "key", "value", "attention_output")
+PARTS = {
+    *(f"attention.{part}" for part in ("query", "key", "value", "attention_output")),
+    "both.forward_lstm",
+    "both.backward_lstm",
+    "not_equal",  # the mask of the tokens
+}
+"""Addresses without a value from elsewhere."""
+
 DATA = ROOT / "tests" / "data"
 
 
@@ -105,7 +112,7 @@ def test_a_file_from_elsewhere_gives_what_it_gave_there(tmp_path: Path, name: st
     shutil.copy(DATA / name, tmp_path)
     found = zoo.dumped(tmp_path / name, x)
     parts = set(found.values) - set(expected)
-    assert parts <= {*(f"attention.{part}" for part in PROJECTIONS), "both.forward_lstm", "both.backward_lstm", "not_equal"}
+    assert parts <= PARTS
     assert not set(expected) - set(found.values)
     for address, value in expected.items():
         tolerance = 2e-3 if address == "transposed" else 2e-5  # computed in float16
@@ -117,7 +124,8 @@ def test_gradients_of_a_keras_2_file_use_the_loss_it_was_compiled_with(tmp_path:
     shutil.copy(DATA / "keras2.h5", tmp_path)
     np.savez(tmp_path / "x.npz", **x)
     np.save(tmp_path / "y.npy", np.array([2, 0]))
-    status, said = zoo.command("gradients", tmp_path / "keras2.h5", tmp_path / "x.npz", tmp_path / "y.npy", "-o", tmp_path / "g.h5")  # fmt: skip
+    data = (tmp_path / "x.npz", tmp_path / "y.npy")
+    status, said = zoo.command("gradients", tmp_path / "keras2.h5", *data, "-o", tmp_path / "g.h5")
     assert status == 0, said
     probabilities = expected["logits"].astype("float64")
     with h5py.File(tmp_path / "g.h5") as file:

@@ -1,12 +1,14 @@
 """`--import MODULE` and `--import FILE.py`: the user's own layers, models, losses and functions, decorated or not."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+import tfdump
 import zoo
 from tiny_models import floats
 
@@ -95,14 +97,17 @@ class Little(keras.regularizers.Regularizer):
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """The user's module, imported here to build the models; the command imports it again."""
+    registered = dict(keras.saving.get_custom_objects())
     (tmp_path / "house.py").write_text(CODE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "house", raising=False)
     import house
 
-    return house
+    yield house
+    keras.saving.get_custom_objects().clear()
+    keras.saving.get_custom_objects().update(registered)
 
 
 @pytest.fixture(params=["FILE.py", "MODULE"])
@@ -122,7 +127,14 @@ def test_layers_decorated_or_not(tmp_path: Path, house: object, imported: object
     x = keras.Input((3,))
     y = house.Halve(name="halve")(house.Shift(name="shift")(house.Scale(4.0, name="scale")(x)))
     y = keras.layers.Activation(house.clipped, name="clipped")(y)
-    y = keras.layers.Dense(3, house.doubled, kernel_initializer=house.Between(), kernel_constraint=house.Positive(), kernel_regularizer=house.Little(), name="dense")(y)  # fmt: skip
+    y = keras.layers.Dense(
+        3,
+        house.doubled,
+        kernel_initializer=house.Between(),
+        kernel_constraint=house.Positive(),
+        kernel_regularizer=house.Little(),
+        name="dense",
+    )(y)
     path = saved(keras.Model(x, y), tmp_path / f"m.{ending}")
     data = floats(4, 3)
     found = zoo.dumped(path, data, "--import", imported)
@@ -166,8 +178,6 @@ def test_losses(tmp_path: Path, house: object, imported: object, loss: str, how:
     command = ["gradients", path, tmp_path / "x.npy", tmp_path / "y.npy", "-o", tmp_path / "g.h5"]
     status, said = zoo.command(*command, "--import", imported, *options)
     assert status == 0, said
-    import tfdump
-
     error = x @ kernel + bias - y
     wanted = (3 * np.sign(error) if loss == "Huberish" else 10 * error).sum(axis=0) / error.size
     with tfdump.open(tmp_path / "g.h5") as dump:

@@ -130,7 +130,7 @@ def _references(value: Any) -> Iterator[list[Any]]:
 
 
 def _node(node: Any, names: set[Any]) -> Any:
-    """Return a call of a layer in the words of Keras 3 if it has tensors as keyword arguments, which its loader drops."""
+    """Return a call of a layer in the words of Keras 3 where tensors are keyword arguments: its loader drops those."""
     if not isinstance(node, list) or not node or not all(isinstance(tensor, list) for tensor in node):
         return node
     options = node[-1][3] if len(node[-1]) > 3 else {}

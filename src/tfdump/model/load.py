@@ -244,6 +244,14 @@ def _explained(path: Path, cause: BaseException) -> ModelError:
         return UntrustedModelError(
             f"{path} holds code of its own ({first_line(cause)}); load it with --trust-model if you trust its author"
         )
+    lost = re.search(r"A total of (\d+) objects could not be loaded.*?\n\n([^\n]+)", text, re.DOTALL)
+    if lost:
+        return ModelError(
+            f"{path}: {lost[1]} layers do not fit the weights that were saved for them: {lost[2]} "
+            "(Keras itself cannot load the file; give tfdump.activations the model in memory)"
+        )
+    if reasons := re.findall(r"^Exception encountered: (.+)", text, re.MULTILINE):
+        return ModelError(f"cannot load {path}: {reasons[-1]}")
     if isinstance(cause, (OSError, zipfile.BadZipFile, EOFError, KeyError)):
         return ModelError(f"{path} is damaged or incomplete: {first_line(cause)}")
     return ModelError(f"cannot load {path}: {first_line(cause)}")
