@@ -15,7 +15,7 @@ run tfdump activations digits_cnn.keras digits.npy --stats -f -o "$out/digits_cn
 run tfdump show "$out/digits_cnn.activations.h5"
 run tfdump activations wine_mlp.keras wine.npy -f -o "$out/wine_mlp.activations.h5"
 run tfdump activations twice.keras digits.npy --import twice.py -f -o "$out/twice.activations.h5"
-run tfdump activations text_gru.keras text.npz -f -o "$out/text_gru.activations.h5"
+run tfdump activations text_gru.keras text.npz --attention --rnn-steps -f -o "$out/text_gru.activations.h5"
 run tfdump activations siamese.keras pairs.npz -l 'encoder*' -f -o "$out/siamese.activations.h5"
 run tfdump show "$out/siamese.activations.h5"
 run tfdump gradients digits_cnn.keras digits.npy digits_labels.npy --wrt weights --wrt activations --wrt inputs \

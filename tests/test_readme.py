@@ -23,6 +23,15 @@ def commands_of(text: str) -> list[str]:
     return [line for line in lines if re.search(r"(^|\(|\| )tfdump ", line)]
 
 
+def chapters_of(text: str) -> dict[str, list[str]]:
+    """The commands of every chapter that has some, in order."""
+    chapters = re.split(r"^##? ", text, flags=re.MULTILINE)[1:]
+    return {chapter.splitlines()[0]: commands for chapter in chapters if (commands := commands_of(chapter))}
+
+
+CHAPTERS = {**chapters_of(README), **{f"samples: {name}": c for name, c in chapters_of(SAMPLES_README).items()}}
+
+
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that looks like the checkout, with tfdump on the PATH."""
@@ -36,17 +45,16 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("command", [*commands_of(README), *commands_of(SAMPLES_README)])
-def test_a_command_of_the_readme_runs(checkout: Path, command: str) -> None:
-    for kind in ("activations", "gradients"):
-        for dump in checkout.glob(f"*.{kind}.h5"):
-            if f"tfdump {kind} " in command:
-                dump.unlink()
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_the_commands_of_a_chapter_run_one_after_the_other(checkout: Path, tmp_path: Path, chapter: str) -> None:
+    """As a reader runs them, in one folder: no command may stand in the way of the next."""
+    (tmp_path / "sample_models").symlink_to(checkout / "sample_models")
     path = f"{checkout / 'bin'}:/usr/bin:/bin"
-    script = f"set -euo pipefail\n{command}"
-    done = subprocess.run(["bash", "-c", script], cwd=checkout, env={"PATH": path}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
+    for command in CHAPTERS[chapter]:
+        script = f"set -euo pipefail\n{command}"
+        done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env={"PATH": path}, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        assert done.stdout, command
 
 
 @pytest.mark.tensorflow
@@ -68,7 +76,7 @@ def test_the_python_of_the_readme_runs(checkout: Path, monkeypatch: pytest.Monke
 
 
 def test_there_are_commands_to_run() -> None:
-    assert len(commands_of(README)) >= 15
+    assert sum(map(len, CHAPTERS.values())) == len(commands_of(README)) + len(commands_of(SAMPLES_README)) >= 15
 
 
 @pytest.mark.parametrize("name", COMMANDS)

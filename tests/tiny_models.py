@@ -150,7 +150,7 @@ def time_distributed(n: int = 4) -> Case:
     model = keras.Model(x, layers.TimeDistributed(dense, name="steps")(x))
     data = floats(n, 3, 4)
     kernel, bias = dense.get_weights()
-    return Case(model, data, {"steps": data @ kernel + bias})
+    return Case(model, data, {"steps": data @ kernel + bias, "steps.inner": data @ kernel + bias})
 
 
 def two_inputs(n: int = 6) -> Case:

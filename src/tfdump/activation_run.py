@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfdump.address import Selection
+from tfdump.captures import Captures
 from tfdump.dump import layout
 from tfdump.dump.writer import DumpWriter
 from tfdump.inputs.arguments import Given
@@ -34,6 +35,7 @@ class ActivationOptions:
     reading: ReadingOptions = field(default_factory=ReadingOptions)
     run: RunOptions = field(default_factory=RunOptions)
     store: StoreOptions = field(default_factory=StoreOptions)
+    captures: Captures = field(default_factory=Captures)
 
     @property
     def with_outputs(self) -> bool:
@@ -108,7 +110,9 @@ def open_activations(
     from tfdump.model.running import open_source, probe_source
 
     signature, source = open_source(loaded.model, given, options.reading, note)
-    request = Request(options.selection, options.with_outputs, options.run.training, options.seed, options.eager)
+    request = Request(
+        options.selection, options.with_outputs, options.run.training, options.seed, options.eager, options.captures
+    )
     with probe_source(loaded.model, signature, source, request, note) as probe:
         plan = make_plan(probe, source, signature.batch_size, options.run, options.store, note)
         tell_not_captured(probe.not_captured, note)

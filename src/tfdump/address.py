@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
+from tfdump.captures import option_for
 from tfdump.errors import SelectionError, near
 
 RESERVED_SUFFIXES = frozenset({"input", "preactivation", "attention_scores", "states", "gates", "lengths"})
@@ -114,11 +115,13 @@ class Pattern:
             wanted = glob_regex(self.text[5:])
             if any(wanted.fullmatch(name) for name in classes):
                 return True
-        target = address if ":" in self.text else split(address)[0]
+        layer, suffix = split(address)
         if "@" not in self.text:
-            layer, suffix = split(target)
-            target = _CALL.sub("", layer) + (f":{suffix}" if suffix else "")
-        return self._regex.fullmatch(target) is not None
+            layer = _CALL.sub("", layer)
+        targets = [f"{layer}:{suffix}" if suffix else layer]
+        if ":" not in self.text:
+            targets.append(layer)
+        return any(self._regex.fullmatch(target) for target in targets)
 
     def selects(self, candidate: "Candidate") -> bool:
         """Tell whether the pattern selects a candidate, by its own address or by what it lies within."""
@@ -200,4 +203,6 @@ class Selection:
             classes = [name for c in candidates for name in c.classes[:1]]
             return f"no layer has the class '{pattern.text[5:]}'{near(pattern.text[5:], classes)}"
         wanted = pattern.text.removeprefix("re:").replace("/", ".")
+        if option := option_for(split(wanted)[1]):
+            return f"no layer matches '{pattern.text}'; tfdump activations {option} gives such tensors"
         return f"no layer matches '{pattern.text}'{near(wanted, (c.address for c in candidates))}"

@@ -13,6 +13,7 @@ from tfdump.activation_run import ActivationOptions, open_activations
 from tfdump.address import Selection
 from tfdump.analysis.reduction import parse_reduction
 from tfdump.batching import DEFAULT_MEMORY, parse_bytes
+from tfdump.captures import Captures
 from tfdump.dump import layout
 from tfdump.dump.reader import Dump
 from tfdump.errors import TfdumpError, TfdumpWarning
@@ -54,6 +55,11 @@ def activations(
     training: bool = False,
     seed: int = 0,
     eager: bool = False,
+    attention: bool = False,
+    rnn_steps: bool = False,
+    rnn_gates: bool = False,
+    preactivation: bool = False,
+    layer_inputs: bool = False,
     reduce: str | None = None,
     dtype: str | None = None,
 ) -> dict[str, "Value | list[Any]"]:
@@ -61,7 +67,10 @@ def activations(
 
     `model` is a Keras model or the path of a saved one (of which no code of its own runs). `x` is an array with
     a row an example; several inputs are a dict by name, or a tuple or list in order. `layers`, `exclude` and
-    `depth` select as on the command line. Values are NumPy arrays as a dump stores them (bfloat16 as float32,
+    `depth` select as on the command line, and `attention` to `layer_inputs` take more than what the layers return,
+    under reserved suffixes (`mha:attention_scores`, `lstm:states.0`).
+
+    Values are NumPy arrays as a dump stores them (bfloat16 as float32,
     text as str objects); ragged and sparse ones are `tfdump.tensors.Ragged` and `Sparse`, batches of unequal
     shapes a list. The model is left as it was.
 
@@ -75,6 +84,7 @@ def activations(
         eager=eager,
         run=RunOptions(batch_size, parse_bytes(memory) if isinstance(memory, str) else memory, training),
         store=StoreOptions(reduction=parse_reduction(reduce) if reduce is not None else None, dtype=dtype),
+        captures=Captures(attention, rnn_steps, rnn_gates, preactivation, layer_inputs),
     )
     with open_activations(_loaded(model), _given(x), options, _warn) as run:
         writer = run.open_writer(None, force=False)

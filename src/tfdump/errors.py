@@ -32,6 +32,11 @@ class TfdumpWarning(UserWarning):
     """Something that the user should know about a result: a cast, a padding, a layer left out."""
 
 
+def with_article(noun: str) -> str:
+    """Return a noun with `a` or `an` before it."""
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
+
+
 def near(name: str, known: Iterable[str], most: int = 3) -> str:
     """Return ``"; near: 'a', 'b'"`` for the known names that resemble `name`, or an empty string."""
     names = list(dict.fromkeys(known))

@@ -1,8 +1,7 @@
-"""From a gradient probe, a source and a plan to a dump: one pass over the batches a step."""
+"""From a gradient probe, a source and a plan to a dump: a pass over the batches, and what is linked at the end."""
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +13,13 @@ from tfdump.dump.writer import DumpWriter
 from tfdump.example_axis import BATCH, EXAMPLE, NONE
 from tfdump.gradient_planning import GradientPlan
 from tfdump.gradient_sinks import GradientStore, RowsSink, SumSink
+from tfdump.gradient_weights import WeightSink, keep_weights
 from tfdump.inputs.source import Source, padded
 from tfdump.interrupts import raise_waiting
 from tfdump.pipeline import Progress, Worker
 from tfdump.tensors import NotCaptured, Note, TensorInfo, Value
 
 if TYPE_CHECKING:
-    from tfdump.model.descent import Descent, Regularization
     from tfdump.model.gradient import GradientProbe, Gradients
     from tfdump.model.gradient_sources import Target
     from tfdump.model.per_example import PerExampleProbe
@@ -59,6 +58,7 @@ class GradientDump:
         self._note = note
         axes = {(tensor.group, tensor.info.address): tensor.axis0 for tensor in plan.tensors}
         self.sinks = [self._sink(target, axes.get(target.key)) for target in probe.targets]
+        self._weights: dict[str, WeightSink] = {}
 
     def _sink(self, target: "Target", axis0: str | None) -> Sink:
         if axis0 in (EXAMPLE, BATCH):
@@ -123,23 +123,20 @@ class GradientDump:
             raise
         return np.concatenate(losses)
 
-    def keep_weights(self, kept: dict[str, Any]) -> None:
-        """Store the selected weights as they are before a step; `kept` has their collectors by address."""
-        for target in self._probe.targets:
-            if target.weight is None or not target.selected:
-                continue
-            value = np.asarray(target.weight.value.numpy())
-            if target.info.address not in kept:
-                kept[target.info.address] = self._open(target.info, value, NONE)
-            kept[target.info.address].append(value)
+    def keep_weights(self) -> None:
+        """Store the selected weights as they are before a step."""
+        chosen = [target for target in self._probe.targets if target.weight is not None and target.selected]
+        if not self._weights:
+            self._weights = {t.info.address: WeightSink(t.info, self._store.store, self._open) for t in chosen}
+        keep_weights(chosen, self._weights)
 
     def end_step(self) -> None:
         """Close the sums of one step."""
         for sink in self.sinks:
             sink.end_step()
 
-    def link(self, loss: Loss, weights: Mapping[str, Any], root: Mapping[str, Any], config: str | None) -> None:
-        """Give everything its name: the gradients, the loss, `weights` by address, and the attributes of the root."""
+    def link(self, loss: Loss, root: Mapping[str, Any], config: str | None) -> None:
+        """Give everything its name: the gradients, the loss, the weights, and the attributes of the root."""
         missing = list(self._probe.not_captured)
         chosen = [(t, s) for t, s in zip(self._probe.targets, self.sinks, strict=True) if t.selected]
         late = dict.fromkeys(sorted(self._probe.late), "not connected with the loss in the first batch")
@@ -152,15 +149,16 @@ class GradientDump:
         for target in self._probe.unconnected:
             if target.selected:
                 self._writer.unconnected(target.group, target.info, _aliases(target))
-        for address, collector in weights.items():
-            target = next(target for target, _ in chosen if target.info.address == address)
-            self._writer.link(layout.WEIGHTS, target.info, collector, _aliases(target))
+        for target in (target for target, _ in chosen if target.info.address in self._weights):
+            collector, extra = self._weights[target.info.address].finish()
+            if target.weight is not None and collector is not None:
+                self._writer.link(layout.WEIGHTS, target.info, collector, extra | _aliases(target))
         attributes: dict[str, Any] = {"dtype": loss.dtype}
         if loss.regularization is not None:
             attributes["regularization"] = np.float64(loss.regularization)
         attributes["axis0"] = "step" if self._steps else EXAMPLE if loss.values.ndim else NONE
         self._writer.loss(loss.values, attributes)
-        self._tell(loss, [sink for _, sink in chosen], late)
+        self._tell(loss, [sink for _, sink in chosen], late, root.get("loss_scale"))
         missing += [NotCaptured(address, reason) for address, reason in late.items()]
         described = dict(root) | {
             "batch_size": np.int64(self._plan.fixed or min(self._plan.batches.size, self._source.examples)),
@@ -174,67 +172,35 @@ class GradientDump:
         self._writer.describe(described, config, tuple(missing))
         raise_waiting()
 
-    def _tell(self, loss: Loss, sinks: Sequence[Sink], late: Mapping[str, str]) -> None:
+    def _tell(self, loss: Loss, sinks: Sequence[Sink], late: Mapping[str, str], loss_scale: float | None) -> None:
         """Say what the numbers need to be read: NaN, zeros of float16, values that overflowed, what is missing."""
         if not np.isfinite(loss.values).all():
             bad = np.flatnonzero(~np.isfinite(loss.values.reshape(-1)))
             where = f", first at {'step' if self._steps else 'example'} {bad[0]}" if loss.values.ndim else ""
             self._note(f"the loss is not finite ({loss.values.reshape(-1)[bad[0]]}{where}), nor are its gradients")
+        else:
+            infinite = [sink for sink in sinks if not sink.finite]
+            if infinite:
+                why = f"; --loss-scale {loss_scale:g} may be too large" if loss_scale is not None else ""
+                self._note(f"the loss is finite, but NaN or infinite are gradients of {_named(infinite)}{why}")
         half = [sink for sink in sinks if sink.zeros]
         if half:
             total = sum(sink.zeros for sink in half)
-            named = ", ".join(sink.info.address for sink in half[:8]) + (", ..." if len(half) > 8 else "")
             self._note(
-                f"float16: {total} gradient values that passed through it are zero, in {named}; some may have "
+                f"float16: {total} gradient values that passed through it are zero, in {_named(half)}; some may have "
                 "vanished on the way (compare with --loss-scale 1024)"
             )
         if self._store.sparse and not any(isinstance(sink, SumSink) and sink.is_table for sink in sinks):
             self._note("--sparse: no table is looked up here, so every gradient is stored whole")
-        overflowed = sum(sink.overflowed for sink in sinks)
+        overflowed = sum(sink.overflowed for sink in [*sinks, *self._weights.values()])
         if overflowed:
             self._note(f"{overflowed} finite values are too large for --dtype {self._store.store.dtype}")
         for address, reason in late.items():
             self._note(f"not captured: {address} ({reason})")
 
 
-def write_gradients(
-    dump: GradientDump,
-    probe: "GradientProbe",
-    plan: GradientPlan,
-    regularization: "Regularization | None",
-    descent: "Descent | None",
-    steps: int | None,
-    save_weights: bool,
-    progress: Progress,
-) -> tuple[Loss, dict[str, Any]]:
-    """Run all steps; return the loss, and the collectors of the weights at each step by address."""
-    weights = [target for target in probe.targets if target.weight is not None]
-    sums = [sink for target, sink in zip(probe.targets, dump.sinks, strict=True) if target.weight is not None]
-    kept: dict[str, Any] = {}
-    losses = []
-    own = None
-    with closing(descent) if descent is not None else nullcontext():
-        for step in range(steps or 1):
-            if save_weights:
-                dump.keep_weights(kept)
-            found = dump.run_batches(probe, progress, step)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                divisors = np.ones(len(probe.terms)) if plan.divisors is None else plan.divisors
-                means = np.where(divisors == 0, 0.0, found[:-1] / divisors)
-            loss = float(np.dot(means, [term.weight for term in probe.terms]) + found[-1])
-            if regularization is not None:
-                own, gradients = regularization.run([target.weight for target in weights])
-                loss += own
-                for sink, gradient in zip(sums, gradients, strict=True):
-                    if gradient is not None:
-                        sink.add(gradient, 0)
-            dump.end_step()
-            losses.append(loss)
-            if descent is not None:
-                descent.apply([sink.gradient for sink in sums if isinstance(sink, SumSink)])
-    dtype = probe.terms[0].dtype if probe.terms else "float32"
-    values = np.array(losses if steps else losses[0], np.float64)
-    return Loss(values, own if not steps else None, dtype), kept
+def _named(sinks: Sequence[Sink]) -> str:
+    return ", ".join(sink.info.address for sink in sinks[:8]) + (", ..." if len(sinks) > 8 else "")
 
 
 def _aliases(target: "Target") -> dict[str, Any]:

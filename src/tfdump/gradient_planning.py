@@ -76,9 +76,7 @@ def plan_gradients(
     return plan
 
 
-def plan_per_example(
-    probe: "PerExampleProbe", source: Source, run: RunOptions, store: GradientStore, note: Note
-) -> GradientPlan:
+def plan_per_example(probe: "PerExampleProbe", source: Source, run: RunOptions, store: GradientStore) -> GradientPlan:
     """Choose how many examples are mapped at once; every gradient has a row an example."""
     check_classes(probe, source)
     probe.run(source.first(1))
@@ -93,7 +91,7 @@ def plan_per_example(
     _, values = probe.run(source.first(1))
     tensors = []
     for target, value in zip(probe.targets, values, strict=True):
-        size_in_file = 0 if value is None else _stored(value, EXAMPLE, source.examples, target.info, store)
+        size_in_file = 0 if value is None else _stored(value, EXAMPLE, Batches(1, source.examples), target.info, store)
         shape = () if value is None else (-1, *(() if store.norms_only else value.shape[1:]))
         tensors.append(Planned(target.group, target.info, EXAMPLE, shape, size_in_file))
     probe.start()
@@ -132,7 +130,9 @@ def _look(
         )
     ]
     tensors = [
-        Planned(target.group, target.info, finding.axis0, *_planned(target, value, finding.axis0, source, store, steps))
+        Planned(
+            target.group, target.info, finding.axis0, *_planned(target, value, finding.axis0, batches, store, steps)
+        )
         for target, value, finding in zip(probe.targets, first.values, findings, strict=True)
         if target.selected
     ]
@@ -198,12 +198,12 @@ def _cost(probe: "GradientProbe", source: Source, glance: "GradientBatch | None"
 
 
 def _planned(
-    target: "Target", value: Value | None, axis0: str, source: Source, store: GradientStore, steps: int | None
+    target: "Target", value: Value | None, axis0: str, batches: Batches, store: GradientStore, steps: int | None
 ) -> tuple[tuple[int, ...], int]:
     """Return the shape of what will be stored, -1 for the examples, and its bytes."""
     if value is None:
         return (), 0
-    size = _stored(value, axis0, source.examples, target.info, store) * (steps or 1)
+    size = _stored(value, axis0, batches, target.info, store) * (steps or 1)
     shape: tuple[int, ...] = tuple(value.shape)
     if axis0 == EXAMPLE:
         shape = (-1, *(() if store.norms_only else shape[1:]))
@@ -212,10 +212,17 @@ def _planned(
     return ((steps, *shape) if steps else shape), size
 
 
-def _stored(value: Value, axis0: str, examples: int, info: TensorInfo, store: GradientStore) -> int:
+def _stored(value: Value, axis0: str, batches: Batches, info: TensorInfo, store: GradientStore) -> int:
+    examples = batches.examples
     if store.norms_only:
         count = examples if axis0 == EXAMPLE else 1
         return count * stored_dtype(info.dtype, store.for_info(info).dtype).itemsize if store.store.values else 0
-    if isinstance(value, Sparse) and not store.sparse:
-        value = np.broadcast_to(np.zeros((), value.dtype), value.dense_shape)
+    if isinstance(value, Sparse):
+        whole = np.broadcast_to(np.zeros((), value.dtype), value.dense_shape)
+        size = stored_bytes(whole, axis0, examples, store.for_info(info))
+        if not store.sparse:
+            return size
+        most = max(1, value.dense_shape[0])
+        touched = min(len(np.unique(value.indices)) * len(batches), most)  # other batches may touch others
+        return touched * (size // most + value.indices.itemsize)
     return stored_bytes(value, axis0, examples, store.for_info(info))

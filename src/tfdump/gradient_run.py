@@ -3,9 +3,10 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +14,11 @@ from tfdump.address import Selection
 from tfdump.dump import layout
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import ModelError
-from tfdump.example_axis import NONE
-from tfdump.gradient_pass import GradientDump, Loss, write_gradients
+from tfdump.example_axis import BATCH, NONE
+from tfdump.gradient_pass import GradientDump, Loss
 from tfdump.gradient_planning import GradientPlan, plan_gradients, plan_per_example
 from tfdump.gradient_sinks import GradientStore
+from tfdump.gradient_steps import AllExamples, EachExample, Passes
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.inputs.targets import Argument
@@ -83,6 +85,14 @@ class GradientOptions:
             raise ModelError("--sparse keeps one gradient, not one for each of --steps")
         if self.store.norms_only and self.store.sparse:
             raise ModelError("--norms-only and --sparse exclude each other")
+        if self.store.sparse and "weights" not in self.wrt:
+            raise ModelError("--sparse is about the gradients of tables, which are weights (add --wrt weights)")
+        if not self.store.store.values and (self.store.norms_only or self.store.sparse):
+            name = "--norms-only" if self.store.norms_only else "--sparse"
+            raise ModelError(
+                f"{name} says which values are stored, and --stats-only stores none (leave one of them out)"
+            )
+        self.store.store.check(self.compression)
         if self.steps is not None and "weights" not in self.wrt:
             raise ModelError("--steps needs --wrt weights (other kinds may be given beside it)")
 
@@ -93,25 +103,31 @@ class GradientRun:
 
     loaded: "LoadedModel"
     source: Source
-    probe: "Gradients"
-    scalar: "Scalar"
+    passes: Passes
     plan: GradientPlan
+    scalar: "Scalar"
     options: GradientOptions
     note: Note
 
     @property
     def planned(self) -> list[Planned]:
         """Every tensor that the dump will hold, the weights at each step included."""
+        if self.options.steps is None:
+            return self.plan.tensors
+        return [t if t.axis0 == BATCH else replace(t, axis0="step") for t in [*self.plan.tensors, *self._kept]]
+
+    @property
+    def _kept(self) -> list[Planned]:
+        """The weights before each step, where they are stored."""
         steps = self.options.steps
         if steps is None or not steps.save_weights:
-            return self.plan.tensors
-        weights = [target for target in self.probe.targets if target.weight is not None and target.selected]
-        kept = [
+            return []
+        weights = [target for target in self.passes.probe.targets if target.weight is not None and target.selected]
+        return [
             Planned(layout.WEIGHTS, target.info, NONE, (steps.count, *(target.info.shape or ())), size)
             for target in weights
             for size in [steps.count * stored_size(target.info, self.options.store.store)]
         ]
-        return [*self.plan.tensors, *kept]
 
     @property
     def value_bytes(self) -> int:
@@ -121,7 +137,7 @@ class GradientRun:
     @property
     def file_bytes(self) -> int:
         """About how many bytes the file will take without compression."""
-        rows = sum(tensor.axis0 != NONE for tensor in self.planned)
+        rows = sum(tensor.axis0 != NONE for tensor in self.plan.tensors)
         return self.value_bytes + overhead_bytes(rows, self.loaded.config, len(self.planned) - rows)
 
     def open_writer(self, path: Path | None, force: bool) -> DumpWriter:
@@ -131,20 +147,16 @@ class GradientRun:
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """What cannot be differentiated and will not be in the dump."""
-        return self.probe.not_captured
+        return self.passes.probe.not_captured
 
     def write(self, writer: DumpWriter, command: str, progress: Progress = lambda done, total: None) -> Loss:
         """Run the model over all examples and write the dump; the caller closes the writer. Returns the loss."""
+        from tfdump.model.descent import optimizer_name
+
         options = self.options
         steps = options.steps.count if options.steps is not None else None
-        dump = GradientDump(self.probe, self.source, self.plan, options.store, steps, writer, self.note)
-        kept: dict[str, Any] = {}
-        if options.per_example:
-            found = dump.run_examples(self.probe, progress)  # type: ignore[arg-type]  # made for --per-example
-            dump.end_step()
-            loss = Loss(found, None, self.probe.terms[0].dtype if self.probe.terms else "float32")
-        else:
-            loss, kept = self._write_batches(dump, steps, progress)
+        dump = GradientDump(self.passes.probe, self.source, self.plan, options.store, steps, writer, self.note)
+        loss = self.passes.write(dump, progress)
         values = options.store.store.values
         root = provenance(layout.GRADIENTS, self.loaded, self.source, options.run, options.seed, values, command) | {
             "loss": self.scalar.description,
@@ -157,31 +169,11 @@ class GradientRun:
         if options.steps is not None:
             root |= {
                 "steps": np.int64(options.steps.count),
-                "optimizer": options.steps.optimizer,
+                "optimizer": optimizer_name(options.steps.optimizer),
                 "learning_rate": np.float64(options.steps.learning_rate),
             }
-        dump.link(loss, kept, root, self.loaded.config)
+        dump.link(loss, root, self.loaded.config)
         return loss
-
-    def _write_batches(self, dump: GradientDump, steps: int | None, progress: Progress) -> tuple[Loss, dict[str, Any]]:
-        from tfdump.model.descent import Descent, Regularization
-
-        regularization = Regularization(self.loaded.model) if self.scalar.regularised else None
-        descent = None
-        if self.options.steps is not None:
-            chosen = self.options.steps
-            weights = [target.weight for target in self.probe.targets if target.weight is not None]
-            descent = Descent(chosen.optimizer, chosen.learning_rate, weights)
-        return write_gradients(
-            dump,
-            self.probe,  # type: ignore[arg-type]  # made for batches
-            self.plan,
-            regularization,
-            descent,
-            steps,
-            self.options.steps is not None and self.options.steps.save_weights,
-            progress,
-        )
 
 
 @contextmanager
@@ -200,7 +192,7 @@ def open_gradients(
     differentiate or the model fails.
     """
     from tfdump.model.compiled import chosen_scalar
-    from tfdump.model.descent import changes_statistics, make_optimizer
+    from tfdump.model.descent import Descent, Regularization, changes_statistics, make_optimizer
     from tfdump.model.differentiation import Differentiation
     from tfdump.model.gradient import GradientProbe
     from tfdump.model.gradient_sources import GradientRequest
@@ -234,23 +226,32 @@ def open_gradients(
         from tfdump.model.per_example import PerExampleProbe
 
         with PerExampleProbe(pass_over, specs, fixed, note) as each:
-            plan = plan_per_example(each, source, options.run, options.store, note)
+            plan = plan_per_example(each, source, options.run, options.store)
             _tell(each, note)
-            yield GradientRun(loaded, source, each, scalar, plan, options, note)
+            yield GradientRun(loaded, source, EachExample(each), plan, scalar, options, note)
         return
-    steps = options.steps.count if options.steps is not None else None
+    steps, descent, save_weights = None, None, False
+    if (chosen := options.steps) is not None:
+        steps, save_weights = chosen.count, chosen.save_weights
+        descent = partial(Descent, chosen.optimizer, chosen.learning_rate)
     with GradientProbe(pass_over, specs, fixed, note) as probe:
         plan = plan_gradients(probe, source, fixed, options.run, options.store, steps, note)
         _tell(probe, note)
-        yield GradientRun(loaded, source, probe, scalar, plan, options, note)
+        regularization = Regularization(model) if scalar.regularised else None
+        passes = AllExamples(probe, plan, regularization, steps, descent, save_weights)
+        yield GradientRun(loaded, source, passes, plan, scalar, options, note)
 
 
 def _tell(probe: "Gradients", note: Note) -> None:
     """Say what has no gradient."""
     tell_not_captured(probe.not_captured, note)
-    unconnected = [target for target in probe.unconnected if target.selected]
-    if unconnected:
-        behind = any(target.weight is None for target in unconnected)
-        why = " (Keras computes a crossentropy from the logits behind a softmax or sigmoid)" if behind else ""
-        addresses = ", ".join(target.info.address for target in unconnected)
-        note(f"not connected with the loss, so without a gradient: {addresses}{why}")
+    behind = probe.behind_logits
+    keys = {target.key for target in behind}
+    other = [target for target in probe.unconnected if target.selected and target.key not in keys]
+    for unconnected, why in (
+        (other, ""),
+        (behind, " (Keras computes the crossentropy from the logits behind this softmax or sigmoid)"),
+    ):
+        if unconnected:
+            addresses = ", ".join(target.info.address for target in unconnected)
+            note(f"not connected with the loss, so without a gradient: {addresses}{why}")

@@ -96,6 +96,11 @@ class RowsSink(TensorSink):
         return self._norms[-1] if self._norms else None
 
     @property
+    def finite(self) -> bool:
+        """Whether no step gave NaN or infinite values."""
+        return bool(np.isfinite(self._norms).all())
+
+    @property
     def zeros(self) -> int:
         """How many numbers that passed through float16 are zero."""
         return self._attributes.zeros
@@ -143,6 +148,11 @@ class SumSink:
     def norm(self) -> float | None:
         """The norm of the gradient, at the last step."""
         return self._norms[-1] if self._norms else None
+
+    @property
+    def finite(self) -> bool:
+        """Whether no step gave NaN or infinite values."""
+        return bool(np.isfinite(self._norms).all())
 
     @property
     def zeros(self) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tfdump.address import Selection
+from tfdump.captures import NOTHING_MORE, Captures
 from tfdump.dtypes import STRING, numpy_dtype
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.source import ReadingOptions
@@ -39,7 +40,9 @@ class Listing:
     not_captured: tuple[NotCaptured, ...]
 
 
-def list_tensors(model: "Layer", given: Sequence[Given], selection: Selection, note: Note) -> Listing:
+def list_tensors(
+    model: "Layer", given: Sequence[Given], selection: Selection, note: Note, captures: Captures = NOTHING_MORE
+) -> Listing:
     """List what a selection would dump; `given` arrays tell the shapes where the model does not declare them.
 
     Raises ModelError when neither does.
@@ -47,7 +50,7 @@ def list_tensors(model: "Layer", given: Sequence[Given], selection: Selection, n
     from tfdump.model.probe import Request
     from tfdump.model.running import open_source, probe_declared, probe_source
 
-    request = Request(selection, outputs=False)
+    request = Request(selection, outputs=False, captures=captures)
     if given:
         signature, source = open_source(model, given, ReadingOptions(), note)
         probe = probe_source(model, signature, source, request, note)

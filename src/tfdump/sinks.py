@@ -12,6 +12,7 @@ from tfdump.analysis.statistics import StatisticsAccumulator, attributes_of
 from tfdump.dtypes import dtype_name, kind_of
 from tfdump.dump.collectors import Collector, same_bits
 from tfdump.dump.layout import stored_dtype
+from tfdump.errors import TfdumpError
 from tfdump.example_axis import EXAMPLE, NONE
 from tfdump.tensors import Array, Ragged, Sparse, TensorInfo, Value
 
@@ -25,6 +26,17 @@ class StoreOptions:
     statistics: bool = False
     values: bool = True
     save_inputs: bool = False
+
+    def check(self, compression: str) -> None:
+        """Raise TfdumpError for options about values where no values are stored."""
+        without = {
+            f"--dtype {self.dtype}": self.dtype is not None,
+            f"--compression {compression}": compression != "none",
+        }
+        for name in [name for name, given in without.items() if given and not self.values]:
+            raise TfdumpError(
+                f"{name} says how values are stored, and --stats-only stores none (leave one of them out)"
+            )
 
 
 FLOAT_DTYPES = ("float16", "float32", "float64")

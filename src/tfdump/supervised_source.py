@@ -43,16 +43,18 @@ def supervised_source(
     every = [given for _, some in arguments for given in some]
     needed = scalar.needs_targets
     if not needed and targets:
-        raise InputError(f"the loss '{scalar.description}' needs no targets (leave --targets out)")
+        raise InputError(f"{scalar.without_targets} (leave --targets out)")
     if not needed and weights:
         raise InputError(f"'{scalar.description}' takes no sample weights (leave --sample-weight out)")
     inputs, expected = every, list(targets or [])
     if needed and targets is None:
         first = [given.name for _, some in arguments[:-1] for given in some]
-        declared = signature_of(model, first)
-        inputs, expected = split_targets(arguments, declared.specs if declared.declared else None)
+        declared, all_named = signature_of(model, first), signature_of(model, [given.name for given in every])
+        by_argument = [spec.name for spec in all_named.specs] if all_named.structure is None else []
+        inputs, expected = split_targets(arguments, declared.specs if declared.declared else None, by_argument)
     signature = signature_of(model, [given.name for given in inputs])
-    readers = match(inputs, signature.specs, note)
+    too_many = scalar.without_targets if not needed else "--targets is given, so all files are inputs" * bool(targets)
+    readers = match(inputs, signature.specs, note, too_many=too_many)
     specs = list(signature.specs)
     columns: dict[str, dict[str, str]] = {"target": {}, "sample weight": {}}
     labels: dict[str, str] = {}

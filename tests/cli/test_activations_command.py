@@ -200,6 +200,11 @@ def test_values_do_not_depend_on_the_batch_size(tfdump: Run, tmp_path: Path, bat
 
 def test_statistics_alone_take_little_space(tfdump: Run, tmp_path: Path) -> None:
     assert tfdump("activations", *DIGITS, "--stats-only", "-o", "s.h5").returncode == 0
+    for option, value in (("--dtype", "float16"), ("--compression", "gzip")):
+        done = tfdump("activations", *DIGITS, "--stats-only", option, value, "-o", "n.h5")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"Error: {option} {value}" in done.stderr
+        assert "--stats-only stores none" in done.stderr
     assert tfdump("activations", *DIGITS, "--stats", "-o", "d.h5").returncode == 0
     with h5py.File(tmp_path / "s.h5") as s, h5py.File(tmp_path / "d.h5") as d:
         assert s["activations/conv1"].size == 0

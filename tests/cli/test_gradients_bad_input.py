@@ -1,5 +1,6 @@
 """Every mistake with `tfdump gradients` ends in one line that says how to mend it, in status 2, and in no file."""
 
+import json
 import os
 import resource
 import runpy
@@ -82,7 +83,14 @@ def test_neither_a_loss_nor_an_objective(tfdump: Run, tmp_path: Path) -> None:
     ("options", "words"),
     [
         (["--loss", "mean_square_error"], ("--loss mean_square_error", "no such loss", "near: ", "mean_squared_error")),
-        (["--loss", ""], ("no such loss",)),
+        (["--loss", ""], ("'' names no loss", "--loss mse")),
+        (["--loss", "=mse"], ("'=mse'", "no output before '='", "--loss mse")),
+        (["--loss", "predictions="], ("names no loss", "--loss predictions=mse")),
+        (["--loss", "predictions=compiled"], ("predictions=compiled", "--loss compiled stands alone")),
+        (["--loss", "crossentropy"], ("name it", "sparse_categorical_crossentropy")),
+        (["--loss", "scce"], ("no such loss", "near: 'sparse_categorical_crossentropy' (")),
+        (["--loss", "Loss"], ("no such loss",)),
+        (["--loss", "serialize"], ("no such loss",)),
         (["--loss", "mse", "--loss", "mae"], ("--loss mae", "has a loss already")),
         (["--loss", "mse", "--loss", "predictions=mae"], ("all outputs",)),
         (["--loss", "mse", "--loss", "compiled"], ("compiled stands alone",)),
@@ -102,6 +110,11 @@ def test_neither_a_loss_nor_an_objective(tfdump: Run, tmp_path: Path) -> None:
         (["--reduction", "max"], ("--reduction", "'max'")),
         (["--wrt", "biases"], ("--wrt", "'biases'", "weights", "activations", "inputs")),
         (["--norms-only", "--sparse"], ("--norms-only", "--sparse")),
+        (["--norms-only", "--stats-only"], ("--norms-only", "--stats-only stores none")),
+        (["--sparse", "--stats-only"], ("--sparse", "--stats-only stores none")),
+        (["--sparse", "--wrt", "inputs"], ("--sparse", "--wrt weights")),
+        (["--dtype", "float16", "--stats-only"], ("--dtype float16", "--stats-only stores none")),
+        (["--compression", "gzip", "--stats-only"], ("--compression gzip", "--stats-only stores none")),
         (["--batch-size", "0"], ("--batch-size '0'",)),
         (["--no-such-option"], ("--no-such-option",)),
         (["--examples", "900:"], ("none of the 59 examples",)),
@@ -131,6 +144,7 @@ def test_options_that_make_no_sense(tfdump: Run, tmp_path: Path, options: list[s
         (["--steps", "3", "--learning-rate", "1", "--sparse"], ("--sparse", "--steps")),
         (["--steps", "3", "--learning-rate", "1", "--per-example"], ("--per-example", "--steps")),
         (["--per-example", "--sparse"], ("--per-example", "--sparse")),
+        (["--steps", "3", "--learning-rate", "1", "--optimizer", ""], ("--optimizer ''", "no such optimizer")),
     ],
 )
 def test_descents_that_make_no_sense(tfdump: Run, tmp_path: Path, options: list[str], words: tuple[str, ...]) -> None:
@@ -168,6 +182,13 @@ def test_selections_without_weights(tfdump: Run, tmp_path: Path) -> None:
     assert_refused(tfdump("gradients", *WINE, "-l", "type:Conv2D"), tmp_path, "'Conv2D'")
 
 
+def test_a_selection_of_inputs_alone_holds_one(tfdump: Run, tmp_path: Path) -> None:
+    done = tfdump("gradients", *WINE, "--wrt", "inputs", "-l", "hidden")
+    assert_refused(done, tmp_path, "the selection holds no input", "-l analysis")
+    assert_refused(tfdump("gradients", *WINE, "--wrt", "inputs", "-l", "analysys"), tmp_path, "near: 'analysis'")
+    assert_refused(tfdump("gradients", *WINE, "--wrt", "inputs", "-x", "analysis"), tmp_path, "holds no input")
+
+
 def test_integer_inputs_alone_have_no_gradient(tfdump: Run, tmp_path: Path) -> None:
     assert_refused(tfdump("gradients", *TEXT, "--wrt", "inputs"), tmp_path, "tokens", "int32", "no gradient")
 
@@ -176,8 +197,11 @@ def test_integer_inputs_alone_have_no_gradient(tfdump: Run, tmp_path: Path) -> N
 
 
 def test_targets_are_missing(tfdump: Run, tmp_path: Path) -> None:
-    assert_refused(tfdump("gradients", *WINE[:2]), tmp_path, "the targets are missing", "--targets FILE", "--objective")
-    assert_refused(tfdump("gradients", *SIAMESE[:2]), tmp_path, "the targets are missing")
+    done = tfdump("gradients", *WINE[:2])
+    read = f"{WINE[1]} is taken for the input 'analysis'"
+    assert_refused(done, tmp_path, "the targets are missing", read, "--targets FILE", "--objective")
+    read = f"{SIAMESE[1]} is taken for the inputs 'left', 'right'"
+    assert_refused(tfdump("gradients", *SIAMESE[:2]), tmp_path, "the targets are missing", read)
     twice = [SAMPLES / "twice.keras", DIGITS[1], "--import", SAMPLES / "twice.py"]
     assert_refused(tfdump("gradients", *twice), tmp_path, "the targets are missing")
 
@@ -191,13 +215,33 @@ def test_any_other_number_of_files_shows_both_readings(tfdump: Run, tmp_path: Pa
 
 
 def test_targets_that_nobody_takes(tfdump: Run, tmp_path: Path) -> None:
-    assert_refused(tfdump("gradients", *WINE, "--objective", "sum"), tmp_path, "takes 1 input", "2 arrays")
+    done = tfdump("gradients", *WINE, "--objective", "sum")
+    assert_refused(done, tmp_path, "takes 1 input", "2 arrays", "an objective needs no targets")
     done = tfdump("gradients", *WINE[:2], "--targets", WINE[2], "--objective", "sum")
     assert_refused(done, tmp_path, "needs no targets", "--targets")
     done = tfdump("gradients", *WINE, "--targets", WINE[2])
-    assert_refused(done, tmp_path, "takes 1 input", "2 arrays")
+    assert_refused(done, tmp_path, "takes 1 input", "2 arrays", "--targets is given, so all files are inputs")
+    np.savez(tmp_path / "many.npz", a=np.zeros(59), b=np.zeros(59))
+    done = tfdump("gradients", *WINE[:2], "--targets", "many.npz")
+    assert_refused(done, tmp_path, "'a', 'b' is a target of the model")
     done = tfdump("gradients", *WINE[:2], "--sample-weight", WINE[2], "--objective", "sum")
     assert_refused(done, tmp_path, "--sample-weight")
+
+
+def test_an_input_that_is_named_is_no_target(tfdump: Run, tmp_path: Path) -> None:
+    x = WINE[1]
+    done = tfdump("gradients", *WINE[:2], f"analysis={x}")
+    assert_refused(done, tmp_path, "the targets are missing", f"analysis={x} are taken for the input 'analysis'")
+    (tmp_path / "own_adder.py").write_text(
+        "import keras\n@keras.saving.register_keras_serializable('adder')\nclass Adder(keras.Model):\n"
+        "    def call(self, a, b):\n        return a + b\n"
+    )
+    adder = runpy.run_path(str(tmp_path / "own_adder.py"))["Adder"]()
+    adder.save(tmp_path / "adder.keras")
+    base = ["gradients", "adder.keras", "--import", "own_adder.py", "--loss", "mse", "--wrt", "inputs"]
+    done = tfdump(*base, x, f"b={x}")
+    assert_refused(done, tmp_path, "the targets are missing", f"{x} b={x} are taken for the inputs")
+    assert tfdump(*base, x, f"b={x}", x, "-o", "d.h5").returncode == 0
 
 
 def test_outputs_that_do_not_exist(tfdump: Run, tmp_path: Path) -> None:
@@ -335,8 +379,11 @@ def test_files_that_are_no_targets(tfdump: Run, tmp_path: Path) -> None:
         file["g/labels"] = np.load(WINE[2])
     for way in ([], ["--targets"]):
         base = ["gradients", *WINE[:2], *way]
-        assert_refused(tfdump(*base, "missing.npy"), tmp_path, "no such input file: missing.npy")
+        what = "targets file" if way else "input file"
+        assert_refused(tfdump(*base, "missing.npy"), tmp_path, f"no such {what}: missing.npy")
         assert_refused(tfdump(*base, "."), tmp_path, "is a folder")
+        assert_refused(tfdump(*base, ""), tmp_path, "'' names no file", what)
+        assert_refused(tfdump(*base, "predictions="), tmp_path, "'predictions=' names no file", what)
         assert_refused(tfdump(*base, "empty.npy"), tmp_path, "empty.npy is empty")
         assert_refused(tfdump(*base, "pickle.npy"), tmp_path, "pickle")
         assert_refused(tfdump(*base, "labels.csv"), tmp_path, "labels.csv", "numpy.save")
@@ -376,6 +423,55 @@ def test_a_custom_loss_of_a_legacy_file(tfdump: Run, tmp_path: Path, imported: b
         assert done.stdout == "d.h5\n"
     else:
         assert_refused(tfdump("gradients", "m.h5", "x.npy", "y.npy"), tmp_path, f"'{name}'", "--import", "--loss mse")
+
+
+def test_a_name_of_the_module_of_losses_is_not_a_loss(tfdump: Run, tmp_path: Path) -> None:
+    plain_model(tmp_path, "m.h5", compiled="mse")
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        text = file.attrs["training_config"]
+        for name in ("serialize", "get", "losses"):
+            file.attrs["training_config"] = json.dumps({**json.loads(text), "loss": name})
+            file.flush()
+            done = tfdump("gradients", "m.h5", "x.npy", "y.npy")
+            assert_refused(done, tmp_path, f"'{name}', which is not part of Keras")
+
+
+def test_a_damaged_compile_configuration(tfdump: Run, tmp_path: Path) -> None:
+    plain_model(tmp_path, "m.h5", compiled="mse")
+    with h5py.File(tmp_path / "m.h5", "r+") as file:
+        file.attrs["training_config"] = file.attrs["training_config"][:20]
+    done = tfdump("gradients", "m.h5", "x.npy", "y.npy")
+    assert_refused(done, tmp_path, "m.h5 is damaged", "training_config")
+
+
+def test_a_model_compiled_without_a_loss(tfdump: Run, tmp_path: Path) -> None:
+    for name in ("m.keras", "m.h5"):
+        plain_model(tmp_path)
+        model = keras.models.load_model(tmp_path / "m.keras", compile=False)
+        model.compile("sgd", None)
+        model.save(tmp_path / name)
+        assert_refused(tfdump("gradients", name, "x.npy"), tmp_path, "saved without a loss", "--loss NAME")
+        done = tfdump("gradients", name, "x.npy", "y.npy")
+        assert_refused(done, tmp_path, "2 arrays", "saved without a loss", "--loss NAME")
+        done = tfdump("gradients", name, "x.npy", "--targets", "y.npy")
+        assert_refused(done, tmp_path, "saved without a loss", "--loss NAME")
+    x = keras.Input((3,), name="x")
+    model = keras.Model(x, keras.layers.Dense(2, name="out", kernel_regularizer="l2")(x))
+    model.compile("sgd", None)
+    model.save(tmp_path / "own.keras")
+    done = tfdump("gradients", "own.keras", "x.npy", "--per-example")
+    assert_refused(done, tmp_path, "--per-example", "no other loss", "--loss NAME")
+
+
+def test_a_dict_of_losses_for_a_sequential_model(tfdump: Run, tmp_path: Path) -> None:
+    """Keras itself fails to train such a model."""
+    plain_model(tmp_path)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="out")])
+    model.compile("sgd", {"out": "mse"})
+    model.save(tmp_path / "s.keras")
+    done = tfdump("gradients", "s.keras", "x.npy", "y.npy")
+    assert_refused(done, tmp_path, "a dict", "Sequential", "compile it with one loss", "--loss NAME")
+    assert tfdump("gradients", "s.keras", "x.npy", "y.npy", "--loss", "mse", "-o", "d.h5").returncode == 0
 
 
 CODE = """

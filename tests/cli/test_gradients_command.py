@@ -169,6 +169,20 @@ def test_finite_differences_agree_with_the_gradient_of_an_input(tfdump: Run, tmp
             assert found[row, column] == pytest.approx(expected, rel=2e-2, abs=1e-4)
 
 
+def test_the_help_says_what_belongs_where(tfdump: Run) -> None:
+    help_text = " ".join(tfdump("gradients", "--help").stdout.split())
+    for words in (
+        "[default: MODEL.gradients.h5]",
+        "--batch-size N|auto",
+        "--loss-scale F",
+        "--seed N",
+        "--learning-rate F Of --steps, which needs it",
+        "Only these layers, weights or inputs",
+    ):
+        assert words in help_text
+    assert "[default: MODEL.activations.h5]" in " ".join(tfdump("activations", "--help").stdout.split())
+
+
 # --- the file
 
 

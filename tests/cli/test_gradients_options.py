@@ -2,7 +2,12 @@
 
 import json
 import os
+import pty
+import re
+import runpy
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -334,6 +339,97 @@ def test_a_compiled_loss_of_the_users_own_module(gradients: Gradients, tmp_path:
     assert h5py.File(tmp_path / "d.h5").attrs["loss"] == "compiled: fourth"
 
 
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_a_compiled_loss_object(gradients: Gradients, tmp_path: Path, suffix: str) -> None:
+    """A legacy file has no module beside the class name of a loss object; Keras 2 called its reduction auto."""
+    model = two_outputs(tmp_path, loss={"price": keras.losses.MeanSquaredError(reduction="sum"), "kind": None})
+    loaded = keras.models.load_model(model)
+    loaded.save(tmp_path / f"m{suffix}")
+    x, price = loads(tmp_path, "x", "price")
+
+    def loss_of(model: Any, outputs: Any, divisor: int = 1) -> Any:
+        own = 0.1 * tf.reduce_sum(model.get_layer("h").kernel ** 2)
+        return tf.reduce_sum(tf.reduce_mean((outputs["price"] - price) ** 2, axis=-1)) / divisor + own
+
+    assert_is(gradients(f"m{suffix}", "x.npy", "price.npy"), by_tape(model, loss_of, x))
+    if suffix == ".h5":
+        with h5py.File(tmp_path / "m.h5", "r+") as file:
+            config = json.loads(file.attrs["training_config"])
+            config["loss"]["price"]["config"]["reduction"] = "auto"
+            file.attrs["training_config"] = json.dumps(config)
+        mean = by_tape(model, lambda *given: loss_of(*given, divisor=7), x)
+        assert_is(gradients("m.h5", "x.npy", "price.npy"), mean)
+
+
+REGISTERED = """
+import keras
+import numpy as np
+
+@keras.saving.register_keras_serializable("reg_pkg", "fourth")
+def to_the_fourth(y_true, y_pred):
+    return keras.ops.mean((y_pred - y_true) ** 4, axis=-1)
+
+@keras.saving.register_keras_serializable("reg_pkg")
+class Columns(keras.losses.Loss):
+    def __init__(self, columns=None, **options):
+        super().__init__(**options)
+        self.columns = columns
+
+    def call(self, y_true, y_pred):
+        return keras.ops.sum(keras.ops.convert_to_tensor(self.columns) * (y_pred - y_true) ** 4, axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "columns": self.columns}
+
+@keras.saving.register_keras_serializable("reg_pkg")
+class Decoding(Columns):
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{k: keras.saving.deserialize_keras_object(v) for k, v in config.items()})
+"""
+HALVES = {"array": lambda: np.full(2, 0.5, "float32"), "tensor": lambda: tf.fill((2,), 0.5)}
+
+
+@pytest.mark.parametrize("kind", ["function", "array", "tensor", "decoding"])
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_a_registered_compiled_loss(gradients: Gradients, tmp_path: Path, kind: str, suffix: str) -> None:
+    """By its registered name; arrays among its parameters are what they were."""
+    if (suffix, kind) == (".h5", "tensor"):
+        pytest.skip("Keras cannot write a tensor into an .h5 file")
+    (tmp_path / "reg_losses.py").write_text(REGISTERED)
+    own = runpy.run_path(str(tmp_path / "reg_losses.py"))
+    loss = own["to_the_fourth"]
+    if kind != "function":
+        loss = own["Decoding" if kind == "decoding" else "Columns"](HALVES.get(kind, HALVES["array"])())
+    model = two_outputs(tmp_path, loss={"price": loss, "kind": None})
+    x, price = loads(tmp_path, "x", "price")
+    keras.models.load_model(model).save(tmp_path / f"m{suffix}")
+
+    def loss_of(model: Any, outputs: Any) -> Any:
+        own = 0.1 * tf.reduce_sum(model.get_layer("h").kernel ** 2)
+        return tf.reduce_mean((outputs["price"] - price) ** 4) + own
+
+    found = gradients(f"m{suffix}", "x.npy", "price.npy", "--import", "reg_losses.py")
+    assert_is(found, by_tape(model, loss_of, x))
+
+
+def test_a_regularisation_alone(gradients: Gradients, tmp_path: Path) -> None:
+    """A model that was compiled without a loss has that of its weights, and no targets."""
+    model = two_outputs(tmp_path)
+    loaded = keras.models.load_model(model)
+    loaded.compile("sgd", None)
+    loaded.save(model)
+    kernel = loaded.get_layer("h").kernel.numpy().astype("float64")
+    for more in ([], ["--batch-size", "2"], ["--eager"]):
+        found = gradients(model, "x.npy", *more)
+        np.testing.assert_allclose(found["gradients/weights/h.kernel"], 0.2 * kernel, rtol=1e-6)
+        assert found["loss"] == pytest.approx(0.1 * np.square(kernel).sum(), rel=1e-6)
+        assert found["gradients/weights/h.bias"].size == 0
+    found = gradients(model, "x.npy", "--steps", "2", "--learning-rate", "0.5")
+    expected = [0.2 * kernel, 0.2 * (kernel - 0.5 * 0.2 * kernel)]
+    np.testing.assert_allclose(found["gradients/weights/h.kernel"], expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("objective", "scalar"),
     [
@@ -658,6 +754,38 @@ def test_storing_as_float16_says_what_it_lost(tfdump: Run, tmp_path: Path) -> No
         assert kernel.attrs["overflowed"] == lost
 
 
+def test_notes_on_a_terminal_stand_on_lines_of_their_own(tmp_path: Path) -> None:
+    """The bar is taken away before a line is printed, and drawn again below it."""
+    y = np.load(WINE[2]).astype("float32")[:, None] * np.full((1, 3), np.nan, "float32")
+    np.save(tmp_path / "nan.npy", y)
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "tfdump", "gradients", *map(str, WINE[:2]), "nan.npy", "--loss", "mse"]
+    terminal = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
+    process = subprocess.Popen(
+        [*command, "--batch-size", "1"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=follower, env=terminal
+    )
+    os.close(follower)
+    written = b""
+    while True:
+        try:
+            block = os.read(leader, 4096)
+        except OSError:
+            break
+        if not block:
+            break
+        written += block
+    assert process.wait() == 0
+    text = written.decode()
+    assert "0/100" not in text  # no total before it is known
+    assert "59/59" in text
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line.split("\x1b[2K")[-1]) for line in text.split("\n")]
+    noted = [line.strip("\r") for line in lines if "Note:" in line]
+    assert len(noted) == 2, noted
+    assert all(line.startswith("Note: ") for line in noted)
+    assert noted[-1].startswith("Note: the loss is not finite (nan)")
+    assert noted[-1].endswith("gradients")
+
+
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_compressed_dumps_hold_the_same_values(gradients: Gradients, tmp_path: Path, compression: str) -> None:
     import hdf5plugin  # noqa: F401 - lets h5py read zstd
@@ -669,6 +797,39 @@ def test_compressed_dumps_hold_the_same_values(gradients: Gradients, tmp_path: P
         filters = item.id.get_create_plist()
         codes = {filters.get_filter(n)[0] for n in range(filters.get_nfilters())}
         assert {"gzip": 1, "zstd": 32015}[compression] in codes
+
+
+def two_inputs(folder: Path) -> None:
+    """Two inputs of which the output is the product, with their data; for selections."""
+    a, b = keras.Input((3,), name="left"), keras.Input((3,), name="right")
+    product = keras.layers.Multiply(name="product")([a, keras.layers.Dense(3, name="dense")(b)])
+    keras.Model([a, b], product).save(folder / "m.keras")
+    random = np.random.default_rng(0)
+    np.savez(folder / "x.npz", **{name: random.normal(size=(4, 3)).astype("float32") for name in ("left", "right")})
+
+
+@pytest.mark.parametrize(
+    ("options", "stored"),
+    [
+        (["--wrt", "inputs"], ["inputs/left", "inputs/right"]),
+        (["--wrt", "inputs", "-l", "left"], ["inputs/left"]),
+        (["--wrt", "inputs", "-l", "l*t"], ["inputs/left"]),
+        (["--wrt", "inputs", "-x", "left"], ["inputs/right"]),
+        (["--wrt", "inputs", "-l", "type:InputLayer", "--depth", "1"], ["inputs/left", "inputs/right"]),
+        (["--wrt", "inputs", "--wrt", "weights", "-l", "dense.bias"],
+         ["weights/dense.bias", "inputs/left", "inputs/right"]),
+        (["--wrt", "inputs", "--wrt", "weights", "-l", "dense.bias", "-x", "left"],
+         ["weights/dense.bias", "inputs/right"]),
+        (["--wrt", "inputs", "--wrt", "activations", "-l", "right", "-l", "product"],
+         ["activations/product", "inputs/right"]),
+    ],
+)  # fmt: skip
+def test_a_selection_chooses_among_the_inputs_too(
+    gradients: Gradients, tmp_path: Path, options: list[str], stored: list[str]
+) -> None:
+    two_inputs(tmp_path)
+    found = gradients("m.keras", "x.npz", "--objective", "sum", *options)
+    assert [name for name in found if name != "loss"] == [f"gradients/{name}" for name in stored]
 
 
 # --- descent
@@ -709,7 +870,7 @@ def test_steps_of_gradient_descent(
     with h5py.File(tmp_path / "d.h5") as file:
         assert list(file["gradients/weights"]) == list(file["weights"]) == names
         assert (file.attrs["steps"], file.attrs["learning_rate"]) == (4, 0.05)
-        assert file.attrs["optimizer"] == (options[1] if options else "SGD")
+        assert file.attrs["optimizer"] == type(optimizer()).__name__
         assert "gradient_norm" not in file.attrs
         assert file["loss"].attrs["axis0"] == "step"
         for number, name in enumerate(names):
@@ -725,6 +886,34 @@ def test_steps_of_gradient_descent(
                 np.linalg.norm(gradient[()].reshape(4, -1).astype("float64"), axis=1),
                 rtol=1e-5,
             )
+
+
+def test_statistics_of_the_weights_of_each_step(gradients: Gradients, tmp_path: Path) -> None:
+    options = ["--steps", "3", "--learning-rate", "0.2", "--save-weights"]
+    whole = gradients(*WINE, *options)
+    for kind in ("--stats", "--stats-only"):
+        found = gradients(*WINE, *options, kind)
+        with h5py.File(tmp_path / "d.h5") as file:
+            for name, item in file["weights"].items():
+                values = whole[f"weights/{name}"].astype("float64")
+                assert item.attrs["stat_count"] == values.size
+                assert item.attrs["stat_l2"] == pytest.approx(np.linalg.norm(values), rel=1e-6)
+                assert item.attrs["stat_max"] == pytest.approx(values.max())
+                assert found[f"weights/{name}"].size == (values.size if kind == "--stats" else 0)
+
+
+def test_weights_that_overflow_when_stored_are_told(tfdump: Run, tmp_path: Path) -> None:
+    x = keras.Input((3,), name="x")
+    kernel = keras.initializers.Constant(1e6)
+    keras.Model(x, keras.layers.Dense(2, name="out", kernel_initializer=kernel)(x)).save(tmp_path / "m.keras")
+    np.save(tmp_path / "x.npy", np.ones((4, 3), "float32"))
+    done = tfdump(
+        "gradients", "m.keras", "x.npy", "--objective", "sum", "--steps", "2", "--learning-rate", "0.1",
+        "--save-weights", "--dtype", "float16", "-o", "d.h5",
+    )  # fmt: skip
+    assert "12 finite values are too large for --dtype float16" in done.stderr
+    with h5py.File(tmp_path / "d.h5") as file:
+        assert file["weights/out.kernel"].attrs["overflowed"] == 12
 
 
 def test_steps_move_every_weight_though_few_are_stored(gradients: Gradients, tmp_path: Path) -> None:
@@ -911,8 +1100,9 @@ def test_a_dry_run_foretells_the_file(tfdump: Run, tmp_path: Path, options: list
         connected = [n for n, i in stored.items() if n not in ("loss", "config") and i.attrs.get("connected", True)]
         assert sorted(by_name) == sorted(connected)
         for name in connected:
-            item, (_, shape, dtype, _, size) = stored[name], by_name[name]
+            item, (_, shape, dtype, axis0, size) = stored[name], by_name[name]
             assert dtype == item.attrs["dtype"] == "float32"
+            assert axis0 == item.attrs["axis0"]
             if "--stats-only" in options:
                 assert size == "0"
                 continue
@@ -922,6 +1112,22 @@ def test_a_dry_run_foretells_the_file(tfdump: Run, tmp_path: Path, options: list
             if rows_open:
                 sizes[1 if "--steps" in options else 0] = "?"
             assert shape == f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})", name
+
+
+@pytest.mark.parametrize("size", ["3", "100"])
+def test_a_dry_run_of_sparse_gradients_is_at_most_the_table(tfdump: Run, tmp_path: Path, size: str) -> None:
+    """Many lookups in a small table: each row is stored once."""
+    tokens = keras.Input((3,), dtype="int32", name="tokens")
+    h = keras.layers.Flatten()(keras.layers.Embedding(5, 2, name="table")(tokens))
+    keras.Model(tokens, keras.layers.Dense(1, name="out")(h)).save(tmp_path / "m.keras")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 5, (100, 3), dtype="int32"))
+    options = ["m.keras", "x.npy", "--objective", "sum", "--sparse", "--batch-size", size]
+    foretold = {row[0]: row[-1] for row in rows_of(tfdump("gradients", *options, "--dry-run"))}
+    assert tfdump("gradients", *options, "-o", "d.h5").returncode == 0
+    with h5py.File(tmp_path / "d.h5") as file:
+        table = file["gradients/weights/table.embeddings"]
+        stored = sum(item.size * item.dtype.itemsize for item in table.values())
+    assert int(foretold["gradients/weights/table.embeddings"]) == stored == 5 * (2 * 4 + 8)
 
 
 @pytest.mark.parametrize(("sample", "kinds"), [(DIGITS, EVERYTHING), (SIAMESE, EVERYTHING), (DIGITS, ())])

@@ -67,6 +67,17 @@ def assert_same(found: Found, losses: list[float], expected: list[Found], rtol: 
         np.testing.assert_allclose(values, stacked, rtol=rtol, atol=1e-5 * np.abs(stacked).max() + 1e-9, err_msg=name)
 
 
+@pytest.mark.parametrize("more", [[], ["--eager"]])
+def test_the_shape_of_a_row_an_example_is_open(gradients: Gradients, tmp_path: Path, more: list[str]) -> None:
+    """As without --per-example, though the model runs on batches of one."""
+    gradients(*WINE, *EVERYTHING, "--examples", ":5", *more)
+    with h5py.File(tmp_path / "d.h5") as file:
+        shapes = {name: list(item.attrs["shape"]) for g in file["gradients"].values() for name, item in g.items()}
+    assert shapes["analysis"] == shapes["normalize"] == [-1, 13]
+    assert (shapes["hidden"], shapes["predictions"]) == ([-1, 16], [-1, 3])
+    assert (shapes["hidden.kernel"], shapes["hidden.bias"]) == ([13, 16], [16])
+
+
 @pytest.mark.parametrize("size", ["1", "4", "auto"])
 def test_dense_layers(gradients: Gradients, tmp_path: Path, size: str) -> None:
     x, y = np.load(WINE[1])[:7], np.load(WINE[2])[:7]

@@ -55,10 +55,16 @@ def taped_by_keras(
 
 
 def assert_gradients(got: Mapping[str, Any], expected: Mapping[str, Any], near: float = 1e-5) -> None:
-    """The same addresses, and every gradient equal to `near`, relative to its largest value; None equals None."""
+    """The same addresses, and every gradient equal to `near`, relative to its largest value; None equals None.
+
+    What is zero but for rounding, as a bias before a normalisation, is compared with the largest of all.
+    """
     assert set(got) == set(expected)
+    floor = 1e-7 * max(
+        (np.max(np.abs(value), initial=0) for value in expected.values() if value is not None), default=0
+    )
     for address in expected:
-        assert_near(got[address], expected[address], near, address)
+        assert_near(got[address], expected[address], near, address, floor + 1e-12)
 
 
 def assert_near(got: Any, expected: Any, near: float = 1e-5, message: str = "", floor: float = 1e-12) -> None:

@@ -50,6 +50,21 @@ class Tripled(keras.losses.Loss):
         return 3 * super().__call__(y_true, y_pred, sample_weight)
 
 
+class TripledCrossentropy(keras.losses.CategoricalCrossentropy):
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        return 3 * super().__call__(y_true, y_pred, sample_weight)
+
+
+def test_a_crossentropy_with_a_call_of_its_own_takes_the_logits_too() -> None:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, activation="softmax", name="end")])
+    with pytest.warns(tfdump.TfdumpWarning, match="end .Keras computes the crossentropy from the logits"):
+        found = tfdump.gradients(
+            model, floats(5, 4), np.eye(3)[[0, 1, 2, 0, 1]], loss=TripledCrossentropy(), wrt="activations"
+        )
+    assert found["end"] is None
+
+
 def test_a_loss_with_a_call_of_its_own() -> None:
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])

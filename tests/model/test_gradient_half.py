@@ -78,6 +78,13 @@ def test_loss_scale_changes_nothing_in_float32() -> None:
         assert_near(scaled[address], plain[address], 1e-6, address)
 
 
+def test_a_loss_scale_that_overflows_is_told() -> None:
+    with pytest.warns(tfdump.TfdumpWarning, match=r"loss is finite.*first\.kernel.*--loss-scale 1e\+30 may"):
+        found = tfdump.gradients(model_of("mixed_float16"), X, Y, loss="mse", loss_scale=1e30)
+    assert np.isfinite(found.loss)
+    assert not np.isfinite(found.weights["first.kernel"]).all()
+
+
 def test_loss_scale_leaves_the_regularisation_alone() -> None:
     model = model_of("float32")
     model.get_layer("first").kernel.regularizer = keras.regularizers.L2(0.1)

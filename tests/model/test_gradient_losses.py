@@ -1,5 +1,6 @@
 """What is differentiated: losses by name, object and function, compiled ones in every form, and objectives."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -171,6 +172,46 @@ def assert_trains_like_fit(end: Callable[[Any], Any], loss: str, y: np.ndarray) 
     moved = [old - new for old, new in zip(before, model.get_weights(), strict=True)]
     assert_near(found.weights["last.kernel"], moved[0], 1e-4)
     assert_near(found.weights["last.bias"], moved[1], 1e-4)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_loss_on_probabilities_reaches_them(end: str) -> None:
+    """Only where a loss takes the logits behind an output has the output no gradient of its own."""
+    keras.utils.set_random_seed(4)
+    x = keras.Input((4,), name="x")
+    model = keras.Model(x, ENDS[end](x))
+    data, y = floats(4, 4), np.eye(3, dtype="float32")[[0, 1, 2, 0]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = tfdump.gradients(model, data, y, loss="mse", wrt=("activations", "weights"), batch_size=3)
+    last = list(found.activations)[-1]
+    assert_near(found.activations[last], 2 * (np.asarray(model(data)) - y) / y.size)
+    if "behind" in end:  # dropout of 0, identity and reshape hand on what they get
+        assert_near(found.activations["last"], found.activations[last])
+    logits = data @ model.get_weights()[0] + model.get_weights()[1]
+    assert_near(tf.nn.softmax(logits), model(data))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = tfdump.gradients(model, data, y, loss="categorical_crossentropy", wrt="activations")
+    unconnected = [address for address, gradient in found.items() if gradient is None]
+    if end == "reshape behind it":  # Keras does not look that far
+        assert unconnected == [str(warning.message) for warning in told] == []
+        return
+    assert last in unconnected
+    (note,) = [str(warning.message) for warning in told]
+    assert f"without a gradient: {', '.join(unconnected)} (Keras computes the crossentropy from the logits" in note
+
+
+def test_what_the_loss_does_not_reach_is_not_put_down_to_logits() -> None:
+    x = keras.Input((4,), name="x")
+    ends = {"a": layers.Dense(3, activation="softmax", name="a")(x), "b": layers.Dense(3, name="b")(x)}
+    with pytest.warns(tfdump.TfdumpWarning) as told:
+        found = tfdump.gradients(
+            keras.Model(x, ends), floats(4, 4), {"a": PROBABILITIES[:4]}, loss=["a=mse"], wrt="activations"
+        )
+    assert found["b"] is None
+    assert found["a"] is not None
+    assert [str(warning.message) for warning in told] == ["not connected with the loss, so without a gradient: b"]
 
 
 def quartic(y: Any, prediction: Any) -> Any:

@@ -12,12 +12,14 @@ from tfdump.cli.dumping import default_target, dry_run_table, dump
 from tfdump.cli.loading import load
 from tfdump.cli.options import (
     InputName,
+    capture_options,
     model_options,
     parsed,
     reading_and_running,
     running_options,
     selection_options,
     storing_options,
+    take_captures,
 )
 from tfdump.cli.progress import notes
 from tfdump.cli.provenance import recorded_command
@@ -32,9 +34,10 @@ from tfdump.sinks import StoreOptions
 @click.command("activations")
 @model_options
 @click.argument("inputs", nargs=-1, required=True, type=InputName(), metavar="INPUT...")
-@selection_options
+@selection_options()
+@capture_options
 @running_options
-@storing_options
+@storing_options("activations")
 @click.option(
     "--reduce",
     type=parsed("OP[:AXES]", parse_reduction),
@@ -66,6 +69,7 @@ def command(
     if not dry_run:
         check_target(target, force, sources=[model, *input_files(inputs)])
     options = _options(**choices)
+    options.store.check(options.compression)
     storage_for(options.compression)
     given = open_arguments(inputs)
     with only_data_on_stdout():
@@ -93,6 +97,7 @@ def _options(
     outputs: bool,
     **running: Any,
 ) -> ActivationOptions:
+    captures = take_captures(running)
     reading, run = reading_and_running(running)
     return ActivationOptions(
         selection=Selection(layer, exclude, depth),
@@ -103,4 +108,5 @@ def _options(
         reading=reading,
         run=run,
         store=StoreOptions(reduce, dtype, stats or stats_only, not stats_only, save_inputs),
+        captures=captures,
     )

@@ -65,14 +65,21 @@ from tfdump.sinks import StoreOptions
 @click.option("--per-example", is_flag=True, help="Each example's own gradient.")
 @click.option("--norms-only", is_flag=True, help="Store L2 norms instead of tensors.")
 @click.option("--sparse", is_flag=True, help="Store the gradients of tables as the rows that were looked up.")
-@click.option("--loss-scale", type=float, default=1.0, show_default=True, help="Against underflow in float16.")
+@click.option(
+    "--loss-scale",
+    type=float,
+    metavar="F",
+    default=1.0,
+    show_default=True,
+    help="Multiplies the loss, and is divided out of the gradients: against underflow in float16.",
+)
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Gradient descent: dump each of N steps.")
-@click.option("--learning-rate", type=float, metavar="F", help="Of --steps.")
+@click.option("--learning-rate", type=float, metavar="F", help="Of --steps, which needs it.")
 @click.option("--optimizer", metavar="NAME", help="Of --steps: an optimizer of Keras. [default: SGD]")
 @click.option("--save-weights", is_flag=True, help="With --steps: store the weights before each step.")
-@selection_options
+@selection_options("layers, weights or inputs")
 @running_options
-@storing_options
+@storing_options("gradients")
 @verbosity
 @click.pass_context
 def command(
@@ -103,8 +110,8 @@ def command(
     storage_for(options.compression)
     check_stdin([*inputs, *targets, *sample_weight])
     arguments = open_each(inputs)
-    expected = open_arguments(targets) if targets else None
-    weights = open_arguments(sample_weight)
+    expected = open_arguments(targets, "targets file") if targets else None
+    weights = open_arguments(sample_weight, "sample weight file")
     with only_data_on_stdout():
         loaded = load(model, imports, trust_model, settings, options.seed)
         with open_gradients(loaded, arguments, expected, weights, options, notes(settings)) as run:
@@ -173,4 +180,4 @@ def _steps(count: int | None, learning_rate: float | None, optimizer: str | None
         raise click.UsageError("--steps needs --learning-rate F (for example 0.01)")
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise click.UsageError(f"--learning-rate {learning_rate} is not above 0")
-    return Steps(count, learning_rate, optimizer or "SGD", save_weights)
+    return Steps(count, learning_rate, "SGD" if optimizer is None else optimizer, save_weights)

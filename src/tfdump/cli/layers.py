@@ -6,7 +6,7 @@ import click
 
 from tfdump.address import Selection
 from tfdump.cli.loading import load
-from tfdump.cli.options import InputName, json_option, model_options, selection_options
+from tfdump.cli.options import InputName, capture_options, json_option, model_options, selection_options, take_captures
 from tfdump.cli.progress import notes
 from tfdump.cli.render import json_list, only_data_on_stdout, shape_text, table, write
 from tfdump.cli.settings import Settings, verbosity
@@ -19,12 +19,14 @@ COLUMNS = ("address", "class", "shape", "dtype", "parameters", "bytes/example")
 @click.command("layers")
 @model_options
 @click.argument("inputs", nargs=-1, type=InputName(), metavar="[INPUT]...")
-@selection_options
+@selection_options()
+@capture_options
 @json_option
 @verbosity
 @click.pass_obj
 def command(
     settings: Settings,
+    /,
     model: Path,
     inputs: tuple[str, ...],
     layer: tuple[str, ...],
@@ -33,6 +35,7 @@ def command(
     imports: tuple[Path, ...],
     trust_model: bool,
     json: bool,
+    **captures: bool,
 ) -> None:
     """List the address of every tensor that a model gives.
 
@@ -43,7 +46,7 @@ def command(
     given = open_arguments(inputs)
     with only_data_on_stdout():
         loaded = load(model, imports, trust_model, settings)
-        listing = list_tensors(loaded.model, given, selection, notes(settings))
+        listing = list_tensors(loaded.model, given, selection, notes(settings), take_captures(captures))
     if json:
         write(_json(listing))
         return

@@ -1,12 +1,15 @@
 """Options and arguments that several commands share, each named once."""
 
 from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from tfdump.batching import DEFAULT_MEMORY, parse_bytes, show_bytes
+from tfdump.captures import Captures
 from tfdump.errors import TfdumpError
 from tfdump.inputs.source import ReadingOptions, parse_examples
 from tfdump.planning import RunOptions
@@ -94,20 +97,20 @@ def model_options(command: Command) -> Command:
     return _apply(decorators, command)
 
 
-def selection_options(command: Command) -> Command:
-    """Add `-l`, `-x` and `--depth`."""
+def selection_options(what: str = "layers") -> Callable[[Command], Command]:
+    """Return what adds `-l`, `-x` and `--depth`; `what` they choose among, for the help."""
     decorators = [
         click.option(
             "-l",
             "--layer",
             multiple=True,
             metavar="PATTERN",
-            help="Only these: an address, a glob ('block*'), type:CLASS or re:REGEX. Repeatable.",
+            help=f"Only these {what}: an address, a glob ('block*'), type:CLASS or re:REGEX. Repeatable.",
         ),
         click.option("-x", "--exclude", multiple=True, metavar="PATTERN", help="Not these. Repeatable."),
         click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Addresses of at most N segments."),
     ]
-    return _apply(decorators, command)
+    return lambda command: _apply(decorators, command)
 
 
 def running_options(command: Command) -> Command:
@@ -116,6 +119,7 @@ def running_options(command: Command) -> Command:
         click.option(
             "--batch-size",
             type=parsed("N|auto", _batch_size),
+            metavar="N|auto",
             default="auto",
             show_default=True,
             help="Examples at once; auto stays within --memory.",
@@ -130,7 +134,12 @@ def running_options(command: Command) -> Command:
         click.option("--examples", type=parsed("START:STOP", parse_examples), default=":", help="Only these examples."),
         click.option("--training", is_flag=True, help="Run in training mode (dropout, batch statistics)."),
         click.option(
-            "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="For random layers."
+            "--seed",
+            type=click.IntRange(0, 2**32 - 1),
+            metavar="N",
+            default=0,
+            show_default=True,
+            help="For random layers.",
         ),
         click.option("--eager", is_flag=True, help="Run without a graph; slower, for models that cannot be traced."),
         click.option("--pad-value", type=float, default=0.0, show_default=True, help="Fills ragged inputs."),
@@ -140,10 +149,10 @@ def running_options(command: Command) -> Command:
     return _apply(decorators, command)
 
 
-def storing_options(command: Command) -> Command:
-    """Add where the dump goes and how it is stored."""
+def storing_options(kind: str) -> Callable[[Command], Command]:
+    """Return what adds where a dump of this kind goes and how it is stored."""
     decorators = [
-        click.option("-o", "--output", type=FileName(), help="The dump. [default: MODEL.KIND.h5]"),
+        click.option("-o", "--output", type=FileName(), help=f"The dump. [default: MODEL.{kind}.h5]"),
         click.option("-f", "--force", is_flag=True, help="Overwrite the output."),
         click.option("--dtype", type=click.Choice(FLOAT_DTYPES), help="Store floats in this type."),
         click.option(
@@ -157,7 +166,25 @@ def storing_options(command: Command) -> Command:
         click.option("--stats-only", is_flag=True, help="Store statistics and no values."),
         click.option("--dry-run", is_flag=True, help="Print what would be dumped, and write nothing."),
     ]
+    return lambda command: _apply(decorators, command)
+
+
+def capture_options(command: Command) -> Command:
+    """Add the options that take more than what the layers return."""
+    flag = partial(click.option, is_flag=True)
+    decorators = [
+        flag("--attention", help="Also the scores of every attention layer (:attention_scores)."),
+        flag("--rnn-steps", help="Also the states of recurrent layers at every time step (:states.0)."),
+        flag("--rnn-gates", help="Also the gates of LSTM and GRU at every time step (:gates.forget)."),
+        flag("--preactivation", help="Also what goes into a layer's activation (:preactivation)."),
+        flag("--layer-inputs", help="Also what goes into each layer (:input)."),
+    ]
     return _apply(decorators, command)
+
+
+def take_captures(choices: dict[str, Any]) -> Captures:
+    """Take what `capture_options` added out of the parameters of a command."""
+    return Captures(**{field.name: choices.pop(field.name) for field in fields(Captures)})
 
 
 def reading_and_running(choices: dict[str, Any]) -> tuple[ReadingOptions, RunOptions]:

@@ -3,16 +3,33 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from tfdump.cli.render import say
 from tfdump.cli.settings import Settings
 from tfdump.pipeline import Progress
 from tfdump.tensors import Note
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_LIVE: list["Console"] = []
+"""The terminal on which a bar is shown, while it is: only through it can lines be printed above the bar."""
+
 
 def notes(settings: Settings) -> Note:
     """Return what prints a note as one line on stderr, or nothing when quiet."""
-    return lambda text: None if settings.quiet else say(f"Note: {' '.join(text.split())}")
+
+    def note(text: str) -> None:
+        line = f"Note: {' '.join(text.split())}"
+        if settings.quiet:
+            return
+        if _LIVE:
+            _LIVE[-1].print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        else:
+            say(line)
+
+    return note
 
 
 @contextmanager
@@ -26,5 +43,9 @@ def progress_bar(settings: Settings) -> Iterator[Progress]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("examples")
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task("examples", total=None)
+        _LIVE.append(bar.console)
+        try:
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        finally:
+            _LIVE.pop()

@@ -79,10 +79,12 @@ def _tensor_table(dump: Dump) -> str:
 
 
 def _norm(tensor: Tensor) -> Cell:
+    """Return the norm; where there is one a step, the first and the last, shortened on a terminal only."""
     norm = tensor.norm
     if not isinstance(norm, list):
         return norm
-    return f"{norm[0]:.5g} .. {norm[-1]:.5g}" if norm else None
+    shown = [f"{value:.5g}" if sys.stdout.isatty() else repr(value) for value in norm]
+    return f"{shown[0]} .. {shown[-1]}" if shown else None
 
 
 def _dtype(tensor: Tensor) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import h5py
 
-from tfdump.errors import InputError
+from tfdump.errors import InputError, with_article
 from tfdump.hdf5 import damage, lookup, may_be_dataset, open_hdf5
 from tfdump.inputs.ragged import VlenReader, join_ragged
 from tfdump.inputs.readers import Hdf5Reader, Reader, open_npy, open_npz, read_npy_stream
@@ -74,8 +74,8 @@ def parse_argument(text: str) -> InputArgument:
     return InputArgument(text, name or None, file, member or None)
 
 
-def open_argument(argument: InputArgument) -> list[Given]:
-    """Find the array or arrays of one INPUT argument.
+def open_argument(argument: InputArgument, what: str = "input file") -> list[Given]:
+    """Find the array or arrays of one INPUT argument; `what` it is, for messages.
 
     Raises InputError when there is no such file or member, or when it is not of a kind that can be read.
     """
@@ -83,16 +83,18 @@ def open_argument(argument: InputArgument) -> list[Given]:
         if sys.stdin is None:
             raise InputError("standard input is closed (pipe a .npy array into it)")
         return [Given(argument.name, read_npy_stream(sys.stdin.buffer, "standard input"))]
+    if not argument.file:
+        raise InputError(f"'{argument.text}' names no file ({with_article(what)} is needed)")
     path = Path(argument.file)
     if re.match(r"[a-z][a-z0-9+.-]*://", argument.text):
         raise InputError(f"{argument.text} is a URL; download it first")
-    mode = mode_of(path, "input file", InputError)
+    mode = mode_of(path, what, InputError)
     if stat.S_ISDIR(mode):
-        raise InputError(f"{path} is a folder, not an input file")
+        raise InputError(f"{path} is a folder, not {with_article(what)}")
     if stat.S_ISFIFO(mode):
         with path.open("rb") as stream:
             return [Given(argument.name, read_npy_stream(stream, str(path)))]
-    check_path(path, "input", InputError)
+    check_path(path, what, InputError)
     return _open_file(argument, path)
 
 
@@ -101,10 +103,10 @@ def input_files(texts: Sequence[str]) -> list[Path]:
     return [Path(argument.file) for argument in map(parse_argument, texts) if argument.file != STDIN]
 
 
-def open_each(texts: Sequence[str]) -> list[tuple[str, list[Given]]]:
+def open_each(texts: Sequence[str], what: str = "input file") -> list[tuple[str, list[Given]]]:
     """Find the arrays of every INPUT argument; raises InputError, also when two of them want standard input."""
     check_stdin(texts)
-    return [(text, open_argument(parse_argument(text))) for text in texts]
+    return [(text, open_argument(parse_argument(text), what)) for text in texts]
 
 
 def check_stdin(texts: Sequence[str]) -> None:
@@ -113,9 +115,9 @@ def check_stdin(texts: Sequence[str]) -> None:
         raise InputError("standard input can feed one input only (put the others into files)")
 
 
-def open_arguments(texts: Sequence[str]) -> list[Given]:
+def open_arguments(texts: Sequence[str], what: str = "input file") -> list[Given]:
     """Find the arrays of all INPUT arguments; raises InputError."""
-    return [given for _, some in open_each(texts) for given in some]
+    return [given for _, some in open_each(texts, what) for given in some]
 
 
 def _open_file(argument: InputArgument, path: Path) -> list[Given]:

@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 
-from tfdump.errors import InputError, near
+from tfdump.errors import InputError, near, with_article
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.readers import Reader
 from tfdump.tensors import InputSpec, Note
 
 
-def match(given: Sequence[Given], specs: Sequence[InputSpec], note: Note, what: str = "input") -> dict[str, Reader]:
+def match(
+    given: Sequence[Given], specs: Sequence[InputSpec], note: Note, what: str = "input", too_many: str = ""
+) -> dict[str, Reader]:
     """Return the array of each input (or whatever else `what` says that they are) by its name.
 
     Arrays with a name go to the input of that name, the others to the remaining inputs in order. Keys of an
     archive are names where they equal input names; an archive whose keys are all strange is read in order.
-    Raises InputError for unknown names, for too few arrays and for too many.
+    Raises InputError for unknown names, for too few arrays and for too many, of which `too_many` says why there are.
     """
     names = [spec.name for spec in specs]
     given = _without_strange_keys(given, names, note, what)
@@ -31,7 +33,8 @@ def match(given: Sequence[Given], specs: Sequence[InputSpec], note: Note, what: 
     open_names = [spec.name for spec in specs if spec.name not in matched]
     required = [spec.name for spec in specs if spec.name not in matched and not spec.optional]
     if not len(required) <= len(in_order) <= len(open_names):
-        raise InputError(_wrong_number(len(matched) + len(in_order), specs, what))
+        why = f" ({too_many})" if too_many and len(in_order) > len(open_names) else ""
+        raise InputError(_wrong_number(len(matched) + len(in_order), specs, what) + why)
     matched |= dict(zip(open_names if len(in_order) > len(required) else required, in_order, strict=False))
     return matched
 
@@ -45,7 +48,8 @@ def _without_strange_keys(given: Sequence[Given], names: list[str], note: Note, 
             keys = ", ".join(f"'{item.name}'" for item in keyed)
             wanted = ", ".join(f"'{name}'" for name in names)
             raise InputError(
-                f"none of the arrays {keys} is an {what} of the model (its {what}s: {wanted}); name one as FILE::KEY"
+                f"none of the arrays {keys} is {with_article(what)} of the model (its {what}s: {wanted}); "
+                "name one as FILE::KEY"
             )
         return [item.without_name() if item.optional_name else item for item in given]
     ignored = [item for item in keyed if item not in known]

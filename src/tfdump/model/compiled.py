@@ -5,17 +5,17 @@ from typing import Any
 
 import keras
 from keras import Layer
-from keras.src.losses import ALL_OBJECTS_DICT
 from keras.src.saving import serialization_lib
 from keras.src.trainers.trainer import Trainer
 
 from tfdump.errors import ModelError, UntrustedModelError
 from tfdump.model.error_text import first_line
 from tfdump.model.load import LoadedModel
+from tfdump.model.loss_names import is_name_of_keras
 from tfdump.model.losses import HOW, CompiledLosses, LossChoice, NamedLosses, Objective, Scalar
 
-_KERAS_NAMES = frozenset({*ALL_OBJECTS_DICT, "crossentropy", "ce"})
-"""Names of losses that Keras takes in `compile`, beside those of `keras.losses`."""
+_ARRAYS = ("__numpy__", "__tensor__")
+"""Class names under which Keras writes the values of an array."""
 
 
 def chosen_scalar(loaded: LoadedModel, choice: LossChoice) -> Scalar:
@@ -64,8 +64,9 @@ def _compiled(loaded: LoadedModel) -> tuple[Any, Any] | None:
         return None
     _check(config.get("loss"), loaded)
     try:
-        with keras.saving.custom_object_scope(dict(loaded.custom)):
-            loss = serialization_lib.deserialize_keras_object(config.get("loss"), safe_mode=not loaded.trusted)
+        scope = keras.saving.custom_object_scope(dict(loaded.custom))
+        with scope, serialization_lib.SafeModeScope(not loaded.trusted):
+            loss = _deserialized(config.get("loss"), loaded.custom)
         if loss is not None:  # a legacy file names functions
             loss = keras.tree.map_structure(
                 lambda leaf: loaded.custom.get(leaf, leaf) if isinstance(leaf, str) else leaf, loss
@@ -73,6 +74,33 @@ def _compiled(loaded: LoadedModel) -> tuple[Any, Any] | None:
     except Exception as cause:  # Keras raises nearly every class of error for a bad configuration
         raise ModelError(f"{loaded.name}: its compiled loss cannot be read: {first_line(cause)}; {HOW}") from cause
     return loss, config.get("loss_weights")
+
+
+def _deserialized(config: Any, custom: Mapping[str, Any]) -> Any:
+    """Return the losses of a configuration; in a legacy file its objects have no module."""
+    if isinstance(config, (list, tuple)):
+        return [_deserialized(item, custom) for item in config]
+    if not isinstance(config, Mapping) or str(config.get("class_name", "")).startswith("__"):
+        return serialization_lib.deserialize_keras_object(config)
+    if "class_name" not in config:
+        return {name: _deserialized(item, custom) for name, item in config.items()}
+    legacy, inner = "module" not in config, config.get("config")
+    if isinstance(inner, Mapping):
+        name = str(config.get("registered_name") or config["class_name"])
+        found = keras.saving.get_registered_object(name, dict(custom))
+        if getattr(getattr(found, "from_config", None), "__func__", None) is keras.losses.Loss.from_config.__func__:
+            inner = {key: _array(value) for key, value in inner.items()}
+        if legacy and inner.get("reduction") == "auto":  # of Keras 2
+            inner = {**inner, "reduction": "sum_over_batch_size"}
+        config = {**config, "config": inner}
+    return keras.losses.deserialize(config) if legacy else serialization_lib.deserialize_keras_object(config)
+
+
+def _array(value: Any) -> Any:
+    """Return a parameter that is an array in a configuration as that array; `Loss.from_config` hands it on as it is."""
+    if isinstance(value, Mapping) and value.get("class_name") in _ARRAYS:
+        return serialization_lib.deserialize_keras_object(value)
+    return value
 
 
 def _check(config: Any, loaded: LoadedModel) -> None:
@@ -89,8 +117,9 @@ def _check(config: Any, loaded: LoadedModel) -> None:
                 f"{loaded.name}: its compiled loss is code in the model file (add --trust-model if you trust its "
                 f"author, or {HOW})"
             )
-        ours = name in loaded.custom or keras.saving.get_registered_object(registered, loaded.custom) is not None
-        if not ours and not loaded.trusted and not hasattr(keras.losses, name) and name not in _KERAS_NAMES:
+        known = (keras.saving.get_registered_object(text, loaded.custom) for text in (name, registered))
+        ours = any(found is not None for found in known)
+        if not ours and not loaded.trusted and not is_name_of_keras(name):
             raise ModelError(
                 f"{loaded.name} was compiled with the loss '{name}', which is not part of Keras (import the code that "
                 f"defines it: --import MODULE or FILE.py; or {HOW})"
@@ -106,6 +135,8 @@ def _named(config: Any, inside: bool = False) -> Iterator[tuple[str, str, str]]:
         yield config, config, ""
     elif isinstance(config, Mapping):
         kind, inner = str(config.get("class_name", "")), config.get("config")
+        if kind in _ARRAYS:
+            return
         if kind and kind != "__tuple__":
             name = inner if kind == "function" and isinstance(inner, str) else kind
             yield str(name), str(config.get("registered_name") or name), kind

@@ -56,14 +56,21 @@ class Descent:
 
 def make_optimizer(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
     """Return an optimizer of Keras by name; raises ModelError when there is none."""
-    known = [item for item in dir(keras.optimizers) if item[0].isupper() and item not in _NO_OPTIMIZERS]
-    found = next((item for item in known if item.lower() == name.lower()), None)
-    if found is None:
-        raise ModelError(f"--optimizer {name}: Keras has no such optimizer{near(name, known)}")
+    found = optimizer_name(name)
     try:
         return getattr(keras.optimizers, found)(learning_rate=learning_rate)
     except Exception as cause:  # Keras raises several classes for bad options
         raise ModelError(f"--optimizer {name}: {first_line(cause)}") from cause
+
+
+def optimizer_name(name: str) -> str:
+    """Return how Keras spells the name of an optimizer; raises ModelError when there is none."""
+    known = [item for item in dir(keras.optimizers) if item[0].isupper() and item not in _NO_OPTIMIZERS]
+    found = next((item for item in known if item.lower() == name.lower()), None)
+    if found is None:
+        shown = name or "''"
+        raise ModelError(f"--optimizer {shown}: Keras has no such optimizer{near(name, known)} (for example Adam)")
+    return found
 
 
 def changes_statistics(model: Layer) -> str | None:

@@ -8,10 +8,12 @@ from typing import Any
 import tensorflow as tf
 from keras import Layer
 
+from tfdump.errors import ModelError
 from tfdump.model.compiled import added_losses
 from tfdump.model.gradient_sources import WEIGHTS, GradientRequest, Target, choose_sources, differentiable
-from tfdump.model.loss_terms import COUNTS, ORIGINAL, Term, divisor
-from tfdump.model.losses import Scalar, Supervision
+from tfdump.model.logits import NOTED, ORIGINAL, source_of_logits
+from tfdump.model.loss_terms import COUNTS, Term, divisor
+from tfdump.model.losses import HOW, Scalar, Supervision
 from tfdump.model.outputs import Outputs, outputs_of
 from tfdump.model.recorder import Recorder
 from tfdump.model.signature import Signature, training_argument
@@ -19,7 +21,7 @@ from tfdump.model.target_checks import check_class_indices, takes_class_indices
 from tfdump.model.tracing import Tensors
 from tfdump.tensors import Array, NotCaptured
 
-_NOTED = ("_keras_mask", "_keras_logits")
+_NOTED = ("_keras_mask", NOTED)
 """Attributes that Keras sets on tensors."""
 
 _PROBABILITIES = ("Softmax", "Sigmoid")
@@ -54,7 +56,8 @@ class Pass:
 class Differentiation:
     """The pass over one batch; what it finds out about the model at its first run stays the same for the others.
 
-    `targets` are connected with the loss, `unconnected` are not.
+    `targets` are connected with the loss, `unconnected` are not; `behind_logits` are the keys of those that are not
+    because the loss took the logits behind them.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Differentiation:
         self._known = False
         self.targets: tuple[Target, ...] = ()
         self.unconnected: tuple[Target, ...] = ()
+        self.behind_logits: frozenset[tuple[str, str]] = frozenset()
         self.not_captured: tuple[NotCaptured, ...] = ()
         self.late: set[str] = set()
         self.terms: tuple[Term, ...] = ()
@@ -105,6 +109,8 @@ class Differentiation:
             added = [tf.reduce_sum(loss) for loss in added_losses(self.model)] if self.scalar.regularised else []
             self.model._clear_losses()
             terms = self.scalar.terms(outputs, self._supervised.of(tensors, rows))
+            if not (terms or added or any(map(_regularized, self.model.trainable_weights))):
+                raise ModelError(f"the model was saved without a loss, and its layers add none; {HOW}")
             loss = _total(terms, divisors, added)
             scaled = loss * tf.cast(self.request.loss_scale, loss.dtype) if self.request.loss_scale != 1 else loss
         self.bytes = recorder.bytes
@@ -119,13 +125,18 @@ class Differentiation:
             found |= {
                 target.key: (tf.zeros_like(tensor), tensor)
                 for target, tensor in zip(chosen.targets, chosen.tensors, strict=True)
-                if target.key not in found and getattr(target.weight, "regularizer", None) is not None
+                if target.key not in found and _regularized(target.weight)
             }
         self.terms, self.has_added_losses = tuple(terms), bool(added)
         if not self._known:
             self._known = True
             self.targets = tuple(target for target in chosen.targets if target.key in found)
             self.unconnected = tuple(target for target in chosen.targets if target.key not in found)
+            self.behind_logits = frozenset(
+                target.key
+                for target, tensor in zip(chosen.targets, chosen.tensors, strict=True)
+                if any(source_of_logits(tensor) is taken for term in terms for taken in term.logits)
+            )
             self.not_captured = chosen.not_captured
         self.late |= {address for _, address in found.keys() - {target.key for target in self.targets}}
         wanted = [found.get(target.key, (None, None)) for target in self.targets]
@@ -173,15 +184,20 @@ def _watched(tensor: Any, tape: tf.GradientTape) -> Any:
     return copy
 
 
+def _regularized(weight: Any) -> bool:
+    return getattr(weight, "regularizer", None) is not None
+
+
 def _total(terms: Sequence[Term], divisors: Any, added: Sequence[Any]) -> Any:
-    """Return the scalar: the terms over their divisors, times their weights, and what layers add."""
+    """Return the scalar: the terms over their divisors, times their weights, and what layers add; else zero."""
     parts = []
     for number, term in enumerate(terms):
         by = divisor(term.reduction, term.counts, term.weighted) if divisors is None else divisors[number]
         mean = tf.math.divide_no_nan(term.sum, tf.cast(by, term.elements.dtype))
         parts.append(mean * tf.cast(term.weight, mean.dtype) if term.weight != 1 else mean)
-    widest = max((part.dtype for part in [*parts, *added]), key=lambda dtype: dtype.size)
-    return tf.add_n([tf.cast(part, widest) for part in [*parts, *added]])
+    parts = [*parts, *added] or [tf.zeros(())]
+    widest = max((part.dtype for part in parts), key=lambda dtype: dtype.size)
+    return tf.add_n([tf.cast(part, widest) for part in parts])
 
 
 def _unscaled(gradient: Any, scale: float) -> Any:

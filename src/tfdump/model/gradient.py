@@ -65,6 +65,11 @@ class Gradients:
         return self._pass.unconnected
 
     @property
+    def behind_logits(self) -> tuple[Target, ...]:
+        """Those of them in whose place the loss took the logits behind them."""
+        return tuple(target for target in self.unconnected if target.key in self._pass.behind_logits)
+
+    @property
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """What cannot be differentiated, and why."""
         return self._pass.not_captured

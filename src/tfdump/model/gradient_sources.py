@@ -24,6 +24,9 @@ GROUPS = {
 }
 """Where in the file the gradients with respect to each kind are."""
 
+_STACKED = "put together of the steps of TimeDistributed, with which the model does not go on"
+_INPUT_CLASSES = ("InputLayer",)
+
 
 @dataclass(frozen=True)
 class GradientRequest:
@@ -74,6 +77,7 @@ class Sources:
 def choose_sources(model: Layer, recorder: Recorder, inputs: Mapping[str, Any], request: GradientRequest) -> Sources:
     """Choose among the weights, the recorded activations and the inputs of one run.
 
+    The inputs are there to be selected too; beside other kinds, a selection that names no input leaves all of them.
     Raises SelectionError for a pattern that matches nothing, or a selection without anything to differentiate, and
     ModelError for a model that has nothing of the kind.
     """
@@ -82,6 +86,9 @@ def choose_sources(model: Layer, recorder: Recorder, inputs: Mapping[str, Any], 
     records = recorder.records
     candidates = [Candidate(record.address, record.classes) for record in records]
     candidates += [_candidate(weight) for weight in trainable]
+    fed = list(inputs.items()) if INPUTS in request.wrt else []
+    first_input = len(candidates)
+    candidates += [Candidate(name, _INPUT_CLASSES) for name, _ in fed]
     missing = {item.address: item.reason for item in recorder.not_captured()}
     missing |= {weight.address: weight.obstacle for weight in weights if weight.obstacle is not None}
     chosen = set(request.selection.choose(candidates, missing))
@@ -93,7 +100,7 @@ def choose_sources(model: Layer, recorder: Recorder, inputs: Mapping[str, Any], 
                 "the model has no trainable weights (--wrt inputs and --wrt activations need none; set "
                 "layer.trainable = True before saving, to differentiate them)"
             )
-        mine = {number - len(records) for number in chosen if number >= len(records)}
+        mine = {number - len(records) for number in chosen if len(records) <= number < first_input}
         if not mine and request.wrt == (WEIGHTS,):
             raise SelectionError(
                 "the selection holds no trainable weights (layers without weights? --wrt activations; "
@@ -110,14 +117,20 @@ def choose_sources(model: Layer, recorder: Recorder, inputs: Mapping[str, Any], 
     if ACTIVATIONS in request.wrt:
         skipped += recorder.not_captured()
         for order in sorted(number for number in chosen if number < len(records)):
-            obstacle = _no_gradient(records[order].tensor)
+            obstacle = _STACKED if records[order].stacked else _no_gradient(records[order].tensor)
             if obstacle:
                 skipped.append(NotCaptured(records[order].address, obstacle))
                 continue
             info = record_info(records[order], order)
             found.append((Target(GROUPS[ACTIVATIONS], info, info.dtype == "float16"), records[order].tensor))
     if INPUTS in request.wrt:
-        for order, (name, tensor) in enumerate(inputs.items()):
+        picked = [order for order in range(len(fed)) if first_input + order in chosen]
+        if not picked and len(request.wrt) > 1:
+            picked = _not_excluded(candidates[first_input:], request.selection)
+        if fed and not picked and request.wrt == (INPUTS,):
+            raise SelectionError(f"the selection holds no input, and only inputs are asked for (add -l {fed[0][0]})")
+        for order in picked:
+            name, tensor = fed[order]
             obstacle = _no_gradient(tensor)
             if obstacle:
                 skipped.append(NotCaptured(name, f"the input is {obstacle}"))
@@ -155,11 +168,16 @@ def _selected(weights: Sequence[Weight], selection: Selection) -> list[Weight]:
     return [weight for weight, candidate in zip(weights, candidates, strict=True) if selection.wants(candidate)]
 
 
+def _not_excluded(inputs: Sequence[Candidate], selection: Selection) -> list[int]:
+    """Return the positions of the inputs that are not excluded."""
+    return [n for n, name in enumerate(inputs) if not any(pattern.selects(name) for pattern in selection.exclude)]
+
+
 def _weight_target(weight: Weight, order: int, selected: bool) -> Target:
     info = TensorInfo(weight.address, weight.layer, weight.structure, weight.classes, order, weight.dtype, weight.shape)
     return Target(GROUPS[WEIGHTS], info, weight.half, weight.aliases, selected, weight.variable)
 
 
 def _input_target(name: str, tensor: Any, order: int) -> Target:
-    info = TensorInfo(name, name, name, ("InputLayer",), order, tensor.dtype.name, declared_shape(tensor))
+    info = TensorInfo(name, name, name, _INPUT_CLASSES, order, tensor.dtype.name, declared_shape(tensor))
     return Target(GROUPS[INPUTS], info, tensor.dtype == tf.float16)

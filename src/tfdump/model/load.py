@@ -211,7 +211,10 @@ def _compile_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     if found is None and path.is_file() and h5py.is_hdf5(path):
         with h5py.File(path, "r") as file:
             text = file.attrs.get("training_config", "{}")
-        found = json.loads(text.decode() if isinstance(text, bytes) else str(text))
+        try:
+            found = json.loads(text.decode() if isinstance(text, bytes) else str(text))
+        except (ValueError, RecursionError) as cause:
+            raise ModelError(f"{path} is damaged: its training_config is not JSON ({first_line(cause)})") from cause
     return found if isinstance(found, dict) else {}
 
 

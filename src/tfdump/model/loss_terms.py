@@ -6,24 +6,22 @@ several batches can be added up before it.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
+from keras.src.backend.common.masking import get_keras_mask
 from keras.src.losses.loss import apply_mask, squeeze_or_expand_to_same_rank
 
 from tfdump.errors import InputError, ModelError, TfdumpError
 from tfdump.model.error_text import first_line
+from tfdump.model.logits import NOTED, looking_behind_copies
 from tfdump.model.target_checks import check_shapes, function_name, shown
 
 SUMMING = (None, "none", "sum")
-ORIGINAL = "_tfdump_original"
-"""The attribute by which a watched copy leads to a tensor behind whose operation Keras looks for logits."""
-
 COUNTS = 4
 """How many numbers tell the divisor of a term: its elements, those unmasked, those of the mask, the sum of weights."""
 
@@ -38,7 +36,8 @@ class Term:
     `per_example` is the number of elements of one example where the graph knows it and neither mask nor weights
     decide the divisor, else None. `coupled` says why examples cannot be split over batches. `range` (2,) has the least
     and the largest value of an output that is taken for probabilities, else it is empty. `loss` is that of Keras, and
-    `classes` the length of the output's last axis.
+    `classes` the length of the output's last axis. `logits` are the sources of the logits that it took in place of an
+    output (`source_of_logits`).
     """
 
     name: str
@@ -53,6 +52,7 @@ class Term:
     range: Any
     loss: keras.losses.Loss | None = None
     classes: int | None = None
+    logits: tuple[Any, ...] = ()
 
     @property
     def dtype(self) -> str:
@@ -93,18 +93,18 @@ def loss_term(
     Raises InputError where the targets do not fit the loss and the output.
     """
     in_mask = get_keras_mask(y_pred)
-    y_pred = getattr(y_pred, ORIGINAL, y_pred)
     check_shapes(loss, y_true.shape, y_pred.shape, label, output)
     own_call = type(loss).__call__ is not keras.losses.Loss.__call__
     if own_call and reduction == "sum":
         raise ModelError(f"--reduction sum: the loss '{loss.name}' has its own __call__, which reduces as it likes")
     try:
-        if own_call:
-            set_keras_mask(y_pred, in_mask)
-            return _opaque_term(loss, output, weight, loss(y_true, y_pred, sample_weight))
-        pred = keras.ops.convert_to_tensor(y_pred, dtype=loss.dtype)
-        true = keras.ops.convert_to_tensor(y_true, dtype=loss.dtype)
-        values = loss.call(true, pred)
+        with looking_behind_copies() as logits:
+            if own_call:
+                term = _opaque_term(loss, output, weight, loss(y_true, y_pred, sample_weight))
+                return replace(term, logits=tuple(logits))
+            pred = keras.ops.convert_to_tensor(y_pred, dtype=loss.dtype)
+            true = keras.ops.convert_to_tensor(y_true, dtype=loss.dtype)
+            values = loss.call(true, pred)
     except TfdumpError:
         raise
     except Exception as cause:  # the loss may be the user's own
@@ -149,6 +149,7 @@ def loss_term(
         _range(loss, y_pred),
         loss,
         y_pred.shape[-1] if y_pred.shape.rank else None,
+        tuple(logits),
     )
 
 
@@ -207,7 +208,7 @@ def _range(loss: keras.losses.Loss, y_pred: Any) -> Any:
     """
     options = getattr(loss, "_fn_kwargs", {}) | vars(loss)
     takes = "crossentropy" in function_name(loss).lower() and not options.get("from_logits")
-    if not takes or hasattr(y_pred, "_keras_logits"):
+    if not takes or hasattr(y_pred, NOTED):
         return tf.zeros((0,))
     return tf.cast(tf.stack([tf.reduce_min(y_pred), tf.reduce_max(y_pred)]), tf.float32)
 

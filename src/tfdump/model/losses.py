@@ -1,6 +1,5 @@
 """Which scalar is differentiated: the compiled loss of a model, a loss of Keras by name, or an objective."""
 
-import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +8,12 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 from keras import Layer
-from keras.src.losses import ALL_OBJECTS_DICT
-from keras.src.losses.losses import LossFunctionWrapper
 from keras.src.trainers.compile_utils import CompileLoss
 
 from tfdump.dtypes import kind_of
 from tfdump.errors import ModelError, near
 from tfdump.model.error_text import first_line
+from tfdump.model.loss_names import named_loss, split_loss
 from tfdump.model.loss_terms import Term, loss_term, objective_term
 from tfdump.model.outputs import Outputs
 from tfdump.model.target_checks import shown
@@ -50,11 +48,15 @@ class Supervision:
 
 
 class Scalar(Protocol):
-    """What is differentiated; `description` names it, `regularised` tells that the model's own losses belong to it."""
+    """What is differentiated; `description` names it, `regularised` tells that the model's own losses belong to it.
+
+    `without_targets` says why there are none to give, where it needs none.
+    """
 
     description: str
     regularised: bool
     needs_targets: bool
+    without_targets: str
     reduction: str
 
     def outputs_with_targets(self, outputs: Outputs) -> list[str]:
@@ -72,6 +74,7 @@ class Objective:
 
     regularised = False
     needs_targets = False
+    without_targets = "an objective needs no targets"
 
     def __init__(self, text: str, reduction: str | None) -> None:
         self.description = text
@@ -127,13 +130,13 @@ class NamedLosses:
 
     regularised = False
     needs_targets = True
+    without_targets = ""
 
     def __init__(self, choice: LossChoice, custom: Mapping[str, Any]) -> None:
         self.reduction = choice.reduction or "mean"
         self._by_output: dict[str | None, keras.losses.Loss] = {}
         for text in choice.names:
-            output, equals, name = ("", "", text) if text in custom else text.rpartition("=")
-            key = output if equals else None
+            key, name = split_loss(text, custom)
             if key in self._by_output:
                 raise ModelError(f"--loss {text}: that output has a loss already")
             self._by_output[key] = named_loss(name, choice.from_logits, custom)
@@ -171,6 +174,7 @@ class CompiledLosses:
     """The loss with which a model was compiled, its weights, and the model's own losses."""
 
     regularised = True
+    without_targets = "the model was saved without a loss of its outputs, so nothing takes targets; try --loss NAME"
 
     def __init__(self, model: Layer, loss: Any, loss_weights: Any, reduction: str | None) -> None:
         self.reduction = reduction or "mean"
@@ -205,7 +209,13 @@ class CompiledLosses:
         try:
             compiled.build(keras.tree.pack_sequence_as(outputs.structure, leaves), outputs.structure)
         except Exception as cause:  # Keras raises several classes for a loss that does not fit the outputs
-            raise ModelError(f"the compiled loss does not fit the model: {first_line(cause)}") from cause
+            why = first_line(cause)
+            if isinstance(self._loss, Mapping) and self._output_names is None:
+                why = "it is a dict by outputs, and Keras knows no names of the outputs of a Sequential or own model"
+            raise ModelError(
+                f"the compiled loss does not fit the model: {why} (compile it with one loss, or a list for several "
+                "outputs; or choose one here: --loss NAME)"
+            ) from cause
         flat = list(compiled._flat_losses or [])
         flat = flat if keras.tree.is_nested(outputs.structure) else flat[:1]  # as Keras does for one output
         return [(self._output_of(outputs, path), loss, weight) for path, loss, weight, _ in flat]
@@ -236,38 +246,6 @@ def _term(loss: Any, name: str, weight: float | None, outputs: Outputs, given: S
         rows=given.rows,
         reduction=reduction,
     )
-
-
-def named_loss(name: str, from_logits: bool, custom: Mapping[str, Any]) -> keras.losses.Loss:
-    """Return a loss of Keras, or of the user's own modules, by the name of its class or function."""
-    try:
-        found = custom[name] if name in custom else _loss_of_keras(name)
-        found = found() if isinstance(found, type) else found
-    except Exception as cause:  # Keras raises ValueError for an unknown name, a custom class anything
-        known = [*ALL_OBJECTS_DICT, *custom]
-        raise ModelError(
-            f"--loss {name}: Keras has no such loss{near(name, known)} (list: https://keras.io/api/losses)"
-        ) from cause
-    if not isinstance(found, keras.losses.Loss):
-        options = {"from_logits": True} if from_logits else {}
-        if from_logits and "from_logits" not in _parameters(found):
-            raise ModelError(f"--from-logits: the loss '{name}' has no such option")
-        return LossFunctionWrapper(found, name=name, **options)
-    if not from_logits:
-        return found
-    if "from_logits" not in _parameters(type(found).__init__):
-        raise ModelError(f"--from-logits: the loss '{name}' has no such option")
-    return type(found).from_config({**found.get_config(), "from_logits": True})
-
-
-def _loss_of_keras(name: str) -> Any:
-    """Return a loss by its name; Keras's own table lacks a few of its classes."""
-    found = getattr(keras.losses, name, None)
-    return found if isinstance(found, type) and issubclass(found, keras.losses.Loss) else keras.losses.get(name)
-
-
-def _parameters(function: Any) -> Sequence[str]:
-    return list(inspect.signature(function).parameters)
 
 
 def _spelled(loss: Any) -> str:

@@ -11,7 +11,7 @@ from keras.src.models.sequential import Sequential
 
 from tfdump.address import member_name
 from tfdump.inputs.source import Source
-from tfdump.model.recorder import as_tensor
+from tfdump.model.leaves import as_tensor
 from tfdump.model.signature import Signature, training_argument
 from tfdump.model.state import ModelState
 from tfdump.model.tracing import Tensors, Traced

@@ -12,7 +12,8 @@ from tfdump.errors import ModelError
 from tfdump.model.differentiation import Differentiation
 from tfdump.model.filter_gradients import filter_gradients_at_once
 from tfdump.model.gradient import Gradients
-from tfdump.model.gradient_sources import GROUPS, WEIGHTS
+from tfdump.model.gradient_sources import GROUPS, WEIGHTS, Target
+from tfdump.model.losses import HOW
 from tfdump.model.tracing import Batch, Tensors, Traced
 from tfdump.model.vectorizing import obstacle
 from tfdump.tensors import InputSpec, Note, Value
@@ -35,11 +36,23 @@ class PerExampleProbe(Gradients):
         ones = [replace(spec, shape=(1, *(spec.shape or ())[1:])) for spec in specs]
         self._single = Traced(self._one, ones, note, pass_over.request.eager)
         self.vectorized = not self._single.eager and obstacle(self._single.graph) is None
+        if not self._single.eager and not self.terms and not pass_over.has_added_losses:
+            raise ModelError(f"--per-example: the model was saved with a regularisation and no other loss; {HOW}")
         self._traced = self._single
         if not self._single.eager:
             batches = [replace(spec, shape=(None, *(spec.shape or ())[1:])) for spec in specs]
             self._traced = Traced(self._map, batches, note)
         self._prepare(self._traced.graph)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The tensors whose gradients `run` gives; what was one example in a batch of one is open."""
+        return tuple(map(_with_open_rows, super().targets))
+
+    @property
+    def unconnected(self) -> tuple[Target, ...]:
+        """Those that the loss does not reach."""
+        return tuple(map(_with_open_rows, super().unconnected))
 
     @property
     def eager(self) -> bool:
@@ -94,6 +107,12 @@ def _row(gradient: Any, source: Any, by_example: bool) -> Any:
     """Return a gradient as a dense tensor, without the first axis where that is the one example; None is zero."""
     dense = tf.zeros_like(source) if gradient is None else tf.convert_to_tensor(gradient)
     return dense[0] if by_example and dense.shape.rank and dense.shape[0] == 1 else dense
+
+
+def _with_open_rows(target: Target) -> Target:
+    if target.group == GROUPS[WEIGHTS] or (target.info.shape or ())[:1] != (1,):
+        return target
+    return replace(target, info=replace(target.info, shape=(-1, *(target.info.shape or ())[1:])))
 
 
 def _known(shape: tuple[int, ...] | None) -> list[int]:

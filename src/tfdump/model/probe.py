@@ -5,15 +5,17 @@ same graph; TensorFlow prunes what nobody asked for. Where tracing is impossible
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import tensorflow as tf
 from keras import Layer
 
-from tfdump.address import Candidate, Selection
+from tfdump.address import Candidate, Selection, split
+from tfdump.captures import Captures
+from tfdump.model.frames import Recorded
 from tfdump.model.outputs import outputs_of
-from tfdump.model.recorder import Recorded, Recorder
+from tfdump.model.recorder import Recorder
 from tfdump.model.records import output_info, record_info
 from tfdump.model.signature import Signature, training_argument
 from tfdump.model.state import ModelState
@@ -30,6 +32,7 @@ class Request:
     training: bool = False
     seed: int = 0
     eager: bool = False
+    captures: Captures = field(default_factory=Captures)
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Probe:
         self._signature = signature
         self._request = request
         self._state = ModelState(model, request.seed)
+        self._note = note
         self.not_captured: tuple[NotCaptured, ...] = ()
         self.probed: tuple[Probed, ...] = ()
         self.late: set[str] = set()
@@ -91,7 +95,7 @@ class Probe:
 
     def _watch(self, inputs: Mapping[str, Any], only: frozenset[str] | None) -> _Run:
         """Call the model once, watched."""
-        recorder = Recorder(self.model, only)
+        recorder = Recorder(self.model, only, captures=self._request.captures)
         args, kwargs = self._signature.arguments(inputs)
         with recorder.watching():
             outputs = self.model(*args, **training_argument(self.model, self._request.training), **kwargs)
@@ -103,6 +107,7 @@ class Probe:
         records = run.records
         candidates = [Candidate(record.address, record.classes) for record in records]
         missing = {item.address: item.reason for item in run.not_captured}
+        self._tell_captures([*(record.address for record in records), *missing])
         chosen = self._request.selection.choose(candidates, missing)
         probed = [Probed(record_info(records[i], order=i), is_output=False) for i in chosen]
         probed += [
@@ -112,6 +117,13 @@ class Probe:
         self.probed, self.not_captured = tuple(probed), run.not_captured
         self._known = frozenset(candidate.address for candidate in candidates)
         return [records[i].tensor for i in chosen] + [tensor for _, tensor in run.outputs]
+
+    def _tell_captures(self, addresses: Sequence[str]) -> None:
+        """Say which capture options found nothing."""
+        words = {split(address)[1].partition(".")[0] for address in addresses}
+        for option, word in self._request.captures.options.items():
+            if word not in words:
+                self._note(f"{option}: the model has nothing of the kind")
 
     @property
     def assigned(self) -> list[str]:

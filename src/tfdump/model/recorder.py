@@ -5,61 +5,40 @@ stack gives the addresses (DESIGN section 3).
 """
 
 import itertools
-import math
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import Layer, Operation
-from keras.layers import RNN, InputLayer
+from keras.layers import RNN, GroupQueryAttention, InputLayer, MultiHeadAttention
 from keras.src.backend.common.keras_tensor import any_symbolic_tensors
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
-from keras.src.backend.tensorflow import core
 from keras.src.models.functional import Functional
 
-from tfdump.address import output_suffix, segment
+from tfdump.address import encode, output_suffix, segment
+from tfdump.captures import NOTHING_MORE, Captures
+from tfdump.model.attention import FUSED
+from tfdump.model.frames import INNER_GRAPH, Frame, Recorded
+from tfdump.model.hooks import hooks_for
+from tfdump.model.leaves import TENSORS, as_tensor, belongs_to, known_bytes, tensors_in
+from tfdump.model.replacing import replaced
 from tfdump.model.scopes import valid_name_scopes
+from tfdump.model.steps import Book, RecordedSteps
 from tfdump.model.structure import Owned, class_names, owned_operations, parameter_count
 from tfdump.tensors import NotCaptured
 
 Tap = Callable[[Any], Any]
 """Stands between a layer and those that read its output: takes the tensor and returns an equal one."""
 
-_LOOP = "inside a recurrent loop, called once a time step"
-_INNER_GRAPH = "inside a loop or branch of the graph, which keeps its tensors"
-_NOT_A_TENSOR = "returns no tensor"
-_TENSORS = (tf.Tensor, tf.RaggedTensor, tf.SparseTensor)
 WATCHING = threading.RLock()
 """Held while Keras's classes are wrapped: one model is watched at a time."""
 
-_NEVER = "never called by the model, unless by its .call directly"
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """One output tensor of one call; `tensor` is one of TensorFlow (dense, ragged or sparse), None if not kept."""
-
-    address: str
-    layer: str
-    structure: str
-    classes: tuple[str, ...]
-    parameters: int
-    tensor: Any
-
-
-@dataclass
-class _Frame:
-    """A call that has not returned yet."""
-
-    operation: Operation
-    path: str
-    hidden: str | None
-    calls: dict[int, int]
+_LOOP = "inside a recurrent loop, called once a time step; tfdump activations --rnn-steps gives its states"
+_NOT_A_TENSOR = "returns no tensor"
+_NEVER = "never called by the model"
 
 
 class Recorder:
@@ -67,72 +46,62 @@ class Recorder:
 
     With `only`, the tensors of other addresses are not kept, so that an eager run can free them; `bytes` counts
     what all of them took, where that is known. With `tap`, the model goes on with what it returns for each tensor.
+    `captures` asks for more than what the layers return.
     """
 
-    def __init__(self, model: Layer, only: frozenset[str] | None = None, tap: Tap | None = None) -> None:
+    def __init__(
+        self,
+        model: Layer,
+        only: frozenset[str] | None = None,
+        tap: Tap | None = None,
+        captures: Captures = NOTHING_MORE,
+    ) -> None:
         self._model = model
         self._only = only
         self._tap = tap
         self._owned = owned_operations(model)
-        self._stack: list[_Frame] = []
+        owned_layers = (owned.operation for owned in self._owned.values() if isinstance(owned.operation, Layer))
+        self._hooks = hooks_for(self, owned_layers, captures)
+        self._thread = threading.get_ident()
         self._namesakes: dict[tuple[int, str], list[Operation]] = {}  # also keeps what was made in a call alive
-        self._calls_in_all: dict[int, int] = {}
         self._paths: dict[int, dict[str, None]] = {}
-        self.classes: dict[str, tuple[str, ...]] = {}  # of every call, by its address
         self._missed: dict[str, str] = {}
         self._seen: set[int] = set()
-        self._structures: set[str] = set()
         self._graph: Any = None
-        self._hiding: str | None = None
-        self.records: list[Recorded] = []
+        self.classes: dict[str, tuple[str, ...]] = {}  # of every call, by its address
+        self.frames: list[Frame] = []
+        self.hiding: str | None = None
+        self.book = Book()
         self.bytes = 0
+
+    @property
+    def records(self) -> list[Recorded]:
+        """What was recorded, in order."""
+        return self.book.records
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Wrap Keras's calls in this thread until the body ends."""
-        thread = threading.get_ident()
+        self._thread = threading.get_ident()
         self._graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-
-        def watched(operation: Operation, *args: Any, **kwargs: Any) -> Any:
-            if threading.get_ident() != thread or not self._concerns(operation, args, kwargs):
-                return original(operation, *args, **kwargs)
-            return self._call(original, operation, args, kwargs)
-
-        with WATCHING, valid_name_scopes(), self._without_signature_calls():
+        with ExitStack() as stack:
+            stack.enter_context(WATCHING)
+            stack.enter_context(valid_name_scopes())
             original = Operation.__call__
-            Operation.__call__ = watched
-            try:
-                yield
-            finally:
-                Operation.__call__ = original
 
-    @contextmanager
-    def _without_signature_calls(self) -> Iterator[None]:
-        """Hide the call by which Keras's `ops.map` learns the signature of its function."""
-        original = core.map
+            def watched(operation: Operation, *args: Any, **kwargs: Any) -> Any:
+                if not self._concerns(operation, args, kwargs):
+                    return original(operation, *args, **kwargs)
+                return self.call(original, operation, args, kwargs)
 
-        def mapped(function: Callable[..., Any], elements: Any) -> Any:
-            first = True
-
-            def called(element: Any) -> Any:
-                nonlocal first
-                self._hiding, first = (_INNER_GRAPH if first else None), False
-                try:
-                    return function(element)
-                finally:
-                    self._hiding = None
-
-            return original(called, elements)
-
-        core.map = mapped
-        try:
+            stack.enter_context(replaced(Operation, "__call__", watched))
+            for hook in self._hooks:
+                stack.enter_context(hook.installed())
             yield
-        finally:
-            core.map = original
 
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """Return the calls that gave no tensor and the layers that were never seen, with the reasons."""
-        taken = {record.layer for record in self.records}
+        taken = self.book.returned
         missing = {address: reason for address, reason in self._missed.items() if address not in taken}
         for identity, owned in self._owned.items():
             layer = owned.operation
@@ -143,90 +112,112 @@ class Recorder:
                 missing[free] = self._reason_of_owners(owned)
         return tuple(NotCaptured(address, reason) for address, reason in missing.items())
 
+    def miss(self, address: str, reason: str) -> None:
+        """Name what was not captured."""
+        self._missed.setdefault(address, reason)
+
+    def steps(self) -> RecordedSteps:
+        """Begin a loop within the innermost call, of which each step is recorded by itself."""
+        return RecordedSteps(self, self.frames[-1])
+
+    @property
+    def current(self) -> Frame | None:
+        """The innermost call that has not returned; None outside the run: in shape inference, in other threads."""
+        if not self.frames or threading.get_ident() != self._thread or in_symbolic_scope():
+            return None
+        return self.frames[-1]
+
+    def add(self, frame: Frame, word: str, tensor: Any, path: Sequence[str | int] = ()) -> None:
+        """Record a tensor of a call beside its outputs, under the reserved suffix `word` and a path behind it.
+
+        Further ones of the same suffix in one call get `.1`, `.2`, ... behind it.
+        """
+        suffix = ":" + ".".join([word, *(encode(str(part)) for part in path)])
+        number = frame.extras[suffix]
+        frame.extras[suffix] += 1
+        suffix += f".{number}" if number else ""
+        hidden = frame.hidden or self.hiding
+        if hidden or not belongs_to(tensor, self._graph):
+            self.miss(frame.path + suffix, hidden or INNER_GRAPH)
+            return
+        self._record(frame, suffix, tensor)
+
+    def _record(self, frame: Frame, suffix: str, tensor: Any) -> None:
+        address = frame.path + suffix
+        kept = tensor if self._only is None or address in self._only else None
+        self.bytes += known_bytes(tensor)
+        classes, parameters = class_names(frame.operation), parameter_count(frame.operation)
+        self.book.records.append(Recorded(address, frame.path, frame.structure + suffix, classes, parameters, kept))
+
     def _concerns(self, operation: Operation, args: Any, kwargs: Any) -> bool:
         """Tell whether a call belongs to the run: not shape inference, and a layer or a node of the graph."""
-        if in_symbolic_scope() or any_symbolic_tensors(args, kwargs):
+        if threading.get_ident() != self._thread or in_symbolic_scope() or any_symbolic_tensors(args, kwargs):
             return False
-        if not self._stack:
+        if not self.frames:
             return operation is self._model
         if isinstance(operation, Layer):
             return True
-        parent = self._stack[-1].operation
+        parent = self.frames[-1].operation
         return isinstance(parent, Functional) and any(operation is node for node in parent.operations)
 
-    def _call(self, original: Callable[..., Any], operation: Operation, args: Any, kwargs: Any) -> Any:
+    def call(self, function: Callable[..., Any], operation: Operation, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """Call `function(operation, ...)`, recorded as a call of the operation; return what the model goes on with."""
         frame = self._enter(operation)
-        self._stack.append(frame)
-        try:
-            outputs = original(operation, *args, **kwargs)
-        finally:
-            self._stack.pop()
-        if frame.operation is self._model and not self._stack:
-            return outputs
-        return self._keep(frame, outputs)
+        with ExitStack() as stack:
+            self.frames.append(frame)
+            stack.callback(self.frames.pop)
+            hooks = [] if frame.hidden else self._hooks
+            for hook in hooks:
+                stack.enter_context(hook.around(frame, args, kwargs))
+            outputs = function(operation, *args, **kwargs)
+            for hook in hooks:
+                hook.returned(frame, outputs)
+        return self._keep(frame, outputs) if self.frames else outputs
 
-    def _enter(self, operation: Operation) -> _Frame:
-        if not self._stack:
-            return _Frame(operation, "", hidden=None, calls={})
-        parent = self._stack[-1]
+    def _enter(self, operation: Operation) -> Frame:
+        if not self.frames:
+            return Frame(operation, "")
+        parent = self.frames[-1]
         namesakes = self._namesakes.setdefault((id(parent.operation), operation.name), [])
         namesake = next((number for number, known in enumerate(namesakes) if known is operation), len(namesakes))
         if namesake == len(namesakes):
             namesakes.append(operation)
-        hidden = parent.hidden or (_LOOP if isinstance(parent.operation, RNN) else self._hiding)
+        hidden = parent.hidden or (_LOOP if isinstance(parent.operation, RNN) else self.hiding)
         call = parent.calls.get(id(operation), 0)
         parent.calls[id(operation)] = call + (hidden is None)
         last = segment(operation.name, namesake, call)
         path = f"{parent.path}.{last}" if parent.path else last
         self._paths.setdefault(id(operation), {})[path] = None
         self.classes[path] = class_names(operation)
-        if hidden:
-            self._missed.setdefault(path, hidden)
         self._seen.add(id(operation))
-        return _Frame(operation, path, hidden, calls={})
+        if hidden:
+            self.miss(path, hidden)
+            return Frame(operation, path, hidden)
+        return Frame(operation, path, structure=self._structure(operation, path))
 
-    def _keep(self, frame: _Frame, outputs: Any) -> Any:
+    def _structure(self, operation: Operation, path: str) -> str:
+        number = self.book.calls.get(id(operation), 0)
+        self.book.calls[id(operation)] = number + 1
+        owned = self._owned.get(id(operation))
+        return self.book.free_structure((owned.path if owned else f"({path})") + (f"@{number}" if number else ""))
+
+    def _keep(self, frame: Frame, outputs: Any) -> Any:
         """Record the tensors that one call returned; return what the model goes on with."""
         if frame.hidden:
             return outputs
-        identity = id(frame.operation)
-        number = self._calls_in_all.get(identity, 0)
-        self._calls_in_all[identity] = number + 1
-        leaves = [(path, as_tensor(leaf)) for path, leaf in keras.tree.flatten_with_path(outputs)]
-        tensors = [(path, tensor) for path, tensor in leaves if tensor is not None]
+        tensors = tensors_in(outputs)
         if not tensors:
             self._missed[frame.path] = _NOT_A_TENSOR
             return outputs
-        if not all(self._reachable(tensor) for _, tensor in tensors):
-            self._missed[frame.path] = _INNER_GRAPH
+        if not all(belongs_to(tensor, self._graph) for _, tensor in tensors):
+            self._missed[frame.path] = INNER_GRAPH
             return outputs
         if self._tap is not None:
             outputs, tensors = _tapped(outputs, self._tap)
-        owned = self._owned.get(identity)
-        structure = self._free_structure(
-            (owned.path if owned else f"({frame.path})") + (f"@{number}" if number else "")
-        )
-        classes = self.classes[frame.path]
-        parameters = parameter_count(frame.operation)
+        self.book.returned.add(frame.path)
         for path, tensor in tensors:
-            suffix = output_suffix(path) if len(tensors) > 1 else ""
-            address = frame.path + suffix
-            kept = tensor if self._only is None or address in self._only else None
-            self.bytes += _known_bytes(tensor)
-            self.records.append(Recorded(address, frame.path, structure + suffix, classes, parameters, kept))
+            self._record(frame, output_suffix(path) if len(tensors) > 1 else "", tensor)
         return outputs
-
-    def _free_structure(self, structure: str) -> str:
-        """Return the structure, made unlike those given before by `~1`, `~2`, ..."""
-        names = itertools.chain([structure], (f"{structure}~{number}" for number in itertools.count(1)))
-        free = next(name for name in names if name not in self._structures)
-        self._structures.add(free)
-        return free
-
-    def _reachable(self, tensor: Any) -> bool:
-        """Tell whether a tensor can be handed out: it is a value, or belongs to the graph that is being built."""
-        parts = tf.nest.flatten(tensor, expand_composites=True)
-        return all(isinstance(part, tf.__internal__.EagerTensor) or part.graph is self._graph for part in parts)
 
     def paths_of(self, operation: Operation) -> list[str]:
         """Return the addresses of the calls of a layer, in order; none where it was not called."""
@@ -259,33 +250,14 @@ class Recorder:
             return _NEVER
         if isinstance(owned.owner, RNN):
             return _LOOP
+        if isinstance(owned.owner, (MultiHeadAttention, GroupQueryAttention)) and self.paths_of(owned.owner):
+            return FUSED
         return self._missed.get("".join(self.paths_of(owned.owner)[:1]), _NEVER)
 
 
 def _tapped(outputs: Any, tap: Tap) -> tuple[Any, list[tuple[Any, Any]]]:
     """Return a layer's outputs with every tensor replaced by what `tap` makes of it, and the tensors with paths."""
     paths = [path for path, _ in keras.tree.flatten_with_path(outputs)]
-    leaves = [tap(leaf) if isinstance(leaf, _TENSORS) else leaf for leaf in keras.tree.flatten(outputs)]
+    leaves = [tap(leaf) if isinstance(leaf, TENSORS) else leaf for leaf in keras.tree.flatten(outputs)]
     tensors = [(path, as_tensor(leaf)) for path, leaf in zip(paths, leaves, strict=True)]
     return keras.tree.pack_sequence_as(outputs, leaves), [(path, leaf) for path, leaf in tensors if leaf is not None]
-
-
-def _known_bytes(tensor: Any) -> int:
-    """Return the bytes of a tensor that has a value; 0 for those of a graph, and for text."""
-    parts = tf.nest.flatten(tensor, expand_composites=True)
-    return sum(math.prod(p.shape) * p.dtype.size for p in parts if isinstance(p, tf.__internal__.EagerTensor))
-
-
-def as_tensor(leaf: Any) -> Any:
-    """Return a leaf of a layer's output as a tensor of TensorFlow, or None when it holds no data."""
-    if isinstance(leaf, _TENSORS):
-        return leaf
-    if isinstance(leaf, tf.IndexedSlices):
-        return tf.convert_to_tensor(leaf)
-    if isinstance(leaf, keras.Variable):
-        return tf.identity(leaf.value)
-    if isinstance(leaf, tf.Variable):
-        return tf.identity(leaf)
-    if isinstance(leaf, (np.ndarray, np.generic, bool, int, float, complex)):
-        return tf.convert_to_tensor(leaf)
-    return None

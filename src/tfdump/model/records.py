@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import Layer
 
-from tfdump.model.recorder import Recorded
+from tfdump.model.frames import Recorded
 from tfdump.model.structure import class_names
 from tfdump.tensors import TensorInfo
 

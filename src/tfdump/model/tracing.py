@@ -12,6 +12,7 @@ from tfdump.errors import ModelError, TfdumpError
 from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.memory import LiveMemory
 from tfdump.model.recorder import WATCHING
+from tfdump.model.rewriting import values_untouched
 from tfdump.tensors import Array, InputSpec, Note, Ragged, Sparse, Value
 
 Batch = Mapping[str, Array]
@@ -61,7 +62,8 @@ class Traced:
         try:
             tensors = [_constant(batch[name], spec.dtype) for name, spec in zip(self._names, self._specs, strict=True)]
             if self.function is not None:
-                return self.function(*tensors)
+                with values_untouched():
+                    return self.function(*tensors)
             with inner_functions_eager():
                 return self._body(self._by_name(tensors))
         except TfdumpError:

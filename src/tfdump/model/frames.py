@@ -1,0 +1,97 @@
+"""The calls of a watched run, and what those who look into a call may do."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from keras import Operation
+
+INNER_GRAPH = "inside a loop or branch of the graph, which keeps its tensors; --eager gives what Python calls there"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One tensor of one call; `tensor` is one of TensorFlow (dense, ragged or sparse), None if not kept.
+
+    `stacked` tells that it was put together of the steps of a loop: the model does not go on with it.
+    """
+
+    address: str
+    layer: str
+    structure: str
+    classes: tuple[str, ...]
+    parameters: int
+    tensor: Any
+    stacked: bool = False
+
+
+@dataclass
+class Frame:
+    """A call that has not returned yet: of an operation, at an address (`path`, "" for the model).
+
+    `hidden` is why its tensors cannot be had, or None; `calls` counts the calls of each operation within, and
+    `extras` the tensors beside its outputs by suffix.
+    """
+
+    operation: Operation
+    path: str
+    hidden: str | None = None
+    structure: str = ""
+    calls: dict[int, int] = field(default_factory=dict)
+    extras: Counter[str] = field(default_factory=Counter)
+
+
+class Recording(Protocol):
+    """What a hook may do with the run that it looks into."""
+
+    frames: list[Frame]
+    """The calls that have not returned, the model's own first."""
+
+    hiding: str | None
+    """Why calls that begin now give no tensors, or None."""
+
+    @property
+    def current(self) -> Frame | None:
+        """The innermost call that has not returned; None where no run is being watched, as in shape inference."""
+
+    def add(self, frame: Frame, word: str, tensor: Any, path: Sequence[str | int] = ()) -> None:
+        """Record a tensor of a call beside its outputs, under the reserved suffix `word` and a path behind it."""
+
+    def miss(self, address: str, reason: str) -> None:
+        """Name what was not captured."""
+
+    def steps(self) -> "Steps":
+        """Begin a loop, of which each step is recorded by itself."""
+
+    def call(self, function: Callable[..., Any], operation: Operation, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """Call `function(operation, ...)`, recorded as a call of the operation."""
+
+
+class Steps(Protocol):
+    """The steps of a loop in one graph."""
+
+    def one(self) -> AbstractContextManager[None]:
+        """Record one step."""
+
+    def stack(self) -> None:
+        """Record what every step gave, stacked behind the axis of the examples."""
+
+
+class Hook:
+    """Looks into the calls of a run; the base does nothing."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+
+    def installed(self) -> AbstractContextManager[None]:
+        """Return what is in force while the model is watched."""
+        return nullcontext()
+
+    def around(self, frame: Frame, args: Any, kwargs: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Return what is in force during one call of a layer that is not hidden."""
+        return nullcontext()
+
+    def returned(self, frame: Frame, outputs: Any) -> None:
+        """Look at what one call of a layer that is not hidden returned."""

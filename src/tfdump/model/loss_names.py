@@ -1,0 +1,90 @@
+"""Losses by name: which Keras has, what a name on the command line means, and near names for one that is wrong."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras.src.losses import ALL_OBJECTS_DICT
+from keras.src.losses import losses as losses_module
+from keras.src.losses.losses import LossFunctionWrapper
+
+from tfdump.errors import ModelError, near
+from tfdump.model.error_text import first_line
+
+_BASES = ("Loss", "LossFunctionWrapper")
+"""Classes that are no losses by themselves."""
+
+CHOSEN_BY_SHAPE = ("crossentropy", "ce")
+"""Names for which `compile` of Keras looks at the targets."""
+
+LOSSES: Mapping[str, Any] = {
+    name: found
+    for name, found in (ALL_OBJECTS_DICT | vars(keras.losses)).items()
+    if getattr(found, "__module__", None) == losses_module.__name__ and name not in _BASES
+}
+"""The losses of Keras, classes and functions; its own table lacks a few, and its module holds more than losses."""
+
+
+def is_name_of_keras(name: str) -> bool:
+    """Tell whether a compile configuration may name this as a part of Keras."""
+    return name in LOSSES or name in _BASES or name in CHOSEN_BY_SHAPE
+
+
+def split_loss(text: str, custom: Mapping[str, Any]) -> tuple[str | None, str]:
+    """Return the output, None for all, and the name of the loss of `[OUTPUT=]NAME`; raises ModelError for neither."""
+    if text in custom:
+        return None, text
+    output, equals, name = text.rpartition("=")
+    if equals and not output:
+        raise ModelError(f"--loss '{text}' names no output before '=' (for all outputs: --loss {name or 'mse'})")
+    if not name:
+        raise ModelError(f"--loss '{text}' names no loss (for example --loss {text}mse)")
+    if equals and name == "compiled" and name not in custom:
+        raise ModelError(f"--loss {text}: the compiled loss is that of all outputs (--loss compiled stands alone)")
+    return (output if equals else None), name
+
+
+def named_loss(name: str, from_logits: bool, custom: Mapping[str, Any]) -> keras.losses.Loss:
+    """Return a loss of Keras, or of the user's own modules, by the name of its class or function."""
+    if name in CHOSEN_BY_SHAPE and name not in custom:
+        raise ModelError(
+            f"--loss {name} is binary, categorical or sparse categorical by the shape of the targets, which Keras "
+            "decides only in compile; name it: binary_crossentropy, categorical_crossentropy or "
+            "sparse_categorical_crossentropy"
+        )
+    found = custom.get(name, LOSSES.get(name))
+    if found is None:
+        known = [*LOSSES, *custom]
+        raise ModelError(
+            f"--loss {name}: Keras has no such loss{_near(name, known)} (list: https://keras.io/api/losses)"
+        )
+    try:
+        found = found() if isinstance(found, type) else found
+    except Exception as cause:  # a class of the user's may raise anything
+        raise ModelError(f"--loss {name}: it cannot be made without arguments: {first_line(cause)}") from cause
+    if not isinstance(found, keras.losses.Loss):
+        options = {"from_logits": True} if from_logits else {}
+        if from_logits and "from_logits" not in _parameters(found):
+            raise ModelError(f"--from-logits: the loss '{name}' has no such option")
+        return LossFunctionWrapper(found, name=name, **options)
+    if not from_logits:
+        return found
+    if "from_logits" not in _parameters(type(found).__init__):
+        raise ModelError(f"--from-logits: the loss '{name}' has no such option")
+    return type(found).from_config({**found.get_config(), "from_logits": True})
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    """Return near names; first those that an abbreviation stands for (`scce`)."""
+    meant = [full for full in known if _initials(full) == name.lower()]
+    return near(meant[0], meant) if meant else near(name, known)
+
+
+def _initials(name: str) -> str:
+    words = name.replace("crossentropy", "cross_entropy").split("_")
+    return "".join(word[:1] for word in words) if len(words) > 1 else ""
+
+
+def _parameters(function: Any) -> Sequence[str]:
+    return list(inspect.signature(function).parameters)
