@@ -23,6 +23,7 @@ PARTS = {
     "both.forward_lstm",
     "both.backward_lstm",
     "not_equal",  # the mask of the tokens
+    "steps.step",
 }
 """Addresses without a value from elsewhere."""
 

@@ -1,4 +1,4 @@
-"""What the recorder misses: each is expected to fail until it is mended there."""
+"""Calls that are hard to watch: inside a vectorized_map, over an open time axis, and past `__call__`."""
 
 from pathlib import Path
 
@@ -16,10 +16,6 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore")]
 X = floats(4, 3)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="vectorized_map traces its function for one element into the same graph: its tensors look like any other",
-)
 def test_a_layer_inside_a_vectorized_map_is_named_and_not_dumped_for_one_row(tmp_path: Path) -> None:
     model = Inner("vectorized_map")
     model(X)
@@ -32,10 +28,6 @@ def test_a_layer_inside_a_vectorized_map_is_named_and_not_dumped_for_one_row(tmp
         assert "inside" in found.missing
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="over an open time axis TimeDistributed takes a vectorized_map: the layers of a model inside give one step",
-)
 def test_a_model_over_an_open_time_axis_is_named_or_dumped_whole(tmp_path: Path) -> None:
     dense = layers.Dense(2, name="dense")
     inner = keras.Sequential([keras.Input((3,)), dense], name="inner")
@@ -51,10 +43,6 @@ def test_a_model_over_an_open_time_axis_is_named_or_dumped_whole(tmp_path: Path)
         np.testing.assert_allclose(found.values[address], x @ kernel + bias, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a layer counts as seen once any call of it went through __call__: that another did not is said nowhere",
-)
 def test_a_direct_call_of_a_layer_that_is_also_called_is_named(tmp_path: Path) -> None:
     model = Inner("direct_and_called")
     model(X)
