@@ -68,6 +68,7 @@ def names() -> list[str]:
 
 def built(name: str) -> Any:
     """Return a model; in those of keras-hub, weights that are all zeros or all ones are moved away from them."""
+    keras.utils.set_random_seed(0)
     if name not in hub_models.MODELS:
         size = SIZES.get(name, SMALL)
         return getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=10)
@@ -79,6 +80,14 @@ def built(name: str) -> Any:
         if value.dtype.kind == "f" and value.size and np.ptp(value) == 0:
             weight.assign(value + 0.05 * rng.uniform(-1, 1, value.shape).astype(value.dtype))
     return model
+
+
+def inputs_of(name: str, model: Any) -> dict[str, Any]:
+    """Return an input; pictures for keras.applications, whose untrained depths blow up anything larger."""
+    x = hub_models.sample_inputs(model, FEWER_EXAMPLES.get(name, EXAMPLES))
+    if name in hub_models.MODELS:
+        return x
+    return {key: np.random.default_rng(0).random(value.shape, dtype="float32") for key, value in x.items()}
 
 
 def in_memory(model: Any, x: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -100,7 +109,7 @@ def swept(name: str, folder: Path) -> Row:
     zoo.fresh()
     path = folder / "model.keras"
     model = built(name)
-    x = hub_models.sample_inputs(model, FEWER_EXAMPLES.get(name, EXAMPLES))
+    x = inputs_of(name, model)
     outputs = model(hub_models.argument(model, x), training=False)
     model.save(path)
     unsaved = ""
