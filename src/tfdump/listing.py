@@ -3,16 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from tfdump.address import Selection
 from tfdump.dtypes import STRING, numpy_dtype
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.source import ReadingOptions
 from tfdump.tensors import NotCaptured, Note
-
-if TYPE_CHECKING:
-    from keras import Layer
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Listing:
     not_captured: tuple[NotCaptured, ...]
 
 
-def list_tensors(model: "Layer", given: Sequence[Given], selection: Selection, note: Note) -> Listing:
+def list_tensors(model: Any, given: Sequence[Given], selection: Selection, note: Note) -> Listing:
     """List what a selection would dump; `given` arrays tell the shapes where the model does not declare them.
 
     Raises ModelError when neither does.

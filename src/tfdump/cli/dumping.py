@@ -13,6 +13,9 @@ from tfdump.pipeline import Progress
 from tfdump.planning import Planned
 
 
+_MODEL_SUFFIXES = (".keras", ".h5", ".tflite")
+
+
 class Run(Protocol):
     """A planned run."""
 
@@ -37,7 +40,7 @@ class Run(Protocol):
 
 def default_target(model: Path, kind: str) -> Path:
     """Return the name of a dump of this kind in the working directory."""
-    return Path(f"{model.name.removesuffix('.keras').removesuffix('.h5')}.{kind}.h5")
+    return Path(f"{model.stem if model.suffix in _MODEL_SUFFIXES else model.name}.{kind}.h5")
 
 
 def dump(run: Run, target: Path, force: bool, recorded: str, settings: Settings, compressed: bool) -> None:

@@ -87,6 +87,7 @@ def command(
     dry_run: bool,
     imports: tuple[Path, ...],
     trust_model: bool,
+    signature: str | None,
     **choices: Any,
 ) -> None:
     """Dump the gradients of weights, activations and inputs to HDF5.
@@ -106,7 +107,7 @@ def command(
     expected = open_arguments(targets) if targets else None
     weights = open_arguments(sample_weight)
     with only_data_on_stdout():
-        loaded = load(model, imports, trust_model, settings, options.seed)
+        loaded = load(model, imports, trust_model, settings, options.seed, signature)
         with open_gradients(loaded, arguments, expected, weights, options, notes(settings)) as run:
             if dry_run:
                 planned = run

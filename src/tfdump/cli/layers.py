@@ -32,6 +32,7 @@ def command(
     depth: int | None,
     imports: tuple[Path, ...],
     trust_model: bool,
+    signature: str | None,
     json: bool,
 ) -> None:
     """List the address of every tensor that a model gives.
@@ -42,7 +43,7 @@ def command(
     selection = Selection(layer, exclude, depth)
     given = open_arguments(inputs)
     with only_data_on_stdout():
-        loaded = load(model, imports, trust_model, settings)
+        loaded = load(model, imports, trust_model, settings, signature=signature)
         listing = list_tensors(loaded.model, given, selection, notes(settings))
     if json:
         write(_json(listing))

@@ -30,6 +30,7 @@ class Request:
     training: bool = False
     seed: int = 0
     eager: bool = False
+    dequantize: bool = False
 
 
 @dataclass(frozen=True)
