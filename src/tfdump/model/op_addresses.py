@@ -49,8 +49,9 @@ class Nameable:
     """One tensor that wants an address: the name it has in its graph, and the positions of those that read it.
 
     `reads` are the positions of those it is computed from. `data` tells that its values follow from the inputs,
-    `final` that it is an output of the graph, `shown` that it can have an address at all (a handle cannot), and
-    `index` which output of its operation it is (None for the only one).
+    `final` that it is an output of the graph, `shown` that it can have an address at all (a handle cannot), `index`
+    which output of its operation it is (None for the only one), and `represents` that its operation only writes the
+    same numbers in another dtype.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Nameable:
     final: bool = False
     index: int | None = None
     shown: bool = True
+    represents: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,8 @@ def _stem(name: str) -> str:
 def _unnamed_reader(position: int, tensors: Sequence[Nameable], places: Sequence[Place]) -> str | None:
     """Return the name of an operation without a layer that goes on with this tensor alone, or None."""
     for reader in sorted(tensors[position].readers):
+        if tensors[reader].represents:
+            continue
         nameless = not places[reader].layers and not places[reader].own and tensors[reader].data
         if nameless and {read for read in tensors[reader].reads if tensors[read].data} == {position}:
             return tensors[reader].name
@@ -195,8 +199,10 @@ def _unnamed_reader(position: int, tensors: Sequence[Nameable], places: Sequence
 
 
 def _free(layer: str, suffix: str, used: set[str]) -> str:
-    """Return the address, made unlike those given before by `~1`, `~2`, ... on the layer."""
-    names = itertools.chain([layer], (f"{layer}~{number}" for number in itertools.count(1)))
-    free = next(name + suffix for name in names if name + suffix not in used)
+    """Return the address, made unlike those given before by `~1`, `~2`, ... behind it."""
+    address = layer + suffix
+    free = next(
+        name for name in itertools.chain([address], (f"{address}~{n}" for n in itertools.count(1))) if name not in used
+    )
     used.add(free)
     return free

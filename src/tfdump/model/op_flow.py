@@ -20,7 +20,7 @@ _SHAPE_ONLY = frozenset(
 )
 """Operations that take nothing of a tensor but its shape, as TensorFlow and TFLite call them."""
 
-_READING = frozenset({"Const", "Placeholder", "VarHandleOp", "ReadVariableOp", "ResourceGather", "VariableV2", "NoOp"})
+_READING = frozenset({"Const", "Placeholder", "VarHandleOp", "ReadVariableOp", "ResourceGather", "VariableV2", "NoOp", "DEQUANTIZE"})
 _RANDOM = ("Random", "StatelessRandom", "Multinomial", "ParameterizedTruncatedNormal", "TruncatedNormal", "RANDOM")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 _WRAPPER = re.compile(r"(Stateful)?PartitionedCall(_\d+)?(:\d+)?")
+_HANDED_ON = re.compile(r"Identity(_\d+)?(:\d+)?")
 _COUNTED = re.compile(r"(.+)_(\d+)")
 _INTERNAL = frozenset(
     ("batchnorm", "moments", "Tensordot", "einsum", "while", "cond", "zeros", "ones", "zeros_like", "ones_like")
@@ -116,7 +117,8 @@ def last_part(name: str) -> str:
 
 def _plain(name: str) -> Path:
     """Return the scopes and the name of an operation without those of the functions that it was called through."""
-    return tuple(scope for scope in name.split("/") if not _WRAPPER.fullmatch(scope))
+    path = tuple(scope for scope in name.split("/") if not _WRAPPER.fullmatch(scope))
+    return () if len(path) == 1 and _HANDED_ON.fullmatch(path[0]) else path
 
 
 def _common_root(paths: Iterable[Path]) -> str | None:
