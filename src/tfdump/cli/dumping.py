@@ -12,7 +12,6 @@ from tfdump.interrupts import held_back, ignore
 from tfdump.pipeline import Progress
 from tfdump.planning import Planned
 
-
 _MODEL_SUFFIXES = (".keras", ".h5", ".tflite")
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdump.model.memory import bodies
 from tfdump.model.op_addresses import Addressed, Nameable, addresses_of
 from tfdump.model.op_flow import GraphTensor, Role, roles_of
 from tfdump.model.op_names import Scopes
@@ -13,6 +12,8 @@ from tfdump.model.records import declared_shape
 from tfdump.tensors import NotCaptured, TensorInfo
 
 _HANDLES = (tf.resource, tf.variant)
+LOOPS = frozenset({"While", "StatelessWhile"})
+_BRANCHES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
 _INNER = "inside a loop or branch of the graph, which keeps its tensors"
 
 
@@ -21,7 +22,6 @@ class GraphTensors:
 
     def __init__(self, graph: Any, inputs: Sequence[Any], outputs: Sequence[Any], known: frozenset[str]) -> None:
         self._tensors = [tensor for operation in graph.get_operations() for tensor in operation.outputs]
-        self._graph = graph
         scopes = Scopes([tensor.op.name for tensor in self._tensors if tensor.op.type != "Placeholder"], known)
         place = {tensor.name: position for position, tensor in enumerate(self._tensors)}
         fed = {tensor.name for tensor in inputs}
@@ -65,17 +65,16 @@ class GraphTensors:
         tensor = self.tensor(item)
         structure = tensor.name.removesuffix(":0")
         kinds = (self.kind(item),)
-        return TensorInfo(
-            item.address, item.layer, structure, kinds, order, tensor.dtype.name, declared_shape(tensor)
-        )
+        return TensorInfo(item.address, item.layer, structure, kinds, order, tensor.dtype.name, declared_shape(tensor))
 
     def _inner(self) -> list[NotCaptured]:
         """Name the loops and branches that what was found runs through."""
-        found = {}
+        found: dict[str, NotCaptured] = {}
         for item in self.addressed:
             operation = self.tensor(item).op
-            if bodies(self._graph, operation):
-                found.setdefault(operation.name, NotCaptured(f"{item.address}.body", _INNER))
+            if operation.type in LOOPS | _BRANCHES:
+                whole = item.address.removesuffix(f".{self.tensor(item).value_index}")
+                found.setdefault(operation.name, NotCaptured(f"{whole}.body", _INNER))
         return list(found.values())
 
 

@@ -24,7 +24,7 @@ def inlined(graph_def: GraphDef, seed: int) -> GraphDef:
     for number, node in enumerate(flat.node):
         node.device = ""
         node.attr.pop("_class", None)  # colocation, with nodes that may be gone
-        if _SEEDED <= set(node.attr) and not any(node.attr[name].i for name in _SEEDED):
+        if set(node.attr) >= _SEEDED and not any(node.attr[name].i for name in _SEEDED):
             node.attr["seed"].i, node.attr["seed2"].i = seed, number + 1
     return flat
 
@@ -79,9 +79,7 @@ class _Inliner:
         after[node.name] = [f"^{inside}{name}" for name in function.control_ret.values()]
 
     @staticmethod
-    def _inputs(
-        names: Any, prefix: str, renamed: Mapping[str, str], after: Mapping[str, list[str]]
-    ) -> list[str]:
+    def _inputs(names: Any, prefix: str, renamed: Mapping[str, str], after: Mapping[str, list[str]]) -> list[str]:
         found: list[str] = []
         for name in names:
             if name.startswith("^"):

@@ -37,7 +37,9 @@ class LiteTensors:
         final = {place[number] for _, number in signature.outputs}
         roles = roles_of(found, sorted(final))
         constants = {graph.tensors[number].name for number in fixed}
-        names = {number: _without_counter(graph.tensors[number].name, constants) for number in range(len(graph.tensors))}
+        names = {
+            number: _without_counter(graph.tensors[number].name, constants) for number in range(len(graph.tensors))
+        }
         scopes = Scopes([name for number, name in names.items() if number not in graph.inputs])
         self._kept = [
             position

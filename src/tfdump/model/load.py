@@ -94,7 +94,7 @@ def _import(text: str) -> Any:
 def load_model(
     path: Path, *, trust: bool = False, custom: Mapping[str, Any] | None = None, signature: str | None = None
 ) -> LoadedModel:
-    """Load a `.keras` file or folder, a legacy HDF5 model (both uncompiled), a SavedModel directory or a `.tflite` file.
+    """Load a `.keras` file or folder, a legacy HDF5 model (both uncompiled), a SavedModel or a `.tflite` file.
 
     `signature` chooses one of a SavedModel or a `.tflite` file, which may have several.
 

@@ -16,7 +16,7 @@ from tfdump.tensors import NotCaptured
 OPERATION = "op"
 """The first word of the suffix of a tensor inside a layer."""
 
-_NODES: dict[str, str | None] = {
+_RENAMED = {
     "sub": "subtract",
     "mul": "multiply",
     "truediv": "divide",
@@ -36,12 +36,47 @@ _NODES: dict[str, str | None] = {
     "expanddims": "expand_dims",
     "selectv2": "where",
     "gatherv2": "take",
-} | dict.fromkeys(
-    ("add", "matmul", "maximum", "minimum", "pow", "equal", "greater", "less", "exp", "log", "sqrt", "square", "relu")
-    + ("sigmoid", "tanh", "softmax", "mean", "sum", "max", "min", "prod", "reshape", "transpose", "squeeze", "cast")
-    + ("sin", "cos", "erf", "tile", "stack", "relu6", "softplus"),
+}
+_SAME = frozenset(
+    [
+        "add",
+        "matmul",
+        "maximum",
+        "minimum",
+        "pow",
+        "equal",
+        "greater",
+        "less",
+        "exp",
+        "log",
+        "sqrt",
+        "square",
+        "relu",
+        "relu6",
+        "sigmoid",
+        "tanh",
+        "softmax",
+        "softplus",
+        "mean",
+        "sum",
+        "max",
+        "min",
+        "prod",
+        "reshape",
+        "transpose",
+        "squeeze",
+        "cast",
+        "sin",
+        "cos",
+        "erf",
+        "tile",
+        "stack",
+    ]
 )
-"""Operations by their name in a graph, in lower case, and what Keras calls them as nodes of a model (None: the same)."""
+"""Operations by their name in a graph, in lower case: what Keras calls them as nodes of a model, and the same names."""
+
+Layers = tuple[tuple[str, int], ...]
+"""The calls of layers around a tensor, from the model down: the name of each, and the number of the call."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +106,6 @@ class Addressed:
     address: str
     layer: str
     position: int
-
-
-Layers = tuple[tuple[str, int], ...]
-"""The calls of layers around a tensor, from the model down: the name of each, and the number of the call."""
 
 
 def addresses_of(tensors: Sequence[Nameable], scopes: Scopes) -> tuple[list[Addressed], list[NotCaptured]]:
@@ -119,8 +150,8 @@ def node_name(own: Path) -> str:
     if len(own) == 1:
         name, _, number = re.sub(r"_(\d+)$", r"\n\1", own[0]).partition("\n")
         lower = name.lower()
-        if lower in _NODES:
-            return (_NODES[lower] or lower) + (f"_{number}" if number else "")
+        if lower in _RENAMED or lower in _SAME:
+            return _RENAMED.get(lower, lower) + (f"_{number}" if number else "")
     return ".".join(encode(part) for part in own)
 
 
@@ -136,7 +167,7 @@ def _own_address(tensor: Nameable, place: Place) -> tuple[str, str]:
     return node_name(place.own), f":{index}" if index else ""
 
 
-def _layer_address(layers: Sequence[tuple[str, int]]) -> str:
+def _layer_address(layers: Layers) -> str:
     return ".".join(segment(name, 0, call) for name, call in layers)
 
 
@@ -164,7 +195,7 @@ def _fused(tensors: Sequence[Nameable], places: Sequence[Place], scopes: Scopes)
     own: dict[Layers, set[str]] = {}
     for tensor, place in zip(tensors, places, strict=True):
         own.setdefault(place.layers, set()).update(_stems(tensor.name))
-    hidden = {}
+    hidden: dict[Layers, str] = {}
     for tensor, place in zip(tensors, places, strict=True):
         reason = f"fused into {_layer_address(place.layers) or tensor.name}"
         for part in parts(tensor.name):

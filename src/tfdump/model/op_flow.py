@@ -20,7 +20,9 @@ _SHAPE_ONLY = frozenset(
 )
 """Operations that take nothing of a tensor but its shape, as TensorFlow and TFLite call them."""
 
-_READING = frozenset({"Const", "Placeholder", "VarHandleOp", "ReadVariableOp", "ResourceGather", "VariableV2", "NoOp", "DEQUANTIZE"})
+_READING = frozenset(
+    {"Const", "Placeholder", "VarHandleOp", "ReadVariableOp", "ResourceGather", "VariableV2", "NoOp", "DEQUANTIZE"}
+)
 _RANDOM = ("Random", "StatelessRandom", "Multinomial", "ParameterizedTruncatedNormal", "TruncatedNormal", "RANDOM")
 
 
@@ -83,4 +85,3 @@ def _role(tensor: GraphTensor, before: Sequence[Role]) -> Role:
     if tensor.kind.startswith(_RANDOM):
         return Role.DATA
     return Role.DATA if any(before[read] in _VARYING for read in tensor.reads) else Role.CONSTANT
-

@@ -13,9 +13,27 @@ _WRAPPER = re.compile(r"(Stateful)?PartitionedCall(_\d+)?(:\d+)?")
 _HANDED_ON = re.compile(r"Identity(_\d+)?(:\d+)?")
 _COUNTED = re.compile(r"(.+)_(\d+)")
 _INTERNAL = frozenset(
-    ("batchnorm", "moments", "Tensordot", "einsum", "while", "cond", "zeros", "ones", "zeros_like", "ones_like")
-    + ("TensorArrayUnstack", "TensorArrayV2Stack", "strided_slice", "random_uniform", "random_normal", "dropout")
-    + ("separable_conv2d", "separable_conv1d", "conv_transpose", "Gelu", "softmax", "Softmax", "assert_equal", "range")
+    [
+        "batchnorm",
+        "moments",
+        "Tensordot",
+        "einsum",
+        "while",
+        "cond",
+        "zeros",
+        "ones",
+        "zeros_like",
+        "ones_like",
+        "strided_slice",
+        "TensorArrayUnstack",
+        "TensorArrayV2Stack",
+        "random_uniform",
+        "random_normal",
+        "separable_conv2d",
+        "separable_conv1d",
+        "conv_transpose",
+        "Gelu",
+    ]
 )
 """Scopes that TensorFlow's own functions open inside a layer."""
 
@@ -74,7 +92,7 @@ class Scopes:
         siblings = self._children.get(parent, set())
         counted = _COUNTED.fullmatch(scope)
         if not self._counted:
-            if scope in _INTERNAL or (counted is not None and counted[1] in _INTERNAL):
+            if parent and (scope in _INTERNAL or (counted is not None and counted[1] in _INTERNAL)):
                 return None
             again = counted is not None and counted[1] in self.known and scope not in self.known
             return (counted[1], int(counted[2])) if again and counted is not None else (scope, 0)

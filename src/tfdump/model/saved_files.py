@@ -65,4 +65,6 @@ def _check_variables(path: Path) -> None:
     shards = sorted(folder.glob("variables.data-*-of-*"))
     expected = int(shards[0].name.rpartition("-")[2]) if shards else 1
     if len(shards) != expected:
-        raise ModelError(f"{path} is incomplete: {len(shards)} of {expected} files variables/variables.data-* are there")
+        raise ModelError(
+            f"{path} is incomplete: {len(shards)} of {expected} files variables/variables.data-* are there"
+        )

@@ -10,14 +10,14 @@ import tensorflow as tf
 from tfdump.address import Candidate
 from tfdump.errors import ModelError
 from tfdump.model.error_text import first_line, raise_interruption
-from tfdump.model.graph_tensors import GraphTensors
+from tfdump.model.graph_tensors import LOOPS, GraphTensors
 from tfdump.model.inlining import inlined
 from tfdump.model.probe import Probed, Request
 from tfdump.model.records import declared_shape
 from tfdump.model.runnable import check_request
 from tfdump.model.saved_files import chosen_signature, signatures_of
 from tfdump.model.signature import Signature
-from tfdump.model.tracing import Batch, Traced, value_of
+from tfdump.model.tracing import CAUTIOUS_BATCH, Batch, Traced, value_of
 from tfdump.tensors import InputSpec, NotCaptured, Note, TensorInfo, Value
 
 _READING = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp"})
@@ -64,7 +64,7 @@ class SavedGraph:
                     f"the signature '{self.name}' takes '{spec.name}', a single number without an example axis, which "
                     "tfdump cannot feed (save a signature in which it is fixed)"
                 )
-        return Signature(self.specs, None, declared=True)
+        return Signature(self.specs, {name: name for name in self.argument_names}, declared=True)
 
     def probe(
         self, signature: Signature, specs: Sequence[InputSpec], request: Request, note: Note
@@ -88,6 +88,7 @@ class SavedGraphProbe:
         self.not_captured: tuple[NotCaptured, ...] = ()
         self.late: set[str] = set()
         self._random = any("seed2" in node.attr for node in self._graph_def.node)
+        self._loops = any(node.op in LOOPS for node in self._graph_def.node)
         self._written, self.assigned = self._variables()
         self._saved = [(variable, variable.numpy()) for variable in self._written]
         self._traced = self._trace()
@@ -119,7 +120,9 @@ class SavedGraphProbe:
         probed = [Probed(found.info(found.addressed[number], number), is_output=False) for number in chosen]
         tensors = [found.tensor(found.addressed[number]) for number in chosen]
         if self._request.outputs:
-            for order, (name, tensor) in enumerate(zip(self._model.output_names, outputs, strict=True), len(candidates)):
+            for order, (name, tensor) in enumerate(
+                zip(self._model.output_names, outputs, strict=True), len(candidates)
+            ):
                 info = TensorInfo(name, name, name, (CLASS,), order, tensor.dtype.name, declared_shape(tensor))
                 probed.append(Probed(info, is_output=True))
                 tensors.append(tensor)
@@ -148,9 +151,7 @@ class SavedGraphProbe:
                 if name in variables and node.op not in _READING:
                     written[name] = variables[name]
                     assigned += [name] if node.op.startswith("Assign") else []
-        return list(written.values()), [
-            str(variables[name].name).partition(":")[0] for name in dict.fromkeys(assigned)
-        ]
+        return list(written.values()), [str(variables[name].name).partition(":")[0] for name in dict.fromkeys(assigned)]
 
     @property
     def eager(self) -> bool:
@@ -159,8 +160,11 @@ class SavedGraphProbe:
 
     @property
     def largest_batch(self) -> int | None:
-        """The batch size above which the memory that the graph needs is anybody's guess, or None."""
-        return self._traced.largest_batch
+        """The batch size above which the memory that the graph needs is anybody's guess, or None.
+
+        What a loop keeps inside cannot be seen.
+        """
+        return CAUTIOUS_BATCH if self._loops else self._traced.largest_batch
 
     def live_bytes(self, batch: int) -> int:
         """Return about how many bytes of tensors live at once at this batch size."""

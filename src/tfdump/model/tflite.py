@@ -108,17 +108,14 @@ class LiteProbe:
         attributes: list[tuple[str, Any]] = []
         dtype = tensor.dtype
         if tensor.quantized:
-            one = tensor.axis is None
-            attributes.append(("scale", tensor.scale[0] if one else tensor.scale))
-            attributes.append(("zero_point", tensor.zero_point[0] if one else tensor.zero_point))
-            if not one:
+            attributes.append(("scale", tensor.scale[0] if tensor.axis is None else tensor.scale))
+            attributes.append(("zero_point", tensor.zero_point[0] if tensor.axis is None else tensor.zero_point))
+            if tensor.axis is not None:
                 attributes.append(("quantized_axis", np.int64(tensor.axis)))
             if self._dequantize:
                 attributes.append(("quantized_dtype", dtype))
                 dtype = "float32"
-        return TensorInfo(
-            address, layer, structure, classes, order, dtype, tensor.shape, attributes=tuple(attributes)
-        )
+        return TensorInfo(address, layer, structure, classes, order, dtype, tensor.shape, attributes=tuple(attributes))
 
     @property
     def eager(self) -> bool:
@@ -148,7 +145,9 @@ class LiteProbe:
         model, interpreter = self._model, self._model.interpreter
         try:
             if model.named:
-                interpreter.get_signature_runner(model.chosen.name)(**{n: _fed(batch[n]) for n, _ in model.chosen.inputs})
+                interpreter.get_signature_runner(model.chosen.name)(
+                    **{n: _fed(batch[n]) for n, _ in model.chosen.inputs}
+                )
             else:
                 for name, number in model.chosen.inputs:
                     if tuple(interpreter._get_tensor_details(number, 0)["shape"]) != batch[name].shape:
