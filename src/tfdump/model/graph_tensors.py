@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdump.model.op_addresses import Addressed, Nameable, addresses_of
+from tfdump.model.op_addresses import Addressed, Nameable, addresses_of, operation_address
 from tfdump.model.op_flow import GraphTensor, Role, roles_of
 from tfdump.model.op_names import Scopes
 from tfdump.model.records import declared_shape
@@ -48,9 +48,16 @@ class GraphTensors:
             for tensor in self._tensors
         ]
         final = {original(tensor) for tensor in outputs}
-        self._positions, nameable = _nameable(found, self._tensors, roles_of(found, sorted(final)), final)
+        roles = roles_of(found, sorted(final), self._beside_loops())
+        self._positions, nameable = _nameable(found, self._tensors, roles, final)
         self.addressed, hidden = addresses_of(nameable, scopes)
-        self.not_captured = (*hidden, *self._inner())
+        self.not_captured = (*hidden, *self._inner(scopes))
+
+    def _beside_loops(self) -> frozenset[int]:
+        """Return the positions of the tensors in the scopes of loops."""
+        loops = [tensor.op.name for tensor in self._tensors if tensor.op.type in LOOPS]
+        scopes = tuple({f"{name.rpartition('/')[0]}/" for name in loops if "/" in name})
+        return frozenset(n for n, tensor in enumerate(self._tensors) if scopes and tensor.op.name.startswith(scopes))
 
     def tensor(self, item: Addressed) -> Any:
         """Return the tensor of an address."""
@@ -67,15 +74,11 @@ class GraphTensors:
         kinds = (self.kind(item),)
         return TensorInfo(item.address, item.layer, structure, kinds, order, tensor.dtype.name, declared_shape(tensor))
 
-    def _inner(self) -> list[NotCaptured]:
-        """Name the loops and branches that what was found runs through."""
-        found: dict[str, NotCaptured] = {}
-        for item in self.addressed:
-            operation = self.tensor(item).op
-            if operation.type in LOOPS | _BRANCHES:
-                whole = item.address.removesuffix(f".{self.tensor(item).value_index}")
-                found.setdefault(operation.name, NotCaptured(f"{whole}.body", _INNER))
-        return list(found.values())
+    def _inner(self, scopes: Scopes) -> list[NotCaptured]:
+        """Name the loops and branches that the graph runs through."""
+        kinds = LOOPS | _BRANCHES
+        names = dict.fromkeys(tensor.op.name for tensor in self._tensors if tensor.op.type in kinds)
+        return [NotCaptured(f"{operation_address(scopes.place(name))}.body", _INNER) for name in names]
 
 
 def _nameable(

@@ -36,13 +36,16 @@ class _Inliner:
         self._flat = flat
         self._library = library
 
-    def add(self, graph_def: GraphDef, prefix: str, arguments: Mapping[str, str]) -> dict[str, str]:
-        """Copy a graph whose placeholders are `arguments`; return what stands for the tensors that are renamed.
+    def add(
+        self, graph_def: GraphDef, prefix: str, arguments: Mapping[str, str]
+    ) -> tuple[dict[str, str], dict[str, list[str]]]:
+        """Copy a graph whose placeholders are `arguments`.
 
+        Returns what stands for the tensors that are renamed, and for control dependencies on nodes that are gone.
         Names of tensors are `node` for output 0 and `node:1` for others, as in a GraphDef.
         """
         renamed = dict(arguments)
-        after: dict[str, list[str]] = {}  # the nodes that stand for a control dependency on a call
+        after: dict[str, list[str]] = {}
         for node in graph_def.node:
             if node.name in arguments:
                 after[node.name] = []
@@ -56,7 +59,7 @@ class _Inliner:
             copy.name = prefix + node.name
             del copy.input[:]
             copy.input.extend(inputs)
-        return renamed
+        return renamed, after
 
     def _add_call(
         self, node: Any, prefix: str, inputs: list[str], renamed: dict[str, str], after: dict[str, list[str]]
@@ -68,7 +71,7 @@ class _Inliner:
         names = [argument.name for argument in function.signature.input_arg]
         inside = f"{prefix}{node.name}/"
         first = len(self._flat.node)
-        below = self.add(body, inside, dict(zip(names, values, strict=True)))
+        below, ended = self.add(body, inside, dict(zip(names, values, strict=True)))
         for added in self._flat.node[first:]:
             if not added.input:
                 added.input.extend(waits)
@@ -76,7 +79,9 @@ class _Inliner:
             result = _plain(flat_names[function.ret[argument.name]])
             own = node.name if number == 0 else f"{node.name}:{number}"
             renamed[own] = below.get(result, inside + result)
-        after[node.name] = [f"^{inside}{name}" for name in function.control_ret.values()]
+        after[node.name] = [
+            wait for name in function.control_ret.values() for wait in ended.get(name, [f"^{inside}{name}"])
+        ]
 
     @staticmethod
     def _inputs(names: Any, prefix: str, renamed: Mapping[str, str], after: Mapping[str, list[str]]) -> list[str]:

@@ -19,7 +19,7 @@ OPERATION = "op"
 _RENAMED = {
     "sub": "subtract",
     "mul": "multiply",
-    "truediv": "divide",
+    "truediv": "true_divide",
     "realdiv": "divide",
     "floordiv": "floor_divide",
     "abs": "absolute",
@@ -145,6 +145,13 @@ def addresses_of(tensors: Sequence[Nameable], scopes: Scopes) -> tuple[list[Addr
     return result, [NotCaptured(address, reason) for address, reason in missing.items() if address not in names]
 
 
+def operation_address(place: Place) -> str:
+    """Return the address of an operation that is no layer's output; the name of a node of the model has no suffix."""
+    if not place.layers:
+        return node_name(place.own)
+    return f"{_layer_address(place.layers)}:{OPERATION}.{'.'.join(encode(part) for part in place.own)}"
+
+
 def node_name(own: Path) -> str:
     """Return the name of an operation of the model itself, as Keras calls the node where that is known."""
     if len(own) == 1:
@@ -157,14 +164,13 @@ def node_name(own: Path) -> str:
 
 def _own_address(tensor: Nameable, place: Place) -> tuple[str, str]:
     """Return the layer and the suffix of a tensor that is no layer's output."""
-    index = "" if tensor.index is None else str(tensor.index)
-    if place.layers:
-        operation = ".".join(encode(part) for part in place.own)
-        return _layer_address(place.layers), f":{OPERATION}.{operation}" + (f".{index}" if index else "")
-    if not place.own:
+    if not place.layers and not place.own:
         name, _, number = last_part(tensor.name).partition(":")
         return encode(name), f":{number or 0}"
-    return node_name(place.own), f":{index}" if index else ""
+    layer, colon, suffix = operation_address(place).partition(":")
+    if tensor.index is None:
+        return layer, colon + suffix
+    return layer, f":{suffix}.{tensor.index}" if colon else f":{tensor.index}"
 
 
 def _layer_address(layers: Layers) -> str:

@@ -3,8 +3,8 @@
 A tensor is left out where it is no activation:
 - a constant, a weight that is read, and whatever is computed of these alone;
 - shapes, and what is computed of shapes alone (`Shape`, `Pack` of it, zeros of a shape);
-- what serves no value but only the shape of another tensor (the cell of a recurrent layer that Keras calls once
-  outside of its loop);
+- what serves no value but only the shape of another tensor, and what nothing reads in a layer with a loop (the cell of
+  a recurrent layer, which Keras calls once outside of the loop, and the loop's counters);
 - a copy that only hands a value in or out of a function (`Identity` outside of every scope), a handle, and an
   operation that gives nothing.
 What a layer hands on is kept even where it does not follow from the inputs: a table of positions is its output.
@@ -34,7 +34,7 @@ class Role(Enum):
     READ = "is a constant or a weight"
     COPY = "stands for the tensor that it copies"
     INPUT = "is an input"
-    UNUSED = "serves the shape of another tensor only"
+    UNUSED = "serves at most the shape of another tensor"
 
 
 _VARYING = (Role.DATA, Role.INPUT)
@@ -54,8 +54,11 @@ class GraphTensor:
     is_input: bool = False
 
 
-def roles_of(tensors: Sequence[GraphTensor], outputs: Sequence[int]) -> list[Role]:
-    """Return the role of every tensor of a graph in which no tensor is read before it is made."""
+def roles_of(tensors: Sequence[GraphTensor], outputs: Sequence[int], idle: frozenset[int] = frozenset()) -> list[Role]:
+    """Return the role of every tensor of a graph in which no tensor is read before it is made.
+
+    `idle` are those that count for nothing where nothing reads them.
+    """
     roles: list[Role] = []
     for tensor in tensors:
         roles.append(_role(tensor, roles))
@@ -63,7 +66,7 @@ def roles_of(tensors: Sequence[GraphTensor], outputs: Sequence[int]) -> list[Rol
     readers: set[int] = set()
     for position in range(len(tensors) - 1, -1, -1):
         tensor = tensors[position]
-        if position not in readers:
+        if position not in readers and position not in idle:
             valued.add(position)
         readers.update(tensor.reads)
         if position in valued and tensor.kind not in _SHAPE_ONLY:
