@@ -36,10 +36,9 @@ class LiteTensors:
         ]
         final = {place[number] for _, number in signature.outputs}
         roles = roles_of(found, sorted(final))
-        constants = {graph.tensors[number].name for number in fixed}
-        names = {
-            number: _without_counter(graph.tensors[number].name, constants) for number in range(len(graph.tensors))
-        }
+        taken = {graph.tensors[number].name for number in fixed}
+        taken |= {tensor.name for other in file.subgraphs if other is not graph for tensor in other.tensors}
+        names = {number: _without_counter(graph.tensors[number].name, taken) for number in range(len(graph.tensors))}
         scopes = Scopes([name for number, name in names.items() if number not in graph.inputs])
         self._kept = [
             position
@@ -85,14 +84,23 @@ class LiteTensors:
         return list(found.values())
 
 
-def _without_counter(name: str, constants: set[str]) -> str:
-    """Return a name without the digits that the converter puts behind one that a constant has already."""
+def _without_counter(name: str, taken: set[str]) -> str:
+    """Return a name without the digits that the converter puts behind one that is taken: by a constant of the same
+    operation, or in another subgraph."""
     for cut in range(len(name) - 1, 0, -1):
         if not name[cut].isdigit():
             return name
-        if name[:cut] in constants:
+        if name[:cut] in taken:
             return name[:cut]
     return name
+
+
+def _is_weight(number: int, made_by: dict[int, LiteOperator], graph: LiteSubgraph) -> bool:
+    """Tell whether a tensor is a constant, or one in float16 that is widened when the model runs."""
+    operator = made_by.get(number)
+    if operator is None or operator.kind != "DEQUANTIZE":
+        return graph.tensors[number].constant
+    return graph.tensors[operator.inputs[0]].constant
 
 
 def _told_by_constants(
@@ -106,7 +114,7 @@ def _told_by_constants(
     operator = made_by[number]
     if operator.activated or any(scopes.place(part).own for part in parts(name)):
         return name
-    weights = [names[read] for read in operator.inputs if read >= 0 and graph.tensors[read].constant]
+    weights = [names[read] for read in operator.inputs if read >= 0 and _is_weight(read, made_by, graph)]
     told = [part for weight in weights for part in parts(weight) if scopes.place(part).layers]
     if len({scopes.place(part).layers for part in told}) != 1:
         return name
