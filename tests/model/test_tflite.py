@@ -168,7 +168,7 @@ def test_integers_are_fed_as_they_are_and_floats_are_quantised(dense: dict[str, 
 def test_numbers_outside_of_the_range_take_its_end(dense: dict[str, Path]) -> None:
     far = np.array([[1e6, -1e6, 0, 0, 0, 0]], np.float64)
     ends = tfdump.activations(dense["int8"], far)
-    scale, zero = plain_interpreter(dense["int8"]).get_input_details()[0]["quantization"]
+    zero = plain_interpreter(dense["int8"]).get_input_details()[0]["quantization"][1]
     same = tfdump.activations(dense["int8"], np.array([[127, -128, zero, zero, zero, zero]], np.int8))
     np.testing.assert_array_equal(ends["first"], same["first"])
 
@@ -242,10 +242,10 @@ def test_gradients_are_refused(dense: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("part", [0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
-def test_a_truncated_file_is_refused_or_runs(dense: dict[str, Path], tmp_path: Path, part: float) -> None:
+def test_a_truncated_file_is_refused(dense: dict[str, Path], tmp_path: Path, part: float) -> None:
     whole = dense["float"].read_bytes()
     (tmp_path / "cut.tflite").write_bytes(whole[: int(len(whole) * part)])
-    with pytest.raises(ModelError, match="cut.tflite"):
+    with pytest.raises(ModelError, match=r"cut\.tflite"):
         tfdump.activations(tmp_path / "cut.tflite", floats(2, 6))
 
 
