@@ -56,6 +56,11 @@ def test_a_layer_whose_name_ends_in_a_number_is_told_from_a_call() -> None:
     ]
 
 
+def test_a_name_that_a_numbered_layer_took_before() -> None:
+    names = ["net_1/dense_1_1/MatMul", "net_1/dense_2/MatMul", "net_1/out_1/MatMul"]
+    assert [layers_of(names, name) for name in names[:2]] == [[("dense_1", 0)], [("dense", 0)]]
+
+
 def test_scopes_of_tensorflow_are_no_layers() -> None:
     names = [
         "net_1/bn_1/batchnorm/mul_1",

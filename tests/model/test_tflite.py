@@ -99,6 +99,17 @@ def test_floats_by_hand(dense: dict[str, Path], how: str, tolerance: float) -> N
     assert set(got) == {"first", "second"}  # the weights, dequantised, are no activations
 
 
+def test_a_layer_whose_last_operation_is_passed_by(tmp_path: Path) -> None:
+    """The next Dense reads the product before it is reshaped back; the output is still what was reshaped."""
+    x = keras.Input((6, 4), name="x")
+    shared = layers.Dense(3, name="dense")
+    model = keras.Model(x, shared(shared(layers.Dense(3, name="dense_1")(x))), name="m")
+    data = floats(2, 6, 4)
+    got = tfdump.activations(lite(model, tmp_path / "m.tflite"), data)
+    close(got["dense_1"], data @ model.get_layer("dense_1").get_weights()[0])
+    close(got["dense"], got["dense_1"] @ shared.get_weights()[0])
+
+
 def test_any_number_of_examples_in_batches_of_any_size(dense: dict[str, Path]) -> None:
     x = two_dense()[1]
     whole = tfdump.activations(dense["float"], x)

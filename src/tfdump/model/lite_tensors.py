@@ -35,7 +35,7 @@ class LiteTensors:
             for number, kind in self._made
         ]
         final = {place[number] for _, number in signature.outputs}
-        roles = roles_of(found, sorted(final))
+        roles = roles_of(found, range(len(found)))  # the converter has removed what serves no value
         taken = {graph.tensors[number].name for number in fixed}
         taken |= {tensor.name for other in file.subgraphs if other is not graph for tensor in other.tensors}
         names = {number: _without_counter(graph.tensors[number].name, taken) for number in range(len(graph.tensors))}

@@ -185,7 +185,9 @@ def _output_of(positions: Sequence[int], tensors: Sequence[Nameable]) -> int | N
 
     def handed_on(position: int) -> bool:
         outside = tensors[position].readers - mine
-        return tensors[position].final or any(tensors[reader].data for reader in outside)
+        if tensors[position].data:
+            return tensors[position].final or bool(outside)
+        return any(tensors[reader].data for reader in outside)
 
     chosen = [position for position in data or positions if handed_on(position)]
     if not chosen and data:

@@ -152,9 +152,12 @@ def _common_root(paths: Iterable[Path]) -> str | None:
 def _made_by_keras(scope: re.Match[str], siblings: Iterable[str]) -> bool:
     """Tell whether a numbered scope can be the second that Keras enters for a call of the layer of this name.
 
-    The number is odd; only where the name itself was taken by the scope of another layer it is even.
+    The number is odd; it is even only where another layer took a name on the way: `dense_1` beside a `dense` before it
+    (`dense_1_2`), or `dense` beside a `dense_1` before it (`dense_2`).
     """
     name, number = scope[1], int(scope[2])
     if number % 2:
         return name not in siblings
-    return number > 0 and _COUNTED.fullmatch(name) is not None
+    if _COUNTED.fullmatch(name) is not None:
+        return number > 0
+    return number > 0 and any(re.fullmatch(re.escape(name) + r"_\d+_\d+", sibling) for sibling in siblings)

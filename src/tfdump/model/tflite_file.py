@@ -97,6 +97,7 @@ def read_tflite(path: Path) -> LiteFile:
         raise ModelError(f"cannot read {path}: {cause.strerror}") from cause
     try:
         model = schema.Model.GetRootAs(data, 0)
+        schema.ModelT.InitFromObj(model)  # follows every offset, those that are not looked at below too
         buffers = [_check_buffer(model.Buffers(number), len(data)) for number in range(model.BuffersLength())]
         codes = [_kind(model.OperatorCodes(number)) for number in range(model.OperatorCodesLength())]
         subgraphs = tuple(
