@@ -194,6 +194,14 @@ def difference(value: Any, tensor: Any, address: str) -> float:
     return worst
 
 
+def identical(value: Any, other: Any) -> bool:
+    """Tell whether two values that tfdump gave are the same to the last bit."""
+    if isinstance(value, list):
+        return len(value) == len(other) and all(map(identical, value, other))
+    one, two = _dense(value), _dense(other)
+    return one.shape == two.shape and np.array_equal(one, two, equal_nan=one.dtype.kind in "fc")
+
+
 def _dense(value: Any) -> np.ndarray:
     """Return a value of either recorder as one array; text as str objects."""
     if isinstance(value, Ragged):

@@ -3,7 +3,9 @@
     python tests/sweep.py [NAME ...]        # or `make sweep`; a quarter of an hour
 
 Each model gets random weights, is saved to a file, dumped by `tfdump activations FILE`, loaded again by Keras, and
-watched by a recorder that shares nothing with tfdump's (eager_recorder.py). Prints a row a model and the totals, and
+watched by a recorder that shares nothing with tfdump's (eager_recorder.py). It is dumped once more with the scores of
+its attention, its preactivations and its recurrent states, which may change no other number; scores have to sum to 1,
+and an attention layer without any has to be named. Prints a row a model and the totals, and
 exits with status 1 if one fails. A layer that is not in a dump must be named there; the table counts and names them.
 """
 
@@ -29,17 +31,17 @@ import zoo
 SIZES = {"NASNetLarge": 331, "NASNetMobile": 224, "InceptionV3": 128, "Xception": 128, "InceptionResNetV2": 128}
 SMALL, EXAMPLES = 96, 3
 FEWER_EXAMPLES = {"SAM3PromptableConceptBackbone": 1}  # whose attention mask has no axis for the heads
-COLUMNS = f"{'model':30} {'tensors':>7} {'worst':>7} {'not captured':>12} {'seconds':>7}"
-
-OPTIONS: tuple[str, ...] = ()
-"""Further options of `tfdump activations` for every model."""
+COLUMNS = f"{'model':30} {'tensors':>7} {'worst':>7} {'more':>5} {'scores':>6} {'not captured':>12} {'seconds':>7}"
+CAPTURES = ("--attention", "--preactivation", "--rnn-steps")
+SCORES = ":attention_scores"
 
 
 @dataclass(frozen=True)
 class Row:
     """One row of the table.
 
-    `missing` are the reasons of what was not captured, by address; `unsaved` tells what Keras lost by saving.
+    `missing` are the reasons of what was not captured, by address; `unsaved` tells what Keras lost by saving. `more`
+    counts what the capture options gave, and `scores` those of attention among it.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Row:
     missing: Mapping[str, str]
     seconds: float
     unsaved: str = ""
+    more: int = 0
+    scores: int = 0
 
 
 @dataclass
@@ -57,6 +61,8 @@ class Totals:
     passed: int = 0
     tensors: int = 0
     missing: int = 0
+    more: int = 0
+    scores: int = 0
     failed: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
@@ -103,6 +109,25 @@ def in_memory(model: Any, x: Mapping[str, Any]) -> tuple[dict[str, Any], dict[st
     return values, missing
 
 
+def captured(plain: zoo.Dumped, full: zoo.Dumped) -> tuple[int, int]:
+    """Return how many tensors the capture options gave, and how many of them are attention scores.
+
+    Raises AssertionError where another number changed, or scores do not sum to 1.
+    """
+    changed = [
+        address
+        for before, after in ((plain.values, full.values), (plain.outputs, full.outputs))
+        for address, value in before.items()
+        if not eager_recorder.identical(value, after[address])
+    ]
+    assert not changed, f"the capture options change {changed}"
+    scores = [address for address in full.values if SCORES in address]
+    for address in scores:
+        sums = np.asarray(full.values[address], "float64").sum(-1)
+        assert np.allclose(sums, 1, atol=2e-3), f"{address} sums to {sums.min():.3f} .. {sums.max():.3f}"
+    return len(full.values) - len(plain.values), len(scores)
+
+
 def swept(name: str, folder: Path) -> Row:
     """Dump one model and compare; raises whatever goes wrong."""
     start = time.perf_counter()
@@ -112,7 +137,7 @@ def swept(name: str, folder: Path) -> Row:
     x = inputs_of(name, model)
     outputs = model(hub_models.argument(model, x), training=False)
     model.save(path)
-    unsaved = ""
+    unsaved, more, scores = "", 0, 0
     try:
         keras.models.load_model(path, compile=False)
     except Exception as error:  # what Keras cannot load again is dumped as it is
@@ -120,7 +145,9 @@ def swept(name: str, folder: Path) -> Row:
         values, missing = in_memory(model, x)
     else:
         del model
-        found = zoo.dumped(path, x, "--import", "keras_hub", *OPTIONS)
+        options = ("--import", "keras_hub", "--batch-size", EXAMPLES)
+        found = zoo.dumped(path, x, *options)
+        more, scores = captured(found, zoo.dumped(path, x, *options, *CAPTURES))
         values, missing = found.values, found.missing
         zoo.fresh()
         model = keras.models.load_model(path, compile=False)
@@ -131,12 +158,12 @@ def swept(name: str, folder: Path) -> Row:
     except AssertionError as error:  # what is compared below is the model as it was loaded
         unsaved = f"the model that Keras loads is not the one that it saved: {error}"
     compared = eager_recorder.compare(values, calls, list(missing))
-    return Row(name, compared.tensors, compared.worst, missing, time.perf_counter() - start, unsaved)
+    return Row(name, compared.tensors, compared.worst, missing, time.perf_counter() - start, unsaved, more, scores)
 
 
 def show(row: Row) -> None:
     """Print a row, and below it what was not captured, a line a reason."""
-    figures = f"{row.tensors:7} {row.worst:7.1e} {len(row.missing):12} {row.seconds:7.1f}"
+    figures = f"{row.tensors:7} {row.worst:7.1e} {row.more:5} {row.scores:6} {len(row.missing):12} {row.seconds:7.1f}"
     print(f"{row.name:30} {figures}", flush=True)
     if row.unsaved:
         print(f"    {row.unsaved}", flush=True)
@@ -166,8 +193,11 @@ def main_sweep(chosen: list[str]) -> int:
             totals.passed += 1
             totals.tensors += row.tensors
             totals.missing += len(row.missing)
+            totals.more += row.more
+            totals.scores += row.scores
             show(row)
     print(f"{totals.passed} passed with {totals.tensors} tensors, {totals.missing} not captured and named")
+    print(f"{totals.more} tensors more by the capture options, {totals.scores} of them attention scores")
     print(f"{len(totals.failed)} failed{': ' * bool(totals.failed)}{', '.join(totals.failed)}")
     print(f"{len(totals.unknown)} without a configuration{': ' * bool(totals.unknown)}{', '.join(totals.unknown)}")
     return int(bool(totals.failed))

@@ -37,6 +37,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that looks like the checkout, with tfdump on the PATH."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(SAMPLES, folder / "sample_models")
+    export = [sys.executable, "sample_models/export.py"]
+    subprocess.run(export, cwd=folder, check=True, capture_output=True)
     (folder / "bin").mkdir()
     script = folder / "bin" / "tfdump"
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tfdump "$@"\n')

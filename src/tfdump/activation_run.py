@@ -20,7 +20,7 @@ from tfdump.writing import open_writer, overhead_bytes, provenance, tell_not_cap
 
 if TYPE_CHECKING:
     from tfdump.model.load import LoadedModel
-    from tfdump.model.probe import Probe
+    from tfdump.model.runnable import RunnableProbe
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class ActivationOptions:
     outputs: bool | None = None
     seed: int = 0
     eager: bool = False
+    dequantize: bool = False
     compression: str = "none"
     reading: ReadingOptions = field(default_factory=ReadingOptions)
     run: RunOptions = field(default_factory=RunOptions)
@@ -49,7 +50,7 @@ class ActivationRun:
 
     loaded: "LoadedModel"
     source: Source
-    probe: "Probe"
+    probe: "RunnableProbe"
     plan: Plan
     options: ActivationOptions
     note: Note
@@ -111,7 +112,13 @@ def open_activations(
 
     signature, source = open_source(loaded.model, given, options.reading, note)
     request = Request(
-        options.selection, options.with_outputs, options.run.training, options.seed, options.eager, options.captures
+        options.selection,
+        options.with_outputs,
+        options.run.training,
+        options.seed,
+        options.eager,
+        options.captures,
+        options.dequantize,
     )
     with probe_source(loaded.model, signature, source, request, note) as probe:
         plan = make_plan(probe, source, signature.batch_size, options.run, options.store, note)

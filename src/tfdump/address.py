@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 from tfdump.captures import option_for
 from tfdump.errors import SelectionError, near
 
-RESERVED_SUFFIXES = frozenset({"input", "preactivation", "attention_scores", "states", "gates", "lengths"})
+RESERVED_SUFFIXES = frozenset({"input", "preactivation", "attention_scores", "states", "gates", "lengths", "op"})
 """First words of suffixes that mean something other than an output of the layer."""
 
 _SPECIAL = frozenset("%.@:~/[]")

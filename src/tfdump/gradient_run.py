@@ -197,8 +197,10 @@ def open_gradients(
     from tfdump.model.gradient import GradientProbe
     from tfdump.model.gradient_sources import GradientRequest
     from tfdump.model.losses import LossChoice
+    from tfdump.model.signature_layer import differentiable
 
     options.check()
+    loaded = differentiable(loaded, options.wrt, options.run.training, options.eager)
     if options.steps is not None:
         make_optimizer(options.steps.optimizer, options.steps.learning_rate)
     model = loaded.model

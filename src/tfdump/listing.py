@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from tfdump.address import Selection
 from tfdump.captures import NOTHING_MORE, Captures
@@ -11,9 +11,6 @@ from tfdump.dtypes import STRING, numpy_dtype
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.source import ReadingOptions
 from tfdump.tensors import NotCaptured, Note
-
-if TYPE_CHECKING:
-    from keras import Layer
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class Listing:
 
 
 def list_tensors(
-    model: "Layer", given: Sequence[Given], selection: Selection, note: Note, captures: Captures = NOTHING_MORE
+    model: Any, given: Sequence[Given], selection: Selection, note: Note, captures: Captures = NOTHING_MORE
 ) -> Listing:
     """List what a selection would dump; `given` arrays tell the shapes where the model does not declare them.
 

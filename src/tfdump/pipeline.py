@@ -20,14 +20,14 @@ from tfdump.sinks import StoreOptions, TensorSink
 from tfdump.tensors import NotCaptured, Note, TensorInfo, Value
 
 if TYPE_CHECKING:
-    from tfdump.model.probe import Probe
+    from tfdump.model.runnable import RunnableProbe
 
 Progress = Callable[[int, int], None]
 """Called with the number of examples done and the number of all."""
 
 
 def write_dump(
-    probe: "Probe",
+    probe: "RunnableProbe",
     source: Source,
     plan: Plan,
     store: StoreOptions,
@@ -143,7 +143,7 @@ def planned_inputs(source: Source, store: StoreOptions) -> list[Planned]:
 
 
 def _open_sinks(
-    probe: "Probe", source: Source, plan: Plan, store: StoreOptions, writer: DumpWriter
+    probe: "RunnableProbe", source: Source, plan: Plan, store: StoreOptions, writer: DumpWriter
 ) -> list[TensorSink]:
     def open_collector(info: TensorInfo, value: Value, axis0: str) -> Any:
         return writer.collector(
@@ -164,7 +164,7 @@ def _open_sinks(
 
 
 def _link_all(
-    probe: "Probe", sinks: list[TensorSink], writer: DumpWriter, batches: int, store: StoreOptions, note: Note
+    probe: "RunnableProbe", sinks: list[TensorSink], writer: DumpWriter, batches: int, store: StoreOptions, note: Note
 ) -> tuple[NotCaptured, ...]:
     """Link what is complete; return what was not captured, with what only some batches gave."""
     missing = {item.address: item.reason for item in probe.not_captured}

@@ -14,7 +14,7 @@ from tfdump.sinks import StoreOptions, stored_bytes
 from tfdump.tensors import Note, TensorInfo, Value
 
 if TYPE_CHECKING:
-    from tfdump.model.probe import Probe
+    from tfdump.model.runnable import RunnableProbe
 
 FEW = 2
 """Examples of the first look; one more is taken where the batches have just as many."""
@@ -60,7 +60,7 @@ class Plan:
 
 
 def make_plan(
-    probe: "Probe", source: Source, fixed: int | None, run: RunOptions, store: StoreOptions, note: Note
+    probe: "RunnableProbe", source: Source, fixed: int | None, run: RunOptions, store: StoreOptions, note: Note
 ) -> Plan:
     """Look at a few examples, choose the batch size, run the first batch, and compare the two.
 
@@ -129,7 +129,7 @@ def last_of_first_batch(source: Source, count: int, many: int, rolled: bool) -> 
     return {name: np.roll(rows, 1, axis=0) for name, rows in last.items()} if rolled else last
 
 
-def _cost(probe: "Probe", source: Source, small: list[Value | None], few: int) -> Callable[[int], int]:
+def _cost(probe: "RunnableProbe", source: Source, small: list[Value | None], few: int) -> Callable[[int], int]:
     """Return a function from a batch size to the bytes that live at once.
 
     The shapes of the graph tell of the intermediates; where they are open, what the first look returned counts.
@@ -149,7 +149,7 @@ def _planned_shape(value: Value | None, axis0: str) -> tuple[int, ...]:
     return (-1, *value.shape[1:]) if axis0 == EXAMPLE and value.shape else tuple(value.shape)
 
 
-def _tell_dependence(probe: "Probe", findings: list[AxisFinding], run: RunOptions, note: Note) -> list[str]:
+def _tell_dependence(probe: "RunnableProbe", findings: list[AxisFinding], run: RunOptions, note: Note) -> list[str]:
     """Name the tensors whose values depend on the batch size (promise 2 does not hold for them)."""
     named = [(p.info.address, f) for p, f in zip(probe.probed, findings, strict=True) if not p.is_output]
     stacked = names_of(named, BATCH)

@@ -17,7 +17,8 @@ class TensorInfo:
     """What is known of one tensor before it has values.
 
     `shape` is the shape as the model declares it, -1 where it is open, or None where the rank is unknown;
-    `classes` are the names of the layer's class and of its bases, nearest first.
+    `classes` are the names of the layer's class and of its bases, nearest first; `attributes` are further ones of the
+    dataset (the scale of a quantised tensor).
     """
 
     address: str
@@ -28,6 +29,7 @@ class TensorInfo:
     dtype: str
     shape: tuple[int, ...] | None
     parameters: int = 0
+    attributes: tuple[tuple[str, Any], ...] = ()
 
     @property
     def class_name(self) -> str:
@@ -40,7 +42,8 @@ class InputSpec:
     """What a model declares of one input; None where it declares nothing.
 
     `shape` includes the batch axis, with None where a size is open; arrays must fit it. `built` is the shape
-    that a subclassed model was once built with, which arrays need not share.
+    that a subclassed model was once built with, which arrays need not share. `quantization` is the scale and the
+    zero point by which the integers of the input stand for real numbers.
     """
 
     name: str
@@ -48,6 +51,7 @@ class InputSpec:
     dtype: str | None
     optional: bool = False
     built: tuple[int | None, ...] | None = None
+    quantization: tuple[float, int] | None = None
 
 
 @dataclass(frozen=True)

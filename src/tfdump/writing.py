@@ -50,7 +50,7 @@ def provenance(
         **versions(),
         "model": loaded.name,
         "model_sha256": loaded.sha256,
-        "model_class": type(loaded.model).__name__,
+        "model_class": loaded.class_name,
         "first_example": np.int64(source.first_example),
         "training": run.training,
         "seed": np.int64(seed),

@@ -53,7 +53,7 @@ def test_an_array_instead_of_the_model(tfdump: Run, tmp_path: Path) -> None:
 
 
 def test_a_text_file_instead_of_the_model(tfdump: Run, tmp_path: Path) -> None:
-    assert_refused(tfdump("activations", SAMPLES / "README.md", DIGITS), tmp_path, "is not a saved Keras model")
+    assert_refused(tfdump("activations", SAMPLES / "README.md", DIGITS), tmp_path, "is not a saved model")
 
 
 @pytest.mark.parametrize("kept", [0, 1, 1000, 30_000, -1])

@@ -541,7 +541,7 @@ def test_files_that_are_no_models(tfdump: Run, tmp_path: Path) -> None:
     assert_refused(tfdump("gradients", WINE[0], WINE[0], WINE[2]), tmp_path, "is a model, not an input")
     assert_refused(tfdump("gradients", WINE[0]), tmp_path, "INPUT")
     done = tfdump("gradients", SAMPLES / "README.md", *WINE[1:])
-    assert_refused(done, tmp_path, "is not a saved Keras model")
+    assert_refused(done, tmp_path, "is not a saved model")
 
 
 def test_inputs_that_do_not_fit(tfdump: Run, tmp_path: Path) -> None:

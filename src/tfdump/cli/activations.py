@@ -43,6 +43,7 @@ from tfdump.sinks import StoreOptions
     type=parsed("OP[:AXES]", parse_reduction),
     help="Store mean, sum, max, min or norm over axes (1,2), 'spatial', or all but the first.",
 )
+@click.option("--dequantize", is_flag=True, help="Of a quantised .tflite file: real numbers, not integers.")
 @click.option("--save-inputs", is_flag=True, help="Store the inputs as they were fed.")
 @click.option("--outputs", is_flag=True, help="Store the final outputs even with --layer.")
 @verbosity
@@ -57,6 +58,7 @@ def command(
     dry_run: bool,
     imports: tuple[Path, ...],
     trust_model: bool,
+    signature: str | None,
     **choices: Any,
 ) -> None:
     """Dump the output of every layer to HDF5.
@@ -73,7 +75,7 @@ def command(
     storage_for(options.compression)
     given = open_arguments(inputs)
     with only_data_on_stdout():
-        loaded = load(model, imports, trust_model, settings, options.seed)
+        loaded = load(model, imports, trust_model, settings, options.seed, signature)
         with open_activations(loaded, given, options, notes(settings)) as run:
             if dry_run:
                 planned = run
@@ -95,6 +97,7 @@ def _options(
     reduce: Reduction | None,
     save_inputs: bool,
     outputs: bool,
+    dequantize: bool,
     **running: Any,
 ) -> ActivationOptions:
     captures = take_captures(running)
@@ -104,6 +107,7 @@ def _options(
         outputs=True if outputs else None,
         seed=seed,
         eager=eager,
+        dequantize=dequantize,
         compression=compression,
         reading=reading,
         run=run,

@@ -12,6 +12,8 @@ from tfdump.interrupts import held_back, ignore
 from tfdump.pipeline import Progress
 from tfdump.planning import Planned
 
+_MODEL_SUFFIXES = (".keras", ".h5", ".tflite")
+
 
 class Run(Protocol):
     """A planned run."""
@@ -37,7 +39,7 @@ class Run(Protocol):
 
 def default_target(model: Path, kind: str) -> Path:
     """Return the name of a dump of this kind in the working directory."""
-    return Path(f"{model.name.removesuffix('.keras').removesuffix('.h5')}.{kind}.h5")
+    return Path(f"{model.stem if model.suffix in _MODEL_SUFFIXES else model.name}.{kind}.h5")
 
 
 def dump(run: Run, target: Path, force: bool, recorded: str, settings: Settings, compressed: bool) -> None:

@@ -94,6 +94,7 @@ def command(
     dry_run: bool,
     imports: tuple[Path, ...],
     trust_model: bool,
+    signature: str | None,
     **choices: Any,
 ) -> None:
     """Dump the gradients of weights, activations and inputs to HDF5.
@@ -113,7 +114,7 @@ def command(
     expected = open_arguments(targets, "targets file") if targets else None
     weights = open_arguments(sample_weight, "sample weight file")
     with only_data_on_stdout():
-        loaded = load(model, imports, trust_model, settings, options.seed)
+        loaded = load(model, imports, trust_model, settings, options.seed, signature)
         with open_gradients(loaded, arguments, expected, weights, options, notes(settings)) as run:
             if dry_run:
                 planned = run

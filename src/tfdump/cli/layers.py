@@ -34,6 +34,7 @@ def command(
     depth: int | None,
     imports: tuple[Path, ...],
     trust_model: bool,
+    signature: str | None,
     json: bool,
     **captures: bool,
 ) -> None:
@@ -45,7 +46,7 @@ def command(
     selection = Selection(layer, exclude, depth)
     given = open_arguments(inputs)
     with only_data_on_stdout():
-        loaded = load(model, imports, trust_model, settings)
+        loaded = load(model, imports, trust_model, settings, signature=signature)
         listing = list_tensors(loaded.model, given, selection, notes(settings), take_captures(captures))
     if json:
         write(_json(listing))

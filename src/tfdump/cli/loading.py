@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from tfdump.model.load import LoadedModel
 
 
-def load(model: Path, imports: tuple[Path, ...], trust: bool, settings: Settings, seed: int = 0) -> "LoadedModel":
+def load(
+    model: Path, imports: tuple[Path, ...], trust: bool, settings: Settings, seed: int = 0, signature: str | None = None
+) -> "LoadedModel":
     """Import the user's modules and load the model; raises ModelError when either fails."""
     check_path(model, "model", ModelError)  # said before the seconds that TensorFlow takes
     from tfdump.model.quiet import import_quietly
@@ -22,4 +24,4 @@ def load(model: Path, imports: tuple[Path, ...], trust: bool, settings: Settings
 
     custom = import_user_code(tuple(str(item) for item in imports))
     start_session(seed)
-    return load_model(model, trust=trust, custom=custom)
+    return load_model(model, trust=trust, custom=custom, signature=signature)

@@ -91,8 +91,9 @@ def model_options(command: Command) -> Command:
             "--trust-model",
             is_flag=True,
             allow_from_autoenv=False,
-            help="Let the model file run code of its own (Lambda layers).",
+            help="Let the model file run code of its own (Lambda layers, SavedModel).",
         ),
+        click.option("--signature", metavar="NAME", help="Of a SavedModel or .tflite file that has several."),
     ]
     return _apply(decorators, command)
 

@@ -139,6 +139,7 @@ class DumpWriter:
             "class": info.class_name,
             "order": info.order,
             "dtype": info.dtype,
+            **dict(info.attributes),
             **extra,
         }
         if info.shape is not None:

@@ -38,6 +38,22 @@ def check_castable(source: str, wanted: str, where: str, name: str) -> None:
     raise InputError(f"{where} holds {describe(source)}, and the input '{name}' takes {describe(wanted)}{hint}")
 
 
+def quantize(values: Array, scale: float, zero_point: int, wanted: np.dtype[Any], where: str, start: int) -> Array:
+    """Return the integers of dtype `wanted` that stand for real numbers, `value / scale + zero_point`.
+
+    Halves are rounded away from zero and what lies outside of the integers' range takes their nearest, as TFLite's
+    QUANTIZE does. `start` is the number of the first row; raises InputError for NaN.
+    """
+    if np.isnan(values).any():
+        row = int(np.argwhere(np.isnan(values))[0][0])
+        raise InputError(f"{where}: NaN in row {start + row} cannot be quantised to {wanted}")
+    steps = values.astype(np.float32) / np.float32(scale)
+    rounded = np.trunc(steps + np.copysign(np.float32(0.5), steps)) + np.float32(zero_point)
+    limits = np.iinfo(wanted)
+    quantised: Array = np.clip(rounded, limits.min, limits.max).astype(wanted)
+    return quantised
+
+
 def cast(values: Array, wanted: np.dtype[Any], where: str, start: int) -> Array:
     """Return `values` in the dtype `wanted`; raises InputError when a number does not fit into it.
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfdump.dtypes import STRING, dtype_name, numpy_dtype
+from tfdump.dtypes import STRING, dtype_name, kind_of, numpy_dtype
 from tfdump.errors import InputError
-from tfdump.inputs.casting import cast, check_castable
+from tfdump.inputs.casting import cast, check_castable, quantize
 from tfdump.inputs.ragged import RaggedReader
 from tfdump.inputs.readers import Reader
 from tfdump.tensors import Array, InputSpec, Note
@@ -47,6 +47,7 @@ class InputColumn:
         self._check_shape()
         have = dtype_name(reader.dtype)
         self.dtype = spec.dtype or (options.float_dtype if have == "float64" else have)
+        self._quantization = spec.quantization if kind_of(have) == "f" else None
         self._check_dtype(have, options, note)
 
     @property
@@ -63,6 +64,9 @@ class InputColumn:
             rows = self.reader.read(start, stop).reshape(stop - start, *self.shape[1:])
         if self.dtype == STRING:
             return rows.astype(object) if rows.dtype.kind in "SU" else rows
+        if self._quantization is not None:
+            scale, zero_point = self._quantization
+            return quantize(rows, scale, zero_point, numpy_dtype(self.dtype), self.reader.label, start)
         return cast(rows, numpy_dtype(self.dtype), self.reader.label, start)
 
     def _add_axis(self, declared: tuple[int | None, ...], note: Note) -> None:
@@ -103,11 +107,21 @@ class InputColumn:
     def _check_dtype(self, have: str, options: ReadingOptions, note: Note) -> None:
         if have == self.dtype:
             return
-        check_castable(have, self.dtype, self.reader.label, self.name)
+        if self._quantization is None:
+            check_castable(have, self.dtype, self.reader.label, self.name)
         if options.strict_dtype:
             raise InputError(
                 f"{self.reader.label} is {have}, the input '{self.name}' takes {self.dtype}, and --strict-dtype is on"
             )
+        if self._quantization is not None:
+            scale, zero_point = self._quantization
+            limits = np.iinfo(numpy_dtype(self.dtype))
+            least, largest = ((bound - zero_point) * scale for bound in (limits.min, limits.max))
+            note(
+                f"{self.reader.label} is quantised from {have} to {self.dtype} for the input '{self.name}', with its "
+                f"scale {scale:g} and zero point {zero_point}: from {least:g} to {largest:g}"
+            )
+            return
         note(f"{self.reader.label} is cast from {have} to {self.dtype} for the input '{self.name}'")
 
 

@@ -5,6 +5,7 @@ them in three ways: inside the fused operation `dot_product_attention`, by a Sof
 and by `ops.softmax`. All three end in `tf.nn.softmax`.
 """
 
+import itertools
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from tfdump.model.frames import Frame, Hook, Recording
 from tfdump.model.replacing import replaced
 
 WORD = "attention_scores"
+_WATCHED = "watched"
+"""The name of the function that stands for a call of a layer (`Recorder.watching`)."""
+
 FUSED = "not called: Keras computes attention in one fused operation; tfdump activations --attention gives its scores"
 _NONE = "the layer computed no softmax, so it has no attention scores"
 
@@ -63,17 +67,21 @@ class AttentionScores(Hook):
     def returned(self, frame: Frame, outputs: Any) -> None:
         """Take what a Softmax layer within an attention layer returned, where a mask may have changed it."""
         if _is_softmax(frame):
-            owner = next(outer for outer in reversed(self.recording.frames) if not _is_softmax(outer))
-            if _named_attention(owner):
-                self._add(owner, outputs)
+            outer = itertools.dropwhile(_is_softmax, reversed(self.recording.frames))
+            self._add_if_attention(next(outer), outputs, within=1)
 
     def _softmax_returned(self, scores: Any) -> None:
         frame = self.recording.current
-        if frame is None:
+        if frame is None or _is_softmax(frame):
             return
         if self._fused is not None:
             self._add(frame, tf.cast(scores, self._fused))
-        elif not _is_softmax(frame) and (_named_attention(frame) or _inside_attention_function()):
+        else:
+            self._add_if_attention(frame, scores, within=0)
+
+    def _add_if_attention(self, frame: Frame, scores: Any, within: int) -> None:
+        """Record what a softmax gave in a call of an attention layer, or of a function named for attention."""
+        if _named_attention(frame) or _inside_attention_function(within):
             self._add(frame, scores)
 
     def _add(self, frame: Frame, scores: Any) -> None:
@@ -93,11 +101,13 @@ def _named_attention(frame: Frame) -> bool:
     return frame.path != "" and "attention" in name and "attentionmask" not in name
 
 
-def _inside_attention_function() -> bool:
-    """Tell whether the softmax is called by a function named for attention, within the innermost call of a layer."""
-    python: FrameType | None = sys._getframe(3)  # behind this function, `_softmax_returned` and `watched_softmax`
-    while python is not None and python.f_code.co_name != "watched":
-        if "attention" in python.f_code.co_name.lower():
+def _inside_attention_function(within: int) -> bool:
+    """Tell whether the innermost call of a layer, but for `within` further ones, called a function named so."""
+    python: FrameType | None = sys._getframe(1)
+    while python is not None and within >= 0:
+        name = python.f_code.co_name
+        within -= name == _WATCHED
+        if within <= 0 and "attention" in name.lower() and python.f_globals.get("__name__") != __name__:
             return True
         python = python.f_back
     return False

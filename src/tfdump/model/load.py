@@ -1,7 +1,6 @@
 """Loading a saved model: the file is looked at before Keras sees it, and no code of its own runs."""
 
 import copy
-import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -23,11 +22,11 @@ from keras import Layer
 
 from tfdump.errors import ModelError, UntrustedModelError
 from tfdump.model.error_text import first_line, raise_interruption
+from tfdump.model.files import SAVED_MODEL, TFLITE, kind_of_file, read_config, sha256_of
 from tfdump.model.legacy import load_hdf5
-from tfdump.model.trust import check_config
+from tfdump.model.trust import check_config, check_saved_model
 from tfdump.paths import check_path
 
-_CONFIG = "config.json"
 _SERIALIZABLE = (
     keras.Operation,
     keras.Loss,
@@ -39,24 +38,28 @@ _SERIALIZABLE = (
 )
 """What a model file may name by class."""
 
-_LARGEST_CONFIG = 256 << 20
-
 
 @dataclass(frozen=True)
 class LoadedModel:
     """A model and where it came from: `config` is its architecture as JSON text, `sha256` of its file.
 
-    `compile_config` is how it was compiled when it was saved, `custom` what the user's modules define, and `trusted`
-    tells whether its file may run code.
+    `model` is a Keras model, or what stands for a SavedModel or a .tflite file (`tfdump.model.runnable.Runnable`);
+    `config` of these is the signature. `compile_config` is how it was compiled when it was saved, `custom` what the
+    user's modules define, and `trusted` tells whether its file may run code.
     """
 
-    model: Layer
+    model: Any
     name: str
     sha256: str
     config: str | None
     compile_config: Mapping[str, Any] = field(default_factory=dict)
     custom: Mapping[str, Any] = field(default_factory=dict)
     trusted: bool = False
+
+    @property
+    def class_name(self) -> str:
+        """The name of the model's class, or what kind of file it is."""
+        return type(self.model).__name__ if isinstance(self.model, Layer) else str(self.model.class_name)
 
 
 def import_user_code(modules: tuple[str, ...]) -> dict[str, Any]:
@@ -101,14 +104,32 @@ def _import(text: str) -> Any:
         raise ModelError(f"--import {text} fails: {type(cause).__name__}: {first_line(cause)}") from cause
 
 
-def load_model(path: Path, *, trust: bool = False, custom: Mapping[str, Any] | None = None) -> LoadedModel:
-    """Load a `.keras` file or folder, or a legacy HDF5 model, uncompiled.
+def load_model(
+    path: Path, *, trust: bool = False, custom: Mapping[str, Any] | None = None, signature: str | None = None
+) -> LoadedModel:
+    """Load a `.keras` file or folder, a legacy HDF5 model (both uncompiled), a SavedModel or a `.tflite` file.
+
+    `signature` chooses one of a SavedModel or a `.tflite` file, which may have several.
 
     Raises UntrustedModelError when it wants to run code and `trust` is False, and ModelError when it is not a
     model, is damaged, or needs classes that were not imported.
     """
     check_path(path, "model", ModelError)
-    config = _read_config(path)
+    kind = kind_of_file(path)
+    if kind == SAVED_MODEL:
+        check_saved_model(str(path), trust)
+        from tfdump.model.saved_graph import load_saved_model
+
+        graph = load_saved_model(path, signature)
+        return LoadedModel(graph, path.name, sha256_of(path), graph.config, trusted=trust)
+    if kind == TFLITE:
+        from tfdump.model.tflite import load_tflite
+
+        lite = load_tflite(path, signature)
+        return LoadedModel(lite, path.name, sha256_of(path), lite.config, trusted=trust)
+    if signature is not None:
+        raise ModelError(f"--signature {signature}: {path} is a Keras model, which has no signatures (leave it out)")
+    config = read_config(path)
     check_config(config, str(path), trust)
     try:
         model = _load(path, config, dict(custom or {}), safe_mode=not trust)
@@ -118,7 +139,7 @@ def load_model(path: Path, *, trust: bool = False, custom: Mapping[str, Any] | N
         raise_interruption(cause)
         raise _explained(path, cause) from cause
     text = json.dumps(config, ensure_ascii=False)
-    return LoadedModel(model, path.name, _sha256(path), text, _compile_config(path, config), custom or {}, trust)
+    return LoadedModel(model, path.name, sha256_of(path), text, _compile_config(path, config), custom or {}, trust)
 
 
 def _load(path: Path, config: dict[str, Any], custom: dict[str, Any], *, safe_mode: bool) -> Layer:
@@ -151,60 +172,6 @@ def versions() -> dict[str, str]:
     }
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    """Return the architecture that a model file holds, without loading the model."""
-    try:
-        if path.is_dir():
-            text = _config_of_folder(path)
-        elif zipfile.is_zipfile(path):
-            text = _config_of_archive(path)
-        elif h5py.is_hdf5(path):
-            text = _config_of_hdf5(path)
-        else:
-            raise ModelError(_not_a_model(path))
-        config: dict[str, Any] = json.loads(text)
-    except (ValueError, RecursionError) as cause:
-        raise ModelError(f"{path} is damaged: its {_CONFIG} is not JSON ({first_line(cause)})") from cause
-    except (OSError, zipfile.BadZipFile, EOFError) as cause:
-        raise ModelError(f"cannot read {path}: {first_line(cause)}") from cause
-    if not isinstance(config, dict):
-        raise ModelError(f"{path} is damaged: its {_CONFIG} describes no model")
-    return config
-
-
-def _config_of_folder(path: Path) -> str:
-    if (path / "saved_model.pb").exists():
-        raise ModelError(f"{path} is a SavedModel directory, which this version cannot read (save it as .keras)")
-    if not (path / _CONFIG).is_file():
-        raise ModelError(f"{path} is a folder without {_CONFIG}, not a saved Keras model")
-    return (path / _CONFIG).read_text()
-
-
-def _config_of_archive(path: Path) -> str:
-    with zipfile.ZipFile(path) as archive:
-        if _CONFIG not in archive.namelist():
-            raise ModelError(f"{path} is a zip archive without {_CONFIG}, not a .keras model")
-        if archive.getinfo(_CONFIG).file_size > _LARGEST_CONFIG:
-            raise ModelError(f"{path}: its {_CONFIG} is larger than {_LARGEST_CONFIG >> 20} MiB")
-        if path.suffix != ".keras":
-            raise ModelError(f"{path} is a .keras archive under another name (rename it to {path.stem}.keras)")
-        return archive.read(_CONFIG).decode()
-
-
-def _config_of_hdf5(path: Path) -> str:
-    with h5py.File(path, "r") as file:
-        if file.attrs.get("format") == "tfdump":
-            raise ModelError(f"{path} is a dump of tfdump, not a model")
-        if "model_config" not in file.attrs:
-            raise ModelError(
-                f"{path} is an HDF5 file without a model (weights alone cannot be run: save the whole model)"
-            )
-        if path.suffix not in (".h5", ".hdf5"):
-            raise ModelError(f"{path} is a legacy HDF5 model under another name (rename it to {path.stem}.h5)")
-        config = file.attrs["model_config"]
-        return config.decode() if isinstance(config, bytes) else str(config)
-
-
 def _compile_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return how the saved model was compiled; a legacy HDF5 file tells it beside the architecture."""
     found: Any = config.get("compile_config")
@@ -216,19 +183,6 @@ def _compile_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         except (ValueError, RecursionError) as cause:
             raise ModelError(f"{path} is damaged: its training_config is not JSON ({first_line(cause)})") from cause
     return found if isinstance(found, dict) else {}
-
-
-def _not_a_model(path: Path) -> str:
-    size = path.stat().st_size
-    if size == 0:
-        return f"{path} is empty (0 bytes)"
-    with path.open("rb") as stream:
-        start = stream.read(4)
-    if start == b"PK\x03\x04":
-        return f"{path} is truncated: a .keras archive whose end is missing"
-    if start == b"\x93NUM":
-        return f"{path} is an array, not a model (the model comes first: tfdump activations MODEL INPUT)"
-    return f"{path} is not a saved Keras model (.keras, or a folder or .h5 that model.save wrote)"
 
 
 def _explained(path: Path, cause: BaseException) -> ModelError:
@@ -255,16 +209,3 @@ def _explained(path: Path, cause: BaseException) -> ModelError:
     if isinstance(cause, (OSError, zipfile.BadZipFile, EOFError, KeyError)):
         return ModelError(f"{path} is damaged or incomplete: {first_line(cause)}")
     return ModelError(f"cannot load {path}: {first_line(cause)}")
-
-
-def _sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, or of a folder's files with their names in sorted order."""
-    digest = hashlib.sha256()
-    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
-    for file in files:
-        if path.is_dir():
-            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()

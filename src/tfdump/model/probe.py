@@ -33,6 +33,7 @@ class Request:
     seed: int = 0
     eager: bool = False
     captures: Captures = field(default_factory=Captures)
+    dequantize: bool = False
 
 
 @dataclass(frozen=True)

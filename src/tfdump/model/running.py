@@ -2,41 +2,43 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-
-from keras import Layer
+from typing import Any
 
 from tfdump.errors import ModelError
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.matching import match
 from tfdump.inputs.source import ReadingOptions, Source
-from tfdump.model.probe import Probe, Request
-from tfdump.model.signature import Signature, float_dtype_of, signature_of
+from tfdump.model.probe import Request
+from tfdump.model.runnable import RunnableProbe, runnable
+from tfdump.model.signature import Signature
 from tfdump.tensors import InputSpec, Note
 
 
-def open_source(model: Layer, given: Sequence[Given], reading: ReadingOptions, note: Note) -> tuple[Signature, Source]:
+def open_source(model: Any, given: Sequence[Given], reading: ReadingOptions, note: Note) -> tuple[Signature, Source]:
     """Match the given arrays to the inputs of the model.
 
     Raises InputError where they do not fit.
     """
-    signature = signature_of(model, [item.name for item in given])
+    callable_model = runnable(model)
+    signature = callable_model.signature([item.name for item in given])
     readers = match(given, signature.specs, note)
-    reading = replace(reading, float_dtype=float_dtype_of(model))
+    reading = replace(reading, float_dtype=callable_model.float_dtype)
     return signature, Source(signature.specs, readers, reading, note)
 
 
-def probe_source(model: Layer, signature: Signature, source: Source, request: Request, note: Note) -> Probe:
+def probe_source(model: Any, signature: Signature, source: Source, request: Request, note: Note) -> RunnableProbe:
     """Return the probe of a model for the shapes and dtypes of a source."""
     specs = [InputSpec(c.name, (signature.batch_size, *c.shape[1:]), c.dtype) for c in source.columns]
-    return Probe(model, signature, specs, request, note)
+    return runnable(model).probe(signature, specs, request, note)
 
 
-def probe_declared(model: Layer, request: Request, note: Note) -> Probe:
+def probe_declared(model: Any, request: Request, note: Note) -> RunnableProbe:
     """Return the probe of a model for the shapes that it declares.
 
     Raises ModelError when it declares none, or cannot be traced without data.
     """
-    signature = signature_of(model, [])
+    callable_model = runnable(model)
+    signature = callable_model.signature([])
     specs = []
     for spec in signature.specs:
         shape = spec.built or spec.shape
@@ -47,7 +49,7 @@ def probe_declared(model: Layer, request: Request, note: Note) -> Probe:
         if not spec.optional:
             specs.append(InputSpec(spec.name, shape, spec.dtype or "float32"))
     failures: list[str] = []
-    probe = Probe(model, signature, specs, request, failures.append)
+    probe = callable_model.probe(signature, specs, request, failures.append)
     if probe.eager:
         raise ModelError(f"{failures[0] if failures else 'the model cannot be traced'}; add an INPUT to look at")
     return probe

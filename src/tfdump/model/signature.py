@@ -49,6 +49,9 @@ def signature_of(model: Layer, given: Sequence[str | None]) -> Signature:
     Functional and sequential models say so themselves. A subclassed model tells the arguments of its `call` and,
     if it was built, their shapes; where neither decides, the names of the `given` arrays do (None for no name).
     """
+    own = getattr(model, "saved_signature", None)  # of a layer that stands for a SavedModel
+    if isinstance(own, Signature):
+        return own
     functional = model._functional if isinstance(model, Sequential) else model
     if isinstance(functional, Functional):
         return _of_graph(functional)

@@ -33,6 +33,15 @@ def check_config(config: dict[str, Any], where: str, trust: bool) -> None:
         )
 
 
+def check_saved_model(where: str, trust: bool) -> None:
+    """Raise UntrustedModelError for a SavedModel when `trust` is False: its graph may read and write files."""
+    if not trust:
+        raise UntrustedModelError(
+            f"{where} is a SavedModel, a program that can read and write files when it is loaded or run "
+            "(add --trust-model if you trust its author)"
+        )
+
+
 def _harmless(function: Any) -> bool:
     """Tell whether a serialised function is one of `keras.ops` or `keras.activations`."""
     if not isinstance(function, dict) or function.get("class_name") != "function":
