@@ -203,6 +203,7 @@ class Selection:
             classes = [name for c in candidates for name in c.classes[:1]]
             return f"no layer has the class '{pattern.text[5:]}'{near(pattern.text[5:], classes)}"
         wanted = pattern.text.removeprefix("re:").replace("/", ".")
-        if option := option_for(split(wanted)[1]):
+        option = option_for(split(wanted)[1])
+        if option and option not in {option_for(split(c.address)[1]) for c in candidates}:
             return f"no layer matches '{pattern.text}'; tfdump activations {option} gives such tensors"
         return f"no layer matches '{pattern.text}'{near(wanted, (c.address for c in candidates))}"

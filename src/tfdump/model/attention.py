@@ -2,19 +2,19 @@
 
 They are what the model's own softmax gave: masks, causality and scale are in them, dropout is not. Keras computes
 them in three ways: inside the fused operation `dot_product_attention`, by a Softmax layer within the attention layer,
-and by `ops.softmax`. All three end in `tf.nn.softmax`.
+and by `ops.softmax`.
 """
 
-import itertools
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import tensorflow as tf
-from keras import activations
-from keras.layers import Activation, Softmax
+from keras import Model, activations
+from keras.layers import Activation, Dense, EinsumDense, Softmax
+from keras.models import Sequential
 from keras.src import backend
 
 from tfdump.model.frames import Frame, Hook, Recording
@@ -24,8 +24,11 @@ WORD = "attention_scores"
 _WATCHED = "watched"
 """The name of the function that stands for a call of a layer (`Recorder.watching`)."""
 
-FUSED = "not called: Keras computes attention in one fused operation; tfdump activations --attention gives its scores"
-_NONE = "the layer computed no softmax, so it has no attention scores"
+_NONE = "no softmax was seen in it; tf.nn.softmax that was imported by name cannot be"
+_THROUGH = (Softmax, Activation, Dense, EinsumDense, Sequential)
+"""Layers that may compute the softmax of the attention layer that holds them."""
+
+_GIVEN = "scores within"
 
 
 class AttentionScores(Hook):
@@ -34,27 +37,46 @@ class AttentionScores(Hook):
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording)
         self._fused: Any = None
+        self._inside = False
         self._found = 0
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Watch the softmax, and the fused operation that calls it."""
-        softmax, fused = tf.nn.softmax, backend.nn.dot_product_attention
-
-        def watched_softmax(*args: Any, **kwargs: Any) -> Any:
-            scores = softmax(*args, **kwargs)
-            self._softmax_returned(scores)
-            return scores
+        """Watch the softmax of Keras and TensorFlow, and the fused operation that calls it."""
+        fused = backend.nn.dot_product_attention
 
         def watched_fused(query: Any, key: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.recording.current is None:
+                return fused(query, key, *args, **kwargs)
             self._fused = backend.result_type(*(backend.standardize_dtype(x.dtype) for x in (query, key)))
             try:
                 return fused(query, key, *args, **kwargs)
             finally:
                 self._fused = None
 
-        with replaced(tf.nn, "softmax", watched_softmax), replaced(backend.nn, "dot_product_attention", watched_fused):
+        with (
+            replaced(backend.nn, "softmax", self._watched(backend.nn.softmax)),
+            replaced(tf.nn, "softmax", self._watched(tf.nn.softmax)),
+            replaced(tf.math, "softmax", self._watched(tf.math.softmax)),
+            replaced(backend.nn, "dot_product_attention", watched_fused),
+        ):
             yield
+
+    def _watched(self, softmax: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a softmax that tells what it gives; Keras's calls TensorFlow's, and only the outer one tells."""
+
+        def watched_softmax(*args: Any, **kwargs: Any) -> Any:
+            if self._inside or self.recording.current is None:
+                return softmax(*args, **kwargs)
+            self._inside = True
+            try:
+                scores = softmax(*args, **kwargs)
+            finally:
+                self._inside = False
+            self._softmax_returned(scores)
+            return scores
+
+        return watched_softmax
 
     @contextmanager
     def around(self, frame: Frame, args: Any, kwargs: Mapping[str, Any]) -> Iterator[None]:
@@ -67,26 +89,33 @@ class AttentionScores(Hook):
     def returned(self, frame: Frame, outputs: Any) -> None:
         """Take what a Softmax layer within an attention layer returned, where a mask may have changed it."""
         if _is_softmax(frame):
-            outer = itertools.dropwhile(_is_softmax, reversed(self.recording.frames))
-            self._add_if_attention(next(outer), outputs, within=1)
+            self._add_if_attention(outputs)
 
     def _softmax_returned(self, scores: Any) -> None:
-        frame = self.recording.current
-        if frame is None or _is_softmax(frame):
-            return
+        frame = self.recording.frames[-1]
         if self._fused is not None:
-            self._add(frame, tf.cast(scores, self._fused))
-        else:
-            self._add_if_attention(frame, scores, within=0)
+            self._add(len(self.recording.frames) - 1, tf.cast(scores, self._fused))
+        elif not _is_softmax(frame):
+            self._add_if_attention(scores)
 
-    def _add_if_attention(self, frame: Frame, scores: Any, within: int) -> None:
-        """Record what a softmax gave in a call of an attention layer, or of a function named for attention."""
-        if _named_attention(frame) or _inside_attention_function(within):
-            self._add(frame, scores)
+    def _add_if_attention(self, scores: Any) -> None:
+        """Record what a softmax gave in a call of an attention layer, or of a function named for attention.
 
-    def _add(self, frame: Frame, scores: Any) -> None:
+        A further softmax of a layer whose scores a layer within it has given is something else: a router, a head.
+        """
+        frames = self.recording.frames
+        number = len(frames) - 1
+        while number > 0 and isinstance(frames[number].operation, _THROUGH):
+            number -= 1
+        by_name = _named_attention(frames[number]) and not frames[number].extras[_GIVEN]
+        if by_name or _inside_attention_function(within=len(frames) - 1 - number):
+            self._add(number, scores)
+
+    def _add(self, number: int, scores: Any) -> None:
         self._found += 1
-        self.recording.add(frame, WORD, scores)
+        for outer in self.recording.frames[:number]:
+            outer.extras[_GIVEN] += 1
+        self.recording.add(self.recording.frames[number], WORD, scores)
 
 
 def _is_softmax(frame: Frame) -> bool:
@@ -96,9 +125,9 @@ def _is_softmax(frame: Frame) -> bool:
 
 
 def _named_attention(frame: Frame) -> bool:
-    """Tell whether a call is of a layer whose class is named for attention; a whole model or a mask is not meant."""
+    """Tell whether a call is of a layer whose class is named for attention; whole models and masks are not meant."""
     name = type(frame.operation).__name__.lower()
-    return frame.path != "" and "attention" in name and "attentionmask" not in name
+    return "attention" in name and "attentionmask" not in name and not isinstance(frame.operation, Model)
 
 
 def _inside_attention_function(within: int) -> bool:

@@ -56,6 +56,8 @@ class Maps(Hook):
         return mapped
 
     def _hidden(self, reason: str | None, function: Callable[..., Any], element: Any) -> Any:
+        if self.recording.current is None:
+            return function(element)
         before = self.recording.hiding
         self.recording.hiding = reason or before
         try:

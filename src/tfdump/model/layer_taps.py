@@ -1,41 +1,96 @@
 """What goes into layers, and into their fused activations."""
 
-import functools
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import keras
-from keras import Layer, activations
-from keras.layers import Activation
+from keras import Layer, Operation, activations
+from keras.layers import RNN, Activation
 
-from tfdump.model.frames import Frame, Hook
-from tfdump.model.leaves import TENSORS
+from tfdump.model.frames import Frame, Hook, Recording
+from tfdump.model.leaves import data_in
 from tfdump.model.replacing import replaced
 
 PREACTIVATION, INPUT = "preactivation", "input"
 
 
+_RECURRENT = "the activation of a recurrent layer works within its loop; --rnn-gates gives its gates"
+_UNUSED = "the layer's call does not use its activation"
+
+
 class Preactivations(Hook):
     """Records `<address>:preactivation`: what a layer hands to its `activation`, where that is not linear."""
 
+    def __init__(self, recording: Recording) -> None:
+        super().__init__(recording)
+        self._found = 0
+
     @contextmanager
     def around(self, frame: Frame, args: Any, kwargs: Mapping[str, Any]) -> Iterator[None]:
-        """Stand in for the activation of the layer that is called."""
+        """Stand in for the activation of the layer that is called; one that is a layer is seen when it is called."""
+        frames = self.recording.frames
+        if len(frames) > 1 and _activation_of(frames[-2].operation) is frame.operation:
+            self._record(frames[-2], (args, kwargs))
         layer = frame.operation
-        activation = vars(layer).get("activation")
-        if isinstance(layer, Activation) or not callable(activation) or activation is activations.linear:
+        activation = _activation_of(layer)
+        found = self._found
+        if activation is None:
             yield
-            return
-
-        @functools.wraps(activation, updated=())
-        def watched_activation(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            self.recording.add(frame, PREACTIVATION, inputs)
-            return activation(inputs, *args, **kwargs)
-
-        with replaced(layer, "activation", watched_activation):
+        elif isinstance(activation, Layer):
             yield
+            self._tell_unused(frame, found)
+        elif isinstance(getattr(type(layer), "activation", None), property):
+            yield
+            self.recording.miss(f"{frame.path}:{PREACTIVATION}", _RECURRENT if isinstance(layer, RNN) else _UNUSED)
+        else:
+            with replaced(layer, "activation", _WatchedActivation(activation, lambda data: self._seen(frame, data))):
+                yield
+            self._tell_unused(frame, found)
+
+    def _seen(self, frame: Frame, data: Any) -> None:
+        if self.recording.current is frame:
+            self._record(frame, data)
+
+    def _record(self, frame: Frame, data: Any) -> None:
+        self._found += 1
+        tensors = data_in(data)
+        for number, (_, tensor) in enumerate(tensors):
+            self.recording.add(frame, PREACTIVATION, tensor, (number,) if len(tensors) > 1 else ())
+
+    def _tell_unused(self, frame: Frame, found: int) -> None:
+        """Name a layer that called neither its activation nor a layer within that did."""
+        if self._found == found:
+            self.recording.miss(f"{frame.path}:{PREACTIVATION}", _UNUSED)
+
+
+class _WatchedActivation:
+    """Stands for an activation and tells what it is called with; in all else it is that activation."""
+
+    def __init__(self, activation: Callable[..., Any], seen: Callable[[Any], None]) -> None:
+        self._activation = activation
+        self._seen = seen
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._seen((args, kwargs))
+        return self._activation(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._activation, name)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._activation == other)
+
+    def __hash__(self) -> int:
+        return hash(self._activation)
+
+
+def _activation_of(layer: Operation) -> Any:
+    """Return the activation that is fused into a layer, None without one."""
+    activation = getattr(layer, "activation", None)
+    if isinstance(layer, Activation) or not callable(activation) or activation is activations.linear:
+        return None
+    return activation
 
 
 class LayerInputs(Hook):
@@ -69,8 +124,5 @@ def _arguments(
         bound = inspect.signature(layer.call).bind(*args, **kwargs).arguments
     except TypeError:  # the call itself will say what is wrong
         return {}
-    found = {
-        name: [(path, leaf) for path, leaf in keras.tree.flatten_with_path(value) if isinstance(leaf, TENSORS)]
-        for name, value in bound.items()
-    }
+    found = {name: data_in(value) for name, value in bound.items()}
     return {name: tensors for name, tensors in found.items() if tensors}

@@ -31,6 +31,13 @@ def tensors_in(structure: Any) -> list[tuple[tuple[str | int, ...], Any]]:
     return [(path, tensor) for path, tensor in leaves if tensor is not None]
 
 
+def data_in(structure: Any) -> list[tuple[tuple[str | int, ...], Any]]:
+    """Return the tensors, arrays and variables of a call's arguments with their paths; numbers and flags are none."""
+    kinds = (*TENSORS, keras.Variable, tf.Variable, np.ndarray, np.generic)
+    leaves = [(tuple(path), leaf) for path, leaf in keras.tree.flatten_with_path(structure)]
+    return [(path, as_tensor(leaf)) for path, leaf in leaves if isinstance(leaf, kinds)]
+
+
 def known_bytes(tensor: Any) -> int:
     """Return the bytes of a tensor that has a value; 0 for those of a graph, and for text."""
     parts = tf.nest.flatten(tensor, expand_composites=True)

@@ -47,6 +47,7 @@ class LiveMemory:
         order = [operation for operation in graph.get_operations() if operation.name in needed]
         self._end = len(order)
         self.uncertain = False
+        self._dies: dict[str, int] = {}  # by the name of a tensor, when it is read for the last time
         self._buffers = self._lifetimes(order, wanted)
         self._inner = [
             (time, LiveMemory(body, body.outputs, longest))
@@ -54,16 +55,21 @@ class LiveMemory:
             for body in bodies(graph, operation)
         ]
         self.uncertain |= any(inner.uncertain for _, inner in self._inner)
-        self._stacks = [
-            (time, [_Buffer(*_size(element), born=time, dies=self._end) for element in _pushed(body)])
+        self._lists = [
+            _Buffer(*_size(element), born=time, dies=end)
             for time, operation in enumerate(order)
             for body in bodies(graph, operation)
+            for elements, end in (
+                (_listed(body, "TensorListPushBack", 1), self._end),  # kept of every round for the gradient
+                (_listed(body, "TensorListSetItem", 2), self._last_use(operation, time)),  # until they are stacked
+            )
+            for element in elements
         ]
 
     def _lifetimes(self, order: list[Any], wanted: Sequence[Any]) -> list[_Buffer]:
         root: dict[str, str] = {}
         born: dict[str, tuple[int, Any]] = {}
-        dies: dict[str, int] = {}
+        dies = self._dies
         for time, operation in enumerate(order):
             for tensor in operation.inputs:
                 dies[root.get(tensor.name, tensor.name)] = time
@@ -85,6 +91,11 @@ class LiveMemory:
                 buffers.append(_Buffer(*_size(tensor), born=time, dies=dies.get(name, time)))
         return buffers
 
+    def _last_use(self, operation: Any, time: int) -> int:
+        """Return when the lists that a loop returns are read for the last time."""
+        lists = [tensor.name for tensor in operation.outputs if tensor.dtype == tf.variant]
+        return max((self._dies.get(name, time) for name in lists), default=time)
+
     def peak(self, batch: int) -> int:
         """Return the peak in bytes at this batch size."""
         changes = [0] * (self._end + 2)
@@ -96,10 +107,10 @@ class LiveMemory:
             size = inner.peak(batch)
             changes[time] += size
             changes[time + 1] -= size
-        for time, elements in self._stacks:  # what a loop keeps of every round for its gradient
-            size = sum(element.bytes_at(batch, self._longest) for element in elements) * self._longest
-            changes[time] += size
-            changes[self._end + 1] -= size
+        for element in self._lists:
+            size = element.bytes_at(batch, self._longest) * self._longest
+            changes[element.born] += size
+            changes[element.dies + 1] -= size
         live = peak = 0
         for change in changes:
             live += change
@@ -136,10 +147,10 @@ def bodies(graph: Any, operation: Any) -> list[Any]:
     return found
 
 
-def _pushed(body: Any) -> list[Any]:
-    """Return the tensors of which a loop's body keeps one a round; weights and constants are kept once."""
-    pushed = [operation.inputs[1] for operation in body.get_operations() if operation.type == "TensorListPushBack"]
-    return [tensor for tensor in pushed if tensor.shape.rank and None in tensor.shape and tensor.dtype not in _NO_BYTES]
+def _listed(body: Any, kind: str, place: int) -> list[Any]:
+    """Return the tensors of which a loop's body puts one a round into a list; weights and constants are kept once."""
+    listed = [operation.inputs[place] for operation in body.get_operations() if operation.type == kind]
+    return [tensor for tensor in listed if tensor.shape.rank and None in tensor.shape and tensor.dtype not in _NO_BYTES]
 
 
 def _size(tensor: Any) -> tuple[int, int]:

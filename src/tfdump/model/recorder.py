@@ -19,8 +19,7 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from keras.src.models.functional import Functional
 
 from tfdump.address import encode, output_suffix, segment
-from tfdump.captures import NOTHING_MORE, Captures
-from tfdump.model.attention import FUSED
+from tfdump.captures import NOTHING_MORE, Captures, option_for
 from tfdump.model.frames import INNER_GRAPH, Frame, Recorded
 from tfdump.model.hooks import hooks_for
 from tfdump.model.leaves import TENSORS, as_tensor, belongs_to, known_bytes, tensors_in
@@ -36,7 +35,8 @@ Tap = Callable[[Any], Any]
 WATCHING = threading.RLock()
 """Held while Keras's classes are wrapped: one model is watched at a time."""
 
-_LOOP = "inside a recurrent loop, called once a time step; tfdump activations --rnn-steps gives its states"
+_LOOP = "inside a recurrent loop, called once a time step"
+_FUSED = "not called: Keras computes attention in one fused operation"
 _NOT_A_TENSOR = "returns no tensor"
 _NEVER = "never called by the model"
 
@@ -62,6 +62,8 @@ class Recorder:
         self._owned = owned_operations(model)
         owned_layers = (owned.operation for owned in self._owned.values() if isinstance(owned.operation, Layer))
         self._hooks = hooks_for(self, owned_layers, captures)
+        self._loop = _LOOP + _advice("states", captures.rnn_steps)
+        self._fused = _FUSED + _advice("attention_scores", captures.attention)
         self._thread = threading.get_ident()
         self._namesakes: dict[tuple[int, str], list[Operation]] = {}  # also keeps what was made in a call alive
         self._paths: dict[int, dict[str, None]] = {}
@@ -182,7 +184,7 @@ class Recorder:
         namesake = next((number for number, known in enumerate(namesakes) if known is operation), len(namesakes))
         if namesake == len(namesakes):
             namesakes.append(operation)
-        hidden = parent.hidden or (_LOOP if isinstance(parent.operation, RNN) else self.hiding)
+        hidden = parent.hidden or (self._loop if isinstance(parent.operation, RNN) else self.hiding)
         call = parent.calls.get(id(operation), 0)
         parent.calls[id(operation)] = call + (hidden is None)
         last = segment(operation.name, namesake, call)
@@ -249,10 +251,15 @@ class Recorder:
         if owned.owner is self._model:
             return _NEVER
         if isinstance(owned.owner, RNN):
-            return _LOOP
+            return self._loop
         if isinstance(owned.owner, (MultiHeadAttention, GroupQueryAttention)) and self.paths_of(owned.owner):
-            return FUSED
+            return self._fused
         return self._missed.get("".join(self.paths_of(owned.owner)[:1]), _NEVER)
+
+
+def _advice(word: str, given: bool) -> str:
+    """Return which option gives the tensors of a reserved word, unless it is given."""
+    return "" if given else f"; tfdump activations {option_for(word)} gives its {word.replace('_', ' ')}"
 
 
 def _tapped(outputs: Any, tap: Tap) -> tuple[Any, list[tuple[Any, Any]]]:

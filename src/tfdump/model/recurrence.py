@@ -15,6 +15,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras import Layer
 from keras.layers import RNN, GRUCell, LSTMCell, StackedRNNCells
 from keras.src import backend
 from keras.src.layers.rnn.conv_lstm import ConvLSTMCell
@@ -130,7 +131,7 @@ class _Loop:
         else:
             result, stacked = self._looped(processed)
         if self._arguments["go_backwards"]:
-            stacked = [tf.reverse(values, [1]) for values in stacked]
+            stacked = [tf.reverse(values, [min(1, values.shape.rank - 1)]) for values in stacked]
         count = len(self._initial)
         self.states = stacked[:count]
         self.gates = list(zip(self._names, stacked[count:], strict=True))
@@ -153,12 +154,17 @@ class _Loop:
         It is asked to carry outputs over masked steps, not to zero them, so that the states are carried too.
         """
 
+        scalars: list[bool] = []
+
         def step(*arguments: Any) -> tuple[Any, Any]:
             output, states, extras = self._step(*arguments)
+            scalars[:] = [not extra.shape.rank for extra in extras]
+            extras = [extra[None] if scalar else extra for extra, scalar in zip(extras, scalars, strict=True)]
             return [output, extras], states
 
         asked = {"step_function": step, "zero_output_for_mask": False, "return_all_outputs": True}
         (last, _), (outputs, stacked), states = self._original(**{**self._arguments, **asked})
+        stacked = [values[0] if scalar else values for values, scalar in zip(stacked, scalars, strict=True)]
         if processed is not None:
             started = tf.cumsum(tf.cast(processed, tf.int32), axis=1) > 0
             count = len(self._initial)
@@ -195,7 +201,7 @@ class _Loop:
                     for new, old in zip(extras[:count], before, strict=True)
                 ]
                 steps[number] = [*before, *(_zero_unless(now, gate) for gate in extras[count:])]
-        return result, [tf.stack(values, axis=1) for values in zip(*steps, strict=True)]
+        return result, [tf.stack(values, axis=min(1, values[0].shape.rank)) for values in zip(*steps, strict=True)]
 
     def _processed(self) -> Any:
         """Return which steps are not masked, (examples, time) in the order in which they run; None for all."""
@@ -212,7 +218,13 @@ def _cells_of(cell: Any) -> list[_Cell]:
     numbered: list[tuple[Any, tuple[int, ...]]] = [(cell, ())]
     if isinstance(cell, StackedRNNCells):
         numbered = [(inner, (number,)) for number, inner in enumerate(cell.cells)]
-    return [_Cell(inner, path) for inner, path in numbered if isinstance(inner, (LSTMCell, GRUCell, ConvLSTMCell))]
+    found = []
+    for outer, path in numbered:
+        inside = outer._flatten_layers() if isinstance(outer, Layer) else []
+        gated = [layer for layer in inside if isinstance(layer, (LSTMCell, GRUCell, ConvLSTMCell))]
+        several = [(number,) for number in range(len(gated))] if len(gated) > 1 else [()]
+        found += [_Cell(layer, (*path, *own)) for layer, own in zip(gated, several, strict=False)]
+    return found
 
 
 def _taking(activation: Callable[..., Any], taken: list[Any]) -> Callable[..., Any]:

@@ -1,23 +1,38 @@
 """Which rewrites of a graph TensorFlow may make."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-import tensorflow as tf
+from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
+from tensorflow.python.eager import context
 
-_OFF = ("remapping", "arithmetic_optimization")
+_OFF = ("remapping", "arithmetic_optimization", "constant_folding")
 
 
 @contextmanager
 def values_untouched() -> Iterator[None]:
-    """While the body runs, let no rewrite depend on which tensors are asked for.
+    """While the body runs, let no rewrite depend on which tensors are asked for, in functions that this thread calls.
 
-    TensorFlow otherwise fuses a convolution with its activation, or reorders sums, where nobody asks for what lies
-    between, and the last bits of everything behind it change. Asking for more would change the numbers.
+    TensorFlow otherwise fuses a convolution with its activation, folds `x * a * b` into `x * (a * b)` or reorders sums
+    where nobody asks for what lies between, and the last bits of everything behind it change. Asking for more would
+    change the numbers.
     """
-    before = tf.config.optimizer.get_experimental_options()
-    tf.config.optimizer.set_experimental_options(dict.fromkeys(_OFF, False))
+    local = context.context()._thread_local_data
+    before = local.function_call_options
+    local.function_call_options = _options()
     try:
         yield
     finally:
-        tf.config.optimizer.set_experimental_options({name: before.get(name, True) for name in _OFF})
+        local.function_call_options = before
+
+
+@functools.cache
+def _options() -> Any:
+    running = context.context()
+    config = running.config
+    config.allow_soft_placement = True
+    for name in _OFF:
+        setattr(config.graph_options.rewrite_options, name, RewriterConfig.OFF)
+    return context.FunctionCallOptions(config_proto=config)
