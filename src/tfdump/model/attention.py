@@ -7,10 +7,11 @@ and by `ops.softmax`.
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any
 
+import keras
 import tensorflow as tf
 from keras import Model, activations
 from keras.layers import Activation, Dense, EinsumDense, Softmax
@@ -54,16 +55,14 @@ class AttentionScores(Hook):
             finally:
                 self._fused = None
 
-        with (
-            replaced(backend.nn, "softmax", self._watched(backend.nn.softmax)),
-            replaced(tf.nn, "softmax", self._watched(tf.nn.softmax)),
-            replaced(tf.math, "softmax", self._watched(tf.math.softmax)),
-            replaced(backend.nn, "dot_product_attention", watched_fused),
-        ):
+        with ExitStack() as stack:
+            stack.enter_context(replaced(backend.nn, "dot_product_attention", watched_fused))
+            for module in (tf.nn, tf.math, backend.nn, keras.ops, keras.src.ops, keras.src.ops.nn):
+                stack.enter_context(replaced(module, "softmax", self._watched(module.softmax)))
             yield
 
     def _watched(self, softmax: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a softmax that tells what it gives; Keras's calls TensorFlow's, and only the outer one tells."""
+        """Return a softmax that tells what it gives; of those that call each other, only the outer one tells."""
 
         def watched_softmax(*args: Any, **kwargs: Any) -> Any:
             if self._inside or self.recording.current is None:
