@@ -18,9 +18,9 @@ SAMPLES_README = (SAMPLES / "README.md").read_text()
 
 
 def commands_of(text: str) -> list[str]:
-    """The indented lines that run tfdump."""
+    """The indented lines that run tfdump, or the script that exports a model for it."""
     lines = [line[4:].removeprefix("$ ") for line in text.splitlines() if line.startswith("    ")]
-    return [line for line in lines if re.search(r"(^|\(|\| )tfdump ", line)]
+    return [line for line in lines if re.search(r"(^|\(|\| )tfdump |^python sample_models/export", line)]
 
 
 def chapters_of(text: str) -> dict[str, list[str]]:
@@ -37,12 +37,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that looks like the checkout, with tfdump on the PATH."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(SAMPLES, folder / "sample_models")
-    export = [sys.executable, "sample_models/export.py"]
-    subprocess.run(export, cwd=folder, check=True, capture_output=True)
     (folder / "bin").mkdir()
-    script = folder / "bin" / "tfdump"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tfdump "$@"\n')
-    script.chmod(0o755)
+    for name, options in (("tfdump", "-m tfdump"), ("python", "")):
+        script = folder / "bin" / name
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {options} "$@"\n')
+        script.chmod(0o755)
     return folder
 
 
@@ -56,7 +55,7 @@ def test_the_commands_of_a_chapter_run_one_after_the_other(checkout: Path, tmp_p
         script = f"set -euo pipefail\n{command}"
         done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env={"PATH": path}, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
-        assert done.stdout, command
+        assert done.stdout or command.startswith("python"), command
 
 
 @pytest.mark.tensorflow
