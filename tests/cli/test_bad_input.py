@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,26 @@ def test_damaged_weights(tfdump: Run, tmp_path: Path) -> None:
     whole[middle : middle + 200] = bytes(200)
     (tmp_path / "damaged.keras").write_bytes(whole)
     assert_refused(tfdump("activations", "damaged.keras", DIGITS), tmp_path, "damaged.keras")
+
+
+def test_a_folder_without_weights_or_with_a_pipe_in_it(tfdump: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "unpacked"
+    with zipfile.ZipFile(MODEL) as archive:
+        archive.extractall(folder)
+    weights = folder / "model.weights.h5"
+    weights.unlink()
+    assert_refused(tfdump("activations", folder, DIGITS), tmp_path, "incomplete", "model.weights.h5")
+    os.mkfifo(weights)
+    assert_refused(tfdump("activations", folder, DIGITS), tmp_path, "model.weights.h5", "neither a file nor a folder")
+    with zipfile.ZipFile(tmp_path / "bare.keras", "w") as archive:
+        archive.write(folder / "config.json", "config.json")
+    refused(tfdump, "activations", tmp_path / "bare.keras", INPUT, words=("incomplete", "model.weights.h5"))
+
+
+def test_an_imported_file_does_not_take_the_place_of_a_module(tfdump_process: Run, tmp_path: Path) -> None:
+    (tmp_path / "h5py.py").write_text("MINE = True\n")
+    done = tfdump_process("activations", MODEL, DIGITS, "--import", "./h5py.py", "-o", "a.h5")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_class_that_was_not_imported(tfdump_process: Run, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tfdump.model.error_text import first_line
 KERAS, SAVED_MODEL, TFLITE = "keras", "SavedModel", "TFLite"
 """The kinds of models that can be read."""
 
-_CONFIG = "config.json"
+_CONFIG, _WEIGHTS = "config.json", "model.weights"
 _LARGEST_CONFIG = 256 << 20
 _TFLITE_MARK = b"TFL3"
 """The file identifier of a TFLite FlatBuffer, at byte 4."""
@@ -23,6 +23,7 @@ _TFLITE_MARK = b"TFL3"
 def kind_of_file(path: Path) -> str:
     """Return the kind of a model, by what it looks like; what is none of the others is taken for Keras's."""
     if path.is_dir():
+        _check_regular(path)
         return SAVED_MODEL if any((path / f"saved_model.{end}").exists() for end in ("pb", "pbtxt")) else _folder(path)
     try:
         with path.open("rb") as stream:
@@ -34,6 +35,13 @@ def kind_of_file(path: Path) -> str:
     if path.suffix == ".tflite" and start:
         raise ModelError(f"{path} is not a TFLite model: it does not begin as one (bytes 4 to 8 are not 'TFL3')")
     return KERAS
+
+
+def _check_regular(folder: Path) -> None:
+    """Raise ModelError for a folder with anything but files and folders in it, such as a pipe, or a dangling link."""
+    for item in folder.rglob("*"):
+        if not (item.is_file() or item.is_dir()):
+            raise ModelError(f"{item} is neither a file nor a folder, so {folder} cannot be read as a model")
 
 
 def _folder(path: Path) -> str:
@@ -67,6 +75,8 @@ def read_config(path: Path) -> dict[str, Any]:
 def _config_of_folder(path: Path) -> str:
     if not (path / _CONFIG).is_file():
         raise ModelError(f"{path} is a folder without {_CONFIG} and saved_model.pb, not a saved model")
+    if not any(path.glob(f"{_WEIGHTS}*")):
+        raise ModelError(f"{path} is incomplete: {_WEIGHTS}.h5 is missing")
     return (path / _CONFIG).read_text()
 
 
@@ -78,6 +88,8 @@ def _config_of_archive(path: Path) -> str:
             raise ModelError(f"{path}: its {_CONFIG} is larger than {_LARGEST_CONFIG >> 20} MiB")
         if path.suffix != ".keras":
             raise ModelError(f"{path} is a .keras archive under another name (rename it to {path.stem}.keras)")
+        if not any(name.startswith(_WEIGHTS) for name in archive.namelist()):
+            raise ModelError(f"{path} is incomplete: its {_WEIGHTS}.h5 is missing")
         return archive.read(_CONFIG).decode()
 
 

@@ -84,14 +84,7 @@ def _import(text: str) -> Any:
             path = Path(text)
             if not path.is_file():
                 raise ModelError(f"--import {text}: no such file")
-            spec = importlib.util.spec_from_file_location(path.stem, path)
-            if spec is None or spec.loader is None:
-                raise ModelError(f"--import {text}: not a Python file")
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[path.stem] = module
-            sys.path.insert(0, str(path.parent))
-            spec.loader.exec_module(module)
-            return module
+            return _run_file(path)
         if not text or text.startswith("."):
             raise ModelError(f"--import '{text}' is neither the name of a module nor a file that ends in .py")
         if os.getcwd() not in sys.path:
@@ -102,6 +95,24 @@ def _import(text: str) -> Any:
     except (Exception, SystemExit) as cause:  # whatever the user's own module raises
         raise_interruption(cause)
         raise ModelError(f"--import {text} fails: {type(cause).__name__}: {first_line(cause)}") from cause
+
+
+def _run_file(path: Path) -> Any:
+    """Run a Python file as a module of its name, or of another one where that name is taken (`h5py.py`)."""
+    name = path.stem if path.stem not in sys.modules else f"imported by tfdump: {path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ModelError(f"--import {path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        sys.path.remove(str(path.parent))
+        raise
+    return module
 
 
 def load_model(
