@@ -82,12 +82,13 @@ def test_a_folder_without_weights_or_with_a_pipe_in_it(tfdump: Run, tmp_path: Pa
     assert_refused(tfdump("activations", folder, DIGITS), tmp_path, "model.weights.h5", "neither a file nor a folder")
     with zipfile.ZipFile(tmp_path / "bare.keras", "w") as archive:
         archive.write(folder / "config.json", "config.json")
-    refused(tfdump, "activations", tmp_path / "bare.keras", INPUT, words=("incomplete", "model.weights.h5"))
+    assert_refused(tfdump("activations", "bare.keras", DIGITS), tmp_path, "incomplete", "model.weights.h5")
 
 
 def test_an_imported_file_does_not_take_the_place_of_a_module(tfdump_process: Run, tmp_path: Path) -> None:
-    (tmp_path / "h5py.py").write_text("MINE = True\n")
-    done = tfdump_process("activations", MODEL, DIGITS, "--import", "./h5py.py", "-o", "a.h5")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "h5py.py").write_text("MINE = True\n")
+    done = tfdump_process("activations", MODEL, DIGITS, "--import", "own/h5py.py", "-o", "a.h5")
     assert done.returncode == 0, done.stderr
 
 
