@@ -230,18 +230,23 @@ def layers(
     x: Inputs | None = None,
     *,
     layers: Patterns = (),
+    attention: bool = False,
+    rnn_steps: bool = False,
+    rnn_gates: bool = False,
+    preactivation: bool = False,
+    layer_inputs: bool = False,
     signature: str | None = None,
     trust: bool = False,
 ) -> list[ListedTensor]:
     """Return what `activations` would give, without running the model: address, class, shape, dtype, sizes.
 
-    `x` is needed only for a model that does not declare the shapes of its inputs; `signature` and `trust` are those of
+    `x` is needed only for a model that does not declare the shapes of its inputs; the other arguments are those of
     `activations`.
     """
     given = _given(x) if x is not None else []
-    return list(
-        list_tensors(_loaded(model, signature, trust).model, given, Selection(_patterns(layers)), _warn).tensors
-    )
+    captures = Captures(attention, rnn_steps, rnn_gates, preactivation, layer_inputs)
+    loaded = _loaded(model, signature, trust)
+    return list(list_tensors(loaded.model, given, Selection(_patterns(layers)), _warn, captures).tensors)
 
 
 def _check_arguments(batch_size: int | None, seed: int, dtype: str | None) -> None:

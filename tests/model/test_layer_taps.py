@@ -175,6 +175,12 @@ def test_everything_that_is_captured_leaves_every_other_number_as_it_was(name: s
         np.testing.assert_array_equal(np.asarray(got[address]), np.asarray(value), err_msg=address)
 
 
+def test_layers_lists_what_would_be_captured() -> None:
+    case = CASES["recurrent"]()
+    listed = [tensor.address for tensor in tfdump.layers(case.model, case.x, **ALL)]
+    assert listed == list(tfdump.activations(case.model, case.x, **ALL))
+
+
 @pytest.mark.parametrize("activation", ["relu", "elu", "gelu", "tanh", "sigmoid", "leaky_relu"])
 def test_fused_convolutions_and_products_are_left_as_they_were(activation: str) -> None:
     keras.utils.set_random_seed(1)
