@@ -1,5 +1,6 @@
 """Options and arguments that several commands share, each named once."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
@@ -196,6 +197,27 @@ def reading_and_running(choices: dict[str, Any]) -> tuple[ReadingOptions, RunOpt
 
 
 json_option = click.option("--json", is_flag=True, help="Print JSON.")
+
+
+def verdict_options(command: Command) -> Command:
+    """Add `--format` and `--json`, for commands that end in a verdict; `chosen_format` reads them."""
+    decorators = [
+        click.option(
+            "--format",
+            "layout",
+            type=click.Choice(["table", "tsv", "json", "junit"]),
+            help="How to print the verdict. [default: table on a terminal, tsv in a pipe]",
+        ),
+        click.option("--json", is_flag=True, help="Short for --format json."),
+    ]
+    return _apply(decorators, command)
+
+
+def chosen_format(layout: str | None, json: bool) -> str:
+    """Return `table`, `tsv`, `json` or `junit` of what `verdict_options` added."""
+    if json and layout not in (None, "json"):
+        raise click.UsageError(f"--json and --format {layout} exclude each other")
+    return layout or ("json" if json else "table" if sys.stdout.isatty() else "tsv")
 
 
 def _apply(decorators: list[Callable[[Any], Any]], command: Command) -> Command:

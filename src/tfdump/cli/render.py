@@ -62,23 +62,26 @@ def only_data_on_stdout() -> Iterator[None]:
         os.close(saved)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """Return rows as text: aligned, with numbers shortened, on a terminal; tab-separated in full in a pipe."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], aligned: bool | None = None) -> str:
+    """Return rows as text: aligned, with numbers shortened, or tab-separated in full.
+
+    Where `aligned` is None, they are aligned on a terminal only.
+    """
     rows = list(rows)
-    if not sys.stdout.isatty():
+    if not (sys.stdout.isatty() if aligned is None else aligned):
         lines = ["\t".join(columns), *("\t".join(_full(cell) for cell in row) for row in rows)]
         return "\n".join(lines) + "\n"
     texts = [list(columns), *([_short(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in texts) for i in range(len(columns))]
     numeric = [all(isinstance(row[i], (int, float, type(None))) for row in rows) for i in range(len(columns))]
-    aligned = [
+    lines = [
         "  ".join(
             text.rjust(width) if number else text.ljust(width)
             for text, width, number in zip(row, widths, numeric, strict=True)
         ).rstrip()
         for row in texts
     ]
-    return "\n".join(aligned) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def json_list(kind: str, items: Iterable[dict[str, Any]], **further: Any) -> str:

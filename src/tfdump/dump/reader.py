@@ -11,15 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.dump import layout
+from tfdump.dump.parts import check_declared
 from tfdump.dump.tensor import Tensor, plain
 from tfdump.errors import DumpError, near
 from tfdump.hdf5 import damage, has_link, lookup, open_hdf5
 from tfdump.tensors import NotCaptured
 
 __all__ = ["Dump", "Tensor", "open_dump"]
-
-_MOST_COMPRESSED = 1100
-"""How many times smaller a filter makes values at the most: gzip reaches 1032."""
 
 
 class Dump(Mapping[str, Tensor]):
@@ -98,8 +96,7 @@ class Dump(Mapping[str, Tensor]):
             found = lookup(self._file, layout.LOSS, DumpError)
             if not isinstance(found, h5py.Dataset) or found.dtype.kind != "f" or found.ndim > 1:
                 raise ValueError("it is not a number or a list of numbers")
-            if found.nbytes > self._file.id.get_filesize() * _MOST_COMPRESSED:
-                raise ValueError("it declares more numbers than the file holds")
+            check_declared(found)
             return np.asarray(found[()], np.float64)
 
     def __getitem__(self, address: str) -> Tensor:

@@ -5,12 +5,16 @@ from typing import Any
 import h5py
 import numpy as np
 
+from tfdump.dump.parts import Part, array_of
 from tfdump.dump.shapes import stacked_shape
 from tfdump.errors import DumpError
 from tfdump.hdf5 import has_link, lookup
 from tfdump.tensors import Array, Ragged, Sparse, Value
 
 _STATISTICS = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
+
+_NEEDED = {"ragged": ("values", "row_splits"), "sparse": ("values", "indices")}
+"""The datasets that a composite cannot do without."""
 
 
 class Tensor:
@@ -80,14 +84,27 @@ class Tensor:
     def read(self) -> Value | list[Array]:
         """Return all values: an array, a Ragged, a Sparse, or a list of arrays for a stack of unequal shapes."""
         self._require_values()
+        values = {part.name: part.read() for part in self.parts()}
         if isinstance(self._found, h5py.Dataset):
-            return _array(self._found, ())
+            return values[""]
         if self.encoding == "ragged":
-            splits = sorted(name for name in self._found if name.startswith("row_splits"))
-            return Ragged(_array(self._part("values"), ()), tuple(self._part(name)[()] for name in splits))
+            splits = sorted(name for name in values if name.startswith("row_splits"))
+            return Ragged(values["values"], tuple(values[name] for name in splits))
         if self.encoding == "sparse":
-            return Sparse(_array(self._part("values"), ()), self._part("indices")[()], self.shape)
-        return [_array(self._part(name), ()) for name in self._found]
+            return Sparse(values["values"], values["indices"], self.shape)
+        return list(values.values())
+
+    def parts(self) -> list[Part]:
+        """Return the arrays that the tensor is made of, to be read in pieces: one, named "", or those of a composite.
+
+        Raises DumpError where there are no values.
+        """
+        self._require_values()
+        if isinstance(self._found, h5py.Dataset):
+            return [Part("", self._found)]
+        for name in _NEEDED.get(self.encoding or "", ()):
+            self._part(name)
+        return [Part(name, self._part(name)) for name in self._found]
 
     def _part(self, name: str) -> h5py.Dataset:
         """Return a dataset of a composite, which is in the file itself."""
@@ -101,7 +118,7 @@ class Tensor:
         self._require_values()
         if not isinstance(self._found, h5py.Dataset):
             raise DumpError(f"'{self.address}' is stored as {self.encoding} and cannot be sliced (use read())")
-        return _array(self._found, key)
+        return array_of(self._found, key)
 
     def __len__(self) -> int:
         return self.shape[0] if self.shape else 0
@@ -118,13 +135,6 @@ class Tensor:
             raise DumpError(f"'{self.address}' is not connected to the loss and has no gradient")
         if not self.has_values:
             raise DumpError(f"'{self.address}' has statistics and no values (it was dumped with --stats-only)")
-
-
-def _array(dataset: h5py.Dataset, key: Any) -> Array:
-    if h5py.check_string_dtype(dataset.dtype) is not None:
-        values = dataset.asstr(errors="backslashreplace")[key]
-        return np.asarray(values, dtype=object)
-    return np.asarray(dataset[key])
 
 
 def plain(value: Any) -> Any:
