@@ -66,7 +66,7 @@ def _check(dump: Dump, selection: Selection, failing: tuple[str, ...], limits: T
     tensors = chosen_tensors(dump, selection)
     architecture = _architecture(dump)
     outputs = architecture.outputs() | _final(dump)
-    repeated = layout.ACTIVATIONS in dump.groups
+    repeated = frozenset(dump.groups.get(layout.ACTIVATIONS, ()))
     first_example = int(dump.attributes.get("first_example", 0))
     examiner = Examiner(architecture, outputs, repeated, first_example, limits)
     forward, backward = forward_order(tensors), backward_order(tensors)

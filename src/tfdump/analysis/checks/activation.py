@@ -65,8 +65,8 @@ class Function:
 class Architecture:
     """The layers of a model in its configuration, found by address."""
 
-    def __init__(self, config: dict[str, Any] | None) -> None:
-        self._config = config
+    def __init__(self, config: Any) -> None:
+        self._config: dict[str, Any] = config if isinstance(config, dict) else {}
 
     def function(self, tensor: Tensor) -> Function:
         """Return the function that made an activation."""
@@ -74,7 +74,7 @@ class Architecture:
         class_name = str(tensor.attributes.get("class", ""))
         address = str(tensor.attributes.get("layer", ""))
         layer = self._layer(address)
-        settings = layer.get("config", {}) if layer is not None else {}
+        settings = _settings(layer)
         if suffix in _BY_SUFFIX:
             chosen = _activation(settings.get(_GATES.get(suffix, ""))) or _BY_SUFFIX[suffix]
             return Function(chosen, gate=suffix.startswith("gates"))
@@ -100,26 +100,32 @@ class Architecture:
 
     def outputs(self) -> set[str]:
         """Return the addresses of the layers whose outputs are those of the model."""
-        settings = (self._config or {}).get("config", {})
+        settings = _settings(self._config)
         names = {name for name in _leaves(settings.get("output_layers", [])) if isinstance(name, str)}
-        layers = settings.get("layers", [])
-        if not names and layers and (self._config or {}).get("class_name") == "Sequential":
-            names = {str(layers[-1].get("config", {}).get("name"))}
+        layers = settings.get("layers")
+        if not names and isinstance(layers, list) and layers and self._config.get("class_name") == "Sequential":
+            names = {str(_settings(layers[-1]).get("name"))}
         return names
 
     def _layer(self, address: str) -> dict[str, Any] | None:
         """Return the configuration of a layer, None where it is not there."""
-        here = self._config
+        here: dict[str, Any] = self._config
         for segment in address.split(".") if address else []:
             called = _CALL.sub("", segment)
             number = _SAME_NAME.search(called)
             name = decode(_SAME_NAME.sub("", called))
-            named = [inner for inner in _layers_in((here or {}).get("config")) if inner["config"].get("name") == name]
+            named = [inner for inner in _layers_in(here.get("config")) if inner["config"].get("name") == name]
             position = int(number[1]) if number else 0
             if position >= len(named):
                 return None
             here = named[position]
         return here if here is not self._config else None
+
+
+def _settings(layer: Any) -> dict[str, Any]:
+    """Return the settings in the configuration of a layer, empty where it is odd."""
+    found = layer.get("config") if isinstance(layer, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _layers_in(settings: Any) -> Iterator[dict[str, Any]]:

@@ -45,10 +45,18 @@ class Examined:
 
 
 class Examiner:
-    """Examines the tensors of one dump; `outputs` are the addresses of what the model gives."""
+    """Examines the tensors of one dump; `outputs` are the addresses of what the model gives.
+
+    `repeated` are those of activations, which the outputs may repeat: then they are only asked for NaN and Inf.
+    """
 
     def __init__(
-        self, architecture: Architecture, outputs: set[str], repeated: bool, first_example: int, limits: Thresholds
+        self,
+        architecture: Architecture,
+        outputs: set[str],
+        repeated: frozenset[str],
+        first_example: int,
+        limits: Thresholds,
     ) -> None:
         self._architecture = architecture
         self._outputs = outputs
@@ -87,7 +95,7 @@ class Examiner:
         """Return what to look for in a tensor of numbers."""
         kind, by_example = kind_of(tensor.dtype), tensor.attributes.get("axis0") == "example"
         gradient = tensor.group in _GRADIENTS
-        repeated = self._repeated and tensor.group == layout.OUTPUTS
+        repeated = tensor.group == layout.OUTPUTS and tensor.address in self._repeated
         forward = not gradient and not repeated and tensor.group != layout.WEIGHTS
         activation = tensor.group == layout.ACTIVATIONS
         function = self._architecture.function(tensor) if activation and kind == "f" else Function("")
