@@ -150,9 +150,14 @@ def test_infinities_that_storing_made_are_no_inf(tmp_path: Path) -> None:
 # Only statistics
 
 
+def without_values(**statistics: float) -> tuple[np.ndarray, dict[str, Any]]:
+    """A tensor (20, 3) of which these statistics were kept, and no values."""
+    attributes = {f"stat_{name}": value for name, value in (statistics | {"count": 60}).items()}
+    return np.zeros((0, 3), np.float32), {"values": False, "computed_shape": [20, 3]} | attributes
+
+
 def test_statistics_tell_of_nan_without_values(tmp_path: Path) -> None:
-    empty = (np.zeros((0, 3), np.float32), {"values": False, "computed_shape": [20, 3], "stat_count": 60, "stat_min": 0.0,
-        "stat_max": 7e4, "stat_mean": 1.0, "stat_std": 1.0, "stat_l2": 1.0, "stat_nan": 4, "stat_inf": 0, "stat_zero": 5})  # fmt: skip
+    empty = without_values(min=0.0, max=7e4, nan=4, inf=0, zero=5)
     report = check(write_dump(tmp_path / "d.h5", {"activations/a": empty}))
     finding = the(report, "nan")
     assert (finding.count, finding.of, finding.example, finding.index) == (4, 60, None, None)
@@ -167,8 +172,7 @@ def test_statistics_tell_of_nan_without_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("few", "many"), [(0.0, 0.0), (2.5, 2.5)])
 def test_statistics_tell_of_tensors_that_are_the_same_everywhere(tmp_path: Path, few: float, many: float) -> None:
     zero = 60 if few == 0 else 0
-    empty = (np.zeros((0, 3), np.float32), {"values": False, "computed_shape": [20, 3], "stat_count": 60, "stat_min": few,
-        "stat_max": many, "stat_mean": few, "stat_std": 0.0, "stat_l2": 1.0, "stat_nan": 0, "stat_inf": 0, "stat_zero": zero})  # fmt: skip
+    empty = without_values(min=few, max=many, nan=0, inf=0, zero=zero)
     report = check(write_dump(tmp_path / "d.h5", {"activations/a": empty}))
     assert the(report, "constant").value == few
     assert [finding.units for finding in of(report, "dead")] == ([(0, 1, 2)] if zero else [])
