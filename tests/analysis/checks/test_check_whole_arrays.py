@@ -32,7 +32,6 @@ def arrays_of(dtype: str) -> st.SearchStrategy[np.ndarray]:
 def test_findings_are_those_of_the_whole_array(values: np.ndarray, class_name: str, axis0: str) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts.Part.keys, "__defaults__", (64,))  # many small blocks
-        patch.setattr(parts.Part.blocks, "__defaults__", (64,))
         given_tensor = {"activations/a": (values, {"class": class_name, "axis0": axis0})}
         report = tfdump.check(
             write_dump(Path(folder) / "d.h5", given_tensor), dead_examples=2, underflow_share=0, saturation_share=0

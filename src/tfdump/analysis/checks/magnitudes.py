@@ -12,7 +12,7 @@ import numpy as np
 from tfdump.analysis.checks.half import OVERFLOWS, UNDERFLOWS
 from tfdump.tensors import Array
 
-BLOCK = 1 << 15
+BLOCK = 1 << 17
 """Elements at once: few enough to stay in the cache from one pass to the next."""
 
 

@@ -90,10 +90,10 @@ class Sweep:
         self._living = self._live(part)
         saturation = self._saturate(part)
         position = 0
-        for key, block in part.blocks():
-            flat = block.reshape(-1)
+        for key in part.keys():
+            block = part.read(key)
             if magnitudes is not None:
-                magnitudes.add(flat, position)
+                magnitudes.add(block.reshape(-1), position)
             if self._constancy is not None:
                 self._constancy.add(key, block)
             if self._living is not None:
@@ -103,6 +103,7 @@ class Sweep:
             if self._wanted.squares:
                 self._add_squares(key, block)
             position += block.size
+            del block  # so that the next one takes the same memory, whose pages are there
         places = Places(self._tensor, part, self._first_example)
         if magnitudes is not None:
             for name, count in magnitudes.counts.items():
