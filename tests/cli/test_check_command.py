@@ -44,7 +44,7 @@ def test_a_finding_that_fails_is_status_1_and_names_the_origin(tfdump: Run, tmp_
         ["dead", "activations/block1.relu", "1", "3", "", "", "0.0", dead],
     ]
     assert done.stderr.splitlines() == [
-        "Note: not checked, because string, which has no numbers to check: activations/words",
+        "Note: not checked, because it is string and has no numbers: activations/words",
         "Note: checked 2 of 3 tensors: 2 findings, 1 of --fail-on nan,inf",
         "NaN first appears in 'block2.bn' (example 17); everything before it is clean",
     ]

@@ -16,15 +16,15 @@ from tfdump.cli.render import json_list, say, table, write
 from tfdump.cli.settings import Settings, verbosity
 
 _HELP = {
-    "dead_examples": "Call no unit dead that fewer examples were tried on.",
-    "saturation_margin": "How near to its limit a sigmoid, tanh or softmax is saturated.",
-    "saturation_share": "Share of saturated values from which on a tensor is one.",
-    "constant_tolerance": "Largest difference to the first example, as a share of its largest value.",
-    "underflow_share": "Share of the values that are not zero, that would be.",
-    "vanish_ratio": "Norm of a gradient to the largest nearer to the loss.",
-    "vanish_norm": "Norm below which any gradient has vanished.",
-    "explode_ratio": "Norm of a gradient to that nearest to the loss.",
-    "explode_norm": "Norm above which any gradient has exploded.",
+    "dead_examples": "Call no unit dead that was tried on fewer examples.",
+    "saturation_margin": "How near to its limit a sigmoid, tanh or softmax counts as saturated.",
+    "saturation_share": "Share of saturated values from which on a tensor is reported.",
+    "constant_tolerance": "How far examples may differ, as a share of the largest value of the first.",
+    "underflow_share": "Share of the nonzero values that would be zero, from which on a tensor is reported.",
+    "vanish_ratio": "A gradient vanishes below this share of the largest norm nearer to the loss.",
+    "vanish_norm": "A gradient vanishes below this norm.",
+    "explode_ratio": "A gradient explodes above so many times the norm nearest to the loss.",
+    "explode_norm": "A gradient explodes above this norm.",
 }
 _COLUMNS = ("check", "tensor", "count", "of", "first example", "index", "value", "message")
 _MOST_NAMED = 3

@@ -58,7 +58,7 @@ def test_bad_norms_are_left_to_the_check_of_nan() -> None:
 def test_steps_are_looked_at_one_by_one() -> None:
     (first,) = found("vanishing", [1.0, 1e-6, 1e-7], [1.0, 1.0, 1.0])
     assert (first.count, first.of, first.index, first.value) == (2, 3, (1,), 1e-6)
-    assert "(at step 1, the first of 2 such steps)" in first.message
+    assert "(at step 1, the first of 2)" in first.message
 
 
 def test_the_input_is_the_far_end_of_the_activations(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_weights_that_the_loss_does_not_reach_are_found(tmp_path: Path) -> None:
     assert the(report, "unconnected").tensor == "gradients/weights/a.kernel"
     reasons = {tensor.tensor: tensor.reason for tensor in report.tensors}
     assert reasons == {
-        "gradients/weights/a.kernel": "not connected to the loss",
+        "gradients/weights/a.kernel": "it is not connected to the loss",
         "gradients/weights/b.kernel": None,
-        "gradients/activations/p": "not connected to the loss",
+        "gradients/activations/p": "it is not connected to the loss",
     }

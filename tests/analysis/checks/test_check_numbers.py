@@ -93,7 +93,7 @@ def test_tensors_without_floats_have_none(tmp_path: Path) -> None:
     report = check(write_dump(tmp_path / "d.h5", tensors))
     assert report.findings == ()
     assert [(t.tensor, t.reason) for t in report.tensors if t.reason] == [
-        ("activations/text", "string, which has no numbers to check")
+        ("activations/text", "it is string and has no numbers")
     ]
 
 
@@ -275,6 +275,22 @@ def test_a_bad_loss_is_made_by_the_forward_pass(
         f"NaN first appears in {where}: the forward pass made it (tfdump activations shows where)"
     ]
     assert (report.findings[0].tensor, report.findings[0].index) == ("loss", index)
+
+
+def test_of_several_steps_the_first_bad_one_is_the_origin(tmp_path: Path) -> None:
+    step = {"axis0": "step"}
+    kernel, bias, moved = np.ones((4, 5)), np.ones((4, 5)), np.ones((4, 5))
+    kernel[1, 2], bias[1:, 0], moved[2:] = np.nan, np.nan, np.nan
+    tensors = {
+        "gradients/weights/a.kernel": (kernel, step | {"layer": "a"}),
+        "gradients/weights/a.bias": (bias, step | {"layer": "a"}),
+        "weights/a.kernel": (moved, step | {"layer": "a"}),
+    }
+    report = check(write_dump(tmp_path / "d.h5", tensors, loss=[1.0, np.inf, np.nan, np.nan]))
+    assert messages(report) == [
+        "NaN first appears in 'gradients/weights/a.bias' (step 1), after Inf in 'loss' (step 1)",
+        "Inf first appears in 'loss' (step 1); everything before it is clean",
+    ]
 
 
 def test_compressed_dumps_are_read(tmp_path: Path) -> None:

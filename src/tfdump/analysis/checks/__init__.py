@@ -13,7 +13,7 @@ from tfdump.analysis.checks.activation import Architecture
 from tfdump.analysis.checks.examination import Examiner
 from tfdump.analysis.checks.gradients import norms_findings
 from tfdump.analysis.checks.loss import loss_findings
-from tfdump.analysis.checks.origin import backward_order, forward_order, full_name, origins
+from tfdump.analysis.checks.origin import full_name, origins, passes
 from tfdump.analysis.checks.records import (
     CHECKS,
     FAIL_ON,
@@ -29,7 +29,6 @@ from tfdump.analysis.checks.records import (
 from tfdump.analysis.checks.selecting import chosen_tensors
 from tfdump.dump import layout
 from tfdump.dump.reader import Dump, open_dump
-from tfdump.dump.tensor import Tensor
 from tfdump.errors import DumpError
 from tfdump.hdf5 import damage
 
@@ -69,23 +68,22 @@ def _check(dump: Dump, selection: Selection, failing: tuple[str, ...], limits: T
     repeated = frozenset(dump.groups.get(layout.ACTIVATIONS, ()))
     first_example = int(dump.attributes.get("first_example", 0))
     examiner = Examiner(architecture, outputs, repeated, first_example, limits)
-    forward, backward = forward_order(tensors), backward_order(tensors)
+    per_example = bool(dump.attributes.get("per_example"))
     examined = {full_name(tensor): examiner.examine(tensor) for tensor in tensors}
     findings = [finding for one in examined.values() for finding in one.findings]
     findings += norms_findings([one.norms for one in examined.values() if one.norms is not None], limits)
     checked = [one.checked for one in examined.values()]
-    if whole and (loss := dump.loss) is not None:
+    loss = dump.loss if whole else None
+    if loss is not None:
         checked.insert(0, Checked(layout.LOSS, ""))
-        findings = [
-            *loss_findings(loss, first_example if dump.attributes.get("per_example") else None, limits),
-            *findings,
-        ]
+        findings = [*loss_findings(loss, first_example if per_example else None, limits), *findings]
+    order = passes(tensors, loss_by_step=loss is not None and loss.ndim > 0 and not per_example)
     listed = list(CHECKS)
     return CheckReport(
         dump.name,
         tuple(checked),
         tuple(sorted(findings, key=lambda finding: listed.index(finding.check))),
-        tuple(origins(_names(forward), [layout.LOSS, *_names(backward)], findings, whole)),
+        tuple(origins(order, findings, whole)),
         tuple(skipped for one in examined.values() for skipped in one.skipped),
         failing,
         limits,
@@ -102,10 +100,6 @@ def _final(dump: Dump) -> set[str]:
     outputs = dump.groups.get(layout.OUTPUTS, [])
     last = dump.groups.get(layout.ACTIVATIONS, [])[-1:] if outputs else []
     return {*outputs, *last}
-
-
-def _names(tensors: list[Tensor]) -> list[str]:
-    return [full_name(tensor) for tensor in tensors]
 
 
 def _texts(patterns: str | Iterable[str]) -> tuple[str, ...]:

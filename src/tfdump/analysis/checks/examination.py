@@ -70,9 +70,9 @@ class Examiner:
         checked = Checked(name, str(tensor.attributes.get("class", "")))
         if not tensor.connected:
             finding = unconnected(tensor, name)
-            return Examined(replace(checked, reason="not connected to the loss"), (finding,) if finding else ())
+            return Examined(replace(checked, reason="it is not connected to the loss"), (finding,) if finding else ())
         if kind_of(tensor.dtype) not in "fciub":
-            return Examined(replace(checked, reason=f"{tensor.dtype}, which has no numbers to check"))
+            return Examined(replace(checked, reason=f"it is {tensor.dtype} and has no numbers"))
         wanted = self._wanted(tensor)
         with damage(DumpError, name):
             swept = self._sweep(tensor, wanted)

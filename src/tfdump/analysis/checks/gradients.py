@@ -98,7 +98,7 @@ def _finding(check: str, gradient: GradientNorms, found: list[tuple[int, str]]) 
     steps = len(gradient.norms)
     index = (step,) if steps > 1 else None
     if index:
-        message += f" (at step {step}, the first of {len(found)} such steps)"
+        message += f" (at step {step}{f', the first of {len(found)}' if len(found) > 1 else ''})"
     return [Finding(check, gradient.name, len(found), steps, None, index, gradient.norms[step], message)]
 
 

@@ -90,7 +90,7 @@ class Sweep:
         self._living = self._live(part)
         saturation = self._saturate(part)
         position = 0
-        for key in part.keys():
+        for key in part.keys():  # noqa: SIM118 - a part is no mapping
             block = part.read(key)
             if magnitudes is not None:
                 magnitudes.add(block.reshape(-1), position)
