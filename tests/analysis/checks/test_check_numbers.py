@@ -130,6 +130,8 @@ def test_a_place_in_a_stack_names_the_item(tmp_path: Path) -> None:
     report = check(written(tmp_path / "d.h5", [normal(2, 2), second, normal(1, 5)], "float32", "batch"))
     finding = the(report, "nan")
     assert (finding.index, finding.of, finding.example) == ((1, 2, 0), 4 + 6 + 5, None)
+    reasons = {item.check: item.reason for item in report.skipped}
+    assert reasons["constant"] == reasons["dead"] == "its batches have unequal shapes"
 
 
 # Storing in a narrow dtype
@@ -176,6 +178,18 @@ def test_statistics_tell_of_tensors_that_are_the_same_everywhere(tmp_path: Path,
     report = check(write_dump(tmp_path / "d.h5", {"activations/a": empty}))
     assert the(report, "constant").value == few
     assert [finding.units for finding in of(report, "dead")] == ([(0, 1, 2)] if zero else [])
+
+
+def test_magnitudes_do_not_tell_whether_complex_numbers_are_constant(tmp_path: Path) -> None:
+    empty, further = without_values(min=1.0, max=1.0, nan=0, inf=0, zero=0)
+    tensors = {"activations/a": (empty.astype(np.complex64), further | {"dtype": "complex64"})}
+    assert of(check(write_dump(tmp_path / "d.h5", tensors)), "constant") == []
+
+
+def test_a_gradient_without_norm_and_values_is_named(tmp_path: Path) -> None:
+    tensors = {"gradients/weights/k": without_values(min=0.0, max=1.0, nan=0, inf=0, zero=0)}
+    reasons = {item.check: item.reason for item in check(write_dump(tmp_path / "d.h5", tensors)).skipped}
+    assert reasons["vanishing"] == reasons["exploding"] == "its norm is not in the dump"
 
 
 def test_reduced_tensors_keep_what_a_reduction_keeps(tmp_path: Path) -> None:

@@ -78,12 +78,14 @@ class Examiner:
             swept = self._sweep(tensor, wanted)
         evidence = self._evidence(tensor, name, wanted, swept)
         found = [check(evidence, self._limits) for check in _CHECKS]
-        skipped = swept.skipped | _lost_by_storing(tensor)
+        skipped = swept.skipped | _lost_by_storing(tensor) | self._lost_by_encoding(tensor, wanted)
         if wanted.saturated and wanted.function.may_saturate:
             skipped.setdefault("saturated", _UNKNOWN_FUNCTION)
         norms = None
         if tensor.group in _GRADIENTS and (steps := steps_of(tensor.norm) or swept.squares):
             norms = GradientNorms(tensor.group, tensor.address, steps)
+        elif tensor.group in _GRADIENTS:
+            skipped |= dict.fromkeys(("vanishing", "exploding"), "its norm is not in the dump")
         return Examined(
             checked,
             tuple(finding for finding in found if finding is not None),
@@ -102,7 +104,7 @@ class Examiner:
         return Wanted(
             narrow=() if kind != "f" or repeated else tuple(name for name in _NARROW if _could_change(tensor, name)),
             constant=forward and by_example and kind not in "b" and not tensor.address.endswith(":lengths"),
-            dead=activation and by_example and kind == "f" and function.units,
+            dead=activation and by_example and kind == "f" and function.units and tensor.encoding in (None, "ragged"),
             saturated=activation and kind == "f" and tensor.address not in self._outputs,
             squares=gradient and tensor.norm is None,
             function=function,
@@ -115,6 +117,8 @@ class Examiner:
         shape = tensor.shape
         examples = shape[0] if shape else 0
         if statistics is not None and (reduced or not tensor.has_values):
+            if kind_of(tensor.dtype) == "c" or examples < 2:  # the statistics of complex numbers are of magnitudes
+                wanted = replace(wanted, constant=False)
             units = shape[wanted.function.axis] if wanted.dead and len(shape) > 1 else None
             few = few_examples(examples) if examples < self._limits.dead_examples else None
             reason = REDUCED if reduced else NO_VALUES
@@ -146,6 +150,15 @@ class Examiner:
             name: replace(found.tallies[name], first=places[name].first) for name in ("nan", "inf") if name in places
         }
         return replace(found, tallies=found.tallies | tallies)
+
+    @staticmethod
+    def _lost_by_encoding(tensor: Tensor, wanted: Wanted) -> dict[str, str]:
+        """Return the checks that want rows of one shape, for a tensor whose rows are not."""
+        if tensor.group not in (layout.ACTIVATIONS, layout.OUTPUTS, layout.INPUTS) or tensor.encoding is None:
+            return {}
+        lost = ["constant"] + (["dead"] if wanted.function.units and not wanted.dead else [])
+        reason = "its batches have unequal shapes" if tensor.encoding == "stack" else f"it is {tensor.encoding}"
+        return dict.fromkeys(lost, reason)
 
     def _evidence(self, tensor: Tensor, name: str, wanted: Wanted, swept: Swept) -> Evidence:
         reduced = "reduce" in tensor.attributes
