@@ -17,9 +17,6 @@ from tfdump.tensors import Array
 
 NAN_COLOUR, INF_COLOUR, EMPTY_COLOUR = "#ff00ff", "#000000", "#ffffff"
 
-_LARGEST = 8e307
-"""Ranges of float64 beyond it overflow; what is larger gets the last colour."""
-
 Colours = npt.NDArray[np.uint8]
 
 
@@ -74,8 +71,8 @@ def scale_of(values: Array, low: float | None = None, high: float | None = None)
     finite = values[np.isfinite(values)]
     least = float(finite.min()) if finite.size else 0.0
     most = float(finite.max()) if finite.size else 1.0
-    least = max(-_LARGEST, least if low is None else low)
-    most = min(_LARGEST, most if high is None else high)
+    least = least if low is None else low
+    most = most if high is None else high
     if least < 0 < most:
         arm = max(-least, most)
         return Scale(-arm, arm, True)

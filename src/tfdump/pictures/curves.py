@@ -29,9 +29,17 @@ class Line:
 
 
 def curve(
-    lines: Sequence[Line], caption: Caption, axis: str, unit: str, places: Sequence[float] | None = None
+    lines: Sequence[Line],
+    caption: Caption,
+    axis: str,
+    unit: str,
+    places: Sequence[float] | None = None,
+    joined: bool = True,
 ) -> Figure:
-    """Return curves over the same `places` (0, 1, 2, ... by default); positive ones of wide range on a log axis."""
+    """Return curves over the same `places` (0, 1, 2, ... by default); positive ones of wide range on a log axis.
+
+    Without `joined`, for places in no order such as examples, they are points.
+    """
     together = np.concatenate([line.values for line in lines])
     legend = 18 if len(lines) > 1 else 0
     frame = Frame(caption, _WIDE, _HIGH, margins=Margins(left=72, top=8 + legend), values=together)
@@ -46,10 +54,10 @@ def curve(
         axes.plot(
             where,
             drawn,
-            _DASHES[number % len(_DASHES)],
+            linestyle=_DASHES[number % len(_DASHES)] if joined else "none",
             color=COLOURS[number % len(COLOURS)],
             linewidth=1.4,
-            marker="o" if few else "",
+            marker="o" if few or not joined else "",
             markersize=3.5,
             label=shortened(line.name, 40),
         )

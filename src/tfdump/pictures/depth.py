@@ -77,7 +77,7 @@ def _draw(axes: Axes, panel: Panel, wide: int) -> None:
         axes.plot(
             places[here],
             drawn[here],
-            ("-", "--", "-.", ":")[number % 4] if points.joined else "",
+            linestyle=("-", "--", "-.", ":")[number % 4] if points.joined else "none",
             marker=("o", "s", "^", "D", "v", "P")[number % 6] if few or not points.joined else "",
             markersize=4,
             linewidth=1.2,
@@ -101,10 +101,8 @@ def _draw(axes: Axes, panel: Panel, wide: int) -> None:
     axes.set_xlim(-0.7, len(places) - 0.3)
     axes.set_ylabel(panel.unit)
     shown = "" if every == 1 else f" (every {_ordinal(every)} is named)"
-    axes.set_xlabel(
-        f"{len(places):,} tensor{'s' if len(places) > 1 else ''} in the order of execution{shown}",
-        fontsize=SMALL_POINTS,
-    )
+    count = "1 tensor" if len(places) == 1 else f"{len(places):,} tensors"
+    axes.set_xlabel(f"{count} in the order of execution{shown}", fontsize=SMALL_POINTS)
     axes.grid(True, axis="y", linewidth=0.3, color="#cccccc")
     axes.text(0, 1 + 18 / _HIGH, panel.title, transform=axes.transAxes, fontsize=TEXT_POINTS, weight="bold",
               parse_math=False)  # fmt: skip

@@ -23,7 +23,7 @@ from tfdump.pictures.histogram import histogram
 from tfdump.pictures.maps import MOST as MOST_CHANNELS
 from tfdump.pictures.maps import maps
 from tfdump.pictures.saliency import saliency
-from tfdump.pictures.taking import Numbers, Taken, take_many, take_one
+from tfdump.pictures.taking import Numbers, Taken, check_range, take_many, take_one
 from tfdump.pictures.tiles import MOST as MOST_TILES
 from tfdump.pictures.tiles import tiles
 from tfdump.tensors import Array
@@ -89,11 +89,13 @@ def draw_loss(dump: Dump) -> Picture:
     if loss.size < 2:
         text = f"a single number, {loss.reshape(-1)[0]:g}" if loss.size else "empty"
         raise TfdumpError(f"the loss of {dump.name} is {text}: there is no curve to draw")
-    axis = "example" if loss.size == dump.attributes.get("examples") else "step"
+    axis = "example" if dump.attributes.get("per_example") or loss.size == dump.attributes.get("examples") else "step"
     name = str(dump.attributes.get("loss", ""))
     details = (f"loss {name}".strip(), f"{loss.size:,} {axis}s, {_file(dump)}")
     with plain_style():
-        return Picture(curve([Line("loss", loss)], Caption("loss", details), axis, "loss"), Kind.CURVE, ())
+        return Picture(
+            curve([Line("loss", loss)], Caption("loss", details), axis, "loss", None, axis != "example"), Kind.CURVE, ()
+        )
 
 
 class _Drawing:
@@ -104,19 +106,22 @@ class _Drawing:
         self._unit = _UNITS.get(subject.group, "gradient")
         if kind_of(tensor.dtype) == "c":
             self._unit += ", magnitude"
+        body = tensor.shape[len(subject.leading) :]
+        self._is_sequence = not subject.weight and len(body) > 1 and body[-1] == 1  # of one feature
         self.notes: list[str] = []
 
     def maps(self) -> Figure:
         taken = self._one()
         values, names = shapes.as_maps(taken.values, self._channels_first())
-        return self._maps(values, names, "channel", taken)
+        return self._maps(values, names, "channel" if taken.values.ndim == 3 else "channel:place", taken)
 
     def heatmap(self) -> Figure:
         subject, view = self._subject, self._view
         if len(subject.body) == 1 and subject.leading and view.example is None and subject.body[0] != -1:
             taken = take_many(self._tensor, subject, view.examples, view.step)
             rows = Side(subject.leading[-1], taken.rows if isinstance(taken.rows, int) else 0)
-            return heat(taken.values, rows, Side("unit"), self._caption(taken), self._unit)
+            values = taken.values.reshape(len(taken.values), -1)
+            return heat(values, rows, Side("unit"), self._caption(taken), self._unit)
         taken = self._one()
         names = shapes.axis_names(subject, taken.values.ndim)
         values = shapes.as_matrix(taken.values)
@@ -136,6 +141,8 @@ class _Drawing:
         values = taken.values.reshape(-1)
         labels = None if isinstance(taken.rows, int) else [f"{number:,}" for number in taken.rows]
         axis = "unit" if taken.values.ndim == 1 else f"place in {taken.values.shape}, flattened"
+        if self._is_sequence:
+            axis = "position"
         return bars(values, self._caption(taken), self._unit, axis, labels)
 
     def tiles(self) -> Figure:
@@ -171,7 +178,7 @@ class _Drawing:
         subject, view = self._subject, self._view
         if subject.body:
             taken = self._one()
-            values, axis = taken.values.reshape(-1), "place"
+            values, axis = taken.values.reshape(-1), "position" if self._is_sequence else "unit"
         elif subject.leading == ("step", "example"):
             whole = Subject(**{**vars(subject), "leading": ("example",), "counts": subject.counts[1:]})
             number = view.example or 0
@@ -181,14 +188,15 @@ class _Drawing:
             taken = Taken(np.asarray(values, np.float64), (f"example {number:,} of {subject.counts[1]:,}",))
         else:
             taken = take_many(self._tensor, subject, _all_of(view.examples), None)
-            values, axis = taken.values, subject.leading[0]
+            values, axis = taken.values.reshape(-1), subject.leading[0]
         start = taken.rows if isinstance(taken.rows, int) else 0
         places = range(start, start + len(values))
-        return curve([Line(subject.address, values)], self._caption(taken), axis, self._unit, places)
+        return curve([Line(subject.address, values)], self._caption(taken), axis, self._unit, places, axis != "example")
 
     def histogram(self) -> Figure:
         found, said, notes = count_values(self._tensor, self._view.example, self._view.step)
         self.notes += notes
+        check_range(found.edges, self._subject.address)
         return histogram(found, self._caption(Taken(np.zeros(0), said, notes)), self._unit)
 
     def _one(self) -> Taken:

@@ -4,7 +4,7 @@ The size of the middle is chosen by the kind of picture, and margins are added a
 over another and cells of an image are whole pixels.
 """
 
-import textwrap
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -201,8 +201,16 @@ def whole_ticks(size: int, most: int) -> list[int]:
 
 
 def _wrapped(text: str, room: float, points: float) -> list[str]:
+    """Return lines of text that fit; an address breaks behind a dot."""
     most = max(20, int(room / text_width("x", points)))
-    return textwrap.wrap(printable(text), most, break_long_words=True, break_on_hyphens=False) or [""]
+    lines = [""]
+    for piece in re.findall(r"[^ .]*(?:[ .]|$)", printable(text)):
+        if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > most:
+            lines.append("")
+        lines[-1] += piece
+        while len(lines[-1].rstrip()) > most:
+            lines[-1:] = [lines[-1][:most], lines[-1][most:]]
+    return [line.rstrip() for line in lines]
 
 
 def _marks(values: Array) -> list[tuple[str, str]]:

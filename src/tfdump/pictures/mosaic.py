@@ -17,7 +17,7 @@ _MOST_PIXELS = 12_000
 """Wider or higher pictures open in no viewer."""
 
 _LABEL = 14
-_SMALLEST, _LARGEST = 22, 480
+_SMALLEST, _LARGEST, _ALONE = 22, 320, 480
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def plan(
     """
     columns = columns or _columns(count, size)
     rows = -(-count // columns)
-    target = min(_LARGEST, max(_SMALLEST, room // columns))
+    target = min(_ALONE if count == 1 else _LARGEST, max(_SMALLEST, room // columns))
     high, wide = (_pixels(cells, target, max(size)) for cells in size)
     fits = labels and max(text_width(text, SMALL_POINTS) for text in labels) <= wide + 2
     mosaic = Mosaic(rows, columns, high, wide, 4 if wide >= 12 else 2, _LABEL if fits else 0)

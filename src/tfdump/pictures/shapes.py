@@ -37,7 +37,7 @@ def as_maps(values: Numbers, channels_first: bool) -> tuple[Numbers, list[str]]:
     count, height, width, channels = frames.shape
     together = np.transpose(frames, (1, 2, 3, 0)).reshape(height, width, channels * count)
     places = [".".join(map(str, place)) for place in np.ndindex(last.shape[:-3])]
-    return together, [f"{channel}@{place}" for channel in range(channels) for place in places]
+    return together, [f"{channel}:{place}" for channel in range(channels) for place in places]
 
 
 def channels_last(values: Array, channels_first: bool) -> Array:
@@ -79,7 +79,7 @@ def as_kernels(values: Numbers, subject: Subject) -> tuple[Numbers, list[str]]:
     window = values.reshape(-1, *values.shape[-4:])
     deep, height, width, inputs, filters = window.shape
     together = np.transpose(window, (1, 2, 3, 0, 4)).reshape(height, width, inputs * deep, filters)
-    return together, [f"{channel}@{place}" for channel in range(inputs) for place in range(deep)]
+    return together, [f"{channel}:{place}" for channel in range(inputs) for place in range(deep)]
 
 
 def tokens_for(

@@ -16,6 +16,8 @@ MOST_EXAMPLES = 256
 MOST_BYTES = 1 << 28
 """Above it, one value is refused: a picture of it would show nothing, and the memory is the user's."""
 
+_LARGEST = 1e307
+
 Numbers = npt.NDArray[np.float64]
 
 
@@ -53,7 +55,9 @@ def take_one(tensor: Tensor, subject: Subject, example: int | None, step: int | 
     values, rows, more = _value(tensor, subject, index)
     if 0 in values.shape:
         raise TfdumpError(f"'{subject.address}' holds no values at {', '.join(said)}: there is nothing to draw")
-    return Taken(real(values), tuple(said), (*notes, *more), rows)
+    numbers = real(values)
+    check_range(numbers, subject.address)
+    return Taken(numbers, tuple(said), (*notes, *more), rows)
 
 
 def take_many(tensor: Tensor, subject: Subject, examples: tuple[int | None, int | None], step: int | None) -> Taken:
@@ -80,7 +84,16 @@ def take_many(tensor: Tensor, subject: Subject, examples: tuple[int | None, int 
         )
     else:
         values = tensor.parts()[0].read(key)
-    return Taken(real(values), tuple(said), tuple(notes), start)
+    numbers = real(values)
+    check_range(numbers, subject.address)
+    return Taken(numbers, tuple(said), tuple(notes), start)
+
+
+def check_range(values: Numbers, address: str) -> None:
+    """Raise TfdumpError for numbers so large that the differences between them, which axes need, are none."""
+    finite = np.abs(values[np.isfinite(values)])
+    if finite.size and finite.max() > _LARGEST:
+        raise TfdumpError(f"'{address}' holds {finite.max():g}, beyond what a picture can show (print it: --text)")
 
 
 def _value(tensor: Tensor, subject: Subject, index: list[int]) -> tuple[Array, tuple[int, ...] | int, tuple[str, ...]]:
