@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from tfdump.pictures.colours import scale_of
 from tfdump.pictures.figure import SMALL_POINTS, Caption, Frame, Margins
 from tfdump.pictures.heat import Side, bottom_margin, draw, label_side, left_margin, shrink_notes
+from tfdump.pictures.mosaic import full_rows
 from tfdump.tensors import Array
 
 MOST = 16
@@ -26,7 +27,7 @@ def attention(
     """Return scores `(heads, T, S)` as a grid of heads on one scale of colours, which begins at 0."""
     count, rows, columns = values.shape
     down, across = Side("query", queries or 0), Side("key", keys or 0)
-    grid = min(count, math.ceil(math.sqrt(count * 1.4)))
+    grid = full_rows(count, math.ceil(math.sqrt(count * 1.4)))
     room = max(130, min(420, 1120 // grid))
     high, wide = (_pixels(size, room, labelled) for size, labelled in ((rows, queries), (columns, keys)))
     left, bottom = left_margin(down, _MOST_TOKEN), bottom_margin(across, _MOST_TOKEN)

@@ -89,13 +89,12 @@ def draw_loss(dump: Dump) -> Picture:
     if loss.size < 2:
         text = f"a single number, {loss.reshape(-1)[0]:g}" if loss.size else "empty"
         raise TfdumpError(f"the loss of {dump.name} is {text}: there is no curve to draw")
-    axis = "example" if dump.attributes.get("per_example") or loss.size == dump.attributes.get("examples") else "step"
+    axis = dump.loss_axis
     name = str(dump.attributes.get("loss", ""))
     details = (f"loss {name}".strip(), f"{loss.size:,} {axis}s, {_file(dump)}")
     with plain_style():
-        return Picture(
-            curve([Line("loss", loss)], Caption("loss", details), axis, "loss", None, axis != "example"), Kind.CURVE, ()
-        )
+        figure = curve([Line("loss", loss)], Caption("loss", details), axis, "loss", None, axis != "example")
+    return Picture(figure, Kind.CURVE, ())
 
 
 class _Drawing:

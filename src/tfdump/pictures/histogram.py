@@ -30,7 +30,8 @@ def histogram(found: Histogram, caption: Caption, unit: str = "value") -> Figure
     if found.counts.size:
         axes.bar(found.edges[:-1], found.counts, np.diff(found.edges), align="edge", color=COLOUR, edgecolor="#ffffff",
                  linewidth=0.3)  # fmt: skip
-        axes.set_xlim(found.edges[0], found.edges[-1])
+        margin = (found.edges[-1] - found.edges[0]) * (3 if len(found.counts) == 1 else 0)
+        axes.set_xlim(found.edges[0] - margin, found.edges[-1] + margin)
     else:
         axes.text(0.5, 0.5, "no finite values", ha="center", transform=axes.transAxes)
         axes.set_xticks([])
@@ -67,4 +68,6 @@ def summary(found: Histogram) -> str:
     parts += [f"{found.above:,} +Inf"] if found.above else []
     parts += [f"{found.below:,} -Inf"] if found.below else []
     bins = "one bin a whole number" if found.whole else f"{len(found.counts)} bins of equal width"
+    if len(found.counts) == 1:
+        bins = f"every finite value is {(found.edges[0] + found.edges[1]) / 2:.6g}"
     return ", ".join(parts) + (f"; {bins}" if found.counts.size else "")

@@ -72,8 +72,13 @@ def plan(
 
 
 def _columns(count: int, size: tuple[int, int]) -> int:
-    """Return how many tiles stand in a row, for a picture a little wider than high; all rows full where possible."""
-    best = min(count, math.ceil(math.sqrt(count * 1.5 * max(0.2, min(5.0, size[0] / size[1])))))
+    """Return how many tiles stand in a row, for a picture a little wider than high."""
+    return full_rows(count, math.ceil(math.sqrt(count * 1.5 * max(0.2, min(5.0, size[0] / size[1])))))
+
+
+def full_rows(count: int, best: int) -> int:
+    """Return how many columns near the best number leave no row short, or where there are none, the best number."""
+    best = min(count, best)
     full = [number for number in range(-(-best * 2 // 3), best * 3 // 2 + 1) if count % number == 0]
     return min(full, key=lambda number: (abs(number - best), number), default=best)
 
