@@ -175,6 +175,10 @@ class Probe:
         size, examples = self._bytes_seen or (0, 1)
         return size * batch // examples
 
+    def renew(self) -> None:
+        """Take the model as it is now, after more training, for what `close` puts it back to."""
+        self._state.renew()
+
     def close(self) -> None:
         """Put the model back to what it was."""
         self._state.restore()
