@@ -126,11 +126,10 @@ class OpenedActivations:
         return ActivationRun(self.loaded, self.source, self.probe, plan, options, self.note)
 
 
-@contextmanager
 def probe_activations(
     loaded: "LoadedModel", given: Sequence[Given], options: ActivationOptions, note: Note
-) -> Iterator[OpenedActivations]:
-    """Open a model and its inputs; the model is left as it was at the end.
+) -> OpenedActivations:
+    """Open a model and its inputs; closing the probe leaves the model as it was.
 
     Raises InputError where the inputs do not fit, and SelectionError where a pattern matches nothing.
     """
@@ -147,8 +146,8 @@ def probe_activations(
         options.captures,
         options.dequantize,
     )
-    with probe_source(loaded.model, signature, source, request, note) as probe:
-        yield OpenedActivations(loaded, source, probe, signature.batch_size, options, note)
+    probe = probe_source(loaded.model, signature, source, request, note)
+    return OpenedActivations(loaded, source, probe, signature.batch_size, options, note)
 
 
 @contextmanager
@@ -160,5 +159,6 @@ def open_activations(
     Raises InputError where the inputs do not fit, SelectionError where a pattern matches nothing, and ModelError
     where the model fails on them.
     """
-    with probe_activations(loaded, given, options, note) as opened:
+    opened = probe_activations(loaded, given, options, note)
+    with opened.probe:
         yield opened.plan()

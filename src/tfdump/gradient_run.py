@@ -225,7 +225,6 @@ class OpenedGradients:
         return AllExamples(probe, plan, regularization, steps, descent, save_weights), plan
 
 
-@contextmanager
 def probe_gradients(
     loaded: "LoadedModel",
     arguments: Sequence[Argument],
@@ -233,8 +232,8 @@ def probe_gradients(
     weights: Sequence[Given],
     options: GradientOptions,
     note: Note,
-) -> Iterator[OpenedGradients]:
-    """Open a model, its inputs and targets; the model is left as it was at the end.
+) -> OpenedGradients:
+    """Open a model, its inputs and targets; closing the probe leaves the model as it was.
 
     Without `targets`, where the loss needs them, the last of `arguments` is taken for them. Raises InputError where
     files do not fit, SelectionError where a pattern matches nothing, and ModelError where there is nothing to
@@ -275,8 +274,7 @@ def probe_gradients(
     fixed = signature.batch_size
     specs = [InputSpec(c.name, (fixed, *c.shape[1:]), c.dtype) for c in source.columns]
     kind = PerExampleProbe if options.per_example else GradientProbe
-    with kind(pass_over, specs, fixed, note) as probe:
-        yield OpenedGradients(loaded, source, probe, fixed, scalar, options, note)
+    return OpenedGradients(loaded, source, kind(pass_over, specs, fixed, note), fixed, scalar, options, note)
 
 
 @contextmanager
@@ -289,5 +287,6 @@ def open_gradients(
     note: Note,
 ) -> Iterator[GradientRun]:
     """Open as `probe_gradients` does, and plan the run; raises ModelError where the model fails on the inputs too."""
-    with probe_gradients(loaded, arguments, targets, weights, options, note) as opened:
+    opened = probe_gradients(loaded, arguments, targets, weights, options, note)
+    with opened.probe:
         yield opened.plan()

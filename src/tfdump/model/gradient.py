@@ -121,7 +121,11 @@ class GradientProbe(Gradients):
         self._counting: Traced | None = None
         self._specs = [*specs, *([InputSpec(ROWS, (), "int32")] if fixed is not None else [])]
         specs = [*self._specs, InputSpec(DIVISORS, (None,), "float64")]
-        self._traced = Traced(self._body, specs, note, pass_over.request.eager)
+        try:
+            self._traced = Traced(self._body, specs, note, pass_over.request.eager)
+        except BaseException:  # the layers hold the losses of a graph that nobody will run
+            self.close()
+            raise
         self._prepare(self._traced.graph)
 
     @property

@@ -79,7 +79,11 @@ class Probe:
         self.late: set[str] = set()
         self._known: frozenset[str] = frozenset()
         self._bytes_seen: tuple[int, int] | None = None
-        self._traced = Traced(self._body, specs, note, request.eager)
+        try:
+            self._traced = Traced(self._body, specs, note, request.eager)
+        except BaseException:  # the layers hold the losses of a graph that nobody will run
+            self.close()
+            raise
         self._state.save(self._traced.graph)
         self._state.start()
 
