@@ -14,7 +14,7 @@ ROOT = {"format": "tfdump", "format_version": 1, "kind": "activations", "example
 class Tensor:
     """Values with attributes: an array, or a dict of the parts of a composite."""
 
-    def __init__(self, values: Any, **attributes: Any) -> None:
+    def __init__(self, values: Any, /, **attributes: Any) -> None:
         self.values = values
         self.attributes = attributes
 

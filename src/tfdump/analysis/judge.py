@@ -125,6 +125,9 @@ class Judge:
         if unlike.size and self._place_of_unlike is None:
             self._place_of_unlike = place(unlike[0])
         kept = np.flatnonzero(finite)
+        alone = golden[np.isfinite(golden) & ~finite]
+        if alone.size:  # they count for the largest golden magnitude all the same
+            self._largest = max(self._largest, np.longdouble(distances(alone, alone, self._buffers)[1].max()))
         return golden[kept], new[kept], place.of(kept)
 
     def _look_at_signs(self, golden: Array, new: Array, place: "_Placer") -> None:
@@ -221,8 +224,13 @@ def _products(golden: Array, new: Array) -> Array:
     """Return the inner products of finite numbers: both, golden with itself, new with itself."""
     wide = np.complex128 if golden.dtype.kind == "c" else np.float64
     old, other = golden.astype(wide), new.astype(wide)
-    top = max(np.abs(old).max(), np.abs(other).max())
-    unit = 1.0 if top == 0 or 1e-140 < top < 1e140 else float(top)  # so that no square overflows or vanishes
-    old, other = old / unit, other / unit
+    old_unit, unit = _unit(old), _unit(other)
+    old, other = old / float(old_unit), other / float(unit)
     found = [np.vdot(old, other).real, np.vdot(old, old).real, np.vdot(other, other).real]
-    return np.array(found, np.longdouble) * np.longdouble(unit) ** 2
+    return np.array(found, np.longdouble) * np.array([old_unit * unit, old_unit**2, unit**2])
+
+
+def _unit(values: Array) -> Any:
+    """Return what to divide by so that no square overflows or vanishes: 1, but for the very large and very small."""
+    top = np.longdouble(np.abs(values).max())
+    return np.longdouble(1) if top == 0 or 1e-140 < top < 1e140 else top

@@ -8,6 +8,7 @@ import numpy as np
 from tfdump.analysis.piecewise import Piecewise
 from tfdump.dtypes import dtype_name, kind_of
 from tfdump.dump.parts import BLOCK_BYTES, pieces
+from tfdump.dump.shapes import stacked_shape
 from tfdump.errors import InputError
 from tfdump.tensors import Array, Ragged, Sparse
 
@@ -126,14 +127,20 @@ class PlainItem:
     has_values = connected = True
     norm = statistics = None
 
-    def __init__(self, address: str, parts: Sequence[Piecewise], encoding: str | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        parts: Sequence[Piecewise],
+        encoding: str | None = None,
+        shape: tuple[int, ...] | None = None,
+    ) -> None:
         self.address = address
         self.attributes: dict[str, Any] = {}
         self.encoding = encoding
         self._parts = parts
         values = next((part for part in parts if part.name in ("", "values", "0")), None)
         self.dtype = dtype_name(values.dtype) if values is not None else "float32"
-        self.shape = values.shape if values is not None else ()
+        self.shape = shape if shape is not None else values.shape if values is not None else ()
         if kind_of(self.dtype) == "V":
             raise InputError(f"'{address}' holds {self.dtype}, which is neither numbers nor text")
 
@@ -196,7 +203,9 @@ def in_memory(name: str, value: Any) -> PlainItem:
         found, encoding = {str(number): item for number, item in enumerate(value)}, "stack"
     else:
         return PlainItem(name, [ArrayPart("", InMemory(value))])
-    return PlainItem(name, [ArrayPart(part, InMemory(array)) for part, array in found.items()], encoding)
+    parts = [ArrayPart(part, InMemory(array)) for part, array in found.items()]
+    shape = value.shape if isinstance(value, (Ragged, Sparse)) else stacked_shape([part.shape for part in parts])
+    return PlainItem(name, parts, encoding, tuple(shape))
 
 
 def _as_text(values: Array) -> Array:

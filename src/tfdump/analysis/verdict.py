@@ -107,7 +107,9 @@ class DiffReport:
     def scale(self) -> float | None:
         """The smallest `--scale` with which every tensor would have passed; None where none does."""
         needed = [
-            tensor.comparison.scale if tensor.comparison is not None else None for tensor in self.tensors if tensor.fails
+            tensor.comparison.scale if tensor.comparison is not None else None
+            for tensor in self.tensors
+            if tensor.fails
         ]
         known = [scale for scale in needed if scale is not None]
         return max(known, default=0.0) if len(known) == len(needed) else None
