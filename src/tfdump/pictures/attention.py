@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from tfdump.pictures.colours import scale_of
+from tfdump.pictures.colours import Limits, scale_of
 from tfdump.pictures.figure import SMALL_POINTS, Caption, Frame, Margins
 from tfdump.pictures.heat import Side, bottom_margin, draw, label_side, left_margin, shrink_notes
 from tfdump.pictures.mosaic import full_rows
@@ -23,6 +23,7 @@ def attention(
     caption: Caption,
     queries: Sequence[str] | None = None,
     keys: Sequence[str] | None = None,
+    limits: Limits | None = None,
 ) -> Figure:
     """Return scores `(heads, T, S)` as a grid of heads on one scale of colours, which begins at 0."""
     count, rows, columns = values.shape
@@ -32,7 +33,7 @@ def attention(
     high, wide = (_pixels(size, room, labelled) for size, labelled in ((rows, queries), (columns, keys)))
     left, bottom = left_margin(down, _MOST_TOKEN), bottom_margin(across, _MOST_TOKEN)
     step_across, step_down = wide + left + 16, high + bottom + 26
-    scale = scale_of(values, low=0.0) if not (values < 0).any() else scale_of(values)
+    scale = scale_of(values, low=None if (values < 0).any() else 0.0, limits=limits)
     frame = Frame(
         caption.noting(*shrink_notes(values[0], high, wide)),
         grid * step_across - left - 16,

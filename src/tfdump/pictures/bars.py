@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tfdump.pictures.colours import INF_COLOUR, NAN_COLOUR
+from tfdump.pictures.colours import INF_COLOUR, NAN_COLOUR, Limits
 from tfdump.pictures.figure import SMALL_POINTS, Caption, Frame, Margins, shortened, text_width, whole_ticks
 from tfdump.tensors import Array
 
@@ -16,7 +16,12 @@ _MOST_BARS = 400
 
 
 def bars(
-    values: Array, caption: Caption, unit: str = "activation", axis: str = "unit", labels: Sequence[str] | None = None
+    values: Array,
+    caption: Caption,
+    unit: str = "activation",
+    axis: str = "unit",
+    labels: Sequence[str] | None = None,
+    limits: Limits | None = None,
 ) -> Figure:
     """Return a vector `(D,)` as D bars; above 400 as the filled outline of them, in which every unit is drawn.
 
@@ -34,6 +39,9 @@ def bars(
     else:
         axes.stairs(finite, np.arange(count + 1) - 0.5, fill=True, color=COLOUR, linewidth=0.5)
     mark_odd(axes, places, values, np.zeros(count))
+    if limits is not None:
+        margin = 0.05 * (max(limits[1], 0) - min(limits[0], 0)) or 1.0
+        axes.set_ylim(min(limits[0], 0) - margin, max(limits[1], 0) + margin)
     axes.axhline(0, color="#222222", linewidth=0.6)
     axes.set_xlim(-0.6, count - 0.4)
     axes.set_xlabel(axis)

@@ -17,6 +17,9 @@ from tfdump.tensors import Array
 
 NAN_COLOUR, INF_COLOUR, EMPTY_COLOUR = "#ff00ff", "#000000", "#ffffff"
 
+Limits = tuple[float, float]
+"""The smallest and the largest value of several pictures on one scale."""
+
 Colours = npt.NDArray[np.uint8]
 
 
@@ -62,17 +65,18 @@ class Scale:
         return ScalarMappable(norm, self.colour_map)
 
 
-def scale_of(values: Array, low: float | None = None, high: float | None = None) -> Scale:
+def scale_of(values: Array, low: float | None = None, limits: Limits | None = None) -> Scale:
     """Return the scale of real values: their whole finite range, so that nothing is cut off.
 
-    Values of both signs get a diverging scale of equal arms; `low` and `high` fix an end. Without a finite value
-    it is 0 to 1.
+    Values of both signs get a diverging scale of equal arms. `low` fixes the lower end, and `limits` are the range
+    where several pictures share a scale. Without a finite value it is 0 to 1.
     """
     finite = values[np.isfinite(values)]
     least = float(finite.min()) if finite.size else 0.0
     most = float(finite.max()) if finite.size else 1.0
     least = least if low is None else low
-    most = most if high is None else high
+    if limits is not None:
+        least, most = min(least, limits[0]), max(most, limits[1])
     if least < 0 < most:
         arm = max(-least, most)
         return Scale(-arm, arm, True)

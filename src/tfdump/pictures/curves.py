@@ -28,6 +28,15 @@ class Line:
     values: Array
 
 
+@dataclass(frozen=True)
+class Band:
+    """A shaded band between two curves, with its name."""
+
+    name: str
+    low: Array
+    high: Array
+
+
 def curve(
     lines: Sequence[Line],
     caption: Caption,
@@ -35,10 +44,11 @@ def curve(
     unit: str,
     places: Sequence[float] | None = None,
     joined: bool = True,
+    band: Band | None = None,
 ) -> Figure:
     """Return curves over the same `places` (0, 1, 2, ... by default); positive ones of wide range on a log axis.
 
-    Without `joined`, for places in no order such as examples, they are points.
+    Without `joined`, for places in no order such as examples, they are points. A `band` lies behind them.
     """
     together = np.concatenate([line.values for line in lines])
     legend = 18 if len(lines) > 1 else 0
@@ -49,6 +59,8 @@ def curve(
     finite = together[np.isfinite(together)]
     if finite.size and finite.min() > 0 and finite.max() / finite.min() > _LOG_FROM:
         axes.set_yscale("log")
+    if band is not None:
+        axes.fill_between(where, band.low, band.high, color=COLOURS[0], alpha=0.2, linewidth=0, label=band.name)
     for number, line in enumerate(lines):
         drawn = np.where(np.isfinite(line.values), line.values, np.nan)
         axes.plot(
@@ -75,7 +87,7 @@ def curve(
         axes.legend(
             loc="lower left",
             bbox_to_anchor=(0, 1),
-            ncols=len(lines),
+            ncols=len(lines) + 1,
             frameon=False,
             fontsize=SMALL_POINTS,
             borderaxespad=0,

@@ -15,7 +15,7 @@ from tfdump.tensors import Array
 _HIGH = 260
 _NAME = 28
 _LABEL = 13
-_NARROWEST, _WIDEST = 560, 1300
+_NARROWEST, _WIDEST = 660, 1300
 _BETWEEN = 52
 
 HEADROOM = 34
@@ -44,6 +44,7 @@ class Panel:
     points: Sequence[Points]
     odd: Array
     first: tuple[int, str] | None = None
+    odd_name: str = "holds NaN or Inf"
 
 
 def depth(panels: Sequence[Panel], caption: Caption) -> Figure:
@@ -85,7 +86,7 @@ def _draw(axes: Axes, panel: Panel, wide: int) -> None:
             label=points.name,
         )
     _marks(axes, places, (together == 0).reshape(len(panel.points), -1).any(axis=0), floor, "v", "#b35806", "exactly 0")
-    _marks(axes, places, panel.odd, ceiling, "X", NAN_COLOUR, "holds NaN or Inf")
+    _marks(axes, places, panel.odd, ceiling, "X", NAN_COLOUR, panel.odd_name)
     if panel.first is not None:
         where, words = panel.first
         axes.axvline(where, color=INF_COLOUR, linewidth=1, linestyle=":")

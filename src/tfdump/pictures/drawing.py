@@ -15,6 +15,7 @@ from tfdump.pictures.attention import attention
 from tfdump.pictures.bars import bars
 from tfdump.pictures.channels import Picked, pick, strength_of
 from tfdump.pictures.choice import Kind, Subject, check_kind, choose, subject_of
+from tfdump.pictures.colours import Limits
 from tfdump.pictures.counting import count_values, described
 from tfdump.pictures.curves import Line, curve
 from tfdump.pictures.figure import Caption, plain_style
@@ -43,6 +44,7 @@ class View:
     `example` and `step` are numbers along those axes, `examples` a range; `channels` is the text of `--channels`, and
     `inputs` the same for the input channels of kernels. `channels_first` None asks the model's configuration. `tokens`
     name the axes of attention scores; `overlay` is the input itself, for a saliency map: of the example that is shown.
+    `limits` are the range of a scale that several pictures share, and `said` is put before the words on the example.
     """
 
     example: int | None = None
@@ -53,6 +55,8 @@ class View:
     channels_first: bool | None = None
     tokens: tuple[str, ...] | None = None
     overlay: Array | None = None
+    limits: Limits | None = None
+    said: str = ""
 
 
 WHOLE = View()
@@ -120,12 +124,12 @@ class _Drawing:
             taken = take_many(self._tensor, subject, view.examples, view.step)
             rows = Side(subject.leading[-1], taken.rows if isinstance(taken.rows, int) else 0)
             values = taken.values.reshape(len(taken.values), -1)
-            return heat(values, rows, Side("unit"), self._caption(taken), self._unit)
+            return heat(values, rows, Side("unit"), self._caption(taken), self._unit, self._view.limits)
         taken = self._one()
         names = shapes.axis_names(subject, taken.values.ndim)
         values = shapes.as_matrix(taken.values)
         labels = taken.rows if isinstance(taken.rows, int) else [f"{number:,}" for number in taken.rows]
-        return heat(values, Side(names[0], labels), Side(names[1]), self._caption(taken), self._unit)
+        return heat(values, Side(names[0], labels), Side(names[1]), self._caption(taken), self._unit, self._view.limits)
 
     def attention(self) -> Figure:
         taken = self._one()
@@ -133,7 +137,9 @@ class _Drawing:
         picked = self._pick(values, 0, MOST_HEADS, "head")
         heads = [f"head {number}" for number in picked.numbers]
         queries, keys = shapes.tokens_for(self._view.tokens, values.shape[1:], self._subject.address)
-        return attention(values[list(picked.numbers)], heads, self._caption(taken, picked), queries, keys)
+        return attention(
+            values[list(picked.numbers)], heads, self._caption(taken, picked), queries, keys, self._view.limits
+        )
 
     def bars(self) -> Figure:
         taken = self._one()
@@ -142,7 +148,7 @@ class _Drawing:
         axis = "unit" if taken.values.ndim == 1 else f"place in {taken.values.shape}, flattened"
         if self._is_sequence:
             axis = "position"
-        return bars(values, self._caption(taken), self._unit, axis, labels)
+        return bars(values, self._caption(taken), self._unit, axis, labels, self._view.limits)
 
     def tiles(self) -> Figure:
         taken = self._one()
@@ -160,7 +166,7 @@ class _Drawing:
         shown = values[:, :, list(chosen.numbers)][..., list(filters.numbers)]
         caption = self._caption(taken, filters).noting(*([note] if note else []))
         rows = [inputs[number] for number in chosen.numbers]
-        return tiles(shown, rows, [str(number) for number in filters.numbers], caption, self._unit)
+        return tiles(shown, rows, [str(number) for number in filters.numbers], caption, self._unit, self._view.limits)
 
     def saliency(self) -> Figure:
         taken = self._one()
@@ -171,7 +177,7 @@ class _Drawing:
             shapes.check_overlay(picture, gradient, self._subject.address)
         else:
             self.notes.append("only the gradient is drawn (over its input: --overlay FILE.npy)")
-        return saliency(gradient, self._caption(taken), picture)
+        return saliency(gradient, self._caption(taken), picture, self._view.limits)
 
     def curve(self) -> Figure:
         subject, view = self._subject, self._view
@@ -206,7 +212,9 @@ class _Drawing:
     def _maps(self, values: Numbers, names: list[str], what: str, taken: Taken) -> Figure:
         picked = self._pick(values, values.ndim - 1, MOST_CHANNELS, what)
         labels = [names[number] for number in picked.numbers]
-        return maps(values[..., list(picked.numbers)], labels, self._caption(taken, picked), self._unit, what)
+        return maps(
+            values[..., list(picked.numbers)], labels, self._caption(taken, picked), self._unit, what, self._view.limits
+        )
 
     def _pick(self, values: Numbers, axis: int, most: int, what: str) -> Picked:
         picked = pick(self._view.channels, values.shape[axis], most, what, lambda: strength_of(values, axis))
@@ -216,7 +224,7 @@ class _Drawing:
 
     def _caption(self, taken: Taken, picked: Picked | None = None) -> Caption:
         notes = [*taken.notes, *([picked.note] if picked and picked.note else [])]
-        said = ", ".join([*taken.said, _file(self._dump)])
+        said = ", ".join([*([self._view.said] if self._view.said else []), *taken.said, _file(self._dump)])
         return Caption(self._subject.address, (described(self._tensor), said), tuple(notes))
 
     def _channels_first(self) -> bool:

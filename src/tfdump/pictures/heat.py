@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tfdump.pictures.colours import Scale, scale_of
+from tfdump.pictures.colours import Limits, Scale, scale_of
 from tfdump.pictures.figure import SMALL_POINTS, Caption, Frame, Margins, image, shortened, text_width, whole_ticks
 from tfdump.pictures.mosaic import enlarge
 from tfdump.tensors import Array
@@ -25,10 +25,12 @@ class Side:
     labels: Sequence[str] | int = 0
 
 
-def heat(values: Array, rows: Side, columns: Side, caption: Caption, unit: str = "activation") -> Figure:
+def heat(
+    values: Array, rows: Side, columns: Side, caption: Caption, unit: str = "activation", limits: Limits | None = None
+) -> Figure:
     """Return a matrix `(R, C)` as a heat map; where it has more cells than pixels, the extremes stay."""
     high, wide = _pixels(values.shape[0], _HIGH), _pixels(values.shape[1], _WIDE)
-    scale = scale_of(values)
+    scale = scale_of(values, limits=limits)
     frame = Frame(
         caption.noting(*shrink_notes(values, high, wide)),
         wide,

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tfdump.pictures import mosaic
-from tfdump.pictures.colours import scale_of
+from tfdump.pictures.colours import Limits, scale_of
 from tfdump.pictures.figure import Caption, Frame, Margins
 from tfdump.tensors import Array
 
@@ -15,12 +15,17 @@ MOST = 64
 
 
 def maps(
-    values: Array, labels: Sequence[str], caption: Caption, unit: str = "activation", what: str = "channel"
+    values: Array,
+    labels: Sequence[str],
+    caption: Caption,
+    unit: str = "activation",
+    what: str = "channel",
+    limits: Limits | None = None,
 ) -> Figure:
     """Return feature maps `(H, W, C)` as C tiles, each with its label above it, or counted along the sides."""
     height, width, count = values.shape
     plan = mosaic.plan(count, (height, width), labels=labels)
-    scale = scale_of(values)
+    scale = scale_of(values, limits=limits)
     sides = not plan.label
     each = f"each tile: {height} rows (down) x {width} columns (across), labelled with its {what}"
     if sides:

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from tfdump.pictures.colours import Colours, scale_of, shrink
+from tfdump.pictures.colours import Colours, Limits, scale_of, shrink
 from tfdump.pictures.figure import SMALL_POINTS, Caption, Frame, Margins, image, whole_ticks
 from tfdump.pictures.mosaic import enlarge
 from tfdump.pictures.taking import real
@@ -12,7 +12,7 @@ from tfdump.tensors import Array
 _MOST, _ALONE = 340, 520
 
 
-def saliency(gradient: Array, caption: Caption, picture: Array | None = None) -> Figure:
+def saliency(gradient: Array, caption: Caption, picture: Array | None = None, limits: Limits | None = None) -> Figure:
     """Return the largest magnitude over the channels of an input gradient `(H, W, C)` or `(H, W)`.
 
     With `picture`, the input `(H, W[, C])` itself, there are three images: the picture, the gradient, and the gradient
@@ -22,7 +22,8 @@ def saliency(gradient: Array, caption: Caption, picture: Array | None = None) ->
     rows, columns = strength.shape
     factor = (_ALONE if picture is None else _MOST) / max(rows, columns)
     high, wide = (max(1, size * int(factor) if factor >= 1 else int(size * factor)) for size in (rows, columns))
-    scale = scale_of(strength, low=0.0)
+    largest = None if limits is None else (0.0, max(-limits[0], limits[1]))
+    scale = scale_of(strength, low=0.0, limits=largest)
     heat = enlarge(strength, high, wide, scale)
     panels: list[tuple[str, Colours]] = [("|gradient|, largest over channels", heat)]
     if picture is not None:

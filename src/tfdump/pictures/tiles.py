@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tfdump.pictures import mosaic
-from tfdump.pictures.colours import scale_of
+from tfdump.pictures.colours import Limits, scale_of
 from tfdump.pictures.figure import Caption, Frame, Margins, text_width
 from tfdump.tensors import Array
 
@@ -15,12 +15,17 @@ MOST = 32
 
 
 def tiles(
-    values: Array, inputs: Sequence[str], filters: Sequence[str], caption: Caption, unit: str = "weight"
+    values: Array,
+    inputs: Sequence[str],
+    filters: Sequence[str],
+    caption: Caption,
+    unit: str = "weight",
+    limits: Limits | None = None,
 ) -> Figure:
     """Return kernels `(H, W, inputs, filters)`: rows of tiles are input channels, columns are filters."""
     height, width, rows, columns = values.shape
     plan = mosaic.plan(rows * columns, (height, width), columns)
-    scale = scale_of(values)
+    scale = scale_of(values, limits=limits)
     each = f"rows of tiles: input channels; columns: filters; each tile: {height} x {width}"
     left = int(max(text_width(text, 8) for text in inputs)) + 12
     frame = Frame(
