@@ -127,13 +127,15 @@ def of_diff(job: Job) -> Iterator[Path]:
 def of_folder(job: Job, scale: bool, animation: Path | None, choices: dict[str, Any]) -> Iterator[Path]:
     """Draw a tensor over a training, or a picture a dump as an animation."""
     from tfdump.dump.series import open_series
-    from tfdump.pictures.training import animate, over_training
+    from tfdump.pictures.training import over_training
 
     assert job.address is not None
     series = open_series(job.dump)
     if animation is not None:
         if animation.suffix.lower() != ".gif":
             raise TfdumpError(f"'{animation.name}' does not end in .gif: an animation is no other file")
+        from tfdump.pictures.animation import animate
+
         check_target(animation, job.force)
         data, lines = animate(series, job.address, job.kind, _view(choices, None))
         job.tell(lines)
