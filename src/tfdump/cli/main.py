@@ -19,6 +19,8 @@ COMMANDS = {
     "gradients": "Dump the gradients of weights, activations and inputs to HDF5.",
     "show": "Show what a dump holds.",
     "check": "Look for NaN, Inf, dead units, saturation, and gradients that vanish.",
+    "diff": "Compare two dumps, and name the first layer that diverges.",
+    "plot": "Draw a tensor of a dump.",
 }
 """Every command with its first line of help, so that `--help` imports none of them."""
 

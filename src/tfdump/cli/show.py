@@ -1,5 +1,6 @@
 """`tfdump show`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import click
 
 from tfdump.cli.options import FileName, json_option
+from tfdump.cli.progress import notes
 from tfdump.cli.render import Cell, json_list, shape_text, table, write
-from tfdump.cli.settings import verbosity
+from tfdump.cli.settings import Settings, verbosity
+from tfdump.cli.show_series import show_series
 from tfdump.dump.reader import Dump, Tensor, open_dump
 
 _STATISTICS = ("min", "max", "mean", "std", "l2", "nan", "inf", "zero")
@@ -16,15 +19,26 @@ _STATISTICS = ("min", "max", "mean", "std", "l2", "nan", "inf", "zero")
 
 @click.command("show")
 @click.argument("dump", type=FileName())
+@click.argument("addresses", metavar="[ADDRESS...]", nargs=-1)
 @click.option("--provenance", is_flag=True, help="Print what made the file, and no tensors.")
 @json_option
 @verbosity
-def command(dump: Path, provenance: bool, json: bool) -> None:
-    """Show what a dump holds.
+@click.pass_context
+def command(ctx: click.Context, dump: Path, addresses: tuple[str, ...], provenance: bool, json: bool) -> None:
+    """Show what a dump holds, or what a folder of dumps does.
 
     On a terminal: what made the file, its tensors with their statistics, and what was not captured. In a pipe:
     the tensors as TSV, or with --provenance what made the file.
+
+    Of a folder: its dumps in the order of training, or with ADDRESS that tensor in each of them.
     """
+    if os.path.isdir(dump):
+        if provenance:
+            raise click.UsageError("--provenance is about one dump, and this is a folder (give a file in it)", ctx)
+        show_series(dump, addresses, json, notes(ctx.ensure_object(Settings)))
+        return
+    if addresses:
+        raise click.UsageError("ADDRESS follows a tensor through a folder of dumps, and this is one file", ctx)
     with open_dump(dump) as opened:
         if json:
             write(_json(opened))

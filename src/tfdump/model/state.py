@@ -31,7 +31,7 @@ class ModelState:
         self._generators = list({id(generator): generator for generator in generators}.values())
         self._held = held
         self._saved: list[tuple[tf.Variable, Any]] = []
-        self._losses = [(layer, list(layer._losses), set(layer._loss_ids)) for layer in self._layers]
+        self._losses = _losses_of(self._layers)
         self.assigned: list[str] = []
 
     def save(self, graph: Any | None) -> None:
@@ -42,6 +42,11 @@ class ModelState:
         self.assigned = [] if graph is None else _assigned_variables(graph, self._generators)
         unique = {id(variable): variable for variable in variables}
         self._saved = [(variable, variable.numpy()) for variable in unique.values()]
+
+    def renew(self) -> None:
+        """Remember the same variables anew, as they are now: the model has been trained meanwhile."""
+        self._saved = [(variable, variable.numpy()) for variable, _ in self._saved]
+        self._losses = _losses_of(self._layers)
 
     def _states(self) -> list[Any]:
         """Return the variables that `reset_state` zeroes."""
@@ -65,6 +70,11 @@ class ModelState:
             layer._losses[:] = losses
             layer._loss_ids.clear()
             layer._loss_ids.update(identities)
+
+
+def _losses_of(layers: list[Layer]) -> list[tuple[Layer, list[Any], set[int]]]:
+    """Return what each layer keeps of the losses that it added."""
+    return [(layer, list(layer._losses), set(layer._loss_ids)) for layer in layers]
 
 
 def _owned_layers(model: Layer) -> list[Layer]:
