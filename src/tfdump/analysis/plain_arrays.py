@@ -7,8 +7,8 @@ import numpy as np
 
 from tfdump.analysis.piecewise import Piecewise
 from tfdump.dtypes import dtype_name, kind_of
+from tfdump.dump.layout import stacked_shape
 from tfdump.dump.parts import BLOCK_BYTES, pieces
-from tfdump.dump.shapes import stacked_shape
 from tfdump.errors import InputError
 from tfdump.tensors import Array, Ragged, Sparse
 
