@@ -227,7 +227,7 @@ def _products(golden: Array, new: Array) -> Array:
     old_unit, unit = _unit(old), _unit(other)
     old, other = old / float(old_unit), other / float(unit)
     found = [np.vdot(old, other).real, np.vdot(old, old).real, np.vdot(other, other).real]
-    return np.array(found, np.longdouble) * np.array([old_unit * unit, old_unit**2, unit**2])
+    return np.asarray(np.array(found, np.longdouble) * np.array([old_unit * unit, old_unit**2, unit**2]))
 
 
 def _unit(values: Array) -> Any:
