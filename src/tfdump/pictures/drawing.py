@@ -122,6 +122,7 @@ class _Drawing:
         subject, view = self._subject, self._view
         if len(subject.body) == 1 and subject.leading and view.example is None and subject.body[0] != -1:
             taken = take_many(self._tensor, subject, view.examples, view.step)
+            self.notes += taken.notes
             rows = Side(subject.leading[-1], taken.rows if isinstance(taken.rows, int) else 0)
             values = taken.values.reshape(len(taken.values), -1)
             return heat(values, rows, Side("unit"), self._caption(taken), self._unit, self._view.limits)

@@ -19,6 +19,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from tfdump.pictures.colours import INF_COLOUR, NAN_COLOUR, Scale
 from tfdump.tensors import Array
@@ -30,7 +31,7 @@ LINE = 16
 
 SMALLEST_WIDTH = 520
 _EDGE = 14
-_BAR, _BAR_GAP, _BAR_LABELS = 14, 14, 76
+_BAR, _BAR_GAP, _BAR_LABELS, _LOWEST_BAR = 14, 14, 76, 72
 _FONT = "DejaVu Sans"
 
 MUTED = "#555555"
@@ -104,7 +105,7 @@ class Frame:
         marks = _marks(values) if values is not None else []
         above = _EDGE + len(head) * (LINE + 3) + len(details) * LINE + 10 + margins.top
         below = margins.bottom + (LINE + 6 if marks else 0) + len(notes) * (LINE - 2) + _EDGE
-        self._pixels_high = above + height + below
+        self._pixels_high = above + (max(height, _LOWEST_BAR) if bar else height) + below
         self._left, self._above, self.width, self.height = _EDGE + margins.left, above, width, height
         self.figure = Figure(figsize=(self._pixels_wide / DPI, self._pixels_high / DPI), dpi=DPI)
         FigureCanvasAgg(self.figure)
@@ -125,13 +126,16 @@ class Frame:
 
     def bar(self, scale: Scale, label: str, most: int = 400) -> None:
         """Draw the colour bar right of the middle."""
-        height = min(max(self.height, 120), most) if self.height >= 60 else self.height
-        place = self.axes(self.width + _BAR_GAP, 0, _BAR, min(height, max(self.height, 60)))
+        height = max(_LOWEST_BAR, min(self.height, most))
+        place = self.axes(self.width + _BAR_GAP, 0, _BAR, height)
         drawn = self.figure.colorbar(scale.mappable(), cax=place)
         drawn.set_label(label)
         drawn.outline.set_linewidth(0.4)
         if scale.high == scale.low:
             drawn.set_ticks([scale.low])
+        else:
+            drawn.locator = MaxNLocator(max(1, min(8, height // 24)))
+            drawn.update_ticks()
         drawn.ax.tick_params(labelsize=SMALL_POINTS)
 
     def _lines(self, lines: Sequence[str], top: float, step: float, points: float, **style: Any) -> None:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from tfdump.pictures import mosaic
 from tfdump.pictures.colours import Limits, scale_of
-from tfdump.pictures.figure import Caption, Frame, Margins, text_width
+from tfdump.pictures.figure import SMALL_POINTS, TEXT_POINTS, Caption, Frame, Margins, text_width
 from tfdump.tensors import Array
 
 MOST = 32
@@ -27,12 +27,12 @@ def tiles(
     plan = mosaic.plan(rows * columns, (height, width), columns)
     scale = scale_of(values, limits=limits)
     each = f"rows of tiles: input channels; columns: filters; each tile: {height} x {width}"
-    left = int(max(text_width(text, 8) for text in inputs)) + 12
+    left = int(max(text_width(text, SMALL_POINTS) for text in inputs)) + 12
     frame = Frame(
         Caption(caption.title, caption.details, (each, *caption.notes)),
         plan.width,
         plan.height,
-        margins=Margins(left=left + 22, bottom=8, top=34),
+        margins=Margins(left=left, bottom=8, top=34),
         bar=True,
         values=values,
     )
@@ -40,7 +40,6 @@ def tiles(
     mosaic.draw(axes, plan, np.transpose(values, (2, 3, 0, 1)).reshape(-1, height, width), scale, ())
     mosaic.row_labels(axes, plan, inputs)
     mosaic.column_labels(axes, plan, filters)
-    axes.text(0, -20, "filter", fontsize=9, va="bottom", ha="left")
-    axes.text(-left, 0, "input channel", fontsize=9, va="top", ha="right", rotation=90)
+    axes.text(0, -20, "filter (across), input channel (down)", fontsize=TEXT_POINTS, va="bottom", ha="left")
     frame.bar(scale, unit)
     return frame.figure
