@@ -94,7 +94,7 @@ def _open(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
     file = open_hdf5(path, DumpError)
     try:
         with damage(DumpError, str(path)):
-            is_dump = file.attrs.get("format") == layout.FORMAT
+            is_dump = str(file.attrs.get("format")) == layout.FORMAT
         if is_dump:
             dump = Dump(file, str(path))
             return Side(str(path), _items_of(dump), dump, path, [file])
