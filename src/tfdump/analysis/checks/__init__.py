@@ -98,9 +98,7 @@ def check_tensors(
         dump.name,
         tuple(checked),
         tuple(sorted(findings, key=lambda finding: listed.index(finding.check))),
-        tuple(
-            origins(order, findings, "everything read" if known else "everything" if whole else "everything selected")
-        ),
+        tuple(origins(order, findings, looked_at)),
         tuple(skipped for one in examined.values() for skipped in one.skipped),
         failing,
         limits,

@@ -136,8 +136,8 @@ def _sampled(rows: Sequence[Row], sizes: Sequence[int], compared: bool) -> list[
     estimates = f"the statistics of {estimated:,}" if estimated else "their histograms"
     text = (
         f"sampled: {read:,} of {of:,} values were read (the dump has {show_bytes(sum(sizes))}); {len(partly):,} of "
-        f"{len(rows):,} tensors only in part, marked \u2248: {estimates} are estimates, and they are checked for NaN and "
-        "Inf in the sample alone (--read all reads everything; so does tfdump check)"
+        f"{len(rows):,} tensors only in part, marked \u2248: {estimates} are estimates, and only the sample is "
+        "checked, for NaN and Inf (--read all reads everything; so does tfdump check)"
     )
     return [text, *(["the comparison read every value of both files"] if compared else [])]
 
