@@ -8,9 +8,10 @@ from tfdump.analysis.histogram import Histogram
 from tfdump.pictures.report.html import MINUS, Markup, Value, element, join, number
 
 _HIGH = 30
-_WIDE, _TALL, _LEFT, _RIGHT, _TOP, _BOTTOM = 1000, 220, 64, 12, 12, 30
+_WIDE, _TALL, _LEFT, _RIGHT, _TOP, _BOTTOM = 1000, 230, 64, 12, 12, 40
 _MOST_LINES = 8
 _MOST_POINTS = 1000
+_FEW = 150
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def range_text(found: Histogram) -> str:
 def depth_chart(points: Sequence[Point], unit: str, joined: str | None = "") -> Markup | None:
     """Return values along depth on a logarithmic axis; None where fewer than two tensors have one.
 
-    Points of the kind `joined` are joined by a line. Exact zeros stand at the foot, in a kind of their own.
+    Points of the kind `joined` are joined by a line. Exact zeros stand below the axis, in a kind of their own.
     """
     known = [point for point in points if point.value is not None and math.isfinite(point.value) and point.value >= 0]
     positive = [point.value for point in known if point.value]
@@ -75,22 +76,26 @@ def depth_chart(points: Sequence[Point], unit: str, joined: str | None = "") -> 
     def y(value: float) -> float:
         return _TOP + tall * (high - math.log10(value)) / (high - low)
 
-    lines = _grid(low, high)
+    zero = _TALL - _BOTTOM + 14  # below the axis, which has no place for it
+    lines = [*_grid(low, high), _rule(zero, "0") if len(positive) < len(known) else None]
     marks: list[Markup] = []
     path: list[str] = []
     for place, point in enumerate(points):
         value = point.value
         if value is None or not math.isfinite(value) or value < 0:
             continue
-        above = y(value) if value else _TALL - _BOTTOM
+        above = y(value) if value else zero
         if value and point.kind == joined:
             path.append(f"{'L' if path else 'M'}{x(place):.1f} {above:.1f}")
         title = element("title", f"{point.name}: {number(value)}")
         kind = f"point {point.kind}" if value else "point null"
-        at: dict[str, Value] = {"cx": f"{x(place):.1f}", "cy": f"{above:.1f}", "r": 3}
+        at: dict[str, Value] = {"cx": f"{x(place):.1f}", "cy": f"{above:.1f}", "r": 3 if len(points) <= _FEW else 1.7}
         marks.append(element("circle", title, class_=kind.strip(), data_row=point.row, **at))
     line = element("path", d="".join(path), class_="line") if len(path) > 1 else None
-    foot = element("text", f"{len(points):,} tensors in the order of execution", x=_LEFT, y=_TALL - 8, class_="foot")
+    without = f" ({len(points) - len(known):,} without a number)" if len(known) < len(points) else ""
+    foot = element(
+        "text", f"{len(points):,} tensors in the order of execution{without}", x=_LEFT, y=_TALL - 8, class_="foot"
+    )
     label = f"{unit} of {len(known):,} tensors, from {number(min(positive))} to {number(max(positive))}"
     return _chart([*lines, line, *marks, foot], label)
 

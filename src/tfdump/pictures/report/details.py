@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from tfdump.analysis.verdict import TensorDiff
 from tfdump.pictures.report.charts import bars
-from tfdump.pictures.report.html import Markup, element, escaped, join, number, shape_text
+from tfdump.pictures.report.html import Markup, element, escaped, join, name_of, number, shape_text
 from tfdump.pictures.report.records import NONE, SAMPLED, STORED, WHOLE, Numbers, Row, Thumbnail
 from tfdump.pictures.report.table import badges, error_share, verdict_badge
 
@@ -18,7 +18,7 @@ def details_of(row: Row) -> Markup:
     facts = [(element("dt", name), element("dd", value)) for name, value in _facts(row)]
     return element(
         "article",
-        element("h3", element("bdi", row.address, class_="name")),
+        element("h3", name_of(row.address), class_="name"),
         element("p", *badges(row.findings), verdict_badge(row.diff) if row.diff is not None else None)
         if row.findings or row.diff is not None
         else None,

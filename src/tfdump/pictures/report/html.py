@@ -47,6 +47,12 @@ def escaped(text: str) -> Markup:
     return Markup(html.escape(clean(text), quote=False))
 
 
+def name_of(address: str) -> Markup:
+    """Return an address: apart from the direction of the text around it, and broken behind dots and underscores."""
+    whole = escaped(address)
+    return Markup(f"<bdi>{whole.replace('.', '.<wbr>').replace('_', '_<wbr>')}</bdi>")
+
+
 def clean(text: str) -> str:
     """Return text with everything that does not print escaped: control characters, lone surrogates, and the
     characters that turn the direction of writing."""

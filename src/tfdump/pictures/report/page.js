@@ -7,6 +7,7 @@
   const rows = Array.from(body.rows);
   const words = rows.map((row) => row.dataset.words || row.cells[1].textContent.toLowerCase());
   const [text, group, kind, findings, differs] = ["text", "group", "class", "findings", "differs"].map(find);
+  const count = (number) => number.toLocaleString("en");
   let order = rows;
 
   function filter() {
@@ -19,7 +20,7 @@
       if (row.hidden === kept) row.hidden = !kept;
       shown += kept ? 1 : 0;
     });
-    find("count").textContent = shown === rows.length ? `all ${shown} tensors` : `${shown} of ${rows.length} tensors`;
+    find("count").textContent = shown === rows.length ? `all ${count(shown)} tensors` : `${count(shown)} of ${count(rows.length)} tensors`;
   }
 
   let waiting = 0;
@@ -75,7 +76,7 @@
     open = find(`r${number}`);
     const shown = order.filter((row) => !row.hidden);
     const place = shown.indexOf(open);
-    find("place").textContent = place < 0 ? "not in the list shown" : `${place + 1} of ${shown.length}`;
+    find("place").textContent = place < 0 ? "not in the list shown" : `${count(place + 1)} of ${count(shown.length)}`;
     find("before").disabled = place < 1;
     find("after").disabled = place < 0 || place + 1 >= shown.length;
     if (!dialog.open) { opener = document.activeElement; dialog.showModal(); }

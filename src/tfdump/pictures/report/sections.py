@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from tfdump.analysis.checks import CHECKS
 from tfdump.analysis.verdict import DIFFERS, VALUES, DiffReport
 from tfdump.pictures.report.charts import Point, curve, depth_chart
-from tfdump.pictures.report.html import MISSING, Markup, element, join, number
+from tfdump.pictures.report.html import MISSING, Markup, element, join, name_of, number
 from tfdump.pictures.report.records import Report, Row
 from tfdump.pictures.report.table import badges, error_share, verdict_badge
 
 _MOST_LISTED = 100
 _MOST_NAMED = 20
+_MOST_OPEN = 12
 
 
 def comparison(report: Report) -> Markup | None:
@@ -35,7 +36,7 @@ def comparison(report: Report) -> Markup | None:
             element("td", one.class_name),
             element("td", verdict_badge(one)),
             element("td", MISSING if (share := error_share(one)) is None else number(share, 3), class_="n"),
-            element("td", one.reason),
+            element("td", one.reason, class_="wide"),
         )
         for one in failing[:_MOST_LISTED]
     ]
@@ -45,7 +46,7 @@ def comparison(report: Report) -> Markup | None:
             top,
             *(element("p", note, class_="note") for note in diff.notes),
             _errors(report, diff),
-            _table(("tensor", "class", "verdict", "largest error", "reason"), rows, "What differs", numeric=(3,)),
+            _folded(("tensor", "class", "verdict", "largest error", "reason"), rows, "What differs"),
             _more(len(failing), "tensors that differ; the list below marks them all"),
         ]
     )
@@ -61,7 +62,7 @@ def _errors(report: Report, diff: DiffReport) -> Markup | None:
     ]
     chart = depth_chart(points, "Largest error as a share of the largest value", joined=None)
     return _figure(chart, "Largest error of each tensor as a share of its largest golden value; filled red ones are "
-                   "outside of their tolerance, those at the foot are equal")  # fmt: skip
+                   "outside of their tolerance, those at 0 are equal")  # fmt: skip
 
 
 def findings(report: Report) -> Markup:
@@ -82,7 +83,7 @@ def findings(report: Report) -> Markup:
             "tr",
             element("td", *badges([finding])),
             element("th", _link(numbers.get(finding.tensor), finding.tensor.removeprefix("activations/")), scope="row"),
-            element("td", finding.message),
+            element("td", finding.message, class_="wide"),
             element("td", MISSING if finding.example is None else f"{finding.example:,}", class_="n"),
             element("td", ", ".join(map(str, finding.index)) if finding.index else MISSING),
         )
@@ -90,12 +91,13 @@ def findings(report: Report) -> Markup:
     ]
     unchecked = [(tensor.tensor, "all checks", tensor.reason or "") for tensor in checks.tensors if tensor.reason]
     unchecked += [(skipped.tensor, skipped.check, skipped.reason) for skipped in checks.skipped]
-    told = f"{len(checks.findings):,} findings in {looked:,} tensors checked: {summary}"
+    total = len(checks.findings)
+    told = f"{total:,} finding{'' if total == 1 else 's'} in {looked:,} tensors checked: {summary}"
     return join(
         [
             *origins,
             element("p", told if checks.findings else f"Nothing was found in {looked:,} tensors checked."),
-            _table(("check", "tensor", "what", "example", "index"), rows, "What the checks found", numeric=(3,)),
+            _folded(("check", "tensor", "what", "example", "index"), rows, "What the checks found"),
             _more(len(checks.findings), "findings; “only with findings” shows their tensors in the list"),
             _unchecked(unchecked),
         ]
@@ -116,7 +118,7 @@ def _unchecked(found: Sequence[tuple[str, str, str]]) -> Markup | None:
         for reason, (checks, tensors) in list(reasons.items())[:_MOST_LISTED]
     ]
     of = len({tensor for tensor, _, _ in found})
-    summary = element("summary", f"What could not be checked, of {of:,} tensors")
+    summary = element("summary", f"What could not be checked, of {of:,} tensor{'' if of == 1 else 's'}")
     return element("details", summary, element("ul", *items), _more(len(reasons), "reasons"))
 
 
@@ -203,7 +205,7 @@ def _not_captured(report: Report) -> Markup:
     if not missing:
         return element("p", "Every layer was captured, or the dump does not tell of one that was not.")
     rows = [
-        element("tr", element("th", element("bdi", one.address, class_="name"), scope="row"), element("td", one.reason))
+        element("tr", element("th", name_of(one.address), scope="row", class_="name"), element("td", one.reason))
         for one in missing[:_MOST_LISTED]
     ]
     return join(
@@ -224,7 +226,7 @@ def _depends(report: Report) -> Markup | None:
 
 def _link(row: int | None, text: str) -> Markup:
     """Return a name that leads to the tensor, where the list has it."""
-    name = element("bdi", text)
+    name = name_of(text)
     if row is None:
         return element("span", name, class_="name")
     return element("a", name, href=f"#t{row}", class_="name")
@@ -243,6 +245,13 @@ def _table(heads: Sequence[str], rows: Sequence[Markup], caption: str, numeric: 
         class_="plain",
     )
     return element("div", whole, class_="scroll", tabindex=0, role="region", aria_label=caption)
+
+
+def _folded(heads: Sequence[str], rows: Sequence[Markup], caption: str) -> Markup:
+    """Return a table of the first rows, and one of the others to be unfolded; the fourth column has numbers."""
+    top, rest = rows[:_MOST_OPEN], rows[_MOST_OPEN:]
+    below = element("details", element("summary", f"{len(rest):,} more"), _table(heads, rest, f"{caption}, more", (3,)))
+    return join([_table(heads, top, caption, (3,)), below if rest else None])
 
 
 def _figure(chart: Markup | None, caption: str) -> Markup | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tfdump.analysis.checks import Finding
 from tfdump.analysis.verdict import DIFFERS, SAME, TensorDiff
 from tfdump.pictures.report.charts import bars
-from tfdump.pictures.report.html import MISSING, Markup, element, join, number, shape_text, share_text
+from tfdump.pictures.report.html import MISSING, Markup, element, join, name_of, number, shape_text, share_text
 from tfdump.pictures.report.records import NONE, SAMPLED, Report, Row
 
 _SEVERE = ("nan", "inf")
@@ -21,8 +21,7 @@ def table_of(report: Report) -> Markup:
         _head("#", "n", "the order of execution within each group"),
         _head("tensor", "t"),
         _head("class", "t"),
-        _head("shape", "n", "sorted by the number of values"),
-        _head("dtype", "t"),
+        _head("shape, dtype", "n", "sorted by the number of values"),
         *(_head(name, "n") for name in ("min", "max", "mean", "std")),
         _head(
             "norm" if gradients else "rms",
@@ -77,15 +76,18 @@ def _row(row: Row, compared: bool, is_first: bool) -> Markup:
     zeros = found["zero"] / count if count and "zero" in found else None
     zero = share_text(found["zero"], count) if "zero" in found else MISSING
     differs = row.diff is not None and row.diff.fails
-    link = element("a", element("bdi", row.address), href=f"#t{row.number}", class_="name")
-    pictured = element("span", " (picture)", class_="soft") if row.thumbnail is not None else None
+    link = element("a", name_of(row.address), href=f"#t{row.number}", class_="name")
+    pictured = None
+    if row.thumbnail is not None:
+        pictured = element("span", " \u25a3", element("span", " has a picture", class_="unseen"), class_="soft")
+    size = math.prod(max(1, axis) for axis in row.shape)
+    dtype = element("div", _dtype(row), class_="soft")
     group = None if row.group == "activations" else element("div", row.group, class_="soft")
     cells = [
         element("td", f"{row.number}", class_="n", data_v=row.number),
         element("th", link, pictured, group, scope="row", data_v=row.address),
         element("td", row.class_name),
-        element("td", shape_text(row.shape), class_="s", data_v=math.prod(max(1, size) for size in row.shape)),
-        element("td", _dtype(row)),
+        element("td", shape_text(row.shape), dtype, class_="s", data_v=size),
         *numeric,
         _number(row.scale, about),
         element("td", f"{about}{zero}", class_="n", data_v=zeros),
@@ -111,7 +113,7 @@ def _row(row: Row, compared: bool, is_first: bool) -> Markup:
 
 def _number(value: float | None, about: str) -> Markup:
     finite = value is not None and math.isfinite(value)
-    text = f"{about}{number(value)}" if value is not None else MISSING
+    text = f"{about}{number(value, 3)}" if value is not None else MISSING
     return element("td", text, class_="n", data_v=repr(float(value)) if finite and value is not None else None)
 
 

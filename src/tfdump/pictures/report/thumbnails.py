@@ -46,7 +46,9 @@ def thumbnails_of(dump: Dump, tensors: Mapping[int, Tensor], order: Sequence[int
             found.reasons[number] = str(error)
             undrawable += 1
     if undrawable:
-        found.notes.append(f"no picture shows {undrawable:,} of the tensors; each says why")
+        found.notes.append(
+            f"{undrawable:,} tensor{'s have' if undrawable > 1 else ' has'} no picture; its details tell why"
+        )
     if left:
         reason = f"{len(found.drawn):,} of {len(order):,} tensors were drawn (--pictures N|all; tfdump plot draws one)"
         found.reasons |= dict.fromkeys(left, reason)
