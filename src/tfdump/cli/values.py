@@ -18,6 +18,7 @@ from tfdump.exports.text import empty_list, json_texts, nested
 from tfdump.tensors import Array, Note
 
 _SHOWN = 1000
+_SHOWN_OF_MORE = 300
 _EDGE = 3
 _LONGEST_TEXT = 60
 
@@ -118,7 +119,7 @@ def _array(view: View, slicing: Slicing | None = None) -> str:
         return sliced + _text(view.read(), sys.maxsize)
     for edge in range(_EDGE, 0, -1):
         shown = int(np.prod([min(size, 2 * edge) for size in view.shape], dtype=float))
-        if shown <= 2 * _SHOWN:
+        if shown <= _SHOWN_OF_MORE:
             more = f"{shown:,} of {view.size:,} values (--slice chooses others, a pipe gets all)"
             return f"{sliced}{_text(view.edges(edge), 0, edge)}\n{more}"
     return f"{sliced}{view.size:,} values in {len(view.shape)} axes: too many to show (choose with --slice)"

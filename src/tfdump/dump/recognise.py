@@ -37,8 +37,10 @@ def _kind(path: Path, start: bytes) -> str | None:
         return "is an array (.npy), not a dump"
     if start[4:8] == b"TFL3":
         return f"is a .tflite model, not a dump ({_DUMP_FIRST.format(path)})"
-    if not start.startswith(b"PK"):
-        return None
+    return _kind_of_archive(path) if start.startswith(b"PK") else None
+
+
+def _kind_of_archive(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

@@ -48,9 +48,8 @@ class Slicing:
         entries = list(self.entries)
         position = entries.index(Ellipsis) if Ellipsis in entries else len(entries)
         entries[position : position + 1] = open_axes
-        return tuple(
-            self._axis(n, entry, size, what) for n, (entry, size) in enumerate(zip(entries, shape, strict=True))
-        )
+        pairs = enumerate(zip(entries, shape, strict=True))
+        return tuple(self._axis(number, entry, size, what) for number, (entry, size) in pairs)
 
     def _axis(self, number: int, entry: int | slice | EllipsisType, size: int, what: str) -> Axis:
         if isinstance(entry, int):

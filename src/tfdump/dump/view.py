@@ -30,10 +30,10 @@ class Readable(Protocol):
 class InMemory:
     """A small array, as if it were in a dump."""
 
-    chunks = None
     is_text = False
 
     def __init__(self, values: Array) -> None:
+        self.chunks: tuple[int, ...] | None = None
         self._values = values
         self.shape: tuple[int, ...] = values.shape
         self.dtype = values.dtype
@@ -144,9 +144,8 @@ class RaggedRows:
         names = sorted(name for name in parts if name.startswith("row_splits"))
         wrong = [name for name in names if len(parts[name].shape) != 1 or parts[name].dtype.kind not in "iu"]
         if wrong or not parts["values"].shape:
-            raise DumpError(
-                f"'{tensor.address}' is damaged: {wrong[0] if wrong else 'values'} has the wrong shape or type"
-            )
+            bad = wrong[0] if wrong else "values"
+            raise DumpError(f"'{tensor.address}' is damaged: {bad} has the wrong shape or type")
         self.splits = [parts[name].read().astype(np.int64) for name in names]
         ends = [*(len(splits) - 1 for splits in self.splits[1:]), parts["values"].shape[0]]
         for name, splits, end in zip(names, self.splits, ends, strict=True):

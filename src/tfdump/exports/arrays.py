@@ -33,7 +33,7 @@ def exported(tensor: Tensor, slicing: Slicing | None = None) -> Exported:
     views = views_of(tensor, slicing)
     if "" not in views and tensor.encoding == "sparse":
         views["dense_shape"] = View(InMemory(np.array(tensor.shape, np.int64)))
-    return Exported(f"{tensor.group}/{tensor.address}", tensor.address, views, **_described(tensor))
+    return _exported(tensor, views)
 
 
 def exported_all(tensors: Iterable[Tensor]) -> Iterator[Exported]:
@@ -41,7 +41,7 @@ def exported_all(tensors: Iterable[Tensor]) -> Iterator[Exported]:
     for tensor in tensors:
         reason = tensor.without_values
         if reason:
-            yield Exported(f"{tensor.group}/{tensor.address}", tensor.address, reason=reason, **_described(tensor))
+            yield _exported(tensor, {}, reason)
         else:
             yield exported(tensor)
 
@@ -54,13 +54,10 @@ def exported_loss(dump: Dump) -> Exported | None:
     return Exported(layout.LOSS, layout.LOSS, {"": View(InMemory(loss))}, dtype="float64")
 
 
-def _described(tensor: Tensor) -> dict[str, str]:
-    attributes = tensor.attributes
-    return {
-        "dtype": tensor.dtype,
-        "class_name": str(attributes.get("class", "")),
-        "axis0": str(attributes.get("axis0", "")),
-    }
+def _exported(tensor: Tensor, views: Mapping[str, View], reason: str = "") -> Exported:
+    class_name, axis0 = (str(tensor.attributes.get(name, "")) for name in ("class", "axis0"))
+    name = f"{tensor.group}/{tensor.address}"
+    return Exported(name, tensor.address, views, reason, tensor.dtype, class_name, axis0)
 
 
 def member_names(tensors: Iterable[Exported]) -> dict[tuple[str, str], str]:

@@ -31,9 +31,8 @@ def csv(view: View) -> Iterator[bytes]:
     done = 0
     for block in view.blocks():
         for first in range(0, len(block), _CELLS):
-            cells = (
-                _quoted(texts(block[first : first + _CELLS])) if view.is_text else texts(block[first : first + _CELLS])
-            )
+            cells = texts(block[first : first + _CELLS])
+            cells = _quoted(cells) if view.is_text else cells
             out, start = [], 0
             while start < len(cells):
                 row = cells[start : start + columns - done % columns]

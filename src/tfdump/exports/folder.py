@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from tfdump.dump.reader import Dump
 from tfdump.exports.arrays import Exported
-from tfdump.exports.formats import SUFFIXES, array_file, comment
-from tfdump.exports.header import c_header, c_identifiers
+from tfdump.exports.formats import SUFFIXES, array_file, header_file
 from tfdump.exports.names import FileNames
 
 INDEX = "index.tsv"
@@ -21,7 +20,6 @@ def folder_files(dump: Dump, tensors: Iterable[Exported], layout: str) -> Iterat
     """
     tensors = list(tensors)
     folders: dict[str, FileNames] = {}
-    identifiers = c_identifiers(tensor.name for tensor in tensors)
     rows = [COLUMNS]
     paths: dict[tuple[str, str], str] = {}
     for composite in (False, True):  # a composite gives way to a tensor that is called as one of its parts
@@ -43,9 +41,7 @@ def folder_files(dump: Dump, tensors: Iterable[Exported], layout: str) -> Iterat
             shape = ",".join(map(str, view.shape))
             rows.append((path, tensor.name, part, shape, tensor.dtype, stored, *described, ""))
         if tensor.views and layout == "c":
-            identifier = identifiers[tensor.name]
-            what = f"'{tensor.address}'"
-            yield paths[tensor.name, ""], c_header(identifier, tensor.views, comment(dump, tensor), what)
+            yield paths[tensor.name, ""], header_file(dump, tensor)
         else:
             for part in tensor.views:
                 yield paths[tensor.name, part], array_file(tensor, part, layout)

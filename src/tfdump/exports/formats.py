@@ -32,8 +32,7 @@ def one_file(dump: Dump, tensor: Exported, layout: str, sliced: str = "") -> Ite
     Raises DumpError for a composite in a format that holds one array.
     """
     if layout == "c":
-        identifier = c_identifiers([*_names(dump), tensor.name])[tensor.name]
-        return c_header(identifier, tensor.views, comment(dump, tensor, sliced), f"'{tensor.address}'")
+        return header_file(dump, tensor, sliced)
     if layout == "npz":
         return npz_file([Exported(tensor.address, tensor.address, tensor.views)])
     if list(tensor.views) != [""]:
@@ -62,8 +61,14 @@ def npz_file(tensors: Iterable[Exported]) -> Iterator[bytes]:
     return npz(members)
 
 
-def comment(dump: Dump, tensor: Exported, sliced: str = "") -> list[str]:
-    """Return what a header says of a tensor, and of what made it."""
+def header_file(dump: Dump, tensor: Exported, sliced: str = "") -> Iterator[bytes]:
+    """Return the bytes of the header of a tensor; its identifiers are its own among all tensors of the dump."""
+    names = [f"{group}/{name}" for group, names in dump.groups.items() for name in names]
+    identifier = c_identifiers([*names, tensor.name])[tensor.name]
+    return c_header(identifier, tensor.views, _comment(dump, tensor, sliced), f"'{tensor.address}'")
+
+
+def _comment(dump: Dump, tensor: Exported, sliced: str) -> list[str]:
     of = dump.attributes
     shapes = "; ".join(f"{part or 'shape'} {view.shape}" for part, view in tensor.views.items())
     return [
@@ -71,7 +76,3 @@ def comment(dump: Dump, tensor: Exported, sliced: str = "") -> list[str]:
         f"class: {tensor.class_name}, axis 0: {tensor.axis0}",
         *(f"{name}: {of[name]}" for name in _COMMENTED if name in of),
     ]
-
-
-def _names(dump: Dump) -> list[str]:
-    return [f"{group}/{name}" for group, names in dump.groups.items() for name in names]

@@ -24,7 +24,7 @@ def c_identifiers(names: Iterable[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     taken: set[str] = set()
-    for name in names:
+    for name in dict.fromkeys(names):
         plain = re.sub("[^0-9A-Za-z]+", "_", name).strip("_")
         identifier, number = plain, 1
         while identifier.casefold() in taken:

@@ -1,7 +1,9 @@
 """Names of files and of archive members for tensors: safe, and no two that a file system takes for one."""
 
 import hashlib
+import itertools
 import re
+from collections.abc import Iterator
 
 _SAFE = re.compile(r"[0-9A-Za-z_.@~+=,-]")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
@@ -22,7 +24,7 @@ def file_name(address: str) -> str:
     if _DEVICES.match(name) or name[:1] in (".", "-"):
         name = _percent(name[0]) + name[1:]
     if len(name) > _LONGEST:
-        name = f"{name[:_LONGEST]}~{hashlib.sha256(address.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+        name = f"{name[:_LONGEST]}~{_hash(address)}"
     return name
 
 
@@ -34,14 +36,22 @@ class FileNames:
 
     def take(self, address: str, part: str = "") -> str:
         """Return the name for a tensor, or for a part of it (`address.part`, whose dot is encoded if that is taken)."""
-        name, ending = file_name(address), f".{part}" if part else ""
-        candidates = [name + ending]
-        encoded = re.sub("(?<!%)(?<!%[0-9A-F])[A-Z]", lambda found: _percent(found[0]), name)
-        candidates += [encoded + ending, f"{name}%2E{part}", f"{encoded}%2E{part}"]
-        for candidate in candidates:
+        for candidate in _candidates(address, part):
             if candidate.casefold() not in self._taken:
-                break
-        else:
-            candidate = f"{encoded}~{hashlib.sha256(address.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}{ending}"
-        self._taken.add(candidate.casefold())
-        return candidate
+                self._taken.add(candidate.casefold())
+                return candidate
+        raise AssertionError("the candidates do not end")
+
+
+def _candidates(address: str, part: str) -> Iterator[str]:
+    name = file_name(address)
+    encoded = re.sub("(?<!%)(?<!%[0-9A-F])[A-Z]", lambda found: _percent(found[0]), name)
+    for dot in (".", "%2E") if part else ("",):
+        yield name + dot + part
+        yield encoded + dot + part
+    for number in itertools.count():  # names that only somebody who wants it so can make
+        yield f"{encoded}~{_hash(f'{address} {part} {number}')}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
