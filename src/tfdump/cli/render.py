@@ -46,7 +46,7 @@ def _write(stream: IO[Any], data: str | bytes) -> bool:
 def say(text: str) -> None:
     """Write a line to stderr; nobody may be listening there."""
     try:
-        click.echo(text, err=True)
+        click.echo(text.encode("utf-8", "backslashreplace").decode(), err=True)
     except OSError:
         _close_for_good(2)
 

@@ -25,12 +25,11 @@ _LONGEST_TEXT = 60
 
 def show_values(dump: Dump, tensors: list[Tensor], slicing: Slicing | None, json: bool, note: Note) -> None:
     """Print the values of these tensors; a tensor that has none is said to have none, unless it is to be sliced."""
-    if slicing is not None:
-        for tensor in tensors:
-            views_of(tensor, slicing)
     terminal = sys.stdout.isatty() and not json
     for tensor in tensors:
-        if tensor.without_values and not terminal:
+        if slicing is not None or not tensor.without_values:
+            views_of(tensor, slicing)  # raises what is wrong before anything is printed
+        elif not terminal:
             note(f"'{tensor.address}' {tensor.without_values}")
     if terminal:
         _write_all(_readable(tensor, slicing) for tensor in tensors)

@@ -142,7 +142,7 @@ class Dump(Mapping[str, Tensor]):
             tensor = Tensor(group, lookup(self._file, f"{group}/{name}", DumpError))
             _ = tensor.shape, tensor.dtype, tensor.norm
             if tensor.address != name:
-                raise ValueError(f"its attribute says that it is '{tensor.address}'")
+                raise ValueError(f"its attribute says that it is {tensor.address!r}")
             return tensor
 
     def check_unchanged(self) -> None:
