@@ -1,6 +1,5 @@
 """What a file is that was given as a dump and is none, and what to do with it. Looks at names and first bytes only."""
 
-import zipfile
 from pathlib import Path
 
 import h5py
@@ -41,6 +40,8 @@ def _kind(path: Path, start: bytes) -> str | None:
 
 
 def _kind_of_archive(path: Path) -> str:
+    import zipfile
+
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
