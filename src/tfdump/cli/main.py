@@ -18,7 +18,7 @@ COMMANDS = {
     "activations": "Dump the output of every layer to HDF5.",
     "gradients": "Dump the gradients of weights, activations and inputs to HDF5.",
     "show": "Show what a dump holds, or the values of its tensors.",
-    "cat": "Write tensors of a dump as .npy, .npz, CSV or C.",
+    "cat": "Write tensors of a dump as .npy, .npz, CSV or a C header.",
 }
 """Every command with its first line of help, so that `--help` imports none of them."""
 
