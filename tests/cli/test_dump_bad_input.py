@@ -142,6 +142,7 @@ def test_damaged_composites_are_one_line(tfdump: Run, tmp_path: Path) -> None:
         ("ragged", {"values": np.float32(1)}),
         ("sparse", {"indices": np.zeros((2, 1), int)}),
         ("sparse", {"indices": np.zeros(3, int)}),
+        ("sparse", {"indices": np.zeros((3, 70), int)}),
         ("sparse", {"indices": h5py.Empty("i8")}),
         ("sparse", {"values": np.float32(1)}),
     ]

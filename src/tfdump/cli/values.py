@@ -11,8 +11,7 @@ from tfdump.cli.render import SCHEMA_VERSION, json_text, one_cell, shape_text, t
 from tfdump.cli.show import dtype_text, item_of
 from tfdump.dump.reader import Dump, Tensor
 from tfdump.dump.slicing import Slicing
-from tfdump.dump.view import RaggedRows, View, views_of
-from tfdump.errors import DumpError
+from tfdump.dump.view import RaggedRows, View, check_sparse, views_of
 from tfdump.exports.rows import rows_of
 from tfdump.exports.text import empty_list, json_texts, nested
 from tfdump.tensors import Array, Note
@@ -103,6 +102,7 @@ def _readable(tensor: Tensor, slicing: Slicing | None) -> str:
     if "" in views:
         return f"{head}{_array(views[''], slicing)}\n\n"
     if tensor.encoding == "sparse":
+        check_sparse(tensor, views["values"], views["indices"])
         return f"{head}{_entries(views['values'], views['indices'])}\n\n"
     return f"{head}{_items(tensor, views)}\n\n"
 
@@ -139,29 +139,24 @@ def _shortened(text: str) -> str:
 
 def _entries(values: View, indices: View) -> str:
     """Return the first and the last entries of a sparse tensor, each with its coordinates."""
-    if len(indices.shape) != 2 or not values.shape or values.shape[0] != indices.shape[0]:
-        raise DumpError("the values and indices of a sparse tensor do not fit each other")
     count = values.shape[0]
-    lines = [
-        f"[{', '.join(map(str, indices.row(n).read().tolist()))}]  {_text(values.row(n).read(), _SHOWN)}"
-        for n in _ends(count)
-    ]
+    lines = [f"[{', '.join(map(str, indices.row(n).read().tolist()))}]  {_array(values.row(n))}" for n in _ends(count)]
     return "\n".join([*_with_gap(lines, count), f"{len(lines):,} of {count:,} stored entries"])
 
 
 def _items(tensor: Tensor, views: dict[str, View]) -> str:
     """Return the first and the last rows of a ragged tensor, or items of a stack, each with its shape."""
-    ragged = tensor.encoding == "ragged"
-    count, word = (RaggedRows(tensor).rows, "rows") if ragged else (len(views), "items")
+    rows = RaggedRows(tensor) if tensor.encoding == "ragged" else None
+    count, word = (rows.rows, "rows") if rows else (len(views), "items")
     lines = []
     for number in _ends(count):
-        if ragged and len([name for name in views if name.startswith("row_splits")]) > 1:
-            start, stop = (int(RaggedRows(tensor).splits[0][number + n]) for n in (0, 1))
+        if rows and len(rows.splits) > 1:
+            start, stop = rows.splits[0][number : number + 2].tolist()
             lines.append(f"{number}: {stop - start} ragged rows (--slice {number},0 shows the first)")
             continue
         found = views_of(tensor, Slicing(str(number), (number,)))[""]
         lines.append(f"{number}: {shape_text(found.shape)}\n{_array(found)}")
-    return "\n".join([*_with_gap(lines, count), f"{len(lines):,} of {count:,} {word} (--slice {0} shows one)"])
+    return "\n".join([*_with_gap(lines, count), f"{len(lines):,} of {count:,} {word} (--slice 0 shows one)"])
 
 
 def _ends(count: int) -> list[int]:

@@ -136,6 +136,13 @@ def views_of(tensor: Tensor, slicing: Slicing | None = None) -> dict[str, View]:
     return {"": View(values, (moved, *others), prefix)}
 
 
+def check_sparse(tensor: Tensor, values: View, indices: View) -> None:
+    """Raise DumpError where the values and coordinates of a sparse tensor do not fit each other."""
+    located = len(indices.shape) == 2 and indices.dtype.kind in "iu" and indices.shape[1] <= len(tensor.shape)
+    if not located or not values.shape or indices.shape[0] != values.shape[0]:
+        raise DumpError(f"'{tensor.address}' is damaged: its values and indices do not fit each other")
+
+
 class RaggedRows:
     """The offsets of a ragged tensor, outermost first: 8 bytes a row. Raises DumpError where they do not fit."""
 

@@ -50,7 +50,7 @@ def folder_files(dump: Dump, tensors: Iterable[Exported], layout: str) -> Iterat
 
 def listed_files(index: str) -> set[str]:
     """Return the files that the text of an index lists, and the index itself; none where it is no index."""
-    lines = index.splitlines()
+    lines = index.split("\n")
     if not lines or lines[0] != "\t".join(COLUMNS):
         return set()
     return {INDEX, *(line.split("\t")[0] for line in lines[1:])} - {""}

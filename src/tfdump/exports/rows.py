@@ -9,8 +9,7 @@ import numpy.typing as npt
 
 from tfdump.dump.slicing import Slicing
 from tfdump.dump.tensor import Tensor
-from tfdump.dump.view import RaggedRows, View, views_of
-from tfdump.errors import DumpError
+from tfdump.dump.view import RaggedRows, View, check_sparse, views_of
 from tfdump.exports.text import texts
 
 _ROWS = 1 << 14
@@ -58,8 +57,7 @@ def _ragged(tensor: Tensor, view: View) -> Iterator[Rows]:
 
 
 def _sparse(tensor: Tensor, view: View, located: View) -> Iterator[Rows]:
-    if len(located.shape) != 2 or not view.shape or located.shape[0] != view.shape[0] or located.dtype.kind not in "iu":
-        raise DumpError(f"'{tensor.address}' is damaged: its values and indices do not fit each other")
+    check_sparse(tensor, view, located)
     tail, axes = view.shape[1:], located.shape[1]
     found = (number for block in located.blocks() for number in block.reshape(-1, axes))
     done, current = -1, np.zeros(axes, np.int64)
