@@ -20,6 +20,7 @@ from tfdump.analysis.elements import (
 )
 from tfdump.analysis.piecewise import Piecewise
 from tfdump.analysis.rule import Rule
+from tfdump.analysis.screening import Screen
 from tfdump.analysis.verdict import Comparison
 from tfdump.tensors import Array
 
@@ -54,6 +55,7 @@ class Judge:
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
         self._buffers = (np.empty(PIECE), np.empty(PIECE))
+        self._screen = Screen(PIECE, rule.tolerance) if rule.can_be_screened and rule.tolerance is not None else None
         self._count = self._unlike = self._signs = 0
         self._largest: Any = np.longdouble(0)
         self._max_error: Any = np.longdouble(0)
@@ -82,7 +84,28 @@ class Judge:
         if block.failed:
             self._doubtful.append(block)
 
+    def _settled(self, golden: Array, new: Array, block: _Doubtful) -> bool:
+        """Tell whether a quick look settles a piece: without the worst element, nor one whose verdict is close."""
+        found = self._screen.look(golden, new) if self._screen is not None else None
+        if found is None:
+            return False
+        self._largest = max(self._largest, np.longdouble(found.largest))
+        if found.error > self._max_error or found.need > max(self._need, 0):
+            return False
+        bound = self._rule.bound(self._largest)
+        if found.need <= bound:
+            return True
+        above = found.lowest_above(float(bound))
+        if above is None:
+            return False
+        block.failed += above[0]
+        block.lowest = min(block.lowest, above[1])
+        block.highest = max(block.highest, found.need)
+        return True
+
     def _judge(self, golden: Array, new: Array, place: "_Placer", block: _Doubtful) -> None:
+        if self._settled(golden, new, block):
+            return
         if self._rule.exact:
             self._look_at_signs(golden, new, place)
         error, magnitude = distances(golden, new, self._buffers)
