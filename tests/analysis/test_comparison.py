@@ -141,6 +141,19 @@ def test_many_pieces_of_random_numbers(monkeypatch: pytest.MonkeyPatch, off: flo
     assert found.scale == pytest.approx(max(0, need.max() / found.largest), rel=1e-12)
 
 
+def test_a_maximum_that_grows_a_little_lets_elements_pass_without_reading_again() -> None:
+    """The bound grows from 0.1 to 0.15 behind elements that are 0.12 off, and others that are 0.2 off."""
+    golden = np.full((40, 8), 1, np.float32)
+    golden[-1, -1] = 1.5
+    new = golden.copy()
+    new[3:9] += np.float32(0.12)
+    new[20:22, :4] += np.float32(0.2)
+    sides = SmallPieces(golden, 128), SmallPieces(new, 128)
+    found = compare_arrays([sides], Rule(Tolerance(scale=0.1)))
+    assert (found.failed, len(sides[0].reads)) == (8, 10)
+    assert failing(golden, new, Tolerance(scale=0.1)).sum() == 8
+
+
 @pytest.mark.parametrize("piece", [2, 3, 1 << 15])
 def test_the_worst_element_has_its_index_and_both_values(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
     monkeypatch.setattr(judge, "PIECE", piece)

@@ -10,8 +10,8 @@ import numpy as np
 from tfdump.analysis.tolerance import Tolerance
 from tfdump.tensors import Array
 
-_ROUNDING = 2.0**-20
-"""More than the roundings of all steps together, of numbers of 24 bits."""
+_ROUNDING = 2.0**-21
+"""More than the roundings of all steps together, each half a unit in the last of 24 bits (2**-22 of the terms)."""
 
 _TINY = 1e-40
 """More than what is lost where products fall below the normal numbers of float32."""
@@ -33,12 +33,12 @@ class Screened:
     slack: float
     excess: Array
 
-    def lowest_above(self, bound: float) -> tuple[int, float] | None:
-        """Return how many excesses are above a bound, and what none of these is below; None where rounding decides."""
-        slack = self.slack + bound * _ROUNDING
-        above = self.excess[self.excess > np.float32(bound - slack)]
-        lowest = float(above.min()) - slack if above.size else np.inf
-        return (above.size, lowest) if lowest > bound else None
+    def above(self, bound: float, ceiling: float) -> tuple[int, Array]:
+        """Return how many excesses may be above a bound, and the positions of those that may be below a ceiling."""
+        slack = self.slack + ceiling * _ROUNDING
+        above = self.excess > np.float32(bound - slack)
+        close = above & (self.excess <= np.float32(ceiling + slack))
+        return int(np.count_nonzero(above)), np.flatnonzero(close)
 
 
 class Screen:
