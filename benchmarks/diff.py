@@ -4,7 +4,8 @@
 
 Each contestant runs in a process of its own, several times, and reads both files from the page cache; start-up does
 not count. The files differ in every element by less than the tolerance, by more than that (the dearest case), or not
-at all. Prints medians, and ratios to tfdump; then how long a comparison of two tiny dumps takes from start to end, against the imports alone.
+at all. Prints medians, and ratios to tfdump; then how long a comparison of two tiny dumps takes from start to end,
+against the imports alone.
 """
 
 import subprocess
