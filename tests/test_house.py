@@ -19,7 +19,7 @@ FLOORS = {
     "planning": 4, "pipeline": 4, "listing": 4, "writing": 4,
     "gradient_findings": 4, "gradient_planning": 4, "gradient_pass": 4, "gradient_weights": 4, "gradient_steps": 4,
     "activation_run": 5, "gradient_run": 5, "api": 6,
-    "cli": 7,
+    "testing": 6, "cli": 7,
 }  # fmt: skip
 """A module imports from its own floor and from those below."""
 

@@ -4,6 +4,7 @@
     grads = tfdump.gradients(model, x, y, wrt=("weights", "inputs"))
     with tfdump.open("dump.h5") as dump:
         dump["encoder.dense"][:4]
+    tfdump.diff("golden.h5", "new.h5").first   # the first diverging layer, or None
 
 Importing this package is light; TensorFlow is imported when a model is first run.
 """
@@ -13,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfdump.analysis.checks import check as check
+    from tfdump.analysis.diff import diff as diff
+    from tfdump.analysis.verdict import DiffReport as DiffReport
+    from tfdump.analysis.verdict import TensorDiff as TensorDiff
     from tfdump.api import Gradients as Gradients
     from tfdump.api import activations as activations
     from tfdump.api import gradients as gradients
@@ -29,11 +33,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "activations": ("tfdump.api", "activations"),
+    "diff": ("tfdump.analysis.diff", "diff"),
     "gradients": ("tfdump.api", "gradients"),
     "layers": ("tfdump.api", "layers"),
     "check": ("tfdump.analysis.checks", "check"),
     "open": ("tfdump.dump.reader", "open_dump"),
     "Gradients": ("tfdump.api", "Gradients"),
+    "DiffReport": ("tfdump.analysis.verdict", "DiffReport"),
+    "TensorDiff": ("tfdump.analysis.verdict", "TensorDiff"),
     "Dump": ("tfdump.dump.reader", "Dump"),
     "Tensor": ("tfdump.dump.reader", "Tensor"),
     "TfdumpError": ("tfdump.errors", "TfdumpError"),

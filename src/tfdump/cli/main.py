@@ -20,6 +20,7 @@ COMMANDS = {
     "show": "Show what a dump holds, or the values of its tensors.",
     "cat": "Write tensors of a dump as .npy, .npz, CSV or a C header.",
     "check": "Look for NaN, Inf, dead units, saturation, and gradients that vanish.",
+    "diff": "Compare two dumps, and name the first layer that diverges.",
 }
 """Every command with its first line of help, so that `--help` imports none of them."""
 

@@ -124,6 +124,7 @@ def selection_options(what: str = "layers") -> Callable[[Command], Command]:
 
 def running_options(command: Command) -> Command:
     """Add how inputs are read and how the model is run."""
+
     decorators = [
         click.option(
             "--batch-size",
