@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tfdump
-from dumps import Tensor, make_dump
+from made_dumps import Tensor, make_dump
 from tfdump.analysis.statistics import StatisticsAccumulator, attributes_of
 from tfdump.analysis.verdict import DiffReport
 from tfdump.errors import DumpError, InputError, SelectionError, TfdumpError

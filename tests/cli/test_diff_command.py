@@ -14,7 +14,7 @@ import pytest
 from lxml import etree
 
 from conftest import ROOT, Run
-from dumps import Tensor, make_dump
+from made_dumps import Tensor, make_dump
 
 A = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
 SCHEMA = etree.XMLSchema(etree.parse(ROOT / "tests" / "data" / "junit.xsd"))

@@ -13,7 +13,7 @@ from tfdump.batching import DEFAULT_MEMORY, parse_bytes, show_bytes
 from tfdump.captures import Captures
 from tfdump.errors import TfdumpError
 
-if TYPE_CHECKING:  # commands that only read dumps start without what runs models
+if TYPE_CHECKING:
     from tfdump.inputs.source import ReadingOptions
     from tfdump.planning import RunOptions
 
@@ -76,6 +76,12 @@ def _batch_size(text: str) -> int | None:
     return int(text)
 
 
+def _examples(text: str) -> tuple[int | None, int | None]:
+    from tfdump.inputs.source import parse_examples
+
+    return parse_examples(text)
+
+
 def model_options(command: Command) -> Command:
     """Add the model, its inputs, and what may run while loading it."""
     decorators = [
@@ -118,7 +124,6 @@ def selection_options(what: str = "layers") -> Callable[[Command], Command]:
 
 def running_options(command: Command) -> Command:
     """Add how inputs are read and how the model is run."""
-    from tfdump.inputs.source import parse_examples
 
     decorators = [
         click.option(
@@ -136,7 +141,7 @@ def running_options(command: Command) -> Command:
             show_default=True,
             help="What one batch may take, for --batch-size auto.",
         ),
-        click.option("--examples", type=parsed("START:STOP", parse_examples), default=":", help="Only these examples."),
+        click.option("--examples", type=parsed("START:STOP", _examples), default=":", help="Only these examples."),
         click.option("--training", is_flag=True, help="Run in training mode (dropout, batch statistics)."),
         click.option(
             "--seed",
@@ -205,6 +210,20 @@ def reading_and_running(choices: dict[str, Any]) -> "tuple[ReadingOptions, RunOp
 
 
 json_option = click.option("--json", is_flag=True, help="Print JSON.")
+
+
+def _slice(text: str) -> Any:
+    from tfdump.dump.slicing import parse_slice
+
+    return parse_slice(text)
+
+
+slice_option = click.option(
+    "--slice",
+    "slicing",
+    type=parsed("SLICE", _slice),
+    help="Only these values, as NumPy writes it: 0,:,:,3 or ...,-1 or 2:10:2.",
+)
 
 
 def verdict_options(command: Command) -> Command:
