@@ -65,8 +65,9 @@ def command(
     """
     chosen = layer or exclude or depth
     if os.path.isdir(dump):
-        if provenance or stats or chosen or slicing is not None:
-            raise click.UsageError("a folder is shown by ADDRESS alone: leave out other options, or give a file in it")
+        given = {"--provenance": provenance, "--stats": stats, "--slice": slicing, "-l, -x and --depth": chosen}
+        for option in [option for option, value in given.items() if value]:
+            raise click.UsageError(f"{option} is about one dump, and this is a folder (give a file in it)")
         show_series(dump, addresses, json, notes(settings))
         return
     if addresses and (chosen or stats or provenance):
