@@ -50,16 +50,14 @@ def _picture(row: Row) -> Markup | None:
     found = row.thumbnail
     if found is None:
         return element("p", f"No picture: {row.undrawn}.", class_="soft")
-    notes = [element("div", note) for note in found.notes]
-    return element("figure", image(found), element("figcaption", *notes) if notes else None)
+    return element("figure", image(found))
 
 
 def image(found: Thumbnail) -> Markup:
     """Return a picture that is inside of the page."""
     source = "data:image/png;base64," + base64.b64encode(found.png).decode()
-    return element(
-        "img", src=source, width=found.width, height=found.height, alt=found.text, loading="lazy", decoding="async"
-    )
+    told = "; ".join([found.text, *found.notes])
+    return element("img", src=source, width=found.width, height=found.height, alt=told)
 
 
 def _histogram(row: Row) -> Markup | None:

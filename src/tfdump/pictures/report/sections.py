@@ -77,7 +77,6 @@ def findings(report: Report) -> Markup:
     ]
     counts = Counter(finding.check for finding in checks.findings)
     summary = ", ".join(f"{counts[name]:,} {name}" for name in CHECKS if counts[name])
-    looked = sum(tensor.reason is None for tensor in checks.tensors)
     rows = [
         element(
             "tr",
@@ -91,12 +90,14 @@ def findings(report: Report) -> Markup:
     ]
     unchecked = [(tensor.tensor, "all checks", tensor.reason or "") for tensor in checks.tensors if tensor.reason]
     unchecked += [(skipped.tensor, skipped.check, skipped.reason) for skipped in checks.skipped]
-    total = len(checks.findings)
-    told = f"{total:,} finding{'' if total == 1 else 's'} in {looked:,} tensors checked: {summary}"
+    total, looked = len(checks.findings), sum(tensor.reason is None for tensor in checks.tensors)
+    told = f"{total:,} finding{'' if total == 1 else 's'}: {summary}." if total else "Nothing was found."
+    of = "" if looked == len(checks.tensors) else f" of {len(checks.tensors):,}"
+    told += f" {looked:,}{of} tensors were checked{' in full' if of else ''}."
     return join(
         [
             *origins,
-            element("p", told if checks.findings else f"Nothing was found in {looked:,} tensors checked."),
+            element("p", told),
             _folded(("check", "tensor", "what", "example", "index"), rows, "What the checks found"),
             _more(len(checks.findings), "findings; “only with findings” shows their tensors in the list"),
             _unchecked(unchecked),
@@ -171,12 +172,14 @@ def provenance(report: Report) -> Markup:
     rows = []
     for name, old, new in report.provenance:
         differs = other and old != new
-        cells = [element("td", old if old is not None else MISSING)]
-        cells += [element("td", new if new is not None else MISSING)] if other else []
+        cells = [element("td", old if old is not None else MISSING, class_="wide")]
+        cells += [element("td", new if new is not None else MISSING, class_="wide")] if other else []
         rows.append(
-            element("tr", element("th", name, scope="row"), *cells, element("td", "differs" if differs else ""))
+            element(
+                "tr", element("th", name_of(name), scope="row"), *cells, element("td", "differs" if differs else "")
+            )
             if other
-            else element("tr", element("th", name, scope="row"), *cells)
+            else element("tr", element("th", name_of(name), scope="row"), *cells)
         )
     heads = ("attribute", report.dump, report.other or "", "") if other else ("attribute", "value")
     return join(

@@ -73,6 +73,7 @@ def _row(row: Row, compared: bool, is_first: bool) -> Markup:
     numeric = [_number(found.get(name), about) for name in ("min", "max", "mean", "std")]
     count, odd = found.get("count", 0), found.get("nan", 0) + found.get("inf", 0)
     known = numbers.source != NONE
+    least = ("\u2265" if odd else about) if numbers.source == SAMPLED else ""
     zeros = found["zero"] / count if count and "zero" in found else None
     zero = share_text(found["zero"], count) if "zero" in found else MISSING
     differs = row.diff is not None and row.diff.fails
@@ -91,7 +92,7 @@ def _row(row: Row, compared: bool, is_first: bool) -> Markup:
         *numeric,
         _number(row.scale, about),
         element("td", f"{about}{zero}", class_="n", data_v=zeros),
-        element("td", f"{about if odd == 0 else ''}{number(odd)}" if known else MISSING, class_="n",
+        element("td", f"{least}{number(odd)}" if known else MISSING, class_="n",
                 data_v=odd if known else None),
         element("td", _histogram(row)),
         *([_difference(row)] if compared else []),
