@@ -128,8 +128,11 @@ def curve(values: Sequence[float], axis: str) -> Markup | None:
         x = _LEFT + inner * place / max(1, len(values) - 1)
         path += f"{pen}{x:.1f} {_TOP + tall * (1 - height / (high - low)):.1f}"
         pen = "L"
-    ends = [10.0**low, 10.0**high] if logarithmic else [low, high]
-    lines = [_rule(_TOP + tall, number(ends[0])), _rule(_TOP, number(ends[1]))]
+    heights = {
+        _TOP + tall * (1 - (value - low) / (high - low)): end
+        for value, end in ((min(shown), min(finite)), (max(shown), max(finite)))
+    }
+    lines = [_rule(height, number(end)) for height, end in heights.items()]
     every = f", every {step:,}th drawn" if step > 1 else ""
     scale = ", logarithmic" if logarithmic else ""
     foot = element("text", f"{len(values):,} {axis}s{every}{scale}", x=_LEFT, y=_TALL - 8, class_="foot")

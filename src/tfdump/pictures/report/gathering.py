@@ -41,7 +41,8 @@ def gather(path: Path, other: Path | None, options: ReportOptions) -> Report:
         tensors = chosen_tensors(dump, Selection(options.layers, options.exclude))
         sizes = [stored_bytes(tensor) for tensor in tensors]
         shares = shares_of(sizes, options.read_bytes)
-        first_example = int(dump.attributes.get("first_example", 0))
+        with damage(DumpError, f"{dump.name}: first_example"):
+            first_example = int(dump.attributes.get("first_example", 0))
         by_sample = {
             full_name(tensor): examined
             for tensor, share in zip(tensors, shares, strict=True)

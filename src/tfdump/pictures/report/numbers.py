@@ -49,7 +49,8 @@ def numbers_of(tensor: Tensor, share: int | None) -> Numbers:
     Statistics in the dump are of all values, and are taken as they are.
     """
     stored = {name: value for name, value in (tensor.statistics or {}).items() if isinstance(value, (int, float))}
-    total = int(stored.get("count", 0))
+    with damage(DumpError, full_name(tensor)):
+        total = int(stored.get("count", 0))
     reason = without_numbers(tensor)
     if reason:
         return Numbers(STORED if stored else NONE, stored, total, total, reason=reason)
@@ -92,11 +93,11 @@ def examined_by_sample(tensor: Tensor, share: int | None, first_example: int) ->
         if sample.is_whole:
             return None
         tallies = _tallies(tensor, sample, first_example)
-    stored = tensor.statistics
-    of, unit = sample.read, f"sampled values (of {sample.total})"
-    if stored is not None:  # which are of all values
-        of, unit = int(stored.get("count", 0)), "values"
-        tallies = {name: Tally(int(stored.get(name, 0)), tallies[name].first) for name in tallies}
+        stored = tensor.statistics
+        of, unit = sample.read, f"sampled values (of {sample.total})"
+        if stored is not None:  # which are of all values
+            of, unit = int(stored.get("count", 0)), "values"
+            tallies = {kind: Tally(int(stored.get(kind, 0)), found.first) for kind, found in tallies.items()}
     evidence = Evidence(name, of, unit, tallies)
     found = [check(evidence, Thresholds()) for check in (nan, infinite)]
     reason = f"only {sample.read} of its {sample.total} values were read, and only for NaN and Inf"

@@ -38,7 +38,13 @@ def table_of(report: Report) -> Markup:
     caption = element("caption", f"The {len(rows):,} tensors of {report.dump}", class_="unseen")
     body = [_row(row, compared, first is not None and row.diff is first) for row in rows]
     table = element("table", caption, element("thead", element("tr", *heads)), element("tbody", *body), id="tensors")
-    return join([_filter(rows, compared), element("div", table, id="list", role="region", tabindex=0,
+    legend = (
+        f"{'norm: L2 norm of a gradient (of its last step), else root' if gradients else 'rms: root'} mean square. Heights "
+        "of a histogram are square roots of counts, and the mark below it is the bin of 0. \u25a3 has a picture."
+    )
+    if any(row.numbers.source == SAMPLED for row in rows):
+        legend += " \u2248 is estimated from a sample."
+    return join([_filter(rows, compared), element("p", legend, class_="soft"), element("div", table, id="list", role="region", tabindex=0,
                                                   aria_label="list of tensors")])  # fmt: skip
 
 

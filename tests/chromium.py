@@ -1,16 +1,12 @@
-"""A headless Chromium with the pages that the tests look at."""
+"""A headless Chromium for the tests in a browser: Debian's chromium and chromium-driver, driven by selenium."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-    "--hide-scrollbars",
 )  # fmt: skip
 
 
@@ -24,16 +20,8 @@ def missing() -> str:
     return f"{' and '.join(absent)} missing (apt-get install chromium chromium-driver)" if absent else ""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = [item for item in items if Path(__file__).parent in item.path.parents]
-    for item in here:
-        item.add_marker(pytest.mark.browser)
-        if reason := missing():
-            item.add_marker(pytest.mark.skip(reason=reason))
-
-
 def start(profile: Path, size: str = "1280,900") -> Any:
-    """Start Chromium with a profile of its own, and what it logs and requests recorded."""
+    """Start Chromium with a profile of its own; what it logs and what it requests is kept."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
@@ -43,10 +31,3 @@ def start(profile: Path, size: str = "1280,900") -> Any:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     service = webdriver.ChromeService(executable_path=shutil.which("chromedriver") or "")
     return webdriver.Chrome(options=options, service=service)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    driver = start(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
