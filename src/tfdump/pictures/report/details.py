@@ -18,7 +18,7 @@ def details_of(row: Row) -> Markup:
     facts = [(element("dt", name), element("dd", value)) for name, value in _facts(row)]
     return element(
         "article",
-        element("h3", name_of(row.address), class_="name"),
+        element("h3", name_of(row.address), class_="name", aria_label=row.address),
         element("p", *badges(row.findings), verdict_badge(row.diff) if row.diff is not None else None)
         if row.findings or row.diff is not None
         else None,

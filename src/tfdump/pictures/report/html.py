@@ -48,7 +48,10 @@ def escaped(text: str) -> Markup:
 
 
 def name_of(address: str) -> Markup:
-    """Return an address: apart from the direction of the text around it, and broken behind dots and underscores."""
+    """Return an address: apart from the direction of the text around it, and broken behind dots and underscores.
+
+    What holds it needs it as `aria_label` too, for a place to break is read out as a space.
+    """
     whole = escaped(address)
     return Markup(f"<bdi>{whole.replace('.', '.<wbr>').replace('_', '_<wbr>')}</bdi>")
 

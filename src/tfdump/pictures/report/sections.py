@@ -232,7 +232,7 @@ def _link(row: int | None, text: str) -> Markup:
     name = name_of(text)
     if row is None:
         return element("span", name, class_="name")
-    return element("a", name, href=f"#t{row}", class_="name")
+    return element("a", name, href=f"#t{row}", class_="name", aria_label=text)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Markup], caption: str, numeric: Iterable[int] = ()) -> Markup | None:

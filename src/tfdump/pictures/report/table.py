@@ -38,14 +38,15 @@ def table_of(report: Report) -> Markup:
     caption = element("caption", f"The {len(rows):,} tensors of {report.dump}", class_="unseen")
     body = [_row(row, compared, first is not None and row.diff is first) for row in rows]
     table = element("table", caption, element("thead", element("tr", *heads)), element("tbody", *body), id="tensors")
+    scale = "norm: L2 norm of a gradient (of its last step), else root" if gradients else "rms: root"
     legend = (
-        f"{'norm: L2 norm of a gradient (of its last step), else root' if gradients else 'rms: root'} mean square. Heights "
-        "of a histogram are square roots of counts, and the mark below it is the bin of 0. \u25a3 has a picture."
+        f"{scale} mean square. Heights of a histogram are square roots of counts, and the mark below is that of 0. "
+        "\u25a3 has a picture."
     )
     if any(row.numbers.source == SAMPLED for row in rows):
         legend += " \u2248 is estimated from a sample."
-    return join([_filter(rows, compared), element("p", legend, class_="soft"), element("div", table, id="list", role="region", tabindex=0,
-                                                  aria_label="list of tensors")])  # fmt: skip
+    around = element("div", table, id="list", role="region", tabindex=0, aria_label="list of tensors")
+    return join([_filter(rows, compared), element("p", legend, class_="soft"), around])
 
 
 def badges(findings: Sequence[Finding]) -> list[Markup]:
@@ -83,7 +84,7 @@ def _row(row: Row, compared: bool, is_first: bool) -> Markup:
     zeros = found["zero"] / count if count and "zero" in found else None
     zero = share_text(found["zero"], count) if "zero" in found else MISSING
     differs = row.diff is not None and row.diff.fails
-    link = element("a", name_of(row.address), href=f"#t{row.number}", class_="name")
+    link = element("a", name_of(row.address), href=f"#t{row.number}", class_="name", aria_label=row.address)
     pictured = None
     if row.thumbnail is not None:
         pictured = element("span", " \u25a3", element("span", " has a picture", class_="unseen"), class_="soft")
