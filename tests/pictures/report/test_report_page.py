@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -171,7 +172,7 @@ class TestForEveryReader:
         levels = [int(node.tag[1]) for node in parse(page).all("*") if re.fullmatch("h[1-6]", node.tag)]
         assert levels[0] == 1
         assert levels.count(1) == 1
-        assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+        assert all(after - before <= 1 for before, after in pairwise(levels))
 
     def test_every_tensor_can_be_read_without_javascript(self, page: str) -> None:
         root = parse(page)
