@@ -62,9 +62,11 @@ class OwnStep(keras.Model):
         return {"loss": loss}
 
 
-def stack(built: bool = True) -> list[Any]:
+def stack(case: str) -> list[Any]:
+    if case == "jit":  # XLA takes seconds for each of the others
+        return [keras.Input((6,), name="x"), layers.Dense(8, name="hidden"), layers.Dropout(0.3), layers.Dense(3)]
     return [
-        *([keras.Input((6,), name="x")] if built else []),
+        *([keras.Input((6,), name="x")] if case != "unbuilt" else []),
         layers.Dense(8, name="hidden"), layers.BatchNormalization(name="norm"), layers.Activation("relu"),
         layers.Dropout(0.3, name="drop"), Drawing(name="drawing"), layers.Dense(3, name="out"),
     ]  # fmt: skip
@@ -74,7 +76,7 @@ def make(case: str) -> keras.Model:
     """A compiled model; the seed of everything is set first."""
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(7)
-    model: keras.Model = OwnStep() if case == "own step" else keras.Sequential(stack(case != "unbuilt"))
+    model: keras.Model = OwnStep() if case == "own step" else keras.Sequential(stack(case))
     rate = keras.optimizers.schedules.ExponentialDecay(0.02, 3, 0.8)
     compiled = {} if case == "own step" else {"loss": LOSS, "metrics": ["accuracy"]}
     eager, jit = case == "eager", case == "jit"
@@ -115,7 +117,7 @@ def train(case: str, callbacks: list[Any], epochs: int = 2, **options: Any) -> d
 
 @pytest.mark.parametrize("case", ["graph", "jit", "eager", "unbuilt", "own step"])
 def test_a_training_is_the_same_to_the_last_bit_with_and_without_dumps(tmp_path: Path, case: str) -> None:
-    validation = {} if case == "own step" else {"validation_data": (X[:6], Y[:6])}
+    validation = {"validation_data": (X[:6], Y[:6])} if case in ("graph", "eager") else {}
     alone = train(case, [], **validation)
     loss = {"loss": LOSS} if case == "own step" else {}
     callbacks = [
@@ -210,8 +212,8 @@ def test_a_dump_is_that_of_the_saved_model(tmp_path: Path, tfdump: Run) -> None:
     """The command line, given the model as it was saved at that moment, finds the same bits."""
     import tfdump as package
 
-    model = make("graph")
-    model = keras.Sequential([layer for layer in stack() if not isinstance(layer, Drawing)])
+    keras.utils.clear_session(free_memory=False)
+    model = keras.Sequential([layer for layer in stack("graph") if not isinstance(layer, Drawing)])
     model.compile("adam", LOSS)
     save = keras.callbacks.ModelCheckpoint(str(tmp_path / "{epoch}.keras"))
     callback = package.DumpCallback(tmp_path, X[:5], stats=False)
