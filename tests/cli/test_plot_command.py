@@ -1,6 +1,5 @@
 """`tfdump plot` on dumps made without TensorFlow: files, notes, what excludes what, the same bytes every time."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,9 +64,7 @@ def test_the_same_command_writes_the_same_bytes(tfdump_process: Run, dump: Path,
         assert tfdump_process("plot", dump, "dense", "-f", "-o", f"p.{ending}").returncode == 0
         written.append((dump.parent / f"p.{ending}").read_bytes())
     assert written[0] == written[1]
-    assert not re.search(
-        rb"20[0-9][0-9]-[01][0-9]|matplotlib", written[0].lower().replace(b"matplotlib.axis", b"")
-    ) or (ending == "svg" and b"<dc:date>" not in written[0])
+    assert not [word for word in (b"tEXt", b"dc:date", b"CreationDate", b"Producer") if word in written[0]]
 
 
 def test_settings_of_the_user_change_nothing(tfdump: Run, dump: Path) -> None:
@@ -101,7 +98,7 @@ def test_names_that_would_be_the_same_file_are_told_apart(tfdump: Run, tmp_path:
     values = np.ones((2, 3), "f4")
     path = make_dump(tmp_path / "d.h5", {"a:0": values, "a_0": values, "A_0": values, "x" * 300: values})
     names = [Path(line).name for line in tfdump("plot", path, "--all", "-o", "p", "-q").stdout.split()]
-    assert names[:3] == ["a_0.png", "a_0.1.png", "A_0.2.png"]
+    assert names[:3] == ["A_0.png", "a_0.1.png", "a_0.2.png"]
     assert len(names[3]) < 200
     assert len(set(names)) == 4
 
