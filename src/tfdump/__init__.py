@@ -5,6 +5,7 @@
     with tfdump.open("dump.h5") as dump:
         dump["encoder.dense"][:4]
     model.fit(x, y, callbacks=[tfdump.DumpCallback("run/", x[:8], y[:8], wrt="weights")])
+    tfdump.diff("golden.h5", "new.h5").first   # the first diverging layer, or None
 
 Importing this package is light; TensorFlow is imported when a model is first run.
 """
@@ -13,6 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tfdump.analysis.diff import diff as diff
+    from tfdump.analysis.verdict import DiffReport as DiffReport
+    from tfdump.analysis.verdict import TensorDiff as TensorDiff
     from tfdump.api import Gradients as Gradients
     from tfdump.api import activations as activations
     from tfdump.api import gradients as gradients
@@ -30,11 +34,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "activations": ("tfdump.api", "activations"),
+    "diff": ("tfdump.analysis.diff", "diff"),
     "gradients": ("tfdump.api", "gradients"),
     "layers": ("tfdump.api", "layers"),
     "open": ("tfdump.dump.reader", "open_dump"),
     "DumpCallback": ("tfdump.training", "DumpCallback"),
     "Gradients": ("tfdump.api", "Gradients"),
+    "DiffReport": ("tfdump.analysis.verdict", "DiffReport"),
+    "TensorDiff": ("tfdump.analysis.verdict", "TensorDiff"),
     "Dump": ("tfdump.dump.reader", "Dump"),
     "Tensor": ("tfdump.dump.reader", "Tensor"),
     "TfdumpError": ("tfdump.errors", "TfdumpError"),

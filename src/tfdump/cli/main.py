@@ -18,6 +18,8 @@ COMMANDS = {
     "activations": "Dump the output of every layer to HDF5.",
     "gradients": "Dump the gradients of weights, activations and inputs to HDF5.",
     "show": "Show what a dump holds.",
+    "diff": "Compare two dumps, and name the first layer that diverges.",
+    "plot": "Draw a tensor of a dump.",
 }
 """Every command with its first line of help, so that `--help` imports none of them."""
 

@@ -5,16 +5,17 @@ from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from tfdump.batching import DEFAULT_MEMORY, parse_bytes, show_bytes
 from tfdump.captures import Captures
 from tfdump.errors import TfdumpError
-from tfdump.inputs.source import ReadingOptions, parse_examples
-from tfdump.planning import RunOptions
-from tfdump.sinks import FLOAT_DTYPES
+
+if TYPE_CHECKING:  # commands that only read dumps start without what runs models
+    from tfdump.inputs.source import ReadingOptions
+    from tfdump.planning import RunOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -117,6 +118,8 @@ def selection_options(what: str = "layers") -> Callable[[Command], Command]:
 
 def running_options(command: Command) -> Command:
     """Add how inputs are read and how the model is run."""
+    from tfdump.inputs.source import parse_examples
+
     decorators = [
         click.option(
             "--batch-size",
@@ -153,6 +156,8 @@ def running_options(command: Command) -> Command:
 
 def storing_options(kind: str) -> Callable[[Command], Command]:
     """Return what adds where a dump of this kind goes and how it is stored."""
+    from tfdump.sinks import FLOAT_DTYPES
+
     decorators = [
         click.option("-o", "--output", type=FileName(), help=f"The dump. [default: MODEL.{kind}.h5]"),
         click.option("-f", "--force", is_flag=True, help="Overwrite the output."),
@@ -189,8 +194,11 @@ def take_captures(choices: dict[str, Any]) -> Captures:
     return Captures(**{field.name: choices.pop(field.name) for field in fields(Captures)})
 
 
-def reading_and_running(choices: dict[str, Any]) -> tuple[ReadingOptions, RunOptions]:
+def reading_and_running(choices: dict[str, Any]) -> "tuple[ReadingOptions, RunOptions]":
     """Take what `running_options` added, but `seed` and `eager`, out of the parameters of a command."""
+    from tfdump.inputs.source import ReadingOptions
+    from tfdump.planning import RunOptions
+
     take = choices.pop
     reading = ReadingOptions(take("pad_value"), take("pad_to"), take("strict_dtype"), take("examples"))
     return reading, RunOptions(take("batch_size"), take("memory"), take("training"))

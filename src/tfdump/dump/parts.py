@@ -44,10 +44,23 @@ class Part:
         """Bytes of all values in memory; of text, those of the references to it."""
         return math.prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def piece_bytes(self) -> int:
+        """About how many bytes to read at once: BLOCK_BYTES, or a whole chunk where it has to be decompressed."""
+        chunks = self._dataset.chunks
+        if chunks is None or not self._dataset.compression:
+            return BLOCK_BYTES
+        return max(BLOCK_BYTES, int(math.prod(chunks)) * self.dtype.itemsize)
+
     def read(self, key: Any = ()) -> Array:
         """Return the values of one piece, or of any key that h5py takes; text as str objects."""
         with damage(DumpError, f"{self._dataset.file.filename}: '{self._dataset.name}'"):
             return array_of(self._dataset, key)
+
+    def read_into(self, key: Key, buffer: Array) -> None:
+        """Fill a contiguous array of the dataset's dtype with the numbers of one piece, which has its shape."""
+        with damage(DumpError, f"{self._dataset.file.filename}: '{self._dataset.name}'"):
+            self._dataset.read_direct(buffer, key)
 
     def keys(self, most_bytes: int = BLOCK_BYTES) -> Iterator[Key]:
         """Yield the pieces of at most about `most_bytes` that together are the array, in C order, whole chunks."""

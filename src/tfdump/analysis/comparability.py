@@ -1,0 +1,79 @@
+"""Whether two dumps answer the same question: what makes a verdict meaningless, and what one should know of it."""
+
+from typing import Any
+
+from tfdump.analysis.pairing import Pair, full_name
+from tfdump.analysis.sides import Side
+from tfdump.errors import DumpError
+
+_SAME_QUESTION = {
+    "kind": "hold different things",
+    "examples": "are of different numbers of examples",
+    "first_example": "begin at different examples",
+    "loss": "are gradients of different losses",
+    "reduction": "are gradients of different scalars",
+    "per_example": "are gradients of one and of each example",
+    "steps": "have different numbers of steps",
+    "learning_rate": "have different learning rates",
+    "optimizer": "have different optimizers",
+}
+"""Attributes of the root that must agree, with what is wrong where they do not."""
+
+_WORTH_KNOWING = ("training", "loss_scale", "tensorflow_version", "keras_version", "numpy_version")
+"""Attributes of the root that may explain a difference."""
+
+
+def check_comparable(golden: Side, new: Side) -> None:
+    """Raise DumpError where two dumps are of different examples, kinds or losses; plain arrays are of none."""
+    if golden.is_plain or new.is_plain:
+        return
+    for name, wrong in _SAME_QUESTION.items():
+        old, other = golden.attributes.get(name), new.attributes.get(name)
+        if old != other and (name in ("kind", "steps", "per_example") or None not in (old, other)):
+            raise DumpError(
+                f"{golden.name} and {new.name} {wrong} ({name}: {_shown(old)} and {_shown(other)}), "
+                "so their values say nothing of each other (dump both alike)"
+            )
+
+
+def check_reductions(pairs: list[Pair]) -> None:
+    """Raise DumpError where only one of two tensors was reduced; norms of gradients are compared as norms."""
+    for pair in pairs:
+        if pair.golden is None or pair.new is None or not (pair.golden.group and pair.new.group):
+            continue
+        old, other = (item.attributes.get("reduce") for item in (pair.golden, pair.new))
+        if old != other and "norm" not in (old, other):
+            raise DumpError(
+                f"'{full_name(pair.golden)}' was dumped with --reduce {old} in one file and --reduce {other} in the "
+                "other (dump both alike)".replace("--reduce None", "no --reduce")
+            )
+
+
+def notes_on(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
+    """Return what one should know of the verdict: how the two dumps were made, and how tensors were paired."""
+    notes = []
+    if not golden.is_plain and not new.is_plain:
+        names = list(_WORTH_KNOWING)
+        both = (golden.attributes, new.attributes)
+        if any(side.get("training") for side in both):
+            names.append("seed")
+        if any(item.attributes.get("axis0") == "batch" for pair in pairs for item in pair.items):
+            names.append("batch_size")
+        unlike = [name for name in names if both[0].get(name) != both[1].get(name)]
+        if unlike:
+            told = "; ".join(f"{name} {_shown(both[0].get(name))}, {_shown(both[1].get(name))}" for name in unlike)
+            notes.append(f"made differently: {told}")
+    for by in ("structure", "position"):
+        found = [pair for pair in pairs if pair.by == by and pair.golden and pair.new]
+        renamed = [f"{p.golden.address} = {p.new.address}" for p in found if p.golden and p.new]
+        if renamed:
+            notes.append(f"paired by {by}: {_few(renamed)}")
+    return notes
+
+
+def _few(names: list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value)

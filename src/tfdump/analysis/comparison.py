@@ -1,0 +1,42 @@
+"""One tensor against another of the same shape and kind: numbers by a rule, text as it is."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tfdump.analysis.judge import Judge
+from tfdump.analysis.piecewise import Piecewise, blocks_of
+from tfdump.analysis.rule import Rule
+from tfdump.analysis.verdict import Comparison
+
+
+def compare_arrays(pairs: Sequence[tuple[Piecewise, Piecewise]], rule: Rule) -> Comparison:
+    """Compare arrays of equal shapes and kinds, which together are one tensor.
+
+    Raises DumpError or InputError where one cannot be read.
+    """
+    if any(golden.is_text for golden, _ in pairs):
+        return _compare_text(pairs)
+    judge = Judge(rule)
+    with np.errstate(all="ignore"):
+        for golden, new in pairs:
+            for key, old_block, new_block in blocks_of(golden, new):
+                judge.add(golden, new, key, old_block, new_block)
+        return judge.finish()
+
+
+def _compare_text(pairs: Sequence[tuple[Piecewise, Piecewise]]) -> Comparison:
+    count = failed = 0
+    worst: dict[str, Any] = {}
+    for golden, new in pairs:
+        for key in golden.keys(golden.piece_bytes):
+            old, other = np.asarray(golden.read(key), object), np.asarray(new.read(key), object)
+            unlike = np.argwhere(np.asarray(old != other, bool))
+            count += old.size
+            failed += len(unlike)
+            if len(unlike) and not worst:
+                at = tuple(int(axis) for axis in unlike[0])
+                index = tuple(axis + piece.start for axis, piece in zip(at, key, strict=True))
+                worst = {"index": index, "golden": str(old[at]), "new": str(other[at]), "part": golden.name}
+    return Comparison(passed=not failed, count=count, failed=failed, **worst)

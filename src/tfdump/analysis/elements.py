@@ -1,0 +1,109 @@
+"""Two arrays element by element: how far apart they are, in numbers, in representable values, and in bits."""
+
+import numpy as np
+import numpy.typing as npt
+
+from tfdump.dtypes import numpy_dtype
+from tfdump.tensors import Array
+
+Wide = npt.NDArray[np.floating]
+"""float64, or extended precision where float64 would round or overflow."""
+
+_LARGE, _SMALL = 1e150, 1e-290
+"""Products of numbers above the one may overflow float64, of those below the other lose digits."""
+
+
+def distances(golden: Array, new: Array, buffers: tuple[Array, Array]) -> tuple[Wide, Wide]:
+    """Return `|new - golden|` and `|golden|` of two flat arrays of one kind, in a dtype wider than both.
+
+    `buffers` are float64 and hold the result where float64 is wide enough. 64-bit integers are subtracted as
+    integers. Where a number is NaN or infinite, so is the result.
+    """
+    if golden.dtype.kind in "iu" and max(golden.dtype.itemsize, new.dtype.itemsize) > 4:
+        return _integer_distances(golden, new)
+    if max(golden.dtype.itemsize, new.dtype.itemsize) > (16 if golden.dtype.kind == "c" else 8):
+        return _extended_distances(golden, new)
+    if golden.dtype.kind == "c":
+        wide = golden.astype(np.complex128)
+        error, magnitude = np.abs(new.astype(np.complex128) - wide), np.abs(wide)
+    else:
+        error, magnitude = (buffer[: golden.size] for buffer in buffers)
+        np.copyto(magnitude, golden, casting="same_kind")
+        np.copyto(error, new, casting="same_kind")
+        np.subtract(error, magnitude, out=error)
+        np.abs(error, out=error)
+        np.abs(magnitude, out=magnitude)
+    largest = max(error.max(), magnitude.max())
+    if largest > _LARGE or 0 < largest < _SMALL:  # false for NaN, which is set aside before this matters
+        return _extended_distances(golden, new)
+    return error, magnitude
+
+
+def _extended_distances(golden: Array, new: Array) -> tuple[Wide, Wide]:
+    wide = np.clongdouble if golden.dtype.kind == "c" else np.longdouble
+    return np.abs(new.astype(wide) - golden.astype(wide)), np.abs(golden.astype(wide))
+
+
+def _integer_distances(golden: Array, new: Array) -> tuple[Wide, Wide]:
+    """Subtract magnitudes of unlike signs by adding, of like signs as uint64, so that no bit is lost."""
+    below, others_below = golden < 0, new < 0
+    a, b = _magnitudes(golden), _magnitudes(new)
+    same = below == others_below
+    gap = np.where(a > b, a - b, b - a).astype(np.longdouble)
+    error = np.where(same, gap, a.astype(np.longdouble) + b.astype(np.longdouble))
+    return error, a.astype(np.longdouble)
+
+
+def _magnitudes(values: Array) -> npt.NDArray[np.uint64]:
+    """Return the magnitudes of integers; the one of the smallest int64 is what wrapping around gives."""
+    wide = values.astype(np.uint64)
+    return np.where(values < 0, np.uint64(0) - wide, wide)
+
+
+def ulps_apart(golden: Array, new: Array, dtype: str) -> npt.NDArray[np.uint64]:
+    """Return how many steps between neighbouring numbers of the float `dtype` lie between finite numbers.
+
+    Both are rounded to `dtype`, the coarser of their two; of complex numbers it is the part that is further apart.
+    """
+    if golden.dtype.kind == "c":
+        parts = [ulps_apart(part(golden), part(new), dtype) for part in (np.real, np.imag)]
+        return np.maximum(*parts)
+    (a, a_below), (b, b_below) = (_steps_from_zero(values, numpy_dtype(dtype)) for values in (golden, new))
+    return np.where(a_below == b_below, np.where(a > b, a - b, b - a), a + b)
+
+
+def _steps_from_zero(values: Array, dtype: np.dtype) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
+    """Return how many numbers lie between zero and each value, and which are negative: floats are sign-magnitude."""
+    bits = np.ascontiguousarray(values.astype(dtype)).view(f"u{dtype.itemsize}").astype(np.uint64)
+    sign = np.uint64(1 << (8 * dtype.itemsize - 1))
+    return bits & ~sign, (bits & sign) != 0
+
+
+def zeros_of_unlike_sign(golden: Array, new: Array) -> npt.NDArray[np.bool_]:
+    """Tell which equal numbers differ in their bits: 0.0 and -0.0."""
+    if golden.dtype.kind == "c":
+        parts = zeros_of_unlike_sign(golden.real, new.real) | zeros_of_unlike_sign(golden.imag, new.imag)
+        return np.asarray(parts & (golden == new), bool)
+    if golden.dtype.kind != "f":
+        return np.zeros(golden.shape, bool)
+    return np.asarray((golden == 0) & (new == 0) & (np.signbit(golden) != np.signbit(new)), bool)
+
+
+def bits_are_equal(golden: Array, new: Array) -> bool:
+    """Tell whether two contiguous arrays of numbers hold the same bytes."""
+    if golden.dtype != new.dtype or golden.dtype.kind not in "fiubc":
+        return False
+    old, other = (array.reshape(-1).view(np.uint8) for array in (golden, new))
+    whole = old.size - old.size % 8
+    words = np.array_equal(old[:whole].view(np.uint64), other[:whole].view(np.uint64))
+    return words and np.array_equal(old[whole:], other[whole:])
+
+
+def largest_magnitude(values: Array) -> float | None:
+    """Return the largest magnitude of numbers without a copy of them, or None where one is NaN or infinite."""
+    if values.dtype.kind in "bc" or values.dtype == np.float16 or values.dtype.itemsize > 8:
+        values = np.abs(values.astype(np.complex128 if values.dtype.kind == "c" else np.float64))
+    low, high = values.min(), values.max()
+    if values.dtype.kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
+        return None
+    return max(abs(int(low)), abs(int(high))) if values.dtype.kind in "iu" else max(abs(float(low)), abs(float(high)))

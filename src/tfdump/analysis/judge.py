@@ -1,0 +1,236 @@
+"""One array against another, block by block and read once: does every element pass, and which is the worst?
+
+The bound of an element depends on the largest golden magnitude, which is known only at the end. A block is judged
+with the largest one so far; it is read again only where the final one may have changed its verdict.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tfdump.analysis.elements import (
+    Wide,
+    bits_are_equal,
+    distances,
+    largest_magnitude,
+    ulps_apart,
+    zeros_of_unlike_sign,
+)
+from tfdump.analysis.piecewise import Piecewise
+from tfdump.analysis.rule import Rule
+from tfdump.analysis.verdict import Comparison
+from tfdump.tensors import Array
+
+PIECE = 1 << 15
+"""Elements that are judged at once: 256 kB in float64, so that all passes over them read from cache."""
+
+
+@dataclass
+class _Doubtful:
+    """A block with elements above the bound of its time: how many, and how much they need."""
+
+    pair: tuple[Piecewise, Piecewise]
+    key: tuple[slice, ...]
+    failed: int
+    lowest: Any
+    highest: Any
+
+
+@dataclass(frozen=True)
+class _Place:
+    """One element: its part, its index there, and both values."""
+
+    part: str
+    index: tuple[int, ...]
+    golden: Any
+    new: Any
+
+
+class Judge:
+    """Gathers the verdict of one tensor."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._buffers = (np.empty(PIECE), np.empty(PIECE))
+        self._count = self._unlike = self._signs = 0
+        self._largest: Any = np.longdouble(0)
+        self._max_error: Any = np.longdouble(0)
+        self._need: Any = np.longdouble(-np.inf)  # the largest excess
+        self._doubtful: list[_Doubtful] = []
+        self._products = np.zeros(3, np.longdouble)
+        self._place_of_unlike: _Place | None = None
+        self._place_of_sign: _Place | None = None
+        self._place_of_error: _Place | None = None
+        self._place_of_need: _Place | None = None
+
+    def add(
+        self, golden: Piecewise, new: Piecewise, key: tuple[slice, ...], old_block: Array, new_block: Array
+    ) -> None:
+        """Judge one block of both."""
+        self._count += old_block.size
+        if self._rule.min_cosine is None and bits_are_equal(old_block, new_block):
+            largest = largest_magnitude(old_block)
+            if largest is not None:
+                self._largest = max(self._largest, np.longdouble(largest))
+                return
+        block = _Doubtful((golden, new), key, 0, np.inf, -np.inf)
+        for positions, old, other in _pieces(old_block, new_block):
+            place = _Placer(golden.name, key, old_block, new_block, positions)
+            self._judge(old, other, place, block)
+        if block.failed:
+            self._doubtful.append(block)
+
+    def _judge(self, golden: Array, new: Array, place: "_Placer", block: _Doubtful) -> None:
+        if self._rule.exact:
+            self._look_at_signs(golden, new, place)
+        error, magnitude = distances(golden, new, self._buffers)
+        if not (np.isfinite(error.max()) and np.isfinite(magnitude.max())):
+            golden, new, place = self._set_aside(golden, new, place)
+            if not golden.size:
+                return
+            error, magnitude = distances(golden, new, self._buffers)
+        if self._rule.min_cosine is not None:
+            self._products += _products(golden, new)
+        self._largest = max(self._largest, np.longdouble(magnitude.max()))
+        furthest = error.max()
+        if furthest > self._max_error:
+            self._max_error, self._place_of_error = np.longdouble(furthest), place(error.argmax())
+        excess = self._rule.excess(error, magnitude, golden, new)
+        need = excess.max()
+        if need > self._need:
+            self._need, self._place_of_need = np.longdouble(need), place(excess.argmax())
+        bound = self._bound(excess)
+        if need > bound:
+            above = excess[excess > bound]
+            block.failed += above.size
+            block.lowest = min(block.lowest, above.min())
+            block.highest = max(block.highest, need)
+
+    def _bound(self, excess: Wide) -> Any:
+        """Return the bound in the dtype of the excess, rounded down, so that the comparison is that of the wider."""
+        bound = self._rule.bound(self._largest)
+        narrow = excess.dtype.type(bound)
+        return np.nextafter(narrow, excess.dtype.type(-np.inf)) if narrow > bound else narrow
+
+    def _set_aside(self, golden: Array, new: Array, place: "_Placer") -> tuple[Array, Array, "_Placer"]:
+        """Judge what is NaN or infinite on a side, and return the rest."""
+        finite = np.isfinite(golden) & np.isfinite(new)
+        alike = golden == new
+        if self._rule.nan_equal:
+            alike |= np.isnan(golden) & np.isnan(new)
+        unlike = np.flatnonzero(~(finite | alike))
+        self._unlike += unlike.size
+        if unlike.size and self._place_of_unlike is None:
+            self._place_of_unlike = place(unlike[0])
+        kept = np.flatnonzero(finite)
+        alone = golden[np.isfinite(golden) & ~finite]
+        if alone.size:  # they count for the largest golden magnitude all the same
+            self._largest = max(self._largest, np.longdouble(distances(alone, alone, self._buffers)[1].max()))
+        return golden[kept], new[kept], place.of(kept)
+
+    def _look_at_signs(self, golden: Array, new: Array, place: "_Placer") -> None:
+        unlike = np.flatnonzero(zeros_of_unlike_sign(golden, new))
+        self._signs += unlike.size
+        if unlike.size and self._place_of_sign is None:
+            self._place_of_sign = place(unlike[0])
+
+    def finish(self) -> Comparison:
+        """Read again what the largest golden magnitude has put in doubt, and return the verdict."""
+        bound = self._rule.bound(self._largest)
+        failed = self._unlike + self._signs
+        for block in self._doubtful:
+            if block.lowest > bound:
+                failed += block.failed
+            elif block.highest > bound:
+                failed += self._count_above(block)
+        cosine = self._cosine()
+        worst = self._place_of_unlike
+        if worst is None and (self._need > 0 or not self._max_error):
+            worst = self._place_of_need if self._need > 0 else self._place_of_sign
+        elif worst is None:
+            worst = self._place_of_error
+        found = Comparison(
+            passed=not failed and (cosine is None or not cosine < (self._rule.min_cosine or 0.0)),
+            count=self._count,
+            failed=failed,
+            unlike=self._unlike,
+            max_error=float(self._max_error),
+            largest=float(self._largest),
+            scale=None if self._unlike else self._rule.scale_for(self._need, self._largest),
+            cosine=cosine,
+        )
+        if worst is None:
+            return found
+        golden, new = worst.golden.item(), worst.new.item()
+        return replace(found, index=worst.index, golden=golden, new=new, part=worst.part, ulp=self._ulp(worst))
+
+    def _count_above(self, block: _Doubtful) -> int:
+        """Read one block again and count the elements above the final bound."""
+        count = 0
+        for _, old, other in _pieces(*(np.asarray(side.read(block.key), order="C") for side in block.pair)):
+            finite = np.isfinite(old) & np.isfinite(other)
+            golden, new = old[finite], other[finite]
+            if golden.size:
+                error, magnitude = distances(golden, new, self._buffers)
+                excess = self._rule.excess(error, magnitude, golden, new)
+                count += int(np.count_nonzero(excess > self._bound(excess)))
+        return count
+
+    def _cosine(self) -> float | None:
+        if self._rule.min_cosine is None:
+            return None
+        both, old, other = self._products
+        if not (old and other):
+            return 1.0 if old == other else 0.0
+        return float(min(np.longdouble(1), both / (np.sqrt(old) * np.sqrt(other))))
+
+    def _ulp(self, worst: _Place) -> int | None:
+        values = np.array([worst.golden]), np.array([worst.new])
+        if self._rule.ulp_dtype is None or not all(np.isfinite(value).all() for value in values):
+            return None
+        return int(ulps_apart(*values, self._rule.ulp_dtype)[0])
+
+
+class _Placer:
+    """Finds the index and the values of an element by its position in what is being judged."""
+
+    def __init__(self, part: str, key: tuple[slice, ...], golden: Array, new: Array, positions: Any) -> None:
+        self._block = (part, key, golden, new)
+        self._positions = positions  # in the flat block: where the piece starts, or of each element
+
+    def of(self, kept: Array) -> "_Placer":
+        """Return the placer of some of the elements."""
+        return _Placer(*self._block, self._positions + kept)
+
+    def __call__(self, position: Any) -> _Place:
+        part, key, golden, new = self._block
+        start = self._positions
+        at = int(start[position]) if isinstance(start, np.ndarray) else start + int(position)
+        inside = np.unravel_index(at, golden.shape)
+        index = tuple(int(axis) + piece.start for axis, piece in zip(inside, key, strict=True))
+        return _Place(part, index, golden.reshape(-1)[at], new.reshape(-1)[at])
+
+
+def _pieces(golden: Array, new: Array) -> Iterator[tuple[int, Array, Array]]:
+    """Cut two contiguous blocks into pieces that stay in cache."""
+    old, other = golden.reshape(-1), new.reshape(-1)
+    for start in range(0, old.size, PIECE):
+        yield start, old[start : start + PIECE], other[start : start + PIECE]
+
+
+def _products(golden: Array, new: Array) -> Array:
+    """Return the inner products of finite numbers: both, golden with itself, new with itself."""
+    wide = np.complex128 if golden.dtype.kind == "c" else np.float64
+    old, other = golden.astype(wide), new.astype(wide)
+    old_unit, unit = _unit(old), _unit(other)
+    old, other = old / float(old_unit), other / float(unit)
+    found = [np.vdot(old, other).real, np.vdot(old, old).real, np.vdot(other, other).real]
+    return np.array(found, np.longdouble) * np.array([old_unit * unit, old_unit**2, unit**2])
+
+
+def _unit(values: Array) -> Any:
+    """Return what to divide by so that no square overflows or vanishes: 1, but for the very large and very small."""
+    top = np.longdouble(np.abs(values).max())
+    return np.longdouble(1) if top == 0 or 1e-140 < top < 1e140 else top

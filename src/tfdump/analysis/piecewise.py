@@ -1,0 +1,58 @@
+"""Arrays that are read in pieces, and the pieces of two of them side by side."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from tfdump.tensors import Array
+
+
+class Piecewise(Protocol):
+    """An array that is read in pieces, as `tfdump.dump.parts.Part` is; `name` is its place in a composite."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    is_text: bool
+
+    @property
+    def piece_bytes(self) -> int:
+        """About how many bytes to read at once."""
+
+    def keys(self, most_bytes: int) -> Iterator[tuple[slice, ...]]:
+        """Yield the pieces that together are the array."""
+
+    def read(self, key: Any) -> Array:
+        """Return the values of one piece."""
+
+    def read_into(self, key: tuple[slice, ...], buffer: Array) -> None:
+        """Fill an array with the numbers of one piece."""
+
+
+def blocks_of(golden: Piecewise, new: Piecewise) -> Iterator[tuple[tuple[slice, ...], Array, Array]]:
+    """Yield the pieces of both, in buffers that are used again."""
+    buffers = (Buffer(golden), Buffer(new))
+    for key in golden.keys(max(golden.piece_bytes, new.piece_bytes)):
+        yield key, buffers[0].read(key), buffers[1].read(key)
+
+
+class Buffer:
+    """Memory that takes one piece of an array after the other."""
+
+    def __init__(self, source: Piecewise) -> None:
+        self._source = source
+        self._memory = np.empty(0, source.dtype)
+
+    def read(self, key: tuple[slice, ...]) -> Array:
+        """Return one piece, in C order; the next call may overwrite it."""
+        shape = tuple(part.stop - part.start for part in key)
+        if not shape or self._source.dtype.kind not in "fiu":
+            return np.asarray(self._source.read(key), order="C")
+        size = math.prod(shape)
+        if self._memory.size < size:
+            self._memory = np.empty(size, self._source.dtype)
+        block = self._memory[:size].reshape(shape)
+        self._source.read_into(key, block)
+        return block

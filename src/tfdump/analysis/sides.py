@@ -1,0 +1,122 @@
+"""The two sides of a comparison: a dump, or plain arrays from elsewhere (`.npy`, `.npz`, HDF5, or in memory)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import h5py
+
+from tfdump.analysis.plain_arrays import ArrayPart, InMemory, Item, PlainItem, in_memory
+from tfdump.dump import layout
+from tfdump.dump.parts import Part
+from tfdump.dump.reader import Dump
+from tfdump.errors import DumpError
+from tfdump.hdf5 import damage, lookup, open_hdf5
+from tfdump.paths import check_path
+
+
+class Side:
+    """One side of a comparison: its items in order, its attributes, and whether it is plain; a context manager."""
+
+    def __init__(
+        self,
+        name: str,
+        items: Sequence[Item],
+        dump: Dump | None = None,
+        path: Path | None = None,
+        file: h5py.File | None = None,
+    ) -> None:
+        self.name = name
+        self.items = items
+        self.attributes: dict[str, Any] = dump.attributes if dump is not None else {}
+        self.is_plain = dump is None
+        self._path = path
+        self._file = file
+        self._state = self._look()
+
+    def _look(self) -> tuple[int, ...] | None:
+        if self._path is None:
+            return None
+        try:
+            found = self._path.stat()
+        except OSError:
+            return ()
+        return (found.st_ino, found.st_size, found.st_mtime_ns)
+
+    def check_unchanged(self) -> None:
+        """Raise DumpError when the file was written to, or replaced, since it was opened."""
+        if self._look() != self._state:
+            raise DumpError(f"{self.name} changed while it was being read (compare it again when it is complete)")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def open_side(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
+    """Open a dump, or plain arrays by their names; a `.npy` bears that of its file.
+
+    Raises DumpError or InputError where nothing can be read, or where there is nothing.
+    """
+    side = _open(source)
+    if not side.items:
+        with side:
+            raise DumpError(f"{side.name} holds no tensors, so there is nothing to compare")
+    return side
+
+
+def _open(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
+    if isinstance(source, Dump):
+        return Side(source.name, _items_of(source), source)
+    if isinstance(source, Mapping):
+        return Side("the arrays", [in_memory(str(name), value) for name, value in source.items()])
+    path = Path(source)
+    check_path(path, "file", DumpError)
+    if path.suffix in (".npy", ".npz"):
+        from tfdump.inputs.readers import open_npy, open_npz
+
+        if path.suffix == ".npy":
+            return Side(str(path), [PlainItem(path.stem, [ArrayPart("", open_npy(path))])], path=path)
+        members = {name: opened() for name, opened in open_npz(path).items()}
+        return Side(
+            str(path), [PlainItem(name, [ArrayPart("", member)]) for name, member in members.items()], path=path
+        )
+    file = open_hdf5(path, DumpError)
+    try:
+        with damage(DumpError, str(path)):
+            is_dump = file.attrs.get("format") == layout.FORMAT
+        if is_dump:
+            dump = Dump(file, str(path))
+            return Side(str(path), _items_of(dump), dump, path, file)
+        return Side(str(path), list(_datasets(file, set())), path=path, file=file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _items_of(dump: Dump) -> list[Item]:
+    items: list[Item] = list(dump.tensors())
+    loss = dump.loss
+    if loss is not None:
+        items.append(PlainItem(layout.LOSS, [ArrayPart("", InMemory(loss))]))
+    return items
+
+
+def _datasets(group: h5py.Group, seen: set[int]) -> Iterator[PlainItem]:
+    """Yield the datasets of numbers and text of a plain file, by their paths, without following links elsewhere.
+
+    `seen` are the addresses of the groups above, so that a group that contains itself is passed over.
+    """
+    seen = {*seen, h5py.h5o.get_info(group.id).addr}
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            continue
+        found = lookup(group, name, DumpError)
+        if isinstance(found, h5py.Group):
+            if h5py.h5o.get_info(found.id).addr not in seen:
+                yield from _datasets(found, seen)
+        elif found.shape is not None and not (found.dtype.hasobject and h5py.check_string_dtype(found.dtype) is None):
+            yield PlainItem(found.name.lstrip("/"), [Part("", found)])

@@ -1,0 +1,123 @@
+"""How far a number may be from the golden one: defaults by dtype, and overrides for the tensors that a glob names.
+
+An element passes when `|new - golden| <= atol + rtol*|golden| + scale*max|golden|`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tfdump.address import Pattern
+from tfdump.dtypes import kind_of
+from tfdump.errors import TfdumpError
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """The three terms of the bound; all zero is exact."""
+
+    rtol: float = 0.0
+    atol: float = 0.0
+    scale: float = 0.0
+
+
+_ROWS = {
+    "float64": Tolerance(rtol=1e-9, scale=1e-11),
+    "float32": Tolerance(rtol=1e-4, scale=1e-5),
+    "float16": Tolerance(rtol=1e-2, scale=5e-3),
+    "bfloat16": Tolerance(rtol=5e-2, scale=3e-2),
+    "float8": Tolerance(rtol=5e-1, scale=2.5e-1),
+}
+"""The defaults, from the most precise dtype to the coarsest."""
+
+_ROW_OF_COMPLEX = {"complex64": "float32", "complex128": "float64"}
+
+TERMS = ("rtol", "atol", "scale")
+
+
+@dataclass(frozen=True)
+class Override:
+    """One `[GLOB=]VALUE` of `--rtol`, `--atol` or `--scale`; `glob` None means every tensor of floats."""
+
+    glob: str | None
+    value: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.value) and self.value >= 0):
+            raise TfdumpError(f"tolerance {self.value} is not a number from 0 up (--ignore GLOB leaves a tensor out)")
+        if self.glob is not None:
+            Pattern(self.glob)
+
+
+def parse_override(text: str) -> Override:
+    """Read `[GLOB=]VALUE`; raises TfdumpError where the value is no number from 0 up, or the glob is malformed."""
+    glob, equals, value = text.rpartition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        raise TfdumpError(f"'{text}' is not [GLOB=]VALUE: '{value}' is no number") from None
+    return Override(glob if equals else None, number)
+
+
+def overrides_of(given: float | Mapping[str, float] | None) -> tuple[Override, ...]:
+    """Return the overrides of an argument of the Python API: one number for all, or by glob, the last match wins."""
+    if given is None:
+        return ()
+    if isinstance(given, Mapping):
+        return tuple(Override(glob, float(value)) for glob, value in given.items())
+    return (Override(None, float(given)),)
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """The tolerance of every tensor: its default by dtype, or what was asked for. `exact` makes all defaults zero.
+
+    An override without a glob counts for floats and complex numbers only, for whoever loosens these does not mean
+    token ids; integers get one by a glob (`*=1`), bools and text never.
+    """
+
+    rtol: Sequence[Override] = ()
+    atol: Sequence[Override] = ()
+    scale: Sequence[Override] = ()
+
+    @property
+    def given(self) -> bool:
+        """Whether there are overrides."""
+        return bool(self.rtol or self.atol or self.scale)
+
+    @property
+    def globs(self) -> list[str]:
+        """The globs of all overrides."""
+        return [o.glob for term in TERMS for o in getattr(self, term) if o.glob is not None]
+
+    def of(self, names: Sequence[str], classes: Sequence[str], dtypes: Sequence[str]) -> Tolerance:
+        """Return the tolerance of a tensor by its names, its class and the dtypes of both sides."""
+        kind = kind_of(dtypes[0])
+        if kind in "bS":
+            return Tolerance()
+        default = _ROWS[coarsest(dtypes)] if kind in "fc" else Tolerance()
+        found = {}
+        for term in TERMS:
+            found[term] = getattr(default, term)
+            for override in getattr(self, term):
+                if override.glob is None:
+                    matches = kind in "fc"
+                else:
+                    pattern = Pattern(override.glob)
+                    matches = any(pattern.matches(name, classes) for name in names)
+                if matches:
+                    found[term] = override.value
+        return Tolerance(**found)
+
+
+def coarsest(dtypes: Sequence[str]) -> str:
+    """Return the row of the least precise of some dtypes of floats or complex numbers."""
+    rows = list(_ROWS)
+    return rows[max(rows.index(_row(dtype)) for dtype in dtypes)]
+
+
+def _row(dtype: str) -> str:
+    if dtype.startswith("float8"):
+        return "float8"
+    name = _ROW_OF_COMPLEX.get(dtype, dtype)
+    return name if name in _ROWS else "float64"

@@ -1,0 +1,189 @@
+"""`tfdump diff`."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfdump.address import Pattern
+from tfdump.analysis.diff import DiffOptions, compare
+from tfdump.analysis.pairing import read_map
+from tfdump.analysis.plain_arrays import parse_transpose
+from tfdump.analysis.rule import Criteria
+from tfdump.analysis.tolerance import Override, Tolerances, parse_override
+from tfdump.analysis.verdict import IGNORED, SKIPPED, DiffReport, TensorDiff, index_text, shown
+from tfdump.cli.junit import Case, junit
+from tfdump.cli.options import FileName, chosen_format, parsed, verdict_options
+from tfdump.cli.render import Cell, json_list, say, shape_text, table, write
+from tfdump.cli.settings import Settings, verbosity
+
+DIFFERENT = 1
+"""The exit status when the two differ."""
+
+_COLUMNS = ("tensor", "new", "class", "verdict", "shape", "failed", "worst at", "golden value", "new value",
+            "max error", "scale needed", "reason")  # fmt: skip
+
+
+def _glob(text: str) -> str:
+    return Pattern(text).text
+
+
+_TOLERANCE = parsed("[GLOB=]VALUE", parse_override)
+_GLOB = parsed("GLOB", _glob)
+
+
+@click.command("diff")
+@click.argument("golden", type=FileName())
+@click.argument("new", type=FileName())
+@click.option("--rtol", multiple=True, metavar="[GLOB=]VALUE", type=_TOLERANCE, help="Relative to the golden value.")
+@click.option("--atol", multiple=True, metavar="[GLOB=]VALUE", type=_TOLERANCE, help="Absolute. [default: 0]")
+@click.option(
+    "--scale", multiple=True, metavar="[GLOB=]VALUE", type=_TOLERANCE, help="Relative to the tensor's largest value."
+)
+@click.option("--exact", is_flag=True, help="Equal bits, and equal dtypes.")
+@click.option("--max-ulp", type=click.IntRange(min=0), metavar="N", help="At most N representable numbers apart.")
+@click.option("--min-cosine", type=click.FloatRange(-1, 1), metavar="F", help="Each tensor as a vector; alone or more.")
+@click.option("--nan-equal/--no-nan-equal", default=True, show_default=True, help="Whether NaN equals NaN.")
+@click.option("-l", "--layer", multiple=True, metavar="PATTERN", type=_GLOB, help="Only these tensors. Repeatable.")
+@click.option("-x", "--exclude", multiple=True, metavar="PATTERN", type=_GLOB, help="Not these. Repeatable.")
+@click.option("--ignore", multiple=True, metavar="GLOB", type=_GLOB, help="List these, and do not compare them.")
+@click.option("--allow-missing", is_flag=True, help="A tensor that only one side has is no difference.")
+@click.option("--check-attrs", is_flag=True, help="Attributes must agree too (class, structure, shape, scale, ...).")
+@click.option("--map", "map_file", type=FileName(), metavar="FILE", help="Renamed tensors: TSV or JSON, golden to new.")
+@click.option(
+    "--transpose",
+    multiple=True,
+    metavar="[GLOB=]AXES",
+    type=parsed("[GLOB=]AXES", parse_transpose),
+    help="Turn the axes of the plain (or else the new) side, for example 0,2,3,1 for channels first.",
+)
+@click.option("-a", "--all", "every", is_flag=True, help="List the tensors that agree, too.")
+@verdict_options
+@verbosity
+@click.pass_context
+def command(
+    ctx: click.Context,
+    golden: Path,
+    new: Path,
+    rtol: tuple[Override, ...],
+    atol: tuple[Override, ...],
+    scale: tuple[Override, ...],
+    exact: bool,
+    max_ulp: int | None,
+    min_cosine: float | None,
+    nan_equal: bool,
+    layer: tuple[str, ...],
+    exclude: tuple[str, ...],
+    ignore: tuple[str, ...],
+    allow_missing: bool,
+    check_attrs: bool,
+    map_file: Path | None,
+    transpose: tuple[tuple[str, tuple[int, ...]], ...],
+    every: bool,
+    layout: str | None,
+    json: bool,
+) -> int:
+    """Compare two dumps, and name the first layer that diverges.
+
+    An element passes when |new - golden| <= atol + rtol*|golden| + scale*max|golden|. The defaults of rtol and scale
+    are 1e-4 and 1e-5 for float32, 1e-9 and 1e-11 for float64, 1e-2 and 5e-3 for float16, 5e-2 and 3e-2 for bfloat16;
+    integers, bools and text are exact. GOLDEN or NEW may be plain arrays too: .npy, .npz or HDF5.
+
+    Exit status: 0 no difference, 1 differences, 2 trouble. The table lists what differs; the verdict is on stderr.
+    """
+    chosen = chosen_format(layout, json)
+    options = DiffOptions(
+        Criteria(Tolerances(rtol, atol, scale), exact, max_ulp, min_cosine, nan_equal),
+        check_attrs,
+        allow_missing,
+        ignore,
+        layer,
+        exclude,
+        read_map(map_file) if map_file is not None else {},
+        transpose,
+    )
+    report = compare(golden, new, options)
+    settings: Settings = ctx.obj
+    if not settings.quiet:
+        for note in report.notes:
+            say(f"Note: {note}")
+    if chosen == "json":
+        write(_json(report))
+    elif chosen == "junit":
+        write(junit(f"tfdump diff {report.golden} {report.new}", [_case(tensor) for tensor in report.tensors]))
+    else:
+        rows = [_row(tensor) for tensor in report.tensors if every or tensor.fails]
+        if rows or chosen == "tsv":
+            write(_table(rows, aligned=chosen == "table"))
+        if not (report.same and settings.quiet):
+            say(report.summary)
+    return 0 if report.same else DIFFERENT
+
+
+def _row(tensor: TensorDiff) -> tuple[Cell, ...]:
+    found = tensor.comparison
+    numbers: tuple[Cell, ...] = (None,) * 6
+    if found is not None:
+        numbers = (
+            found.failed,
+            index_text(found),
+            None if found.golden is None else shown(found.golden),
+            None if found.new is None else shown(found.new),
+            found.max_error,
+            found.scale,
+        )
+    shape = tensor.shape if tensor.shape is not None else tensor.new_shape
+    renamed = tensor.new_name if tensor.new_name != tensor.name else None
+    name = (tensor.name, renamed, tensor.class_name, tensor.status, shape_text(shape))
+    return (*name, *numbers, tensor.reason)
+
+
+def _table(rows: Iterable[tuple[Cell, ...]], aligned: bool) -> str:
+    """Return the table; on a terminal the reason stands only where the other columns do not say it already."""
+    found = list(rows)
+    if not aligned:
+        return table(_COLUMNS, found, aligned=False)
+    kept = [column for column in range(len(_COLUMNS) - 1) if any(row[column] not in (None, "") for row in found)]
+    shortened = [(*(row[column] for column in kept), row[-1] if row[5] is None else "") for row in found]
+    columns = [*(_COLUMNS[column] for column in kept), "reason"]
+    if not any(row[-1] for row in shortened):
+        columns, shortened = columns[:-1], [row[:-1] for row in shortened]
+    return table(columns, shortened, aligned=True)
+
+
+def _json(report: DiffReport) -> str:
+    first = report.first
+    return json_list(
+        "diff",
+        [_item(tensor) for tensor in report.tensors],
+        golden=report.golden,
+        new=report.new,
+        same=report.same,
+        summary=report.summary,
+        first=None if first is None else first.name or first.new_name,
+        notes=list(report.notes),
+    )
+
+
+def _item(tensor: TensorDiff) -> dict[str, Any]:
+    found: Mapping[str, Any] = asdict(tensor)
+    return {**found, "comparison": None if tensor.comparison is None else asdict(tensor.comparison)}
+
+
+def _case(tensor: TensorDiff) -> Case:
+    group, _, name = (tensor.name or tensor.new_name or "").rpartition("/")
+    class_name = group.replace("/", ".") or "tfdump"
+    if tensor.fails:
+        return Case(name, class_name, "failure", tensor.reason, _details(tensor))
+    if tensor.status in (IGNORED, SKIPPED) or (tensor.comparison is None and tensor.reason):
+        return Case(name, class_name, "skipped", tensor.reason or tensor.status)
+    return Case(name, class_name)
+
+
+def _details(tensor: TensorDiff) -> str:
+    """Return what the server shows below the failure: a line a fact."""
+    return "\n".join(
+        f"{name}: {value}" for name, value in zip(_COLUMNS, _row(tensor), strict=True) if value not in (None, "")
+    )
