@@ -527,6 +527,33 @@ def test_options_reach_the_dump(tmp_path: Path) -> None:
         assert dump[name].stored_dtype == "float64"
 
 
+def test_a_picture_is_drawn_beside_every_dump_and_removed_with_it(tmp_path: Path) -> None:
+    callbacks = [
+        tfdump.DumpCallback(tmp_path, X, picture="a", keep=1),
+        tfdump.DumpCallback(tmp_path, X, TARGET, wrt="weights", picture="flow"),
+    ]
+    plain().fit(X, TARGET, epochs=2, verbose=0, callbacks=callbacks)
+    assert names_in(tmp_path) == [
+        "epoch-0001.gradients.flow.png", "epoch-0001.gradients.h5", "epoch-0002.activations.a.png",
+        "epoch-0002.activations.h5", "epoch-0002.gradients.flow.png", "epoch-0002.gradients.h5",
+    ]  # fmt: skip
+    for path in tmp_path.glob("*.png"):
+        assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_a_picture_of_what_is_not_dumped_is_an_error_before_the_training(tmp_path: Path) -> None:
+    callback = tfdump.DumpCallback(tmp_path, X, layers="a", picture="aa")
+    with pytest.raises(DumpError, match="picture 'aa' is neither 'flow' nor among the tensors of the dumps; near: 'a'"):
+        plain().fit(X, TARGET, verbose=0, callbacks=[callback])
+
+
+def test_a_picture_that_cannot_be_drawn_is_said_once(tmp_path: Path) -> None:
+    callback = tfdump.DumpCallback(tmp_path, X, layers="a", stats_only=True, picture="a")
+    with pytest.warns(TfdumpWarning, match="no picture of 'a' beside epoch-0001.*has statistics and no values"):
+        plain().fit(X, TARGET, verbose=0, callbacks=[callback])
+    assert names_in(tmp_path) == ["epoch-0001.activations.h5"]
+
+
 def test_several_batches_an_execution_reach_the_interval_once(tmp_path: Path) -> None:
     model = plain()
     model.compile("sgd", "mse", steps_per_execution=3)
