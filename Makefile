@@ -36,6 +36,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/per_example.py
 	$(BIN)/python benchmarks/check.py
 	$(BIN)/python benchmarks/diff.py
+	$(BIN)/python benchmarks/callback.py
 
 sweep: $(READY)
 	$(BIN)/python tests/sweep.py

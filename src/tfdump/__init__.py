@@ -4,6 +4,7 @@
     grads = tfdump.gradients(model, x, y, wrt=("weights", "inputs"))
     with tfdump.open("dump.h5") as dump:
         dump["encoder.dense"][:4]
+    model.fit(x, y, callbacks=[tfdump.DumpCallback("run/", x[:8], y[:8], wrt="weights")])
     tfdump.diff("golden.h5", "new.h5").first   # the first diverging layer, or None
 
 Importing this package is light; TensorFlow is imported when a model is first run.
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     open = open_dump
     from tfdump.errors import TfdumpError as TfdumpError
     from tfdump.errors import TfdumpWarning as TfdumpWarning
+    from tfdump.training import DumpCallback as DumpCallback
 
 __version__ = "0.1.0"
 
@@ -38,6 +40,7 @@ _HOMES = {
     "layers": ("tfdump.api", "layers"),
     "check": ("tfdump.analysis.checks", "check"),
     "open": ("tfdump.dump.reader", "open_dump"),
+    "DumpCallback": ("tfdump.training", "DumpCallback"),
     "Gradients": ("tfdump.api", "Gradients"),
     "DiffReport": ("tfdump.analysis.verdict", "DiffReport"),
     "TensorDiff": ("tfdump.analysis.verdict", "TensorDiff"),

@@ -1,10 +1,10 @@
 """The activations of a model over its inputs: planned, and written to a dump."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfdump.address import Selection
 from tfdump.captures import Captures
@@ -79,8 +79,17 @@ class ActivationRun:
         """The layers that the model owns and that will not be in the dump."""
         return self.probe.not_captured
 
-    def write(self, writer: DumpWriter, command: str, progress: Progress = lambda done, total: None) -> None:
-        """Run the model over all examples and write the dump; the caller closes the writer."""
+    def write(
+        self,
+        writer: DumpWriter,
+        command: str,
+        progress: Progress = lambda done, total: None,
+        further: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Run the model over all examples and write the dump; the caller closes the writer.
+
+        `further` are more attributes of the root.
+        """
         options = self.options
         root = provenance(
             layout.ACTIVATIONS, self.loaded, self.source, options.run, options.seed, options.store.values, command
@@ -91,21 +100,38 @@ class ActivationRun:
             self.plan,
             self.options.store,
             writer,
-            root,
+            root | dict(further or {}),
             self.loaded.config,
             self.note,
             progress,
         )
 
 
-@contextmanager
-def open_activations(
-    loaded: "LoadedModel", given: Sequence[Given], options: ActivationOptions, note: Note
-) -> Iterator[ActivationRun]:
-    """Open a model and its inputs, and plan the run; the model is left as it was at the end.
+@dataclass
+class OpenedActivations:
+    """A model and its inputs, opened: the probe is traced, and a run can be planned with it any number of times."""
 
-    Raises InputError where the inputs do not fit, SelectionError where a pattern matches nothing, and ModelError
-    where the model fails on them.
+    loaded: "LoadedModel"
+    source: Source
+    probe: "RunnableProbe"
+    fixed: int | None
+    options: ActivationOptions
+    note: Note
+
+    def plan(self) -> ActivationRun:
+        """Look at a few examples, and return the run; raises ModelError where the model fails on them."""
+        options = self.options
+        plan = make_plan(self.probe, self.source, self.fixed, options.run, options.store, self.note)
+        tell_not_captured(self.probe.not_captured, self.note)
+        return ActivationRun(self.loaded, self.source, self.probe, plan, options, self.note)
+
+
+def probe_activations(
+    loaded: "LoadedModel", given: Sequence[Given], options: ActivationOptions, note: Note
+) -> OpenedActivations:
+    """Open a model and its inputs; closing the probe leaves the model as it was.
+
+    Raises InputError where the inputs do not fit, and SelectionError where a pattern matches nothing.
     """
     from tfdump.model.probe import Request
     from tfdump.model.running import open_source, probe_source
@@ -120,7 +146,19 @@ def open_activations(
         options.captures,
         options.dequantize,
     )
-    with probe_source(loaded.model, signature, source, request, note) as probe:
-        plan = make_plan(probe, source, signature.batch_size, options.run, options.store, note)
-        tell_not_captured(probe.not_captured, note)
-        yield ActivationRun(loaded, source, probe, plan, options, note)
+    probe = probe_source(loaded.model, signature, source, request, note)
+    return OpenedActivations(loaded, source, probe, signature.batch_size, options, note)
+
+
+@contextmanager
+def open_activations(
+    loaded: "LoadedModel", given: Sequence[Given], options: ActivationOptions, note: Note
+) -> Iterator[ActivationRun]:
+    """Open a model and its inputs, and plan the run; the model is left as it was at the end.
+
+    Raises InputError where the inputs do not fit, SelectionError where a pattern matches nothing, and ModelError
+    where the model fails on them.
+    """
+    opened = probe_activations(loaded, given, options, note)
+    with opened.probe:
+        yield opened.plan()

@@ -6,12 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from tfdump.activation_run import ActivationOptions, open_activations
 from tfdump.address import Selection
 from tfdump.analysis.reduction import parse_reduction
+from tfdump.api_arguments import Inputs, Patterns, check_arguments, given_arrays, loss_names, patterns_of
 from tfdump.batching import DEFAULT_MEMORY, parse_bytes
 from tfdump.captures import Captures
 from tfdump.dump import layout
@@ -19,11 +17,9 @@ from tfdump.dump.reader import Dump
 from tfdump.errors import TfdumpError, TfdumpWarning
 from tfdump.gradient_run import GradientOptions, Steps, open_gradients
 from tfdump.gradient_sinks import GradientStore
-from tfdump.inputs.arguments import Given
-from tfdump.inputs.readers import ArrayReader
 from tfdump.listing import ListedTensor, list_tensors
 from tfdump.planning import RunOptions
-from tfdump.sinks import FLOAT_DTYPES, StoreOptions
+from tfdump.sinks import StoreOptions
 from tfdump.tensors import Value
 
 if TYPE_CHECKING:
@@ -38,9 +34,6 @@ _GRADIENT_GROUPS = {
     "inputs": layout.INPUT_GRADIENTS,
     "step_weights": layout.WEIGHTS,
 }
-
-Inputs = npt.ArrayLike | Mapping[str, npt.ArrayLike] | list[npt.ArrayLike] | tuple[npt.ArrayLike, ...]
-Patterns = str | Iterable[str]
 
 
 def activations(
@@ -81,9 +74,9 @@ def activations(
 
     Raises TfdumpError (see `tfdump.errors`); warns with TfdumpWarning of what was cast or not captured.
     """
-    _check_arguments(batch_size, seed, dtype)
+    check_arguments(batch_size, seed, dtype)
     options = ActivationOptions(
-        selection=Selection(_patterns(layers), _patterns(exclude), depth),
+        selection=Selection(patterns_of(layers), patterns_of(exclude), depth),
         outputs=False,
         seed=seed,
         eager=eager,
@@ -92,7 +85,7 @@ def activations(
         store=StoreOptions(reduction=parse_reduction(reduce) if reduce is not None else None, dtype=dtype),
         captures=Captures(attention, rnn_steps, rnn_gates, preactivation, layer_inputs),
     )
-    with open_activations(_loaded(model, signature, trust), _given(x), options, _warn) as run:
+    with open_activations(_loaded(model, signature, trust), given_arrays(x), options, _warn) as run:
         writer = run.open_writer(None, force=False)
         try:
             run.write(writer, "tfdump.activations")
@@ -174,13 +167,13 @@ def gradients(
 
     Raises TfdumpError (see `tfdump.errors`); warns with TfdumpWarning of what was cast, not captured or not connected.
     """
-    _check_arguments(batch_size, seed, dtype)
+    check_arguments(batch_size, seed, dtype)
     if (steps is None) != (learning_rate is None):
         raise TfdumpError("steps and learning_rate belong together")
-    names, custom = _loss_names(loss)
+    names, custom = loss_names(loss)
     options = GradientOptions(
-        selection=Selection(_patterns(layers), _patterns(exclude), depth),
-        wrt=tuple(dict.fromkeys(_patterns(wrt))),
+        selection=Selection(patterns_of(layers), patterns_of(exclude), depth),
+        wrt=tuple(dict.fromkeys(patterns_of(wrt))),
         losses=names,
         objective=objective,
         from_logits=from_logits,
@@ -195,9 +188,9 @@ def gradients(
     )
     loaded = _loaded(model, signature, trust)
     loaded = replace(loaded, custom={**loaded.custom, **custom})
-    expected = [] if y is None else _given(y, "target")
-    weights = [] if sample_weight is None else _given(sample_weight, "sample weight")
-    with open_gradients(loaded, [("x", _given(x))], expected, weights, options, _warn) as run:
+    expected = [] if y is None else given_arrays(y, "target")
+    weights = [] if sample_weight is None else given_arrays(sample_weight, "sample weight")
+    with open_gradients(loaded, [("x", given_arrays(x))], expected, weights, options, _warn) as run:
         writer = run.open_writer(None, force=False)
         try:
             value = run.write(writer, "tfdump.gradients").values
@@ -213,16 +206,6 @@ def gradients(
         finally:
             writer.abort()
     return Gradients(options.wrt, found, value if value.ndim else float(value))
-
-
-def _loss_names(loss: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Return the losses as names, and by name those that are objects."""
-    if loss is None or isinstance(loss, str):
-        return (() if loss is None else (loss,)), {}
-    if callable(loss) and not isinstance(loss, type):
-        name = str(getattr(loss, "name", None) or getattr(loss, "__name__", "loss"))
-        return (name,), {name: loss}
-    return tuple(loss), {}
 
 
 def layers(
@@ -243,32 +226,10 @@ def layers(
     `x` is needed only for a model that does not declare the shapes of its inputs; the other arguments are those of
     `activations`.
     """
-    given = _given(x) if x is not None else []
+    given = given_arrays(x) if x is not None else []
     captures = Captures(attention, rnn_steps, rnn_gates, preactivation, layer_inputs)
     loaded = _loaded(model, signature, trust)
-    return list(list_tensors(loaded.model, given, Selection(_patterns(layers)), _warn, captures).tensors)
-
-
-def _check_arguments(batch_size: int | None, seed: int, dtype: str | None) -> None:
-    """Raise TfdumpError for values that the command line would refuse too."""
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-        raise TfdumpError(f"batch_size {batch_size!r} is neither a number from 1 up nor None")
-    if not 0 <= seed < 2**32:
-        raise TfdumpError(f"seed {seed} is not between 0 and 2**32 - 1")
-    if dtype not in (None, *FLOAT_DTYPES):
-        raise TfdumpError(f"dtype {dtype!r} is none of {', '.join(FLOAT_DTYPES)}")
-
-
-def _patterns(patterns: Patterns) -> tuple[str, ...]:
-    return (patterns,) if isinstance(patterns, str) else tuple(patterns)
-
-
-def _given(x: Inputs, what: str = "input") -> list[Given]:
-    if isinstance(x, Mapping):
-        return [Given(name, ArrayReader(array, f"{what} '{name}'")) for name, array in x.items()]
-    if isinstance(x, tuple) or (isinstance(x, list) and x and hasattr(x[0], "shape")):
-        return [Given(None, ArrayReader(array, f"{what} {number}")) for number, array in enumerate(x)]
-    return [Given(None, ArrayReader(np.asarray(x), f"the {what}"))]
+    return list(list_tensors(loaded.model, given, Selection(patterns_of(layers)), _warn, captures).tensors)
 
 
 def _loaded(model: "Layer | str | Path", signature: str | None, trust: bool) -> "LoadedModel":

@@ -9,6 +9,7 @@ from tfdump.example_axis import BATCH, EXAMPLE, NONE, AxisFinding, agrees, find_
 from tfdump.inputs.source import Source
 from tfdump.planning import RunOptions
 from tfdump.tensors import Array, Note, Value
+from tfdump.writing import tell_not_captured
 
 if TYPE_CHECKING:
     from tfdump.model.gradient import GradientBatch, GradientProbe, Gradients
@@ -110,3 +111,18 @@ def tell_dependence(probe: "Gradients", findings: list[AxisFinding], run: RunOpt
     if mixing:
         note(f"the gradients depend on the other examples of the batch: {', '.join(mixing)}")
     return stacked + mixing
+
+
+def tell_unconnected(probe: "Gradients", note: Note) -> None:
+    """Say what has no gradient, and why."""
+    tell_not_captured(probe.not_captured, note)
+    behind = probe.behind_logits
+    keys = {target.key for target in behind}
+    other = [target for target in probe.unconnected if target.selected and target.key not in keys]
+    for unconnected, why in (
+        (other, ""),
+        (behind, " (Keras computes the crossentropy from the logits behind this softmax or sigmoid)"),
+    ):
+        if unconnected:
+            addresses = ", ".join(target.info.address for target in unconnected)
+            note(f"not connected with the loss, so without a gradient: {addresses}{why}")

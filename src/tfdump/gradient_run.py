@@ -1,12 +1,12 @@
 """The gradients of a model over its inputs and targets: planned, and written to a dump."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from tfdump.dump import layout
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import ModelError
 from tfdump.example_axis import BATCH, NONE
+from tfdump.gradient_findings import tell_unconnected
 from tfdump.gradient_pass import GradientDump, Loss
 from tfdump.gradient_planning import GradientPlan, plan_gradients, plan_per_example
 from tfdump.gradient_sinks import GradientStore
@@ -27,12 +28,13 @@ from tfdump.planning import Planned, RunOptions
 from tfdump.sinks import stored_size
 from tfdump.supervised_source import supervised_source
 from tfdump.tensors import InputSpec, NotCaptured, Note
-from tfdump.writing import open_writer, overhead_bytes, provenance, tell_not_captured
+from tfdump.writing import open_writer, overhead_bytes, provenance
 
 if TYPE_CHECKING:
-    from tfdump.model.gradient import Gradients
+    from tfdump.model.gradient import GradientProbe
     from tfdump.model.load import LoadedModel
     from tfdump.model.losses import Scalar
+    from tfdump.model.per_example import PerExampleProbe
 
 WRT = ("weights", "activations", "inputs")
 """With respect to what gradients can be had."""
@@ -149,8 +151,17 @@ class GradientRun:
         """What cannot be differentiated and will not be in the dump."""
         return self.passes.probe.not_captured
 
-    def write(self, writer: DumpWriter, command: str, progress: Progress = lambda done, total: None) -> Loss:
-        """Run the model over all examples and write the dump; the caller closes the writer. Returns the loss."""
+    def write(
+        self,
+        writer: DumpWriter,
+        command: str,
+        progress: Progress = lambda done, total: None,
+        further: Mapping[str, Any] | None = None,
+    ) -> Loss:
+        """Run the model over all examples and write the dump; the caller closes the writer. Returns the loss.
+
+        `further` are more attributes of the root.
+        """
         from tfdump.model.descent import optimizer_name
 
         options = self.options
@@ -172,31 +183,69 @@ class GradientRun:
                 "optimizer": optimizer_name(options.steps.optimizer),
                 "learning_rate": np.float64(options.steps.learning_rate),
             }
-        dump.link(loss, root, self.loaded.config)
+        dump.link(loss, root | dict(further or {}), self.loaded.config)
         return loss
 
 
-@contextmanager
-def open_gradients(
+@dataclass
+class OpenedGradients:
+    """A model, its inputs and targets, opened: the probe is traced, and any number of runs can be planned with it.
+
+    `fixed` is the batch size that the model insists on, or None.
+    """
+
+    loaded: "LoadedModel"
+    source: Source
+    probe: "GradientProbe | PerExampleProbe"
+    fixed: int | None
+    scalar: "Scalar"
+    options: GradientOptions
+    note: Note
+
+    def plan(self) -> GradientRun:
+        """Look at a few examples, and return the run; raises ModelError where the model fails on them."""
+        return GradientRun(self.loaded, self.source, *self._passes(), self.scalar, self.options, self.note)
+
+    def _passes(self) -> tuple[Passes, GradientPlan]:
+        from tfdump.model.descent import Descent, Regularization
+        from tfdump.model.gradient import GradientProbe
+
+        options, source, probe = self.options, self.source, self.probe
+        if not isinstance(probe, GradientProbe):
+            plan = plan_per_example(probe, source, options.run, options.store)
+            tell_unconnected(probe, self.note)
+            return EachExample(probe), plan
+        steps, descent, save_weights = None, None, False
+        if (chosen := options.steps) is not None:
+            steps, save_weights = chosen.count, chosen.save_weights
+            descent = partial(Descent, chosen.optimizer, chosen.learning_rate)
+        plan = plan_gradients(probe, source, self.fixed, options.run, options.store, steps, self.note)
+        tell_unconnected(probe, self.note)
+        regularization = Regularization(self.loaded.model) if self.scalar.regularised else None
+        return AllExamples(probe, plan, regularization, steps, descent, save_weights), plan
+
+
+def probe_gradients(
     loaded: "LoadedModel",
     arguments: Sequence[Argument],
     targets: Sequence[Given] | None,
     weights: Sequence[Given],
     options: GradientOptions,
     note: Note,
-) -> Iterator[GradientRun]:
-    """Open a model, its inputs and targets, and plan the run; the model is left as it was at the end.
+) -> OpenedGradients:
+    """Open a model, its inputs and targets; closing the probe leaves the model as it was.
 
     Without `targets`, where the loss needs them, the last of `arguments` is taken for them. Raises InputError where
     files do not fit, SelectionError where a pattern matches nothing, and ModelError where there is nothing to
-    differentiate or the model fails.
+    differentiate.
     """
     from tfdump.model.compiled import chosen_scalar
-    from tfdump.model.descent import Descent, Regularization, changes_statistics, make_optimizer
+    from tfdump.model.descent import changes_statistics, make_optimizer
     from tfdump.model.differentiation import Differentiation
     from tfdump.model.gradient import GradientProbe
     from tfdump.model.gradient_sources import GradientRequest
     from tfdump.model.losses import LossChoice
+    from tfdump.model.per_example import PerExampleProbe
     from tfdump.model.signature_layer import differentiable
 
     options.check()
@@ -222,38 +271,22 @@ def open_gradients(
     )
     inputs = [column.name for column in source.columns if column.name in {spec.name for spec in signature.specs}]
     pass_over = Differentiation(model, signature, inputs, scalar, supervised, request)
-    specs = [InputSpec(c.name, (signature.batch_size, *c.shape[1:]), c.dtype) for c in source.columns]
     fixed = signature.batch_size
-    if options.per_example:
-        from tfdump.model.per_example import PerExampleProbe
-
-        with PerExampleProbe(pass_over, specs, fixed, note) as each:
-            plan = plan_per_example(each, source, options.run, options.store)
-            _tell(each, note)
-            yield GradientRun(loaded, source, EachExample(each), plan, scalar, options, note)
-        return
-    steps, descent, save_weights = None, None, False
-    if (chosen := options.steps) is not None:
-        steps, save_weights = chosen.count, chosen.save_weights
-        descent = partial(Descent, chosen.optimizer, chosen.learning_rate)
-    with GradientProbe(pass_over, specs, fixed, note) as probe:
-        plan = plan_gradients(probe, source, fixed, options.run, options.store, steps, note)
-        _tell(probe, note)
-        regularization = Regularization(model) if scalar.regularised else None
-        passes = AllExamples(probe, plan, regularization, steps, descent, save_weights)
-        yield GradientRun(loaded, source, passes, plan, scalar, options, note)
+    specs = [InputSpec(c.name, (fixed, *c.shape[1:]), c.dtype) for c in source.columns]
+    kind = PerExampleProbe if options.per_example else GradientProbe
+    return OpenedGradients(loaded, source, kind(pass_over, specs, fixed, note), fixed, scalar, options, note)
 
 
-def _tell(probe: "Gradients", note: Note) -> None:
-    """Say what has no gradient."""
-    tell_not_captured(probe.not_captured, note)
-    behind = probe.behind_logits
-    keys = {target.key for target in behind}
-    other = [target for target in probe.unconnected if target.selected and target.key not in keys]
-    for unconnected, why in (
-        (other, ""),
-        (behind, " (Keras computes the crossentropy from the logits behind this softmax or sigmoid)"),
-    ):
-        if unconnected:
-            addresses = ", ".join(target.info.address for target in unconnected)
-            note(f"not connected with the loss, so without a gradient: {addresses}{why}")
+@contextmanager
+def open_gradients(
+    loaded: "LoadedModel",
+    arguments: Sequence[Argument],
+    targets: Sequence[Given] | None,
+    weights: Sequence[Given],
+    options: GradientOptions,
+    note: Note,
+) -> Iterator[GradientRun]:
+    """Open as `probe_gradients` does, and plan the run; raises ModelError where the model fails on the inputs too."""
+    opened = probe_gradients(loaded, arguments, targets, weights, options, note)
+    with opened.probe:
+        yield opened.plan()

@@ -4,6 +4,7 @@ The command line installs the handlers; in somebody else's process nothing here 
 """
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -55,6 +56,24 @@ def held_back() -> Iterator[None]:
         _Waiting.held_back -= 1
 
 
+@contextmanager
+def interrupt_waiting() -> Iterator[None]:
+    """Let a Ctrl-C wait for `raise_waiting` or the end of the body, in a process whose signals are not ours.
+
+    Does nothing outside of the main thread, and where the process has a way of its own with Ctrl-C.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _keep_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise_waiting()
+
+
 def raise_waiting() -> None:
     """Raise the signal that waits, if one does."""
     waiting, _Waiting.signal = _Waiting.signal, None
@@ -76,3 +95,7 @@ def _receive(signum: int, _: FrameType | None) -> None:
     if not _Waiting.held_back:
         raise Terminated(signum)
     _Waiting.signal = Terminated(signum)
+
+
+def _keep_interrupt(signum: int, _: FrameType | None) -> None:
+    _Waiting.signal = KeyboardInterrupt()

@@ -21,6 +21,7 @@ COMMANDS = {
     "cat": "Write tensors of a dump as .npy, .npz, CSV or a C header.",
     "check": "Look for NaN, Inf, dead units, saturation, and gradients that vanish.",
     "diff": "Compare two dumps, and name the first layer that diverges.",
+    "plot": "Draw a tensor of a dump.",
 }
 """Every command with its first line of help, so that `--help` imports none of them."""
 

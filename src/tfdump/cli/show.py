@@ -1,5 +1,6 @@
 """`tfdump show`."""
 
+import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from tfdump.cli.options import FileName, json_option, selection_options, slice_o
 from tfdump.cli.progress import notes
 from tfdump.cli.render import Cell, json_list, shape_text, table, write
 from tfdump.cli.settings import Settings, verbosity
+from tfdump.cli.show_series import show_series
 from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.dump.selecting import choose, find
 from tfdump.dump.slicing import Slicing
@@ -51,19 +53,29 @@ def command(
     provenance: bool,
     json: bool,
 ) -> None:
-    """Show what a dump holds, or the values of its tensors.
+    """Show what a dump holds, the values of its tensors, or what a folder of dumps holds.
 
     On a terminal: what made the file, its tensors with their statistics, and what was not captured. In a pipe:
     the tensors as TSV, or with --provenance what made the file.
 
     With ADDRESS (or a glob, 'conv*'): on a terminal, the attributes of the tensor and its values, shortened; in a pipe,
     every value as TSV: tensor, index, value.
+
+    Of a folder: its dumps in the order of training, or with ADDRESS that tensor in each of them.
     """
     chosen = layer or exclude or depth
     if addresses and (chosen or stats or provenance):
         raise click.UsageError("-l, -x, --depth, --stats and --provenance are for the table; leave out ADDRESS")
     if slicing is not None and not addresses:
         raise click.UsageError("--slice needs the ADDRESS of a tensor")
+    if os.path.isdir(dump):
+        if chosen or stats or provenance or slicing is not None:
+            raise click.UsageError(
+                "-l, -x, --depth, --stats, --provenance and --slice are about one dump, and this is a folder "
+                "(give a file in it)"
+            )
+        show_series(dump, addresses, json, notes(settings))
+        return
     selection = Selection(layer, exclude, depth)
     with open_dump(dump) as opened:
         if addresses:

@@ -26,6 +26,11 @@ LOSS = "loss"
 CONFIG = "config"
 NOT_CAPTURED = "not_captured"
 DEPENDS_ON_BATCH = "depends_on_batch"
+INTERVAL = "interval"
+EPOCH = "epoch"
+BATCH = "batch"
+"""Attributes of the root of a dump that was made during training: `epoch` or `batch`, and how many epochs were begun
+and batches trained by then."""
 
 CHUNK_BYTES = 1 << 20
 FEW_CHUNKS = 8

@@ -102,6 +102,12 @@ class Dump(Mapping[str, Tensor]):
             check_declared(found)
             return np.asarray(found[()], np.float64)
 
+    @property
+    def loss_axis(self) -> str:
+        """What the losses are counted along: `step`, `example`, or `none` for a single one."""
+        with damage(DumpError, f"{self.name}: '{layout.LOSS}'"):
+            return str(plain(lookup(self._file, layout.LOSS, DumpError).attrs.get("axis0", "step")))
+
     def __getitem__(self, address: str) -> Tensor:
         group, slash, name = address.rpartition("/")
         if slash and group in self.groups and name in self.groups[group]:

@@ -97,6 +97,10 @@ class Gradients:
         """Bring random state, moving averages and stateful layers to where a run begins."""
         self._state.start()
 
+    def renew(self) -> None:
+        """Take the model as it is now, after more training, for what `close` puts it back to."""
+        self._state.renew()
+
     def close(self) -> None:
         """Put the model back to what it was."""
         self._state.restore()
@@ -114,9 +118,14 @@ class GradientProbe(Gradients):
     def __init__(self, pass_over: Differentiation, specs: Sequence[InputSpec], fixed: int | None, note: Note) -> None:
         super().__init__(pass_over)
         self._examples_seen = 1
+        self._counting: Traced | None = None
         self._specs = [*specs, *([InputSpec(ROWS, (), "int32")] if fixed is not None else [])]
         specs = [*self._specs, InputSpec(DIVISORS, (None,), "float64")]
-        self._traced = Traced(self._body, specs, note, pass_over.request.eager)
+        try:
+            self._traced = Traced(self._body, specs, note, pass_over.request.eager)
+        except BaseException:  # the layers hold the losses of a graph that nobody will run
+            self.close()
+            raise
         self._prepare(self._traced.graph)
 
     @property
@@ -186,9 +195,11 @@ class GradientProbe(Gradients):
 
     def counting(self, note: Note) -> Traced:
         """Return a function that gives only the counts of the loss (terms, COUNTS), by a forward pass."""
-        return Traced(
-            lambda tensors: counts_of(self._pass.forward(tensors, tensors.get(ROWS))), self._specs, note, self.eager
-        )
+        if self._counting is None:
+            self._counting = Traced(
+                lambda tensors: counts_of(self._pass.forward(tensors, tensors.get(ROWS))), self._specs, note, self.eager
+            )
+        return self._counting
 
 
 def gradient_value(gradient: Any) -> Value:

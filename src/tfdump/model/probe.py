@@ -79,7 +79,11 @@ class Probe:
         self.late: set[str] = set()
         self._known: frozenset[str] = frozenset()
         self._bytes_seen: tuple[int, int] | None = None
-        self._traced = Traced(self._body, specs, note, request.eager)
+        try:
+            self._traced = Traced(self._body, specs, note, request.eager)
+        except BaseException:  # the layers hold the losses of a graph that nobody will run
+            self.close()
+            raise
         self._state.save(self._traced.graph)
         self._state.start()
 
@@ -174,6 +178,10 @@ class Probe:
             return self._traced.live_bytes(batch)
         size, examples = self._bytes_seen or (0, 1)
         return size * batch // examples
+
+    def renew(self) -> None:
+        """Take the model as it is now, after more training, for what `close` puts it back to."""
+        self._state.renew()
 
     def close(self) -> None:
         """Put the model back to what it was."""

@@ -43,6 +43,9 @@ class RunnableProbe(Protocol):
     def forget(self) -> None:
         """Let the next run of an eager model decide anew which tensors there are."""
 
+    def renew(self) -> None:
+        """Take the model as it is now for what `close` puts it back to."""
+
     def close(self) -> None:
         """Put the model back to what it was."""
 

@@ -183,6 +183,9 @@ class SavedGraphProbe:
     def forget(self) -> None:
         """Do nothing: the graph stays what it is."""
 
+    def renew(self) -> None:
+        """Do nothing: a model from a file is not trained meanwhile."""
+
     def close(self) -> None:
         """Put the variables back."""
         for variable, value in self._saved:

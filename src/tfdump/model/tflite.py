@@ -171,6 +171,9 @@ class LiteProbe:
     def forget(self) -> None:
         """Do nothing: the graph stays what it is."""
 
+    def renew(self) -> None:
+        """Do nothing: a file is not trained meanwhile."""
+
     def close(self) -> None:
         """Do nothing: the file is not changed."""
 

@@ -1,0 +1,92 @@
+"""`tfdump show FOLDER`: the dumps of a training in order, and single tensors followed through them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tfdump.analysis.following import Followed, follow, single_loss
+from tfdump.cli.render import json_list, shape_text, table, write
+from tfdump.dump.series import NUMBER, Series, SeriesDump, open_series
+from tfdump.tensors import Note
+
+_FEW = 5
+_PLACE = ("number", "epoch", "batch")
+_STATISTICS = ("min", "max", "mean", "std", "l2", "nan", "inf", "zero")
+
+
+def show_series(folder: Path, addresses: Sequence[str], json: bool, note: Note) -> None:
+    """List the dumps of a folder, or follow tensors through them; raises DumpError where there are none."""
+    series = open_series(folder)
+    for skipped in series.skipped:
+        note(f"skipped: {skipped.reason}")
+    if addresses:
+        _follow(series, addresses, json, note)
+    else:
+        _list(series, json)
+
+
+def _list(series: Series, json: bool) -> None:
+    """Print a line a dump."""
+    items = []
+    for place in series.dumps:
+        with place.open() as dump:
+            loss, tensors = dump.loss, len(dump)
+            examples = dump.attributes.get("examples")
+        items.append(_place(place) | {"loss": single_loss(loss), "tensors": tensors, "examples": examples})
+        items[-1]["bytes"] = place.bytes
+    if json:
+        write(json_list("series", items, folder=str(series.folder), axis=series.axis))
+        return
+    write(_table(("dump", *_PLACE, "kind", "loss", "tensors", "examples", "bytes"), items, series))
+
+
+def _follow(series: Series, addresses: Sequence[str], json: bool, note: Note) -> None:
+    """Print a line for each tensor in each dump."""
+    items = []
+    for address in dict.fromkeys(addresses):
+        followed = follow(series, address)
+        if followed.without:
+            names = [place.path.name for place in followed.without]
+            shown = ", ".join([*names[:_FEW], *(["..."] if len(names) > _FEW else [])])
+            note(f"{followed.name} is not in {len(names)} of {len(names) + len(followed.found)} dumps: {shown}")
+        items += [_followed(followed.name, found, json) for found in followed.found]
+    if json:
+        write(json_list("followed", items, folder=str(series.folder), axis=series.axis))
+        return
+    write(_table(("tensor", "dump", *_PLACE, "loss", "shape", "dtype", "norm", *_STATISTICS), items, series))
+
+
+def _place(place: SeriesDump) -> dict[str, Any]:
+    return {
+        "dump": place.path.name,
+        "number": place.number,
+        "kind": place.kind,
+        "epoch": place.epoch,
+        "batch": place.batch,
+    }
+
+
+def _followed(name: str, found: Followed, json: bool) -> dict[str, Any]:
+    """Return a row; in a table the statistics are columns of their own, and shapes are text."""
+    statistics = found.statistics
+    shape = shape_text(found.shape) if found.connected else "not connected"
+    return {
+        "tensor": name,
+        **_place(found.dump),
+        "loss": found.loss,
+        "shape": list(found.shape) if json else shape,
+        "dtype": found.dtype,
+        **({} if found.connected else {"connected": False}),
+        "norm": found.norm,
+        **({"statistics": statistics} if json else {name: (statistics or {}).get(name) for name in _STATISTICS}),
+    }
+
+
+def _table(columns: Sequence[str], items: Sequence[dict[str, Any]], series: Series) -> str:
+    """Return the rows under the columns that at least one dump fills."""
+    shown = [
+        name
+        for name in columns
+        if any(item.get(name) is not None for item in items) and (name != "number" or series.axis == NUMBER)
+    ]
+    return table(shown, [[item.get(name) for name in shown] for item in items])

@@ -1,0 +1,178 @@
+"""A folder of dumps in the order of training, read without TensorFlow."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfdump.dump import layout
+from tfdump.dump.reader import Dump, open_dump
+from tfdump.errors import DumpError, near
+from tfdump.paths import check_path
+
+SUFFIXES = (".h5", ".hdf5")
+"""What the names of dumps end in."""
+
+POSITION, NUMBER = "dump", "number"
+"""What the numbers of a series mean beside `epoch` and `batch`: the places in it, and the last ones in the names."""
+
+
+@dataclass(frozen=True)
+class SeriesDump:
+    """One dump of a series: its file, where it stands on the series' axis, and what it tells of itself.
+
+    `epoch` and `batch` are None where the dump was not made during training. The file is not kept open, because a
+    series may have more dumps than a process may have files: `open` opens it.
+    """
+
+    path: Path
+    number: int
+    kind: str
+    epoch: int | None
+    batch: int | None
+    bytes: int
+
+    def open(self) -> Dump:
+        """Open the dump for reading; raises DumpError when it is gone."""
+        return open_dump(self.path)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file in the folder that might have been a dump, and why it is none."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """The dumps of a folder in the order of training; `axis` says what their numbers are.
+
+    It is `epoch`, `batch`, `number` (the last number in each file name) or `dump` (1, 2, ...). Dumps of one point of
+    the training that differ in kind have one number, except along `dump`.
+    """
+
+    folder: Path
+    axis: str
+    dumps: tuple[SeriesDump, ...]
+    skipped: tuple[Skipped, ...]
+
+    def of_kind(self, kind: str) -> tuple[SeriesDump, ...]:
+        """Return the dumps of `activations` or of `gradients` alone."""
+        return tuple(dump for dump in self.dumps if dump.kind == kind)
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where one tensor is in a series: its full name (`gradients/weights/dense.kernel`), and the dumps that have it.
+
+    `without` are the other dumps of their kind.
+    """
+
+    name: str
+    dumps: tuple[SeriesDump, ...]
+    without: tuple[SeriesDump, ...]
+
+
+def locate(series: Series, address: str) -> Located:
+    """Find a tensor, named as in `Dump`, in the dumps of a series.
+
+    Where dumps have it in different groups, it is meant in the first of them, as in a single dump. Raises DumpError
+    with near names where no dump has it.
+    """
+    groups: dict[SeriesDump, str] = {}
+    known: dict[str, None] = {}
+    for place in series.dumps:
+        with place.open() as dump:
+            if address in dump:
+                tensor = dump[address]
+                groups[place] = tensor.group
+                name = tensor.address
+            else:
+                known |= dict.fromkeys(name for names in dump.groups.values() for name in names)
+    if not groups:
+        raise DumpError(
+            f"no dump in {series.folder} has a tensor '{address}'{near(address, known)} "
+            f"(list those of one: tfdump show {series.dumps[-1].path})"
+        )
+    group = min(groups.values(), key=layout.TENSOR_GROUPS.index)
+    dumps = tuple(place for place in groups if groups[place] == group)
+    kinds = {place.kind for place in dumps}
+    without = tuple(place for place in series.dumps if place.kind in kinds and place not in dumps)
+    return Located(f"{group}/{name}", dumps, without)
+
+
+def open_series(folder: str | Path) -> Series:
+    """Return the dumps of a folder, of which sub-folders are no part, in the order of training.
+
+    The order is that of the epochs and batches which the dumps tell or, where one of them tells none, that of the
+    file names with numbers compared as numbers. Raises DumpError where there is no dump.
+    """
+    folder = Path(folder)
+    check_path(folder, "folder", DumpError)
+    found: list[SeriesDump] = []
+    skipped: list[Skipped] = []
+    intervals = set()
+    for path in _files(folder):
+        try:
+            with open_dump(path) as dump:
+                told = [dump.attributes.get(name) for name in (layout.EPOCH, layout.BATCH)]
+                epoch, batch = (value if isinstance(value, int) else None for value in told)
+                intervals.add(dump.attributes.get(layout.INTERVAL))
+                kind = str(dump.attributes.get("kind"))
+            found.append(SeriesDump(path, 0, kind, epoch, batch, path.stat().st_size))
+        except DumpError as error:
+            skipped.append(Skipped(path, str(error)))
+        except OSError as error:  # removed meanwhile, by a training that goes on
+            skipped.append(Skipped(path, f"cannot look at {path}: {error.strerror}"))
+    if not found:
+        reasons = f": {skipped[0].reason}" if len(skipped) == 1 else ""
+        raise DumpError(
+            f"{folder} has no dumps among its {' and '.join(SUFFIXES)} files{reasons} "
+            "(give a folder that tfdump.DumpCallback filled, or one file)"
+        )
+    axis, ordered = _in_order(found, intervals)
+    return Series(folder, axis, tuple(ordered), tuple(skipped))
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files that may be dumps, in the order of their names."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.name.endswith(SUFFIXES) and not entry.is_dir()]
+    except OSError as cause:
+        raise DumpError(f"cannot read the folder {folder}: {cause.strerror}") from None
+    return [folder / name for name in sorted(names, key=_by_numbers)]
+
+
+def _by_numbers(name: str) -> list[tuple[int, int, str]]:
+    """Return a key that compares the numbers in names as numbers: `step-9` comes before `step-10`."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(0, int(part), part) if number % 2 else (1, 0, part) for number, part in enumerate(parts)]
+
+
+def _in_order(found: Sequence[SeriesDump], intervals: set[object]) -> tuple[str, list[SeriesDump]]:
+    """Return the axis, and the dumps in order with their numbers on it; they come in the order of their names."""
+    if all(dump.epoch is not None and dump.batch is not None for dump in found):
+        ordered = sorted(found, key=lambda dump: (dump.epoch, dump.batch))
+        axis = layout.EPOCH if intervals == {layout.EPOCH} else layout.BATCH
+        numbers = [dump.epoch if axis == layout.EPOCH else dump.batch for dump in ordered]
+    else:
+        ordered, axis = list(found), NUMBER
+        numbers = [_last_number(dump.path) for dump in ordered]
+    known = [number for number in numbers if number is not None]
+    named_apart = len({(dump.kind, number) for dump, number in zip(ordered, numbers, strict=True)}) == len(ordered)
+    if len(known) < len(ordered) or known != sorted(known) or (axis == NUMBER and not named_apart):
+        axis, known = POSITION, list(range(1, len(ordered) + 1))
+    return axis, [
+        SeriesDump(dump.path, number, dump.kind, dump.epoch, dump.batch, dump.bytes)
+        for dump, number in zip(ordered, known, strict=True)
+    ]
+
+
+def _last_number(path: Path) -> int | None:
+    """Return the last number in the name of a file, without the suffix, or None."""
+    numbers = re.findall(r"[0-9]+", path.stem)
+    return int(numbers[-1]) if numbers else None

@@ -1,0 +1,42 @@
+"""The files that a training leaves in a folder: how they are called, and which of them are there already."""
+
+import re
+from pathlib import Path
+
+from tfdump.dump import layout
+from tfdump.dump.reader import open_dump
+from tfdump.errors import DumpError
+
+_IN_THE_WAY = "and its name is that of a dump to come (move it, or choose another folder)"
+
+MADE_BY = "tfdump.DumpCallback"
+"""The attribute `command` of such dumps."""
+
+_DIGITS = {layout.EPOCH: 4, layout.BATCH: 6}
+
+
+def dump_name(interval: str, number: int, kind: str) -> str:
+    """Return the name of the dump of an epoch or batch, such as `epoch-0003.activations.h5`; names sort."""
+    return f"{interval}-{number:0{_DIGITS[interval]}d}.{kind}.h5"
+
+
+def dumps_after(folder: Path, interval: str, kind: str, epoch: int) -> list[Path]:
+    """Return the dumps in a folder which a training that goes on after `epoch` epochs would mix with its own.
+
+    They are those of the same interval and kind, of a later epoch. Raises DumpError for a file with such a name that
+    no training made.
+    """
+    pattern = re.compile(rf"{interval}-\d{{{_DIGITS[interval]},}}\.{kind}\.h5")
+    names = sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name))
+    return [path for path in names if _epoch_of(path) > epoch]
+
+
+def _epoch_of(path: Path) -> int:
+    try:
+        with open_dump(path) as dump:
+            made, epoch = dump.attributes.get("command") == MADE_BY, dump.attributes.get(layout.EPOCH)
+    except DumpError as error:
+        raise DumpError(f"{error}, {_IN_THE_WAY}") from None
+    if not (made and isinstance(epoch, int)):
+        raise DumpError(f"{path} was not made by {MADE_BY}, {_IN_THE_WAY}")
+    return epoch
