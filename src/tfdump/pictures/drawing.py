@@ -37,6 +37,17 @@ _UNITS = {
 }
 
 
+_USED = {
+    Kind.MAPS: ("--channels", "--channels-first or --channels-last"),
+    Kind.HEATMAP: ("--examples",),
+    Kind.ATTENTION: ("--channels", "--tokens"),
+    Kind.TILES: ("--channels", "--inputs"),
+    Kind.SALIENCY: ("--overlay", "--channels-first or --channels-last"),
+    Kind.CURVE: ("--examples",),
+}
+"""The options that each kind of picture reads, beside `--example` and `--step`."""
+
+
 @dataclass(frozen=True)
 class View:
     """What of a tensor to show; None is the default of each kind of picture.
@@ -64,11 +75,15 @@ WHOLE = View()
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, the kind that it is, and what the user should read about it: what it leaves out."""
+    """A figure, the kind that it is, and what the user should read about it: what it leaves out.
+
+    `ignored` are the options of the view that this kind of picture has no use for.
+    """
 
     figure: Figure
     kind: Kind
     notes: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
 
 
 def draw(dump: Dump, tensor: Tensor, kind: Kind | None = None, view: View = WHOLE) -> Picture:
@@ -82,7 +97,7 @@ def draw(dump: Dump, tensor: Tensor, kind: Kind | None = None, view: View = WHOL
     drawing = _Drawing(dump, tensor, subject, view)
     with plain_style():
         figure = getattr(drawing, kind.value)()
-    return Picture(figure, kind, tuple(drawing.notes))
+    return Picture(figure, kind, tuple(drawing.notes), _ignored(kind, view))
 
 
 def draw_loss(dump: Dump) -> Picture:
@@ -99,6 +114,19 @@ def draw_loss(dump: Dump) -> Picture:
     with plain_style():
         figure = curve([Line("loss", loss)], Caption("loss", details), axis, "loss", None, axis != "example")
     return Picture(figure, Kind.CURVE, ())
+
+
+def _ignored(kind: Kind, view: View) -> tuple[str, ...]:
+    """Return the options that were given and that a kind of picture has no use for."""
+    given = {
+        "--examples": view.examples != (None, None),
+        "--channels": view.channels is not None,
+        "--inputs": view.inputs is not None,
+        "--channels-first or --channels-last": view.channels_first is not None,
+        "--tokens": view.tokens is not None,
+        "--overlay": view.overlay is not None,
+    }
+    return tuple(option for option, there in given.items() if there and option not in _USED.get(kind, ()))
 
 
 class _Drawing:
