@@ -158,6 +158,7 @@ def test_a_plot_imports_no_tensorflow(dump: Path) -> None:
         (["conv", "--examples", "3"], "--examples '3' is not START:STOP"),
         (["conv", "--animate", "x.gif"], "--animate is for a folder of dumps"),
         (["--flow", "--channels", "top"], "--channels is for a picture of values"),
+        (["d.h5", "--diff", "--depth", "1"], "--depth is for --all and --flow"),
         (["--diff"], "give the dump to compare with"),
         (["nothing.h5", "--diff"], "nothing.h5"),
         (["--flow", "-l", "nothing"], "no layer matches 'nothing'"),

@@ -176,6 +176,11 @@ def test_dense_layers_show_rows_of_examples(drawn: Any) -> None:
     assert rest.figure.axes[0].get_yticklabels()[0].get_text() == "256"
 
 
+def test_of_wide_layers_fewer_examples_are_read_unasked(drawn: Any) -> None:
+    picture = drawn({"x": np.zeros((200, 60_000), "f4")})
+    assert picture.notes == ("examples 0 to 138 of 200 are shown (others: --examples 139:278)",)
+
+
 def test_one_example_of_a_dense_layer_is_bars(drawn: Any) -> None:
     values = f4(3, 5)
     heights = [bar.get_height() for bar in drawn({"x": values}, example=1).figure.axes[0].patches]

@@ -114,6 +114,8 @@ def of_diff(job: Job) -> Iterator[Path]:
     from tfdump.analysis.diff import DiffOptions, compare
 
     assert job.address is not None
+    if job.selection.max_depth is not None:
+        raise click.UsageError("--depth is for --all and --flow: choose with -l and -x")
     other = Path(job.address)
     target = job.target(f"{job.dump.stem}.diff", other)
     layers = tuple(pattern.text for pattern in job.selection.layers)
