@@ -24,7 +24,7 @@ from tfdump.pictures.histogram import histogram
 from tfdump.pictures.maps import MOST as MOST_CHANNELS
 from tfdump.pictures.maps import maps
 from tfdump.pictures.saliency import saliency
-from tfdump.pictures.taking import Numbers, Taken, check_range, take_many, take_one
+from tfdump.pictures.taking import Numbers, Taken, check_range, inside, take_many, take_one
 from tfdump.pictures.tiles import MOST as MOST_TILES
 from tfdump.pictures.tiles import tiles
 from tfdump.tensors import Array
@@ -214,10 +214,7 @@ class _Drawing:
             taken = self._one()
             values, axis = taken.values.reshape(-1), "position" if self._is_sequence else "unit"
         elif subject.leading == ("step", "example"):
-            whole = Subject(**{**vars(subject), "leading": ("example",), "counts": subject.counts[1:]})
-            number = view.example or 0
-            if not -subject.counts[1] <= number < subject.counts[1]:
-                take_one(self._tensor, whole, number, None)
+            number = inside(view.example or 0, subject.counts[1], "example", subject.address)
             values, axis = self._tensor.parts()[0].read((slice(None), number)), "step"
             taken = Taken(np.asarray(values, np.float64), (f"example {number:,} of {subject.counts[1]:,}",))
         else:

@@ -46,7 +46,7 @@ def take_one(tensor: Tensor, subject: Subject, example: int | None, step: int | 
     index, said, notes = [], [], []
     for name, count in zip(subject.leading, subject.counts, strict=True):
         wanted = step if name == "step" else example
-        position = _inside(wanted if wanted is not None else -1 if name == "step" else 0, count, name, subject.address)
+        position = inside(wanted if wanted is not None else -1 if name == "step" else 0, count, name, subject.address)
         index.append(position)
         said.append(f"{name} {position:,} of {count:,}")
         if wanted is None and count > 1:
@@ -77,7 +77,7 @@ def take_many(tensor: Tensor, subject: Subject, examples: tuple[int | None, int 
     key: tuple[int | slice, ...] = (slice(start, stop),)
     said = [f"{name}s {start:,} to {stop - 1:,} of {count:,}"]
     if len(subject.leading) == 2:
-        at = _inside(-1 if step is None else step, subject.counts[0], "step", subject.address)
+        at = inside(-1 if step is None else step, subject.counts[0], "step", subject.address)
         key, said = (at, *key), [f"step {at:,} of {subject.counts[0]:,}", *said]
     _check_size(subject, (stop - start) * int(np.prod(np.maximum(subject.body, 1))) * 8)
     if tensor.encoding == "sparse":
@@ -169,7 +169,8 @@ def _check_size(subject: Subject, size: int) -> None:
         )
 
 
-def _inside(position: int, count: int, name: str, address: str) -> int:
+def inside(position: int, count: int, name: str, address: str) -> int:
+    """Return a number along an axis, which may count from the end; raises TfdumpError where it is not there."""
     if not -count <= position < count:
         raise TfdumpError(f"no {name} {position} in '{address}', which has {count:,}: 0 to {count - 1:,}")
     return position % count
