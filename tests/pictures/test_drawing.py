@@ -200,6 +200,7 @@ def test_steps_of_activations_have_examples_behind_them(drawn: Any) -> None:
     picture = drawn(tensors, step=2, example=1)
     np.testing.assert_array_equal(cells(picture.figure, 6, 2), scale_of(values[2, 1]).colours(values[2, 1]))
     scalars = {"gradients/activations/x": stored(values[:, :, 0, 0], axis0="step", shape=np.array([-1]))}
+    assert drawn(scalars).notes == ("example 0 of 3 is shown (another: --example N)",)
     line = drawn(scalars, example=2).figure.axes[0].lines[0]
     np.testing.assert_allclose(line.get_ydata(), values[:, 2, 0, 0].astype("f8"))
 

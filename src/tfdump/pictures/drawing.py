@@ -24,7 +24,7 @@ from tfdump.pictures.histogram import histogram
 from tfdump.pictures.maps import MOST as MOST_CHANNELS
 from tfdump.pictures.maps import maps
 from tfdump.pictures.saliency import saliency
-from tfdump.pictures.taking import Numbers, Taken, check_range, inside, take_many, take_one
+from tfdump.pictures.taking import Numbers, Taken, check_range, inside, real, take_many, take_one
 from tfdump.pictures.tiles import MOST as MOST_TILES
 from tfdump.pictures.tiles import tiles
 from tfdump.tensors import Array
@@ -215,10 +215,14 @@ class _Drawing:
             values, axis = taken.values.reshape(-1), "position" if self._is_sequence else "unit"
         elif subject.leading == ("step", "example"):
             number = inside(view.example or 0, subject.counts[1], "example", subject.address)
-            values, axis = self._tensor.parts()[0].read((slice(None), number)), "step"
-            taken = Taken(np.asarray(values, np.float64), (f"example {number:,} of {subject.counts[1]:,}",))
+            values, axis = real(self._tensor.parts()[0].read((slice(None), number))), "step"
+            said = f"example {number:,} of {subject.counts[1]:,}"
+            if view.example is None and subject.counts[1] > 1:
+                self.notes.append(f"{said} is shown (another: --example N)")
+            taken = Taken(values, (said,), tuple(self.notes))
         else:
             taken = take_many(self._tensor, subject, _all_of(view.examples), None)
+            self.notes += taken.notes
             values, axis = taken.values.reshape(-1), subject.leading[0]
         start = taken.rows if isinstance(taken.rows, int) else 0
         places = range(start, start + len(values))
