@@ -33,6 +33,7 @@ class ActivationOptions:
     eager: bool = False
     dequantize: bool = False
     compression: str = "none"
+    checksums: bool = False
     reading: ReadingOptions = field(default_factory=ReadingOptions)
     run: RunOptions = field(default_factory=RunOptions)
     store: StoreOptions = field(default_factory=StoreOptions)
@@ -72,7 +73,9 @@ class ActivationRun:
 
     def open_writer(self, path: Path | None, force: bool) -> DumpWriter:
         """Return the writer of the dump; None makes it in memory."""
-        return open_writer(path, force, self.options.compression, self.options.run.memory, len(self.plan.tensors))
+        options = self.options
+        count = len(self.plan.tensors)
+        return open_writer(path, force, options.compression, options.run.memory, count, options.checksums)
 
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:

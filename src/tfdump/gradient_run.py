@@ -68,6 +68,7 @@ class GradientOptions:
     seed: int = 0
     eager: bool = False
     compression: str = "none"
+    checksums: bool = False
     reading: ReadingOptions = field(default_factory=ReadingOptions)
     run: RunOptions = field(default_factory=RunOptions)
     store: GradientStore = field(default_factory=GradientStore)
@@ -142,7 +143,9 @@ class GradientRun:
 
     def open_writer(self, path: Path | None, force: bool) -> DumpWriter:
         """Return the writer of the dump; None makes it in memory."""
-        return open_writer(path, force, self.options.compression, self.options.run.memory, len(self.planned))
+        options = self.options
+        count = len(self.planned)
+        return open_writer(path, force, options.compression, options.run.memory, count, options.checksums)
 
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:

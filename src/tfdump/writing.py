@@ -22,13 +22,15 @@ FILE_OVERHEAD, TENSOR_OVERHEAD, WHOLE_OVERHEAD = 6000, 4500, 2000
 chunks, as measured on the sample models."""
 
 
-def open_writer(path: Path | None, force: bool, compression: str, memory: int, tensors: int) -> DumpWriter:
+def open_writer(
+    path: Path | None, force: bool, compression: str, memory: int, tensors: int, checksums: bool = False
+) -> DumpWriter:
     """Return the writer of a dump, with chunks small enough that those being filled stay within `memory`.
 
     `path` None makes the dump in memory.
     """
     chunk_bytes = min(layout.CHUNK_BYTES, max(SMALLEST_CHUNK, memory // max(1, tensors)))
-    return DumpWriter(path, force=force, storage=storage_for(compression, chunk_bytes))
+    return DumpWriter(path, force=force, storage=storage_for(compression, chunk_bytes, checksums))
 
 
 def overhead_bytes(tensors: int, config: str | None, whole: int = 0) -> int:
