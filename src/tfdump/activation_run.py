@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfdump.address import Selection
+from tfdump.batch_run import Progress
 from tfdump.captures import Captures
 from tfdump.dump import layout
+from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.source import ReadingOptions, Source
-from tfdump.pipeline import Progress, planned_inputs, write_dump
+from tfdump.pipeline import planned_inputs, write_dump
 from tfdump.planning import Plan, Planned, RunOptions, make_plan
+from tfdump.resuming import begin
 from tfdump.sinks import StoreOptions
 from tfdump.tensors import NotCaptured, Note
 from tfdump.writing import open_writer, overhead_bytes, provenance, tell_not_captured
@@ -71,23 +74,41 @@ class ActivationRun:
         """About how many bytes the file will take without compression."""
         return self.value_bytes + overhead_bytes(len(self.planned), self.loaded.config)
 
-    def open_writer(self, path: Path | None, force: bool) -> DumpWriter:
-        """Return the writer of the dump; None makes it in memory."""
+    def open_writer(self, path: Path | None, force: bool, alone: bool = False) -> DumpWriter:
+        """Return the writer of the dump; None makes it in memory. `alone`: no other run can write the same one."""
         options = self.options
         count = len(self.plan.tensors)
-        return open_writer(path, force, options.compression, options.run.memory, count, options.checksums)
+        return open_writer(path, force, options.compression, options.run.memory, count, options.checksums, alone)
 
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """The layers that the model owns and that will not be in the dump."""
         return self.probe.not_captured
 
-    def write(self, writer: DumpWriter, command: str, progress: Progress = lambda done, total: None) -> None:
-        """Run the model over all examples and write the dump; the caller closes the writer."""
+    @property
+    def kept_bytes(self) -> int:
+        """About how many bytes a journal of all batches will take."""
+        whole = replace(self.options.store, dtype=None)
+        return sum(tensor.bytes for tensor in self.planned) if whole.values else 0
+
+    def write(
+        self,
+        writer: DumpWriter,
+        command: str,
+        progress: Progress = lambda done, total: None,
+        journal: Journal | None = None,
+    ) -> None:
+        """Run the model over all examples and write the dump; the caller closes the writer.
+
+        A `journal` gives the batches that an interrupted run left, and keeps the others. Raises DumpError where
+        it is that of another run.
+        """
         options = self.options
         root = provenance(
             layout.ACTIVATIONS, self.loaded, self.source, options.run, options.seed, options.store.values, command
         )
+        size = self.plan.batch_size
+        journal = begin(journal, self.probe, options.run.training, root, self.source, size, self.note)
         write_dump(
             self.probe,
             self.source,
@@ -98,6 +119,7 @@ class ActivationRun:
             self.loaded.config,
             self.note,
             progress,
+            journal,
         )
 
 

@@ -53,16 +53,19 @@ _NUMBERS = itertools.count()
 class DumpWriter:
     """A dump in the making; a context manager that leaves either the whole file or none.
 
-    `path` None makes a dump in memory, which stays open as `file` after `finish`.
+    `path` None makes a dump in memory, which stays open as `file` after `finish`. `alone` tells that no other run can
+    write the same one.
     """
 
-    def __init__(self, path: Path | None, *, force: bool = False, storage: Storage | None = None) -> None:
+    def __init__(
+        self, path: Path | None, *, force: bool = False, storage: Storage | None = None, alone: bool = False
+    ) -> None:
         self._storage = storage or Storage()
         self._force = force
         self._groups: dict[str, h5py.Group] = {}
         self._target = check_target(path, force) if path is not None else None
         self._shown = path
-        self._partial = make_partial(self._target) if self._target is not None else None
+        self._partial = make_partial(self._target, alone) if self._target is not None else None
         try:
             self._stream = DumpStream(self._partial) if self._partial is not None else None
             self.file = _create(self._stream)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import Layer
 from keras.random import SeedGenerator
@@ -33,6 +34,7 @@ class ModelState:
         self._saved: list[tuple[tf.Variable, Any]] = []
         self._losses = [(layer, list(layer._losses), set(layer._loss_ids)) for layer in self._layers]
         self.assigned: list[str] = []
+        self._drew = self._started = False
 
     def save(self, graph: Any | None) -> None:
         """Remember the variables that running `graph` writes, or all of them where there is no graph."""
@@ -50,12 +52,24 @@ class ModelState:
 
     def start(self) -> None:
         """Bring the model to where a run begins."""
+        self._drew = self.draws
         self.restore()
-        for number, generator in enumerate(self._generators):
-            generator.state.assign([(self._seed + number) % 2**32, 0])
+        for generator, begin in self._beginnings():
+            generator.state.assign(begin)
+        self._started = True
         for layer in self._layers:
             if getattr(layer, "stateful", False) and hasattr(layer, "reset_state"):
                 layer.reset_state()
+
+    @property
+    def draws(self) -> bool:
+        """Whether a random generator moved in any of the runs so far."""
+        moved = self._started and any(list(np.asarray(g.state)) != begin for g, begin in self._beginnings())
+        return self._drew or moved
+
+    def _beginnings(self) -> Iterator[tuple[SeedGenerator, list[int]]]:
+        for number, generator in enumerate(self._generators):
+            yield generator, [(self._seed + number) % 2**32, 0]
 
     def restore(self) -> None:
         """Put back what was there before."""
