@@ -3,15 +3,12 @@
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from tfdump.batching import Batches
 from tfdump.inputs.source import Batch, Source
 from tfdump.interrupts import raise_waiting
 from tfdump.tensors import Array
-
-if TYPE_CHECKING:
-    from tfdump.resuming import Kept
 
 Progress = Callable[[int, int], None]
 """Called with the number of examples done and the number of all."""
@@ -27,6 +24,21 @@ class Sink(Protocol):
         """Take in the value for one batch, of which the first `examples` rows count."""
 
 
+class Keeping(Protocol):
+    """The batches of an interrupted run; see `tfdump.resuming.Kept`."""
+
+    replayed: int
+
+    def replay(self, source: Source, batches: Batches, compute: Compute, progress: Progress) -> list[Array]:
+        """Give the sinks what is kept, `replayed` examples; return the numbers that came beside it."""
+
+    def about(self, batch: Batch, beside: Array) -> Any:
+        """Return what is to be known of a batch before it is written."""
+
+    def add(self, values: Sequence[Any], examples: int, about: Any) -> None:
+        """Keep one batch, and give it to the sinks."""
+
+
 def run_batches(
     source: Source,
     batches: Batches,
@@ -34,7 +46,7 @@ def run_batches(
     sinks: Sequence[Sink],
     check: Callable[[], None],
     progress: Progress,
-    kept: "Kept | None" = None,
+    kept: Keeping | None = None,
 ) -> list[Array]:
     """Compute every batch and give it to the sinks; return the numbers that came beside the values, batch by batch.
 
@@ -66,7 +78,7 @@ def run_batches(
 class Worker(threading.Thread):
     """Writes beside the computation; at most one batch waits, so that memory stays flat."""
 
-    def __init__(self, sinks: Sequence[Sink], check: Callable[[], None], kept: "Kept | None" = None) -> None:
+    def __init__(self, sinks: Sequence[Sink], check: Callable[[], None], kept: Keeping | None = None) -> None:
         super().__init__(name="tfdump-writer", daemon=True)
         self._sinks = sinks
         self._check = check
