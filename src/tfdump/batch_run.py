@@ -123,7 +123,7 @@ class Worker(threading.Thread):
             raise self._error
 
     def stop(self) -> None:
-        """Give up what waits and end."""
-        self._stopped = True
+        """Give up what waits and end; where batches are kept, what waits still is."""
+        self._stopped = self._kept is None
         self._queue.put(None)
         self.join()

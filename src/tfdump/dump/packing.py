@@ -3,6 +3,7 @@
 import hashlib
 import zlib
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def unpack(form: Form, buffers: Iterable[Array]) -> Value | None:
     if form["dtype"] == STRING:
         ends, data = next(buffers).view(np.int64), next(buffers).tobytes()
         texts = np.empty(len(ends), object)
-        texts[:] = [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        texts[:] = [data[start:end] for start, end in pairwise([0, *ends])]
         return texts.reshape(shape)
     array = next(buffers).view(numpy_dtype(form["dtype"]))
     return np.broadcast_to(array[0], shape) if form.get("repeated") else array.reshape(shape)
