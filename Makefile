@@ -34,6 +34,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/activations.py
 	$(BIN)/python benchmarks/gradients.py
 	$(BIN)/python benchmarks/per_example.py
+	$(BIN)/python benchmarks/check.py
 
 sweep: $(READY)
 	$(BIN)/python tests/sweep.py

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tfdump.analysis.checks import check as check
     from tfdump.api import Gradients as Gradients
     from tfdump.api import activations as activations
     from tfdump.api import gradients as gradients
@@ -30,6 +31,7 @@ _HOMES = {
     "activations": ("tfdump.api", "activations"),
     "gradients": ("tfdump.api", "gradients"),
     "layers": ("tfdump.api", "layers"),
+    "check": ("tfdump.analysis.checks", "check"),
     "open": ("tfdump.dump.reader", "open_dump"),
     "Gradients": ("tfdump.api", "Gradients"),
     "Dump": ("tfdump.dump.reader", "Dump"),

@@ -18,6 +18,7 @@ COMMANDS = {
     "activations": "Dump the output of every layer to HDF5.",
     "gradients": "Dump the gradients of weights, activations and inputs to HDF5.",
     "show": "Show what a dump holds.",
+    "check": "Look for NaN, Inf, dead units, saturation, and gradients that vanish.",
 }
 """Every command with its first line of help, so that `--help` imports none of them."""
 

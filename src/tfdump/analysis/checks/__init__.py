@@ -1,0 +1,106 @@
+"""The checks of a dump: each a small function that returns None or a finding, over one pass of every tensor.
+
+`nan` and `inf` are of every group; `dead`, `saturated` and `constant` of activations; `vanishing`, `exploding` and
+`unconnected` of gradients; what half precision would do, of all floats.
+"""
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from pathlib import Path
+
+from tfdump.address import Selection
+from tfdump.analysis.checks.activation import Architecture
+from tfdump.analysis.checks.examination import Examiner
+from tfdump.analysis.checks.gradients import norms_findings
+from tfdump.analysis.checks.loss import loss_findings
+from tfdump.analysis.checks.origin import full_name, origins, passes
+from tfdump.analysis.checks.records import (
+    CHECKS,
+    FAIL_ON,
+    Checked,
+    CheckReport,
+    Finding,
+    Origin,
+    Skipped,
+    Thresholds,
+    parse_checks,
+    thresholds_of,
+)
+from tfdump.analysis.checks.selecting import chosen_tensors
+from tfdump.dump import layout
+from tfdump.dump.reader import Dump, open_dump
+from tfdump.errors import DumpError
+from tfdump.hdf5 import damage
+
+__all__ = ["CHECKS", "FAIL_ON", "CheckReport", "Checked", "Finding", "Origin", "Skipped", "Thresholds", "check"]
+
+
+def check(
+    dump: Dump | str | Path,
+    *,
+    layers: str | Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
+    depth: int | None = None,
+    fail_on: str | Iterable[str] = FAIL_ON,
+    **thresholds: float,
+) -> CheckReport:
+    """Check the tensors of a dump: NaN, Inf, dead units, saturation, gradients that vanish; see CHECKS.
+
+    `layers`, `exclude` and `depth` select as on the command line; `fail_on` names the checks that make the report
+    `failed`, or is `all` or `none`; `thresholds` are those of Thresholds (`dead_examples=100`). Every tensor is read
+    once, in pieces. Raises TfdumpError for a file that is no dump or damaged, a dump without tensors, a pattern that
+    matches nothing, and a check or threshold that does not exist.
+    """
+    limits = thresholds_of(thresholds)
+    failing = parse_checks(fail_on)
+    selection = Selection(_texts(layers), _texts(exclude), depth)
+    with open_dump(dump) if isinstance(dump, (str, Path)) else nullcontext(dump) as opened:
+        return _check(opened, selection, failing, limits)
+
+
+def _check(dump: Dump, selection: Selection, failing: tuple[str, ...], limits: Thresholds) -> CheckReport:
+    if not len(dump):
+        raise DumpError(f"{dump.name} holds no tensors, so there is nothing to check")
+    whole = not (selection.layers or selection.exclude or selection.max_depth)
+    tensors = chosen_tensors(dump, selection)
+    architecture = _architecture(dump)
+    outputs = architecture.outputs() | _final(dump)
+    repeated = frozenset(dump.groups.get(layout.ACTIVATIONS, ()))
+    first_example = int(dump.attributes.get("first_example", 0))
+    examiner = Examiner(architecture, outputs, repeated, first_example, limits)
+    per_example = bool(dump.attributes.get("per_example"))
+    examined = {full_name(tensor): examiner.examine(tensor) for tensor in tensors}
+    findings = [finding for one in examined.values() for finding in one.findings]
+    findings += norms_findings([one.norms for one in examined.values() if one.norms is not None], limits)
+    checked = [one.checked for one in examined.values()]
+    loss = dump.loss if whole else None
+    if loss is not None:
+        checked.insert(0, Checked(layout.LOSS, ""))
+        findings = [*loss_findings(loss, first_example if per_example else None, limits), *findings]
+    order = passes(tensors, loss_by_step=loss is not None and loss.ndim > 0 and not per_example)
+    listed = list(CHECKS)
+    return CheckReport(
+        dump.name,
+        tuple(checked),
+        tuple(sorted(findings, key=lambda finding: listed.index(finding.check))),
+        tuple(origins(order, findings, whole)),
+        tuple(skipped for one in examined.values() for skipped in one.skipped),
+        failing,
+        limits,
+    )
+
+
+def _architecture(dump: Dump) -> Architecture:
+    with damage(DumpError, f"{dump.name}: '{layout.CONFIG}'"):
+        return Architecture(dump.config)
+
+
+def _final(dump: Dump) -> set[str]:
+    """Return the addresses of what the model gives, as far as the tensors of a dump tell."""
+    outputs = dump.groups.get(layout.OUTPUTS, [])
+    last = dump.groups.get(layout.ACTIVATIONS, [])[-1:] if outputs else []
+    return {*outputs, *last}
+
+
+def _texts(patterns: str | Iterable[str]) -> tuple[str, ...]:
+    return (patterns,) if isinstance(patterns, str) else tuple(patterns)

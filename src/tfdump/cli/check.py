@@ -1,0 +1,173 @@
+"""`tfdump check`."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tfdump.analysis.checks import CHECKS, FAIL_ON, CheckReport, Finding, Thresholds, check
+from tfdump.analysis.checks.records import parse_checks
+from tfdump.cli.junit import Case, junit
+from tfdump.cli.options import FileName, chosen_format, parsed, selection_options, verdict_options
+from tfdump.cli.progress import notes
+from tfdump.cli.render import json_list, say, table, write
+from tfdump.cli.settings import Settings, verbosity
+
+_HELP = {
+    "dead_examples": "Call no unit dead that was tried on fewer examples.",
+    "saturation_margin": "How near to its limit a sigmoid, tanh or softmax counts as saturated.",
+    "saturation_share": "Share of saturated values from which on a tensor is reported.",
+    "constant_tolerance": "How far examples may differ, as a share of the largest value of the first.",
+    "underflow_share": "Share of the nonzero values that would be zero, from which on a tensor is reported.",
+    "vanish_ratio": "A gradient vanishes below this share of the largest norm nearer to the loss.",
+    "vanish_norm": "A gradient vanishes below this norm.",
+    "explode_ratio": "A gradient explodes above so many times the norm nearest to the loss.",
+    "explode_norm": "A gradient explodes above this norm.",
+}
+_COLUMNS = ("check", "tensor", "count", "of", "first example", "index", "value", "message")
+_MOST_NAMED = 3
+
+_FAILED = 1
+
+
+def _thresholds(command: Any) -> Any:
+    """Add an option for every threshold."""
+    for field in reversed(fields(Thresholds)):
+        option = click.option(
+            f"--{field.name.replace('_', '-')}",
+            type=click.IntRange(min=1) if field.name == "dead_examples" else float,
+            metavar="N" if field.name == "dead_examples" else "F",
+            default=field.default,
+            show_default=True,
+            help=_HELP[field.name],
+        )
+        command = option(command)
+    return command
+
+
+@click.command("check")
+@click.argument("dump", type=FileName())
+@click.option(
+    "--fail-on",
+    type=parsed("LIST", parse_checks),
+    default=",".join(FAIL_ON),
+    show_default=True,
+    help=f"Checks that make the command fail: all, none, or some of {', '.join(CHECKS)}.",
+)
+@selection_options("tensors")
+@_thresholds
+@verdict_options
+@verbosity
+@click.pass_obj
+def command(
+    settings: Settings,
+    /,
+    dump: Path,
+    fail_on: tuple[str, ...],
+    layer: tuple[str, ...],
+    exclude: tuple[str, ...],
+    depth: int | None,
+    layout: str | None,
+    json: bool,
+    **thresholds: float,
+) -> int:
+    """Look for trouble in a dump: NaN, Inf, dead units, saturation, gradients that vanish.
+
+    Prints a row for each finding. Exit status: 1 when a check of --fail-on found something, else 0; 2 is trouble.
+    """
+    chosen = chosen_format(layout, json)
+    report = check(dump, layers=layer, exclude=exclude, depth=depth, fail_on=fail_on, **thresholds)
+    write(_RENDERED[chosen](report))
+    note = notes(settings)
+    for line in _skipped(report):
+        note(line)
+    note(_summary(report))
+    if not settings.quiet:
+        for origin in report.origins:
+            if origin.check in report.fail_on:
+                say(origin.message)
+    return _FAILED if report.failed else 0
+
+
+def _summary(report: CheckReport) -> str:
+    looked = sum(tensor.reason is None for tensor in report.tensors)
+    found = f"{len(report.findings)} finding{'' if len(report.findings) == 1 else 's'}"
+    failing = f", {len(report.failures) or 'none'} of --fail-on {','.join(report.fail_on) or 'none'}"
+    return f"checked {looked} of {len(report.tensors)} tensors: {found}{failing if report.findings else ''}"
+
+
+def _skipped(report: CheckReport) -> Iterator[str]:
+    """Yield a line for each reason for which checks could not be made."""
+    by_reason: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    for skipped in report.skipped:
+        checks, tensors = by_reason.setdefault(skipped.reason, ({}, {}))
+        checks[skipped.check] = None
+        tensors[skipped.tensor] = None
+    for reason, (checks, tensors) in by_reason.items():
+        names = [name for name in CHECKS if name in checks]
+        yield f"not checked, because {reason}: {', '.join(names)} of {_named(list(tensors))}"
+    unread: dict[str, list[str]] = {}
+    for tensor in report.tensors:
+        if tensor.reason is not None:
+            unread.setdefault(tensor.reason, []).append(tensor.tensor)
+    for reason, names in unread.items():
+        yield f"not checked, because {reason}: {_named(names)}"
+
+
+def _named(names: list[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMED])
+    return shown if len(names) <= _MOST_NAMED else f"{len(names)} tensors ({shown}, ...)"
+
+
+def _rows(report: CheckReport, aligned: bool) -> str:
+    rows = [(f.check, f.tensor, f.count, f.of, f.example, _index(f), f.value, f.message) for f in report.findings]
+    return table(_COLUMNS, rows, aligned)
+
+
+def _index(finding: Finding) -> str | None:
+    return None if finding.index is None else ",".join(map(str, finding.index))
+
+
+def _json(report: CheckReport) -> str:
+    return json_list(
+        "check",
+        [asdict(finding) for finding in report.findings],
+        file=report.dump,
+        failed=report.failed,
+        fail_on=report.fail_on,
+        thresholds=asdict(report.thresholds),
+        origins=[asdict(origin) for origin in report.origins],
+        tensors=[asdict(tensor) for tensor in report.tensors],
+        skipped=[asdict(skipped) for skipped in report.skipped],
+    )
+
+
+def _junit(report: CheckReport) -> str:
+    """Return a case for each tensor, which fails with its findings of the kinds that do."""
+    failures: dict[str, list[Finding]] = {}
+    for finding in report.failures:
+        failures.setdefault(finding.tensor, []).append(finding)
+    classes = {tensor.tensor: tensor.class_name for tensor in report.tensors}
+    reasons = {tensor.tensor: tensor.reason for tensor in report.tensors}
+    origins = {origin.tensor: origin.message for origin in reversed(report.origins)}
+    cases = []
+    for name in dict.fromkeys([*classes, *failures]):
+        found = failures.get(name, [])
+        if found:
+            message = "; ".join(f"{finding.check}: {finding.message}" for finding in found)
+            cases.append(Case(name, classes.get(name, ""), "failure", message, origins.get(name, "")))
+        elif reasons[name] is not None:
+            cases.append(Case(name, classes[name], "skipped", reasons[name] or ""))
+        else:
+            cases.append(Case(name, classes[name]))
+    return junit(report.dump, cases)
+
+
+_RENDERED = {
+    "table": lambda report: _rows(report, aligned=True),
+    "tsv": lambda report: _rows(report, aligned=False),
+    "json": _json,
+    "junit": _junit,
+}
