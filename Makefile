@@ -41,7 +41,7 @@ sweep: $(READY)
 
 ends: $(READY)
 	$(BIN)/python tests/ends.py --runs writer --kills 400
-	$(BIN)/python tests/ends.py --runs command --kills 200
+	$(BIN)/python tests/ends.py --runs command --kills 200 --small
 
 samples: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[samples]'
