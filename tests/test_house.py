@@ -14,7 +14,7 @@ FLOORS = {
     "errors": 0, "interrupts": 0, "paths": 0, "tensors": 0, "dtypes": 0,
     "address": 0, "captures": 0, "batching": 0, "hdf5": 0, "example_axis": 0,
     "dump": 1, "inputs": 1,
-    "analysis": 2, "model": 2,
+    "analysis": 2, "exports": 2, "model": 2,
     "sinks": 3, "gradient_sinks": 3, "supervised_source": 3,
     "batch_run": 4, "resuming": 4, "planning": 4, "pipeline": 4, "listing": 4, "writing": 4,
     "gradient_findings": 4, "gradient_planning": 4, "gradient_pass": 4, "gradient_weights": 4, "gradient_steps": 4,

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +19,8 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     """Return the NumPy dtype of a dtype name, those of ml_dtypes included; `string` is object."""
     if name == STRING:
         return np.dtype(object)
+    import ml_dtypes
+
     return np.dtype(getattr(ml_dtypes, name, None) or name)
 
 

@@ -76,7 +76,7 @@ def command(
     json: bool,
     **thresholds: float,
 ) -> int:
-    """Look for trouble in a dump: NaN, Inf, dead units, saturation, gradients that vanish.
+    """Look for NaN, Inf, dead units, saturation, and gradients that vanish.
 
     Prints a row for each finding. Exit status: 1 when a check of --fail-on found something, else 0; 2 is trouble.
     """

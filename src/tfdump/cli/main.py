@@ -17,7 +17,8 @@ COMMANDS = {
     "layers": "List the address of every tensor that a model gives.",
     "activations": "Dump the output of every layer to HDF5.",
     "gradients": "Dump the gradients of weights, activations and inputs to HDF5.",
-    "show": "Show what a dump holds.",
+    "show": "Show what a dump holds, or the values of its tensors.",
+    "cat": "Write tensors of a dump as .npy, .npz, CSV or a C header.",
     "check": "Look for NaN, Inf, dead units, saturation, and gradients that vanish.",
 }
 """Every command with its first line of help, so that `--help` imports none of them."""

@@ -5,16 +5,17 @@ from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from tfdump.batching import DEFAULT_MEMORY, parse_bytes, show_bytes
 from tfdump.captures import Captures
 from tfdump.errors import TfdumpError
-from tfdump.inputs.source import ReadingOptions, parse_examples
-from tfdump.planning import RunOptions
-from tfdump.sinks import FLOAT_DTYPES
+
+if TYPE_CHECKING:
+    from tfdump.inputs.source import ReadingOptions
+    from tfdump.planning import RunOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -75,6 +76,12 @@ def _batch_size(text: str) -> int | None:
     return int(text)
 
 
+def _examples(text: str) -> tuple[int | None, int | None]:
+    from tfdump.inputs.source import parse_examples
+
+    return parse_examples(text)
+
+
 def model_options(command: Command) -> Command:
     """Add the model, its inputs, and what may run while loading it."""
     decorators = [
@@ -133,7 +140,7 @@ def running_options(command: Command) -> Command:
             show_default=True,
             help="What one batch may take, for --batch-size auto.",
         ),
-        click.option("--examples", type=parsed("START:STOP", parse_examples), default=":", help="Only these examples."),
+        click.option("--examples", type=parsed("START:STOP", _examples), default=":", help="Only these examples."),
         click.option("--training", is_flag=True, help="Run in training mode (dropout, batch statistics)."),
         click.option(
             "--seed",
@@ -153,6 +160,8 @@ def running_options(command: Command) -> Command:
 
 def storing_options(kind: str) -> Callable[[Command], Command]:
     """Return what adds where a dump of this kind goes and how it is stored."""
+    from tfdump.sinks import FLOAT_DTYPES
+
     decorators = [
         click.option("-o", "--output", type=FileName(), help=f"The dump. [default: MODEL.{kind}.h5]"),
         click.option("-f", "--force", is_flag=True, help="Overwrite the output."),
@@ -191,14 +200,31 @@ def take_captures(choices: dict[str, Any]) -> Captures:
     return Captures(**{field.name: choices.pop(field.name) for field in fields(Captures)})
 
 
-def reading_and_running(choices: dict[str, Any]) -> tuple[ReadingOptions, RunOptions]:
+def reading_and_running(choices: dict[str, Any]) -> "tuple[ReadingOptions, RunOptions]":
     """Take what `running_options` added, but `seed` and `eager`, out of the parameters of a command."""
+    from tfdump.inputs.source import ReadingOptions
+    from tfdump.planning import RunOptions
+
     take = choices.pop
     reading = ReadingOptions(take("pad_value"), take("pad_to"), take("strict_dtype"), take("examples"))
     return reading, RunOptions(take("batch_size"), take("memory"), take("training"))
 
 
 json_option = click.option("--json", is_flag=True, help="Print JSON.")
+
+
+def _slice(text: str) -> Any:
+    from tfdump.dump.slicing import parse_slice
+
+    return parse_slice(text)
+
+
+slice_option = click.option(
+    "--slice",
+    "slicing",
+    type=parsed("SLICE", _slice),
+    help="Only these values, as NumPy writes it: 0,:,:,3 or ...,-1 or 2:10:2.",
+)
 
 
 def verdict_options(command: Command) -> Command:

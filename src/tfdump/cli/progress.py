@@ -13,6 +13,8 @@ from tfdump.tensors import Note
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tfdump.pipeline import Progress
+
 _LIVE: list["Console"] = []
 """The terminal on which a bar is shown, while it is: only through it can lines be printed above the bar."""
 
@@ -33,7 +35,7 @@ def notes(settings: Settings) -> Note:
 
 
 @contextmanager
-def progress_bar(settings: Settings) -> Iterator[Progress]:
+def progress_bar(settings: Settings) -> "Iterator[Progress]":
     """Show a bar of the examples done while the body runs, if stderr is a terminal."""
     if settings.quiet or not sys.stderr.isatty():
         yield lambda done, total: None

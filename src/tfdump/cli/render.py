@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -17,25 +17,36 @@ SCHEMA_VERSION = 1
 Cell = str | int | float | None
 
 
-def write(text: str) -> None:
-    """Write to stdout; when its reader has gone away, stay silent from then on.
+def write(text: str) -> bool:
+    """Write to stdout; when its reader has gone away, stay silent from then on and return False.
 
     Raises TfdumpError when it cannot be written to for another reason.
     """
     encoding = sys.stdout.encoding or "utf-8"
+    return _write(sys.stdout, text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def write_bytes(data: bytes) -> bool:
+    """Write bytes to stdout, as `write` does text."""
+    return _write(sys.stdout.buffer, data)
+
+
+def _write(stream: IO[Any], data: str | bytes) -> bool:
     try:
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
+        stream.write(data)
+        stream.flush()
     except OSError as error:
         _close_for_good(1)
         if not isinstance(error, BrokenPipeError):
             raise TfdumpError(f"cannot write to standard output: {error.strerror}") from None
+        return False
+    return True
 
 
 def say(text: str) -> None:
     """Write a line to stderr; nobody may be listening there."""
     try:
-        click.echo(text, err=True)
+        click.echo(text.encode("utf-8", "backslashreplace").decode(), err=True)
     except OSError:
         _close_for_good(2)
 
@@ -87,7 +98,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], aligned: bool 
 def json_list(kind: str, items: Iterable[dict[str, Any]], **further: Any) -> str:
     """Return the JSON that every listing command prints; NaN and infinities are strings."""
     document = {"schema_version": SCHEMA_VERSION, "kind": kind, **further, "items": list(items)}
-    return json.dumps(_json_safe(document), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+    return json_text(document, indent=2) + "\n"
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Return any record as JSON; NaN and infinities are strings."""
+    return json.dumps(_json_safe(value), indent=indent, ensure_ascii=False, allow_nan=False, default=str)
 
 
 def shape_text(shape: Sequence[int] | None) -> str:
@@ -101,7 +117,7 @@ def shape_text(shape: Sequence[int] | None) -> str:
 def _full(cell: Cell) -> str:
     if cell is None:
         return ""
-    return repr(cell) if isinstance(cell, float) else _one_cell(str(cell))
+    return repr(cell) if isinstance(cell, float) else one_cell(str(cell))
 
 
 def _short(cell: Cell) -> str:
@@ -109,12 +125,16 @@ def _short(cell: Cell) -> str:
         return "-"
     if isinstance(cell, float):
         return f"{cell:.5g}"
-    return f"{cell:,}" if isinstance(cell, int) else _one_cell(cell)
+    return f"{cell:,}" if isinstance(cell, int) else one_cell(cell)
 
 
-def _one_cell(text: str) -> str:
-    """Return text without the characters that end a cell."""
-    return text.translate({ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"})
+_ESCAPED = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
+_ESCAPED |= {ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
+
+
+def one_cell(text: str) -> str:
+    """Return text without the characters that end a cell, or that a terminal takes for commands."""
+    return text.translate(_ESCAPED)
 
 
 def _json_safe(value: Any) -> Any:

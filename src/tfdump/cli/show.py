@@ -1,48 +1,109 @@
 """`tfdump show`."""
 
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tfdump.cli.options import FileName, json_option
+from tfdump.address import Selection
+from tfdump.cli.options import FileName, json_option, selection_options, slice_option
+from tfdump.cli.progress import notes
 from tfdump.cli.render import Cell, json_list, shape_text, table, write
-from tfdump.cli.settings import verbosity
+from tfdump.cli.settings import Settings, verbosity
 from tfdump.dump.reader import Dump, Tensor, open_dump
+from tfdump.dump.selecting import choose, find
+from tfdump.dump.slicing import Slicing
 
 _STATISTICS = ("min", "max", "mean", "std", "l2", "nan", "inf", "zero")
 
 
+@dataclass(frozen=True)
+class _Row:
+    """A tensor and its statistics: those stored in the dump, or `computed` from the values there."""
+
+    tensor: Tensor
+    statistics: dict[str, Any] | None
+    computed: bool
+
+
 @click.command("show")
 @click.argument("dump", type=FileName())
+@click.argument("addresses", nargs=-1, metavar="[ADDRESS]...")
+@slice_option
+@click.option("--stats", is_flag=True, help="Compute the statistics that are not in the dump, from the values in it.")
+@selection_options("tensors of the table")
 @click.option("--provenance", is_flag=True, help="Print what made the file, and no tensors.")
 @json_option
 @verbosity
-def command(dump: Path, provenance: bool, json: bool) -> None:
-    """Show what a dump holds.
+@click.pass_obj
+def command(
+    settings: Settings,
+    /,
+    dump: Path,
+    addresses: tuple[str, ...],
+    slicing: Slicing | None,
+    stats: bool,
+    layer: tuple[str, ...],
+    exclude: tuple[str, ...],
+    depth: int | None,
+    provenance: bool,
+    json: bool,
+) -> None:
+    """Show what a dump holds, or the values of its tensors.
 
     On a terminal: what made the file, its tensors with their statistics, and what was not captured. In a pipe:
     the tensors as TSV, or with --provenance what made the file.
+
+    With ADDRESS (or a glob, 'conv*'): on a terminal, the attributes of the tensor and its values, shortened; in a pipe,
+    every value as TSV: tensor, index, value.
     """
+    chosen = layer or exclude or depth
+    if addresses and (chosen or stats or provenance):
+        raise click.UsageError("-l, -x, --depth, --stats and --provenance are for the table; leave out ADDRESS")
+    if slicing is not None and not addresses:
+        raise click.UsageError("--slice needs the ADDRESS of a tensor")
+    selection = Selection(layer, exclude, depth)
     with open_dump(dump) as opened:
-        if json:
-            write(_json(opened))
-            return
-        if provenance or sys.stdout.isatty():
-            write(
-                table(
-                    ("attribute", "value"),
-                    [(name, str(value)) for name, value in (_provenance(opened) | _loss_text(opened)).items()],
-                )
-            )
-        if provenance:
-            return
-        if sys.stdout.isatty():
-            write("\n")
-        write(_tensor_table(opened))
-        if sys.stdout.isatty() and opened.not_captured:
-            write("\n" + table(("not captured", "reason"), [(m.address, m.reason) for m in opened.not_captured]))
+        if addresses:
+            from tfdump.cli.values import show_values
+
+            show_values(opened, find(opened, addresses), slicing, json, notes(settings))
+        elif provenance and not json:
+            write(_provenance_table(opened))
+        else:
+            _show_table(opened, choose(opened, selection) if chosen else list(opened.tensors()), stats, json)
+
+
+def _show_table(opened: Dump, tensors: list[Tensor], stats: bool, json: bool) -> None:
+    rows = [_row(tensor, stats) for tensor in tensors]
+    if json:
+        write(_json(opened, rows))
+        return
+    if sys.stdout.isatty():
+        write(_provenance_table(opened) + "\n")
+    write(_tensor_table(rows))
+    if sys.stdout.isatty() and opened.not_captured:
+        write("\n" + table(("not captured", "reason"), [(m.address, m.reason) for m in opened.not_captured]))
+
+
+def _row(tensor: Tensor, stats: bool) -> _Row:
+    if not stats or tensor.statistics is not None or tensor.without_values or tensor.dtype == "string":
+        return _Row(tensor, tensor.statistics, False)
+    from tfdump.analysis.statistics import StatisticsAccumulator
+
+    found = StatisticsAccumulator()
+    for part in tensor.parts():
+        if part.name not in ("indices",) and not part.name.startswith("row_splits"):
+            for _, values in part.blocks():
+                found.add(values)
+    return _Row(tensor, asdict(found.result()), True)
+
+
+def _provenance_table(opened: Dump) -> str:
+    rows = [(name, str(value)) for name, value in (_provenance(opened) | _loss_text(opened)).items()]
+    return table(("attribute", "value"), rows)
 
 
 def _provenance(dump: Dump) -> dict[str, Any]:
@@ -60,20 +121,19 @@ def _loss_text(dump: Dump) -> dict[str, str]:
     return {"loss_value": str(values[0]) if values else "0 values"}
 
 
-def _tensor_table(dump: Dump) -> str:
-    tensors = list(dump.tensors())
-    statistics = [name for name in _STATISTICS if any(name in (t.statistics or {}) for t in tensors)]
-    norm = ["norm"] if any(tensor.norm is not None for tensor in tensors) else []
+def _tensor_table(tensors: list[_Row]) -> str:
+    statistics = [name for name in _STATISTICS if any(name in (row.statistics or {}) for row in tensors)]
+    norm = ["norm"] if any(row.tensor.norm is not None for row in tensors) else []
     rows = [
         (
-            f"{tensor.group}/{tensor.address}",
-            str(tensor.attributes.get("class", "")),
-            shape_text(tensor.shape) if tensor.connected else "not connected",
-            _dtype(tensor),
-            *(_norm(tensor) for _ in norm),
-            *((tensor.statistics or {}).get(name) for name in statistics),
+            f"{row.tensor.group}/{row.tensor.address}",
+            str(row.tensor.attributes.get("class", "")),
+            shape_text(row.tensor.shape) if row.tensor.connected else "not connected",
+            dtype_text(row.tensor),
+            *(_norm(row.tensor) for _ in norm),
+            *((row.statistics or {}).get(name) for name in statistics),
         )
-        for tensor in tensors
+        for row in tensors
     ]
     return table(("tensor", "class", "shape", "dtype", *norm, *statistics), rows)
 
@@ -87,24 +147,31 @@ def _norm(tensor: Tensor) -> Cell:
     return f"{shown[0]} .. {shown[-1]}" if shown else None
 
 
-def _dtype(tensor: Tensor) -> str:
+def dtype_text(tensor: Tensor) -> str:
+    """Return the dtype of a tensor, and that in which it is stored where it is another."""
     return tensor.dtype if tensor.stored_dtype == tensor.dtype else f"{tensor.dtype} as {tensor.stored_dtype}"
 
 
-def _json(dump: Dump) -> str:
+def _json(dump: Dump, rows: list[_Row]) -> str:
     items = [
-        {
-            "group": tensor.group,
-            **{name: value for name, value in tensor.attributes.items() if not name.startswith("stat_")},
-            "shape": list(tensor.shape),
-            "declared_shape": tensor.attributes.get("shape"),
-            **({} if tensor.connected else {"connected": False}),
-            "statistics": tensor.statistics,
-        }
-        for tensor in dump.tensors()
+        item_of(row.tensor)
+        | {"statistics": row.statistics, **({"statistics_of": "stored values"} if row.computed else {})}
+        for row in rows
     ]
     missing = [{"address": item.address, "reason": item.reason} for item in dump.not_captured]
     provenance, loss = _provenance(dump), dump.loss
     if loss is not None:
         provenance["loss_values"] = loss.reshape(-1).tolist()
     return json_list("dump", items, file=dump.name, provenance=provenance, not_captured=missing)
+
+
+def item_of(tensor: Tensor) -> dict[str, Any]:
+    """Return a tensor without its values as a record for JSON."""
+    return {
+        "group": tensor.group,
+        **{name: value for name, value in tensor.attributes.items() if not name.startswith("stat_")},
+        "shape": list(tensor.shape),
+        "declared_shape": tensor.attributes.get("shape"),
+        **({} if tensor.connected else {"connected": False}),
+        "statistics": tensor.statistics,
+    }

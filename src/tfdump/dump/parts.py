@@ -36,7 +36,10 @@ class Part:
 
     def __init__(self, name: str, dataset: h5py.Dataset) -> None:
         self.name = name
+        if dataset.shape is None:
+            raise DumpError(f"{dataset.file.filename}: '{dataset.name}' is damaged: it has no shape")
         self.shape: tuple[int, ...] = tuple(dataset.shape)
+        self.chunks: tuple[int, ...] | None = dataset.chunks
         self.is_text = h5py.check_string_dtype(dataset.dtype) is not None
         self.dtype: np.dtype[Any] = np.dtype(object) if self.is_text else dataset.dtype
         self._dataset = dataset
@@ -56,7 +59,7 @@ class Part:
 
     def keys(self, most_bytes: int = BLOCK_BYTES) -> Iterator[Key]:
         """Yield the pieces of at most about `most_bytes` that together are the array, in C order, whole chunks."""
-        return pieces(self.shape, self.dtype.itemsize, self._dataset.chunks, most_bytes)
+        return pieces(self.shape, self.dtype.itemsize, self.chunks, most_bytes)
 
     def blocks(self, most_bytes: int = BLOCK_BYTES) -> Iterator[tuple[Key, Array]]:
         """Yield every piece with its values."""

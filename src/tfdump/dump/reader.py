@@ -1,6 +1,7 @@
 """Reading a dump: the file as a mapping from addresses to tensors, without TensorFlow."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from tfdump.dump import layout
 from tfdump.dump.checksums import Verified, verify
 from tfdump.dump.parts import check_declared
+from tfdump.dump.recognise import kind_of_hdf5, refuse_other_formats
 from tfdump.dump.tensor import Tensor, plain
 from tfdump.errors import DumpError, near
 from tfdump.hdf5 import damage, has_link, lookup, open_hdf5
@@ -31,6 +33,7 @@ class Dump(Mapping[str, Tensor]):
 
     def __init__(self, file: h5py.File, name: str) -> None:
         self._file = file
+        self._stamp = _stamp(file)
         self.name = name
         with damage(DumpError, name):
             self._check_format()
@@ -52,7 +55,7 @@ class Dump(Mapping[str, Tensor]):
 
     def _check_format(self) -> None:
         if self._file.attrs.get("format") != layout.FORMAT:
-            raise DumpError(f"{self.name} is an HDF5 file, but not a dump of tfdump")
+            raise DumpError(f"{self.name} is an HDF5 file, but not a dump of tfdump: {kind_of_hdf5(self._file)}")
         version = self._file.attrs.get("format_version")
         if version != layout.FORMAT_VERSION:
             raise DumpError(
@@ -107,7 +110,7 @@ class Dump(Mapping[str, Tensor]):
         for group, names in self.groups.items():
             if address in names:
                 return self._tensor(group, address)
-        known = [name for names in self.groups.values() for name in names]
+        known = [f"{group}/{name}" if slash else name for group, names in self.groups.items() for name in names]
         raise DumpError(f"{self.name} has no tensor '{address}'{near(address, known)} (list them: tfdump show)")
 
     def get(self, address: str, default: Any = None) -> Any:
@@ -143,7 +146,14 @@ class Dump(Mapping[str, Tensor]):
         with damage(DumpError, f"{self.name}: '{group}/{name}'"):
             tensor = Tensor(group, lookup(self._file, f"{group}/{name}", DumpError))
             _ = tensor.shape, tensor.dtype, tensor.norm
+            if tensor.address != name:
+                raise ValueError(f"its attribute says that it is {tensor.address!r}")
             return tensor
+
+    def check_unchanged(self) -> None:
+        """Raise DumpError when the file was written to since it was opened: what was read may be of both states."""
+        if self._stamp != _stamp(self._file):
+            raise DumpError(f"{self.name} was changed while it was being read (try again when it is complete)")
 
     def close(self) -> None:
         """Close the file; tensors cannot be read afterwards."""
@@ -155,11 +165,24 @@ class Dump(Mapping[str, Tensor]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            if kind is None:
+                self.check_unchanged()
+        finally:
+            self.close()
+
+
+def _stamp(file: h5py.File) -> tuple[int, int] | None:
+    """Return the size and the time of the last change of a file that is open; None where it is no plain file."""
+    if file.driver != "sec2":
+        return None
+    found = os.fstat(file.id.get_vfd_handle())
+    return found.st_size, found.st_mtime_ns
 
 
 def open_dump(path: str | Path) -> Dump:
     """Open a dump for reading; raises DumpError when it is not one, or a newer one."""
+    refuse_other_formats(Path(path))
     file = open_hdf5(Path(path), DumpError)
     try:
         return Dump(file, str(path))

@@ -78,7 +78,7 @@ def move_into_place(partial: Path, target: Path, force: bool) -> None:
 
     Raises FileExistsError when a file has come to be there meanwhile and `force` is not given.
     """
-    os.chmod(partial, 0o666 & ~_umask())
+    os.chmod(partial, new_mode(0o666))
     if force:
         os.replace(partial, target)
     else:
@@ -98,7 +98,8 @@ def _move_without_replacing(source: Path, target: Path) -> None:
         source.unlink()
 
 
-def _umask() -> int:
+def new_mode(mode: int) -> int:
+    """Return the permissions that a new file or folder of this mode gets."""
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    return mode & ~mask

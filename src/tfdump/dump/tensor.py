@@ -131,11 +131,17 @@ class Tensor:
     def __repr__(self) -> str:
         return f"<Tensor {self.group}/{self.address} {self.shape} {self.dtype}>"
 
-    def _require_values(self) -> None:
+    @property
+    def without_values(self) -> str | None:
+        """Why the tensor has no values, or None where it has."""
         if not self.connected:
-            raise DumpError(f"'{self.address}' is not connected to the loss and has no gradient")
-        if not self.has_values:
-            raise DumpError(f"'{self.address}' has statistics and no values (it was dumped with --stats-only)")
+            return "is not connected to the loss and has no gradient"
+        return None if self.has_values else "has statistics and no values (it was dumped with --stats-only)"
+
+    def _require_values(self) -> None:
+        reason = self.without_values
+        if reason:
+            raise DumpError(f"'{self.address}' {reason}")
 
 
 def plain(value: Any) -> Any:

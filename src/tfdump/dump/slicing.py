@@ -1,0 +1,110 @@
+"""`--slice`: which part of an array, written as NumPy writes it and read by hand. Pure Python."""
+
+import re
+from dataclasses import dataclass
+from types import EllipsisType
+
+from tfdump.errors import TfdumpError
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_EXAMPLE = "for example 0,:,:,3 or ...,-1 or 2:10:2"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What is taken of one axis: `count` indices from `start` on, `step` apart; the axis stays where it is `kept`.
+
+    `origin` is the index of the array that is called 0 in what is shown.
+    """
+
+    start: int
+    count: int
+    step: int = 1
+    kept: bool = True
+    origin: int = 0
+
+    def source(self, start: int, stop: int) -> slice:
+        """Return the indices of the array, rising, that are the `start`-th up to the `stop`-th taken."""
+        first, last = self.start + start * self.step, self.start + (stop - 1) * self.step
+        return slice(min(first, last), max(first, last) + 1, abs(self.step))
+
+
+@dataclass(frozen=True)
+class Slicing:
+    """A slice as it was written, and its entries, one an axis."""
+
+    text: str
+    entries: tuple[int | slice | EllipsisType, ...]
+
+    def axes(self, shape: tuple[int, ...], what: str) -> tuple[Axis, ...]:
+        """Return what is taken of every axis of an array of this shape; `what` names it in messages.
+
+        Raises TfdumpError for more entries than axes, an integer out of range, and a range that takes nothing.
+        """
+        given = [entry for entry in self.entries if entry is not Ellipsis]
+        if len(given) > len(shape):
+            raise TfdumpError(f"--slice {self.text} has {len(given)} axes, and {what} has {len(shape)}: {shape}")
+        open_axes: list[int | slice | EllipsisType] = [slice(None)] * (len(shape) - len(given))
+        entries = list(self.entries)
+        position = entries.index(Ellipsis) if Ellipsis in entries else len(entries)
+        entries[position : position + 1] = open_axes
+        pairs = enumerate(zip(entries, shape, strict=True))
+        return tuple(self._axis(number, entry, size, what) for number, (entry, size) in pairs)
+
+    def _axis(self, number: int, entry: int | slice | EllipsisType, size: int, what: str) -> Axis:
+        if isinstance(entry, int):
+            return Axis(self._inside(entry, size, f"axis {number} of {what}"), 1, kept=False)
+        assert isinstance(entry, slice)
+        taken = range(*entry.indices(size))
+        if size and not taken:
+            raise TfdumpError(f"--slice {self.text} takes nothing of axis {number} of {what}, which has {size}")
+        return Axis(taken.start, len(taken), taken.step)
+
+    def _inside(self, index: int, size: int, where: str) -> int:
+        if not -size <= index < size:
+            bounds = f"from {-size} to {size - 1}" if size else "empty"
+            raise TfdumpError(f"--slice {self.text}: {index} is out of range for {where}, which is {bounds}")
+        return index % size
+
+    def first(self, size: int, what: str, where: str) -> "tuple[int, Slicing]":
+        """Take off the first entry, which must be an integer below `size`, and return it with the rest.
+
+        `what` is the tensor, and `where` what the integer chooses in it, for messages.
+        """
+        if not self.entries or not isinstance(self.entries[0], int):
+            raise TfdumpError(f"--slice {self.text} must begin with an integer, which chooses {where} of {what}")
+        index = self._inside(self.entries[0], size, f"{where} of {what}")
+        return index, Slicing(self.text, self.entries[1:])
+
+
+def whole(shape: tuple[int, ...]) -> tuple[Axis, ...]:
+    """Return all of every axis."""
+    return tuple(Axis(0, size) for size in shape)
+
+
+def parse_slice(text: str) -> Slicing:
+    """Read integers, ranges `START:STOP:STEP` and one `...`, separated by commas; raises TfdumpError."""
+    inner = text.strip()
+    if inner.startswith("[") and inner.endswith("]"):
+        inner = inner[1:-1]
+    words = [word.strip() for word in inner.split(",")]
+    if len(words) > 1 and not words[-1]:
+        words.pop()
+    entries = tuple(_entry(word, text) for word in words)
+    if entries.count(Ellipsis) > 1:
+        raise TfdumpError(f"--slice '{text}' has more than one '...' ({_EXAMPLE})")
+    return Slicing(text, entries)
+
+
+def _entry(word: str, text: str) -> int | slice | EllipsisType:
+    if word == "...":
+        return Ellipsis
+    bounds = [bound.strip() for bound in word.split(":")]
+    if len(bounds) > 3 or not all(_INTEGER.fullmatch(bound) or (not bound and len(bounds) > 1) for bound in bounds):
+        raise TfdumpError(f"'{word}' in --slice '{text}' is neither an integer nor START:STOP:STEP ({_EXAMPLE})")
+    numbers = [int(bound) if bound else None for bound in bounds]
+    if len(numbers) == 1 and numbers[0] is not None:
+        return numbers[0]
+    if len(numbers) == 3 and numbers[2] == 0:
+        raise TfdumpError(f"'{word}' in --slice '{text}' has the step 0 ({_EXAMPLE})")
+    return slice(*numbers)

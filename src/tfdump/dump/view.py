@@ -1,0 +1,171 @@
+"""What a slice takes of an array in a dump, read piece by piece: memory stays flat."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tfdump.dump.parts import BLOCK_BYTES, pieces
+from tfdump.dump.slicing import Axis, Slicing, whole
+from tfdump.dump.tensor import Tensor
+from tfdump.errors import DumpError
+from tfdump.tensors import Array
+
+
+class Readable(Protocol):
+    """An array that is read by key: a part of a tensor, or an array in memory."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...] | None
+    is_text: bool
+
+    def read(self, key: Any = ()) -> Array:
+        """Return the values of one piece."""
+
+
+class InMemory:
+    """A small array, as if it were in a dump."""
+
+    is_text = False
+
+    def __init__(self, values: Array) -> None:
+        self.chunks: tuple[int, ...] | None = None
+        self._values = values
+        self.shape: tuple[int, ...] = values.shape
+        self.dtype = values.dtype
+
+    def read(self, key: Any = ()) -> Array:
+        """Return the values of one piece."""
+        return np.asarray(self._values[key])
+
+
+class View:
+    """A slice of an array. `prefix` are the indices that lead to the array inside its tensor."""
+
+    def __init__(self, part: Readable, axes: tuple[Axis, ...] | None = None, prefix: tuple[int, ...] = ()) -> None:
+        self._part = part
+        self._axes = whole(part.shape) if axes is None else axes
+        self._prefix = prefix
+        self.shape = tuple(axis.count for axis in self._axes if axis.kept)
+        self.size = math.prod(self.shape)
+        self.dtype = part.dtype
+        self.is_text = part.is_text
+
+    def blocks(self, most_bytes: int = BLOCK_BYTES) -> Iterator[Array]:
+        """Yield the values in C order, as flat arrays of at most about `most_bytes`."""
+        counts = tuple(axis.count for axis in self._axes)
+        chunks = self._part.chunks
+        if chunks is not None:
+            chunks = tuple(max(1, size // abs(axis.step)) for size, axis in zip(chunks, self._axes, strict=True))
+        for key in pieces(counts, self.dtype.itemsize, chunks, most_bytes):
+            yield self._read([(piece.start, piece.stop) for piece in key]).reshape(-1)
+
+    def read(self) -> Array:
+        """Return all values, for a small view."""
+        return self._read([(0, axis.count) for axis in self._axes]).reshape(self.shape)
+
+    def row(self, index: int) -> "View":
+        """Return one element of the first axis, of a view that is all of an array."""
+        return View(self._part, (Axis(index, 1, kept=False), *self._axes[1:]))
+
+    def edges(self, edge: int) -> Array:
+        """Return the first and the last `edge` of every axis longer than both, with one filler between them."""
+        long = [axis.kept and axis.count > 2 * edge for axis in self._axes]
+        sizes = [2 * edge + 1 if cut else axis.count for cut, axis in zip(long, self._axes, strict=True)]
+        found = np.zeros(sizes, self.dtype)
+        ranges = [
+            [((0, edge), 0), ((axis.count - edge, axis.count), edge + 1)] if cut else [((0, axis.count), 0)]
+            for cut, axis in zip(long, self._axes, strict=True)
+        ]
+        for corner in itertools.product(*ranges):
+            place = tuple(slice(at, at + stop - start) for (start, stop), at in corner)
+            found[place] = self._read([taken for taken, _ in corner])
+        return found.reshape([size for size, axis in zip(sizes, self._axes, strict=True) if axis.kept])
+
+    def indices(self, first: int, count: int) -> list[npt.NDArray[np.int64]]:
+        """Return, an array an axis of the tensor, the indices of `count` values in C order from the `first` on."""
+        flat = np.arange(first, first + count)
+        found: list[npt.NDArray[np.int64]] = []
+        for axis in reversed(self._axes):
+            flat, taken = np.divmod(flat, max(1, axis.count))
+            found.append(axis.start - axis.origin + taken * axis.step)
+        return [np.full(count, index) for index in self._prefix] + found[::-1]
+
+    def _read(self, taken: list[tuple[int, int]]) -> Array:
+        """Return a piece with all axes: the `start`-th up to the `stop`-th taken of each."""
+        if any(start == stop for start, stop in taken):
+            return np.zeros([stop - start for start, stop in taken], self.dtype)
+        pairs = list(zip(self._axes, taken, strict=True))
+        values = self._part.read(tuple(axis.source(start, stop) for axis, (start, stop) in pairs))
+        backward = tuple(n for n, (axis, _) in enumerate(pairs) if axis.step < 0)
+        return np.flip(values, backward) if backward else values
+
+
+def views_of(tensor: Tensor, slicing: Slicing | None = None) -> dict[str, View]:
+    """Return the arrays that a tensor is made of, sliced: one, named "", or, of a whole composite, one a part.
+
+    In a ragged tensor the first integers of the slice choose a row, in a stack an item, and the rest slices that.
+    Raises DumpError where there are no values, and TfdumpError for a slice that does not fit.
+    """
+    parts = {part.name: part for part in tensor.parts()}
+    what = f"'{tensor.address}'"
+    if slicing is None:
+        return {name: View(part) for name, part in parts.items()}
+    if "" in parts:
+        return {"": View(parts[""], slicing.axes(parts[""].shape, what))}
+    if tensor.encoding == "sparse":
+        raise DumpError(f"{what} is sparse and cannot be sliced (leave --slice out: its coordinates are shown)")
+    if tensor.encoding != "ragged":
+        item, rest = slicing.first(len(parts), what, "an item")
+        name = list(parts)[item]
+        return {"": View(parts[name], rest.axes(parts[name].shape, f"item {item} of {what}"), (item,))}
+    ragged = RaggedRows(tensor)
+    start, stop, rest = 0, ragged.rows, slicing
+    prefix: tuple[int, ...] = ()
+    for splits in ragged.splits:
+        row, rest = rest.first(stop - start, what, "a row")
+        prefix += (row,)
+        start, stop = int(splits[start + row]), int(splits[start + row + 1])
+    values = parts["values"]
+    first, *others = rest.axes((stop - start, *values.shape[1:]), f"row {','.join(map(str, prefix))} of {what}")
+    moved = Axis(first.start + start, first.count, first.step, first.kept, start)
+    return {"": View(values, (moved, *others), prefix)}
+
+
+def check_sparse(tensor: Tensor, values: View, indices: View) -> None:
+    """Raise DumpError where the values and coordinates of a sparse tensor do not fit each other."""
+    located = len(indices.shape) == 2 and indices.dtype.kind in "iu" and indices.shape[1] <= len(tensor.shape)
+    if not located or not values.shape or indices.shape[0] != values.shape[0]:
+        raise DumpError(f"'{tensor.address}' is damaged: its values and indices do not fit each other")
+
+
+class RaggedRows:
+    """The offsets of a ragged tensor, outermost first: 8 bytes a row. Raises DumpError where they do not fit."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        parts = {part.name: part for part in tensor.parts()}
+        names = sorted(name for name in parts if name.startswith("row_splits"))
+        wrong = [name for name in names if len(parts[name].shape) != 1 or parts[name].dtype.kind not in "iu"]
+        if wrong or not parts["values"].shape:
+            bad = wrong[0] if wrong else "values"
+            raise DumpError(f"'{tensor.address}' is damaged: {bad} has the wrong shape or type")
+        self.splits = [parts[name].read().astype(np.int64) for name in names]
+        ends = [*(len(splits) - 1 for splits in self.splits[1:]), parts["values"].shape[0]]
+        for name, splits, end in zip(names, self.splits, ends, strict=True):
+            if not splits.size or splits[0] != 0 or splits[-1] != end or (np.diff(splits) < 0).any():
+                raise DumpError(f"'{tensor.address}' is damaged: {name} does not rise from 0 to {end}")
+        self.rows = len(self.splits[0]) - 1
+
+    def indices(self, first: int, count: int) -> list[npt.NDArray[np.int64]]:
+        """Return the indices of `count` values from the `first` on: a row a ragged axis, and the position in it."""
+        position = np.arange(first, first + count)
+        found: list[npt.NDArray[np.int64]] = []
+        for splits in reversed(self.splits):
+            row = np.searchsorted(splits, position, "right") - 1
+            found.append(position - splits[row])
+            position = row
+        return [position, *found[::-1]]

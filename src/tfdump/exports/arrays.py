@@ -1,0 +1,75 @@
+"""What a tensor is as plain arrays, under which names, and why it has none."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tfdump.dump import layout
+from tfdump.dump.reader import Dump
+from tfdump.dump.slicing import Slicing
+from tfdump.dump.tensor import Tensor
+from tfdump.dump.view import InMemory, View, views_of
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A tensor to be written elsewhere: `name` is its group and address, `views` its arrays by the name of the part.
+
+    Where `views` is empty, `reason` says why.
+    """
+
+    name: str
+    address: str
+    views: Mapping[str, View] = field(default_factory=dict)
+    reason: str = ""
+    dtype: str = ""
+    class_name: str = ""
+    axis0: str = ""
+
+
+def exported(tensor: Tensor, slicing: Slicing | None = None) -> Exported:
+    """Return a tensor that has values as arrays, a sparse one with its `dense_shape`; raises what `views_of` raises."""
+    views = views_of(tensor, slicing)
+    if "" not in views and tensor.encoding == "sparse":
+        views["dense_shape"] = View(InMemory(np.array(tensor.shape, np.int64)))
+    return _exported(tensor, views)
+
+
+def exported_all(tensors: Iterable[Tensor]) -> Iterator[Exported]:
+    """Yield every tensor as arrays; those that have no values come without any, and with the reason."""
+    for tensor in tensors:
+        reason = tensor.without_values
+        if reason:
+            yield _exported(tensor, {}, reason)
+        else:
+            yield exported(tensor)
+
+
+def exported_loss(dump: Dump) -> Exported | None:
+    """Return the loss of a dump of gradients, or None where there is none."""
+    loss = dump.loss
+    if loss is None:
+        return None
+    return Exported(layout.LOSS, layout.LOSS, {"": View(InMemory(loss))}, dtype="float64")
+
+
+def _exported(tensor: Tensor, views: Mapping[str, View], reason: str = "") -> Exported:
+    class_name, axis0 = (str(tensor.attributes.get(name, "")) for name in ("class", "axis0"))
+    name = f"{tensor.group}/{tensor.address}"
+    return Exported(name, tensor.address, views, reason, tensor.dtype, class_name, axis0)
+
+
+def member_names(tensors: Iterable[Exported]) -> dict[tuple[str, str], str]:
+    """Return the name in an archive of every array, by the names of tensor and part: `group/address` and `.part`.
+
+    Where another tensor has that name, the dot before the part is percent-encoded.
+    """
+    tensors = list(tensors)
+    taken = {tensor.name for tensor in tensors}
+    found: dict[tuple[str, str], str] = {}
+    for tensor in tensors:
+        for part in tensor.views:
+            plain = f"{tensor.name}.{part}" if part else tensor.name
+            found[tensor.name, part] = f"{tensor.name}%2E{part}" if part and plain in taken else plain
+    return found

@@ -1,0 +1,110 @@
+"""Putting exported bytes where they are asked for: whole, or not at all."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from tfdump.dump.target import PARTIAL, check_target, make_partial, move_into_place, new_mode
+from tfdump.errors import DumpError
+from tfdump.exports.folder import INDEX, listed_files
+from tfdump.interrupts import raise_waiting
+
+
+def write_file(path: Path, blocks: Iterable[bytes], force: bool, check: Callable[[], None]) -> None:
+    """Write a file beside its target and rename it into place once `check` has passed; raises DumpError."""
+    target = check_target(path, force)
+    with _explained(path):
+        partial = make_partial(target)
+        try:
+            _write(partial, blocks)
+            check()
+            move_into_place(partial, target, force)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def check_folder(path: Path, force: bool) -> None:
+    """Raise DumpError where a folder of exported files cannot go to `path`.
+
+    An empty folder is filled; another is replaced with `force`, if all that is in it was written by `write_folder`.
+    """
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise DumpError(f"output folder {path.parent} does not exist (make it first, or choose another with -o)")
+    if not os.path.lexists(target):
+        return
+    if not target.is_dir():
+        raise DumpError(f"output {path} is a file, and --all writes a folder or one .npz (choose another with -o)")
+    with _explained(path):
+        if not any(target.iterdir()):
+            return
+        there = {found.relative_to(target).as_posix() for found in target.rglob("*") if not _is_folder(found)}
+        index = target / INDEX
+        ours = listed_files(index.read_text("utf-8", "replace")) if index.is_file() else set()
+    strange = sorted(there - ours)
+    if strange:
+        raise DumpError(f"output {path} holds what tfdump did not write: {strange[0]} (choose another with -o)")
+    if not force:
+        raise DumpError(f"output {path} exists (overwrite it with -f, or choose another with -o)")
+
+
+def write_folder(
+    path: Path, files: Iterable[tuple[str, Iterator[bytes]]], force: bool, check: Callable[[], None]
+) -> None:
+    """Write files into a folder beside the target and rename that into place once `check` has passed."""
+    check_folder(path, force)
+    target = Path(os.path.realpath(path))
+    with _explained(path):
+        partial = _sibling(target)
+        try:
+            for name, blocks in files:
+                (partial / name).parent.mkdir(parents=True, exist_ok=True)
+                _write(partial / name, blocks)
+            check()
+            partial.chmod(new_mode(0o777))
+            _replace_folder(partial, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _replace_folder(partial: Path, target: Path) -> None:
+    old = _sibling(target) if target.exists() else None
+    if old is not None:
+        os.replace(target, old)
+    try:
+        os.replace(partial, target)
+    except OSError:
+        if old is not None:
+            os.replace(old, target)
+        raise
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _sibling(target: Path) -> Path:
+    return Path(tempfile.mkdtemp(PARTIAL, target.name[:100] + ".", target.parent))
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _write(path: Path, blocks: Iterable[bytes]) -> None:
+    with path.open("wb") as stream:
+        for block in blocks:
+            stream.write(block)
+            raise_waiting()
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn an error of the file system into a DumpError."""
+    try:
+        yield
+    except FileExistsError:
+        raise DumpError(f"output {path} was made by another run meanwhile (choose another with -o)") from None
+    except OSError as cause:
+        raise DumpError(f"cannot write {path}: {cause.strerror or cause}") from cause

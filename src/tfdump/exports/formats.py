@@ -1,0 +1,78 @@
+"""The formats in which tensors leave a dump, and how one tensor becomes a file."""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+from tfdump.dump.reader import Dump
+from tfdump.errors import DumpError
+from tfdump.exports.arrays import Exported, member_names
+from tfdump.exports.csv import csv
+from tfdump.exports.header import c_header, c_identifiers
+from tfdump.exports.npy import npy
+from tfdump.exports.npz import npz
+
+SUFFIXES = {"npy": ".npy", "npz": ".npz", "csv": ".csv", "c": ".h"}
+"""Every format, with the suffix of its files."""
+
+BINARY = ("npy", "npz")
+
+_COMMENTED = ("model", "model_sha256", "kind", "tfdump_version", "tensorflow_version", "keras_version", "command")
+
+
+def format_of(path: Path | None) -> str | None:
+    """Return the format that the name of a file asks for, or None."""
+    suffix = path.suffix.lower() if path is not None else ""
+    return next((name for name, known in SUFFIXES.items() if known == suffix), None)
+
+
+def one_file(dump: Dump, tensor: Exported, layout: str, sliced: str = "") -> Iterator[bytes]:
+    """Return the bytes of one tensor as a file; `sliced` is the slice that was taken, for the comment of a header.
+
+    Raises DumpError for a composite in a format that holds one array.
+    """
+    if layout == "c":
+        return header_file(dump, tensor, sliced)
+    if layout == "npz":
+        return npz_file([Exported(tensor.address, tensor.address, tensor.views)])
+    if list(tensor.views) != [""]:
+        raise DumpError(
+            f"'{tensor.address}' is several arrays ({', '.join(tensor.views)}), and .{layout} holds one "
+            "(use --format npz or c, or choose a row or item with --slice)"
+        )
+    return array_file(tensor, "", layout)
+
+
+def array_file(tensor: Exported, part: str, layout: str) -> Iterator[bytes]:
+    """Return the bytes of one array of a tensor as `npy` or `csv`."""
+    view = tensor.views[part]
+    return csv(view) if layout == "csv" else npy(view, f"'{tensor.address}'")
+
+
+def npz_file(tensors: Iterable[Exported]) -> Iterator[bytes]:
+    """Return the bytes of an archive of all arrays of these tensors."""
+    tensors = list(tensors)
+    names = member_names(tensors)
+    members = [
+        (names[tensor.name, part], partial(array_file, tensor, part, "npy"))
+        for tensor in tensors
+        for part in tensor.views
+    ]
+    return npz(members)
+
+
+def header_file(dump: Dump, tensor: Exported, sliced: str = "") -> Iterator[bytes]:
+    """Return the bytes of the header of a tensor; its identifiers are its own among all tensors of the dump."""
+    names = [f"{group}/{name}" for group, names in dump.groups.items() for name in names]
+    identifier = c_identifiers([*names, tensor.name])[tensor.name]
+    return c_header(identifier, tensor.views, _comment(dump, tensor, sliced), f"'{tensor.address}'")
+
+
+def _comment(dump: Dump, tensor: Exported, sliced: str) -> list[str]:
+    of = dump.attributes
+    shapes = "; ".join(f"{part or 'shape'} {view.shape}" for part, view in tensor.views.items())
+    return [
+        f"{tensor.name}{f', slice {sliced}' if sliced else ''}: {tensor.dtype}, {shapes}, in C order",
+        f"class: {tensor.class_name}, axis 0: {tensor.axis0}",
+        *(f"{name}: {of[name]}" for name in _COMMENTED if name in of),
+    ]

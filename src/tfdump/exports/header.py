@@ -1,0 +1,134 @@
+"""C headers: typed arrays in C order, their dimensions as macros, and where they come from (C99; C++11)."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tfdump.dump.view import View
+from tfdump.errors import DumpError
+from tfdump.exports.text import texts
+from tfdump.tensors import Array
+
+_CELLS = 1 << 14
+_PER_LINE = 8
+_REAL = {2: "float", 4: "float", 8: "double"}
+_ESCAPED = {ord('"'): r"\"", ord("\\"): r"\\", ord("?"): r"\?"}  # ?? could begin a trigraph
+
+
+def c_identifiers(names: Iterable[str]) -> dict[str, str]:
+    """Return a C identifier for every name, `group/address`: no two are the same, in small letters or capitals.
+
+    They begin with the name of a group, so that none is a keyword or a function of the standard library (`log`).
+    """
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in dict.fromkeys(names):
+        plain = re.sub("[^0-9A-Za-z]+", "_", name).strip("_")
+        identifier, number = plain, 1
+        while identifier.casefold() in taken:
+            number += 1
+            identifier = f"{plain}_{number}"
+        taken.add(identifier.casefold())
+        found[name] = identifier
+    return found
+
+
+def c_header(identifier: str, views: Mapping[str, View], comment: Iterable[str], what: str) -> Iterator[bytes]:
+    """Yield a header of one array a view: `identifier`, or `identifier__part` for the parts of a composite.
+
+    float16 is float, which holds every value of it; text is UTF-8; a complex number is two elements, real and
+    imaginary. `comment` are lines for the top, `what` names the tensor in messages: raises DumpError for values that
+    are no numbers and no text.
+    """
+    guard = f"TFDUMP_{identifier.upper()}_H"
+    lines = "".join(f" * {_comment(line)}\n" for line in comment)
+    includes = "#include <math.h>\n#include <stdbool.h>\n#include <stdint.h>\n"
+    yield f"/*\n{lines} */\n#ifndef {guard}\n#define {guard}\n\n{includes}".encode()
+    for name, view in views.items():
+        part = re.sub("[^0-9A-Za-z]", "_", name)
+        yield from _array(f"{identifier}__{part}" if part else identifier, view, what)
+    yield b"\n#endif\n"
+
+
+def _array(name: str, view: View, what: str) -> Iterator[bytes]:
+    kind = _c_type(view, what)
+    macro = name.upper()
+    shape = (*view.shape, 2) if view.dtype.kind == "c" else view.shape
+    size = view.size * (2 if view.dtype.kind == "c" else 1)
+    dimensions = [f"#define {macro}_DIM{axis} {count}" for axis, count in enumerate(shape)]
+    macros = "\n".join([f"#define {macro}_RANK {len(shape)}", *dimensions, f"#define {macro}_SIZE {size}"])
+    if not size:
+        yield f"\n{macros}\nstatic {kind}{name}[1] = {{0}}; /* no values: C has no empty arrays */\n".encode()
+        return
+    yield f"\n{macros}\nstatic {kind}{name}[{macro}_SIZE] = {{\n".encode()
+    for block in view.blocks():
+        flat = np.ascontiguousarray(block).view(block.real.dtype) if block.dtype.kind == "c" else block
+        for start in range(0, len(flat), _CELLS):
+            cells = _literals(flat[start : start + _CELLS], view)
+            rows = (cells[n : n + _PER_LINE] for n in range(0, len(cells), _PER_LINE))
+            yield "".join(f"    {', '.join(row)},\n" for row in rows).encode()
+    yield b"};\n"
+
+
+def _c_type(view: View, what: str) -> str:
+    if view.is_text:
+        return "const char *const "
+    dtype = view.dtype
+    real = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
+    if real.kind == "f" and real.itemsize in _REAL:
+        return f"const {_REAL[real.itemsize]} "
+    if dtype.kind in "iu":
+        return f"const {'u' if dtype.kind == 'u' else ''}int{8 * dtype.itemsize}_t "
+    if dtype.kind == "b":
+        return "const bool "
+    raise DumpError(f"{what} is stored as {dtype}, for which C has no type (choose another --format)")
+
+
+def _literals(values: Array, view: View) -> list[str]:
+    """Return C literals that are exactly these values; the payload of a NaN is lost."""
+    if view.is_text:
+        return [_string(str(value)) for value in values]
+    kind = values.dtype.kind
+    if kind == "b":
+        return ["true" if value else "false" for value in values.tolist()]
+    if kind in "iu":
+        return _integers(values)
+    if values.dtype.itemsize == 2:
+        values = values.astype(np.float32)
+    suffix = "f" if values.dtype.itemsize == 4 else ""
+    return [_NOT_FINITE.get(text) or _floating(text) + suffix for text in texts(values)]
+
+
+_NOT_FINITE = {"nan": "NAN", "inf": "INFINITY", "-inf": "-INFINITY"}
+
+
+def _floating(text: str) -> str:
+    return text if "." in text or "e" in text else text + ".0"
+
+
+def _integers(values: Array) -> list[str]:
+    if values.dtype.itemsize < 4:
+        return [str(value) for value in values.tolist()]
+    macro = f"{'U' if values.dtype.kind == 'u' else ''}INT{8 * values.dtype.itemsize}_C"
+    least: Any = np.iinfo(values.dtype).min
+    return [
+        f"{value}" if 0 <= value < 1 << 15 else f"INT{8 * values.dtype.itemsize}_MIN" if value == least else
+        f"-{macro}({-value})" if value < 0 else f"{macro}({value})"
+        for value in values.tolist()
+    ]  # fmt: skip
+
+
+def _string(text: str) -> str:
+    """Return a string literal of the UTF-8 bytes: what is not printable ASCII as three octal digits."""
+    encoded = text.encode("utf-8", "backslashreplace")
+    plain = "".join(chr(byte).translate(_ESCAPED) if 32 <= byte < 127 else f"\\{byte:03o}" for byte in encoded)
+    return f'"{plain}"'
+
+
+def _comment(line: str) -> str:
+    """Return a line in ASCII that neither ends its comment nor goes on in the next line."""
+    plain = line.encode("ascii", "backslashreplace").decode()
+    plain = "".join(character if character.isprintable() else " " for character in plain)
+    return plain.replace("*/", "* /").replace("/*", "/ *").rstrip("\\")

@@ -1,0 +1,57 @@
+"""Names of files and of archive members for tensors: safe, and no two that a file system takes for one."""
+
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator
+
+_SAFE = re.compile(r"[0-9A-Za-z_.@~+=,-]")
+_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
+_LONGEST = 180
+
+
+def _percent(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+
+
+def file_name(address: str) -> str:
+    """Return an address as the name of a file without its suffix; percent-decoding gives the address back.
+
+    Everything but ASCII letters, digits and `_ . @ ~ + = , -` is percent-encoded, so is the first letter of a name
+    that means a device on Windows. What is longer than file systems take is cut, and ends in a hash of the whole.
+    """
+    name = "".join(character if _SAFE.match(character) else _percent(character) for character in address)
+    if _DEVICES.match(name) or name[:1] in (".", "-"):
+        name = _percent(name[0]) + name[1:]
+    if len(name) > _LONGEST:
+        name = f"{name[:_LONGEST]}~{_hash(address)}"
+    return name
+
+
+class FileNames:
+    """Gives out names in one folder; what differs only in small letters and capitals gets its capitals encoded."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def take(self, address: str, part: str = "") -> str:
+        """Return the name for a tensor, or for a part of it (`address.part`, whose dot is encoded if that is taken)."""
+        for candidate in _candidates(address, part):
+            if candidate.casefold() not in self._taken:
+                self._taken.add(candidate.casefold())
+                return candidate
+        raise AssertionError("the candidates do not end")
+
+
+def _candidates(address: str, part: str) -> Iterator[str]:
+    name = file_name(address)
+    encoded = re.sub("(?<!%)(?<!%[0-9A-F])[A-Z]", lambda found: _percent(found[0]), name)
+    for dot in (".", "%2E") if part else ("",):
+        yield name + dot + part
+        yield encoded + dot + part
+    for number in itertools.count():  # names that only somebody who wants it so can make
+        yield f"{encoded}~{_hash(f'{address} {part} {number}')}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

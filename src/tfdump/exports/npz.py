@@ -1,0 +1,46 @@
+"""`.npz`: a zip archive of `.npy` members, written as a stream; the same arrays are the same bytes."""
+
+import io
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+
+Member = tuple[str, Callable[[], Iterator[bytes]]]
+"""The name of an array, and what yields the bytes of its `.npy`."""
+
+_NO_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+class _Outbox(io.RawIOBase):
+    """What zipfile writes, kept until it is taken; it cannot seek, so that nothing written is changed later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        block = bytes(data)  # type: ignore[call-overload]  # any buffer
+        self._waiting += block
+        return len(block)
+
+    def take(self) -> bytes:
+        taken = bytes(self._waiting)
+        self._waiting.clear()
+        return taken
+
+
+def npz(members: Iterable[Member]) -> Iterator[bytes]:
+    """Yield the bytes of an uncompressed archive, in which every array is its name and `.npy`."""
+    outbox = _Outbox()
+    with zipfile.ZipFile(outbox, "w", zipfile.ZIP_STORED) as archive:
+        for name, blocks in members:
+            info = zipfile.ZipInfo(f"{name}.npy", _NO_DATE)
+            info.create_system = 3
+            info.external_attr = 0o644 << 16
+            with archive.open(info, "w", force_zip64=True) as stream:
+                for block in blocks():
+                    stream.write(block)
+                    yield outbox.take()
+    yield outbox.take()
