@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,8 +88,7 @@ class ActivationRun:
     @property
     def kept_bytes(self) -> int:
         """About how many bytes a journal of all batches will take."""
-        whole = replace(self.options.store, dtype=None)
-        return sum(tensor.bytes for tensor in self.planned) if whole.values else 0
+        return self.value_bytes
 
     def write(
         self,

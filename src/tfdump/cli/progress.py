@@ -13,7 +13,7 @@ from tfdump.tensors import Note
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tfdump.pipeline import Progress
+    from tfdump.batch_run import Progress
 
 _LIVE: list["Console"] = []
 """The terminal on which a bar is shown, while it is: only through it can lines be printed above the bar."""
