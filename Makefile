@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-fast lint format clean samples bench sweep
+.PHONY: demo test test-fast lint format clean samples bench sweep ends
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -40,6 +40,10 @@ bench: $(READY)
 
 sweep: $(READY)
 	$(BIN)/python tests/sweep.py
+
+ends: $(READY)
+	$(BIN)/python tests/ends.py --runs writer --kills 400
+	$(BIN)/python tests/ends.py --runs command --kills 200 --small
 
 samples: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[samples]'

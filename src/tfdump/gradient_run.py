@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfdump.address import Selection
+from tfdump.batch_run import Progress
 from tfdump.dump import layout
+from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import ModelError
 from tfdump.example_axis import BATCH, NONE
@@ -23,8 +25,8 @@ from tfdump.gradient_steps import AllExamples, EachExample, Passes
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.inputs.targets import Argument
-from tfdump.pipeline import Progress
 from tfdump.planning import Planned, RunOptions
+from tfdump.resuming import begin
 from tfdump.sinks import stored_size
 from tfdump.supervised_source import supervised_source
 from tfdump.tensors import InputSpec, NotCaptured, Note
@@ -70,12 +72,15 @@ class GradientOptions:
     seed: int = 0
     eager: bool = False
     compression: str = "none"
+    checksums: bool = False
     reading: ReadingOptions = field(default_factory=ReadingOptions)
     run: RunOptions = field(default_factory=RunOptions)
     store: GradientStore = field(default_factory=GradientStore)
 
-    def check(self) -> None:
+    def check(self, resume: bool = False) -> None:
         """Raise ModelError for options that exclude each other."""
+        if resume and self.steps is not None:
+            raise ModelError("--resume and --steps exclude each other (a descent is not kept; take fewer steps)")
         unknown = [name for name in self.wrt if name not in WRT]
         if unknown or not self.wrt:
             raise ModelError(f"wrt {unknown or 'nothing'}: choose of {', '.join(WRT)}")
@@ -142,32 +147,40 @@ class GradientRun:
         rows = sum(tensor.axis0 != NONE for tensor in self.plan.tensors)
         return self.value_bytes + overhead_bytes(rows, self.loaded.config, len(self.planned) - rows)
 
-    def open_writer(self, path: Path | None, force: bool) -> DumpWriter:
-        """Return the writer of the dump; None makes it in memory."""
-        return open_writer(path, force, self.options.compression, self.options.run.memory, len(self.planned))
+    def open_writer(self, path: Path | None, force: bool, alone: bool = False) -> DumpWriter:
+        """Return the writer of the dump; None makes it in memory. `alone`: no other run can write the same one."""
+        options = self.options
+        count = len(self.planned)
+        return open_writer(path, force, options.compression, options.run.memory, count, options.checksums, alone)
 
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """What cannot be differentiated and will not be in the dump."""
         return self.passes.probe.not_captured
 
+    @property
+    def kept_bytes(self) -> int:
+        """About how many bytes a journal of all batches will take: of a sum, every batch adds one."""
+        batches = len(self.plan.batches)
+        return sum(tensor.bytes * (batches if tensor.axis0 == NONE else 1) for tensor in self.planned)
+
     def write(
         self,
         writer: DumpWriter,
         command: str,
         progress: Progress = lambda done, total: None,
+        journal: Journal | None = None,
         further: Mapping[str, Any] | None = None,
     ) -> Loss:
         """Run the model over all examples and write the dump; the caller closes the writer. Returns the loss.
 
-        `further` are more attributes of the root.
+        A `journal` gives the batches that an interrupted run left, and keeps the others. `further` are more
+        attributes of the root. Raises DumpError where the journal is that of another run.
         """
         from tfdump.model.descent import optimizer_name
 
         options = self.options
         steps = options.steps.count if options.steps is not None else None
-        dump = GradientDump(self.passes.probe, self.source, self.plan, options.store, steps, writer, self.note)
-        loss = self.passes.write(dump, progress)
         values = options.store.store.values
         root = provenance(layout.GRADIENTS, self.loaded, self.source, options.run, options.seed, values, command) | {
             "loss": self.scalar.description,
@@ -183,6 +196,10 @@ class GradientRun:
                 "optimizer": optimizer_name(options.steps.optimizer),
                 "learning_rate": np.float64(options.steps.learning_rate),
             }
+        probe, size = self.passes.probe, self.plan.batch_size
+        journal = begin(journal, probe, options.run.training, root, self.source, size, self.note)
+        dump = GradientDump(probe, self.source, self.plan, options.store, steps, writer, self.note, journal)
+        loss = self.passes.write(dump, progress)
         dump.link(loss, root | dict(further or {}), self.loaded.config)
         return loss
 

@@ -8,7 +8,7 @@ import click
 from tfdump.activation_run import ActivationOptions, open_activations
 from tfdump.address import Selection
 from tfdump.analysis.reduction import Reduction, parse_reduction
-from tfdump.cli.dumping import default_target, dry_run_table, dump
+from tfdump.cli.dumping import default_target, dry_run_table, dump, dump_resumably
 from tfdump.cli.loading import load
 from tfdump.cli.options import (
     InputName,
@@ -56,6 +56,7 @@ def command(
     output: Path | None,
     force: bool,
     dry_run: bool,
+    resume: bool,
     imports: tuple[Path, ...],
     trust_model: bool,
     signature: str | None,
@@ -80,7 +81,8 @@ def command(
             if dry_run:
                 planned = run
             else:
-                dump(run, target, force, recorded_command(ctx), settings, options.compression != "none")
+                how = (run, target, force, recorded_command(ctx), settings, options.compression != "none")
+                dump_resumably(*how, imports) if resume else dump(*how)
     write(dry_run_table(planned) if dry_run else f"{target}\n")
 
 
@@ -92,6 +94,7 @@ def _options(
     eager: bool,
     dtype: str | None,
     compression: str,
+    checksums: bool,
     stats: bool,
     stats_only: bool,
     reduce: Reduction | None,
@@ -109,6 +112,7 @@ def _options(
         eager=eager,
         dequantize=dequantize,
         compression=compression,
+        checksums=checksums,
         reading=reading,
         run=run,
         store=StoreOptions(reduce, dtype, stats or stats_only, not stats_only, save_inputs),

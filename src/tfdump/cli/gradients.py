@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tfdump.address import Selection
-from tfdump.cli.dumping import default_target, dry_run_table, dump
+from tfdump.cli.dumping import default_target, dry_run_table, dump, dump_resumably
 from tfdump.cli.loading import load
 from tfdump.cli.options import (
     InputName,
@@ -92,6 +92,7 @@ def command(
     output: Path | None,
     force: bool,
     dry_run: bool,
+    resume: bool,
     imports: tuple[Path, ...],
     trust_model: bool,
     signature: str | None,
@@ -105,7 +106,7 @@ def command(
     settings: Settings = ctx.obj
     target = output or default_target(model, "gradients")
     options = _options(**choices)
-    options.check()
+    options.check(resume)
     if not dry_run:
         check_target(target, force, sources=[model, *input_files([*inputs, *targets, *sample_weight])])
     storage_for(options.compression)
@@ -119,7 +120,8 @@ def command(
             if dry_run:
                 planned = run
             else:
-                dump(run, target, force, recorded_command(ctx), settings, options.compression != "none")
+                how = (run, target, force, recorded_command(ctx), settings, options.compression != "none")
+                dump_resumably(*how, imports) if resume else dump(*how)
     write(dry_run_table(planned) if dry_run else f"{target}\n")
 
 
@@ -144,6 +146,7 @@ def _options(
     eager: bool,
     dtype: str | None,
     compression: str,
+    checksums: bool,
     stats: bool,
     stats_only: bool,
     **running: Any,
@@ -164,6 +167,7 @@ def _options(
         seed=seed,
         eager=eager,
         compression=compression,
+        checksums=checksums,
         reading=reading,
         run=run,
         store=GradientStore(StoreOptions(None, dtype, stats or stats_only, not stats_only), norms_only, sparse),

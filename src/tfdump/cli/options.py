@@ -174,6 +174,8 @@ def storing_options(kind: str) -> Callable[[Command], Command]:
             show_default=True,
             help="zstd needs the extra tfdump[zstd].",
         ),
+        click.option("--resume", is_flag=True, help="Go on with an interrupted run, and keep what this one computes."),
+        click.option("--checksums", is_flag=True, help="Store a CRC-32 of each tensor too."),
         click.option("--stats", is_flag=True, help="Store statistics of each tensor too."),
         click.option("--stats-only", is_flag=True, help="Store statistics and no values."),
         click.option("--dry-run", is_flag=True, help="Print what would be dumped, and write nothing."),

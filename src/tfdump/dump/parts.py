@@ -1,5 +1,6 @@
 """The arrays that a tensor of a dump is made of, read piece by piece, so that memory stays flat."""
 
+import importlib
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,6 +19,9 @@ _MOST_COMPRESSED = 1100
 """How many times smaller a filter makes values at the most: gzip reaches 1032."""
 
 _SMALL_BYTES = 1 << 20
+
+_ZSTD = 32015
+"""The number under which the zstd filter is registered with The HDF Group."""
 
 Key = tuple[slice, ...]
 """Which piece of an array: slices of its leading axes, each with a start and a stop."""
@@ -41,6 +45,7 @@ class Part:
         self._dataset = dataset
         check_stored_inside(dataset, DumpError)
         check_declared(dataset)
+        load_filter(dataset)
 
     @property
     def nbytes(self) -> int:
@@ -80,6 +85,18 @@ def array_of(dataset: h5py.Dataset, key: Any) -> Array:
     if h5py.check_string_dtype(dataset.dtype) is not None:
         return np.asarray(dataset.asstr(errors="backslashreplace")[key], dtype=object)
     return np.asarray(dataset[key])
+
+
+def load_filter(dataset: h5py.Dataset) -> None:
+    """Load the filter that a dataset needs beside those of HDF5; raises DumpError where it is not installed."""
+    if dataset.id.get_create_plist().get_filter_by_id(_ZSTD) is None:
+        return
+    try:
+        importlib.import_module("hdf5plugin")
+    except ImportError:
+        raise DumpError(
+            f"{dataset.file.filename}: reading '{dataset.name}' (zstd) needs the extra: pip install 'tfdump[zstd]'"
+        ) from None
 
 
 def check_declared(dataset: h5py.Dataset) -> None:

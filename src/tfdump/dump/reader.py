@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.dump import layout
+from tfdump.dump.checksums import Verified, verify
 from tfdump.dump.parts import check_declared
 from tfdump.dump.recognise import kind_of_hdf5, refuse_other_formats
 from tfdump.dump.tensor import Tensor, plain
@@ -142,6 +143,10 @@ class Dump(Mapping[str, Tensor]):
         for group, names in self.groups.items():
             for name in names:
                 yield self._tensor(group, name)
+
+    def verify(self) -> Iterator[Verified]:
+        """Read all values and compare the checksums; raises DumpError for a dump that was made without them."""
+        return verify(self._file)
 
     def _tensor(self, group: str, name: str) -> Tensor:
         with damage(DumpError, f"{self.name}: '{group}/{name}'"):

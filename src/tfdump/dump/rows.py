@@ -10,15 +10,20 @@ import numpy as np
 from h5py._objects import phil
 
 from tfdump.dump import layout
+from tfdump.dump.checksums import crc_of, seal
 from tfdump.tensors import Array
 
 
 @dataclass(frozen=True)
 class Storage:
-    """How values are stored: about how many bytes make a chunk, and h5py's arguments that choose a compression."""
+    """How values are stored: about how many bytes make a chunk, and h5py's arguments that choose a compression.
+
+    With `checksums`, every dataset gets a CRC-32 of its values.
+    """
 
     chunk_bytes: int = layout.CHUNK_BYTES
     filters: Mapping[str, Any] = field(default_factory=dict)
+    checksums: bool = False
 
 
 class Rows:
@@ -46,6 +51,8 @@ class Rows:
         self._rows = rows
         self._step = () if steps is None else (0,)
         self._grows = rows is None
+        self._checksums = storage.checksums
+        self._crc = self._counted = 0
         self._pending: list[Array] = []
         self._pending_rows = 0
         shape = (*(() if steps is None else (steps,)), rows or 0, *tail)
@@ -94,6 +101,15 @@ class Rows:
             waiting, self._pending, self._pending_rows = self._pending, [], 0
             self._write(np.concatenate(waiting))
 
+    def finish(self) -> h5py.Dataset:
+        """Write what waits, and return the dataset, with its checksum where that is wanted."""
+        self.flush()
+        if self._checksums:
+            if missing := self.dataset.size - self._counted:  # what no batch gave reads as zeros
+                self._crc = crc_of(np.full(missing, b"" if self.dtype.kind == "O" else 0, self.dtype), self._crc)
+            seal(self.dataset, self._crc)
+        return self.dataset
+
     def read(self, start: int, stop: int) -> Array:
         """Return the flushed rows from `start` to `stop`, counted over all steps; they lie in one step."""
         if not self._step:
@@ -103,6 +119,9 @@ class Rows:
 
     def _write(self, rows: Array) -> None:
         start, stop = self.written, self.written + len(rows)
+        if self._checksums:  # rows come in the order in which they lie
+            self._crc = crc_of(rows, self._crc)
+            self._counted += rows.size
         if self._grows and stop > len(self.dataset):
             self.dataset.resize(stop, axis=0)
         if self._direct:

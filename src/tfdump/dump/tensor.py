@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 
 from tfdump.dump.layout import stacked_shape
-from tfdump.dump.parts import Part, array_of
+from tfdump.dump.parts import Part, array_of, load_filter
 from tfdump.errors import DumpError
 from tfdump.hdf5 import has_link, lookup
 from tfdump.tensors import Array, Ragged, Sparse, Value
@@ -118,6 +118,7 @@ class Tensor:
         self._require_values()
         if not isinstance(self._found, h5py.Dataset):
             raise DumpError(f"'{self.address}' is stored as {self.encoding} and cannot be sliced (use read())")
+        load_filter(self._found)
         return array_of(self._found, key)
 
     def __len__(self) -> int:

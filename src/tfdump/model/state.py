@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import Layer
 from keras.random import SeedGenerator
@@ -36,6 +37,7 @@ class ModelState:
         self._saved: list[tuple[tf.Variable, Any]] = []
         self._losses = _losses_of(self._layers)
         self.assigned: list[str] = []
+        self._drew = self._started = False
 
     def save(self, graph: Any | None) -> None:
         """Remember the variables that running `graph` writes, or all of them where there is no graph."""
@@ -64,14 +66,28 @@ class ModelState:
 
     def start(self) -> None:
         """Bring the model to where a run begins."""
+        self._drew = self.draws
         self.restore()
-        for number, generator in enumerate(self._generators):
-            also = [self._later] if self._later is not None and generator is self._general else []
-            for seeded in (generator, *also):
-                seeded.state.assign([(self._seed + number) % 2**32, 0])
+        for generator, begin in self._beginnings():
+            generator.state.assign(begin)
+        self._started = True
         for layer in self._layers:
             if getattr(layer, "stateful", False) and hasattr(layer, "reset_state"):
                 layer.reset_state()
+
+    @property
+    def draws(self) -> bool:
+        """Whether a random generator moved in any of the runs so far."""
+        moved = self._started and any(list(np.asarray(g.state)) != begin for g, begin in self._beginnings())
+        return self._drew or moved
+
+    def _beginnings(self) -> Iterator[tuple[SeedGenerator, list[int]]]:
+        """Yield every generator with the state that it begins with."""
+        for number, generator in enumerate(self._generators):
+            begin = [(self._seed + number) % 2**32, 0]
+            yield generator, begin
+            if self._later is not None and generator is self._general:
+                yield self._later, begin
 
     def restore(self) -> None:
         """Put back what was there before."""

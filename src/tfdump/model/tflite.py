@@ -118,6 +118,11 @@ class LiteProbe:
         return TensorInfo(address, layer, structure, classes, order, dtype, tensor.shape, attributes=tuple(attributes))
 
     @property
+    def random(self) -> bool:
+        """Whether random numbers are drawn: not that it could be told."""
+        return False
+
+    @property
     def eager(self) -> bool:
         """Whether the tensors are known only after a run: never."""
         return False
