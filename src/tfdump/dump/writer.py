@@ -32,7 +32,7 @@ from tfdump.tensors import NotCaptured, Ragged, Sparse, TensorInfo, Value
 
 
 def storage_for(compression: str, chunk_bytes: int = layout.CHUNK_BYTES) -> Storage:
-    """Return how to store values with a compression (`none`, `gzip`, `zstd`); raises DumpError where zstd is missing."""
+    """Return how to store values with `none`, `gzip` or `zstd`; raises DumpError where zstd is missing."""
     filters, compress = filters_for(compression)
     return Storage(chunk_bytes, filters, None if compress is None else ChunkQueue(compress))
 
