@@ -30,10 +30,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/activations.py
-	$(BIN)/python benchmarks/gradients.py
-	$(BIN)/python benchmarks/per_example.py
+	$(BIN)/python benchmarks/run.py
 
 sweep: $(READY)
 	$(BIN)/python tests/sweep.py
