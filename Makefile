@@ -30,13 +30,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/activations.py
-	$(BIN)/python benchmarks/gradients.py
-	$(BIN)/python benchmarks/per_example.py
-	$(BIN)/python benchmarks/check.py
-	$(BIN)/python benchmarks/diff.py
-	$(BIN)/python benchmarks/callback.py
+	$(BIN)/python benchmarks/run.py
 
 sweep: $(READY)
 	$(BIN)/python tests/sweep.py

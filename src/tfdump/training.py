@@ -25,9 +25,10 @@ from tfdump.api_arguments import (
 from tfdump.batching import DEFAULT_MEMORY, parse_bytes
 from tfdump.captures import Captures
 from tfdump.dump import layout
+from tfdump.dump.compression import COMPRESSIONS
 from tfdump.dump.target import check_space
 from tfdump.dump.training_names import MADE_BY, dump_name, dumps_after
-from tfdump.dump.writer import COMPRESSIONS, storage_for
+from tfdump.dump.writer import storage_for
 from tfdump.errors import DumpError, TfdumpError, TfdumpWarning, near
 from tfdump.gradient_run import GradientOptions, OpenedGradients, probe_gradients
 from tfdump.gradient_sinks import GradientStore

@@ -7,10 +7,10 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py._objects import phil
 
 from tfdump.dump import layout
 from tfdump.dump.checksums import crc_of, seal
+from tfdump.dump.compression import ChunkQueue, write_chunk
 from tfdump.tensors import Array
 
 
@@ -18,19 +18,31 @@ from tfdump.tensors import Array
 class Storage:
     """How values are stored: about how many bytes make a chunk, and h5py's arguments that choose a compression.
 
-    With `checksums`, every dataset gets a CRC-32 of its values.
+    With `checksums`, every dataset gets a CRC-32 of its values. With a `queue`, chunks of numbers are compressed there,
+    and not by HDF5.
     """
 
     chunk_bytes: int = layout.CHUNK_BYTES
     filters: Mapping[str, Any] = field(default_factory=dict)
     checksums: bool = False
+    queue: ChunkQueue | None = None
+
+    def drain(self) -> None:
+        """Write the chunks that wait in the queue."""
+        if self.queue is not None:
+            self.queue.drain()
+
+    def close(self) -> None:
+        """End the threads of the queue."""
+        if self.queue is not None:
+            self.queue.close()
 
 
 class Rows:
     """A dataset of shape `(rows, *tail)` that is appended to along its first axis.
 
-    `rows` is the final number of rows where it is known, else None. Rows are gathered until a chunk is full;
-    without compression the chunk then goes to the file as it is, past HDF5's own cache.
+    `rows` is the final number of rows where it is known, else None. Rows are gathered until a chunk is full; numbers
+    then go to the file as they are, or compressed by the queue, past HDF5's own filters and cache.
 
     With `steps`, the dataset has the shape `(steps, rows, *tail)` and is filled one step after the other: all
     `rows` of a step, which must be known, arrive before those of the next, and no chunk holds rows of two.
@@ -49,6 +61,7 @@ class Rows:
         self.tail = tail
         self.written = 0
         self._rows = rows
+        self._storage = storage
         self._step = () if steps is None else (0,)
         self._grows = rows is None
         self._checksums = storage.checksums
@@ -64,7 +77,8 @@ class Rows:
         chunks = layout.chunk_shape(rows, tail, dtype.itemsize, storage.chunk_bytes)
         self._chunk_rows = chunks[0]
         whole_rows = chunks[1:] == tail
-        self._direct = whole_rows and not storage.filters and h5py.check_string_dtype(dtype) is None
+        unfiltered = not storage.filters or storage.queue is not None
+        self._direct = whole_rows and unfiltered and h5py.check_string_dtype(dtype) is None
         growth = self._growth(tail, chunks) or {"chunks": (*(1 for _ in self._step), *chunks)}
         self.dataset = file.create_dataset(None, shape=shape, dtype=dtype, **growth, **storage.filters)
 
@@ -90,13 +104,17 @@ class Rows:
             self._pending.append(piece if position < len(block) else piece.copy())
             self._pending_rows += take
             if self._pending_rows == self._chunk_rows:
-                self.flush()
+                self._write_pending()
         if self._step and self.written + self._pending_rows == self._rows:
-            self.flush()
+            self._write_pending()
             self._step, self.written = (self._step[0] + 1,), 0
 
     def flush(self) -> None:
-        """Write the rows that wait for their chunk to fill."""
+        """Write the rows that wait for their chunk to fill, and the chunks that wait to be written."""
+        self._write_pending()
+        self._storage.drain()
+
+    def _write_pending(self) -> None:
         if self._pending:
             waiting, self._pending, self._pending_rows = self._pending, [], 0
             self._write(np.concatenate(waiting))
@@ -128,8 +146,8 @@ class Rows:
             if len(rows) < self._chunk_rows:  # the edge chunk: its unused rows must be the same bytes every time
                 missing = np.zeros((self._chunk_rows - len(rows), *self.tail), self.dtype)
                 rows = np.concatenate([rows, missing])
-            with phil:  # h5py takes its lock around everything but this call, and HDF5 bears one thread at a time
-                self.dataset.id.write_direct_chunk((*self._step, start, *(0 for _ in self.tail)), rows)
+            put = write_chunk if self._storage.queue is None else self._storage.queue.put
+            put(self.dataset, (*self._step, start, *(0 for _ in self.tail)), np.ascontiguousarray(rows))
         else:
             self.dataset[(*self._step, slice(start, stop))] = rows
         self.written = stop

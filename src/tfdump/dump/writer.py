@@ -1,6 +1,5 @@
 """Writing a dump: into a temporary file beside the target, renamed into place when all of it is there."""
 
-import importlib
 import itertools
 import json
 import os
@@ -24,6 +23,7 @@ from tfdump.dump.collectors import (
     anonymous_group,
 )
 from tfdump.dump.composites import RaggedRows, SparseRows, SparseSteps, SparseValue
+from tfdump.dump.compression import ChunkQueue, filters_for
 from tfdump.dump.rows import Storage
 from tfdump.dump.shapes import NoValues
 from tfdump.dump.stream import DumpStream
@@ -31,20 +31,11 @@ from tfdump.dump.target import check_target, make_partial, move_into_place
 from tfdump.errors import DumpError
 from tfdump.tensors import NotCaptured, Ragged, Sparse, TensorInfo, Value
 
-COMPRESSIONS = ("none", "gzip", "zstd")
-
 
 def storage_for(compression: str, chunk_bytes: int = layout.CHUNK_BYTES, checksums: bool = False) -> Storage:
-    """Return how to store values with a compression of COMPRESSIONS; raises DumpError where zstd is missing."""
-    if compression == "gzip":
-        return Storage(chunk_bytes, {"compression": "gzip", "compression_opts": 1}, checksums)
-    if compression == "zstd":
-        try:
-            hdf5plugin = importlib.import_module("hdf5plugin")
-        except ImportError:
-            raise DumpError("--compression zstd needs the extra: pip install 'tfdump[zstd]'") from None
-        return Storage(chunk_bytes, dict(hdf5plugin.Zstd(clevel=3)), checksums)
-    return Storage(chunk_bytes, checksums=checksums)
+    """Return how to store values with `none`, `gzip` or `zstd`; raises DumpError where zstd is missing."""
+    filters, compress = filters_for(compression)
+    return Storage(chunk_bytes, filters, checksums, None if compress is None else ChunkQueue(compress))
 
 
 _NUMBERS = itertools.count()
@@ -196,6 +187,8 @@ class DumpWriter:
 
     def finish(self) -> None:
         """Close the file and move it into place; a dump in memory stays open."""
+        self._storage.drain()
+        self._storage.close()
         if self._storage.checksums:
             self.file.attrs.create(DESCRIPTION, np.uint32(description_crc(self.file)))
         if self._partial is None or self._target is None or self._stream is None:
@@ -213,6 +206,7 @@ class DumpWriter:
 
     def abort(self) -> None:
         """Throw away what was written."""
+        self._storage.close()
         self.file.close()
         if self._stream is not None:
             self._stream.close()
