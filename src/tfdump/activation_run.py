@@ -12,6 +12,7 @@ from tfdump.dump import layout
 from tfdump.dump.writer import DumpWriter
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.source import ReadingOptions, Source
+from tfdump.limits import allowed
 from tfdump.pipeline import Progress, planned_inputs, write_dump
 from tfdump.planning import Plan, Planned, RunOptions, make_plan
 from tfdump.sinks import StoreOptions
@@ -110,7 +111,6 @@ def open_activations(
     from tfdump.model.probe import Request
     from tfdump.model.running import open_source, probe_source
 
-    signature, source = open_source(loaded.model, given, options.reading, note)
     request = Request(
         options.selection,
         options.with_outputs,
@@ -120,7 +120,9 @@ def open_activations(
         options.captures,
         options.dequantize,
     )
-    with probe_source(loaded.model, signature, source, request, note) as probe:
-        plan = make_plan(probe, source, signature.batch_size, options.run, options.store, note)
-        tell_not_captured(probe.not_captured, note)
-        yield ActivationRun(loaded, source, probe, plan, options, note)
+    with allowed(loaded.max_bytes):
+        signature, source = open_source(loaded.model, given, options.reading, note)
+        with probe_source(loaded.model, signature, source, request, note) as probe:
+            plan = make_plan(probe, source, signature.batch_size, options.run, options.store, note)
+            tell_not_captured(probe.not_captured, note)
+            yield ActivationRun(loaded, source, probe, plan, options, note)

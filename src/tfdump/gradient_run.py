@@ -22,6 +22,7 @@ from tfdump.gradient_steps import AllExamples, EachExample, Passes
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.inputs.targets import Argument
+from tfdump.limits import allowed
 from tfdump.pipeline import Progress
 from tfdump.planning import Planned, RunOptions
 from tfdump.sinks import stored_size
@@ -191,6 +192,20 @@ def open_gradients(
     files do not fit, SelectionError where a pattern matches nothing, and ModelError where there is nothing to
     differentiate or the model fails.
     """
+    with allowed(loaded.max_bytes), _opened(loaded, arguments, targets, weights, options, note) as run:
+        yield run
+
+
+@contextmanager
+def _opened(
+    loaded: "LoadedModel",
+    arguments: Sequence[Argument],
+    targets: Sequence[Given] | None,
+    weights: Sequence[Given],
+    options: GradientOptions,
+    note: Note,
+) -> Iterator[GradientRun]:
+    """Do what `open_gradients` says."""
     from tfdump.model.compiled import chosen_scalar
     from tfdump.model.descent import Descent, Regularization, changes_statistics, make_optimizer
     from tfdump.model.differentiation import Differentiation

@@ -95,6 +95,7 @@ def command(
     imports: tuple[Path, ...],
     trust_model: bool,
     signature: str | None,
+    max_bytes: int | None,
     **choices: Any,
 ) -> None:
     """Dump the gradients of weights, activations and inputs to HDF5.
@@ -114,7 +115,7 @@ def command(
     expected = open_arguments(targets, "targets file") if targets else None
     weights = open_arguments(sample_weight, "sample weight file")
     with only_data_on_stdout():
-        loaded = load(model, imports, trust_model, settings, options.seed, signature)
+        loaded = load(model, imports, trust_model, settings, options.seed, signature, max_bytes)
         with open_gradients(loaded, arguments, expected, weights, options, notes(settings)) as run:
             if dry_run:
                 planned = run

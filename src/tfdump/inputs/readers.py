@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.errors import InputError
+from tfdump.hdf5 import check_declared
+from tfdump.limits import allowed_bytes, check_bytes
 from tfdump.tensors import Array
 
 _DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
@@ -23,6 +25,10 @@ _DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 _SMALL_BYTES = 64 << 20
 """What may be held in memory whole: standard input goes to a temporary file above it."""
+
+
+_MOST_DEFLATED = 1100
+"""How many times smaller the compression of zip archives makes bytes at the most: it reaches 1032."""
 
 
 class Reader(Protocol):
@@ -101,6 +107,7 @@ class NpyReader:
         return rows.T.reshape(stop - start, *self.shape[1:], order="F")
 
     def _read_bytes(self, start: int, count: int) -> npt.NDArray[np.uint8]:
+        check_bytes(count, allowed_bytes(), f"{self.label}: what is read at once takes", InputError)
         buffer = np.empty(count, np.uint8)
         view = memoryview(buffer.data)
         try:
@@ -125,6 +132,7 @@ class Hdf5Reader:
         self._text = h5py.check_string_dtype(dataset.dtype) is not None
         if dataset.shape is None:
             raise InputError(f"{label} is empty (a null dataspace)")
+        check_declared(dataset, InputError)
         self.shape: tuple[int, ...] = tuple(dataset.shape)
         self.dtype = np.dtype(object) if self._text else dataset.dtype
         if not self._text and self.dtype.hasobject:
@@ -132,6 +140,9 @@ class Hdf5Reader:
 
     def read(self, start: int, stop: int) -> Array:
         """Return the rows from `start` up to `stop`."""
+        size = (stop - start) * math.prod(self.shape[1:]) * self._dataset.dtype.itemsize
+        chunk = math.prod(self._dataset.chunks or ()) * self._dataset.dtype.itemsize
+        check_bytes(max(size, chunk), allowed_bytes(), f"{self.label}: what is read at once takes", InputError)
         try:
             return np.asarray(self._dataset[start:stop] if self.shape else self._dataset[()]).reshape(
                 -1, *self.shape[1:]
@@ -167,6 +178,11 @@ def open_npz(path: Path) -> dict[str, Callable[[], NpyReader]]:
 
     def opener(member: zipfile.ZipInfo, name: str) -> Callable[[], NpyReader]:
         def opened() -> NpyReader:
+            if member.file_size > _MOST_DEFLATED * member.compress_size + _SMALL_BYTES and member.compress_type in (
+                zipfile.ZIP_STORED,
+                zipfile.ZIP_DEFLATED,
+            ):
+                raise InputError(f"{path}::{name} is damaged: it declares more bytes than the archive holds")
             try:
                 stream = archive.open(member)
             except (*_DAMAGE, RuntimeError, NotImplementedError) as cause:
