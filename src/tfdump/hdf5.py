@@ -129,18 +129,15 @@ def check_attributes(item: h5py.Group | h5py.Dataset, error: type[TfdumpError]) 
     """Raise `error` when an attribute is larger than any that is written on purpose, before it is read."""
     for number in range(h5py.h5a.get_num_attrs(item.id)):
         found = h5py.h5a.open(item.id, index=number)
-        texts = math.prod(found.shape) if isinstance(found.get_type(), h5py.h5t.TypeVlenID) or _is_text(found) else 0
-        if found.get_storage_size() > _LARGEST_ATTRIBUTE or texts > _MOST_TEXTS:
+        kind, count = found.get_type(), math.prod(found.shape)
+        listed = isinstance(kind, h5py.h5t.TypeVlenID)
+        text = isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()
+        if kind.get_size() * count > _LARGEST_ATTRIBUTE or ((listed or text) and count > _MOST_TEXTS):
             name = found.name.decode(errors="backslashreplace")
             raise error(
                 f"{item.file.filename}: the attribute '{name}' of '{item.name}' is damaged: it is larger than any "
                 "that a model or a dump has"
             )
-
-
-def _is_text(attribute: h5py.h5a.AttrID) -> bool:
-    kind = attribute.get_type()
-    return isinstance(kind, h5py.h5t.TypeStringID) and bool(kind.is_variable_str())
 
 
 def check_whole(file: h5py.File, name: str, limit: int | None, error: type[TfdumpError]) -> int:
