@@ -90,16 +90,16 @@ def with_weights(path: Path, target: Path, change: Callable[[h5py.Group], Any]) 
         target.mkdir()
         for item in path.iterdir():
             (target / item.name).write_bytes(item.read_bytes())
-        with h5py.File(target / WEIGHTS, "r+") as file:
+        with h5py.File(target / WEIGHTS, "r+", libver="latest") as file:
             edit(file, "layers/dense/vars")
     elif path.suffix == ".h5":
         target.write_bytes(path.read_bytes())
-        with h5py.File(target, "r+") as file:
+        with h5py.File(target, "r+", libver="latest") as file:
             edit(file, "model_weights/out/out" if "out/out" in file["model_weights"] else "model_weights/out/net/out")
     else:
         content = members(path)
         stream = io.BytesIO(content[WEIGHTS])
-        with h5py.File(stream, "r+") as file:
+        with h5py.File(stream, "r+", libver="latest") as file:
             edit(file, "layers/dense/vars")
         packed(target, content | {WEIGHTS: stream.getvalue()})
     return target

@@ -371,6 +371,9 @@ class Asks(layers.Layer):
         cls.found.append(serialization_lib.in_safe_mode())
         return cls(**config)
 
+    def call(self, x: Any) -> Any:
+        return x + 1.0
+
 
 def test_safe_mode_is_that_of_the_call(tmp_path: Path) -> None:
     """Keras asks the mode of the process before that of the call, so the call sets it, and puts it back."""
