@@ -149,6 +149,22 @@ def test_a_lambda_under_another_name(tfdump: Run, tmp_path: Path, canary: Path) 
     assert_refused(tfdump("layers", path, "--import", tmp_path / "house.py"), canary, "layer 'mine'")
 
 
+@pytest.mark.parametrize("name", ["Lambda", "TFSMLayer", "deserialize"])
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+def test_a_name_that_the_two_formats_read_differently(
+    tfdump: Run, models: Path, tmp_path: Path, canary: Path, name: str, ending: str
+) -> None:
+    """A legacy file is read by the name of the class alone, the other one by the registered name first."""
+    (tmp_path / "house.py").write_text("import keras\nclass Scale(keras.layers.Layer): pass\n")
+
+    def change(config: dict[str, Any]) -> None:
+        inner = {"name": "out", "filepath": "prog", "function": "x", "config": {}}
+        layer_of(config, "out").update(class_name=name, registered_name="Scale", module="house", config=inner)
+
+    path = hostile.with_config(models / f"m.{ending}", tmp_path / f"x.{ending}", change)
+    assert_refused(tfdump("layers", path, "--import", tmp_path / "house.py"), canary, "layer 'out'", name)
+
+
 # --- what else may be named
 
 

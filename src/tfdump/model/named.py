@@ -114,6 +114,8 @@ def _candidates(node: Mapping[str, Any], custom: Mapping[str, Any]) -> Iterator[
         value = keras.saving.get_registered_object(known, dict(custom))
         if value is not None:
             yield _Found(value, known, own=True)
+    if not function:
+        yield from _in_legacy_table(name)
     if module is None and not function:
         yield from _in_tables(name)
     elif module == "builtins" and function:
@@ -130,6 +132,13 @@ def _candidates(node: Mapping[str, Any], custom: Mapping[str, Any]) -> Iterator[
 def _public(name: str) -> Iterator[_Found]:
     value = api_export.get_symbol_from_name(name)
     if value is not None:
+        yield _Found(value, name)
+
+
+def _in_legacy_table(name: str) -> Iterator[_Found]:
+    """Yield what a legacy file gets for this name whatever its module is, where that is no plain layer."""
+    value = vars(layers).get(name)
+    if value is not None and not (isinstance(value, type) and not issubclass(value, (keras.layers.Lambda, *_PROGRAMS))):
         yield _Found(value, name)
 
 
