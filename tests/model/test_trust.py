@@ -149,7 +149,7 @@ def test_a_lambda_under_another_name(tfdump: Run, tmp_path: Path, canary: Path) 
     assert_refused(tfdump("layers", path, "--import", tmp_path / "house.py"), canary, "layer 'mine'")
 
 
-@pytest.mark.parametrize("name", ["Lambda", "TFSMLayer", "deserialize"])
+@pytest.mark.parametrize("name", ["Lambda", "deserialize"])
 @pytest.mark.parametrize("ending", ["keras", "h5"])
 def test_a_name_that_the_two_formats_read_differently(
     tfdump: Run, models: Path, tmp_path: Path, canary: Path, name: str, ending: str
