@@ -45,7 +45,7 @@ class _Meter:
         stored = self._stored
         if stored is not None and self._total > _NOT_SAVED_SHARE * stored + _NOT_SAVED_BYTES:
             raise ModelError(
-                f"{what}, and the file holds {show_bytes(stored)} of weights for the whole model (it is damaged, or made "
+                f"{what}, and the file holds {show_bytes(stored)} of weights for the whole model (damaged, or made "
                 "to fill your memory; with --trust-model only --max-bytes limits it)"
             )
         check_bytes(self._total, self._limit, f"{what}; the variables together take", ModelError)
