@@ -59,6 +59,17 @@ def assert_refused(done: Ended, canary: Path, *words: str) -> None:
     assert "evil" not in sys.modules
 
 
+def assert_not_loaded(path: Path, canary: Path, *words: str) -> None:
+    """Like `assert_refused`, without the seconds that the rest of the command takes."""
+    with pytest.raises(UntrustedModelError) as caught:
+        load_model(path)
+    for word in (*words, "--trust-model"):
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not canary.exists()
+    assert "evil" not in sys.modules
+
+
 # --- Lambda layers
 
 
@@ -109,7 +120,7 @@ def test_a_lambda_in_the_config_of_a_bidirectional_layer(tfdump: Run, tmp_path: 
     ],
 )
 def test_a_lambda_that_names_a_function(
-    tfdump: Run, models: Path, tmp_path: Path, canary: Path, module: str, name: str, ending: str
+    models: Path, tmp_path: Path, canary: Path, module: str, name: str, ending: str
 ) -> None:
     def change(config: dict[str, Any]) -> None:
         out = layer_of(config, "out")
@@ -117,7 +128,7 @@ def test_a_lambda_that_names_a_function(
         out["config"] = {"name": "out", "function": function(module, name)}
 
     path = hostile.with_config(models / f"m.{ending}", tmp_path / f"x.{ending}", change)
-    assert_refused(tfdump("layers", path), canary, "layer 'out'")
+    assert_not_loaded(path, canary, "layer 'out'")
 
 
 @pytest.mark.parametrize(
@@ -194,9 +205,7 @@ PLACES: dict[str, tuple[str, str]] = {
     ],
     ids=lambda what: f"{what.get('module')}-{what['class_name']}",
 )
-def test_an_argument_of_a_layer(
-    tfdump: Run, models: Path, tmp_path: Path, canary: Path, place: str, what: dict[str, Any]
-) -> None:
+def test_an_argument_of_a_layer(models: Path, tmp_path: Path, canary: Path, place: str, what: dict[str, Any]) -> None:
     layer, named = PLACES[place]
     for ending in ("keras", "h5"):
         path = hostile.with_config(
@@ -204,7 +213,7 @@ def test_an_argument_of_a_layer(
             tmp_path / f"x.{ending}",
             lambda config: layer_of(config, layer)["config"].update({place: what}),
         )
-        assert_refused(tfdump("layers", path), canary, f"x.{ending}", named)
+        assert_not_loaded(path, canary, f"x.{ending}", named)
 
 
 @pytest.mark.parametrize(
