@@ -14,6 +14,7 @@ from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.source import ReadingOptions, Source
+from tfdump.limits import allowed
 from tfdump.pipeline import planned_inputs, write_dump
 from tfdump.planning import Plan, Planned, RunOptions, make_plan
 from tfdump.resuming import begin
@@ -150,9 +151,8 @@ def probe_activations(
     Raises InputError where the inputs do not fit, and SelectionError where a pattern matches nothing.
     """
     from tfdump.model.probe import Request
-    from tfdump.model.running import open_source, probe_source
+    from tfdump.model.running import probe_source
 
-    signature, source = open_source(loaded.model, given, options.reading, note)
     request = Request(
         options.selection,
         options.with_outputs,
@@ -175,6 +175,7 @@ def open_activations(
     Raises InputError where the inputs do not fit, SelectionError where a pattern matches nothing, and ModelError
     where the model fails on them.
     """
-    opened = probe_activations(loaded, given, options, note)
-    with opened.probe:
-        yield opened.plan()
+    with allowed(loaded.max_bytes):
+        opened = probe_activations(loaded, given, options, note)
+        with opened.probe:
+            yield opened.plan()

@@ -3,14 +3,13 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfdump.address import Selection
 from tfdump.batch_run import Progress
 from tfdump.dump import layout
 from tfdump.dump.journal import Journal
@@ -18,14 +17,15 @@ from tfdump.dump.writer import DumpWriter
 from tfdump.errors import ModelError
 from tfdump.example_axis import BATCH, NONE
 from tfdump.gradient_findings import tell_unconnected
+from tfdump.gradient_options import GradientOptions
 from tfdump.gradient_pass import GradientDump, Loss
 from tfdump.gradient_planning import GradientPlan, plan_gradients, plan_per_example
-from tfdump.gradient_sinks import GradientStore
 from tfdump.gradient_steps import AllExamples, EachExample, Passes
 from tfdump.inputs.arguments import Given
-from tfdump.inputs.source import ReadingOptions, Source
+from tfdump.inputs.source import Source
 from tfdump.inputs.targets import Argument
-from tfdump.planning import Planned, RunOptions
+from tfdump.limits import allowed
+from tfdump.planning import Planned
 from tfdump.resuming import begin
 from tfdump.sinks import stored_size
 from tfdump.supervised_source import supervised_source
@@ -37,71 +37,6 @@ if TYPE_CHECKING:
     from tfdump.model.load import LoadedModel
     from tfdump.model.losses import Scalar
     from tfdump.model.per_example import PerExampleProbe
-
-WRT = ("weights", "activations", "inputs")
-"""With respect to what gradients can be had."""
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Gradient descent: how many steps, of what optimizer, and whether the weights are stored at each of them."""
-
-    count: int
-    learning_rate: float
-    optimizer: str = "SGD"
-    save_weights: bool = False
-
-
-@dataclass(frozen=True)
-class GradientOptions:
-    """Everything that decides which gradients are computed, of what, and what is stored of them.
-
-    `losses` are names of losses (`NAME`, `OUTPUT=NAME` or `compiled`); with none of them and no `objective` it is the
-    compiled one. `reduction` None is the default: `mean` for losses, `sum` for objectives.
-    """
-
-    selection: Selection = field(default_factory=Selection)
-    wrt: tuple[str, ...] = ("weights",)
-    losses: tuple[str, ...] = ()
-    objective: str | None = None
-    from_logits: bool = False
-    reduction: str | None = None
-    per_example: bool = False
-    steps: Steps | None = None
-    loss_scale: float = 1.0
-    seed: int = 0
-    eager: bool = False
-    compression: str = "none"
-    checksums: bool = False
-    reading: ReadingOptions = field(default_factory=ReadingOptions)
-    run: RunOptions = field(default_factory=RunOptions)
-    store: GradientStore = field(default_factory=GradientStore)
-
-    def check(self, resume: bool = False) -> None:
-        """Raise ModelError for options that exclude each other."""
-        if resume and self.steps is not None:
-            raise ModelError("--resume and --steps exclude each other (a descent is not kept; take fewer steps)")
-        unknown = [name for name in self.wrt if name not in WRT]
-        if unknown or not self.wrt:
-            raise ModelError(f"wrt {unknown or 'nothing'}: choose of {', '.join(WRT)}")
-        if self.per_example and self.steps is not None:
-            raise ModelError("--per-example and --steps exclude each other (a step needs the gradient of all examples)")
-        if self.per_example and self.store.sparse:
-            raise ModelError("--sparse keeps sums over examples, not --per-example")
-        if self.steps is not None and self.store.sparse:
-            raise ModelError("--sparse keeps one gradient, not one for each of --steps")
-        if self.store.norms_only and self.store.sparse:
-            raise ModelError("--norms-only and --sparse exclude each other")
-        if self.store.sparse and "weights" not in self.wrt:
-            raise ModelError("--sparse is about the gradients of tables, which are weights (add --wrt weights)")
-        if not self.store.store.values and (self.store.norms_only or self.store.sparse):
-            name = "--norms-only" if self.store.norms_only else "--sparse"
-            raise ModelError(
-                f"{name} says which values are stored, and --stats-only stores none (leave one of them out)"
-            )
-        self.store.store.check(self.compression)
-        if self.steps is not None and "weights" not in self.wrt:
-            raise ModelError("--steps needs --wrt weights (other kinds may be given beside it)")
 
 
 @dataclass
@@ -304,6 +239,7 @@ def open_gradients(
     note: Note,
 ) -> Iterator[GradientRun]:
     """Open as `probe_gradients` does, and plan the run; raises ModelError where the model fails on the inputs too."""
-    opened = probe_gradients(loaded, arguments, targets, weights, options, note)
-    with opened.probe:
-        yield opened.plan()
+    with allowed(loaded.max_bytes):
+        opened = probe_gradients(loaded, arguments, targets, weights, options, note)
+        with opened.probe:
+            yield opened.plan()

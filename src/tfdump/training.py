@@ -30,7 +30,8 @@ from tfdump.dump.target import check_space
 from tfdump.dump.training_names import MADE_BY, dump_name, dumps_after
 from tfdump.dump.writer import storage_for
 from tfdump.errors import DumpError, TfdumpError, TfdumpWarning, near
-from tfdump.gradient_run import GradientOptions, OpenedGradients, probe_gradients
+from tfdump.gradient_options import GradientOptions
+from tfdump.gradient_run import OpenedGradients, probe_gradients
 from tfdump.gradient_sinks import GradientStore
 from tfdump.interrupts import interrupt_waiting
 from tfdump.model.quiet import choose_backend

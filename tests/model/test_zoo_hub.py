@@ -84,10 +84,12 @@ def test_gradients_of_the_weights_of_bert(tmp_path: Path) -> None:
         np.testing.assert_allclose(size, other, rtol=1e-3, atol=1e-4)
 
 
-def test_a_process_that_has_not_seen_keras_hub_finds_it(tmp_path: Path, tfdump_process: Run) -> None:
-    """Keras imports keras-hub by itself for a file that names it."""
+def test_keras_hub_is_imported_only_when_the_user_says_so(tmp_path: Path, tfdump_process: Run) -> None:
+    """Keras would import it by itself for a file that names it."""
     path, _ = saved("BertBackbone", tmp_path)
-    for options in ((), IMPORT):
-        done = tfdump_process("layers", path, *options)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.splitlines()[1].startswith("token_embedding\t")
+    done = tfdump_process("layers", path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--import keras_hub" in done.stderr
+    done = tfdump_process("layers", path, *IMPORT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].startswith("token_embedding\t")

@@ -60,6 +60,7 @@ def command(
     imports: tuple[Path, ...],
     trust_model: bool,
     signature: str | None,
+    max_bytes: int | None,
     **choices: Any,
 ) -> None:
     """Dump the output of every layer to HDF5.
@@ -76,7 +77,7 @@ def command(
     storage_for(options.compression)
     given = open_arguments(inputs)
     with only_data_on_stdout():
-        loaded = load(model, imports, trust_model, settings, options.seed, signature)
+        loaded = load(model, imports, trust_model, settings, options.seed, signature, max_bytes)
         with open_activations(loaded, given, options, notes(settings)) as run:
             if dry_run:
                 planned = run

@@ -23,7 +23,8 @@ from tfdump.cli.render import only_data_on_stdout, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.dump.target import check_target
 from tfdump.dump.writer import storage_for
-from tfdump.gradient_run import WRT, GradientOptions, Steps, open_gradients
+from tfdump.gradient_options import WRT, GradientOptions, Steps
+from tfdump.gradient_run import open_gradients
 from tfdump.gradient_sinks import GradientStore
 from tfdump.inputs.arguments import check_stdin, input_files, open_arguments, open_each
 from tfdump.sinks import StoreOptions
@@ -96,6 +97,7 @@ def command(
     imports: tuple[Path, ...],
     trust_model: bool,
     signature: str | None,
+    max_bytes: int | None,
     **choices: Any,
 ) -> None:
     """Dump the gradients of weights, activations and inputs to HDF5.
@@ -115,7 +117,7 @@ def command(
     expected = open_arguments(targets, "targets file") if targets else None
     weights = open_arguments(sample_weight, "sample weight file")
     with only_data_on_stdout():
-        loaded = load(model, imports, trust_model, settings, options.seed, signature)
+        loaded = load(model, imports, trust_model, settings, options.seed, signature, max_bytes)
         with open_gradients(loaded, arguments, expected, weights, options, notes(settings)) as run:
             if dry_run:
                 planned = run

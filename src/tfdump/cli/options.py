@@ -101,6 +101,11 @@ def model_options(command: Command) -> Command:
             allow_from_autoenv=False,
             help="Let the model file run code of its own (Lambda layers, SavedModel).",
         ),
+        click.option(
+            "--max-bytes",
+            type=parsed("SIZE", parse_bytes),
+            help="What the files may make it hold in memory. [default: a quarter of it]",
+        ),
         click.option("--signature", metavar="NAME", help="Of a SavedModel or .tflite file that has several."),
     ]
     return _apply(decorators, command)

@@ -9,16 +9,11 @@ import h5py
 import numpy as np
 
 from tfdump.errors import DumpError
-from tfdump.hdf5 import check_stored_inside, damage
+from tfdump.hdf5 import check_declared, check_stored_inside, damage
 from tfdump.tensors import Array
 
 BLOCK_BYTES = 4 << 20
 """About how many bytes are read at once: a few chunks of a dump."""
-
-_MOST_COMPRESSED = 1100
-"""How many times smaller a filter makes values at the most: gzip reaches 1032."""
-
-_SMALL_BYTES = 1 << 20
 
 _ZSTD = 32015
 """The number under which the zstd filter is registered with The HDF Group."""
@@ -44,7 +39,7 @@ class Part:
         self.dtype: np.dtype[Any] = np.dtype(object) if self.is_text else dataset.dtype
         self._dataset = dataset
         check_stored_inside(dataset, DumpError)
-        check_declared(dataset)
+        check_declared(dataset, DumpError)
         load_filter(dataset)
 
     @property
@@ -97,15 +92,6 @@ def load_filter(dataset: h5py.Dataset) -> None:
         raise DumpError(
             f"{dataset.file.filename}: reading '{dataset.name}' (zstd) needs the extra: pip install 'tfdump[zstd]'"
         ) from None
-
-
-def check_declared(dataset: h5py.Dataset) -> None:
-    """Raise DumpError when a dataset declares more values than its file can hold, however well compressed."""
-    declared = dataset.size * dataset.dtype.itemsize if dataset.shape is not None else 0
-    if declared > _SMALL_BYTES and declared > dataset.file.id.get_filesize() * _MOST_COMPRESSED:
-        raise DumpError(
-            f"{dataset.file.filename}: '{dataset.name}' is damaged: it declares more values than the file holds"
-        )
 
 
 def pieces(

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.errors import InputError
+from tfdump.hdf5 import check_declared
+from tfdump.limits import allowed_bytes, check_bytes
 from tfdump.tensors import Array
 
 _DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
@@ -26,6 +28,10 @@ _SMALL_BYTES = 64 << 20
 
 LARGEST_BAND = 512 << 20
 """Bytes of the rows of a dataset's chunks that are kept, so that each chunk is decompressed once."""
+
+
+_MOST_DEFLATED = 1100
+"""How many times smaller the compression of zip archives makes bytes at the most: it reaches 1032."""
 
 
 class Reader(Protocol):
@@ -108,6 +114,7 @@ class NpyReader:
         return rows.T.reshape(stop - start, *self.shape[1:], order="F")
 
     def _read_bytes(self, start: int, count: int) -> npt.NDArray[np.uint8]:
+        check_bytes(count, allowed_bytes(), f"{self.label}: what is read at once takes", InputError)
         buffer = np.empty(count, np.uint8)
         view = memoryview(buffer.data)
         try:
@@ -136,6 +143,7 @@ class Hdf5Reader:
         self._text = h5py.check_string_dtype(dataset.dtype) is not None
         if dataset.shape is None:
             raise InputError(f"{label} is empty (a null dataspace)")
+        check_declared(dataset, InputError)
         self.shape: tuple[int, ...] = tuple(dataset.shape)
         self.dtype = np.dtype(object) if self._text else dataset.dtype
         if not self._text and self.dtype.hasobject:
@@ -169,6 +177,9 @@ class Hdf5Reader:
         return self._band[1][start - first : stop - first]
 
     def _read(self, start: int, stop: int) -> Array:
+        size = (stop - start) * math.prod(self.shape[1:]) * self._dataset.dtype.itemsize
+        chunk = math.prod(self._dataset.chunks or ()) * self._dataset.dtype.itemsize
+        check_bytes(max(size, chunk), allowed_bytes(), f"{self.label}: what is read at once takes", InputError)
         try:
             return np.asarray(self._dataset[start:stop] if self.shape else self._dataset[()]).reshape(
                 -1, *self.shape[1:]
@@ -204,6 +215,11 @@ def open_npz(path: Path) -> dict[str, Callable[[], NpyReader]]:
 
     def opener(member: zipfile.ZipInfo, name: str) -> Callable[[], NpyReader]:
         def opened() -> NpyReader:
+            if member.file_size > _MOST_DEFLATED * member.compress_size + _SMALL_BYTES and member.compress_type in (
+                zipfile.ZIP_STORED,
+                zipfile.ZIP_DEFLATED,
+            ):
+                raise InputError(f"{path}::{name} is damaged: it declares more bytes than the archive holds")
             try:
                 stream = archive.open(member)
             except (*_DAMAGE, RuntimeError, NotImplementedError) as cause:
