@@ -151,8 +151,9 @@ def probe_activations(
     Raises InputError where the inputs do not fit, and SelectionError where a pattern matches nothing.
     """
     from tfdump.model.probe import Request
-    from tfdump.model.running import probe_source
+    from tfdump.model.running import open_source, probe_source
 
+    signature, source = open_source(loaded.model, given, options.reading, note)
     request = Request(
         options.selection,
         options.with_outputs,
