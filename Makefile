@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-fast test-browser lint format clean samples bench sweep
+.PHONY: demo test test-fast test-browser lint format clean samples bench sweep ends
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -35,15 +35,14 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/activations.py
-	$(BIN)/python benchmarks/gradients.py
-	$(BIN)/python benchmarks/per_example.py
-	$(BIN)/python benchmarks/check.py
-	$(BIN)/python benchmarks/diff.py
+	$(BIN)/python benchmarks/run.py
 
 sweep: $(READY)
 	$(BIN)/python tests/sweep.py
+
+ends: $(READY)
+	$(BIN)/python tests/ends.py --runs writer --kills 400
+	$(BIN)/python tests/ends.py --runs command --kills 200 --small
 
 samples: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[samples]'

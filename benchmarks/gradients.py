@@ -33,7 +33,8 @@ def make_files(folder: Path, examples: int) -> None:
 
 def tfdump_route(folder: Path) -> float:
     """Dump everything with tfdump, as the command line does."""
-    from tfdump.gradient_run import WRT, GradientOptions, open_gradients
+    from tfdump.gradient_options import WRT, GradientOptions
+    from tfdump.gradient_run import open_gradients
     from tfdump.inputs.arguments import open_each
     from tfdump.model.load import load_model
 

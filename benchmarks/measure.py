@@ -1,58 +1,131 @@
-"""Run a function of a benchmark in a process of its own; get its seconds and its peak memory."""
+"""Races: contestants run in turn, in processes of their own or in this one; ratios are taken round by round.
+
+The machines are noisy and their speed drifts, so that only numbers of one round are compared with each other: a ratio
+is the median of the ratios of all rounds.
+"""
 
 import json
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Median seconds that the function itself reports, and the median peak of its process's memory in MB."""
+class Samples:
+    """What every round of one contestant took: seconds, and the peak memory of its process in MB."""
 
-    seconds: float
-    megabytes: float
-
-
-def report(seconds: float) -> None:
-    """Print, as the last line of a contestant's process, what `measure` reads."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    print(json.dumps({"seconds": seconds, "megabytes": peak}))
+    seconds: list[float]
+    megabytes: list[float]
 
 
-def measure(script: str, *arguments: object, rounds: int = 3) -> Measured:
-    """Run `python SCRIPT ARGUMENTS...` several times; raises CalledProcessError when it fails."""
-    command = [sys.executable, script, *map(str, arguments)]
-    results = []
+@dataclass(frozen=True)
+class Row:
+    """One comparison: ours against theirs; `ratio` is ours to theirs, `goal` the largest that was wanted."""
+
+    race: str
+    ours: float
+    against: str
+    theirs: float
+    ratio: float
+    unit: str = "s"
+    goal: float | None = None
+
+
+Route = Callable[..., float]
+"""A contestant: takes the folder of the files and what else the race passes, and returns its seconds."""
+
+
+def compare(
+    race: str, ours: Sequence[float], against: str, theirs: Sequence[float], unit: str = "s", goal: float | None = None
+) -> Row:
+    """Return a row of medians, with the median of the ratios of the rounds."""
+    ratio = median(a / b for a, b in zip(ours, theirs, strict=True))
+    return Row(race, median(ours), against, median(theirs), ratio, unit, goal)
+
+
+def contest(script: str, routes: Sequence[str], *arguments: object, rounds: int = 3) -> dict[str, Samples]:
+    """Run `python SCRIPT ROUTE ARGUMENTS...` for every route, in turn, several times.
+
+    Raises CalledProcessError when one fails.
+    """
+    found = {route: Samples([], []) for route in routes}
     for _ in range(rounds):
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        results.append(json.loads(done.stdout.splitlines()[-1]))
-    return Measured(median(r["seconds"] for r in results), median(r["megabytes"] for r in results))
+        for route in routes:
+            command = [sys.executable, script, route, *map(str, arguments)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            result = json.loads(done.stdout.splitlines()[-1])
+            found[route].seconds.append(result["seconds"])
+            found[route].megabytes.append(result["megabytes"])
+    return found
+
+
+def contest_here(routes: Mapping[str, Callable[[], float]], rounds: int = 3) -> dict[str, list[float]]:
+    """Run every route in this process, in turn; return the seconds that each round took."""
+    found: dict[str, list[float]] = {route: [] for route in routes}
+    for _ in range(rounds):
+        for name, route in routes.items():
+            found[name].append(route())
+    return found
+
+
+def elapsed(function: Callable[[], Any]) -> float:
+    """Return the seconds that a call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def peak_megabytes() -> float:
+    """Return the peak memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
 def write_raw(path: Path, size: int) -> float:
-    """Write `size` bytes to a file; return the seconds that it took."""
+    """Write `size` bytes to a new file, in sequence; return the seconds that it took."""
     block = np.random.default_rng(0).bytes(16 << 20)
+    path.unlink(missing_ok=True)
     start = time.perf_counter()
     with path.open("wb", buffering=0) as file:
         for first in range(0, size, len(block)):
             file.write(block[: size - first])
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    path.unlink()
+    return seconds
 
 
-def print_race(results: Mapping[str, Measured], ours: str) -> None:
-    """Print the contestants with their ratios to ours."""
-    reference = results[ours]
-    print(f"{'route':34}{'seconds':>9}{'to tfdump':>11}{'peak MB':>9}{'to tfdump':>11}")
-    for route, result in results.items():
-        print(
-            f"{route:34}{result.seconds:9.3f}{result.seconds / reference.seconds:11.2f}"
-            f"{result.megabytes:9.0f}{result.megabytes / reference.megabytes:11.2f}"
+def run_script(routes: Mapping[str, Route], race: Callable[[], list[Row]]) -> None:
+    """Be a contestant (`ROUTE FOLDER ...`), or hold the race, print it, and add it to `--json FILE`."""
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in routes:
+        seconds = routes[arguments[0]](Path(arguments[1]), *arguments[2:])
+        print(json.dumps({"seconds": seconds, "megabytes": peak_megabytes()}))
+        return
+    rows = race()
+    print(table(rows))
+    if arguments[:1] == ["--json"]:
+        with Path(arguments[1]).open("a") as file:
+            file.writelines(json.dumps(asdict(row)) + "\n" for row in rows)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return rows as a Markdown table."""
+    lines = ["| race | tfdump | against | theirs | ratio | goal |", "|---|---:|---|---:|---:|---:|"]
+    for row in rows:
+        goal = "" if row.goal is None else f"{row.goal:.3g}" + (" (missed)" if row.ratio > row.goal else "")
+        lines.append(
+            f"| {row.race} | {_number(row.ours)} {row.unit} | {row.against} | {_number(row.theirs)} {row.unit} "
+            f"| {row.ratio:.2f} | {goal} |"
         )
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,74 +1,84 @@
-"""The memory of one dump at 256, 1024 and 4096 examples: tfdump, whose memory is flat, against predict.
+"""Memory: flat in the number of examples, within `--memory`, also where the requested layer is late in a deep model.
 
     python benchmarks/memory.py
 
-Prints the peak memory of each process, and its ratio to that of 256 examples.
+Peaks of whole processes that run the command line. "Loaded" is a process that loads the same model, traces it, and
+runs one example.
 """
 
-import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import numpy as np
-from measure import measure, report
+from contestants import MAKERS, arrays_of, load, submodel_predict
+from measure import Row, compare, contest, run_script
 
-EXAMPLES = (256, 1024, 4096)
-
-
-def make_files(folder: Path) -> None:
-    """Save a small CNN with random weights, and its inputs."""
-    import keras
-
-    keras.utils.set_random_seed(0)
-    x = image = keras.Input((32, 32, 3))
-    for number in range(6):
-        x = keras.layers.Conv2D(32, 3, padding="same", activation="relu", name=f"conv{number}")(x)
-    keras.Model(image, keras.layers.GlobalAveragePooling2D(name="pool")(x)).save(folder / "model.keras")
-    for examples in EXAMPLES:
-        np.save(folder / f"{examples}.npy", np.random.default_rng(0).random((examples, 32, 32, 3), dtype="float32"))
+EXAMPLES = (64, 512, 4096)
+MEMORY_MB = 64 * 1.048576
 
 
-def tfdump_route(folder: Path, examples: str) -> None:
-    """Dump every layer, in batches of 64."""
+def command_route(folder: Path, *arguments: str) -> float:
+    """Run `tfdump activations` on the model of the folder."""
     from tfdump.cli.main import run
 
-    arguments = ["activations", folder / "model.keras", folder / f"{examples}.npy", "--batch-size", 64]
-    status = run([*map(str, arguments), "-o", str(folder / "dump.h5"), "-f"])
+    status = run(["activations", str(folder / "model.keras"), *arguments, "-o", str(folder / "dump.h5"), "-f", "-q"])
     if status:
         sys.exit(status)
+    return 0.0
 
 
-def predict_route(folder: Path, examples: str) -> None:
-    """Predict all outputs with a sub-model, in batches of 64."""
-    import keras
+def loaded_route(folder: Path) -> float:
+    """Load the model and run one example in a `tf.function`."""
+    import tensorflow as tf
 
-    model = keras.models.load_model(folder / "model.keras", compile=False)
-    outputs = keras.Model(model.inputs, [layer.output for layer in model.layers[1:]])
-    outputs.predict(np.load(folder / f"{examples}.npy"), batch_size=64, verbose=0)
+    model = load(folder)
+    arrays = arrays_of(folder, model)
+    forward = tf.function(lambda inputs: model(inputs, training=False))
+    forward({name: tf.constant(array[:1]) for name, array in arrays.items()})
+    return 0.0
 
 
-ROUTES = {"tfdump": tfdump_route, "predict": predict_route}
+ROUTES = {
+    "command": command_route,
+    "loaded": loaded_route,
+    "predict": lambda folder: submodel_predict(folder, folder / "other.h5", 64),
+}
 
 
-def main() -> None:
-    """Race."""
-    if len(sys.argv) == 4:
-        start = time.perf_counter()
-        ROUTES[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])
-        report(time.perf_counter() - start)
-        return
+def race() -> list[Row]:
+    """Compare."""
+    rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make_files(folder)
-        print(f"{'route':10}" + "".join(f"{f'{n} examples':>24}" for n in EXAMPLES))
-        for route in ROUTES:
-            peaks = [measure(__file__, route, folder, n).megabytes for n in EXAMPLES]
-            print(f"{route:10}" + "".join(f"{peak:11.0f} MB ({peak / peaks[0]:6.3f}x)" for peak in peaks))
+        MAKERS["CNN"](folder, examples=EXAMPLES[-1])
+        everything = np.load(folder / "x.npy", mmap_mode="r")
+        for count in EXAMPLES:
+            np.save(folder / f"{count}.npy", everything[:count])
+        small = "64MiB"  # so that 64 examples are several batches too
+        peaks = {
+            count: contest(__file__, ["command"], folder, folder / f"{count}.npy", "--memory", small, rounds=2)
+            for count in EXAMPLES
+        }
+        found = {count: peak["command"].megabytes for count, peak in peaks.items()}
+        for count in EXAMPLES[1:]:
+            race = f"CNN, {count:,} examples: memory"
+            rows.append(compare(race, found[count], f"{EXAMPLES[0]} examples", found[EXAMPLES[0]], "MB", 1.05))
+        others = contest(__file__, ["loaded", "predict"], folder, rounds=1)
+        (loaded,), (predict,) = others["loaded"].megabytes, others["predict"].megabytes
+        most = [loaded + 4 * MEMORY_MB] * 2
+        rows.append(compare("CNN, 4,096 examples: memory", found[4096], "loaded model + 4 x --memory", most, "MB", 1.0))
+        rows.append(compare("CNN, 4,096 examples: memory", found[4096], "sub-model, predict", [predict] * 2, "MB"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        MAKERS["ResNet50"](folder, examples=64)
+        pictures = folder / "x.npy"
+        late = contest(__file__, ["command"], folder, pictures, "-l", "predictions", rounds=1)["command"].megabytes
+        loaded = contest(__file__, ["loaded"], folder, rounds=1)["loaded"].megabytes[0]
+        most = [loaded + 4 * 268.4]
+        rows.append(compare("ResNet50, -l predictions: memory", late, "loaded model + 4 x --memory", most, "MB", 1.0))
+    return rows
 
 
 if __name__ == "__main__":
-    main()
+    run_script(ROUTES, race)

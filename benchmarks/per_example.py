@@ -17,7 +17,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdump.gradient_run import GradientOptions, open_gradients
+from tfdump.gradient_options import GradientOptions
+from tfdump.gradient_run import open_gradients
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.readers import ArrayReader
 from tfdump.model.load import in_memory

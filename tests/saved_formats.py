@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from conftest import SAMPLES
 
-HOW = ("float", "float16", "dynamic", "int8", "int8_inside")
+HOW = ("float", "float16", "dynamic", "int8", "int8_inside", "int16")
 
 
 @contextlib.contextmanager
@@ -72,9 +72,10 @@ def lite(model: keras.Model, file: Path, how: str = "float", data: np.ndarray | 
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if how == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if how.startswith("int8"):
+    if how.startswith("int"):
+        wide = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
         converter.representative_dataset = lambda: ([row[None]] for row in data)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.target_spec.supported_ops = [wide if how == "int16" else tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     if how == "int8":
         converter.inference_input_type = converter.inference_output_type = tf.int8
     with without_chatter():

@@ -12,13 +12,13 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 FLOORS = {
     "errors": 0, "interrupts": 0, "paths": 0, "tensors": 0, "dtypes": 0,
-    "address": 0, "captures": 0, "batching": 0, "hdf5": 0, "example_axis": 0,
+    "address": 0, "captures": 0, "batching": 0, "limits": 0, "cores": 0, "hdf5": 0, "example_axis": 0,
     "dump": 1, "inputs": 1,
     "analysis": 2, "exports": 2, "model": 2,
     "pictures": 3, "sinks": 3, "gradient_sinks": 3, "supervised_source": 3,
-    "planning": 4, "pipeline": 4, "listing": 4, "writing": 4,
+    "batch_run": 4, "resuming": 4, "planning": 4, "pipeline": 4, "listing": 4, "writing": 4,
     "gradient_findings": 4, "gradient_planning": 4, "gradient_pass": 4, "gradient_weights": 4, "gradient_steps": 4,
-    "activation_run": 5, "gradient_run": 5, "api_arguments": 5, "api": 6, "training": 6,
+    "gradient_options": 5, "activation_run": 5, "gradient_run": 5, "api_arguments": 5, "api": 6, "training": 6,
     "testing": 6, "cli": 7,
 }  # fmt: skip
 """A module imports from its own floor and from those below."""

@@ -74,6 +74,7 @@ def test_the_python_of_the_readme_runs(checkout: Path, monkeypatch: pytest.Monke
     exec(code, names)
     assert set(names["acts"]) == {"conv1", "conv2"}
     assert names["grads"]["inputs/image"].shape == x.shape
+    assert sorted(path.name for path in Path("run").iterdir()) == ["epoch-0002.gradients.h5", "epoch-0004.gradients.h5"]
 
 
 def test_there_are_commands_to_run() -> None:

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfdump.address import Selection
+from tfdump.batch_run import Progress
 from tfdump.captures import Captures
 from tfdump.dump import layout
+from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.source import ReadingOptions, Source
-from tfdump.pipeline import Progress, planned_inputs, write_dump
+from tfdump.limits import allowed
+from tfdump.pipeline import planned_inputs, write_dump
 from tfdump.planning import Plan, Planned, RunOptions, make_plan
+from tfdump.resuming import begin
 from tfdump.sinks import StoreOptions
 from tfdump.tensors import NotCaptured, Note
 from tfdump.writing import open_writer, overhead_bytes, provenance, tell_not_captured
@@ -33,6 +37,7 @@ class ActivationOptions:
     eager: bool = False
     dequantize: bool = False
     compression: str = "none"
+    checksums: bool = False
     reading: ReadingOptions = field(default_factory=ReadingOptions)
     run: RunOptions = field(default_factory=RunOptions)
     store: StoreOptions = field(default_factory=StoreOptions)
@@ -70,30 +75,41 @@ class ActivationRun:
         """About how many bytes the file will take without compression."""
         return self.value_bytes + overhead_bytes(len(self.planned), self.loaded.config)
 
-    def open_writer(self, path: Path | None, force: bool) -> DumpWriter:
-        """Return the writer of the dump; None makes it in memory."""
-        return open_writer(path, force, self.options.compression, self.options.run.memory, len(self.plan.tensors))
+    def open_writer(self, path: Path | None, force: bool, alone: bool = False) -> DumpWriter:
+        """Return the writer of the dump; None makes it in memory. `alone`: no other run can write the same one."""
+        options = self.options
+        count = len(self.plan.tensors)
+        return open_writer(path, force, options.compression, options.run.memory, count, options.checksums, alone)
 
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """The layers that the model owns and that will not be in the dump."""
         return self.probe.not_captured
 
+    @property
+    def kept_bytes(self) -> int:
+        """About how many bytes a journal of all batches will take."""
+        return self.value_bytes
+
     def write(
         self,
         writer: DumpWriter,
         command: str,
         progress: Progress = lambda done, total: None,
+        journal: Journal | None = None,
         further: Mapping[str, Any] | None = None,
     ) -> None:
         """Run the model over all examples and write the dump; the caller closes the writer.
 
-        `further` are more attributes of the root.
+        A `journal` gives the batches that an interrupted run left, and keeps the others. `further` are more
+        attributes of the root. Raises DumpError where the journal is that of another run.
         """
         options = self.options
         root = provenance(
             layout.ACTIVATIONS, self.loaded, self.source, options.run, options.seed, options.store.values, command
         )
+        size = self.plan.batch_size
+        journal = begin(journal, self.probe, options.run.training, root, self.source, size, self.note)
         write_dump(
             self.probe,
             self.source,
@@ -104,6 +120,7 @@ class ActivationRun:
             self.loaded.config,
             self.note,
             progress,
+            journal,
         )
 
 
@@ -159,6 +176,7 @@ def open_activations(
     Raises InputError where the inputs do not fit, SelectionError where a pattern matches nothing, and ModelError
     where the model fails on them.
     """
-    opened = probe_activations(loaded, given, options, note)
-    with opened.probe:
-        yield opened.plan()
+    with allowed(loaded.max_bytes):
+        opened = probe_activations(loaded, given, options, note)
+        with opened.probe:
+            yield opened.plan()

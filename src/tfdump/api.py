@@ -15,7 +15,8 @@ from tfdump.captures import Captures
 from tfdump.dump import layout
 from tfdump.dump.reader import Dump
 from tfdump.errors import TfdumpError, TfdumpWarning
-from tfdump.gradient_run import GradientOptions, Steps, open_gradients
+from tfdump.gradient_options import GradientOptions, Steps
+from tfdump.gradient_run import open_gradients
 from tfdump.gradient_sinks import GradientStore
 from tfdump.listing import ListedTensor, list_tensors
 from tfdump.planning import RunOptions
@@ -58,13 +59,15 @@ def activations(
     dequantize: bool = False,
     signature: str | None = None,
     trust: bool = False,
+    max_bytes: int | str | None = None,
 ) -> dict[str, "Value | list[Any]"]:
     """Return the output of every layer of `model` on `x`, by address, in execution order.
 
     `model` is a Keras model or the path of a saved one, of which no code of its own runs unless `trust` is True; a
     SavedModel directory needs that. `signature` is one of those of a SavedModel or `.tflite` file; with `dequantize`
-    the tensors of a quantised `.tflite` file are the real numbers that they stand for. `x` is an array with
-    a row an example; several inputs are a dict by name, or a tuple or list in order. `layers`, `exclude` and
+    the tensors of a quantised `.tflite` file are the real numbers that they stand for. `max_bytes` (`"2G"`) is what a
+    file may make this process hold, by default a quarter of the memory. `x` is an array with a row an example; several
+    inputs are a dict by name, or a tuple or list in order. `layers`, `exclude` and
     `depth` select as on the command line, and `attention` to `layer_inputs` take more than what the layers return,
     under reserved suffixes (`mha:attention_scores`, `lstm:states.0`).
 
@@ -85,7 +88,7 @@ def activations(
         store=StoreOptions(reduction=parse_reduction(reduce) if reduce is not None else None, dtype=dtype),
         captures=Captures(attention, rnn_steps, rnn_gates, preactivation, layer_inputs),
     )
-    with open_activations(_loaded(model, signature, trust), given_arrays(x), options, _warn) as run:
+    with open_activations(_loaded(model, signature, trust, max_bytes), given_arrays(x), options, _warn) as run:
         writer = run.open_writer(None, force=False)
         try:
             run.write(writer, "tfdump.activations")
@@ -155,6 +158,7 @@ def gradients(
     dtype: str | None = None,
     signature: str | None = None,
     trust: bool = False,
+    max_bytes: int | str | None = None,
 ) -> Gradients:
     """Return the gradients of the loss of `model` on `x` and `y`, all examples together, by address.
 
@@ -162,8 +166,8 @@ def gradients(
     `(y_true, y_pred)`, or None for the one that the model was compiled with. With `objective` (`sum`, `mean`, `max`
     or `OUTPUT[INDEX]`) there are no targets. `y` and `sample_weight` are arrays with a row an example, or a dict by
     output. The shapes are those of the weights, activations and inputs, with a leading axis of the examples for
-    weights with `per_example`, and of the steps with `steps`. The model is left as it was. `signature` and
-    `trust` are those of `activations`; a SavedModel has gradients with respect to `inputs`.
+    weights with `per_example`, and of the steps with `steps`. The model is left as it was. `signature`, `trust` and
+    `max_bytes` are those of `activations`; a SavedModel has gradients with respect to `inputs`.
 
     Raises TfdumpError (see `tfdump.errors`); warns with TfdumpWarning of what was cast, not captured or not connected.
     """
@@ -186,7 +190,7 @@ def gradients(
         run=RunOptions(batch_size, parse_bytes(memory) if isinstance(memory, str) else memory, training),
         store=GradientStore(StoreOptions(dtype=dtype), norms_only, sparse),
     )
-    loaded = _loaded(model, signature, trust)
+    loaded = _loaded(model, signature, trust, max_bytes)
     loaded = replace(loaded, custom={**loaded.custom, **custom})
     expected = [] if y is None else given_arrays(y, "target")
     weights = [] if sample_weight is None else given_arrays(sample_weight, "sample weight")
@@ -220,6 +224,7 @@ def layers(
     layer_inputs: bool = False,
     signature: str | None = None,
     trust: bool = False,
+    max_bytes: int | str | None = None,
 ) -> list[ListedTensor]:
     """Return what `activations` would give, without running the model: address, class, shape, dtype, sizes.
 
@@ -228,18 +233,20 @@ def layers(
     """
     given = given_arrays(x) if x is not None else []
     captures = Captures(attention, rnn_steps, rnn_gates, preactivation, layer_inputs)
-    loaded = _loaded(model, signature, trust)
-    return list(list_tensors(loaded.model, given, Selection(patterns_of(layers)), _warn, captures).tensors)
+    loaded = _loaded(model, signature, trust, max_bytes)
+    return list(list_tensors(loaded, given, Selection(patterns_of(layers)), _warn, captures).tensors)
 
 
-def _loaded(model: "Layer | str | Path", signature: str | None, trust: bool) -> "LoadedModel":
+def _loaded(
+    model: "Layer | str | Path", signature: str | None, trust: bool, max_bytes: int | str | None
+) -> "LoadedModel":
     from tfdump.model.quiet import choose_backend
 
     choose_backend()
     from tfdump.model.load import in_memory, load_model
 
     if isinstance(model, (str, Path)):
-        return load_model(Path(model), trust=trust, signature=signature)
+        return load_model(Path(model), trust=trust, signature=signature, max_bytes=max_bytes)
     return in_memory(model)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tfdump.dump import layout
 from tfdump.errors import TfdumpError
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.readers import ArrayReader
@@ -47,3 +48,21 @@ def loss_names(loss: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
         name = str(getattr(loss, "name", None) or getattr(loss, "__name__", "loss"))
         return (name,), {name: loss}
     return tuple(loss), {}
+
+
+def check_intervals(every: int, on: str, keep: int | None, on_error: str) -> None:
+    """Raise TfdumpError for intervals that are none."""
+    for name, value in (("every", every), ("keep", 1 if keep is None else keep)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise TfdumpError(f"{name} {value!r} is not a number from 1 up")
+    if on not in (layout.EPOCH, layout.BATCH):
+        raise TfdumpError(f"on {on!r} is neither '{layout.EPOCH}' nor '{layout.BATCH}'")
+    if on_error not in ("warn", "raise"):
+        raise TfdumpError(f"on_error {on_error!r} is neither 'warn' nor 'raise'")
+
+
+def refuse_arguments(arguments: dict[str, bool], why: str) -> None:
+    """Raise TfdumpError where one of the arguments was given; `why` it does not belong here."""
+    for name, given in arguments.items():
+        if given:
+            raise TfdumpError(f"{name} is for {why}")

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tfdump.batch_run import Compute, Progress, run_batches
 from tfdump.dump import layout
+from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
 from tfdump.example_axis import BATCH, EXAMPLE, NONE
 from tfdump.gradient_planning import GradientPlan
 from tfdump.gradient_sinks import GradientStore, RowsSink, SumSink
 from tfdump.gradient_weights import WeightSink, keep_weights
-from tfdump.inputs.source import Source, padded
+from tfdump.inputs.source import Batch, Source, padded
 from tfdump.interrupts import raise_waiting
-from tfdump.pipeline import Progress, Worker
-from tfdump.tensors import NotCaptured, Note, TensorInfo, Value
+from tfdump.resuming import Kept
+from tfdump.tensors import Array, NotCaptured, Note, TensorInfo, Value
 
 if TYPE_CHECKING:
     from tfdump.model.gradient import GradientProbe, Gradients
@@ -48,6 +50,7 @@ class GradientDump:
         steps: int | None,
         writer: DumpWriter,
         note: Note,
+        journal: Journal | None = None,
     ) -> None:
         self._probe = probe
         self._source = source
@@ -56,6 +59,7 @@ class GradientDump:
         self._steps = steps
         self._writer = writer
         self._note = note
+        self._journal = journal
         axes = {(tensor.group, tensor.info.address): tensor.axis0 for tensor in plan.tensors}
         self.sinks = [self._sink(target, axes.get(target.key)) for target in probe.targets]
         self._weights: dict[str, WeightSink] = {}
@@ -80,48 +84,37 @@ class GradientDump:
 
     def run_batches(self, probe: "GradientProbe", progress: Progress, step: int) -> npt.NDArray[np.float64]:
         """Run every batch once; return the sums of the terms of the loss and, last, of what layers add to it."""
+        plan, count = self._plan, self._source.examples
+
+        def compute(batch: Batch, start: int, stop: int) -> tuple[list[Value | None], Array]:
+            found = plan.take_first() if start == 0 else None
+            if found is None:
+                fed = padded(batch, plan.fixed) if plan.fixed else batch
+                found = probe.run(fed, plan.divisors, stop - start)
+            return found.values, np.array([*found.sums, found.added])
+
+        def progress_of_all(done: int, total: int) -> None:
+            progress(step * count + done, (self._steps or 1) * total)
+
         sums = np.zeros(len(probe.terms) + 1)
-        worker = Worker(self.sinks, self._writer.check)
-        examples = self._source.examples
-        try:
-            for start, stop in self._plan.batches:
-                raise_waiting()
-                if worker.failed:
-                    break
-                found = self._plan.take_first() if start == 0 else None
-                if found is None:
-                    batch = self._source.read(start, stop)
-                    fixed = self._plan.fixed
-                    found = probe.run(padded(batch, fixed) if fixed else batch, self._plan.divisors, stop - start)
-                sums += [*found.sums, found.added]
-                worker.give(found.values, stop - start)
-                del found
-                progress(step * examples + stop, (self._steps or 1) * examples)
-            worker.finish()
-        except BaseException:
-            worker.stop()
-            raise
+        for found in self._run(compute, progress_of_all):
+            sums += found
         return sums
 
     def run_examples(self, probe: "PerExampleProbe", progress: Progress) -> npt.NDArray[np.float64]:
         """Run every batch of a per-example probe; return the loss of each example."""
-        losses = []
-        worker = Worker(self.sinks, self._writer.check)
-        try:
-            for start, stop in self._plan.batches:
-                raise_waiting()
-                if worker.failed:
-                    break
-                found, values = probe.run(self._source.read(start, stop))
-                losses.append(np.array(found))
-                worker.give(values, stop - start)
-                del values
-                progress(stop, self._source.examples)
-            worker.finish()
-        except BaseException:
-            worker.stop()
-            raise
-        return np.concatenate(losses)
+
+        def compute(batch: Batch, start: int, stop: int) -> tuple[list[Value | None], Array]:
+            losses, values = probe.run(batch)
+            return values, np.array(losses)
+
+        return np.concatenate(self._run(compute, progress))
+
+    def _run(self, compute: Compute, progress: Progress) -> list[Array]:
+        kept = None
+        if self._journal is not None:
+            kept = Kept(self._journal, self.sinks, self._probe.late, self._note)
+        return run_batches(self._source, self._plan.batches, compute, self.sinks, self._writer.check, progress, kept)
 
     def keep_weights(self) -> None:
         """Store the selected weights as they are before a step."""
@@ -161,7 +154,7 @@ class GradientDump:
         self._tell(loss, [sink for _, sink in chosen], late, root.get("loss_scale"))
         missing += [NotCaptured(address, reason) for address, reason in late.items()]
         described = dict(root) | {
-            "batch_size": np.int64(self._plan.fixed or min(self._plan.batches.size, self._source.examples)),
+            "batch_size": np.int64(self._plan.batch_size),
             "examples": np.int64(self._source.examples),
         }
         if self._plan.depends_on_batch:

@@ -36,6 +36,11 @@ class GradientPlan:
     depends_on_batch: list[str]
     _first: "GradientBatch | None" = field(default=None, repr=False)
 
+    @property
+    def batch_size(self) -> int:
+        """The number of examples that a call has."""
+        return self.fixed or min(self.batches.size, self.batches.examples)
+
     def take_first(self) -> "GradientBatch | None":
         """Return what the first batch gave, once: the model stands behind it."""
         first, self._first = self._first, None

@@ -3,28 +3,30 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfdump.address import Selection
+from tfdump.batch_run import Progress
 from tfdump.dump import layout
+from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import ModelError
 from tfdump.example_axis import BATCH, NONE
 from tfdump.gradient_findings import tell_unconnected
+from tfdump.gradient_options import GradientOptions
 from tfdump.gradient_pass import GradientDump, Loss
 from tfdump.gradient_planning import GradientPlan, plan_gradients, plan_per_example
-from tfdump.gradient_sinks import GradientStore
 from tfdump.gradient_steps import AllExamples, EachExample, Passes
 from tfdump.inputs.arguments import Given
-from tfdump.inputs.source import ReadingOptions, Source
+from tfdump.inputs.source import Source
 from tfdump.inputs.targets import Argument
-from tfdump.pipeline import Progress
-from tfdump.planning import Planned, RunOptions
+from tfdump.limits import allowed
+from tfdump.planning import Planned
+from tfdump.resuming import begin
 from tfdump.sinks import stored_size
 from tfdump.supervised_source import supervised_source
 from tfdump.tensors import InputSpec, NotCaptured, Note
@@ -35,68 +37,6 @@ if TYPE_CHECKING:
     from tfdump.model.load import LoadedModel
     from tfdump.model.losses import Scalar
     from tfdump.model.per_example import PerExampleProbe
-
-WRT = ("weights", "activations", "inputs")
-"""With respect to what gradients can be had."""
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Gradient descent: how many steps, of what optimizer, and whether the weights are stored at each of them."""
-
-    count: int
-    learning_rate: float
-    optimizer: str = "SGD"
-    save_weights: bool = False
-
-
-@dataclass(frozen=True)
-class GradientOptions:
-    """Everything that decides which gradients are computed, of what, and what is stored of them.
-
-    `losses` are names of losses (`NAME`, `OUTPUT=NAME` or `compiled`); with none of them and no `objective` it is the
-    compiled one. `reduction` None is the default: `mean` for losses, `sum` for objectives.
-    """
-
-    selection: Selection = field(default_factory=Selection)
-    wrt: tuple[str, ...] = ("weights",)
-    losses: tuple[str, ...] = ()
-    objective: str | None = None
-    from_logits: bool = False
-    reduction: str | None = None
-    per_example: bool = False
-    steps: Steps | None = None
-    loss_scale: float = 1.0
-    seed: int = 0
-    eager: bool = False
-    compression: str = "none"
-    reading: ReadingOptions = field(default_factory=ReadingOptions)
-    run: RunOptions = field(default_factory=RunOptions)
-    store: GradientStore = field(default_factory=GradientStore)
-
-    def check(self) -> None:
-        """Raise ModelError for options that exclude each other."""
-        unknown = [name for name in self.wrt if name not in WRT]
-        if unknown or not self.wrt:
-            raise ModelError(f"wrt {unknown or 'nothing'}: choose of {', '.join(WRT)}")
-        if self.per_example and self.steps is not None:
-            raise ModelError("--per-example and --steps exclude each other (a step needs the gradient of all examples)")
-        if self.per_example and self.store.sparse:
-            raise ModelError("--sparse keeps sums over examples, not --per-example")
-        if self.steps is not None and self.store.sparse:
-            raise ModelError("--sparse keeps one gradient, not one for each of --steps")
-        if self.store.norms_only and self.store.sparse:
-            raise ModelError("--norms-only and --sparse exclude each other")
-        if self.store.sparse and "weights" not in self.wrt:
-            raise ModelError("--sparse is about the gradients of tables, which are weights (add --wrt weights)")
-        if not self.store.store.values and (self.store.norms_only or self.store.sparse):
-            name = "--norms-only" if self.store.norms_only else "--sparse"
-            raise ModelError(
-                f"{name} says which values are stored, and --stats-only stores none (leave one of them out)"
-            )
-        self.store.store.check(self.compression)
-        if self.steps is not None and "weights" not in self.wrt:
-            raise ModelError("--steps needs --wrt weights (other kinds may be given beside it)")
 
 
 @dataclass
@@ -142,32 +82,40 @@ class GradientRun:
         rows = sum(tensor.axis0 != NONE for tensor in self.plan.tensors)
         return self.value_bytes + overhead_bytes(rows, self.loaded.config, len(self.planned) - rows)
 
-    def open_writer(self, path: Path | None, force: bool) -> DumpWriter:
-        """Return the writer of the dump; None makes it in memory."""
-        return open_writer(path, force, self.options.compression, self.options.run.memory, len(self.planned))
+    def open_writer(self, path: Path | None, force: bool, alone: bool = False) -> DumpWriter:
+        """Return the writer of the dump; None makes it in memory. `alone`: no other run can write the same one."""
+        options = self.options
+        count = len(self.planned)
+        return open_writer(path, force, options.compression, options.run.memory, count, options.checksums, alone)
 
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """What cannot be differentiated and will not be in the dump."""
         return self.passes.probe.not_captured
 
+    @property
+    def kept_bytes(self) -> int:
+        """About how many bytes a journal of all batches will take: of a sum, every batch adds one."""
+        batches = len(self.plan.batches)
+        return sum(tensor.bytes * (batches if tensor.axis0 == NONE else 1) for tensor in self.planned)
+
     def write(
         self,
         writer: DumpWriter,
         command: str,
         progress: Progress = lambda done, total: None,
+        journal: Journal | None = None,
         further: Mapping[str, Any] | None = None,
     ) -> Loss:
         """Run the model over all examples and write the dump; the caller closes the writer. Returns the loss.
 
-        `further` are more attributes of the root.
+        A `journal` gives the batches that an interrupted run left, and keeps the others. `further` are more
+        attributes of the root. Raises DumpError where the journal is that of another run.
         """
         from tfdump.model.descent import optimizer_name
 
         options = self.options
         steps = options.steps.count if options.steps is not None else None
-        dump = GradientDump(self.passes.probe, self.source, self.plan, options.store, steps, writer, self.note)
-        loss = self.passes.write(dump, progress)
         values = options.store.store.values
         root = provenance(layout.GRADIENTS, self.loaded, self.source, options.run, options.seed, values, command) | {
             "loss": self.scalar.description,
@@ -183,6 +131,10 @@ class GradientRun:
                 "optimizer": optimizer_name(options.steps.optimizer),
                 "learning_rate": np.float64(options.steps.learning_rate),
             }
+        probe, size = self.passes.probe, self.plan.batch_size
+        journal = begin(journal, probe, options.run.training, root, self.source, size, self.note)
+        dump = GradientDump(probe, self.source, self.plan, options.store, steps, writer, self.note, journal)
+        loss = self.passes.write(dump, progress)
         dump.link(loss, root | dict(further or {}), self.loaded.config)
         return loss
 
@@ -287,6 +239,7 @@ def open_gradients(
     note: Note,
 ) -> Iterator[GradientRun]:
     """Open as `probe_gradients` does, and plan the run; raises ModelError where the model fails on the inputs too."""
-    opened = probe_gradients(loaded, arguments, targets, weights, options, note)
-    with opened.probe:
-        yield opened.plan()
+    with allowed(loaded.max_bytes):
+        opened = probe_gradients(loaded, arguments, targets, weights, options, note)
+        with opened.probe:
+            yield opened.plan()

@@ -70,6 +70,13 @@ class _Attributes:
         norm, self._squares = float(np.sqrt(self._squares)), 0.0
         return norm
 
+    def state(self) -> list[int | str]:
+        return [self.zeros, np.float64(self._squares).tobytes().hex()]
+
+    def restore(self, state: list[Any]) -> None:
+        self.zeros = state[0]
+        self._squares = float(np.frombuffer(bytes.fromhex(state[1]), np.float64)[0])
+
     def as_dict(self, norms: list[float], stepwise: bool) -> dict[str, Any]:
         found: dict[str, Any] = {"float16_zeros": np.int64(self.zeros)} if self._half else {}
         if not stepwise:
@@ -105,11 +112,25 @@ class RowsSink(TensorSink):
         """How many numbers that passed through float16 are zero."""
         return self._attributes.zeros
 
-    def add(self, value: Value, examples: int) -> None:
-        """Take in the gradient of one batch, of which the first `examples` rows count."""
+    @property
+    def busy(self) -> bool:
+        """Whether `prepare` looks at every value: it does, for the norm."""
+        return True
+
+    def prepare(self, value: Value, examples: int) -> Value:
+        """Take the gradient of one batch into the norm and the statistics; return what of it is to be stored."""
         dense = first_rows(value, examples) if self.axis0 == "example" else value
         self._attributes.add(dense if isinstance(dense, np.ndarray) else dense.values)
-        super().add(value, examples)
+        return super().prepare(value, examples)
+
+    def state(self) -> dict[str, Any]:
+        """Return what is summed up so far, as JSON that keeps every bit."""
+        return super().state() | {"attributes": self._attributes.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Bring what is summed up to a state."""
+        super().restore(state)
+        self._attributes.restore(state["attributes"])
 
     def end_step(self) -> None:
         """Note that all batches of a step have come."""
@@ -179,6 +200,29 @@ class SumSink:
             total = self._in_float64(value.shape)
             with np.errstate(invalid="ignore", over="ignore"):
                 total += np.asarray(value)
+
+    @property
+    def busy(self) -> bool:
+        """Whether `prepare` looks at every value: it does nothing."""
+        return False
+
+    def prepare(self, value: Value, examples: int) -> Value:
+        """Return the value: what is summed up is nowhere but in the sum, to which `store` adds it."""
+        return value
+
+    def store(self, value: Value) -> None:
+        """Add the gradient of one batch."""
+        self.add(value)
+
+    def kept(self, value: Value) -> Value:
+        """Return the value."""
+        return value
+
+    def state(self) -> None:
+        """Return nothing: the values themselves are kept, and summed up again."""
+
+    def restore(self, state: None) -> None:
+        """Do nothing."""
 
     def _in_float64(self, shape: tuple[int, ...]) -> Array:
         if self._sum is None:

@@ -1,5 +1,6 @@
 """Opening HDF5 files of strangers: no link leads out of the file, and no dataset keeps its bytes elsewhere."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,19 @@ from typing import Any
 import h5py
 
 from tfdump.errors import TfdumpError, near
+from tfdump.limits import check_bytes
 from tfdump.paths import check_path
+
+_MOST_COMPRESSED = 1100
+"""How many times smaller gzip makes values at the most: it reaches 1032."""
+
+_SMALL_BYTES = 1 << 20
+
+_LARGEST_ATTRIBUTE = 16 << 20
+"""Above 64 kB an attribute needs a storage of its own, which nothing here writes; a model's architecture may."""
+
+_MOST_TEXTS = 4096
+"""Texts of variable length in one attribute; each may be the same long one."""
 
 
 def open_hdf5(path: Path, error: type[TfdumpError]) -> h5py.File:
@@ -91,6 +104,71 @@ def check_stored_inside(dataset: h5py.Dataset, error: type[TfdumpError]) -> None
             f"{dataset.file.filename}: '{dataset.name}' is {kind}, and other files are not read "
             "(copy the data into the file itself)"
         )
+
+
+def check_declared(dataset: h5py.Dataset, error: type[TfdumpError]) -> None:
+    """Raise `error` when a dataset declares more values than its file can hold, however well compressed."""
+    declared = declared_bytes(dataset)
+    if declared <= _SMALL_BYTES or declared <= dataset.file.id.get_filesize() * _MOST_COMPRESSED:
+        return
+    if dataset.chunks is not None and _chunk_bytes(dataset) * dataset.id.get_num_chunks() >= declared:
+        return  # other filters than gzip do better on long runs of one value, but every chunk is there
+    raise error(f"{dataset.file.filename}: '{dataset.name}' is damaged: it declares more values than the file holds")
+
+
+def declared_bytes(dataset: h5py.Dataset) -> int:
+    """Return how many bytes the values of a dataset take in memory; of text, the references to it."""
+    return 0 if dataset.shape is None else int(math.prod(dataset.shape)) * int(dataset.dtype.itemsize)
+
+
+def _chunk_bytes(dataset: h5py.Dataset) -> int:
+    return int(math.prod(dataset.chunks)) * int(dataset.dtype.itemsize)
+
+
+def check_attributes(item: h5py.Group | h5py.Dataset, error: type[TfdumpError]) -> None:
+    """Raise `error` when an attribute is larger than any that is written on purpose, before it is read."""
+    for number in range(h5py.h5a.get_num_attrs(item.id)):
+        found = h5py.h5a.open(item.id, index=number)
+        kind, count = found.get_type(), math.prod(found.shape)
+        listed = isinstance(kind, h5py.h5t.TypeVlenID)
+        text = isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()
+        if kind.get_size() * count > _LARGEST_ATTRIBUTE or ((listed or text) and count > _MOST_TEXTS):
+            name = found.name.decode(errors="backslashreplace")
+            raise error(
+                f"{item.file.filename}: the attribute '{name}' of '{item.name}' is damaged: it is larger than any "
+                "that a model or a dump has"
+            )
+
+
+def check_whole(file: h5py.File, name: str, limit: int | None, error: type[TfdumpError]) -> int:
+    """Return the bytes that all datasets of a file declare, after a look at everything in it.
+
+    Raises `error` where a link leads elsewhere, where values are outside of the file or more than it can hold, where
+    they are more than `limit` altogether, and for lists of unknown length; `name` is the file's, for the message.
+    Cycles of hard links are walked once.
+    """
+    total = 0
+    seen = set()
+    waiting: list[h5py.Group] = [file["/"]]
+    while waiting:
+        group = waiting.pop()
+        info = h5py.h5o.get_info(group.id)
+        if (info.fileno, info.addr) in seen:
+            continue
+        seen.add((info.fileno, info.addr))
+        check_attributes(group, error)
+        for member in group:
+            found = lookup(group, member, error)
+            if isinstance(found, h5py.Group):
+                waiting.append(found)
+            elif isinstance(found, h5py.Dataset):
+                check_attributes(found, error)
+                check_declared(found, error)
+                if found.dtype.hasobject:
+                    raise error(f"{name}: '{found.name}' holds text, references or lists, which are no weights")
+                total += declared_bytes(found)
+                check_bytes(total, limit, f"{name} declares weights of", error)
+    return total
 
 
 def _reason(cause: OSError) -> str:

@@ -3,14 +3,18 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tfdump.address import Selection
 from tfdump.captures import NOTHING_MORE, Captures
 from tfdump.dtypes import STRING, numpy_dtype
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.source import ReadingOptions
+from tfdump.limits import allowed
 from tfdump.tensors import NotCaptured, Note
+
+if TYPE_CHECKING:
+    from tfdump.model.load import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Listing:
 
 
 def list_tensors(
-    model: Any, given: Sequence[Given], selection: Selection, note: Note, captures: Captures = NOTHING_MORE
+    loaded: "LoadedModel", given: Sequence[Given], selection: Selection, note: Note, captures: Captures = NOTHING_MORE
 ) -> Listing:
     """List what a selection would dump; `given` arrays tell the shapes where the model does not declare them.
 
@@ -48,26 +52,27 @@ def list_tensors(
     from tfdump.model.running import open_source, probe_declared, probe_source
 
     request = Request(selection, outputs=False, captures=captures)
-    if given:
-        signature, source = open_source(model, given, ReadingOptions(), note)
-        probe = probe_source(model, signature, source, request, note)
-        if probe.eager:
-            probe.run(source.first(signature.batch_size or 2))
-    else:
-        probe = probe_declared(model, request, note)
-    with probe:
-        rows = tuple(
-            ListedTensor(
-                probed.info.address,
-                probed.info.class_name,
-                probed.info.shape,
-                probed.info.dtype,
-                probed.info.parameters,
-                example_bytes(probed.info.shape, probed.info.dtype),
+    with allowed(loaded.max_bytes):
+        if given:
+            signature, source = open_source(loaded.model, given, ReadingOptions(), note)
+            probe = probe_source(loaded.model, signature, source, request, note)
+            if probe.eager:
+                probe.run(source.first(signature.batch_size or 2))
+        else:
+            probe = probe_declared(loaded.model, request, note)
+        with probe:
+            rows = tuple(
+                ListedTensor(
+                    probed.info.address,
+                    probed.info.class_name,
+                    probed.info.shape,
+                    probed.info.dtype,
+                    probed.info.parameters,
+                    example_bytes(probed.info.shape, probed.info.dtype),
+                )
+                for probed in probe.probed
             )
-            for probed in probe.probed
-        )
-        return Listing(rows, probe.not_captured)
+            return Listing(rows, probe.not_captured)
 
 
 def example_bytes(shape: tuple[int, ...] | None, dtype: str) -> int | None:

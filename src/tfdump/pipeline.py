@@ -1,29 +1,27 @@
-"""From a probe, a source and a plan to a dump: batches are written beside the computation of the next one."""
+"""From a probe, a source and a plan to a dump: the batches, then what is linked at the end."""
 
 import json
 import math
-import queue
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfdump.batch_run import Progress, run_batches
 from tfdump.dump import layout
+from tfdump.dump.journal import Journal
 from tfdump.dump.layout import stored_dtype
 from tfdump.dump.writer import DumpWriter
 from tfdump.example_axis import EXAMPLE
-from tfdump.inputs.source import Source, padded
+from tfdump.inputs.source import Batch, Source, padded
 from tfdump.interrupts import raise_waiting
 from tfdump.planning import Plan, Planned
+from tfdump.resuming import Kept
 from tfdump.sinks import StoreOptions, TensorSink
-from tfdump.tensors import NotCaptured, Note, TensorInfo, Value
+from tfdump.tensors import Array, NotCaptured, Note, TensorInfo, Value
 
 if TYPE_CHECKING:
     from tfdump.model.runnable import RunnableProbe
-
-Progress = Callable[[int, int], None]
-"""Called with the number of examples done and the number of all."""
 
 
 def write_dump(
@@ -36,95 +34,33 @@ def write_dump(
     config: str | None,
     note: Note,
     progress: Progress = lambda done, total: None,
+    journal: Journal | None = None,
 ) -> None:
-    """Run every batch and write what the plan says, then the attributes of the root and of each tensor."""
+    """Run every batch and write what the plan says, then the attributes of the root and of each tensor.
+
+    A `journal` that was begun gives the batches that it keeps, and takes the others.
+    """
     sinks = _open_sinks(probe, source, plan, store, writer)
     inputs = _saved_inputs(source, store)
-    worker = Worker(sinks, writer.check)
-    try:
-        for start, stop in plan.batches:
-            raise_waiting()
-            if worker.failed:
-                break
-            values = plan.take_first() if start == 0 else None
-            if values is None or inputs:
-                batch = source.read(start, stop)
-            if values is None:
-                values = probe.run(padded(batch, plan.fixed) if plan.fixed else batch)
-            worker.give([*values, *(batch[name] for name in inputs)], stop - start)
-            del values
-            progress(stop, source.examples)
-        worker.finish()
-    except BaseException:
-        worker.stop()
-        raise
+
+    def compute(batch: Batch, start: int, stop: int) -> tuple[list[Value | None], Array]:
+        values = plan.take_first() if start == 0 else None
+        if values is None:
+            values = probe.run(padded(batch, plan.fixed) if plan.fixed else batch)
+        return [*values, *(batch[name] for name in inputs)], np.zeros(0)
+
+    kept = Kept(journal, sinks, probe.late, note) if journal is not None else None
+    run_batches(source, plan.batches, compute, sinks, writer.check, progress, kept)
     missing = _link_all(probe, sinks, writer, len(plan.batches), store, note)
     _write_lengths(source, writer)
     described = dict(root) | {
-        "batch_size": np.int64(plan.fixed or min(plan.batches.size, source.examples)),
+        "batch_size": np.int64(plan.batch_size),
         "examples": np.int64(source.examples),
     }
     if plan.depends_on_batch:
         described[layout.DEPENDS_ON_BATCH] = json.dumps(plan.depends_on_batch)
     writer.describe(described, config, missing)
     raise_waiting()
-
-
-class Sink(Protocol):
-    """Takes the values of one tensor, batch by batch."""
-
-    def add(self, value: Any, examples: int) -> None:
-        """Take in the value for one batch, of which the first `examples` rows count."""
-
-
-class Worker(threading.Thread):
-    """Writes beside the computation; at most one batch waits, so that memory stays flat."""
-
-    def __init__(self, sinks: Sequence[Sink], check: Callable[[], None]) -> None:
-        super().__init__(name="tfdump-writer", daemon=True)
-        self._sinks = sinks
-        self._check = check
-        self._queue: queue.Queue[tuple[list[Any], int] | None] = queue.Queue(maxsize=1)
-        self._error: BaseException | None = None
-        self._stopped = False
-        self.start()
-
-    @property
-    def failed(self) -> bool:
-        """Whether a batch could not be written; `finish` raises the reason."""
-        return self._error is not None
-
-    def run(self) -> None:
-        """Take batches until None comes; after a failure, let them pass."""
-        while (item := self._queue.get()) is not None:
-            if self.failed or self._stopped:
-                continue
-            values, examples = item
-            try:
-                for sink, value in zip(self._sinks, values, strict=True):
-                    if value is not None:
-                        sink.add(value, examples)
-                self._check()
-            except BaseException as error:  # carried to the main thread, which raises it
-                self._error = error
-            del item, values
-
-    def give(self, values: list[Any], examples: int) -> None:
-        """Hand over the values of one batch; waits while another one waits."""
-        self._queue.put((values, examples))
-
-    def finish(self) -> None:
-        """Wait until everything is written; raises what went wrong while writing."""
-        self._queue.put(None)
-        self.join()
-        if self._error is not None:
-            raise self._error
-
-    def stop(self) -> None:
-        """Give up what waits and end."""
-        self._stopped = True
-        self._queue.put(None)
-        self.join()
 
 
 def _saved_inputs(source: Source, store: StoreOptions) -> list[str]:

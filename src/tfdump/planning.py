@@ -53,6 +53,11 @@ class Plan:
     depends_on_batch: list[str]
     _first: list[Value | None] | None = field(default=None, repr=False)
 
+    @property
+    def batch_size(self) -> int:
+        """The number of examples that a call has."""
+        return self.fixed or min(self.batches.size, self.batches.examples)
+
     def take_first(self) -> list[Value | None] | None:
         """Return what the first batch gave, once: the model stands behind it."""
         first, self._first = self._first, None

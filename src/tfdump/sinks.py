@@ -67,8 +67,17 @@ class TensorSink:
         self._statistics = StatisticsAccumulator() if options.statistics and numeric else None
         self._narrow = options.dtype is not None and kind_of(info.dtype) == "f"
 
+    @property
+    def busy(self) -> bool:
+        """Whether `prepare` looks at every value."""
+        return self._statistics is not None or self._options.reduction is not None or self._narrow
+
     def add(self, value: Value, examples: int) -> None:
         """Take in the value for one batch, of which the first `examples` rows count."""
+        self.store(self.prepare(value, examples))
+
+    def prepare(self, value: Value, examples: int) -> Value:
+        """Take the value for one batch into the statistics and counts; return what of it is to be stored."""
         value = first_rows(value, examples) if self.axis0 == EXAMPLE else value
         self.batches += 1
         again = self.axis0 == NONE and self._repeats(value)
@@ -79,9 +88,31 @@ class TensorSink:
             value = self._options.reduction.apply(_upcast(value))
         if self._narrow and not again:
             self._count_overflow(_dense_part(value))
+        return value
+
+    def store(self, value: Value) -> None:
+        """Store what `prepare` returned."""
         if self._collector is None:
             self._collector = self._open(self.stored_info(value), value, self.axis0)
         self._collector.append(value)
+
+    def kept(self, value: Value) -> Value:
+        """Return as much of what `prepare` returned as `store` looks at: without values, the shape is enough."""
+        if self._options.values or self.axis0 != EXAMPLE or not isinstance(value, np.ndarray):
+            return value
+        return np.broadcast_to(np.zeros((), value.dtype), value.shape)
+
+    def state(self) -> dict[str, Any]:
+        """Return what is summed up so far, as JSON that keeps every bit."""
+        statistics = self._statistics.state() if self._statistics is not None else None
+        counts = [self.batches, self.overflowed, self.reduced, self._varied]
+        return {"counts": counts, "statistics": statistics}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Bring what is summed up to a state; a first value was prepared before."""
+        self.batches, self.overflowed, self.reduced, self._varied = state["counts"]
+        if self._statistics is not None:
+            self._statistics.restore(state["statistics"])
 
     def _repeats(self, value: Value) -> bool:
         """Tell whether a constant is what it was in all batches before.

@@ -46,6 +46,8 @@ def supervised_source(
         raise InputError(f"{scalar.without_targets} (leave --targets out)")
     if not needed and weights:
         raise InputError(f"'{scalar.description}' takes no sample weights (leave --sample-weight out)")
+    if needed and targets is not None and not targets:
+        raise InputError(f"the targets are missing: '{scalar.description}' needs them (give y, or choose an objective)")
     inputs, expected = every, list(targets or [])
     if needed and targets is None:
         first = [given.name for _, some in arguments[:-1] for given in some]

@@ -1,7 +1,7 @@
 """Dumps of a model while it is trained: the callback for `model.fit`."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,25 +12,37 @@ import numpy as np
 from tfdump.activation_run import ActivationOptions, OpenedActivations, probe_activations
 from tfdump.address import Selection
 from tfdump.analysis.reduction import parse_reduction
-from tfdump.api_arguments import Inputs, Patterns, check_arguments, given_arrays, loss_names, patterns_of
+from tfdump.api_arguments import (
+    Inputs,
+    Patterns,
+    check_arguments,
+    check_intervals,
+    given_arrays,
+    loss_names,
+    patterns_of,
+    refuse_arguments,
+)
 from tfdump.batching import DEFAULT_MEMORY, parse_bytes
 from tfdump.captures import Captures
 from tfdump.dump import layout
+from tfdump.dump.compression import COMPRESSIONS
 from tfdump.dump.target import check_space
 from tfdump.dump.training_names import MADE_BY, dump_name, dumps_after
-from tfdump.dump.writer import COMPRESSIONS, storage_for
-from tfdump.errors import DumpError, TfdumpError, TfdumpWarning
-from tfdump.gradient_run import GradientOptions, OpenedGradients, probe_gradients
+from tfdump.dump.writer import storage_for
+from tfdump.errors import DumpError, TfdumpError, TfdumpWarning, near
+from tfdump.gradient_options import GradientOptions
+from tfdump.gradient_run import OpenedGradients, probe_gradients
 from tfdump.gradient_sinks import GradientStore
 from tfdump.interrupts import interrupt_waiting
 from tfdump.model.quiet import choose_backend
-from tfdump.planning import RunOptions
+from tfdump.pictures import need_matplotlib
+from tfdump.pictures.naming import FLOW
+from tfdump.planning import Planned, RunOptions
 from tfdump.sinks import StoreOptions
 
 choose_backend()  # before the next line imports Keras, as this module does for its base class; it is imported lazily
 
 from tfdump.model.callback import (  # noqa: E402 - see above
-    BY_BATCH,
     BY_EPOCH,
     IntervalCallback,
     Moment,
@@ -43,8 +55,6 @@ from tfdump.model.surroundings import surroundings_untouched  # noqa: E402 - see
 if TYPE_CHECKING:
     from keras.losses import Loss
 
-ON_ERROR = ("warn", "raise")
-
 
 class DumpCallback(IntervalCallback):
     """Dumps activations or gradients of a model to `folder` while `model.fit` trains it.
@@ -54,7 +64,8 @@ class DumpCallback(IntervalCallback):
     Without `wrt` it dumps what `tfdump.activations` returns for `x`, with it what `tfdump.gradients` returns for `x`
     and `y`; for both, use two callbacks with one folder. Dumps are made after every `every` epochs, or batches with
     `on="batch"`, and called `epoch-0003.activations.h5` or `batch-000120.gradients.h5` by the number of epochs or
-    batches trained. Only the `keep` latest of this training are kept, all where it is None.
+    batches trained. Only the `keep` latest of this training are kept, all where it is None. `picture` is the address of
+    a tensor, or `flow` for all layers along depth: it is drawn into a `.png` file beside every dump.
 
     The training goes on as if there were no callback, to the last bit. The model is traced once, at the beginning,
     for a `run_eagerly` model at each dump. The mode is that of inference unless `training` is True.
@@ -87,6 +98,7 @@ class DumpCallback(IntervalCallback):
         every: int = 1,
         on: str = BY_EPOCH,
         keep: int | None = None,
+        picture: str | None = None,
         overwrite: bool = False,
         on_error: str = "warn",
         attention: bool = False,
@@ -106,7 +118,7 @@ class DumpCallback(IntervalCallback):
         stats: bool = True,
         stats_only: bool = False,
     ) -> None:
-        _check_intervals(every, on, keep, on_error)
+        check_intervals(every, on, keep, on_error)
         super().__init__(every, on)
         check_arguments(batch_size, seed, dtype)
         if compression not in COMPRESSIONS:
@@ -115,6 +127,9 @@ class DumpCallback(IntervalCallback):
         self.folder = Path(folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise DumpError(f"{folder} is a file, and the dumps need a folder")
+        if picture is not None:
+            need_matplotlib()
+        self._picture = picture
         self._kind = layout.ACTIVATIONS if wrt is None else layout.GRADIENTS
         self._keep, self._overwrite, self._on_error = keep, overwrite, on_error
         self._x, self._y, self._weights = x, y, sample_weight
@@ -122,7 +137,7 @@ class DumpCallback(IntervalCallback):
         self._probed: OpenedActivations | OpenedGradients | None = None
         self._probed_for: tuple[Any, ...] = ()
         self._said: set[str] = set()
-        self._kept: list[Path] = []
+        self._kept: list[list[Path]] = []
         self._made = self._missing = 0
         captures = Captures(attention, rnn_steps, rnn_gates, preactivation, layer_inputs)
         selection = Selection(patterns_of(layers), patterns_of(exclude), depth)
@@ -136,7 +151,7 @@ class DumpCallback(IntervalCallback):
             "from_logits": from_logits, "sample_weight": sample_weight is not None, "norms_only": norms_only,
         }  # fmt: skip
         if wrt is None:
-            _refuse(
+            refuse_arguments(
                 of_gradients, "gradients, and without wrt activations are dumped (add wrt='weights', or leave it out)"
             )
             store = replace(store, reduction=parse_reduction(reduce) if reduce is not None else None)
@@ -144,7 +159,9 @@ class DumpCallback(IntervalCallback):
                 selection, outputs, seed, eager, compression=compression, run=run, store=store, captures=captures
             )
             return
-        _refuse(of_activations, "activations, and wrt asks for gradients (leave one of them out, or use two callbacks)")
+        refuse_arguments(
+            of_activations, "activations, and wrt asks for gradients (leave one out, or use two callbacks)"
+        )
         names, self._custom = loss_names(loss)
         self._options = GradientOptions(
             selection,
@@ -180,7 +197,16 @@ class DumpCallback(IntervalCallback):
         """Trace the model, so that what does not fit it is an error before the training."""
         self._probed, self._said = None, set()
         with self._standing_still() as opened:
-            opened.plan()
+            self._check_picture(opened.plan().planned)
+
+    def _check_picture(self, planned: Sequence[Planned]) -> None:
+        """Raise DumpError where the dumps will not have the tensor that is to be drawn."""
+        names = [name for tensor in planned for name in (tensor.info.address, f"{tensor.group}/{tensor.info.address}")]
+        if self._picture not in (None, FLOW, *names):
+            raise DumpError(
+                f"picture '{self._picture}' is neither '{FLOW}' nor among the tensors of the dumps"
+                f"{near(str(self._picture), names)}"
+            )
 
     def reach(self, moment: Moment) -> None:
         """Make a dump; where that fails, say so and go on, or raise."""
@@ -215,9 +241,28 @@ class DumpCallback(IntervalCallback):
             with run.open_writer(path, self._overwrite) as writer:
                 run.write(writer, MADE_BY, further=further)
         self._made += 1
-        self._kept.append(path)
+        self._kept.append([path])
+        if self._picture is not None:
+            with surroundings_untouched():
+                self._draw(self._picture, self._kept[-1])
         while self._keep is not None and len(self._kept) > self._keep:
-            self._kept.pop(0).unlink(missing_ok=True)
+            for old in self._kept.pop(0):
+                old.unlink(missing_ok=True)
+
+    def _draw(self, what: str, files: list[Path]) -> None:
+        """Draw a picture of the dump that is the first of `files`, and add it to them."""
+        from tfdump.pictures.beside import draw_beside
+
+        try:
+            drawn, notes = draw_beside(files[0], what)
+        except TfdumpError as error:
+            if self._on_error == "raise":
+                raise
+            self._note(f"no picture of '{what}' beside {files[0].name}: {error}")
+            return
+        files.append(drawn)
+        for note in notes:
+            self._note(f"picture of '{what}': {note}")
 
     @contextmanager
     def _standing_still(self) -> Iterator[OpenedActivations | OpenedGradients]:
@@ -250,21 +295,3 @@ class DumpCallback(IntervalCallback):
     @staticmethod
     def _warn(text: str) -> None:
         warnings.warn(text, TfdumpWarning, stacklevel=3)
-
-
-def _check_intervals(every: int, on: str, keep: int | None, on_error: str) -> None:
-    """Raise TfdumpError for intervals that are none."""
-    for name, value in (("every", every), ("keep", 1 if keep is None else keep)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise TfdumpError(f"{name} {value!r} is not a number from 1 up")
-    if on not in (BY_EPOCH, BY_BATCH):
-        raise TfdumpError(f"on {on!r} is neither '{BY_EPOCH}' nor '{BY_BATCH}'")
-    if on_error not in ON_ERROR:
-        raise TfdumpError(f"on_error {on_error!r} is neither 'warn' nor 'raise'")
-
-
-def _refuse(arguments: dict[str, bool], why: str) -> None:
-    """Raise TfdumpError where one of the arguments was given; `why` it does not belong here."""
-    for name, given in arguments.items():
-        if given:
-            raise TfdumpError(f"{name} is for {why}")

@@ -22,13 +22,21 @@ FILE_OVERHEAD, TENSOR_OVERHEAD, WHOLE_OVERHEAD = 6000, 4500, 2000
 chunks, as measured on the sample models."""
 
 
-def open_writer(path: Path | None, force: bool, compression: str, memory: int, tensors: int) -> DumpWriter:
+def open_writer(
+    path: Path | None,
+    force: bool,
+    compression: str,
+    memory: int,
+    tensors: int,
+    checksums: bool = False,
+    alone: bool = False,
+) -> DumpWriter:
     """Return the writer of a dump, with chunks small enough that those being filled stay within `memory`.
 
-    `path` None makes the dump in memory.
+    `path` None makes the dump in memory; `alone` tells that no other run can write the same one.
     """
     chunk_bytes = min(layout.CHUNK_BYTES, max(SMALLEST_CHUNK, memory // max(1, tensors)))
-    return DumpWriter(path, force=force, storage=storage_for(compression, chunk_bytes))
+    return DumpWriter(path, force=force, storage=storage_for(compression, chunk_bytes, checksums), alone=alone)
 
 
 def overhead_bytes(tensors: int, config: str | None, whole: int = 0) -> int:

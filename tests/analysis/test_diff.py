@@ -284,6 +284,8 @@ def test_a_golden_of_statistics_against_values_with_and_without_statistics(both:
     assert "shape (2, 3), golden has (4, 3)" in both(golden, {"a": A[:2]}).summary
     with pytest.raises(DumpError, match="tell nothing of ulps"):
         both(golden, {"a": A}, max_ulp=1)
+    with pytest.raises(DumpError, match="tell nothing of a cosine"):
+        both(golden, {"a": A}, min_cosine=0.5, rtol=1)
 
 
 @pytest.mark.parametrize("seed", range(30))

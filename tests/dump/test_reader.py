@@ -1,5 +1,7 @@
 """A dump reads as a mapping from addresses to tensors; what is not a dump is refused."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,8 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
+from tfdump.dump.parts import load_filter
 from tfdump.dump.reader import Dump, open_dump
-from tfdump.dump.writer import DumpWriter
+from tfdump.dump.writer import DumpWriter, storage_for
 from tfdump.errors import DumpError
 from tfdump.tensors import NotCaptured, Ragged, Sparse, TensorInfo
 
@@ -253,3 +256,25 @@ def test_a_tensor_that_lies_elsewhere_is_not_read(tmp_path: Path, kind: str) -> 
             describe(file["activations"].create_virtual_dataset("t", layout))
     with open_dump(tmp_path / "d.h5") as dump, pytest.raises(DumpError, match=r"link to another place|virtual"):
         dump["t"]
+
+
+@pytest.mark.parametrize("how", ["dump['t'][:]", "dump['t'].read()"])
+def test_zstd_is_read_by_a_process_that_did_not_write_it(tmp_path: Path, how: str) -> None:
+    values = np.arange(1000, dtype=np.float32)
+    with DumpWriter(tmp_path / "d.h5", storage=storage_for("zstd")) as writer:
+        info = TensorInfo("t", "t", "t", (), 0, "float32", None)
+        collector = writer.collector(info, values, axis0="example", examples=1000, batches=1)
+        collector.append(values)
+        writer.link("activations", info, collector, {})
+        writer.describe({"format": "tfdump", "format_version": np.int64(1)}, None, ())
+    code = f"import tfdump\nwith tfdump.open({str(tmp_path / 'd.h5')!r}) as dump: print({how}.sum())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "499500.0\n"
+
+
+def test_zstd_without_its_filter_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hdf5plugin = pytest.importorskip("hdf5plugin")
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        dataset = file.create_dataset("t", data=np.arange(9), chunks=(3,), **hdf5plugin.Zstd())
+        monkeypatch.setitem(sys.modules, "hdf5plugin", None)
+        with pytest.raises(DumpError, match=r"pip install 'tfdump\[zstd\]'"):
+            load_filter(dataset)

@@ -11,6 +11,8 @@ import pytest
 
 from tfdump.errors import InputError
 from tfdump.inputs.readers import ArrayReader, Hdf5Reader, NpyReader, Reader, open_npy, open_npz, read_npy_stream
+from tfdump.inputs.source import ReadingOptions, Source
+from tfdump.tensors import InputSpec
 
 
 def open_all(path: Path) -> dict[str, NpyReader]:
@@ -310,6 +312,48 @@ def test_hdf5_text_comes_back_as_bytes(tmp_path: Path) -> None:
         reader = Hdf5Reader(file.create_dataset("x", data=["é", "b"], dtype=h5py.string_dtype()), "d.h5::/x")
         assert reader.dtype == object
         assert reader.read(0, 2).tolist() == ["é".encode(), b"b"]
+
+
+class CountedFile(io.BytesIO):
+    """A file in memory that counts the bytes that are read of it."""
+
+    count = 0
+
+    def readinto(self, buffer: memoryview) -> int:
+        self.count += len(buffer)
+        return super().readinto(buffer)
+
+
+@pytest.mark.parametrize("columns", [4, 64])
+def test_every_compressed_chunk_is_read_once(columns: int) -> None:
+    """In chunks of many examples, wider and narrower than a row, read in batches that cut through them."""
+    values = np.random.default_rng(0).integers(0, 9, (5000, 64))
+    counted = CountedFile()
+    with h5py.File(counted, "w") as file:
+        file.create_dataset("x", data=values, chunks=(1300, columns), compression="gzip")
+    with h5py.File(counted, "r", rdcc_nbytes=0) as file:
+        stored = file["x"].id.get_storage_size()
+        reader = Hdf5Reader(file["x"], "x")
+        counted.count = 0
+        batches = [reader.read(start, min(start + 64, 5000)) for start in range(0, 5000, 64)]
+        assert np.array_equal(np.concatenate(batches), values)
+        assert stored <= counted.count < 1.1 * stored
+        assert np.array_equal(reader.read(1000, 4000), values[1000:4000])
+        assert reader.read(7, 7).shape == (0, 64)
+
+
+def test_too_wide_a_band_of_chunks_is_not_kept(tmp_path: Path) -> None:
+    """1 GiB of rows in one row of chunks, of which only one chunk is there."""
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        wide = file.create_dataset("x", (1 << 15, 1 << 14), "f4", chunks=(1 << 14, 1 << 8), compression="gzip")
+        wide[100:104, :2] = 1
+        reader = Hdf5Reader(wide, "x")
+        assert reader.rereads
+        assert reader.read(98, 106)[:, :3].sum() == 8
+        notes: list[str] = []
+        Source([InputSpec("x", None, "float32")], {"x": reader}, ReadingOptions(), notes.append)
+        (note,) = notes
+        assert "chunks of 16384 rows, 1.0 GiB in all" in note
 
 
 def test_hdf5_references_are_refused(tmp_path: Path) -> None:

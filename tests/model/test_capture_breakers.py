@@ -369,3 +369,30 @@ def test_no_advice_that_was_followed(recwarn: pytest.WarningsRecorder) -> None:
     assert "gives its" not in said(recwarn)
     with pytest.raises(tfdump.TfdumpError, match=r"near: 'rnn:gates\.forget'"):
         tfdump.activations(model, floats(3, 5, 4), rnn_gates=True, layers="rnn:gates.forgot")
+
+
+class Idle(Model):
+    """Owns a recurrent layer that it never calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.idle = layers.LSTM(2, name="idle")
+        self.attend = layers.MultiHeadAttention(1, 2, name="attend")
+        self.simple = layers.SimpleRNN(2, name="simple")
+
+    def call(self, x: Any) -> Any:
+        attended, scores = self.attend(x, x, return_attention_scores=True)
+        return self.simple(attended), scores
+
+
+def test_the_reasons_are_true() -> None:
+    """Scores that were asked for are not computed by the fused operation, and a SimpleRNN has no gates."""
+    model, x = Idle(), floats(3, 5, 4)
+    model.idle.build(x.shape)
+    model(x)
+    with pytest.warns(tfdump.TfdumpWarning) as noted:
+        tfdump.activations(model, x, preactivation=True)
+    reasons = " | ".join(str(warning.message) for warning in noted)
+    assert "idle, idle.lstm_cell, attend.dropout (never called by the model)" in reasons
+    assert "simple:preactivation (the activation of a recurrent layer works within its loop)" in reasons
+    assert "fused" not in reasons

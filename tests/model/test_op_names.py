@@ -169,6 +169,13 @@ def test_a_layer_that_was_fused_away_is_named() -> None:
     assert {item.address: item.reason for item in missing} == {"b": "fused into r", "c": "fused into r"}
 
 
+def test_the_constant_of_an_operation_is_no_layer() -> None:
+    names = ("truediv;truediv/y", "Tanh", "PartitionedCall:0")
+    found, missing = addresses_of(chain(*names), Scopes(names))
+    assert [item.address for item in found][:1] == ["true_divide"]
+    assert not missing
+
+
 def test_half_of_a_layer_is_not_taken_for_its_output() -> None:
     names = ("n_1/sep_1/separable_conv2d/depthwise", "n_1/r_1/Relu;n_1/sep_1/separable_conv2d", "n_1/o_1/MatMul")
     found, missing = addresses_of(chain(*names), Scopes(names))

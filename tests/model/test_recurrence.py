@@ -73,14 +73,20 @@ OPTIONS: dict[str, dict[str, bool]] = {
 }
 
 
+TOGETHER = [
+    (kind, options)
+    for kind in LAYERS
+    for options in OPTIONS
+    if kind not in ("gru_reset_before", "lstm_dropout") or options in ("last", "backwards")
+]
+"""Layers and options that go together; two of the layers differ from the plain ones inside the cell only."""
+
+
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize(("kind", "options"), TOGETHER)
 def test_states_are_those_of_the_cell_called_step_by_step(
     tmp_path: Path, kind: str, options: str, masked: bool
 ) -> None:
-    if kind in ("gru_reset_before", "lstm_dropout") and options not in ("last", "backwards"):
-        pytest.skip("these differ from the plain layers inside the cell only")
     x = sequences(masked=masked)
     path = saved(tmp_path, LAYERS[kind](**OPTIONS[options]), x, masked)
     layer = keras.models.load_model(path).get_layer("rnn")

@@ -164,6 +164,23 @@ def test_dequantised_is_by_scale_and_zero_point(dense: dict[str, Path], how: str
     np.testing.assert_allclose(real["first"], np.maximum(x @ w1 + b1, 0), atol=4 * scale)
 
 
+@pytest.mark.parametrize("how", ["int8_inside", "int16"])
+def test_logits_are_not_taken_for_what_follows_them(tmp_path: Path, how: str, recwarn: pytest.WarningsRecorder) -> None:
+    """The converter forgets the name of the softmax, and writes its numbers once in integers and once as floats."""
+    x = keras.Input((6,), name="x")
+    hidden = layers.Dense(5, activation="relu", name="first")(x)
+    model = keras.Model(x, layers.Dense(3, activation="softmax", name="second")(hidden), name="m")
+    data = floats(40, 6, seed=3)
+    got = tfdump.activations(lite(model, tmp_path / "m.tflite", how, data), data, dequantize=True)
+    first, second = model.layers[1:]
+    hidden = np.maximum(data @ first.get_weights()[0] + first.get_weights()[1], 0)
+    np.testing.assert_allclose(got["first"], hidden, atol=0.05)
+    logits = next(value for address, value in got.items() if address.startswith("second:op"))
+    np.testing.assert_allclose(logits, hidden @ second.get_weights()[0] + second.get_weights()[1], atol=0.1)
+    assert "second" not in got
+    assert any("not captured: second (its last operation" in str(warning.message) for warning in recwarn)
+
+
 def test_integers_are_fed_as_they_are_and_floats_are_quantised(dense: dict[str, Path]) -> None:
     plain = plain_interpreter(dense["int8"])
     scale, zero = plain.get_input_details()[0]["quantization"]

@@ -1,6 +1,12 @@
-"""Models of keras-hub in tiny configurations, saved and dumped by the command, against an eager pass."""
+"""Models of keras-hub in tiny configurations, saved and dumped by the command with the scores of their attention.
 
+The tensors are compared with an eager pass; the scores with those worked out by hand from the queries and keys, or
+with what the layer makes of them.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,62 +21,144 @@ from conftest import Run
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore")]
 
 IMPORT = ("--import", "keras_hub")
+SCORES = ":attention_scores"
+EXAMPLES = 3
+COUNTS = {
+    "BertBackbone": 2,
+    "GPT2Backbone": 2,
+    "GemmaBackbone": 2,
+    "WhisperBackbone": 6,
+    "ViTBackbone": 2,
+    "SAMBackbone": 2,
+    "StableDiffusion3Backbone": 12,
+    "MixtralBackbone": 2,
+}
+"""The models, and how many attention layers each of them has."""
 
 
-def saved(name: str, tmp_path: Path, examples: int = 3) -> tuple[Path, dict[str, np.ndarray]]:
+@dataclass(frozen=True)
+class Hub:
+    """A saved model with random weights, its inputs, what tfdump gave of it, and the model as Keras loads it."""
+
+    name: str
+    path: Path
+    x: dict[str, np.ndarray]
+    found: zoo.Dumped
+    model: Any
+
+    @property
+    def scores(self) -> dict[str, np.ndarray]:
+        """The attention scores by the address of the layer."""
+        values = self.found.values
+        return {address.removesuffix(SCORES): value for address, value in values.items() if address.endswith(SCORES)}
+
+
+@pytest.fixture(scope="module")
+def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Hub:
+    """One model, dumped once for all tests of it."""
     zoo.fresh()
-    model = hub_models.MODELS[name]()
-    model.save(tmp_path / "model.keras")
-    return tmp_path / "model.keras", hub_models.sample_inputs(model, examples)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "BertBackbone",
-        "GPT2Backbone",
-        "GemmaBackbone",
-        "WhisperBackbone",
-        "ViTBackbone",
-        "SAMBackbone",
-        "StableDiffusion3Backbone",
-        "MixtralBackbone",
-    ],
-)
-def test_every_tensor_equals_that_of_an_eager_pass(tmp_path: Path, name: str) -> None:
-    path, x = saved(name, tmp_path)
-    found = zoo.dumped(path, x, *IMPORT)
+    model = hub_models.MODELS[request.param]()
+    rng = np.random.default_rng(1)
+    for weight in model.trainable_weights:
+        weight.assign(weight + 0.1 * rng.standard_normal(weight.shape).astype(weight.dtype))
+    path = tmp_path_factory.mktemp(request.param) / "model.keras"
+    model.save(path)
+    x = hub_models.sample_inputs(model, EXAMPLES)
+    found = zoo.dumped(path, x, *IMPORT, "--attention", "--batch-size", EXAMPLES)
+    del model
     zoo.fresh()
-    model = keras.models.load_model(path, compile=False)
-    calls, outputs = eager_recorder.record(model, hub_models.argument(model, x), training=False)
-    compared = eager_recorder.compare(found.values, calls, list(found.missing))
-    assert compared.tensors == len(found.values) > 20
-    for value, expected in zip(found.outputs.values(), keras.tree.flatten(outputs), strict=True):
+    return Hub(request.param, path, x, found, keras.models.load_model(path, compile=False))
+
+
+def of(*names: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("hub", names, indirect=True)
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    raised = np.exp(scores - scores.max(-1, keepdims=True))
+    return raised / raised.sum(-1, keepdims=True)
+
+
+def allowed(address: str, x: dict[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """Which keys a query may see: (examples, 1, queries, keys)."""
+    queries, keys = shape[-2:]
+    seen = np.ones((shape[0], 1, queries, keys), bool)
+    decoder = "decoder" in address and "cross" not in address
+    if decoder or "padding_mask" in x:
+        mask = x["decoder_padding_mask" if decoder else "padding_mask"].astype(bool)
+        seen &= mask[:, None, None, :]
+    if decoder or address.startswith("gpt"):
+        seen &= np.tril(np.ones((queries, keys), bool))
+    return seen
+
+
+@of(*COUNTS)
+def test_every_tensor_equals_that_of_an_eager_pass(hub: Hub) -> None:
+    values = {address: value for address, value in hub.found.values.items() if not address.endswith(SCORES)}
+    calls, outputs = eager_recorder.record(hub.model, hub_models.argument(hub.model, hub.x), training=False)
+    compared = eager_recorder.compare(values, calls, list(hub.found.missing))
+    assert compared.tensors == len(values) > 20
+    for value, expected in zip(hub.found.outputs.values(), keras.tree.flatten(outputs), strict=True):
         eager_recorder.difference(value, expected, "an output")
 
 
-def test_layers_lists_what_activations_dumps(tmp_path: Path) -> None:
-    path, x = saved("MixtralBackbone", tmp_path)
-    found = zoo.dumped(path, x, *IMPORT)
+@of(*COUNTS)
+def test_every_attention_layer_gives_scores(hub: Hub) -> None:
+    assert len(hub.scores) == COUNTS[hub.name]
+    for value in hub.scores.values():
+        np.testing.assert_allclose(np.asarray(value, "float64").sum(-1), 1, atol=1e-5)
+    assert not [address for address in hub.found.missing if SCORES in address]
+
+
+@of("BertBackbone", "GPT2Backbone", "WhisperBackbone", "ViTBackbone")
+def test_scores_by_hand(hub: Hub) -> None:
+    for layer, value in hub.scores.items():
+        query, key = (hub.found.values[f"{layer}.{part}"].astype("float64") for part in ("query", "key"))
+        logits = np.einsum("bthd,bshd->bhts", query, key) / np.sqrt(query.shape[-1])
+        seen = allowed(f"gpt.{layer}" if hub.name == "GPT2Backbone" else layer, hub.x, value.shape)
+        np.testing.assert_allclose(value, softmax(np.where(seen, logits, -1e9)), atol=1e-5, err_msg=layer)
+
+
+@of("GemmaBackbone", "MixtralBackbone")
+def test_the_layer_takes_the_mean_of_its_values_by_the_scores(hub: Hub) -> None:
+    """Where rotations and shared keys stand between: what leaves the layer is its projection of that mean."""
+    for layer, scores in hub.scores.items():
+        value = np.repeat(hub.found.values[f"{layer}.value"], 2, axis=2).astype("float64")
+        weights = scores.reshape(EXAMPLES, 2, *scores.shape[-2:])
+        mean = np.einsum("bhts,bshd->bthd", weights, value)
+        owner = next(item for item in hub.model._flatten_layers() if item.name == layer.partition(".")[0])
+        projection = next(item for item in owner._flatten_layers() if item.name == "attention_output")
+        expected = np.einsum("bthd,hdw->btw", mean, np.asarray(projection.kernel, "float64"))
+        np.testing.assert_allclose(hub.found.values[f"{layer}.attention_output"], expected, atol=1e-5, err_msg=layer)
+
+
+@of("MixtralBackbone")
+def test_layers_lists_what_activations_dumps(hub: Hub) -> None:
     zoo.fresh()
-    listed = tfdump.layers(path)
-    assert [tensor.address for tensor in listed] == list(found.values)
+    assert [tensor.address for tensor in tfdump.layers(hub.path, attention=True)] == list(hub.found.values)
 
 
-def test_gradients_of_the_weights_of_bert(tmp_path: Path) -> None:
+@of("MixtralBackbone")
+def test_without_the_scores_every_number_is_the_same(hub: Hub) -> None:
+    plain = zoo.dumped(hub.path, hub.x, *IMPORT, "--batch-size", EXAMPLES)
+    assert list(plain.values) == [address for address in hub.found.values if not address.endswith(SCORES)]
+    for values, others in ((plain.values, hub.found.values), (plain.outputs, hub.found.outputs)):
+        assert all(eager_recorder.identical(value, others[address]) for address, value in values.items())
+
+
+@of("BertBackbone")
+def test_gradients_of_the_weights_of_bert(hub: Hub, tmp_path: Path) -> None:
     """Against GradientTape over the model itself."""
     import tensorflow as tf
 
-    path, x = saved("BertBackbone", tmp_path)
-    np.savez(tmp_path / "x.npz", **x)
-    command = ["gradients", path, tmp_path / "x.npz", "--objective", "sum", "-o", tmp_path / "g.h5"]
+    np.savez(tmp_path / "x.npz", **hub.x)
+    command = ["gradients", hub.path, tmp_path / "x.npz", "--objective", "sum", "-o", tmp_path / "g.h5"]
     status, said = zoo.command(*command, "-l", "transformer_layer_1*", *IMPORT)
     assert status == 0, said
-    model = keras.models.load_model(path, compile=False)
-    layer = model.get_layer("transformer_layer_1")
+    layer = hub.model.get_layer("transformer_layer_1")
     name = "sequence_output"
     with tf.GradientTape() as tape:
-        outputs = model(x)
+        outputs = hub.model(hub.x)
         total = sum(tf.reduce_sum(tf.cast(output, "float64")) for output in outputs.values())
     assert name in outputs
     wanted = tape.gradient(total, [weight.value for weight in layer.trainable_weights])
@@ -84,10 +172,12 @@ def test_gradients_of_the_weights_of_bert(tmp_path: Path) -> None:
         np.testing.assert_allclose(size, other, rtol=1e-3, atol=1e-4)
 
 
-def test_a_process_that_has_not_seen_keras_hub_finds_it(tmp_path: Path, tfdump_process: Run) -> None:
-    """Keras imports keras-hub by itself for a file that names it."""
-    path, _ = saved("BertBackbone", tmp_path)
-    for options in ((), IMPORT):
-        done = tfdump_process("layers", path, *options)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.splitlines()[1].startswith("token_embedding\t")
+@of("BertBackbone")
+def test_keras_hub_is_imported_only_when_the_user_says_so(hub: Hub, tfdump_process: Run) -> None:
+    """Keras would import it by itself for a file that names it."""
+    done = tfdump_process("layers", hub.path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--import keras_hub" in done.stderr
+    done = tfdump_process("layers", hub.path, *IMPORT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].startswith("token_embedding	")

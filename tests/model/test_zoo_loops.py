@@ -65,6 +65,16 @@ def test_the_same_in_an_eager_run(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.values["inside"], X @ w + b, rtol=1e-4, atol=1e-5)
 
 
+def test_what_python_calls_from_within_the_graph(tmp_path: Path) -> None:
+    model, (w, b, v, c) = inner("py_function")
+    model.save(tmp_path / "m.keras")
+    found = zoo.dumped(tmp_path / "m.keras", X)
+    assert found.missing == {"inside": "never called, or within tf.py_function, which --eager sees"}
+    np.testing.assert_allclose(found.values["out"], (X @ w + b) @ v + c, rtol=1e-4, atol=1e-5)
+    found = zoo.dumped(tmp_path / "m.keras", X, "--eager")
+    np.testing.assert_allclose(found.values["inside"], X @ w + b, rtol=1e-4, atol=1e-5)
+
+
 def sub_model() -> keras.Model:
     return keras.Sequential([keras.Input((4,)), layers.Dense(3, name="a"), layers.Dense(2, name="b")], name="sub")
 

@@ -63,6 +63,20 @@ class StatisticsAccumulator:
         for start in range(0, flat.size, BLOCK):
             self._add_block(flat[start : start + BLOCK])
 
+    def state(self) -> list[int | str]:
+        """Return what was gathered so far: counts, and the bytes of floats in hexadecimal."""
+        floats: list[Any] = [np.float64(self._min), np.float64(self._max)]
+        floats += [self._mean, self._deviations, self._squares]
+        counts = [self._count, self._nan, self._inf, self._zero, self._finite]
+        return [*counts, *(number.tobytes().hex() for number in floats)]
+
+    def restore(self, state: list[Any]) -> None:
+        """Go on from what `state` returned."""
+        self._count, self._nan, self._inf, self._zero, self._finite = state[:5]
+        low, high, *wide = map(bytes.fromhex, state[5:])
+        self._min, self._max = (float(np.frombuffer(data, np.float64)[0]) for data in (low, high))
+        self._mean, self._deviations, self._squares = (np.frombuffer(data, np.longdouble)[0] for data in wide)
+
     def _add_block(self, block: Array) -> None:
         self._count += block.size
         self._zero += block.size - int(np.count_nonzero(block))

@@ -48,7 +48,7 @@ def _compare(golden: Item, new: Item, pair: Pair, criteria: Criteria) -> Outcome
     if not golden.connected:
         return SAME, "", "", None
     rule = criteria.rule_for(pair.names, pair.classes, _dtypes(golden, new))
-    if (golden.attributes.get("reduce") == "norm") != (new.attributes.get("reduce") == "norm"):
+    if _is_norm(golden) != _is_norm(new):
         return _by_norms(golden, new, rule)
     if not (golden.has_values and new.has_values):
         return _by_statistics(golden, new, rule)
@@ -62,7 +62,7 @@ def _unlike_form(golden: Item, new: Item, exact: bool) -> str:
         return f"{other} ({new.dtype}), golden has {old} ({golden.dtype})"
     if exact and (golden.dtype, golden.stored_dtype) != (new.dtype, new.stored_dtype):
         return f"dtype {_dtype(new)}, golden has {_dtype(golden)}"
-    if not golden.connected or "norm" in (golden.attributes.get("reduce"), new.attributes.get("reduce")):
+    if not golden.connected or _is_norm(golden) != _is_norm(new):
         return ""
     if golden.encoding != new.encoding and golden.has_values and new.has_values:
         return f"stored as {new.encoding or 'an array'}, golden as {golden.encoding or 'an array'}"
@@ -71,6 +71,10 @@ def _unlike_form(golden: Item, new: Item, exact: bool) -> str:
         told = f" (first axis: {axes[1]}, golden {axes[0]})" if None not in axes and axes[0] != axes[1] else ""
         return f"shape {new.shape}, golden has {golden.shape}{told}"
     return ""
+
+
+def _is_norm(item: Item) -> bool:
+    return bool(item.attributes.get("reduce") == "norm")
 
 
 def _dtypes(golden: Item, new: Item) -> list[str]:
@@ -101,7 +105,7 @@ def _by_values(golden: Sequence[Piecewise], new: Sequence[Piecewise], rule: Rule
 
 
 def _by_statistics(golden: Item, new: Item, rule: Rule) -> Outcome:
-    if rule.max_ulp is not None or rule.tolerance is None:
+    if rule.max_ulp is not None or rule.min_cosine is not None:
         asked = "ulps" if rule.max_ulp is not None else "a cosine"
         raise DumpError(f"'{full_name(golden)}' has statistics and no values, which tell nothing of {asked}")
     both: list[Mapping[str, Any]] = []

@@ -8,7 +8,7 @@ import click
 from tfdump.activation_run import ActivationOptions, open_activations
 from tfdump.address import Selection
 from tfdump.analysis.reduction import Reduction, parse_reduction
-from tfdump.cli.dumping import default_target, dry_run_table, dump
+from tfdump.cli.dumping import default_target, dry_run_table, dump, dump_resumably
 from tfdump.cli.loading import load
 from tfdump.cli.options import (
     InputName,
@@ -56,9 +56,11 @@ def command(
     output: Path | None,
     force: bool,
     dry_run: bool,
+    resume: bool,
     imports: tuple[Path, ...],
     trust_model: bool,
     signature: str | None,
+    max_bytes: int | None,
     **choices: Any,
 ) -> None:
     """Dump the output of every layer to HDF5.
@@ -75,12 +77,13 @@ def command(
     storage_for(options.compression)
     given = open_arguments(inputs)
     with only_data_on_stdout():
-        loaded = load(model, imports, trust_model, settings, options.seed, signature)
+        loaded = load(model, imports, trust_model, settings, options.seed, signature, max_bytes)
         with open_activations(loaded, given, options, notes(settings)) as run:
             if dry_run:
                 planned = run
             else:
-                dump(run, target, force, recorded_command(ctx), settings, options.compression != "none")
+                how = (run, target, force, recorded_command(ctx), settings, options.compression != "none")
+                dump_resumably(*how, imports) if resume else dump(*how)
     write(dry_run_table(planned) if dry_run else f"{target}\n")
 
 
@@ -92,6 +95,7 @@ def _options(
     eager: bool,
     dtype: str | None,
     compression: str,
+    checksums: bool,
     stats: bool,
     stats_only: bool,
     reduce: Reduction | None,
@@ -109,6 +113,7 @@ def _options(
         eager=eager,
         dequantize=dequantize,
         compression=compression,
+        checksums=checksums,
         reading=reading,
         run=run,
         store=StoreOptions(reduce, dtype, stats or stats_only, not stats_only, save_inputs),

@@ -14,6 +14,7 @@ from tfdump.cli.options import FileName, chosen_format, parsed, selection_option
 from tfdump.cli.progress import notes
 from tfdump.cli.render import json_list, say, table, write
 from tfdump.cli.settings import Settings, verbosity
+from tfdump.cli.verifying import verify as verify_dump
 
 _HELP = {
     "dead_examples": "Call no unit dead that was tried on fewer examples.",
@@ -56,6 +57,7 @@ def _thresholds(command: Any) -> Any:
     show_default=True,
     help=f"Checks that make the command fail: all, none, or some of {', '.join(CHECKS)}.",
 )
+@click.option("--verify", is_flag=True, help="Only compare the checksums of a dump that was made with --checksums.")
 @selection_options("tensors")
 @_thresholds
 @verdict_options
@@ -66,6 +68,7 @@ def command(
     /,
     dump: Path,
     fail_on: tuple[str, ...],
+    verify: bool,
     layer: tuple[str, ...],
     exclude: tuple[str, ...],
     depth: int | None,
@@ -78,6 +81,10 @@ def command(
     Prints a row for each finding. Exit status: 1 when a check of --fail-on found something, else 0; 2 is trouble.
     """
     chosen = chosen_format(layout, json)
+    if verify:
+        if layer or exclude or depth is not None:
+            raise click.UsageError("--verify reads the whole file (leave -l, -x and --depth out)")
+        return 0 if verify_dump(dump, chosen, settings) else _FAILED
     report = check(dump, layers=layer, exclude=exclude, depth=depth, fail_on=fail_on, **thresholds)
     write(_RENDERED[chosen](report))
     note = notes(settings)

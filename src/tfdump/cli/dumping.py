@@ -1,16 +1,20 @@
 """Writing the dump of a planned run, or saying what it would hold: the same for every kind of dump."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from tfdump.cli.progress import progress_bar
+from tfdump.batch_run import Progress
+from tfdump.cli.progress import notes, progress_bar
 from tfdump.cli.render import shape_text, table
 from tfdump.cli.settings import Settings
+from tfdump.dump.journal import Journal, journal_path
 from tfdump.dump.target import check_space
 from tfdump.dump.writer import DumpWriter
 from tfdump.interrupts import held_back, ignore
-from tfdump.pipeline import Progress
+from tfdump.paths import exists
 from tfdump.planning import Planned
+from tfdump.resuming import code_hashes
 
 _MODEL_SUFFIXES = (".keras", ".h5", ".tflite")
 
@@ -30,10 +34,20 @@ class Run(Protocol):
     def file_bytes(self) -> int:
         """About how many bytes the file will take."""
 
-    def open_writer(self, path: Path | None, force: bool) -> DumpWriter:
+    def open_writer(self, path: Path | None, force: bool, alone: bool = False) -> DumpWriter:
         """Return the writer of the dump."""
 
-    def write(self, writer: DumpWriter, command: str, progress: Progress) -> Any:
+    @property
+    def kept_bytes(self) -> int:
+        """About how many bytes a journal of all batches will take."""
+
+    def write(
+        self,
+        writer: DumpWriter,
+        command: str,
+        progress: Progress,
+        journal: Journal | None = None,
+    ) -> Any:
         """Run the model and write the dump."""
 
 
@@ -46,10 +60,34 @@ def dump(run: Run, target: Path, force: bool, recorded: str, settings: Settings,
     """Write the dump; signals wait for moments at which the file can be thrown away."""
     if not compressed:
         check_space(target, run.file_bytes)
+    left = journal_path(target)
+    if exists(left):
+        notes(settings)(f"{left.name} is left from an interrupted run (go on with --resume, or remove it)")
     with held_back():
         with run.open_writer(target, force) as writer, progress_bar(settings) as progress:
             run.write(writer, recorded, progress)
         ignore()  # the file is there: from here on the command has succeeded
+
+
+def dump_resumably(
+    run: Run, target: Path, force: bool, recorded: str, settings: Settings, compressed: bool, imports: Sequence[Path]
+) -> None:
+    """Write the dump, and beside it a journal of what is computed, which goes when the dump is there."""
+    left = journal_path(target)
+    if not compressed:
+        there = left.stat().st_size if exists(left) else 0
+        check_space(target, run.file_bytes + max(0, run.kept_bytes - there))
+    with held_back():
+        with Journal(left, {"imported code": code_hashes(imports)}) as journal:
+            try:
+                with run.open_writer(target, force, alone=True) as writer, progress_bar(settings) as progress:
+                    run.write(writer, recorded, progress, journal)
+            except BaseException:
+                if journal.keeps:
+                    notes(settings)(f"{left.name} keeps what was computed (go on with the same command and --resume)")
+                raise
+            journal.remove()
+        ignore()
 
 
 def dry_run_table(run: Run) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tfdump.address import Selection
-from tfdump.cli.dumping import default_target, dry_run_table, dump
+from tfdump.cli.dumping import default_target, dry_run_table, dump, dump_resumably
 from tfdump.cli.loading import load
 from tfdump.cli.options import (
     InputName,
@@ -23,7 +23,8 @@ from tfdump.cli.render import only_data_on_stdout, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.dump.target import check_target
 from tfdump.dump.writer import storage_for
-from tfdump.gradient_run import WRT, GradientOptions, Steps, open_gradients
+from tfdump.gradient_options import WRT, GradientOptions, Steps
+from tfdump.gradient_run import open_gradients
 from tfdump.gradient_sinks import GradientStore
 from tfdump.inputs.arguments import check_stdin, input_files, open_arguments, open_each
 from tfdump.sinks import StoreOptions
@@ -92,9 +93,11 @@ def command(
     output: Path | None,
     force: bool,
     dry_run: bool,
+    resume: bool,
     imports: tuple[Path, ...],
     trust_model: bool,
     signature: str | None,
+    max_bytes: int | None,
     **choices: Any,
 ) -> None:
     """Dump the gradients of weights, activations and inputs to HDF5.
@@ -105,7 +108,7 @@ def command(
     settings: Settings = ctx.obj
     target = output or default_target(model, "gradients")
     options = _options(**choices)
-    options.check()
+    options.check(resume)
     if not dry_run:
         check_target(target, force, sources=[model, *input_files([*inputs, *targets, *sample_weight])])
     storage_for(options.compression)
@@ -114,12 +117,13 @@ def command(
     expected = open_arguments(targets, "targets file") if targets else None
     weights = open_arguments(sample_weight, "sample weight file")
     with only_data_on_stdout():
-        loaded = load(model, imports, trust_model, settings, options.seed, signature)
+        loaded = load(model, imports, trust_model, settings, options.seed, signature, max_bytes)
         with open_gradients(loaded, arguments, expected, weights, options, notes(settings)) as run:
             if dry_run:
                 planned = run
             else:
-                dump(run, target, force, recorded_command(ctx), settings, options.compression != "none")
+                how = (run, target, force, recorded_command(ctx), settings, options.compression != "none")
+                dump_resumably(*how, imports) if resume else dump(*how)
     write(dry_run_table(planned) if dry_run else f"{target}\n")
 
 
@@ -144,6 +148,7 @@ def _options(
     eager: bool,
     dtype: str | None,
     compression: str,
+    checksums: bool,
     stats: bool,
     stats_only: bool,
     **running: Any,
@@ -164,6 +169,7 @@ def _options(
         seed=seed,
         eager=eager,
         compression=compression,
+        checksums=checksums,
         reading=reading,
         run=run,
         store=GradientStore(StoreOptions(None, dtype, stats or stats_only, not stats_only), norms_only, sparse),

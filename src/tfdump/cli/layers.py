@@ -35,6 +35,7 @@ def command(
     imports: tuple[Path, ...],
     trust_model: bool,
     signature: str | None,
+    max_bytes: int | None,
     json: bool,
     **captures: bool,
 ) -> None:
@@ -46,8 +47,8 @@ def command(
     selection = Selection(layer, exclude, depth)
     given = open_arguments(inputs)
     with only_data_on_stdout():
-        loaded = load(model, imports, trust_model, settings, signature=signature)
-        listing = list_tensors(loaded.model, given, selection, notes(settings), take_captures(captures))
+        loaded = load(model, imports, trust_model, settings, signature=signature, max_bytes=max_bytes)
+        listing = list_tensors(loaded, given, selection, notes(settings), take_captures(captures))
     if json:
         write(_json(listing))
         return

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 
 def load(
-    model: Path, imports: tuple[Path, ...], trust: bool, settings: Settings, seed: int = 0, signature: str | None = None
+    model: Path,
+    imports: tuple[Path, ...],
+    trust: bool,
+    settings: Settings,
+    seed: int = 0,
+    signature: str | None = None,
+    max_bytes: int | None = None,
 ) -> "LoadedModel":
     """Import the user's modules and load the model; raises ModelError when either fails."""
     check_path(model, "model", ModelError)  # said before the seconds that TensorFlow takes
@@ -24,4 +30,4 @@ def load(
 
     custom = import_user_code(tuple(str(item) for item in imports))
     start_session(seed)
-    return load_model(model, trust=trust, custom=custom, signature=signature)
+    return load_model(model, trust=trust, custom=custom, signature=signature, max_bytes=max_bytes)

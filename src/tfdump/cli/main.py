@@ -17,7 +17,7 @@ COMMANDS = {
     "layers": "List the address of every tensor that a model gives.",
     "activations": "Dump the output of every layer to HDF5.",
     "gradients": "Dump the gradients of weights, activations and inputs to HDF5.",
-    "show": "Show what a dump holds, or the values of its tensors.",
+    "show": "Show what a dump or a folder of dumps holds, or values.",
     "cat": "Write tensors of a dump as .npy, .npz, CSV or a C header.",
     "check": "Look for NaN, Inf, dead units, saturation, and gradients that vanish.",
     "diff": "Compare two dumps, and name the first layer that diverges.",

@@ -101,6 +101,11 @@ def model_options(command: Command) -> Command:
             allow_from_autoenv=False,
             help="Let the model file run code of its own (Lambda layers, SavedModel).",
         ),
+        click.option(
+            "--max-bytes",
+            type=parsed("SIZE", parse_bytes),
+            help="What the files may make it hold in memory. [default: a quarter of it]",
+        ),
         click.option("--signature", metavar="NAME", help="Of a SavedModel or .tflite file that has several."),
     ]
     return _apply(decorators, command)
@@ -174,6 +179,8 @@ def storing_options(kind: str) -> Callable[[Command], Command]:
             show_default=True,
             help="zstd needs the extra tfdump[zstd].",
         ),
+        click.option("--resume", is_flag=True, help="Go on with an interrupted run, and keep what this one computes."),
+        click.option("--checksums", is_flag=True, help="Store a CRC-32 of each tensor too."),
         click.option("--stats", is_flag=True, help="Store statistics of each tensor too."),
         click.option("--stats-only", is_flag=True, help="Store statistics and no values."),
         click.option("--dry-run", is_flag=True, help="Print what would be dumped, and write nothing."),

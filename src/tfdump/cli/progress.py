@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tfdump.batch_run import Progress
 from tfdump.cli.render import say
 from tfdump.cli.settings import Settings
 from tfdump.tensors import Note
@@ -12,7 +13,7 @@ from tfdump.tensors import Note
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tfdump.pipeline import Progress
+    from tfdump.batch_run import Progress
 
 _LIVE: list["Console"] = []
 """The terminal on which a bar is shown, while it is: only through it can lines be printed above the bar."""

@@ -10,8 +10,8 @@ from click.core import ParameterSource
 from tfdump.cli.options import FileName, InputName
 from tfdump.inputs.arguments import parse_argument
 
-_LEFT_OUT = frozenset({"output", "force"})
-"""Options that say where the result goes, not what it is."""
+_LEFT_OUT = frozenset({"output", "force", "resume"})
+"""Options that say where the result goes and how it comes about, not what it is."""
 
 
 def recorded_command(ctx: click.Context) -> str:

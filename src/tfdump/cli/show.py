@@ -53,7 +53,7 @@ def command(
     provenance: bool,
     json: bool,
 ) -> None:
-    """Show what a dump holds, or the values of its tensors.
+    """Show what a dump holds, the values of its tensors, or what a folder of dumps holds.
 
     On a terminal: what made the file, its tensors with their statistics, and what was not captured. In a pipe:
     the tensors as TSV, or with --provenance what made the file.
@@ -64,16 +64,18 @@ def command(
     Of a folder: its dumps in the order of training, or with ADDRESS that tensor in each of them.
     """
     chosen = layer or exclude or depth
-    if os.path.isdir(dump):
-        given = {"--provenance": provenance, "--stats": stats, "--slice": slicing, "-l, -x and --depth": chosen}
-        for option in [option for option, value in given.items() if value]:
-            raise click.UsageError(f"{option} is about one dump, and this is a folder (give a file in it)")
-        show_series(dump, addresses, json, notes(settings))
-        return
     if addresses and (chosen or stats or provenance):
         raise click.UsageError("-l, -x, --depth, --stats and --provenance are for the table; leave out ADDRESS")
     if slicing is not None and not addresses:
         raise click.UsageError("--slice needs the ADDRESS of a tensor")
+    if os.path.isdir(dump):
+        if chosen or stats or provenance or slicing is not None:
+            raise click.UsageError(
+                "-l, -x, --depth, --stats, --provenance and --slice are about one dump, and this is a folder "
+                "(give a file in it)"
+            )
+        show_series(dump, addresses, json, notes(settings))
+        return
     selection = Selection(layer, exclude, depth)
     with open_dump(dump) as opened:
         if addresses:

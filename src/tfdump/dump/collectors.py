@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 
+from tfdump.dump.checksums import crc_of, seal
 from tfdump.dump.layout import storable
 from tfdump.dump.rows import Rows, Storage
 from tfdump.tensors import Array
@@ -37,9 +38,11 @@ def write_whole(file: h5py.File, value: Array, dtype: np.dtype[Any], storage: St
     if storage.filters and data.ndim and data.size:
         rows = Rows(file, dtype, data.shape[1:], len(data), storage)
         rows.append(data)
-        rows.flush()
-        return rows.dataset
-    return file.create_dataset(None, shape=data.shape, dtype=dtype, data=data)
+        return rows.finish()
+    dataset = file.create_dataset(None, shape=data.shape, dtype=dtype, data=data)
+    if storage.checksums:
+        seal(dataset, crc_of(data))
+    return dataset
 
 
 class Collecting:
@@ -104,8 +107,7 @@ class ByExample(Collecting):
             return self._unequal.finish()
         if self._into is None:
             self._into = self._rows((), 0, steps=self._steps)
-        self._into.flush()
-        return self._into.dataset, {"axis0": "example" if self._steps is None else "step"}
+        return self._into.finish(), {"axis0": "example" if self._steps is None else "step"}
 
 
 class Constant(Collecting):
@@ -177,8 +179,7 @@ class Stack(Collecting):
             return self._unequal.finish()
         if self._into is None:
             self._into = self._rows((), 0)
-        self._into.flush()
-        return self._into.dataset, {"axis0": self._axis0}
+        return self._into.finish(), {"axis0": self._axis0}
 
 
 class _UnequalStack(Collecting):

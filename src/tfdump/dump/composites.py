@@ -38,11 +38,9 @@ class RaggedRows(Collecting):
         """End as a group of `values`, `row_splits` and, for further ragged axes, `row_splits_1`, ..."""
         group = anonymous_group(self._file)
         if self._values is not None:
-            self._values.flush()
-            group["values"] = self._values.dataset
+            group["values"] = self._values.finish()
             for level, rows in enumerate(self._splits):
-                rows.flush()
-                group["row_splits" if level == 0 else f"row_splits_{level}"] = rows.dataset
+                group["row_splits" if level == 0 else f"row_splits_{level}"] = rows.finish()
         return group, {"axis0": "example", "encoding": "ragged"}
 
 
@@ -75,8 +73,7 @@ class SparseRows(Collecting):
         group = anonymous_group(self._file)
         for name, rows in (("values", self._values), ("indices", self._indices)):
             if rows is not None:
-                rows.flush()
-                group[name] = rows.dataset
+                group[name] = rows.finish()
         return group, sparse_attributes(self.axis0, self._shape)
 
 

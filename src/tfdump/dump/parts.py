@@ -1,5 +1,6 @@
 """The arrays that a tensor of a dump is made of, read piece by piece, so that memory stays flat."""
 
+import importlib
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,16 +9,14 @@ import h5py
 import numpy as np
 
 from tfdump.errors import DumpError
-from tfdump.hdf5 import check_stored_inside, damage
+from tfdump.hdf5 import check_declared, check_stored_inside, damage
 from tfdump.tensors import Array
 
 BLOCK_BYTES = 4 << 20
 """About how many bytes are read at once: a few chunks of a dump."""
 
-_MOST_COMPRESSED = 1100
-"""How many times smaller a filter makes values at the most: gzip reaches 1032."""
-
-_SMALL_BYTES = 1 << 20
+_ZSTD = 32015
+"""The number under which the zstd filter is registered with The HDF Group."""
 
 Key = tuple[slice, ...]
 """Which piece of an array: slices of its leading axes, each with a start and a stop."""
@@ -40,7 +39,8 @@ class Part:
         self.dtype: np.dtype[Any] = np.dtype(object) if self.is_text else dataset.dtype
         self._dataset = dataset
         check_stored_inside(dataset, DumpError)
-        check_declared(dataset)
+        check_declared(dataset, DumpError)
+        load_filter(dataset)
 
     @property
     def nbytes(self) -> int:
@@ -82,13 +82,16 @@ def array_of(dataset: h5py.Dataset, key: Any) -> Array:
     return np.asarray(dataset[key])
 
 
-def check_declared(dataset: h5py.Dataset) -> None:
-    """Raise DumpError when a dataset declares more values than its file can hold, however well compressed."""
-    declared = dataset.size * dataset.dtype.itemsize if dataset.shape is not None else 0
-    if declared > _SMALL_BYTES and declared > dataset.file.id.get_filesize() * _MOST_COMPRESSED:
+def load_filter(dataset: h5py.Dataset) -> None:
+    """Load the filter that a dataset needs beside those of HDF5; raises DumpError where it is not installed."""
+    if dataset.id.get_create_plist().get_filter_by_id(_ZSTD) is None:
+        return
+    try:
+        importlib.import_module("hdf5plugin")
+    except ImportError:
         raise DumpError(
-            f"{dataset.file.filename}: '{dataset.name}' is damaged: it declares more values than the file holds"
-        )
+            f"{dataset.file.filename}: reading '{dataset.name}' (zstd) needs the extra: pip install 'tfdump[zstd]'"
+        ) from None
 
 
 def pieces(

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.dump import layout
-from tfdump.dump.parts import check_declared
+from tfdump.dump.checksums import Verified, verify
 from tfdump.dump.recognise import kind_of_hdf5, refuse_other_formats
 from tfdump.dump.tensor import Tensor, plain
 from tfdump.errors import DumpError, near
-from tfdump.hdf5 import damage, has_link, lookup, open_hdf5
+from tfdump.hdf5 import check_attributes, check_declared, damage, has_link, lookup, open_hdf5
 from tfdump.tensors import NotCaptured
 
 __all__ = ["Dump", "Tensor", "open_dump"]
@@ -35,6 +35,7 @@ class Dump(Mapping[str, Tensor]):
         self._stamp = _stamp(file)
         self.name = name
         with damage(DumpError, name):
+            check_attributes(file, DumpError)
             self._check_format()
             self.attributes: dict[str, Any] = {key: plain(value) for key, value in file.attrs.items()}
         found = {group: self._names(group) for group in layout.TENSOR_GROUPS}
@@ -87,7 +88,12 @@ class Dump(Mapping[str, Tensor]):
         """The model's architecture as Keras saved it, or None."""
         if not has_link(self._file, layout.CONFIG):
             return None
-        found: dict[str, Any] = json.loads(lookup(self._file, layout.CONFIG, DumpError)[()])
+        with damage(DumpError, f"{self.name}: '{layout.CONFIG}'"):
+            dataset = lookup(self._file, layout.CONFIG, DumpError)
+            check_declared(dataset, DumpError)
+            found = json.loads(dataset[()])
+            if not isinstance(found, dict):
+                raise ValueError("it describes no model")
         return found
 
     @property
@@ -99,7 +105,7 @@ class Dump(Mapping[str, Tensor]):
             found = lookup(self._file, layout.LOSS, DumpError)
             if not isinstance(found, h5py.Dataset) or found.dtype.kind != "f" or found.ndim > 1:
                 raise ValueError("it is not a number or a list of numbers")
-            check_declared(found)
+            check_declared(found, DumpError)
             return np.asarray(found[()], np.float64)
 
     @property
@@ -142,6 +148,10 @@ class Dump(Mapping[str, Tensor]):
         for group, names in self.groups.items():
             for name in names:
                 yield self._tensor(group, name)
+
+    def verify(self) -> Iterator[Verified]:
+        """Read all values and compare the checksums; raises DumpError for a dump that was made without them."""
+        return verify(self._file)
 
     def _tensor(self, group: str, name: str) -> Tensor:
         with damage(DumpError, f"{self.name}: '{group}/{name}'"):

@@ -7,25 +7,42 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py._objects import phil
 
 from tfdump.dump import layout
+from tfdump.dump.checksums import crc_of, seal
+from tfdump.dump.compression import ChunkQueue, write_chunk
 from tfdump.tensors import Array
 
 
 @dataclass(frozen=True)
 class Storage:
-    """How values are stored: about how many bytes make a chunk, and h5py's arguments that choose a compression."""
+    """How values are stored: about how many bytes make a chunk, and h5py's arguments that choose a compression.
+
+    With `checksums`, every dataset gets a CRC-32 of its values. With a `queue`, chunks of numbers are compressed there,
+    and not by HDF5.
+    """
 
     chunk_bytes: int = layout.CHUNK_BYTES
     filters: Mapping[str, Any] = field(default_factory=dict)
+    checksums: bool = False
+    queue: ChunkQueue | None = None
+
+    def drain(self) -> None:
+        """Write the chunks that wait in the queue."""
+        if self.queue is not None:
+            self.queue.drain()
+
+    def close(self) -> None:
+        """End the threads of the queue."""
+        if self.queue is not None:
+            self.queue.close()
 
 
 class Rows:
     """A dataset of shape `(rows, *tail)` that is appended to along its first axis.
 
-    `rows` is the final number of rows where it is known, else None. Rows are gathered until a chunk is full;
-    without compression the chunk then goes to the file as it is, past HDF5's own cache.
+    `rows` is the final number of rows where it is known, else None. Rows are gathered until a chunk is full; numbers
+    then go to the file as they are, or compressed by the queue, past HDF5's own filters and cache.
 
     With `steps`, the dataset has the shape `(steps, rows, *tail)` and is filled one step after the other: all
     `rows` of a step, which must be known, arrive before those of the next, and no chunk holds rows of two.
@@ -44,8 +61,11 @@ class Rows:
         self.tail = tail
         self.written = 0
         self._rows = rows
+        self._storage = storage
         self._step = () if steps is None else (0,)
         self._grows = rows is None
+        self._checksums = storage.checksums
+        self._crc = self._counted = 0
         self._pending: list[Array] = []
         self._pending_rows = 0
         shape = (*(() if steps is None else (steps,)), rows or 0, *tail)
@@ -57,7 +77,8 @@ class Rows:
         chunks = layout.chunk_shape(rows, tail, dtype.itemsize, storage.chunk_bytes)
         self._chunk_rows = chunks[0]
         whole_rows = chunks[1:] == tail
-        self._direct = whole_rows and not storage.filters and h5py.check_string_dtype(dtype) is None
+        unfiltered = not storage.filters or storage.queue is not None
+        self._direct = whole_rows and unfiltered and h5py.check_string_dtype(dtype) is None
         growth = self._growth(tail, chunks) or {"chunks": (*(1 for _ in self._step), *chunks)}
         self.dataset = file.create_dataset(None, shape=shape, dtype=dtype, **growth, **storage.filters)
 
@@ -83,16 +104,29 @@ class Rows:
             self._pending.append(piece if position < len(block) else piece.copy())
             self._pending_rows += take
             if self._pending_rows == self._chunk_rows:
-                self.flush()
+                self._write_pending()
         if self._step and self.written + self._pending_rows == self._rows:
-            self.flush()
+            self._write_pending()
             self._step, self.written = (self._step[0] + 1,), 0
 
     def flush(self) -> None:
-        """Write the rows that wait for their chunk to fill."""
+        """Write the rows that wait for their chunk to fill, and the chunks that wait to be written."""
+        self._write_pending()
+        self._storage.drain()
+
+    def _write_pending(self) -> None:
         if self._pending:
             waiting, self._pending, self._pending_rows = self._pending, [], 0
             self._write(np.concatenate(waiting))
+
+    def finish(self) -> h5py.Dataset:
+        """Write what waits, and return the dataset, with its checksum where that is wanted."""
+        self.flush()
+        if self._checksums:
+            if missing := self.dataset.size - self._counted:  # what no batch gave reads as zeros
+                self._crc = crc_of(np.full(missing, b"" if self.dtype.kind == "O" else 0, self.dtype), self._crc)
+            seal(self.dataset, self._crc)
+        return self.dataset
 
     def read(self, start: int, stop: int) -> Array:
         """Return the flushed rows from `start` to `stop`, counted over all steps; they lie in one step."""
@@ -103,14 +137,17 @@ class Rows:
 
     def _write(self, rows: Array) -> None:
         start, stop = self.written, self.written + len(rows)
+        if self._checksums:  # rows come in the order in which they lie
+            self._crc = crc_of(rows, self._crc)
+            self._counted += rows.size
         if self._grows and stop > len(self.dataset):
             self.dataset.resize(stop, axis=0)
         if self._direct:
             if len(rows) < self._chunk_rows:  # the edge chunk: its unused rows must be the same bytes every time
                 missing = np.zeros((self._chunk_rows - len(rows), *self.tail), self.dtype)
                 rows = np.concatenate([rows, missing])
-            with phil:  # h5py takes its lock around everything but this call, and HDF5 bears one thread at a time
-                self.dataset.id.write_direct_chunk((*self._step, start, *(0 for _ in self.tail)), rows)
+            put = write_chunk if self._storage.queue is None else self._storage.queue.put
+            put(self.dataset, (*self._step, start, *(0 for _ in self.tail)), np.ascontiguousarray(rows))
         else:
             self.dataset[(*self._step, slice(start, stop))] = rows
         self.written = stop

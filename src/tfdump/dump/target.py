@@ -55,10 +55,18 @@ def check_space(path: Path, planned: int) -> None:
         )
 
 
-def make_partial(target: Path) -> Path:
-    """Make the empty file that will become `target`, beside it; raises DumpError where nothing can be written."""
+def make_partial(target: Path, alone: bool = False) -> Path:
+    """Make the empty file that will become `target`, beside it; raises DumpError where nothing can be written.
+
+    Its name is new, so that several runs may have one target; a run that holds a lock is `alone`, and takes the
+    one that an earlier run left.
+    """
     try:
-        handle, name = tempfile.mkstemp(PARTIAL, target.name[:100] + ".", target.parent)
+        if alone:
+            name = str(target.with_name(f"{target.name}.new{PARTIAL}"))
+            handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        else:
+            handle, name = tempfile.mkstemp(PARTIAL, target.name[:100] + ".", target.parent)
     except OSError as cause:
         raise DumpError(f"cannot write in {target.parent}: {cause.strerror}") from None
     os.close(handle)

@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 
 from tfdump.dump.layout import stacked_shape
-from tfdump.dump.parts import Part, array_of
+from tfdump.dump.parts import Part, array_of, load_filter
 from tfdump.errors import DumpError
-from tfdump.hdf5 import has_link, lookup
+from tfdump.hdf5 import check_attributes, has_link, lookup
 from tfdump.tensors import Array, Ragged, Sparse, Value
 
 _STATISTICS = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
@@ -23,6 +23,7 @@ class Tensor:
     def __init__(self, group: str, found: h5py.Dataset | h5py.Group) -> None:
         self._found = found
         self.group = group
+        check_attributes(found, DumpError)
         self.attributes: dict[str, Any] = {name: plain(value) for name, value in found.attrs.items()}
         self.address: str = str(self.attributes["address"])
 
@@ -118,6 +119,7 @@ class Tensor:
         self._require_values()
         if not isinstance(self._found, h5py.Dataset):
             raise DumpError(f"'{self.address}' is stored as {self.encoding} and cannot be sliced (use read())")
+        load_filter(self._found)
         return array_of(self._found, key)
 
     def __len__(self) -> int:

@@ -1,6 +1,5 @@
 """Writing a dump: into a temporary file beside the target, renamed into place when all of it is there."""
 
-import importlib
 import itertools
 import json
 import os
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from tfdump.dtypes import dtype_name
 from tfdump.dump import layout
+from tfdump.dump.checksums import DESCRIPTION, VALUES, crc_of, description_crc, seal
 from tfdump.dump.collectors import (
     ByExample,
     Collector,
@@ -23,6 +23,7 @@ from tfdump.dump.collectors import (
     anonymous_group,
 )
 from tfdump.dump.composites import RaggedRows, SparseRows, SparseSteps, SparseValue
+from tfdump.dump.compression import ChunkQueue, filters_for
 from tfdump.dump.rows import Storage
 from tfdump.dump.shapes import NoValues
 from tfdump.dump.stream import DumpStream
@@ -30,20 +31,11 @@ from tfdump.dump.target import check_target, make_partial, move_into_place
 from tfdump.errors import DumpError
 from tfdump.tensors import NotCaptured, Ragged, Sparse, TensorInfo, Value
 
-COMPRESSIONS = ("none", "gzip", "zstd")
 
-
-def storage_for(compression: str, chunk_bytes: int = layout.CHUNK_BYTES) -> Storage:
-    """Return how to store values with a compression of COMPRESSIONS; raises DumpError where zstd is missing."""
-    if compression == "gzip":
-        return Storage(chunk_bytes, {"compression": "gzip", "compression_opts": 1})
-    if compression == "zstd":
-        try:
-            hdf5plugin = importlib.import_module("hdf5plugin")
-        except ImportError:
-            raise DumpError("--compression zstd needs the extra: pip install 'tfdump[zstd]'") from None
-        return Storage(chunk_bytes, dict(hdf5plugin.Zstd(clevel=3)))
-    return Storage(chunk_bytes)
+def storage_for(compression: str, chunk_bytes: int = layout.CHUNK_BYTES, checksums: bool = False) -> Storage:
+    """Return how to store values with `none`, `gzip` or `zstd`; raises DumpError where zstd is missing."""
+    filters, compress = filters_for(compression)
+    return Storage(chunk_bytes, filters, checksums, None if compress is None else ChunkQueue(compress))
 
 
 _NUMBERS = itertools.count()
@@ -52,16 +44,19 @@ _NUMBERS = itertools.count()
 class DumpWriter:
     """A dump in the making; a context manager that leaves either the whole file or none.
 
-    `path` None makes a dump in memory, which stays open as `file` after `finish`.
+    `path` None makes a dump in memory, which stays open as `file` after `finish`. `alone` tells that no other run can
+    write the same one.
     """
 
-    def __init__(self, path: Path | None, *, force: bool = False, storage: Storage | None = None) -> None:
+    def __init__(
+        self, path: Path | None, *, force: bool = False, storage: Storage | None = None, alone: bool = False
+    ) -> None:
         self._storage = storage or Storage()
         self._force = force
         self._groups: dict[str, h5py.Group] = {}
         self._target = check_target(path, force) if path is not None else None
         self._shown = path
-        self._partial = make_partial(self._target) if self._target is not None else None
+        self._partial = make_partial(self._target, alone) if self._target is not None else None
         try:
             self._stream = DumpStream(self._partial) if self._partial is not None else None
             self.file = _create(self._stream)
@@ -132,6 +127,8 @@ class DumpWriter:
         extra: Mapping[str, Any],
     ) -> None:
         stored = found.dtype if isinstance(found, h5py.Dataset) else found.get("values", found.get("0")).dtype
+        if self._storage.checksums and isinstance(found, h5py.Dataset) and VALUES not in found.attrs:
+            seal(found, 0)  # without values
         attributes |= {
             "address": info.address,
             "layer": info.layer,
@@ -162,6 +159,8 @@ class DumpWriter:
     def loss(self, values: npt.NDArray[np.float64], attributes: Mapping[str, Any]) -> None:
         """Write the loss, a scalar or one number a step or example, with its attributes."""
         found = self.file.create_dataset(layout.LOSS, data=np.asarray(values, np.float64))
+        if self._storage.checksums:
+            seal(found, crc_of(np.asarray(values, np.float64)))
         for name, value in attributes.items():
             set_attribute(found, name, value)
 
@@ -181,10 +180,17 @@ class DumpWriter:
             self._text(layout.CONFIG, config)
 
     def _text(self, name: str, text: str) -> None:
-        self.file.create_dataset(name, data=text.replace("\0", "�"), dtype=h5py.string_dtype("utf-8"))
+        data = text.replace("\0", "�")
+        found = self.file.create_dataset(name, data=data, dtype=h5py.string_dtype("utf-8"))
+        if self._storage.checksums:
+            seal(found, crc_of(np.array(data, object)))
 
     def finish(self) -> None:
         """Close the file and move it into place; a dump in memory stays open."""
+        self._storage.drain()
+        self._storage.close()
+        if self._storage.checksums:
+            self.file.attrs.create(DESCRIPTION, np.uint32(description_crc(self.file)))
         if self._partial is None or self._target is None or self._stream is None:
             return
         self.file.close()
@@ -200,6 +206,7 @@ class DumpWriter:
 
     def abort(self) -> None:
         """Throw away what was written."""
+        self._storage.close()
         self.file.close()
         if self._stream is not None:
             self._stream.close()

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.errors import InputError
+from tfdump.hdf5 import check_declared
 from tfdump.inputs.readers import Reader
 from tfdump.tensors import Array
 
@@ -111,6 +112,7 @@ class VlenReader(RaggedReader):
             raise InputError(f"{label} is empty (a null dataspace)")
         if len(dataset.shape) != 1:
             raise InputError(f"{label} must have one axis of sequences, not the shape {dataset.shape}")
+        check_declared(dataset, InputError)
         self._dataset = dataset
         count = dataset.shape[0]
         lengths = np.zeros(count, np.int64)

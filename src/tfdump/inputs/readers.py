@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.errors import InputError
+from tfdump.hdf5 import check_declared
+from tfdump.limits import allowed_bytes, check_bytes
 from tfdump.tensors import Array
 
 _DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
@@ -23,6 +25,13 @@ _DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 _SMALL_BYTES = 64 << 20
 """What may be held in memory whole: standard input goes to a temporary file above it."""
+
+LARGEST_BAND = 512 << 20
+"""Bytes of the rows of a dataset's chunks that are kept, so that each chunk is decompressed once."""
+
+
+_MOST_DEFLATED = 1100
+"""How many times smaller the compression of zip archives makes bytes at the most: it reaches 1032."""
 
 
 class Reader(Protocol):
@@ -105,6 +114,7 @@ class NpyReader:
         return rows.T.reshape(stop - start, *self.shape[1:], order="F")
 
     def _read_bytes(self, start: int, count: int) -> npt.NDArray[np.uint8]:
+        check_bytes(count, allowed_bytes(), f"{self.label}: what is read at once takes", InputError)
         buffer = np.empty(count, np.uint8)
         view = memoryview(buffer.data)
         try:
@@ -121,7 +131,11 @@ class NpyReader:
 
 
 class Hdf5Reader:
-    """A dataset of an HDF5 file, read by slices."""
+    """A dataset of an HDF5 file, read by slices.
+
+    Where HDF5 would decompress a chunk anew for every batch that touches it, the rows of whole chunks are kept until
+    the next ones are asked for. `rereads` is true where these rows take more than LARGEST_BAND bytes.
+    """
 
     def __init__(self, dataset: h5py.Dataset, label: str) -> None:
         self.label = label
@@ -129,13 +143,43 @@ class Hdf5Reader:
         self._text = h5py.check_string_dtype(dataset.dtype) is not None
         if dataset.shape is None:
             raise InputError(f"{label} is empty (a null dataspace)")
+        check_declared(dataset, InputError)
         self.shape: tuple[int, ...] = tuple(dataset.shape)
         self.dtype = np.dtype(object) if self._text else dataset.dtype
         if not self._text and self.dtype.hasobject:
             raise InputError(f"{label} holds references or lists of unknown kind, which are no numbers or text")
+        filtered = dataset.chunks is not None and dataset.id.get_create_plist().get_nfilters() > 0
+        self.chunk_rows = dataset.chunks[0] if filtered and dataset.chunks[0] > 1 else 0
+        self.band_bytes = self.chunk_rows * self.dtype.itemsize * math.prod(self.shape[1:])
+        self.rereads = self.band_bytes > LARGEST_BAND
+        self._band: tuple[int, Array] | None = None  # its first row, and its rows
 
     def read(self, start: int, stop: int) -> Array:
         """Return the rows from `start` up to `stop`."""
+        if not self.chunk_rows or self.rereads or stop <= start:
+            return self._read(start, stop)
+        pieces = []
+        while start < stop:
+            end = min(stop, (start // self.chunk_rows + 1) * self.chunk_rows)
+            pieces.append(self._read_in_band(start, end))
+            start = end
+        return np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
+
+    def _read_in_band(self, start: int, stop: int) -> Array:
+        """Return rows that lie in one band of chunks; the band is kept unless all of it is asked for at once."""
+        first = start // self.chunk_rows * self.chunk_rows
+        end = min(first + self.chunk_rows, self.shape[0])
+        if self._band is None or self._band[0] != first:
+            if (start, stop) == (first, end):
+                return self._read(start, stop)
+            self._band = None  # before the next one is read, so that there is one at a time
+            self._band = first, self._read(first, end)
+        return self._band[1][start - first : stop - first]
+
+    def _read(self, start: int, stop: int) -> Array:
+        size = (stop - start) * math.prod(self.shape[1:]) * self._dataset.dtype.itemsize
+        chunk = math.prod(self._dataset.chunks or ()) * self._dataset.dtype.itemsize
+        check_bytes(max(size, chunk), allowed_bytes(), f"{self.label}: what is read at once takes", InputError)
         try:
             return np.asarray(self._dataset[start:stop] if self.shape else self._dataset[()]).reshape(
                 -1, *self.shape[1:]
@@ -171,6 +215,11 @@ def open_npz(path: Path) -> dict[str, Callable[[], NpyReader]]:
 
     def opener(member: zipfile.ZipInfo, name: str) -> Callable[[], NpyReader]:
         def opened() -> NpyReader:
+            if member.file_size > _MOST_DEFLATED * member.compress_size + _SMALL_BYTES and member.compress_type in (
+                zipfile.ZIP_STORED,
+                zipfile.ZIP_DEFLATED,
+            ):
+                raise InputError(f"{path}::{name} is damaged: it declares more bytes than the archive holds")
             try:
                 stream = archive.open(member)
             except (*_DAMAGE, RuntimeError, NotImplementedError) as cause:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfdump.batching import show_bytes
 from tfdump.dtypes import STRING, dtype_name, kind_of, numpy_dtype
 from tfdump.errors import InputError
 from tfdump.inputs.casting import cast, check_castable, quantize
 from tfdump.inputs.ragged import RaggedReader
-from tfdump.inputs.readers import Reader
+from tfdump.inputs.readers import Hdf5Reader, Reader
 from tfdump.tensors import Array, InputSpec, Note
 
 Batch = dict[str, Array]
@@ -41,6 +42,11 @@ class InputColumn:
         self._one_example = False
         if isinstance(reader, RaggedReader):
             self._pad(reader, options, note)
+        if isinstance(reader, Hdf5Reader) and reader.rereads:
+            note(
+                f"{reader.label} is compressed in chunks of {reader.chunk_rows} rows, {show_bytes(reader.band_bytes)} "
+                "in all: too many to keep, so each is read for every batch (store it in chunks of fewer rows)"
+            )
         self.shape = reader.shape
         if spec.shape is not None and len(reader.shape) == len(spec.shape) - 1:
             self._add_axis(spec.shape, note)

@@ -13,6 +13,9 @@ from tfdump.model.surroundings import surroundings_untouched
 BY_EPOCH, BY_BATCH = "epoch", "batch"
 """What intervals are counted in."""
 
+_MANY = 1 << 62
+"""Batches an epoch where nobody knows how many: with `steps_per_execution` Keras tells whole executions only."""
+
 _LATE = 1024
 """Among how many ends of batches the last one is looked for: threads may tell them out of order."""
 
@@ -85,7 +88,7 @@ class IntervalCallback(keras.callbacks.Callback):  # type: ignore[misc] # Keras 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Reach the end of the last batch, or of the epoch."""
         self._open()
-        ended = max(self._ends, default=0)
+        ended = min(max(self._ends, default=0), (self.params or {}).get("steps") or _MANY)
         if self._on == BY_BATCH:
             self._reach_batch(ended)
         elif (epoch + 1) % self._every == 0:

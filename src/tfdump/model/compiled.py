@@ -13,6 +13,7 @@ from tfdump.model.error_text import first_line
 from tfdump.model.load import LoadedModel
 from tfdump.model.loss_names import is_name_of_keras
 from tfdump.model.losses import HOW, CompiledLosses, LossChoice, NamedLosses, Objective, Scalar
+from tfdump.model.trust import check_config
 
 _ARRAYS = ("__numpy__", "__tensor__")
 """Class names under which Keras writes the values of an array."""
@@ -124,6 +125,7 @@ def _check(config: Any, loaded: LoadedModel) -> None:
                 f"{loaded.name} was compiled with the loss '{name}', which is not part of Keras (import the code that "
                 f"defines it: --import MODULE or FILE.py; or {HOW})"
             )
+    check_config({"loss": config}, loaded.name, loaded.trusted, loaded.custom)
 
 
 def _named(config: Any, inside: bool = False) -> Iterator[tuple[str, str, str]]:

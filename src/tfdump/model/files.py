@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 
 from tfdump.errors import ModelError
+from tfdump.hdf5 import check_attributes
 from tfdump.model.error_text import first_line
 
 KERAS, SAVED_MODEL, TFLITE = "keras", "SavedModel", "TFLite"
@@ -77,6 +78,8 @@ def _config_of_folder(path: Path) -> str:
         raise ModelError(f"{path} is a folder without {_CONFIG} and saved_model.pb, not a saved model")
     if not any(path.glob(f"{_WEIGHTS}*")):
         raise ModelError(f"{path} is incomplete: {_WEIGHTS}.h5 is missing")
+    if (path / _CONFIG).stat().st_size > _LARGEST_CONFIG:
+        raise ModelError(f"{path}: its {_CONFIG} is larger than {_LARGEST_CONFIG >> 20} MiB")
     return (path / _CONFIG).read_text()
 
 
@@ -95,6 +98,7 @@ def _config_of_archive(path: Path) -> str:
 
 def _config_of_hdf5(path: Path) -> str:
     with h5py.File(path, "r") as file:
+        check_attributes(file, ModelError)
         if file.attrs.get("format") == "tfdump":
             raise ModelError(f"{path} is a dump of tfdump, not a model")
         if "model_config" not in file.attrs:

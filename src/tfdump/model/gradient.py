@@ -89,6 +89,11 @@ class Gradients:
         """The names of the variables that the model changes while it runs, as far as its graph tells."""
         return self._state.assigned
 
+    @property
+    def random(self) -> bool:
+        """Whether the model drew random numbers in the runs so far."""
+        return self._state.draws
+
     def indexed_columns(self) -> list[tuple[str, Callable[[Array, int], None]]]:
         """Return the columns whose targets are class indices, each with its check of rows (and their first number)."""
         return self._pass.indexed_columns()

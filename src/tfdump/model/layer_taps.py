@@ -10,12 +10,14 @@ from keras.layers import RNN, Activation
 
 from tfdump.model.frames import Frame, Hook, Recording
 from tfdump.model.leaves import data_in
+from tfdump.model.recurrence import has_gates
 from tfdump.model.replacing import replaced
 
 PREACTIVATION, INPUT = "preactivation", "input"
 
 
-_RECURRENT = "the activation of a recurrent layer works within its loop; --rnn-gates gives its gates"
+_RECURRENT = "the activation of a recurrent layer works within its loop"
+_GATES = "; --rnn-gates gives its gates"
 _UNUSED = "the layer's call does not use its activation"
 
 
@@ -42,7 +44,8 @@ class Preactivations(Hook):
             self._tell_unused(frame, found)
         elif isinstance(getattr(type(layer), "activation", None), property):
             yield
-            self.recording.miss(f"{frame.path}:{PREACTIVATION}", _RECURRENT if isinstance(layer, RNN) else _UNUSED)
+            reason = _RECURRENT + _GATES * has_gates(layer.cell) if isinstance(layer, RNN) else _UNUSED
+            self.recording.miss(f"{frame.path}:{PREACTIVATION}", reason)
         else:
             with replaced(layer, "activation", _WatchedActivation(activation, lambda data: self._seen(frame, data))):
                 yield

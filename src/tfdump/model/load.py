@@ -19,8 +19,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import Layer
+from keras.src.saving import serialization_lib
 
+from tfdump.batching import parse_bytes
 from tfdump.errors import ModelError, UntrustedModelError
+from tfdump.limits import allowed, default_max_bytes
+from tfdump.model.archive import check_folder, check_members, check_weights
+from tfdump.model.budget import limited_variables
 from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.files import SAVED_MODEL, TFLITE, kind_of_file, read_config, sha256_of
 from tfdump.model.legacy import load_hdf5
@@ -45,7 +50,7 @@ class LoadedModel:
 
     `model` is a Keras model, or what stands for a SavedModel or a .tflite file (`tfdump.model.runnable.Runnable`);
     `config` of these is the signature. `compile_config` is how it was compiled when it was saved, `custom` what the
-    user's modules define, and `trusted` tells whether its file may run code.
+    user's modules define, `trusted` tells whether its file may run code, and `max_bytes` is what it may ask for.
     """
 
     model: Any
@@ -55,6 +60,7 @@ class LoadedModel:
     compile_config: Mapping[str, Any] = field(default_factory=dict)
     custom: Mapping[str, Any] = field(default_factory=dict)
     trusted: bool = False
+    max_bytes: int | None = None
 
     @property
     def class_name(self) -> str:
@@ -116,41 +122,65 @@ def _run_file(path: Path) -> Any:
 
 
 def load_model(
-    path: Path, *, trust: bool = False, custom: Mapping[str, Any] | None = None, signature: str | None = None
+    path: Path,
+    *,
+    trust: bool = False,
+    custom: Mapping[str, Any] | None = None,
+    signature: str | None = None,
+    max_bytes: int | str | None = None,
 ) -> LoadedModel:
     """Load a `.keras` file or folder, a legacy HDF5 model (both uncompiled), a SavedModel or a `.tflite` file.
 
-    `signature` chooses one of a SavedModel or a `.tflite` file, which may have several.
+    `signature` chooses one of a SavedModel or a `.tflite` file, which may have several. `max_bytes` is how much
+    memory the file may ask for, by default a quarter of what there is.
 
     Raises UntrustedModelError when it wants to run code and `trust` is False, and ModelError when it is not a
-    model, is damaged, or needs classes that were not imported.
+    model, is damaged, asks for too much memory, or needs classes that were not imported.
     """
+    given = parse_bytes(max_bytes) if isinstance(max_bytes, str) else max_bytes
+    limit = default_max_bytes() if given is None else given
     check_path(path, "model", ModelError)
     kind = kind_of_file(path)
-    if kind == SAVED_MODEL:
-        check_saved_model(str(path), trust)
-        from tfdump.model.saved_graph import load_saved_model
+    with allowed(limit):
+        if kind == SAVED_MODEL:
+            check_saved_model(str(path), trust)
+            from tfdump.model.saved_graph import load_saved_model
 
-        graph = load_saved_model(path, signature)
-        return LoadedModel(graph, path.name, sha256_of(path), graph.config, trusted=trust)
-    if kind == TFLITE:
-        from tfdump.model.tflite import load_tflite
+            graph = load_saved_model(path, signature)
+            return LoadedModel(graph, path.name, sha256_of(path), graph.config, trusted=trust, max_bytes=limit)
+        if kind == TFLITE:
+            from tfdump.model.tflite import load_tflite
 
-        lite = load_tflite(path, signature)
-        return LoadedModel(lite, path.name, sha256_of(path), lite.config, trusted=trust)
-    if signature is not None:
-        raise ModelError(f"--signature {signature}: {path} is a Keras model, which has no signatures (leave it out)")
+            lite = load_tflite(path, signature)
+            return LoadedModel(lite, path.name, sha256_of(path), lite.config, trusted=trust, max_bytes=limit)
+        if signature is not None:
+            raise ModelError(
+                f"--signature {signature}: {path} is a Keras model, which has no signatures (leave it out)"
+            )
+        return _load_keras(path, trust, dict(custom or {}), limit)
+
+
+def _load_keras(path: Path, trust: bool, custom: dict[str, Any], limit: int) -> LoadedModel:
+    """Look at all of a Keras model, then load it."""
+    if path.is_dir():
+        check_folder(path, trust)
+    elif zipfile.is_zipfile(path):
+        check_members(path, limit)
     config = read_config(path)
-    check_config(config, str(path), trust)
+    compiled = _compile_config(path, config)
+    check_config({**config, "compile_config": compiled}, str(path), trust, custom)
+    stored = check_weights(path, limit)
+    scope = serialization_lib.SafeModeScope(not trust)  # a module of the user's may have ended safe mode for good
     try:
-        model = _load(path, config, dict(custom or {}), safe_mode=not trust)
+        with scope, limited_variables(limit, None if trust else stored):
+            model = _load(path, config, custom, safe_mode=not trust)
     except ModelError as cause:
         raise ModelError(f"{path}: {cause}") from cause
     except (Exception, SystemExit) as cause:  # Keras raises nearly every class of error for a bad file
         raise_interruption(cause)
         raise _explained(path, cause) from cause
     text = json.dumps(config, ensure_ascii=False)
-    return LoadedModel(model, path.name, sha256_of(path), text, _compile_config(path, config), custom or {}, trust)
+    return LoadedModel(model, path.name, sha256_of(path), text, compiled, custom, trust, limit)
 
 
 def _load(path: Path, config: dict[str, Any], custom: dict[str, Any], *, safe_mode: bool) -> Layer:

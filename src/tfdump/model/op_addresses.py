@@ -206,9 +206,11 @@ def _fused(tensors: Sequence[Nameable], places: Sequence[Place], scopes: Scopes)
     hidden: dict[Layers, str] = {}
     for tensor, place in zip(tensors, places, strict=True):
         reason = f"fused into {_layer_address(place.layers) or tensor.name}"
-        for part in parts(tensor.name):
+        together = parts(tensor.name)
+        for part in together:
             other = scopes.place(part)
-            if _stem(part) in own.get(other.layers, ()):
+            operand = any(part.startswith(f"{operation}/") for operation in together)
+            if operand or _stem(part) in own.get(other.layers, ()):
                 continue
             if not other.layers and len(other.own) == 1:  # a node of the model itself
                 hidden[((node_name(other.own), 0),)] = reason

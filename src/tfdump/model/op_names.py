@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-_WRAPPER = re.compile(r"(Stateful)?PartitionedCall(_\d+)?(:\d+)?")
+_WRAPPER = re.compile(r"(Stateful)?PartitionedCall(_\d+)?(:\d+)?(_int\d+)?")
 _HANDED_ON = re.compile(r"Identity(_\d+)?(:\d+)?")
 _COUNTED = re.compile(r"(.+)_(\d+)")
 _INTERNAL = frozenset(

@@ -135,6 +135,11 @@ class Probe:
         """The names of the variables that the model changes while it runs, as far as its graph tells."""
         return self._state.assigned
 
+    @property
+    def random(self) -> bool:
+        """Whether the model drew random numbers in the runs so far."""
+        return self._state.draws
+
     def start(self) -> None:
         """Bring random state, moving averages and stateful layers to where a run begins."""
         self._state.start()

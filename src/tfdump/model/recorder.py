@@ -8,6 +8,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -39,6 +40,7 @@ _LOOP = "inside a recurrent loop, called once a time step"
 _FUSED = "not called: Keras computes attention in one fused operation"
 _NOT_A_TENSOR = "returns no tensor"
 _NEVER = "never called by the model"
+_PYTHON = "never called, or within tf.py_function, which --eager sees"
 
 
 class Recorder:
@@ -221,7 +223,7 @@ class Recorder:
             self._record(frame, output_suffix(path) if len(tensors) > 1 else "", tensor)
         return outputs
 
-    def paths_of(self, operation: Operation) -> list[str]:
+    def paths_of(self, operation: Operation | None) -> list[str]:
         """Return the addresses of the calls of a layer, in order; none where it was not called."""
         return list(self._paths.get(id(operation), ()))
 
@@ -248,13 +250,23 @@ class Recorder:
 
     def _reason_of_owners(self, owned: Owned) -> str:
         """Return why a layer without a call of its own is missing, as far as its owners tell."""
-        if owned.owner is self._model:
-            return _NEVER
-        if isinstance(owned.owner, RNN):
+        owner = owned.owner
+        if owner is self._model:
+            return self._never
+        if not self.paths_of(owner):
+            return self._reason_of_owners(self._owned[id(owner)])
+        if isinstance(owner, RNN):
             return self._loop
-        if isinstance(owned.owner, (MultiHeadAttention, GroupQueryAttention)) and self.paths_of(owned.owner):
+        softmax = getattr(owner, "_softmax", None)
+        if isinstance(owner, (MultiHeadAttention, GroupQueryAttention)) and not self.paths_of(softmax):
             return self._fused
-        return self._missed.get("".join(self.paths_of(owned.owner)[:1]), _NEVER)
+        return self._missed.get("".join(self.paths_of(owner)[:1]), self._never)
+
+    @cached_property
+    def _never(self) -> str:
+        """Why a layer was not seen; the graph of a model does not tell what its Python functions will call."""
+        operations = self._graph.get_operations() if self._graph is not None else []
+        return _PYTHON if any(operation.type == "EagerPyFunc" for operation in operations) else _NEVER
 
 
 def _advice(word: str, given: bool) -> str:

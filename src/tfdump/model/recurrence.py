@@ -213,6 +213,11 @@ class _Loop:
         return tf.reverse(mask, [1]) if self._arguments["go_backwards"] else mask
 
 
+def has_gates(cell: Any) -> bool:
+    """Tell whether a cell, or one that it runs, has the gates of an LSTM or GRU."""
+    return bool(_cells_of(cell))
+
+
 def _cells_of(cell: Any) -> list[_Cell]:
     """Return the cells with gates that a layer runs."""
     numbered: list[tuple[Any, tuple[int, ...]]] = [(cell, ())]

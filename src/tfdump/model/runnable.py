@@ -28,6 +28,10 @@ class RunnableProbe(Protocol):
         """The names of the variables that the model changes while it runs."""
 
     @property
+    def random(self) -> bool:
+        """Whether the model drew random numbers in the runs so far, as far as that can be told."""
+
+    @property
     def largest_batch(self) -> int | None:
         """The batch size above which the memory that is needed is anybody's guess, or None."""
 

@@ -87,7 +87,7 @@ class SavedGraphProbe:
         self.probed: tuple[Probed, ...] = ()
         self.not_captured: tuple[NotCaptured, ...] = ()
         self.late: set[str] = set()
-        self._random = any("seed2" in node.attr for node in self._graph_def.node)
+        self.random = any("seed2" in node.attr for node in self._graph_def.node)
         self._loops = any(node.op in LOOPS for node in self._graph_def.node)
         self._written, self.assigned = self._variables()
         self._saved = [(variable, variable.numpy()) for variable in self._written]
@@ -173,7 +173,7 @@ class SavedGraphProbe:
     def start(self) -> None:
         """Put variables back, and let random operations begin again, which only a new graph does."""
         self.close()
-        if self._random:
+        if self.random:
             self._traced = self._trace()
 
     def run(self, batch: Batch) -> list[Value | None]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import Layer
 from keras.random import SeedGenerator
@@ -27,12 +28,16 @@ class ModelState:
         self._seed = seed
         self._layers = [model, *_owned_layers(model)]
         held = [item for layer in self._layers for item in _held(list(vars(layer).values()))]
-        generators = [item for item in held if isinstance(item, SeedGenerator)] + [_global_generator()]
+        self._general = _global_generator()
+        generators = [item for item in held if isinstance(item, SeedGenerator)] + [self._general]
         self._generators = list({id(generator): generator for generator in generators}.values())
+        self._later: SeedGenerator | None = None
         self._held = held
+        self._variables: list[tf.Variable] = []
         self._saved: list[tuple[tf.Variable, Any]] = []
         self._losses = _losses_of(self._layers)
         self.assigned: list[str] = []
+        self._drew = self._started = False
 
     def save(self, graph: Any | None) -> None:
         """Remember the variables that running `graph` writes, or all of them where there is no graph."""
@@ -40,12 +45,18 @@ class ModelState:
         variables += [_tf_variable(generator.state) for generator in self._generators]
         variables += [_tf_variable(item) for item in self._states()]
         self.assigned = [] if graph is None else _assigned_variables(graph, self._generators)
-        unique = {id(variable): variable for variable in variables}
-        self._saved = [(variable, variable.numpy()) for variable in unique.values()]
+        self._variables = list({id(variable): variable for variable in variables}.values())
+        self._saved = [(variable, variable.numpy()) for variable in self._variables]
 
     def renew(self) -> None:
-        """Remember the same variables anew, as they are now: the model has been trained meanwhile."""
-        self._saved = [(variable, variable.numpy()) for variable, _ in self._saved]
+        """Remember the same variables anew, as they are now: the model has been trained meanwhile.
+
+        Keras may have another generator for layers without one by now; it is seeded like the one before.
+        """
+        now = _global_generator()
+        self._later = None if now is self._general else now
+        variables = self._variables + ([] if self._later is None else [_tf_variable(now.state)])
+        self._saved = [(variable, variable.numpy()) for variable in variables]
         self._losses = _losses_of(self._layers)
 
     def _states(self) -> list[Any]:
@@ -55,12 +66,28 @@ class ModelState:
 
     def start(self) -> None:
         """Bring the model to where a run begins."""
+        self._drew = self.draws
         self.restore()
-        for number, generator in enumerate(self._generators):
-            generator.state.assign([(self._seed + number) % 2**32, 0])
+        for generator, begin in self._beginnings():
+            generator.state.assign(begin)
+        self._started = True
         for layer in self._layers:
             if getattr(layer, "stateful", False) and hasattr(layer, "reset_state"):
                 layer.reset_state()
+
+    @property
+    def draws(self) -> bool:
+        """Whether a random generator moved in any of the runs so far."""
+        moved = self._started and any(list(np.asarray(g.state)) != begin for g, begin in self._beginnings())
+        return self._drew or moved
+
+    def _beginnings(self) -> Iterator[tuple[SeedGenerator, list[int]]]:
+        """Yield every generator with the state that it begins with."""
+        for number, generator in enumerate(self._generators):
+            begin = [(self._seed + number) % 2**32, 0]
+            yield generator, begin
+            if self._later is not None and generator is self._general:
+                yield self._later, begin
 
     def restore(self) -> None:
         """Put back what was there before."""

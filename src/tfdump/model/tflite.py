@@ -14,6 +14,7 @@ from tensorflow.lite.python.interpreter import OpResolverType
 from tfdump.address import Candidate
 from tfdump.dtypes import STRING, numpy_dtype
 from tfdump.errors import ModelError, near
+from tfdump.limits import allowed_bytes, check_bytes
 from tfdump.model.error_text import first_line
 from tfdump.model.lite_tensors import LiteTensors
 from tfdump.model.probe import Probed, Request
@@ -40,6 +41,8 @@ class LiteModel:
         self.chosen = chosen
         self.named = named
         self.graph = file.subgraphs[chosen.subgraph]
+        whole = sum(_bytes(tensor, 1) for graph in file.subgraphs for tensor in graph.tensors if not tensor.constant)
+        check_bytes(whole, allowed_bytes(), f"the tensors that {path} declares take", ModelError)
         self.interpreter = _interpreter(path)
         described = {
             "format": CLASS,
@@ -116,6 +119,11 @@ class LiteProbe:
                 attributes.append(("quantized_dtype", dtype))
                 dtype = "float32"
         return TensorInfo(address, layer, structure, classes, order, dtype, tensor.shape, attributes=tuple(attributes))
+
+    @property
+    def random(self) -> bool:
+        """Whether random numbers are drawn: not that it could be told."""
+        return False
 
     @property
     def eager(self) -> bool:

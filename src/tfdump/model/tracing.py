@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from tfdump.dtypes import STRING
 from tfdump.errors import ModelError, TfdumpError
+from tfdump.limits import allowed_bytes, check_bytes
+from tfdump.model.budget import limited_variables
 from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.memory import LiveMemory
 from tfdump.model.recorder import WATCHING
@@ -39,13 +41,15 @@ class Traced:
         self._names = [spec.name for spec in specs]
         self.function: Any = None
         self._memory: LiveMemory | None = None
+        self._weighed = False
         if not eager:
             self._trace(note)
 
     def _trace(self, note: Note) -> None:
         function = tf.function(lambda *tensors: self._body(self._by_name(tensors)), autograph=False)
         try:
-            with inner_functions_eager():  # so that a call that is itself a tf.function shows its layers
+            # inner functions eagerly, so that a call that is itself a tf.function shows its layers
+            with inner_functions_eager(), limited_variables(allowed_bytes()):
                 traced = function.get_concrete_function(*self._specs)
         except TfdumpError:
             raise
@@ -62,9 +66,10 @@ class Traced:
         try:
             tensors = [_constant(batch[name], spec.dtype) for name, spec in zip(self._names, self._specs, strict=True)]
             if self.function is not None:
+                self._weigh()
                 with values_untouched():
                     return self.function(*tensors)
-            with inner_functions_eager():
+            with inner_functions_eager(), limited_variables(allowed_bytes()):
                 return self._body(self._by_name(tensors))
         except TfdumpError:
             raise
@@ -75,6 +80,12 @@ class Traced:
         except (Exception, SystemExit) as cause:  # whatever the user's own code raises
             raise_interruption(cause)
             raise ModelError(f"the model fails on this input: {first_line(cause)}") from cause
+
+    def _weigh(self) -> None:
+        """Raise ModelError, before the first run, when one example takes more memory than the model may ask for."""
+        if not self._weighed and self._memory is not None:
+            check_bytes(self._memory.peak(1), allowed_bytes(), "one example takes about", ModelError)
+        self._weighed = True
 
     def _by_name(self, tensors: Sequence[Any]) -> Tensors:
         return dict(zip(self._names, tensors, strict=True))

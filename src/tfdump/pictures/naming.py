@@ -6,6 +6,9 @@ from pathlib import Path
 
 from tfdump.dump import layout
 
+FLOW = "flow"
+"""What asks for the picture of all layers along depth, where an address could stand."""
+
 _LONGEST = 160
 _UNSAFE = str.maketrans(dict.fromkeys(':/\\<>"|?* ', "_"))
 

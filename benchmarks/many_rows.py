@@ -1,0 +1,57 @@
+"""A small model over 1,000,000 rows, where the overhead of each batch matters.
+
+    python benchmarks/many_rows.py
+
+The limit is a bare `tf.function` loop that returns every layer's output, at the best of several batch sizes, plus a
+raw write of the same bytes. All in one process, start-up and loading apart.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+from contestants import MAKERS, arrays_of, load, tfdump_activations, tops
+from measure import Row, compare, contest_here, run_script, write_raw
+
+ROWS = 1_000_000
+
+
+def bare_loop(folder: Path, batch: int) -> float:
+    """Compute every layer's output, and keep nothing."""
+    import keras
+    import tensorflow as tf
+
+    model = load(folder)
+    rows = arrays_of(folder, model)["x"]
+    part = keras.Model(model.inputs, [layer.output for layer in tops(model)])
+    start = time.perf_counter()
+    forward = tf.function(lambda x: part(x, training=False), reduce_retracing=True)
+    for first in range(0, len(rows), batch):
+        forward(tf.constant(rows[first : first + batch]))
+    return time.perf_counter() - start
+
+
+def race() -> list[Row]:
+    """Race."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        MAKERS["tabular"](folder, examples=ROWS)
+        target = folder / "o.h5"
+        tfdump_activations(folder, target)
+        size = target.stat().st_size
+        sizes = (1024, 4096, 16384)
+        found = contest_here(
+            {
+                "tfdump": lambda: tfdump_activations(folder, target),
+                "raw": lambda: write_raw(folder / "raw", size),
+                **{str(batch): lambda batch=batch: bare_loop(folder, batch) for batch in sizes},
+            },
+            rounds=5,
+        )
+    best = [min(times) for times in zip(*(found[str(batch)] for batch in sizes), strict=True)]
+    limit = [loop + raw for loop, raw in zip(best, found["raw"], strict=True)]
+    return [compare("tabular model, 1,000,000 rows", found["tfdump"], "bare loop + raw write", limit, goal=1.2)]
+
+
+if __name__ == "__main__":
+    run_script({}, race)

@@ -1,0 +1,52 @@
+"""The time of whole processes: what every command needs before it does anything.
+
+    python benchmarks/start_up.py
+
+`--help`, `show` and `diff` against a Python that imports click, h5py and numpy; `activations` on a tiny model against
+a Python that imports Keras, loads the model and calls it.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from contestants import MAKERS
+from measure import Row, compare, contest_here, elapsed, run_script
+
+IMPORTS = [sys.executable, "-c", "import click, h5py, numpy"]
+TFDUMP = [sys.executable, "-m", "tfdump"]
+CALL = "import keras, numpy, sys; keras.models.load_model(sys.argv[1])(numpy.load(sys.argv[2]))"
+
+
+def process(*command: str) -> float:
+    """Run a process, throw away what it prints, and return the seconds; raises CalledProcessError."""
+    return elapsed(lambda: subprocess.run(command, capture_output=True, check=True))
+
+
+def race() -> list[Row]:
+    """Race."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        MAKERS["tabular"](folder, examples=8)
+        files = (str(folder / "model.keras"), str(folder / "x.npy"))
+        dump = str(folder / "d.h5")
+        subprocess.run([*TFDUMP, "activations", *files, "-o", dump], capture_output=True, check=True)
+        for command in (["--help"], ["show", dump], ["diff", dump, dump]):
+            ours, theirs = partial(process, *TFDUMP, *command), partial(process, *IMPORTS)
+            found = contest_here({"tfdump": ours, "imports": theirs}, rounds=11)
+            name = f"tfdump {command[0]}"
+            rows.append(compare(name, found["tfdump"], "import click, h5py, numpy", found["imports"], goal=1.3))
+        ours = partial(process, *TFDUMP, "activations", *files, "-f", "-o", dump)
+        found = contest_here({"tfdump": ours, "keras": partial(process, sys.executable, "-c", CALL, *files)}, rounds=5)
+        name = "tfdump activations, tiny model"
+        rows.append(compare(name, found["tfdump"], "load and call in Keras", found["keras"], goal=1.1))
+    return rows
+
+
+if __name__ == "__main__":
+    run_script({}, race)

@@ -1,0 +1,43 @@
+"""`tfdump check --verify`: whether the bytes of a dump are those that were written."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tfdump.batching import show_bytes
+from tfdump.cli.junit import Case, junit
+from tfdump.cli.progress import notes
+from tfdump.cli.render import json_list, table, write
+from tfdump.cli.settings import Settings
+from tfdump.dump.checksums import Verified
+from tfdump.dump.verification import verify_file
+
+_COLUMNS = ("dataset", "bytes", "stored", "found", "problem")
+
+
+def verify(dump: Path, layout: str, settings: Settings) -> bool:
+    """Print a row for each dataset that is not what was written; return whether there is none."""
+    found = verify_file(dump)
+    wrong = [item for item in found if item.problem is not None]
+    write(_render(dump, found, wrong, layout))
+    read = show_bytes(sum(item.bytes for item in found))
+    problems = f"{len(wrong) or 'no'} problem{'' if len(wrong) == 1 else 's'}"
+    notes(settings)(f"verified {len(found)} checksums over {read}: {problems}")
+    return not wrong
+
+
+def _render(dump: Path, found: Sequence[Verified], wrong: Sequence[Verified], layout: str) -> str:
+    if layout == "json":
+        items = [asdict(item) for item in wrong]
+        return json_list("verify", items, file=str(dump), failed=bool(wrong), verified=len(found))
+    if layout == "junit":
+        return junit(
+            str(dump),
+            [Case(item.name, "", "failure" if item.problem else None, item.problem or "") for item in found],
+        )
+    rows = [(item.name, item.bytes, _hex(item.stored), _hex(item.found), item.problem) for item in wrong]
+    return table(_COLUMNS, rows, aligned=layout == "table")
+
+
+def _hex(crc: int | None) -> str | None:
+    return None if crc is None else f"{crc:08x}"

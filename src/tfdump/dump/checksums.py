@@ -1,0 +1,157 @@
+"""Checksums of a dump: a CRC-32 of the values of every dataset, and one of all names, shapes and attributes.
+
+The CRC-32 is that of zlib, of gzip and of PNG (ISO 3309): it finds every flipped bit, and every burst of up to 32 bits.
+Values are taken in C order and little endian, as the type that is stored, before compression; text is taken as UTF-8
+with a NUL behind every item. So a checksum outlives `h5repack`, `h5copy` and any other chunks or filters.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+
+from tfdump.dump.parts import Part
+from tfdump.errors import DumpError
+from tfdump.hdf5 import damage, lookup
+from tfdump.tensors import Array
+
+VALUES = "crc32"
+"""The attribute of a dataset: the CRC-32 of its values."""
+
+DESCRIPTION = "crc32_description"
+"""The attribute of the root: the CRC-32 of all names, shapes, dtypes and attributes, itself left out."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What became of one checksum.
+
+    `name` is the path of a dataset, or "/" for the names and attributes of all; `stored` and `found` are CRC-32s, None
+    where there is none; `bytes` were read; `problem` says in words what is wrong, and is None where nothing is.
+    """
+
+    name: str
+    bytes: int
+    stored: int | None
+    found: int | None
+    problem: str | None
+
+
+def crc_of(values: Array, before: int = 0) -> int:
+    """Return the CRC-32 of values as they are stored, behind others whose CRC-32 is `before`."""
+    if values.dtype.kind == "O":
+        texts = (item if isinstance(item, bytes) else str(item).encode() for item in values.reshape(-1))
+        return zlib.crc32(b"".join(text + b"\0" for text in texts), before)
+    plain = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    return zlib.crc32(plain.reshape(-1).view(np.uint8).data, before)
+
+
+def seal(dataset: h5py.Dataset, crc: int) -> None:
+    """Store the checksum of the values of a dataset, whose other attributes follow."""
+    dataset.attrs.create(VALUES, np.uint32(crc))
+
+
+def description_crc(file: h5py.File) -> int:
+    """Return the CRC-32 of the names, shapes, dtypes and attributes of everything in a file, in the file's order.
+
+    Raises DumpError where they cannot be read.
+    """
+    crc = _describe("/", file)
+    for name, found in _walk(file):
+        if isinstance(found, DumpError):
+            raise found
+        crc = _describe(name, found, crc)
+    return crc
+
+
+def verify(file: h5py.File) -> Iterator[Verified]:
+    """Read a whole dump and compare every checksum; the last one is that of the names and attributes.
+
+    Raises DumpError for a dump without checksums.
+    """
+    if DESCRIPTION not in file.attrs:
+        raise DumpError(f"{file.filename} holds no checksums (make it with --checksums)")
+    for name, found in _walk(file):
+        if isinstance(found, DumpError):
+            yield Verified(name, 0, None, None, str(found))
+        elif isinstance(found, h5py.Dataset):
+            yield _verify_values(name, found)
+    yield _verify_description(file)
+
+
+def _verify_values(name: str, dataset: h5py.Dataset) -> Verified:
+    stored, crc, size = None, 0, 0
+    try:
+        with damage(DumpError, f"{dataset.file.filename}: '{name}'"):
+            stored = _stored(dataset, VALUES)
+            part = Part("", dataset)
+            for key in part.keys():  # noqa: SIM118 - a part is no mapping
+                values = np.asarray(dataset[key], part.dtype)
+                crc = crc_of(values, crc)
+                size += values.nbytes
+    except DumpError as error:
+        return Verified(name, size, stored, None, str(error))
+    return Verified(name, size, stored, crc, _difference(stored, crc, "its values"))
+
+
+def _verify_description(file: h5py.File) -> Verified:
+    stored = None
+    try:
+        with damage(DumpError, f"{file.filename}: '/'"):
+            stored = _stored(file, DESCRIPTION)
+            crc = description_crc(file)
+    except DumpError as error:
+        return Verified("/", 0, stored, None, str(error))
+    return Verified("/", 0, stored, crc, _difference(stored, crc, "a name, a shape or an attribute"))
+
+
+def _stored(found: h5py.Group | h5py.Dataset, name: str) -> int | None:
+    return int(found.attrs[name]) if name in found.attrs else None
+
+
+def _difference(stored: int | None, found: int, what: str) -> str | None:
+    if stored is None:
+        return "has no checksum"
+    return None if stored == found else f"{what} changed"
+
+
+def _walk(
+    group: h5py.Group, path: str = "", seen: set[int] | None = None
+) -> Iterator[tuple[str, h5py.Group | h5py.Dataset | DumpError]]:
+    """Yield everything below a group with its path, in the file's order and once; an error for what cannot be read."""
+    seen = set() if seen is None else seen
+    try:
+        with damage(DumpError, f"{group.file.filename}: '{path or '/'}'"):
+            names = list(group)
+    except DumpError as error:
+        yield path or "/", error
+        return
+    for name in names:
+        here = f"{path}/{name}".lstrip("/")
+        try:
+            found = lookup(group, name, DumpError)
+            with damage(DumpError, f"{group.file.filename}: '{here}'"):
+                place = h5py.h5o.get_info(found.id).addr
+        except DumpError as error:
+            yield here, error
+            continue
+        if place in seen:  # a second name, or a group that contains itself
+            continue
+        seen.add(place)
+        yield here, found
+        if isinstance(found, h5py.Group):
+            yield from _walk(found, here, seen)
+
+
+def _describe(name: str, found: h5py.Group | h5py.Dataset, before: int = 0) -> int:
+    """Return the CRC-32 of what stands about one object, behind that of the others."""
+    with damage(DumpError, f"{found.file.filename}: '{name}'"):
+        kind = f"{found.shape} {found.dtype}" if isinstance(found, h5py.Dataset) else "group"
+        crc = zlib.crc32(f"{name}\0{kind}\0".encode(), before)
+        for key in sorted(key for key in found.attrs if key != DESCRIPTION):
+            value = np.asarray(found.attrs[key])
+            value = value.astype(object) if value.dtype.kind in "SU" else value
+            crc = crc_of(value, zlib.crc32(f"{key}\0{value.shape} {value.dtype}\0".encode(), crc))
+        return crc

@@ -1,0 +1,186 @@
+"""The journal of a long run, `NAME.h5.partial`: what an interrupted run leaves, so that another one can go on.
+
+An HDF5 file that was not closed cannot be gone on with, so the journal is a plain file beside it: a mark, and frames of
+a length, a CRC-32 and that many bytes. The first frame says in JSON of what run it is; every other one holds a
+batch. A frame that was not written to its end is cut off by the next run. The run holds a lock on the file.
+"""
+
+import fcntl
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from tfdump.dump.packing import ALIGNMENT, pack, unpack
+from tfdump.dump.target import PARTIAL
+from tfdump.errors import DumpError
+from tfdump.tensors import Array, Value
+
+MARK = b"tfdump journal 1\n"
+_FRAME = struct.Struct("<QI")
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One batch: the values of each tensor, None where it gave none, and what else there is to say, as JSON."""
+
+    values: list[Value | None]
+    about: dict[str, Any]
+
+
+def journal_path(target: Path) -> Path:
+    """Return where the journal of a dump lies; symbolic links are resolved, as for the dump."""
+    resolved = target.resolve()
+    return resolved.with_name(resolved.name + PARTIAL)
+
+
+class Journal:
+    """The journal of one run, open and locked; a context manager. An empty one is removed at the end.
+
+    `parameters` belong to the identity of the run beside what `begin` is told. `keeps` tells whether there is something
+    that a further run can go on with.
+
+    Raises DumpError when it cannot be made, when another run works on it, and when the file is something else.
+    """
+
+    def __init__(self, path: Path, parameters: Mapping[str, Any]) -> None:
+        self.path = path
+        self._parameters = parameters
+        self._handle = _open_locked(path)
+        self._end = 0
+        self.keeps = False
+        try:
+            mark = os.pread(self._handle, len(MARK), 0)
+            if not MARK.startswith(mark):
+                raise DumpError(f"{path} is in the way of the journal, and is none (move it, or choose another -o)")
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def begin(self, identity: Mapping[str, Any]) -> None:
+        """Say of what run this is the journal; raises DumpError when it already is that of another one."""
+        wanted = json.loads(json.dumps({**identity, **self._parameters}))
+        self._end = len(MARK)
+        kept = self._next()
+        if kept is None:
+            os.ftruncate(self._handle, 0)
+            self._write([memoryview(MARK)], 0)
+            self._end = len(MARK)
+            self._append([memoryview(json.dumps(wanted).encode())])
+            return
+        there = json.loads(kept.tobytes())
+        for name in [*wanted, *there]:
+            if there.get(name) != wanted.get(name):
+                raise DumpError(
+                    f"{self.path} keeps another run: its {name} is {there.get(name)!r}, and now it is "
+                    f"{wanted.get(name)!r} (remove it to start over, or choose another output with -o)"
+                )
+
+    def records(self) -> Iterator[Record]:
+        """Yield the batches that are there; what lies behind the last whole one is cut off."""
+        while (payload := self._next()) is not None:
+            (length,) = _LENGTH.unpack(payload[: _LENGTH.size].tobytes())
+            head = json.loads(payload[_LENGTH.size : _LENGTH.size + length].tobytes())
+            buffers = _buffers(payload, _aligned(_LENGTH.size + length), head["sizes"])
+            yield Record([unpack(form, buffers) for form in head["forms"]], head["about"])
+        os.ftruncate(self._handle, self._end)
+
+    def append(self, values: Sequence[Value | None], about: Mapping[str, Any]) -> None:
+        """Keep one more batch; raises OSError where it cannot be written."""
+        packed = [pack(value) for value in values]
+        buffers = [buffer for _, some in packed for buffer in some]
+        head = {"forms": [form for form, _ in packed], "sizes": [len(buffer) for buffer in buffers], "about": about}
+        text = json.dumps(head).encode()
+        parts = [memoryview(_LENGTH.pack(len(text)) + text)]
+        for buffer in buffers:
+            parts += [memoryview(bytes(-len(parts[-1]) % ALIGNMENT)), buffer]
+        self._append(parts)
+        self.keeps = True
+
+    def remove(self) -> None:
+        """Remove the file: the dump is there."""
+        self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if os.fstat(self._handle).st_size == 0:
+            self.path.unlink(missing_ok=True)
+        os.close(self._handle)
+
+    def _next(self) -> Array | None:
+        """Return the bytes of the next frame, or None where no whole one follows."""
+        size = os.fstat(self._handle).st_size
+        head = os.pread(self._handle, _FRAME.size, self._end)
+        if len(head) < _FRAME.size:
+            return None
+        length, crc = _FRAME.unpack(head)
+        start = self._end + _FRAME.size
+        if start + length > size:
+            return None
+        payload = np.empty(length, np.uint8)
+        done = 0
+        while done < length:
+            got = os.preadv(self._handle, [payload.data[done:]], start + done)
+            if got == 0:
+                return None
+            done += got
+        if zlib.crc32(payload.data) != crc:
+            return None
+        self._end = start + length
+        return payload
+
+    def _append(self, parts: Sequence[memoryview]) -> None:
+        crc, length = 0, 0
+        for part in parts:
+            crc, length = zlib.crc32(part, crc), length + len(part)
+        self._write([memoryview(_FRAME.pack(length, crc)), *parts], self._end)
+        self._end += _FRAME.size + length
+
+    def _write(self, parts: Sequence[memoryview], position: int) -> None:
+        for part in parts:
+            done = 0
+            while done < len(part):
+                done += os.pwrite(self._handle, part[done:], position + done)
+            position += len(part)
+
+
+def _open_locked(path: Path) -> int:
+    """Open the file, made if it is not there, and lock it; one that vanished meanwhile is made again."""
+    while True:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except OSError as cause:
+            raise DumpError(f"cannot write {path}: {cause.strerror}") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
+                return handle
+        except BlockingIOError:
+            os.close(handle)
+            raise DumpError(f"{path} is in use by another run (wait for it, or choose another -o)") from None
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _aligned(position: int) -> int:
+    return position + -position % ALIGNMENT
+
+
+def _buffers(payload: Array, position: int, sizes: Sequence[int]) -> Iterator[Array]:
+    for size in sizes:
+        yield payload[position : position + size]
+        position = _aligned(position + size)

@@ -1,0 +1,166 @@
+"""What a serialised object of a configuration would become, found as Keras finds it but without importing anything.
+
+Follows `_retrieve_class_or_fn` of `keras.src.saving.serialization_lib` and, for files without modules, the tables of
+`keras.src.legacy.saving`.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import keras
+from keras.src import api_export, layers
+from keras.src import models as models_of_keras
+from keras.src.distillation.distillation_loss import DistillationLoss
+from keras.src.export.tfsm_layer import TFSMLayer
+from keras.src.quantizers.quantization_config import QuantizationConfig
+from keras.src.saving.keras_saveable import KerasSaveable
+from keras.src.saving.serialization_lib import BUILTIN_MODULES
+from keras.src.utils.jax_layer import FlaxLayer, JaxLayer
+from keras.src.utils.torch_utils import TorchModuleWrapper
+
+ACTIVATION = "activation"
+
+_PROGRAMS = (TFSMLayer, JaxLayer, FlaxLayer, TorchModuleWrapper)
+"""Layers that run a program which their configuration holds or names."""
+
+_POLICIES = (keras.DTypePolicy, keras.dtype_policies.DTypePolicyMap)
+_BUILDING_BLOCKS: tuple[type, ...] = (
+    KerasSaveable,
+    keras.Initializer,
+    keras.Regularizer,
+    keras.constraints.Constraint,
+    *_POLICIES,
+    keras.Quantizer,
+    QuantizationConfig,
+    DistillationLoss,
+    keras.optimizers.schedules.LearningRateSchedule,
+    keras.random.SeedGenerator,
+    keras.InputSpec,
+)
+"""What a model is made of; everything else in Keras (callbacks, downloads, plots) does not belong in a file."""
+
+_PLACES: Mapping[str, tuple[tuple[type, ...], tuple[str, ...]]] = {
+    ACTIVATION: ((keras.Operation,), ("keras.activations", "keras.ops")),
+    "initializer": ((keras.Initializer,), ()),
+    "regularizer": ((keras.Regularizer,), ()),
+    "constraint": ((keras.constraints.Constraint,), ()),
+    "dtype": (_POLICIES, ()),
+    "optimizer": ((keras.Optimizer,), ()),
+    "loss": ((keras.Loss,), ("keras.losses", "keras.metrics")),
+    "metrics": ((keras.Metric, keras.Loss), ("keras.losses", "keras.metrics")),
+}
+"""By the end of a key: the classes, and the modules whose functions, may stand there."""
+
+_ANYWHERE = (_BUILDING_BLOCKS, ("keras.activations", "keras.ops", "keras.losses", "keras.metrics"))
+_ACCESS = ("get", "serialize", "deserialize")
+"""Functions of these modules that are about configurations, not about tensors."""
+
+_TABLES = ("initializers", "regularizers", "constraints", "losses", "metrics", "optimizers", "dtype_policies")
+_PACKAGES = ("keras", "keras_hub", "keras_cv", "keras_nlp")
+
+
+class Verdict(Enum):
+    """Whether an object may be built: `FINE`, or why not."""
+
+    FINE = "a part of Keras, or of the user's own modules, that belongs there"
+    LAMBDA = "a Lambda layer, which calls a function"
+    PROGRAM = "a layer that runs a program of another framework, or a SavedModel"
+    MISPLACED = "in Keras, but not what belongs there"
+    UNKNOWN = "neither in Keras nor in the user's own modules"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Something that a name leads to: a class, a function, or what the user registered (`own`); its public name."""
+
+    value: Any
+    name: str
+    own: bool = False
+
+
+def judge(node: Mapping[str, Any], key: str, custom: Mapping[str, Any]) -> Verdict:
+    """Return whether a serialised object may be built where `key` leads to it; `custom` are the user's own, by name.
+
+    An object that Keras could take for several things has to be fine as each of them.
+    """
+    found = list(_candidates(node, custom))
+    verdicts = {_verdict(one, key) for one in found}
+    for worst in (Verdict.LAMBDA, Verdict.PROGRAM):
+        if worst in verdicts:
+            return worst
+    if node.get("module") is None and Verdict.FINE in verdicts:
+        return Verdict.FINE  # a name in several tables, of which Keras looks into the one for the place
+    return Verdict.MISPLACED if Verdict.MISPLACED in verdicts else Verdict.FINE if found else Verdict.UNKNOWN
+
+
+def reads_files(node: Mapping[str, Any], custom: Mapping[str, Any]) -> bool:
+    """Tell whether the object is of a class, or one made from such a class, that can read its words from a file."""
+    found = [one.value for one in _candidates(node, custom) if isinstance(one.value, type)]
+    return any(base.__module__.split(".")[0] in _PACKAGES for value in found for base in value.__mro__)
+
+
+def _candidates(node: Mapping[str, Any], custom: Mapping[str, Any]) -> Iterator[_Found]:
+    """Yield everything that Keras might take a serialised object for."""
+    kind, module = node["class_name"], node.get("module")
+    function = kind == "function"
+    name = node.get("config") if function else kind
+    if not isinstance(name, str):
+        return
+    names = {name} if function else {name, node.get("registered_name")}
+    for known in sorted(text for text in names if isinstance(text, str)):
+        value = keras.saving.get_registered_object(known, dict(custom))
+        if value is not None:
+            yield _Found(value, known, own=True)
+    if not function:
+        yield from _in_legacy_table(name)
+    if module is None and not function:
+        yield from _in_tables(name)
+    elif module == "builtins" and function:
+        for part in sorted(BUILTIN_MODULES):
+            yield from _public(f"keras.{part}.{name}")
+        yield from (_Found(value, key, own=True) for key, value in custom.items() if key.endswith(f">{name}"))
+    elif isinstance(module, str) and module.split(".")[0] in _PACKAGES:
+        yield from _public(f"{module}.{name}")
+        value = vars(sys.modules[module]).get(name) if module in sys.modules else None
+        if isinstance(value, type):
+            yield _Found(value, f"{module}.{name}")
+
+
+def _public(name: str) -> Iterator[_Found]:
+    value = api_export.get_symbol_from_name(name)
+    if value is not None:
+        yield _Found(value, name)
+
+
+def _in_legacy_table(name: str) -> Iterator[_Found]:
+    """Yield what a legacy file gets for this name whatever its module is, where that is no plain layer."""
+    value = vars(layers).get(name)
+    if value is not None and not (isinstance(value, type) and not issubclass(value, (keras.layers.Lambda, *_PROGRAMS))):
+        yield _Found(value, name)
+
+
+def _in_tables(name: str) -> Iterator[_Found]:
+    """Yield what a file without modules, as Keras 2 wrote it, may call by this name."""
+    for table in (vars(layers), vars(models_of_keras), *(vars(getattr(keras, part)) for part in _TABLES)):
+        if name in table:
+            yield _Found(table[name], name)
+
+
+def _verdict(found: _Found, key: str) -> Verdict:
+    value = found.value
+    if isinstance(value, type):
+        if issubclass(value, keras.layers.Lambda):
+            return Verdict.LAMBDA
+        if issubclass(value, _PROGRAMS):
+            return Verdict.PROGRAM
+    if found.own:
+        return Verdict.FINE
+    classes, modules = next((place for end, place in _PLACES.items() if key.endswith(end)), _ANYWHERE)
+    if isinstance(value, type):
+        return Verdict.FINE if issubclass(value, classes) else Verdict.MISPLACED
+    module, _, last = found.name.rpartition(".")
+    inside = any(module == allowed or module.startswith(f"{allowed}.") for allowed in modules)
+    return Verdict.FINE if inside and last not in _ACCESS else Verdict.MISPLACED
