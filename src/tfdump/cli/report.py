@@ -81,7 +81,9 @@ def command(
     allow_missing: bool,
     map_file: Path | None,
 ) -> None:
-    """Make one HTML page of a dump: its tensors, what checks find, pictures.
+    """Make one HTML page of a dump, or of two compared.
+
+    It holds the tensors, what checks find, and pictures.
 
     With OTHER (a dump, or plain arrays), the page says what differs, the first divergence on top. The page needs no
     network, and can be read without JavaScript. Prints the path of the file written; the exit status is no verdict.
