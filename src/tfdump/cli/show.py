@@ -53,7 +53,7 @@ def command(
     provenance: bool,
     json: bool,
 ) -> None:
-    """Show what a dump holds, the values of its tensors, or what a folder of dumps holds.
+    """Show what a dump or a folder of dumps holds, or values.
 
     On a terminal: what made the file, its tensors with their statistics, and what was not captured. In a pipe:
     the tensors as TSV, or with --provenance what made the file.
