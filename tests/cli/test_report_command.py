@@ -60,6 +60,7 @@ def test_a_comparison_says_its_verdict_and_is_no_failure(tfdump: Run, dump: Path
         (("a.h5", "--map", "a.h5"), "give OTHER"),
         (("a.h5", "-o", "a.h5", "-f"), "is the file that"),
         (("a.h5", "-o", "none/r.html"), "none does not exist"),
+        (("a.h5", "-o", "-"), "a page goes into a file: -o FILE.html"),
         (("a.h5", "-o", "there.html"), "there.html exists"),
         (("text.h5",), "text.h5"),
         (("other.h5",), "not a dump"),

@@ -90,6 +90,8 @@ def command(
     """
     if other is None and (rtol or atol or scale or allow_missing or map_file is not None):
         raise click.UsageError("--rtol, --atol, --scale, --allow-missing and --map compare: give OTHER")
+    if output == Path("-"):
+        raise click.UsageError("a page goes into a file: -o FILE.html")
     target = output or Path(f"{dump.stem}.report.html")
     resolved = check_target(target, force, [path for path in (dump, other, map_file) if path is not None])
     criteria = Criteria(Tolerances(rtol, atol, scale))
