@@ -47,7 +47,7 @@ def thumbnails_of(dump: Dump, tensors: Mapping[int, Tensor], order: Sequence[int
             undrawable += 1
     if undrawable:
         found.notes.append(
-            f"{undrawable:,} tensor{'s have' if undrawable > 1 else ' has'} no picture; its details tell why"
+            f"{undrawable:,} tensor{'s have' if undrawable > 1 else ' has'} no picture; the details of each tell why"
         )
     if left:
         reason = f"{len(found.drawn):,} of {len(order):,} tensors were drawn (--pictures N|all; tfdump plot draws one)"
