@@ -241,8 +241,7 @@ class DumpCallback(IntervalCallback):
         self._made += 1
         self._kept.append([path])
         if self._picture is not None:
-            with surroundings_untouched():
-                self._draw(self._picture, self._kept[-1])
+            self._draw(self._picture, self._kept[-1])
         while self._keep is not None and len(self._kept) > self._keep:
             for old in self._kept.pop(0):
                 old.unlink(missing_ok=True)
@@ -267,7 +266,7 @@ class DumpCallback(IntervalCallback):
         """Let the body run the model by a probe that fits it as it is now; the training notices nothing."""
         now = traced_in(self.model)
         if self._probed is None or self._probed_for != now or self.model.run_eagerly:
-            with surroundings_untouched():
+            with surroundings_untouched(python=True, eager=self._options.eager):
                 self._probed, self._probed_for = None, now
                 self._probed = self._open_probe()
                 self._probed.probe.close()
