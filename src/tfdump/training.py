@@ -217,6 +217,17 @@ class DumpCallback(IntervalCallback):
                 raise
             self._missing += 1
             self._warn(f"no dump {path.name}: {error or type(error).__name__}; the training goes on")
+            return
+        self._made += 1
+        self._kept.append([path])
+        if self._picture is not None:
+            self._draw(self._picture, self._kept[-1])
+        while self._keep is not None and len(self._kept) > self._keep:
+            for old in self._kept.pop(0):
+                try:
+                    old.unlink(missing_ok=True)
+                except OSError as cause:
+                    self._warn(f"cannot remove {old}: {cause.strerror}")
 
     def close(self) -> None:
         """Let go of the traced model, and count what is missing."""
@@ -238,13 +249,6 @@ class DumpCallback(IntervalCallback):
                 check_space(path, run.file_bytes)
             with run.open_writer(path, self._overwrite) as writer:
                 run.write(writer, MADE_BY, further=further)
-        self._made += 1
-        self._kept.append([path])
-        if self._picture is not None:
-            self._draw(self._picture, self._kept[-1])
-        while self._keep is not None and len(self._kept) > self._keep:
-            for old in self._kept.pop(0):
-                old.unlink(missing_ok=True)
 
     def _draw(self, what: str, files: list[Path]) -> None:
         """Draw a picture of the dump that is the first of `files`, and add it to them."""
