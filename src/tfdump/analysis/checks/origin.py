@@ -87,8 +87,8 @@ def passes(tensors: Sequence[Tensor], loss_by_step: bool) -> list[Pass]:
     ]
 
 
-def origins(order: Sequence[Pass], findings: Sequence[Finding], whole: bool) -> list[Origin]:
-    """Return where NaN and Inf begin in every pass; `whole` is False for a selection of the tensors.
+def origins(order: Sequence[Pass], findings: Sequence[Finding], looked_at: str) -> list[Origin]:
+    """Return where NaN and Inf begin in every pass; `looked_at` is what was searched: everything, or a part of it.
 
     A bad input is an origin of its own.
     """
@@ -104,11 +104,11 @@ def origins(order: Sequence[Pass], findings: Sequence[Finding], whole: bool) -> 
                 found.append(_origin(finding, f"{word} is in the input itself: {one.at(finding)}"))
             first = one.first(bad[check], one.names)
             if first is not None:
-                found.append(_origin(first, _message(one, bad, first, whole)))
+                found.append(_origin(first, _message(one, bad, first, looked_at)))
     return found
 
 
-def _message(one: Pass, bad: dict[str, dict[str, Finding]], first: Finding, whole: bool) -> str:
+def _message(one: Pass, bad: dict[str, dict[str, Finding]], first: Finding, looked_at: str) -> str:
     text = f"{_WORDS[first.check]} first appears in {one.at(first)}"
     for other in dict.fromkeys([first.check, *_WORDS]):
         source = one.first(bad[other], (*one.before, *one.names))
@@ -117,7 +117,7 @@ def _message(one: Pass, bad: dict[str, dict[str, Finding]], first: Finding, whol
     if first.tensor == layout.LOSS and not one.stepwise:
         return f"{text}: the forward pass made it (tfdump activations shows where)"
     where = "nearer to the loss" if one.backward and not one.stepwise else "before it"
-    return f"{text}; {'everything' if whole else 'everything selected'} {where} is clean"
+    return f"{text}; {looked_at} {where} is clean"
 
 
 def _origin(finding: Finding, message: str) -> Origin:
