@@ -281,7 +281,7 @@ def test_it_prints_the_list_and_the_pictures(page: Open) -> None:
 
 
 def test_a_thousand_rows_stay_fluent(page: Open) -> None:
-    """Far below what a reader would wait for, also on a busy machine; it took 0.1 s on an idle one."""
+    """Far below what a reader would wait for, also on a busy machine."""
     driver = page("large")
     assert len(shown(driver)) == 1000
     sorting, filtering = driver.execute_script("""
