@@ -35,6 +35,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/gradients.py
 	$(BIN)/python benchmarks/per_example.py
 	$(BIN)/python benchmarks/callback.py
+	$(BIN)/python benchmarks/diff.py
 
 sweep: $(READY)
 	$(BIN)/python tests/sweep.py

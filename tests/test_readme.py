@@ -97,6 +97,45 @@ def test_the_changelog_names_this_version() -> None:
     assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
 
 
+RECORD, CHECK, PORT = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+
+
+def script(checkout: Path, folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    """Run a recipe as it stands in the README."""
+    path = f"{checkout / 'bin'}:/usr/bin:/bin"
+    return subprocess.run(["sh", "-e", "-c", text], cwd=folder, env={"PATH": path}, capture_output=True, text=True)
+
+
+@pytest.mark.tensorflow
+def test_the_golden_test_fails_with_the_layer_that_was_changed(checkout: Path, tmp_path: Path) -> None:
+    import keras
+
+    shutil.copytree(SAMPLES, tmp_path / "sample_models")
+    recorded = script(checkout, tmp_path, RECORD)
+    assert recorded.returncode == 0, recorded.stderr
+    assert (tmp_path / "digits.golden.h5").stat().st_size < 200_000
+    passed = script(checkout, tmp_path, CHECK)
+    assert passed.returncode == 0, passed.stderr
+    assert passed.stdout.endswith("deployed\n")
+    model = keras.models.load_model(tmp_path / "sample_models" / "digits_cnn.keras")
+    kernel = model.get_layer("conv2").kernel
+    kernel.assign(kernel * 1.01)
+    model.save(tmp_path / "sample_models" / "digits_cnn.keras")
+    failed = script(checkout, tmp_path, CHECK)
+    assert failed.returncode == 1
+    assert "deployed" not in failed.stdout
+    assert "first diverging layer: conv2 (Conv2D): by its statistics" in failed.stderr
+
+
+@pytest.mark.tensorflow
+def test_the_port_is_compared_layer_by_layer(checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "sample_models").symlink_to(checkout / "sample_models")
+    done = script(checkout, tmp_path, PORT)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^activations/(logits|predictions|relu1)\t.*\tsame\t", done.stdout, re.MULTILINE)) == 6
+    assert done.stderr.count("agree in 9 tensors (5 missing)") == 2
+
+
 @pytest.mark.tensorflow
 def test_the_demo_runs(checkout: Path) -> None:
     path = f"{checkout / 'bin'}:/usr/bin:/bin"

@@ -121,6 +121,39 @@ def test_a_later_maximum_lets_earlier_elements_pass_and_only_doubtful_blocks_are
     assert len(mixed[0].reads) == 3  # the first of two blocks holds 1.05, which passes, and 1.2, which does not
 
 
+@pytest.mark.parametrize("off", [0, 1e-6, 1.01e-4, 1.11e-4, 3e-4, 0.1])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_many_pieces_of_random_numbers(monkeypatch: pytest.MonkeyPatch, off: float, dtype: Any) -> None:
+    """Most pieces are settled in float32 there; verdict, worst element and numbers are those of float64."""
+    monkeypatch.setattr(judge, "PIECE", 64)
+    random = np.random.default_rng(5)
+    golden = random.standard_normal((30, 400)).astype(dtype)
+    new = (golden + off * random.standard_normal(golden.shape)).astype(np.float32)
+    tolerance = Tolerance(1e-4, 1e-7, 1e-5)
+    found = compare(golden, new, Rule(tolerance), 4000)
+    assert found.failed == failing(golden, new, tolerance).sum()
+    error = np.abs(new.astype(float) - golden)
+    need = error - 1e-4 * np.abs(golden.astype(float)) - 1e-7
+    worst = need if need.max() > 0 else error
+    assert found.max_error == error.max()
+    assert found.index == (np.unravel_index(worst.argmax(), worst.shape) if error.any() else None)
+    assert found.largest == np.abs(golden).max()
+    assert found.scale == pytest.approx(max(0, need.max() / found.largest), rel=1e-12)
+
+
+def test_a_maximum_that_grows_a_little_lets_elements_pass_without_reading_again() -> None:
+    """The bound grows from 0.1 to 0.15 behind elements that are 0.12 off, and others that are 0.2 off."""
+    golden = np.full((40, 8), 1, np.float32)
+    golden[-1, -1] = 1.5
+    new = golden.copy()
+    new[3:9] += np.float32(0.12)
+    new[20:22, :4] += np.float32(0.2)
+    sides = SmallPieces(golden, 128), SmallPieces(new, 128)
+    found = compare_arrays([sides], Rule(Tolerance(scale=0.1)))
+    assert (found.failed, len(sides[0].reads)) == (8, 10)
+    assert failing(golden, new, Tolerance(scale=0.1)).sum() == 8
+
+
 @pytest.mark.parametrize("piece", [2, 3, 1 << 15])
 def test_the_worst_element_has_its_index_and_both_values(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
     monkeypatch.setattr(judge, "PIECE", piece)

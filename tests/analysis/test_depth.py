@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dumps import Tensor, make_dump
+from plotted_dumps import plot_dump, stored
 from tfdump.analysis.depth import Depth, LayerSize, depth_of
 from tfdump.dump.reader import open_dump
 from tfdump.errors import DumpError
@@ -21,10 +21,10 @@ def test_activations_have_the_scale_of_their_finite_values(tmp_path: Path) -> No
     values = RANDOM.normal(1, 2, size=(5, 300)).astype("f4")
     odd = values.copy()
     odd[0, :3] = np.nan, np.inf, -np.inf
-    stored = Tensor(np.zeros((0, 4), "f4"), values=False, computed_shape=np.array([5, 4]), stat_count=20, stat_l2=10.0,
+    summed = stored(np.zeros((0, 4), "f4"), values=False, computed_shape=np.array([5, 4]), stat_count=20, stat_l2=10.0,
                     stat_std=0.5, stat_nan=4, stat_inf=0)  # fmt: skip
-    tensors = {"plain": values, "odd": odd, "stored": stored, "text": np.array(["a"], object), "none": np.zeros((0, 2))}
-    with open_dump(make_dump(tmp_path / "d.h5", {**tensors, "inputs/x": values})) as dump:
+    tensors = {"plain": values, "odd": odd, "stored": summed, "text": np.array(["a"], object), "none": np.zeros((0, 2))}
+    with open_dump(plot_dump(tmp_path / "d.h5", {**tensors, "inputs/x": values})) as dump:
         (found,) = depth_of(dump)
     assert not found.is_gradient
     plain, holed, by_statistics = (layers_of(found)[name] for name in ("plain", "odd", "stored"))
@@ -41,15 +41,15 @@ def test_activations_have_the_scale_of_their_finite_values(tmp_path: Path) -> No
 def test_gradients_have_their_norms_a_group_at_a_time(tmp_path: Path) -> None:
     kernel = RANDOM.normal(size=(4, 3)).astype("f4")
     tensors = {
-        "gradients/weights/a.kernel": Tensor(kernel, axis0="none"),
-        "gradients/weights/a.bias": Tensor(kernel[0], axis0="none", norm=7.5),
-        "gradients/weights/b.kernel": Tensor(np.zeros((0, 2), "f4"), connected=False),
-        "gradients/weights/c.kernel": Tensor(np.stack([kernel] * 3), axis0="step", norm=np.array([3.0, 2.0, np.nan])),
-        "gradients/activations/a": Tensor(kernel, norm=1.0),
-        "gradients/inputs/x": Tensor(kernel, norm=2.0),
+        "gradients/weights/a.kernel": stored(kernel, axis0="none"),
+        "gradients/weights/a.bias": stored(kernel[0], axis0="none", norm=7.5),
+        "gradients/weights/b.kernel": stored(np.zeros((0, 2), "f4"), connected=False),
+        "gradients/weights/c.kernel": stored(np.stack([kernel] * 3), axis0="step", norm=np.array([3.0, 2.0, np.nan])),
+        "gradients/activations/a": stored(kernel, norm=1.0),
+        "gradients/inputs/x": stored(kernel, norm=2.0),
         "weights/a.kernel": kernel,
     }
-    with open_dump(make_dump(tmp_path / "g.h5", tensors)) as dump:
+    with open_dump(plot_dump(tmp_path / "g.h5", tensors)) as dump:
         weights, activations = depth_of(dump)
         assert depth_of(dump, {("gradients/activations", "a")}) == [activations]
         with pytest.raises(DumpError, match="has no tensor of which a size is known"):
@@ -66,7 +66,7 @@ def test_gradients_have_their_norms_a_group_at_a_time(tmp_path: Path) -> None:
 
 def test_sparse_gradients_count_the_zeros_that_are_not_stored(tmp_path: Path) -> None:
     parts = {"values": np.array([[3.0, 4.0]]), "indices": np.array([[7]])}
-    sparse = Tensor(parts, encoding="sparse", dense_shape=np.array([50, 2]), axis0="none")
-    with open_dump(make_dump(tmp_path / "g.h5", {"gradients/weights/e": sparse})) as dump:
+    sparse = stored(parts, encoding="sparse", dense_shape=np.array([50, 2]), axis0="none")
+    with open_dump(plot_dump(tmp_path / "g.h5", {"gradients/weights/e": sparse})) as dump:
         (layer,) = depth_of(dump)[0].layers
     assert (layer.norm, layer.rms) == (5.0, pytest.approx(0.5))

@@ -445,5 +445,6 @@ def test_an_archive_of_objects_and_a_structured_array_are_refused(tmp_path: Path
     with pytest.raises(InputError, match="pickled"):
         tfdump.diff(golden, tmp_path / "o.npz")
     np.save(tmp_path / "a.npy", np.zeros(2, [("x", "f4")]))
+    assert "void32 (void32), golden has floats" in tfdump.diff(golden, tmp_path / "a.npy").summary
     with pytest.raises(InputError, match="neither numbers nor text"):
-        tfdump.diff(golden, tmp_path / "a.npy")
+        tfdump.diff(tmp_path / "a.npy", tmp_path / "a.npy")

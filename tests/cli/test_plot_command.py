@@ -11,7 +11,7 @@ from PIL import Image
 
 from conftest import Run
 from dump_folders import write_dump
-from dumps import Tensor, make_dump
+from plotted_dumps import plot_dump, stored
 
 RANDOM = np.random.default_rng(8)
 
@@ -24,11 +24,11 @@ def dump(tmp_path: Path) -> Path:
         "lstm:0": RANDOM.normal(size=(3, 6, 4)).astype("f4"),
         "words": np.array(["a", "b", "c"], object),
         "dense": np.array([[1, np.nan], [2, 3], [np.inf, 0]], "f4"),
-        "gradients/weights/conv.kernel": Tensor(RANDOM.normal(size=(3, 3, 2, 5)), axis0="none", **{"class": "Conv2D"}),
-        "gradients/weights/conv.bias": Tensor(RANDOM.normal(size=5), axis0="none", **{"class": "Conv2D"}),
+        "gradients/weights/conv.kernel": stored(RANDOM.normal(size=(3, 3, 2, 5)), axis0="none", of="Conv2D"),
+        "gradients/weights/conv.bias": stored(RANDOM.normal(size=5), axis0="none", of="Conv2D"),
         "gradients/inputs/image": RANDOM.normal(size=(3, 4, 4, 1)).astype("f4"),
     }
-    return make_dump(tmp_path / "d.h5", tensors, loss=[3.0, 2.0, 1.0])
+    return plot_dump(tmp_path / "d.h5", tensors, loss=[3.0, 2.0, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,8 @@ def test_a_picture_is_written_and_its_path_printed(tfdump: Run, dump: Path, argu
 def test_notes_are_on_stderr_and_can_be_silenced(tfdump: Run, dump: Path) -> None:
     assert tfdump("plot", dump, "conv").stderr == "Note: example 0 of 3 is shown (another: --example N)\n"
     assert tfdump("plot", dump, "conv", "-qf").stderr == ""
+    ignored = tfdump("plot", dump, "lstm:0", "--channels", "top", "--example", "1").stderr
+    assert ignored == "Note: --channels has no meaning for this picture and was ignored\n"
 
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
@@ -96,9 +98,9 @@ def test_all_draws_what_can_be_drawn_and_names_the_rest(tfdump: Run, dump: Path)
 
 def test_names_that_would_be_the_same_file_are_told_apart(tfdump: Run, tmp_path: Path) -> None:
     values = np.ones((2, 3), "f4")
-    path = make_dump(tmp_path / "d.h5", {"a:0": values, "a_0": values, "A_0": values, "x" * 300: values})
+    path = plot_dump(tmp_path / "d.h5", {"a:0": values, "a_0": values, "A_0": values, "x" * 300: values})
     names = [Path(line).name for line in tfdump("plot", path, "--all", "-o", "p", "-q").stdout.split()]
-    assert names[:3] == ["A_0.png", "a_0.1.png", "a_0.2.png"]
+    assert names[:3] == ["a_0.png", "a_0.1.png", "A_0.2.png"]
     assert len(names[3]) < 200
     assert len(set(names)) == 4
 
@@ -155,6 +157,8 @@ def test_a_plot_imports_no_tensorflow(dump: Path) -> None:
         (["conv", "--example", "x"], "'x' is not a valid integer"),
         (["conv", "--examples", "3"], "--examples '3' is not START:STOP"),
         (["conv", "--animate", "x.gif"], "--animate is for a folder of dumps"),
+        (["--flow", "--channels", "top"], "--channels is for a picture of values"),
+        (["d.h5", "--diff", "--depth", "1"], "--depth is for --all and --flow"),
         (["--diff"], "give the dump to compare with"),
         (["nothing.h5", "--diff"], "nothing.h5"),
         (["--flow", "-l", "nothing"], "no layer matches 'nothing'"),
@@ -192,7 +196,7 @@ def test_the_input_lies_under_a_saliency_map(tfdump: Run, dump: Path) -> None:
 
 
 def test_tokens_name_the_attention(tfdump: Run, tmp_path: Path) -> None:
-    path = make_dump(tmp_path / "a.h5", {"m:attention_scores": RANDOM.random((1, 2, 3, 3))})
+    path = plot_dump(tmp_path / "a.h5", {"m:attention_scores": RANDOM.random((1, 2, 3, 3))})
     (tmp_path / "t.txt").write_text("the\nend\n[PAD]\n", "utf-8")
     done = tfdump("plot", path, "m:attention_scores", "--tokens", "t.txt", "-o", "a.svg")
     assert done.returncode == 0, done.stderr
@@ -202,18 +206,18 @@ def test_tokens_name_the_attention(tfdump: Run, tmp_path: Path) -> None:
 
 def test_the_flow_tells_what_has_no_place_in_it(tfdump: Run, tmp_path: Path) -> None:
     tensors = {
-        "gradients/weights/a.kernel": Tensor(np.ones((2, 2)), axis0="none"),
-        "gradients/weights/b.kernel": Tensor(np.zeros((0, 2)), connected=False),
+        "gradients/weights/a.kernel": stored(np.ones((2, 2)), axis0="none"),
+        "gradients/weights/b.kernel": stored(np.zeros((0, 2)), connected=False),
     }
-    done = tfdump("plot", make_dump(tmp_path / "g.h5", tensors), "--flow")
+    done = tfdump("plot", plot_dump(tmp_path / "g.h5", tensors), "--flow")
     assert done.stdout == "g.flow.png\n"
     assert done.stderr == "Note: without a place in gradients/weights, not connected: 1 (b.kernel)\n"
 
 
 def test_the_error_along_depth_names_the_first_divergence(tfdump: Run, tmp_path: Path) -> None:
     values = RANDOM.normal(size=(4, 3)).astype("f4")
-    golden = make_dump(tmp_path / "golden.h5", {"a": values, "b": values, "c": values})
-    new = make_dump(tmp_path / "new.h5", {"a": values, "b": values * 1.5, "c": values * 1.1})
+    golden = plot_dump(tmp_path / "golden.h5", {"a": values, "b": values, "c": values})
+    new = plot_dump(tmp_path / "new.h5", {"a": values, "b": values * 1.5, "c": values * 1.1})
     done = tfdump("plot", golden, new, "--diff", "-o", "d.svg")
     assert done.stdout == "d.svg\n"
     assert "first diverging layer: b (Dense)" in done.stderr
@@ -294,8 +298,8 @@ def test_the_error_is_the_largest_as_a_share_of_the_largest(tmp_path: Path) -> N
     values = RANDOM.normal(size=(4, 3))
     other = values.copy()
     other[2, 1] += 0.25
-    golden = make_dump(tmp_path / "golden.h5", {"a": values, "b": values, "c": values, "only": values})
-    new = make_dump(tmp_path / "new.h5", {"a": values, "b": other, "c": values})
+    golden = plot_dump(tmp_path / "golden.h5", {"a": values, "b": values, "c": values, "only": values})
+    new = plot_dump(tmp_path / "new.h5", {"a": values, "b": other, "c": values})
     figure, notes = divergence(compare(golden, new, DiffOptions()), Caption("x"))
     axes = figure.axes[0]
     lines = {line.get_label(): line for line in axes.lines}

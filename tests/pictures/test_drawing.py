@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from figures import cells, texts
 
-from dumps import Tensor, make_dump
+from plotted_dumps import Stored, plot_dump, stored
 from tfdump.dump.reader import open_dump
 from tfdump.errors import TfdumpError
 from tfdump.pictures.choice import Kind, choose, subject_of
@@ -24,8 +24,8 @@ def f4(*shape: int) -> np.ndarray:
     return RANDOM.normal(size=shape).astype("f4")
 
 
-def weight(*shape: int, of: str = "Conv2D") -> Tensor:
-    return Tensor(f4(*shape), **{"class": of, "axis0": "none"})
+def weight(*shape: int, of: str = "Conv2D") -> Stored:
+    return stored(f4(*shape), of=of, axis0="none")
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def drawn(tmp_path: Path) -> Any:
     """Draw the first tensor of a dump that holds these, and return the picture."""
 
     def draw_first(tensors: dict[str, Any], kind: Kind | None = None, **view: Any) -> Picture:
-        path = make_dump(tmp_path / "d.h5", tensors)
+        path = plot_dump(tmp_path / "d.h5", tensors)
         with open_dump(path) as dump:
             return draw(dump, dump[next(iter(tensors))], kind, View(**view))
 
@@ -56,22 +56,22 @@ def drawn(tmp_path: Path) -> Any:
         ("score", f4(3), Kind.CURVE),
         ("mha:attention_scores", f4(3, 2, 4, 4), Kind.ATTENTION),
         ("mha:attention_scores", f4(3, 1, 1, 1), Kind.ATTENTION),
-        ("query", Tensor(f4(3, 7, 2, 4), **{"class": "EinsumDense"}), Kind.HEATMAP),
-        ("table", Tensor(f4(6, 5), axis0="none"), Kind.HEATMAP),
-        ("mixed", Tensor(f4(2, 3, 3), axis0="batch"), Kind.HEATMAP),
+        ("query", stored(f4(3, 7, 2, 4), of="EinsumDense"), Kind.HEATMAP),
+        ("table", stored(f4(6, 5), axis0="none"), Kind.HEATMAP),
+        ("mixed", stored(f4(2, 3, 3), axis0="batch"), Kind.HEATMAP),
         (WEIGHTS + "c.kernel", weight(3, 3, 2, 4), Kind.TILES),
         (GRADIENTS + "c.kernel", weight(3, 2, 4, of="Conv1D"), Kind.TILES),
         (GRADIENTS + "c.kernel", weight(1, 1, 2, 4), Kind.HEATMAP),
         (GRADIENTS + "d.kernel", weight(5, 4, of="Dense"), Kind.HEATMAP),
         (GRADIENTS + "d.bias", weight(4, of="Dense"), Kind.BARS),
         (GRADIENTS + "e.kernel", weight(5, 2, 4, of="EinsumDense"), Kind.HEATMAP),
-        (GRADIENTS + "d.kernel", Tensor(f4(3, 5, 4), **{"class": "Dense", "axis0": "step"}), Kind.HEATMAP),
-        (GRADIENTS + "s.scale", Tensor(f4(3), axis0="step"), Kind.CURVE),
+        (GRADIENTS + "d.kernel", stored(f4(3, 5, 4), of="Dense", axis0="step"), Kind.HEATMAP),
+        (GRADIENTS + "s.scale", stored(f4(3), axis0="step"), Kind.CURVE),
         (INPUTS + "image", f4(3, 4, 4, 3), Kind.SALIENCY),
         (INPUTS + "words", f4(3, 4, 3), Kind.HEATMAP),
         ("flags", RANDOM.random((3, 4)) > 0.5, Kind.HEATMAP),
-        ("ragged", Tensor({"values": f4(5, 2), "row_splits": np.array([0, 2, 5])}, encoding="ragged"), Kind.HEATMAP),
-        ("ragged", Tensor({"values": f4(5), "row_splits": np.array([0, 2, 5])}, encoding="ragged"), Kind.BARS),
+        ("ragged", stored({"values": f4(5, 2), "row_splits": np.array([0, 2, 5])}, encoding="ragged"), Kind.HEATMAP),
+        ("ragged", stored({"values": f4(5), "row_splits": np.array([0, 2, 5])}, encoding="ragged"), Kind.BARS),
     ],
 )
 def test_a_tensor_gets_the_picture_that_suits_it(drawn: Any, name: str, tensor: Any, kind: Kind) -> None:
@@ -84,12 +84,12 @@ def test_a_tensor_gets_the_picture_that_suits_it(drawn: Any, name: str, tensor: 
         (np.array(["a", "b"], object), "'x' is string, and pictures are of numbers"),
         (np.zeros((0, 4), "f4"), "holds no values"),
         (np.zeros((3, 0), "f4"), "holds no values"),
-        (Tensor(np.float32(3), axis0="none"), "'x' is a single number"),
+        (stored(np.float32(3), axis0="none"), "'x' is a single number"),
         (f4(1), "'x' is a single number"),
-        (Tensor(f4(0, 4), values=False, computed_shape=np.array([3, 4])), "has statistics and no values"),
-        (Tensor(f4(0, 4), connected=False), "is not connected"),
+        (stored(f4(0, 4), values=False, computed_shape=np.array([3, 4])), "has statistics and no values"),
+        (stored(f4(0, 4), connected=False), "is not connected"),
         (np.array([[1e308, -1e308]]), "beyond what a picture can show"),
-        (Tensor({"values": f4(5), "row_splits": np.array([0, 0, 5])}, encoding="ragged"), "no values at example 0"),
+        (stored({"values": f4(5), "row_splits": np.array([0, 0, 5])}, encoding="ragged"), "no values at example 0"),
     ],
 )  # fmt: skip
 def test_what_no_picture_can_show_is_refused(drawn: Any, tensor: Any, words: str) -> None:
@@ -156,7 +156,7 @@ def test_channels_first_is_an_option_or_the_word_of_the_configuration(drawn: Any
     import h5py
 
     for formats, count in ((("channels_first",), 2), (("channels_first", "channels_last"), 6)):
-        path = make_dump(tmp_path / "c.h5", {"x": values})
+        path = plot_dump(tmp_path / "c.h5", {"x": values})
         layers = ", ".join(f'{{"config": {{"data_format": "{name}"}}}}' for name in formats)
         with h5py.File(path, "a") as file:
             file["config"] = f'{{"layers": [{layers}]}}'
@@ -176,6 +176,11 @@ def test_dense_layers_show_rows_of_examples(drawn: Any) -> None:
     assert rest.figure.axes[0].get_yticklabels()[0].get_text() == "256"
 
 
+def test_of_wide_layers_fewer_examples_are_read_unasked(drawn: Any) -> None:
+    picture = drawn({"x": np.zeros((200, 60_000), "f4")})
+    assert picture.notes == ("examples 0 to 138 of 200 are shown (others: --examples 139:278)",)
+
+
 def test_one_example_of_a_dense_layer_is_bars(drawn: Any) -> None:
     values = f4(3, 5)
     heights = [bar.get_height() for bar in drawn({"x": values}, example=1).figure.axes[0].patches]
@@ -184,17 +189,18 @@ def test_one_example_of_a_dense_layer_is_bars(drawn: Any) -> None:
 
 def test_steps_show_the_last_unless_another_is_asked_for(drawn: Any) -> None:
     values = f4(4, 3, 2)
-    tensors = {GRADIENTS + "d.kernel": Tensor(values, axis0="step")}
+    tensors = {GRADIENTS + "d.kernel": stored(values, axis0="step")}
     np.testing.assert_array_equal(cells(drawn(tensors).figure, 3, 2), scale_of(values[3]).colours(values[3]))
     np.testing.assert_array_equal(cells(drawn(tensors, step=1).figure, 3, 2), scale_of(values[1]).colours(values[1]))
 
 
 def test_steps_of_activations_have_examples_behind_them(drawn: Any) -> None:
     values = f4(4, 3, 6, 2)
-    tensors = {"gradients/activations/x": Tensor(values, axis0="step", shape=np.array([-1, 6, 2]))}
+    tensors = {"gradients/activations/x": stored(values, axis0="step", shape=np.array([-1, 6, 2]))}
     picture = drawn(tensors, step=2, example=1)
     np.testing.assert_array_equal(cells(picture.figure, 6, 2), scale_of(values[2, 1]).colours(values[2, 1]))
-    scalars = {"gradients/activations/x": Tensor(values[:, :, 0, 0], axis0="step", shape=np.array([-1]))}
+    scalars = {"gradients/activations/x": stored(values[:, :, 0, 0], axis0="step", shape=np.array([-1]))}
+    assert drawn(scalars).notes == ("example 0 of 3 is shown (another: --example N)",)
     line = drawn(scalars, example=2).figure.axes[0].lines[0]
     np.testing.assert_allclose(line.get_ydata(), values[:, 2, 0, 0].astype("f8"))
 
@@ -212,17 +218,17 @@ def test_complex_numbers_are_drawn_by_magnitude_and_truth_values_as_0_and_1(draw
 
 def test_ragged_sparse_and_stacked_values_are_those_of_the_example(drawn: Any) -> None:
     values = f4(7, 2)
-    ragged = Tensor({"values": values, "row_splits": np.array([0, 3, 3, 7])}, encoding="ragged")
+    ragged = stored({"values": values, "row_splits": np.array([0, 3, 3, 7])}, encoding="ragged")
     shown = cells(drawn({"x": ragged}, example=2).figure, 4, 2)
     np.testing.assert_array_equal(shown, scale_of(values[3:]).colours(values[3:]))
     parts = {"values": np.array([1, 2, -3, 4], "f4"), "indices": np.array([[0, 1], [0, 3], [2, 2], [2, 2]])}
-    sparse = Tensor(parts, encoding="sparse", dense_shape=np.array([3, 4]))
+    sparse = stored(parts, encoding="sparse", dense_shape=np.array([3, 4]))
     dense = np.zeros((3, 4))
     dense[0, 1], dense[0, 3], dense[2, 2] = 1, 2, 1
     np.testing.assert_array_equal(cells(drawn({"x": sparse}).figure, 3, 4), scale_of(dense).colours(dense))
     heights = [bar.get_height() for bar in drawn({"x": sparse}, example=2).figure.axes[0].patches]
     assert heights == [0, 0, 1, 0]
-    stack = Tensor({"0": f4(2, 3), "1": values[:1]}, encoding="stack", axis0="batch")
+    stack = stored({"0": f4(2, 3), "1": values[:1]}, encoding="stack", axis0="batch")
     np.testing.assert_array_equal(
         cells(drawn({"x": stack}, example=1).figure, 1, 2), scale_of(values[:1]).colours(values[:1])
     )
@@ -231,7 +237,7 @@ def test_ragged_sparse_and_stacked_values_are_those_of_the_example(drawn: Any) -
 def test_the_rows_of_an_embedding_that_are_there_are_summed_and_named(drawn: Any) -> None:
     values = f4(3, 2)
     parts = {"values": values, "indices": np.array([[7], [1000], [7]])}
-    table = Tensor(parts, encoding="sparse", dense_shape=np.array([20_000, 2]), axis0="none", **{"class": "Embedding"})
+    table = stored(parts, encoding="sparse", dense_shape=np.array([20_000, 2]), axis0="none", of="Embedding")
     picture = drawn({GRADIENTS + "e.embeddings": table})
     expected = np.stack([values[0].astype("f8") + values[2], values[1]])
     np.testing.assert_array_equal(cells(picture.figure, 2, 2), scale_of(expected).colours(expected))
@@ -277,23 +283,24 @@ def test_tokens_name_the_axes_that_have_as_many_places(drawn: Any) -> None:
 
 
 def test_the_loss_is_a_curve_along_its_own_axis(tmp_path: Path) -> None:
-    import h5py
-
-    path = make_dump(tmp_path / "g.h5", {"x": f4(2, 2)}, loss=[3.0, 1.0, 0.5], loss_name="mse")
-    with h5py.File(path, "a") as file:
-        file["loss"].attrs["axis0"] = "example"
+    path = plot_dump(tmp_path / "g.h5", {"x": f4(2, 2)}, loss=[3.0, 1.0, 0.5], loss_axis="example")
     with open_dump(path) as dump:
         axes = draw_loss(dump).figure.axes[0]
     assert axes.get_xlabel() == "example"
     assert axes.lines[0].get_ydata().tolist() == [3.0, 1.0, 0.5]
     for loss, words in ((0.5, "a single number, 0.5"), (None, "has no loss"), ([], "is empty")):
         with (
-            open_dump(make_dump(tmp_path / "g.h5", {"x": f4(2, 2)}, loss=loss)) as dump,
+            open_dump(plot_dump(tmp_path / "g.h5", {"x": f4(2, 2)}, loss=loss)) as dump,
             pytest.raises(TfdumpError, match=words),
         ):
             draw_loss(dump)
 
 
+def test_options_that_a_picture_has_no_use_for_are_named(drawn: Any) -> None:
+    assert drawn({"x": f4(3, 4, 5)}, channels="top", tokens=("a",)).ignored == ("--channels", "--tokens")
+    assert drawn({"x": f4(3, 4, 4, 5)}, channels="top", channels_first=False).ignored == ()
+
+
 def test_a_choice_reads_no_values(tmp_path: Path) -> None:
-    with open_dump(make_dump(tmp_path / "d.h5", {"x": f4(3, 4, 4, 5)})) as dump:
+    with open_dump(plot_dump(tmp_path / "d.h5", {"x": f4(3, 4, 4, 5)})) as dump:
         assert choose(squeezed(subject_of(dump["x"]))) == Kind.MAPS

@@ -94,6 +94,8 @@ def bits_are_equal(golden: Array, new: Array) -> bool:
     if golden.dtype != new.dtype or golden.dtype.kind not in "fiubc":
         return False
     old, other = (array.reshape(-1).view(np.uint8) for array in (golden, new))
+    if not np.array_equal(old[:4096], other[:4096]):
+        return False
     whole = old.size - old.size % 8
     words = np.array_equal(old[:whole].view(np.uint64), other[:whole].view(np.uint64))
     return words and np.array_equal(old[whole:], other[whole:])

@@ -5,7 +5,7 @@ with the largest one so far; it is read again only where the final one may have 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,33 +19,58 @@ from tfdump.analysis.elements import (
     zeros_of_unlike_sign,
 )
 from tfdump.analysis.piecewise import Piecewise
+from tfdump.analysis.places import Place, Placer
 from tfdump.analysis.rule import Rule
+from tfdump.analysis.screening import Screen
 from tfdump.analysis.verdict import Comparison
 from tfdump.tensors import Array
 
 PIECE = 1 << 15
 """Elements that are judged at once: 256 kB in float64, so that all passes over them read from cache."""
 
+_CLOSE = 2
+"""By which factor the largest golden magnitude may still grow before blocks of failing elements are read again."""
+
+_MOST_KEPT = 1 << 20
+"""Of how many failing elements it is kept how much they need: 8 MB."""
+
 
 @dataclass
 class _Doubtful:
-    """A block with elements above the bound of its time: how many, and how much they need."""
+    """A block with elements above the bound of its time.
+
+    `failed` are that many, none needs less than `lowest` or more than `highest`. Those that need no more than `ceiling`
+    are kept in `near`, so that a bound that grows up to there need not read the block again; None where there were
+    too many of them.
+    """
 
     pair: tuple[Piecewise, Piecewise]
     key: tuple[slice, ...]
-    failed: int
-    lowest: Any
-    highest: Any
+    ceiling: Any
+    failed: int = 0
+    lowest: Any = np.inf
+    highest: Any = -np.inf
+    near: list[Any] | None = field(default_factory=list)
 
+    def add(self, failed: int, close: Wide, lowest: Any, highest: Any) -> int:
+        """Count failing elements, of which `close` are known by what they need; return how many are kept."""
+        self.failed += failed
+        self.lowest = min(self.lowest, lowest)
+        self.highest = max(self.highest, highest)
+        kept = close[close <= self.ceiling]
+        if self.near is not None and kept.size:
+            self.near.append(kept)
+        return int(kept.size)
 
-@dataclass(frozen=True)
-class _Place:
-    """One element: its part, its index there, and both values."""
-
-    part: str
-    index: tuple[int, ...]
-    golden: Any
-    new: Any
+    def failing(self, bound: Any) -> int | None:
+        """Return how many elements fail by the final bound; None where the block has to be read again."""
+        if self.lowest > bound:
+            return self.failed
+        if self.highest <= bound:
+            return 0
+        if self.near is None or bound > self.ceiling:
+            return None
+        return self.failed - sum(int(np.count_nonzero(values <= bound)) for values in self.near)
 
 
 class Judge:
@@ -54,16 +79,18 @@ class Judge:
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
         self._buffers = (np.empty(PIECE), np.empty(PIECE))
+        self._screen = Screen(PIECE, rule.tolerance) if rule.can_be_screened and rule.tolerance is not None else None
         self._count = self._unlike = self._signs = 0
         self._largest: Any = np.longdouble(0)
         self._max_error: Any = np.longdouble(0)
         self._need: Any = np.longdouble(-np.inf)  # the largest excess
         self._doubtful: list[_Doubtful] = []
+        self._kept = 0
         self._products = np.zeros(3, np.longdouble)
-        self._place_of_unlike: _Place | None = None
-        self._place_of_sign: _Place | None = None
-        self._place_of_error: _Place | None = None
-        self._place_of_need: _Place | None = None
+        self._place_of_unlike: Place | None = None
+        self._place_of_sign: Place | None = None
+        self._place_of_error: Place | None = None
+        self._place_of_need: Place | None = None
 
     def add(
         self, golden: Piecewise, new: Piecewise, key: tuple[slice, ...], old_block: Array, new_block: Array
@@ -75,14 +102,46 @@ class Judge:
             if largest is not None:
                 self._largest = max(self._largest, np.longdouble(largest))
                 return
-        block = _Doubtful((golden, new), key, 0, np.inf, -np.inf)
+        if not self._largest:
+            self._largest = np.longdouble(largest_magnitude(old_block) or 0)
+        block = _Doubtful((golden, new), key, _CLOSE * self._rule.bound(self._largest))
+        if self._kept > _MOST_KEPT:
+            block.near = None
         for positions, old, other in _pieces(old_block, new_block):
-            place = _Placer(golden.name, key, old_block, new_block, positions)
+            place = Placer(golden.name, key, old_block, new_block, positions)
             self._judge(old, other, place, block)
         if block.failed:
             self._doubtful.append(block)
 
-    def _judge(self, golden: Array, new: Array, place: "_Placer", block: _Doubtful) -> None:
+    def _settled(self, golden: Array, new: Array, block: _Doubtful) -> bool:
+        """Tell whether a quick look settles a piece: without the worst element, nor one whose verdict is close."""
+        found = self._screen.look(golden, new) if self._screen is not None else None
+        if found is None:
+            return False
+        self._largest = max(self._largest, np.longdouble(found.largest))
+        if found.error > self._max_error or found.need > max(self._need, 0):
+            return False
+        bound = self._rule.bound(self._largest)
+        if found.need <= bound:
+            return True
+        count, close = found.above(float(bound), float(max(bound, block.ceiling)))
+        if close.size > PIECE // 8:
+            return False
+        needs = self._needs(golden[close], new[close])
+        failing = needs[needs > self._bound(needs)]
+        lowest = failing.min() if failing.size else max(bound, block.ceiling)
+        self._kept += block.add(count - close.size + failing.size, failing, lowest, found.need)
+        return True
+
+    def _needs(self, golden: Array, new: Array) -> Wide:
+        """Return the excess of finite elements."""
+        if not golden.size:
+            return np.empty(0)
+        return self._rule.excess(*distances(golden, new, self._buffers), golden, new)
+
+    def _judge(self, golden: Array, new: Array, place: Placer, block: _Doubtful) -> None:
+        if self._settled(golden, new, block):
+            return
         if self._rule.exact:
             self._look_at_signs(golden, new, place)
         error, magnitude = distances(golden, new, self._buffers)
@@ -104,9 +163,7 @@ class Judge:
         bound = self._bound(excess)
         if need > bound:
             above = excess[excess > bound]
-            block.failed += above.size
-            block.lowest = min(block.lowest, above.min())
-            block.highest = max(block.highest, need)
+            self._kept += block.add(above.size, above, above.min(), need)
 
     def _bound(self, excess: Wide) -> Any:
         """Return the bound in the dtype of the excess, rounded down, so that the comparison is that of the wider."""
@@ -114,7 +171,7 @@ class Judge:
         narrow = excess.dtype.type(bound)
         return np.nextafter(narrow, excess.dtype.type(-np.inf)) if narrow > bound else narrow
 
-    def _set_aside(self, golden: Array, new: Array, place: "_Placer") -> tuple[Array, Array, "_Placer"]:
+    def _set_aside(self, golden: Array, new: Array, place: Placer) -> tuple[Array, Array, Placer]:
         """Judge what is NaN or infinite on a side, and return the rest."""
         finite = np.isfinite(golden) & np.isfinite(new)
         alike = golden == new
@@ -130,7 +187,7 @@ class Judge:
             self._largest = max(self._largest, np.longdouble(distances(alone, alone, self._buffers)[1].max()))
         return golden[kept], new[kept], place.of(kept)
 
-    def _look_at_signs(self, golden: Array, new: Array, place: "_Placer") -> None:
+    def _look_at_signs(self, golden: Array, new: Array, place: Placer) -> None:
         unlike = np.flatnonzero(zeros_of_unlike_sign(golden, new))
         self._signs += unlike.size
         if unlike.size and self._place_of_sign is None:
@@ -141,10 +198,8 @@ class Judge:
         bound = self._rule.bound(self._largest)
         failed = self._unlike + self._signs
         for block in self._doubtful:
-            if block.lowest > bound:
-                failed += block.failed
-            elif block.highest > bound:
-                failed += self._count_above(block)
+            known = block.failing(bound)
+            failed += self._count_above(block) if known is None else known
         cosine = self._cosine()
         worst = self._place_of_unlike
         if worst is None and (self._need > 0 or not self._max_error):
@@ -171,11 +226,8 @@ class Judge:
         count = 0
         for _, old, other in _pieces(*(np.asarray(side.read(block.key), order="C") for side in block.pair)):
             finite = np.isfinite(old) & np.isfinite(other)
-            golden, new = old[finite], other[finite]
-            if golden.size:
-                error, magnitude = distances(golden, new, self._buffers)
-                excess = self._rule.excess(error, magnitude, golden, new)
-                count += int(np.count_nonzero(excess > self._bound(excess)))
+            needs = self._needs(old[finite], other[finite])
+            count += int(np.count_nonzero(needs > self._bound(needs)))
         return count
 
     def _cosine(self) -> float | None:
@@ -186,31 +238,11 @@ class Judge:
             return 1.0 if old == other else 0.0
         return float(min(np.longdouble(1), both / (np.sqrt(old) * np.sqrt(other))))
 
-    def _ulp(self, worst: _Place) -> int | None:
+    def _ulp(self, worst: Place) -> int | None:
         values = np.array([worst.golden]), np.array([worst.new])
         if self._rule.ulp_dtype is None or not all(np.isfinite(value).all() for value in values):
             return None
         return int(ulps_apart(*values, self._rule.ulp_dtype)[0])
-
-
-class _Placer:
-    """Finds the index and the values of an element by its position in what is being judged."""
-
-    def __init__(self, part: str, key: tuple[slice, ...], golden: Array, new: Array, positions: Any) -> None:
-        self._block = (part, key, golden, new)
-        self._positions = positions  # in the flat block: where the piece starts, or of each element
-
-    def of(self, kept: Array) -> "_Placer":
-        """Return the placer of some of the elements."""
-        return _Placer(*self._block, self._positions + kept)
-
-    def __call__(self, position: Any) -> _Place:
-        part, key, golden, new = self._block
-        start = self._positions
-        at = int(start[position]) if isinstance(start, np.ndarray) else start + int(position)
-        inside = np.unravel_index(at, golden.shape)
-        index = tuple(int(axis) + piece.start for axis, piece in zip(inside, key, strict=True))
-        return _Place(part, index, golden.reshape(-1)[at], new.reshape(-1)[at])
 
 
 def _pieces(golden: Array, new: Array) -> Iterator[tuple[int, Array, Array]]:
@@ -227,7 +259,7 @@ def _products(golden: Array, new: Array) -> Array:
     old_unit, unit = _unit(old), _unit(other)
     old, other = old / float(old_unit), other / float(unit)
     found = [np.vdot(old, other).real, np.vdot(old, old).real, np.vdot(other, other).real]
-    return np.array(found, np.longdouble) * np.array([old_unit * unit, old_unit**2, unit**2])
+    return np.asarray(np.array(found, np.longdouble) * np.array([old_unit * unit, old_unit**2, unit**2]))
 
 
 def _unit(values: Array) -> Any:

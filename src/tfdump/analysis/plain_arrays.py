@@ -7,8 +7,8 @@ import numpy as np
 
 from tfdump.analysis.piecewise import Piecewise
 from tfdump.dtypes import dtype_name, kind_of
+from tfdump.dump.layout import stacked_shape
 from tfdump.dump.parts import BLOCK_BYTES, pieces
-from tfdump.dump.shapes import stacked_shape
 from tfdump.errors import InputError
 from tfdump.tensors import Array, Ragged, Sparse
 
@@ -141,8 +141,6 @@ class PlainItem:
         values = next((part for part in parts if part.name in ("", "values", "0")), None)
         self.dtype = dtype_name(values.dtype) if values is not None else "float32"
         self.shape = shape if shape is not None else values.shape if values is not None else ()
-        if kind_of(self.dtype) == "V":
-            raise InputError(f"'{address}' holds {self.dtype}, which is neither numbers nor text")
 
     @property
     def stored_dtype(self) -> str:
@@ -150,14 +148,16 @@ class PlainItem:
         return self.dtype
 
     def parts(self) -> Sequence[Piecewise]:
-        """Return the arrays that it is made of."""
+        """Return the arrays that it is made of; raises InputError where they are neither numbers nor text."""
+        if kind_of(self.dtype) == "V":
+            raise InputError(f"'{self.address}' holds {self.dtype}, which is neither numbers nor text")
         return self._parts
 
 
 class TransposedItem:
     """A tensor whose axes are in another order: axis i is axis `axes[i]` of the original."""
 
-    norm = statistics = encoding = None
+    encoding = None
 
     def __init__(self, item: Item, axes: tuple[int, ...]) -> None:
         self.group = item.group
@@ -168,6 +168,8 @@ class TransposedItem:
         self.stored_dtype = item.stored_dtype
         self.has_values = item.has_values
         self.connected = item.connected
+        self.norm = item.norm
+        self.statistics = item.statistics
         self._item = item
         self._axes = axes
 

@@ -35,6 +35,11 @@ class Rule:
         """Whether only equal numbers pass."""
         return self.max_ulp is None and self.tolerance == Tolerance()
 
+    @property
+    def can_be_screened(self) -> bool:
+        """Whether bounds of the distances are enough: not where bits, steps or all products are asked for."""
+        return not (self.tolerance is None or self.exact or self.max_ulp is not None or self.min_cosine is not None)
+
     def excess(self, error: Wide, magnitude: Wide, golden: Array, new: Array) -> Wide:
         """Return the excess of finite elements; `error` and `magnitude` are used up."""
         if self.max_ulp is not None:

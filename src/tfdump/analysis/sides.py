@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import h5py
 
@@ -15,6 +15,13 @@ from tfdump.hdf5 import damage, lookup, open_hdf5
 from tfdump.paths import check_path
 
 
+class Closeable(Protocol):
+    """An open file."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
 class Side:
     """One side of a comparison: its items in order, its attributes, and whether it is plain; a context manager."""
 
@@ -24,14 +31,14 @@ class Side:
         items: Sequence[Item],
         dump: Dump | None = None,
         path: Path | None = None,
-        file: h5py.File | None = None,
+        files: Sequence[Closeable] = (),
     ) -> None:
         self.name = name
         self.items = items
         self.attributes: dict[str, Any] = dump.attributes if dump is not None else {}
         self.is_plain = dump is None
         self._path = path
-        self._file = file
+        self._files = files
         self._state = self._look()
 
     def _look(self) -> tuple[int, ...] | None:
@@ -52,8 +59,8 @@ class Side:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        for file in self._files:
+            file.close()
 
 
 def open_side(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
@@ -79,19 +86,19 @@ def _open(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
         from tfdump.inputs.readers import open_npy, open_npz
 
         if path.suffix == ".npy":
-            return Side(str(path), [PlainItem(path.stem, [ArrayPart("", open_npy(path))])], path=path)
-        members = {name: opened() for name, opened in open_npz(path).items()}
-        return Side(
-            str(path), [PlainItem(name, [ArrayPart("", member)]) for name, member in members.items()], path=path
-        )
+            members = {path.stem: open_npy(path)}
+        else:
+            members = {name: opened() for name, opened in open_npz(path).items()}
+        items = [PlainItem(name, [ArrayPart("", member)]) for name, member in members.items()]
+        return Side(str(path), items, path=path, files=list(members.values()))
     file = open_hdf5(path, DumpError)
     try:
         with damage(DumpError, str(path)):
-            is_dump = file.attrs.get("format") == layout.FORMAT
+            is_dump = str(file.attrs.get("format")) == layout.FORMAT
         if is_dump:
             dump = Dump(file, str(path))
-            return Side(str(path), _items_of(dump), dump, path, file)
-        return Side(str(path), list(_datasets(file, set())), path=path, file=file)
+            return Side(str(path), _items_of(dump), dump, path, [file])
+        return Side(str(path), list(_datasets(file, set())), path=path, files=[file])
     except BaseException:
         file.close()
         raise

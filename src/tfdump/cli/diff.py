@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,10 +14,12 @@ from tfdump.analysis.plain_arrays import parse_transpose
 from tfdump.analysis.rule import Criteria
 from tfdump.analysis.tolerance import Override, Tolerances, parse_override
 from tfdump.analysis.verdict import IGNORED, SKIPPED, DiffReport, TensorDiff, index_text, shown
-from tfdump.cli.junit import Case, junit
 from tfdump.cli.options import FileName, chosen_format, parsed, verdict_options
 from tfdump.cli.render import Cell, json_list, say, shape_text, table, write
 from tfdump.cli.settings import Settings, verbosity
+
+if TYPE_CHECKING:
+    from tfdump.cli.junit import Case
 
 DIFFERENT = 1
 """The exit status when the two differ."""
@@ -112,7 +114,7 @@ def command(
     if chosen == "json":
         write(_json(report))
     elif chosen == "junit":
-        write(junit(f"tfdump diff {report.golden} {report.new}", [_case(tensor) for tensor in report.tensors]))
+        write(_junit(report))
     else:
         rows = [_row(tensor) for tensor in report.tensors if every or tensor.fails]
         if rows or chosen == "tsv":
@@ -172,7 +174,15 @@ def _item(tensor: TensorDiff) -> dict[str, Any]:
     return {**found, "comparison": None if tensor.comparison is None else asdict(tensor.comparison)}
 
 
-def _case(tensor: TensorDiff) -> Case:
+def _junit(report: DiffReport) -> str:
+    from tfdump.cli.junit import junit
+
+    return junit(f"tfdump diff {report.golden} {report.new}", [_case(tensor) for tensor in report.tensors])
+
+
+def _case(tensor: TensorDiff) -> "Case":
+    from tfdump.cli.junit import Case
+
     group, _, name = (tensor.name or tensor.new_name or "").rpartition("/")
     class_name = group.replace("/", ".") or "tfdump"
     if tensor.fails:

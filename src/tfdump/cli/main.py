@@ -17,7 +17,7 @@ COMMANDS = {
     "layers": "List the address of every tensor that a model gives.",
     "activations": "Dump the output of every layer to HDF5.",
     "gradients": "Dump the gradients of weights, activations and inputs to HDF5.",
-    "show": "Show what a dump holds.",
+    "show": "Show what a dump holds, or what a folder of dumps does.",
     "diff": "Compare two dumps, and name the first layer that diverges.",
     "plot": "Draw a tensor of a dump.",
 }

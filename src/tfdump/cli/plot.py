@@ -18,6 +18,16 @@ from tfdump.pictures import need_matplotlib
 from tfdump.pictures.choice import Kind
 
 _MODES = {"whole": "--all", "flow": "--flow", "against": "--diff", "text": "--text", "animation": "--animate"}
+_VIEWS = {
+    "example": "--example",
+    "examples": "--examples",
+    "step": "--step",
+    "channels": "--channels",
+    "inputs": "--inputs",
+    "channels_first": "--channels-first or --channels-last",
+    "tokens": "--tokens",
+    "overlay": "--overlay",
+}
 
 
 @click.command("plot")
@@ -110,6 +120,9 @@ def _check_modes(address: str | None, folder: bool, selects: bool, choices: dict
         raise click.UsageError(f"{mode} is a picture of its own: leave out --kind and --histogram")
     if drawn and folder and mode != "--animate":
         raise click.UsageError("a folder of dumps gives curves: --kind and --histogram are for one dump or --animate")
+    views = [option for name, option in _VIEWS.items() if choices[name] not in (None, (None, None))]
+    if views and (mode in ("--flow", "--diff") or (folder and not mode)):
+        raise click.UsageError(f"{views[0]} is for a picture of values: leave it out")
     if choices["histogram"] and choices["kind"] not in (None, Kind.HISTOGRAM.value):
         raise click.UsageError(f"--histogram and --kind {choices['kind']} exclude each other")
     if mode == "--all" and choices["output"] is None:

@@ -58,7 +58,8 @@ def of_one(job: Job, choices: dict[str, Any]) -> Iterator[Path]:
         kind = job.kind.value if job.kind else None
         target = job.target(LOSS if tensor is None else stem_of(tensor.group, tensor.address, kind))
         picture = draw_loss(dump) if tensor is None else draw(dump, tensor, job.kind, _view(choices, tensor))
-        job.tell(picture.notes)
+        ignored = [f"{option} has no meaning for this picture and was ignored" for option in picture.ignored]
+        job.tell((*picture.notes, *ignored))
         save(picture.figure, target.resolve(), job.force)
     yield target
 
@@ -113,6 +114,8 @@ def of_diff(job: Job) -> Iterator[Path]:
     from tfdump.analysis.diff import DiffOptions, compare
 
     assert job.address is not None
+    if job.selection.max_depth is not None:
+        raise click.UsageError("--depth is for --all and --flow: choose with -l and -x")
     other = Path(job.address)
     target = job.target(f"{job.dump.stem}.diff", other)
     layers = tuple(pattern.text for pattern in job.selection.layers)

@@ -1,6 +1,7 @@
 """Names, dtypes and chunks of a dump file, format 1 (DESIGN section 4)."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import h5py
@@ -90,3 +91,11 @@ def chunk_shape(
             break
         cut[axis] = max(1, LARGEST_CHUNK_BYTES // rest)
     return (count, *cut)
+
+
+def stacked_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the shape of a stack: -1 for axes whose size differs, only the count where the ranks differ."""
+    if len({len(shape) for shape in shapes}) != 1:
+        return (len(shapes),)
+    axes = zip(*shapes, strict=True)
+    return (len(shapes), *(sizes[0] if len(set(sizes)) == 1 else -1 for sizes in axes))

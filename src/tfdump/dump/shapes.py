@@ -1,12 +1,12 @@
 """What is kept of a tensor without its values: its shape."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import h5py
 import numpy as np
 
 from tfdump.dump.collectors import Attributes, Collecting, same_bits
+from tfdump.dump.layout import stacked_shape
 from tfdump.dump.rows import Storage
 from tfdump.tensors import Array, Value
 
@@ -49,11 +49,3 @@ class NoValues(Collecting):
         tail = tuple(max(size, 0) for size in shape[1:])
         dataset = self._file.create_dataset(None, shape=(0, *tail), dtype=self._dtype)
         return dataset, {"axis0": axis0, "values": False, "computed_shape": np.array(shape, np.int64)}
-
-
-def stacked_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """Return the shape of a stack: -1 for axes whose size differs, only the count where the ranks differ."""
-    if len({len(shape) for shape in shapes}) != 1:
-        return (len(shapes),)
-    axes = zip(*shapes, strict=True)
-    return (len(shapes), *(sizes[0] if len(set(sizes)) == 1 else -1 for sizes in axes))

@@ -5,8 +5,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from tfdump.dump.layout import stacked_shape
 from tfdump.dump.parts import Part, array_of
-from tfdump.dump.shapes import stacked_shape
 from tfdump.errors import DumpError
 from tfdump.hdf5 import has_link, lookup
 from tfdump.tensors import Array, Ragged, Sparse, Value

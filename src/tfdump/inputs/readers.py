@@ -86,6 +86,10 @@ class NpyReader:
         rows = self._read_bytes(start * self._row_bytes, (stop - start) * self._row_bytes)
         return rows.view(self.dtype).reshape(stop - start, *self.shape[1:])
 
+    def close(self) -> None:
+        """Close the stream."""
+        self._stream.close()
+
     def _read_fortran(self, start: int, stop: int) -> Array:
         """Return rows of an array in Fortran order: a piece of every column; a small array, or one in an archive,
         whose columns cannot be reached singly, is read whole, once."""

@@ -24,7 +24,7 @@ from tfdump.pictures.histogram import histogram
 from tfdump.pictures.maps import MOST as MOST_CHANNELS
 from tfdump.pictures.maps import maps
 from tfdump.pictures.saliency import saliency
-from tfdump.pictures.taking import Numbers, Taken, check_range, take_many, take_one
+from tfdump.pictures.taking import Numbers, Taken, check_range, inside, real, take_many, take_one
 from tfdump.pictures.tiles import MOST as MOST_TILES
 from tfdump.pictures.tiles import tiles
 from tfdump.tensors import Array
@@ -35,6 +35,17 @@ _UNITS = {
     layout.WEIGHTS: "weight",
     layout.INPUTS: "input",
 }
+
+
+_USED = {
+    Kind.MAPS: ("--channels", "--channels-first or --channels-last"),
+    Kind.HEATMAP: ("--examples",),
+    Kind.ATTENTION: ("--channels", "--tokens"),
+    Kind.TILES: ("--channels", "--inputs"),
+    Kind.SALIENCY: ("--overlay", "--channels-first or --channels-last"),
+    Kind.CURVE: ("--examples",),
+}
+"""The options that each kind of picture reads, beside `--example` and `--step`."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +75,15 @@ WHOLE = View()
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, the kind that it is, and what the user should read about it: what it leaves out."""
+    """A figure, the kind that it is, and what the user should read about it: what it leaves out.
+
+    `ignored` are the options of the view that this kind of picture has no use for.
+    """
 
     figure: Figure
     kind: Kind
     notes: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
 
 
 def draw(dump: Dump, tensor: Tensor, kind: Kind | None = None, view: View = WHOLE) -> Picture:
@@ -82,7 +97,7 @@ def draw(dump: Dump, tensor: Tensor, kind: Kind | None = None, view: View = WHOL
     drawing = _Drawing(dump, tensor, subject, view)
     with plain_style():
         figure = getattr(drawing, kind.value)()
-    return Picture(figure, kind, tuple(drawing.notes))
+    return Picture(figure, kind, tuple(drawing.notes), _ignored(kind, view))
 
 
 def draw_loss(dump: Dump) -> Picture:
@@ -99,6 +114,19 @@ def draw_loss(dump: Dump) -> Picture:
     with plain_style():
         figure = curve([Line("loss", loss)], Caption("loss", details), axis, "loss", None, axis != "example")
     return Picture(figure, Kind.CURVE, ())
+
+
+def _ignored(kind: Kind, view: View) -> tuple[str, ...]:
+    """Return the options that were given and that a kind of picture has no use for."""
+    given = {
+        "--examples": view.examples != (None, None),
+        "--channels": view.channels is not None,
+        "--inputs": view.inputs is not None,
+        "--channels-first or --channels-last": view.channels_first is not None,
+        "--tokens": view.tokens is not None,
+        "--overlay": view.overlay is not None,
+    }
+    return tuple(option for option, there in given.items() if there and option not in _USED.get(kind, ()))
 
 
 class _Drawing:
@@ -186,14 +214,15 @@ class _Drawing:
             taken = self._one()
             values, axis = taken.values.reshape(-1), "position" if self._is_sequence else "unit"
         elif subject.leading == ("step", "example"):
-            whole = Subject(**{**vars(subject), "leading": ("example",), "counts": subject.counts[1:]})
-            number = view.example or 0
-            if not -subject.counts[1] <= number < subject.counts[1]:
-                take_one(self._tensor, whole, number, None)
-            values, axis = self._tensor.parts()[0].read((slice(None), number)), "step"
-            taken = Taken(np.asarray(values, np.float64), (f"example {number:,} of {subject.counts[1]:,}",))
+            number = inside(view.example or 0, subject.counts[1], "example", subject.address)
+            values, axis = real(self._tensor.parts()[0].read((slice(None), number))), "step"
+            said = f"example {number:,} of {subject.counts[1]:,}"
+            if view.example is None and subject.counts[1] > 1:
+                self.notes.append(f"{said} is shown (another: --example N)")
+            taken = Taken(values, (said,), tuple(self.notes))
         else:
             taken = take_many(self._tensor, subject, _all_of(view.examples), None)
+            self.notes += taken.notes
             values, axis = taken.values.reshape(-1), subject.leading[0]
         start = taken.rows if isinstance(taken.rows, int) else 0
         places = range(start, start + len(values))

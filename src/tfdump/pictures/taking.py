@@ -13,6 +13,9 @@ from tfdump.tensors import Array
 MOST_EXAMPLES = 256
 """Rows of a heat map of examples, where nobody says which."""
 
+_FEW_BYTES = 1 << 26
+"""Of wide layers, fewer rows are read unasked."""
+
 MOST_BYTES = 1 << 28
 """Above it, one value is refused: a picture of it would show nothing, and the memory is the user's."""
 
@@ -43,7 +46,7 @@ def take_one(tensor: Tensor, subject: Subject, example: int | None, step: int | 
     index, said, notes = [], [], []
     for name, count in zip(subject.leading, subject.counts, strict=True):
         wanted = step if name == "step" else example
-        position = _inside(wanted if wanted is not None else -1 if name == "step" else 0, count, name, subject.address)
+        position = inside(wanted if wanted is not None else -1 if name == "step" else 0, count, name, subject.address)
         index.append(position)
         said.append(f"{name} {position:,} of {count:,}")
         if wanted is None and count > 1:
@@ -61,19 +64,20 @@ def take_one(tensor: Tensor, subject: Subject, example: int | None, step: int | 
 
 
 def take_many(tensor: Tensor, subject: Subject, examples: tuple[int | None, int | None], step: int | None) -> Taken:
-    """Return a range of examples as rows, `(examples, *body)`; the first MOST_EXAMPLES where none is asked for."""
+    """Return a range of examples as rows, `(examples, *body)`; by default the first, MOST_EXAMPLES at most."""
     count, name = subject.counts[-1], subject.leading[-1]
     start, stop, _ = slice(*examples).indices(count)
     if stop <= start:
         raise TfdumpError(f"--examples {_range(examples)} takes none of the {count:,} of '{subject.address}'")
     notes = []
-    if examples == (None, None) and count > MOST_EXAMPLES:
-        stop = MOST_EXAMPLES
+    most = max(1, min(MOST_EXAMPLES, _FEW_BYTES // (8 * int(np.prod(np.maximum(subject.body, 1))))))
+    if examples == (None, None) and count > most:
+        stop = most
         notes.append(f"{name}s 0 to {stop - 1} of {count:,} are shown (others: --examples {stop}:{2 * stop})")
     key: tuple[int | slice, ...] = (slice(start, stop),)
     said = [f"{name}s {start:,} to {stop - 1:,} of {count:,}"]
     if len(subject.leading) == 2:
-        at = _inside(-1 if step is None else step, subject.counts[0], "step", subject.address)
+        at = inside(-1 if step is None else step, subject.counts[0], "step", subject.address)
         key, said = (at, *key), [f"step {at:,} of {subject.counts[0]:,}", *said]
     _check_size(subject, (stop - start) * int(np.prod(np.maximum(subject.body, 1))) * 8)
     if tensor.encoding == "sparse":
@@ -165,7 +169,8 @@ def _check_size(subject: Subject, size: int) -> None:
         )
 
 
-def _inside(position: int, count: int, name: str, address: str) -> int:
+def inside(position: int, count: int, name: str, address: str) -> int:
+    """Return a number along an axis, which may count from the end; raises TfdumpError where it is not there."""
     if not -count <= position < count:
         raise TfdumpError(f"no {name} {position} in '{address}', which has {count:,}: 0 to {count - 1:,}")
     return position % count
