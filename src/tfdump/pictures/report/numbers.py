@@ -19,7 +19,7 @@ from tfdump.dump.reader import Tensor
 from tfdump.errors import DumpError
 from tfdump.hdf5 import damage
 from tfdump.pictures.report.records import NONE, SAMPLED, STORED, WHOLE, Numbers
-from tfdump.pictures.report.sampling import Sample, value_parts
+from tfdump.pictures.report.sampling import Sample
 from tfdump.tensors import Array
 
 BINS = 48
@@ -29,7 +29,7 @@ def stored_bytes(tensor: Tensor) -> int:
     """Return the bytes that reading all values of a tensor would take; 0 where there are none to read."""
     if without_numbers(tensor):
         return 0
-    return sum(part.nbytes for part in value_parts(tensor))
+    return sum(part.nbytes for part in tensor.value_parts())
 
 
 def without_numbers(tensor: Tensor) -> str:

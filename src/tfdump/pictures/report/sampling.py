@@ -20,7 +20,7 @@ class Sample:
     """
 
     def __init__(self, tensor: Tensor, share: int | None) -> None:
-        self.parts = value_parts(tensor)
+        self.parts = tensor.value_parts()
         self.total = sum(math.prod(part.shape) for part in self.parts)
         size = sum(part.nbytes for part in self.parts)
         self.is_whole = share is None or size <= share
@@ -48,12 +48,6 @@ class Sample:
         """Yield what is read."""
         for _, _, block in self.blocks():
             yield block
-
-
-def value_parts(tensor: Tensor) -> list[Part]:
-    """Return the arrays that hold the values of a tensor, without splits and indices."""
-    every = tensor.encoding == "stack"
-    return [part for part in tensor.parts() if every or part.name in ("", "values")]
 
 
 def shares_of(sizes: Sequence[int], budget: int | None) -> list[int | None]:
