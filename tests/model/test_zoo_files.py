@@ -115,8 +115,10 @@ def test_a_file_from_elsewhere_gives_what_it_gave_there(tmp_path: Path, name: st
     parts = set(found.values) - set(expected)
     assert parts <= PARTS
     assert not set(expected) - set(found.values)
+    half = False  # what is computed of half precision has its rounding, which differs between processors
     for address, value in expected.items():
-        tolerance = 2e-3 if found.values[address].dtype == np.float16 else 2e-5
+        half |= found.values[address].dtype == np.float16
+        tolerance = 2e-3 if half else 2e-5
         np.testing.assert_allclose(found.values[address], value, rtol=1e-4, atol=tolerance, err_msg=address)
 
 
