@@ -1,5 +1,6 @@
 """What all tests share: TensorFlow kept quiet, the command line in this process, and in one of its own."""
 
+import gc
 import io
 import os
 import subprocess
@@ -15,6 +16,12 @@ SAMPLES = ROOT / "sample_models"
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(ROOT / "tests"))
+
+
+def pytest_collection_finish() -> None:
+    """Let garbage collections pass by the million objects of the imported libraries, which never become garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)

@@ -131,5 +131,5 @@ def start_session(seed: int) -> None:
     Automatic names of layers count from the beginning again, and Python, NumPy and TensorFlow are seeded, for
     layers that draw without a generator of their own.
     """
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)  # a collection takes as long as loading a small model
     keras.utils.set_random_seed(seed)
