@@ -98,7 +98,9 @@ def _open(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
         if is_dump:
             dump = Dump(file, str(path))
             return Side(str(path), _items_of(dump), dump, path, [file])
-        return Side(str(path), list(_datasets(file, set())), path=path, files=[file])
+        with damage(DumpError, str(path)):
+            found = list(_datasets(file, set()))
+        return Side(str(path), found, path=path, files=[file])
     except BaseException:
         file.close()
         raise
