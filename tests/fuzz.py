@@ -27,7 +27,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,7 @@ def _same(got: np.ndarray, expected: np.ndarray) -> str | None:
 
 DUMP = ("show {}", "show {} '*'", "show {} --stats --json", "cat {} dense", "cat {} --all -o all.npz -f", "check {}",
         "diff good.dump.h5 {}", "diff {} good.dump.h5 --json", "plot {} dense --text")  # fmt: skip
-GRADIENTS = ("show {} --json", "show {} 'gradients/*'", "check {} --fail-on all", "plot {} loss --text",
+GRADIENTS = ("show {} --json", "show {} 'gradients/*'", "check {} --fail-on all", "plot {} gradients/inputs/x --text",
              "diff {} good.gradients.h5")  # fmt: skip
 VERIFIED = ("show {} '*'", "check {} --verify", "show {} --provenance")
 RUN = "activations model.keras {} -o out.h5 -f -q --save-inputs --max-bytes " + MAX_BYTES
@@ -208,6 +208,8 @@ def make_specimens(folder: Path, models: bool) -> None:
     np.save(folder / "labels.npy", np.load(SAMPLES / "wine_labels.npy")[: len(X)])
     shutil.copy(SAMPLES / "wine_mlp.keras", folder / "model.keras")
     write_dump(folder / "good.dump.h5")
+    with h5py.File(folder / "good.dump.h5", "r+") as file:
+        file["activations/statistics"].attrs.update({f"stat_{name}": 1 for name in STATISTICS})
     gradient_dump(folder / "good.gradients.h5")
     verified_dump(folder / "good.verified.h5")
     np.save(folder / "good.array.npy", X)
@@ -223,6 +225,7 @@ def make_specimens(folder: Path, models: bool) -> None:
         shutil.copy(folder / name, folder / f"good.{name}")
 
 
+STATISTICS = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
 WITH_TENSORFLOW = ("model", "training")
 """Parts of tfdump that import it."""
 
@@ -287,8 +290,8 @@ def judged(status: Any, err: str) -> str | None:
     return f"other words on stderr: {odd}"[:1500] if odd else None
 
 
-WORDS = re.compile(r"Error: |Note: |Warning: |\S+ and \S+ (agree in|differ: )")
-"""What commands say on stderr: `diff` gives its verdict there."""
+WORDS = re.compile(r"Error: |Note: |Warning: |\S+ and \S+ (agree in|differ: )|(NaN|Inf) first appears in ")
+"""What commands say on stderr: `diff` and `check` give their verdict there."""
 
 
 def _address_space() -> int:
@@ -297,18 +300,21 @@ def _address_space() -> int:
 
 def survived(command: str, path: Path) -> str | None:
     """Run a whole command on a file on which a library crashed; return what is wrong with how it ended, or None."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tfdump", *words_of(command, path)],
-        cwd=path.parent,
-        capture_output=True,
-        timeout=SECONDS,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
-    )
+    code = f"import tfdump.supervision as s; s.HANGS_AFTER = {LIMITS[False][1]}; from tfdump.entry import main; main()"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words_of(command, path)],
+            cwd=path.parent,
+            capture_output=True,
+            timeout=SECONDS,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
+        )
+    except subprocess.TimeoutExpired:
+        return "hangs"
     err = done.stderr.decode(errors="replace")
     last = err.splitlines()[-1:]  # the C library may have said something before
-    return (
-        None if done.returncode in (0, 1, 2) and not judged(done.returncode, "\n".join(last)) else f"dies: {err[-500:]}"
-    )
+    fine = done.returncode in (0, 1, 2) and not judged(done.returncode, "\n".join(last))
+    return None if fine else f"ends with {done.returncode}: {err[-500:]}"
 
 
 # Many of them
@@ -352,6 +358,13 @@ def run_kind(kind: Kind, numbers: list[int], seed: int, folder: Path, keep: Path
     return row
 
 
+def check_good(kind: Kind, folder: Path, keep: Path) -> None:
+    """Raise AssertionError unless every command takes the file that is not damaged, which would make fuzzing vain."""
+    same = replace(kind, ways=(lambda data, _: data,))
+    row = run_kind(same, [4 * 1_000_001 + turn for turn in range(len(kind.commands))], 0, folder, keep, 1)
+    assert row.fine == row.count, row
+
+
 def start(kind: Kind, number: int, data: bytes, seed: int, folder: Path) -> tuple[int, Child]:
     """Damage a file in a folder of its own, and fork a process that runs the commands on it."""
     place = Path(tempfile.mkdtemp(dir=folder))
@@ -385,8 +398,6 @@ def finish(row: Row, child: Child, status: int) -> str | None:
     if status != 0:
         command = entries[-1]["begun"]
         name = signal.Signals(-status).name if status < 0 else str(status)
-        if name in ("SIGXCPU", "SIGKILL"):
-            return f"{command}: hangs"
         problem = survived(command, child.path)
         row.crashed += problem is None
         return None if problem is None else f"{command}: {name}, and the whole command {problem}"
@@ -433,6 +444,7 @@ def main() -> int:
         make_specimens(folder, any(kind.tensorflow for kind in kinds))
         for kind in kinds:
             count = given.mutations * kind.share // 1000
+            check_good(kind, folder, given.keep)
             numbers = [given.only] if given.only is not None else list(range(given.first, count))
             row = run_kind(kind, numbers, given.seed, folder, given.keep, given.workers)
             rows.append(row)
