@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-fast lint format clean samples bench sweep ends
+.PHONY: demo test test-fast test-browser lint format clean samples bench sweep ends
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -15,10 +15,15 @@ demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh sample_models/demo.sh
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not browser'
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -m 'not tensorflow'
+	$(BIN)/python -m pytest -m 'not tensorflow and not browser'
+
+test-browser: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,browser]'
+	sh tests/browser/install.sh
+	$(BIN)/python -m pytest tests/browser
 
 lint: $(READY)
 	$(BIN)/ruff check .

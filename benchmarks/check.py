@@ -1,23 +1,21 @@
 """All checks of a dump, against a pass of h5py and np.isnan over the same file.
 
-    python benchmarks/check.py [GB]
+    python benchmarks/check.py
 
-Prints seconds and the peak memory of each process. The file is in the page cache.
+The file is in the page cache; start-up does not count.
 """
 
-import os
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import h5py
 import numpy as np
-from measure import measure, print_race, report
+from measure import Row, compare, contest, elapsed, run_script
 
 from tfdump.dump.writer import DumpWriter
 from tfdump.tensors import TensorInfo
 
+GIGABYTES = 1
 ROWS = 64
 CLASSES = ("Conv2D", "BatchNormalization", "ReLU")
 
@@ -39,37 +37,40 @@ def make_dump(path: Path, gigabytes: float) -> None:
         writer.describe({"format": "tfdump", "format_version": 1, "kind": "activations"}, None, ())
 
 
-def tfdump_route(path: Path) -> None:
+def tfdump_route(folder: Path) -> float:
     """Make every check."""
     from tfdump import check
 
-    check(path)
+    return elapsed(lambda: check(folder / "dump.h5"))
 
 
-def isnan_route(path: Path) -> None:
+def isnan_route(folder: Path) -> float:
     """Look for NaN, 5 examples at a time."""
-    with h5py.File(path) as file:
-        for dataset in file["activations"].values():
-            for start in range(0, len(dataset), 5):
-                np.isnan(dataset[start : start + 5]).any()
+
+    def look() -> None:
+        with h5py.File(folder / "dump.h5") as file:
+            for dataset in file["activations"].values():
+                for start in range(0, len(dataset), 5):
+                    np.isnan(dataset[start : start + 5]).any()
+
+    return elapsed(look)
 
 
 ROUTES = {"tfdump": tfdump_route, "isnan": isnan_route}
 
 
-def main() -> None:
+def race() -> list[Row]:
     """Race."""
-    if len(sys.argv) == 3:
-        start = time.perf_counter()
-        ROUTES[sys.argv[1]](Path(sys.argv[2]))
-        report(time.perf_counter() - start)
-        return
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "dump.h5"
-        make_dump(path, float(sys.argv[1]) if len(sys.argv) > 1 else 2)
-        print(f"{os.path.getsize(path) / 1e9:.2f} GB")
-        print_race({route: measure(__file__, route, path) for route in ROUTES}, "tfdump")
+    with tempfile.TemporaryDirectory() as folder:
+        make_dump(Path(folder) / "dump.h5", GIGABYTES)
+        found = contest(__file__, list(ROUTES), folder)
+    ours, theirs = found["tfdump"], found["isnan"]
+    name = f"check, all checks of {GIGABYTES} GB"
+    return [
+        compare(name, ours.seconds, "h5py and np.isnan", theirs.seconds),
+        compare(f"{name}: memory", ours.megabytes, "h5py and np.isnan", theirs.megabytes, "MB"),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    run_script(ROUTES, race)

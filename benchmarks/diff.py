@@ -1,31 +1,25 @@
 """Two dumps of some GB against each other: tfdump diff, and `np.abs(a - b).max()` of every tensor with h5py.
 
-    python benchmarks/diff.py [GIGABYTES]
+    python benchmarks/diff.py
 
-Each contestant runs in a process of its own, several times, and reads both files from the page cache; start-up does
-not count. The files differ in every element by less than the tolerance, by more than that (the dearest case), or not
-at all. Prints medians, and ratios to tfdump; then how long a comparison of two tiny dumps takes from start to end,
-against the imports alone.
+Each contestant runs in a process of its own and reads both files from the page cache; start-up does not count. The
+files are the same, or differ in every element by less than the tolerance, or by more than that (the dearest case).
 """
 
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
-from statistics import median
 
 import h5py
 import numpy as np
-from measure import measure, print_race, report
+from measure import Row, compare, contest, elapsed, run_script
 
 from tfdump.analysis.diff import diff
 from tfdump.dump.writer import DumpWriter
 from tfdump.tensors import TensorInfo
 
+GIGABYTES = 1
 TENSORS = 8
 ROW = (56, 56, 64)
-ROUNDS = 15
 
 
 def make_dump(path: Path, rows: int, factor: float) -> None:
@@ -46,71 +40,44 @@ def make_dump(path: Path, rows: int, factor: float) -> None:
         writer.describe(root, None, ())
 
 
-def tfdump_route(golden: Path, new: Path) -> None:
+def tfdump_route(folder: Path, new: str) -> float:
     """Compare as the command does."""
-    diff(golden, new)
+    return elapsed(lambda: diff(folder / "golden.h5", folder / new))
 
 
-def whole_tensors_route(golden: Path, new: Path) -> None:
+def whole_tensors_route(folder: Path, new: str) -> float:
     """Read each tensor whole and take the largest distance, as one would by hand."""
-    with h5py.File(golden) as a, h5py.File(new) as b:
-        for name in a["activations"]:
-            np.abs(a["activations"][name][()] - b["activations"][name][()]).max()
+
+    def compare_all() -> None:
+        with h5py.File(folder / "golden.h5") as a, h5py.File(folder / new) as b:
+            for name in a["activations"]:
+                np.abs(a["activations"][name][()] - b["activations"][name][()]).max()
+
+    return elapsed(compare_all)
 
 
-def reading_route(golden: Path, new: Path) -> None:
-    """Read both files in blocks, and do nothing with them."""
-    buffer = np.empty((5, *ROW), "f4")
-    for path in (golden, new):
-        with h5py.File(path) as file:
-            for dataset in file["activations"].values():
-                for start in range(0, len(dataset), 5):
-                    count = min(5, len(dataset) - start)
-                    dataset.read_direct(buffer, np.s_[start : start + count], np.s_[:count])
+ROUTES = {"tfdump": tfdump_route, "np.abs": whole_tensors_route}
+
+SIDES = {"same.h5": 1.0, "moved.h5": 1 + 1e-6, "off.h5": 1.01}
+"""The new side, with the factor that moves its elements: not at all, within the tolerance, and beyond it."""
 
 
-ROUTES = {
-    "tfdump diff": tfdump_route,
-    "h5py, np.abs(a - b).max()": whole_tensors_route,
-    "reading both files": reading_route,
-}
-
-
-def seconds_of(*command: object) -> float:
-    """Return the median seconds that a command takes."""
-    taken = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        subprocess.run([*map(str, command)], check=True, capture_output=True)
-        taken.append(time.perf_counter() - start)
-    return median(taken)
-
-
-def main() -> None:
+def race() -> list[Row]:
     """Race."""
-    if len(sys.argv) == 4:
-        start = time.perf_counter()
-        ROUTES[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))
-        report(time.perf_counter() - start)
-        return
-    size = float(sys.argv[1]) if len(sys.argv) > 1 else 2.0
-    rows = max(1, int(size * 1e9 / TENSORS / (4 * np.prod(ROW))))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for file, factor in (("golden.h5", 1.0), ("moved.h5", 1 + 1e-6), ("off.h5", 1.01), ("same.h5", 1.0)):
-            make_dump(folder / file, rows, factor)
-        for file in ("moved.h5", "off.h5", "same.h5"):
-            results = {route: measure(__file__, route, folder / "golden.h5", folder / file) for route in ROUTES}
-            print(f"two files of {size:g} GB, {file}")
-            print_race(results, "tfdump diff")
-        make_dump(folder / "tiny.h5", 1, 1.0)
-        tiny = folder / "tiny.h5"
-        imports = seconds_of(sys.executable, "-c", "import click, h5py, numpy")
-        ours = seconds_of(sys.executable, "-m", "tfdump", "diff", tiny, tiny)
-        print(
-            f"start to end: imports alone {imports:.3f} s, tfdump diff of tiny dumps {ours:.3f} s: {ours / imports:.2f}"
-        )
+    rows = []
+    count = max(1, int(GIGABYTES * 1e9 / TENSORS / (4 * np.prod(ROW))))
+    with tempfile.TemporaryDirectory() as folder:
+        make_dump(Path(folder) / "golden.h5", count, 1.0)
+        for new, factor in SIDES.items():
+            make_dump(Path(folder) / new, count, factor)
+            found = contest(__file__, list(ROUTES), folder, new, rounds=5)
+            ours, theirs = found["tfdump"], found["np.abs"]
+            name = f"diff of 2 x {GIGABYTES} GB, {new.removesuffix('.h5')}"
+            rows.append(compare(name, ours.seconds, "h5py, np.abs(a - b).max()", theirs.seconds, goal=1.3))
+            (Path(folder) / new).unlink()
+    rows.append(compare(f"{name}: memory", ours.megabytes, "h5py, np.abs(a - b).max()", theirs.megabytes, "MB"))
+    return rows
 
 
 if __name__ == "__main__":
-    main()
+    run_script(ROUTES, race)

@@ -1,13 +1,12 @@
 """All gradients of ResNet50: tfdump against a plain `tape.gradient` over the same batches and a raw write.
 
-    python benchmarks/gradients.py [EXAMPLES]
+    python benchmarks/gradients.py
 
 With respect to every weight, activation and input. Each contestant runs in a process of its own, several times;
-start-up and loading do not count, tracing does. Prints medians, and ratios to tfdump.
+start-up and loading do not count, tracing does.
 """
 
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,8 +14,9 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from measure import measure, print_race, report, write_raw
+from measure import Row, compare, contest, run_script, write_raw
 
+EXAMPLES = 16
 LOSS = "sparse_categorical_crossentropy"
 
 
@@ -85,25 +85,18 @@ def raw_write_route(folder: Path) -> float:
     return write_raw(folder / "raw.bin", (folder / "tfdump.h5").stat().st_size)
 
 
-ROUTES = {"tfdump": tfdump_route, "bare tape.gradient": tape_route, "raw write of the same bytes": raw_write_route}
+ROUTES = {"tfdump": tfdump_route, "tape": tape_route, "raw write": raw_write_route}
 
 
-def main() -> None:
+def race() -> list[Row]:
     """Race."""
-    if len(sys.argv) == 3:
-        report(ROUTES[sys.argv[1]](Path(sys.argv[2])))
-        return
-    examples = int(sys.argv[1]) if len(sys.argv) > 1 else 32
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        make_files(folder, examples)
-        results = {route: measure(__file__, route, folder) for route in ROUTES}
-        size = (folder / "tfdump.h5").stat().st_size
-    print(f"ResNet50 at 224x224, every gradient, {examples} examples, {size / 1e9:.2f} GB")
-    print_race(results, "tfdump")
-    bare = results["bare tape.gradient"].seconds + results["raw write of the same bytes"].seconds
-    print(f"tfdump takes {results['tfdump'].seconds / bare:.2f}x of tape.gradient and raw write together")
+    with tempfile.TemporaryDirectory() as folder:
+        make_files(Path(folder), EXAMPLES)
+        found = contest(__file__, list(ROUTES), folder, rounds=2)
+    together = [sum(pair) for pair in zip(found["tape"].seconds, found["raw write"].seconds, strict=True)]
+    name = f"gradients of ResNet50, {EXAMPLES} examples"
+    return [compare(name, found["tfdump"].seconds, "tape.gradient + raw write", together)]
 
 
 if __name__ == "__main__":
-    main()
+    run_script(ROUTES, race)

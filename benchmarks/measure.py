@@ -5,7 +5,6 @@ is the median of the ratios of all rounds.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -84,8 +83,9 @@ def elapsed(function: Callable[[], Any]) -> float:
 
 
 def peak_megabytes() -> float:
-    """Return the peak memory of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    """Return the peak memory of this process so far, in MB; `ru_maxrss` would begin with that of its parent."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1.024 / 1000
 
 
 def write_raw(path: Path, size: int) -> float:

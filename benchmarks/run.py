@@ -31,8 +31,12 @@ SCRIPTS = (
     "large_inputs",
     "compression",
     "scaling",
+    "check",
+    "diff",
+    "gradients",
+    "safety",
 )
-PRINTING = ("gradients", "per_example")
+PRINTING = ("per_example", "callback")
 """Benchmarks that print tables of their own."""
 
 

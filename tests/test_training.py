@@ -7,6 +7,7 @@ import random
 import resource
 import shutil
 import signal
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -134,6 +135,37 @@ def test_a_training_is_the_same_to_the_last_bit_with_and_without_dumps(tmp_path:
         [f"epoch-000{n}.{kind}.h5" for n in (1, 2) for kind in ("activations", "gradients")]
         + [f"batch-00000{n}.{kind}.h5" for n in (2, 4, 6) for kind in ("activations", "gradients")]
     )
+
+
+class Augmented(keras.utils.PyDataset):
+    """Draws for each batch, in a thread of its own, while the model is trained or dumped."""
+
+    def __init__(self) -> None:
+        super().__init__(workers=1)
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        noise = 0.0
+        for _ in range(40):
+            time.sleep(0.0005)
+            noise += np.random.random() + random.random()
+        rows = slice(4 * number, 4 * number + 4)
+        return X[rows] + noise, Y[rows]
+
+
+def test_what_other_threads_draw_for_the_training_is_not_drawn_again(tmp_path: Path) -> None:
+    def weights(callbacks: list[Any]) -> list[Any]:
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential([layers.Dense(4), layers.Dropout(0.3), layers.Dense(3)])
+        model.compile("sgd", LOSS)
+        model.fit(Augmented(), epochs=2, verbose=0, callbacks=callbacks)
+        return [value.tolist() for value in model.get_weights()]
+
+    callback = tfdump.DumpCallback(tmp_path, X[:5], Y[:5], wrt="weights", on="batch")
+    assert weights([callback]) == weights([])
+    assert len(names_in(tmp_path)) == 10
 
 
 def test_trainings_that_differ_are_told_apart() -> None:

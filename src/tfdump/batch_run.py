@@ -3,9 +3,11 @@
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from tfdump.batching import Batches
+from tfdump.cores import cores
 from tfdump.inputs.source import Batch, Source
 from tfdump.interrupts import raise_waiting
 from tfdump.tensors import Array
@@ -20,8 +22,18 @@ Compute = Callable[[Batch, int, int], tuple[list[Any], Array]]
 class Sink(Protocol):
     """Takes the values of one tensor, batch by batch."""
 
-    def add(self, value: Any, examples: int) -> None:
-        """Take in the value for one batch, of which the first `examples` rows count."""
+    @property
+    def busy(self) -> bool:
+        """Whether `prepare` looks at every value, so that a thread is worth its while."""
+
+    def prepare(self, value: Any, examples: int) -> Any:
+        """Take in the value for one batch, of which the first `examples` rows count; return what is to be stored.
+
+        Beside it others may be prepared on other threads.
+        """
+
+    def store(self, value: Any) -> None:
+        """Store what `prepare` returned."""
 
 
 class Keeping(Protocol):
@@ -83,6 +95,7 @@ class Worker(threading.Thread):
         self._sinks = sinks
         self._check = check
         self._kept = kept
+        self._threads = ThreadPoolExecutor(cores(), "tfdump-prepare") if any(sink.busy for sink in sinks) else None
         self._queue: queue.Queue[tuple[list[Any], int, Any] | None] = queue.Queue(maxsize=1)
         self._error: BaseException | None = None
         self._stopped = False
@@ -103,13 +116,24 @@ class Worker(threading.Thread):
                 if self._kept is not None:
                     self._kept.add(values, examples, about)
                 else:
-                    for sink, value in zip(self._sinks, values, strict=True):
-                        if value is not None:
-                            sink.add(value, examples)
+                    self._add(values, examples)
                 self._check()
             except BaseException as error:  # carried to the main thread, which raises it
                 self._error = error
             del item, values
+        if self._threads is not None:
+            self._threads.shutdown()
+
+    def _add(self, values: list[Any], examples: int) -> None:
+        """Prepare all values, on every core where that is work, and store them in order."""
+        pairs = [(sink, value) for sink, value in zip(self._sinks, values, strict=True) if value is not None]
+        if self._threads is None:
+            for sink, value in pairs:
+                sink.store(sink.prepare(value, examples))
+            return
+        prepared = self._threads.map(lambda pair: pair[0].prepare(pair[1], examples), pairs)
+        for (sink, _), value in zip(pairs, prepared, strict=True):
+            sink.store(value)
 
     def give(self, values: list[Any], examples: int, about: Any = None) -> None:
         """Hand over the values of one batch; waits while another one waits. `about` goes to the batches kept."""

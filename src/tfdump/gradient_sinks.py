@@ -112,6 +112,11 @@ class RowsSink(TensorSink):
         """How many numbers that passed through float16 are zero."""
         return self._attributes.zeros
 
+    @property
+    def busy(self) -> bool:
+        """Whether `prepare` looks at every value: it does, for the norm."""
+        return True
+
     def prepare(self, value: Value, examples: int) -> Value:
         """Take the gradient of one batch into the norm and the statistics; return what of it is to be stored."""
         dense = first_rows(value, examples) if self.axis0 == "example" else value
@@ -195,6 +200,11 @@ class SumSink:
             total = self._in_float64(value.shape)
             with np.errstate(invalid="ignore", over="ignore"):
                 total += np.asarray(value)
+
+    @property
+    def busy(self) -> bool:
+        """Whether `prepare` looks at every value: it does nothing."""
+        return False
 
     def prepare(self, value: Value, examples: int) -> Value:
         """Return the value: what is summed up is nowhere but in the sum, to which `store` adds it."""

@@ -67,6 +67,11 @@ class TensorSink:
         self._statistics = StatisticsAccumulator() if options.statistics and numeric else None
         self._narrow = options.dtype is not None and kind_of(info.dtype) == "f"
 
+    @property
+    def busy(self) -> bool:
+        """Whether `prepare` looks at every value."""
+        return self._statistics is not None or self._options.reduction is not None or self._narrow
+
     def add(self, value: Value, examples: int) -> None:
         """Take in the value for one batch, of which the first `examples` rows count."""
         self.store(self.prepare(value, examples))

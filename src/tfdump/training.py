@@ -219,6 +219,17 @@ class DumpCallback(IntervalCallback):
                 raise
             self._missing += 1
             self._warn(f"no dump {path.name}: {error or type(error).__name__}; the training goes on")
+            return
+        self._made += 1
+        self._kept.append([path])
+        if self._picture is not None:
+            self._draw(self._picture, self._kept[-1])
+        while self._keep is not None and len(self._kept) > self._keep:
+            for old in self._kept.pop(0):
+                try:
+                    old.unlink(missing_ok=True)
+                except OSError as cause:
+                    self._warn(f"cannot remove {old}: {cause.strerror}")
 
     def close(self) -> None:
         """Let go of the traced model, and count what is missing."""
@@ -240,14 +251,6 @@ class DumpCallback(IntervalCallback):
                 check_space(path, run.file_bytes)
             with run.open_writer(path, self._overwrite) as writer:
                 run.write(writer, MADE_BY, further=further)
-        self._made += 1
-        self._kept.append([path])
-        if self._picture is not None:
-            with surroundings_untouched():
-                self._draw(self._picture, self._kept[-1])
-        while self._keep is not None and len(self._kept) > self._keep:
-            for old in self._kept.pop(0):
-                old.unlink(missing_ok=True)
 
     def _draw(self, what: str, files: list[Path]) -> None:
         """Draw a picture of the dump that is the first of `files`, and add it to them."""
@@ -269,7 +272,7 @@ class DumpCallback(IntervalCallback):
         """Let the body run the model by a probe that fits it as it is now; the training notices nothing."""
         now = traced_in(self.model)
         if self._probed is None or self._probed_for != now or self.model.run_eagerly:
-            with surroundings_untouched():
+            with surroundings_untouched(python=True, eager=self._options.eager):
                 self._probed, self._probed_for = None, now
                 self._probed = self._open_probe()
                 self._probed.probe.close()

@@ -239,6 +239,14 @@ def test_complex_numbers_by_the_magnitude_of_the_difference() -> None:
     assert not compare(infinite, np.array([complex(np.inf, 2)]), EXACT).passed
 
 
+def test_complex_numbers_that_share_one_nan_part_must_share_the_other() -> None:
+    nan, rule = np.nan, Rule(Tolerance(1e-4, 0, 1e-5))
+    golden = np.array([complex(nan, 5), complex(np.inf, nan), complex(nan, nan), 1])
+    assert compare(golden, golden.copy(), rule).passed
+    found = compare(golden, np.array([complex(nan, 7), complex(-np.inf, nan), complex(nan, nan), 1]), rule)
+    assert (found.passed, found.unlike, found.index) == (False, 2, (0,))
+
+
 def test_bools_and_text() -> None:
     assert compare(np.array([True, False]), np.array([True, False]), EXACT).passed
     assert compare(np.array([True, False]), np.array([True, True]), EXACT).index == (1,)
@@ -277,6 +285,15 @@ def test_ulps_of_unlike_dtypes_are_those_of_the_coarser() -> None:
     assert compare(golden, new, Rule(None, max_ulp=1, ulp_dtype="float16")).passed
     assert not compare(golden, new, Rule(None, max_ulp=0, ulp_dtype="float16")).passed
     assert not compare(golden, np.array([np.inf], np.float16), Rule(None, max_ulp=10**9, ulp_dtype="float16")).passed
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [("float16", 65504.0), ("float8_e4m3fn", 448.0)])
+def test_what_the_coarser_dtype_cannot_hold_is_no_neighbour_of_its_largest_number(dtype: str, largest: float) -> None:
+    golden = np.array([largest, -largest], np.float16)
+    rule = Rule(None, max_ulp=1 << 16, ulp_dtype=dtype)
+    assert compare(golden, golden.astype(np.float32), rule).passed
+    found = compare(golden, np.array([1e30, -largest], np.float32), rule)
+    assert (found.failed, found.index) == (1, (0,))
 
 
 @settings(max_examples=60, deadline=None)

@@ -404,6 +404,20 @@ def test_plain_references_of_every_kind(tmp_path: Path) -> None:
         assert tfdump.diff(dump, golden).same
 
 
+def test_what_a_plain_file_has_and_cannot_be_compared_is_said(tmp_path: Path) -> None:
+    for name in ("g.h5", "n.h5"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["x"], file["empty"], file["same"] = A, h5py.Empty("f4"), h5py.SoftLink("/x")
+            file.create_group("deep")["type"] = np.dtype("f4")
+            file["deep"].create_dataset("lists", (2,), dtype=h5py.vlen_dtype("f4"))
+    report = tfdump.diff(tmp_path / "g.h5", tmp_path / "n.h5")
+    assert verdicts(report) == {"x": "same"}
+    notes = [note for note in report.notes if note.startswith("not compared")]
+    for note, name in zip(notes, ("g.h5", "n.h5"), strict=True):
+        assert name in note
+        assert note.endswith("deep/lists (lists or references), deep/type (a type), empty (empty), same (a link)")
+
+
 def test_composites_in_memory(tmp_path: Path) -> None:
     values = np.array([1, 2, 3], "f4")
     golden = make_dump(

@@ -72,6 +72,25 @@ def test_the_scale_that_is_printed_passes(tfdump: Run, dumps: Path) -> None:
     assert tfdump(*chosen, "--scale", float(each.split()[0]) * 0.98).returncode == 1
 
 
+def test_a_tolerance_is_advised_only_where_it_is_listened_to(tfdump: Run, tmp_path: Path) -> None:
+    """Integers want one with a glob; nothing loosens bools, nor what --exact and --max-ulp judge."""
+    numbers = {"ids": np.array([3, 4]), "zeros": np.zeros(2, int), "flags": np.array([True, False])}
+    make_dump(tmp_path / "g.h5", numbers)
+    make_dump(tmp_path / "n.h5", {"ids": np.array([3, 5]), "zeros": np.ones(2, int), "flags": np.array([True, True])})
+    for name, remedy in (("ids", "--scale"), ("zeros", "--atol")):
+        said = tfdump("diff", "g.h5", "n.h5", "-l", name).stderr
+        value = said.split(f"{remedy} '")[1].split("'")[0]
+        assert value.startswith("*=")
+        assert tfdump("diff", "g.h5", "n.h5", "-l", name, remedy, value).returncode == 0
+        for strict in (("--exact",), ("--max-ulp", 9)):
+            assert "would have passed" not in tfdump("diff", "g.h5", "n.h5", "-l", name, *strict).stderr
+    done = tfdump("diff", "g.h5", "n.h5", "-l", "flags", "--json")
+    (item,) = json.loads(done.stdout)["items"]
+    assert (item["comparison"]["scale"], "passed" in item["reason"]) == (None, False)
+    both = tfdump("diff", "g.h5", "n.h5", "-l", "ids", "-l", "flags").stderr
+    assert "all pass" not in both
+
+
 def test_options_reach_the_comparison(tfdump: Run, dumps: Path) -> None:
     """Each option turns the verdict round."""
     base = ("diff", "g.h5", "n.h5", "-x", "gone", "-x", "more")

@@ -63,7 +63,6 @@ def newer(path: Path) -> None:
     [
         (lambda path: path.write_bytes(b""), "is empty, and no dump"),
         (lambda path: path.write_bytes(b"hello, world"), "is not an HDF5 file"),
-        (lambda path: path.mkdir(), "is a folder, not a dump"),
         (lambda path: np.save(path.open("wb"), np.ones(3)), "is an array (.npy), not a dump"),
         (lambda path: np.savez(path.open("wb"), a=np.ones(3), b=np.ones(3)), "is an archive of 2 arrays (.npz)"),
         (lambda path: path.write_bytes(b"PK\3\4 no more"), "is a damaged zip archive, not a dump"),
@@ -81,6 +80,14 @@ def newer(path: Path) -> None:
 def test_what_is_no_dump_says_what_it_is(tfdump: Run, tmp_path: Path, write: object, words: str) -> None:
     write(tmp_path / "given")
     one_line(tfdump, "given", words)
+
+
+def test_a_folder_without_dumps(tfdump: Run, tmp_path: Path) -> None:
+    (tmp_path / "given").mkdir()
+    for command, words in (("show", "given has no dumps"), ("cat", "given is a folder, not a dump")):
+        done = tfdump(command, "given", "x")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert words in done.stderr
 
 
 def test_a_folder_that_is_a_model_says_so(tfdump: Run, tmp_path: Path) -> None:

@@ -60,6 +60,14 @@ def test_the_norms_of_many_steps_are_one_cell(tfdump: Run, tmp_path: Path, norms
     assert json.loads(tfdump("show", path, "--json").stdout)["items"][0]["norm"] == norms
 
 
+def test_who_asks_for_the_loss_as_a_tensor_is_told_how_to_print_it(tfdump: Run, tmp_path: Path) -> None:
+    path = write_gradients(tmp_path / "g.h5", 0.5)
+    done = tfdump("show", path, "loss")
+    assert (done.returncode, done.stdout) == (2, "")
+    remedy = done.stderr.split("(print it: tfdump ")[1].rstrip(")\n")
+    assert tfdump(*remedy.split(), "--format", "csv").stdout == "0.5\n"
+
+
 @pytest.mark.parametrize(
     ("loss", "shown"),
     [

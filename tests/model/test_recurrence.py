@@ -1,5 +1,6 @@
 """States and gates of recurrent layers at every step, on saved models, against cells that are called one by one."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ def sequences(examples: int = 5, *shape: int, masked: bool = False) -> np.ndarra
     return x
 
 
-def saved(tmp_path: Path, layer: layers.Layer, x: np.ndarray, masked: bool = False, time: int | None = TIME) -> Path:
-    """A saved model of one layer, with random biases, behind a Masking layer if asked for."""
+def saved(tmp_path: Path, layer: Any, x: np.ndarray, masked: bool = False, time: int | None = TIME) -> Path:
+    """A saved model of a layer, or of several side by side, with random biases, behind a Masking layer if asked for."""
     inputs = keras.Input((time, *x.shape[2:]), name="x")
     model = keras.Model(inputs, layer(layers.Masking(name="masking")(inputs) if masked else inputs))
     rng = np.random.default_rng(1)
@@ -54,12 +55,12 @@ def by_hand(layer: Any, x: np.ndarray, backwards: bool, masked: bool) -> list[np
 
 
 LAYERS: dict[str, Any] = {
-    "lstm": lambda **options: layers.LSTM(3, name="rnn", **options),
-    "gru": lambda **options: layers.GRU(3, name="rnn", **options),
-    "gru_reset_before": lambda **options: layers.GRU(3, reset_after=False, name="rnn", **options),
-    "simple": lambda **options: layers.SimpleRNN(3, name="rnn", **options),
-    "stacked": lambda **options: layers.RNN([layers.LSTMCell(3), layers.GRUCell(2)], name="rnn", **options),
-    "lstm_dropout": lambda **options: layers.LSTM(3, dropout=0.5, recurrent_dropout=0.2, name="rnn", **options),
+    "lstm": lambda **options: layers.LSTM(3, **options),
+    "gru": lambda **options: layers.GRU(3, **options),
+    "gru_reset_before": lambda **options: layers.GRU(3, reset_after=False, **options),
+    "simple": lambda **options: layers.SimpleRNN(3, **options),
+    "stacked": lambda **options: layers.RNN([layers.LSTMCell(3), layers.GRUCell(2)], **options),
+    "lstm_dropout": lambda **options: layers.LSTM(3, dropout=0.5, recurrent_dropout=0.2, **options),
 }
 OPTIONS: dict[str, dict[str, bool]] = {
     "last": {},
@@ -73,61 +74,66 @@ OPTIONS: dict[str, dict[str, bool]] = {
 }
 
 
-TOGETHER = [
-    (kind, options)
-    for kind in LAYERS
-    for options in OPTIONS
-    if kind not in ("gru_reset_before", "lstm_dropout") or options in ("last", "backwards")
-]
-"""Layers and options that go together; two of the layers differ from the plain ones inside the cell only."""
+PLAIN = ("lstm", "gru", "simple", "stacked")
+"""The others differ from these inside the cell only."""
 
 
-@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
-@pytest.mark.parametrize(("kind", "options"), TOGETHER)
-def test_states_are_those_of_the_cell_called_step_by_step(
-    tmp_path: Path, kind: str, options: str, masked: bool
-) -> None:
-    x = sequences(masked=masked)
-    path = saved(tmp_path, LAYERS[kind](**OPTIONS[options]), x, masked)
-    layer = keras.models.load_model(path).get_layer("rnn")
-    got = tfdump.activations(path, x, rnn_steps=True)
-    expected = by_hand(layer, x, "backwards" in options, masked)
-    names = [address for address in got if ":states" in address]
-    assert names == [f"rnn:states.{number}" for number in range(len(expected))]
-    for name, value in zip(names, expected, strict=True):
-        np.testing.assert_allclose(got[name], value, atol=2e-6)
+def side_by_side(kinds: Iterable[str], **options: Any) -> Any:
+    """A layer of every kind, each named for its kind."""
+    return lambda inputs: [LAYERS[kind](name=kind, **options)(inputs) for kind in kinds]
+
+
+def states_of(got: dict[str, Any], layer: str) -> list[Any]:
+    return [value for address, value in got.items() if address.startswith(f"{layer}:states.")]
+
+
+def assert_the_rest_is_the_same(path: Path, x: np.ndarray, got: dict[str, Any]) -> None:
+    """Without the option, every other number is the same to the last bit, and there are no more of them."""
     plain = tfdump.activations(path, x)
-    assert plain.keys() == got.keys() - set(names)
+    assert list(plain) == [address for address in got if ":states" not in address]
     for address, value in plain.items():
         np.testing.assert_array_equal(got[address], value, err_msg=address)
-
-
-@pytest.mark.parametrize("kind", ["lstm", "gru", "simple", "stacked"])
-@pytest.mark.parametrize("backwards", [False, True])
-def test_the_last_processed_step_is_the_final_state(tmp_path: Path, kind: str, backwards: bool) -> None:
-    x = sequences(masked=True)
-    path = saved(tmp_path, LAYERS[kind](return_state=True, go_backwards=backwards), x, masked=True)
-    got = tfdump.activations(path, x, rnn_steps=True)
-    states = [got[address] for address in got if ":states" in address]
-    final = [got[address] for address in got if address.startswith(("rnn:1", "rnn:2"))]
-    for steps, state in zip(states, final, strict=True):
-        np.testing.assert_array_equal(steps[:, 0 if backwards else -1], state)
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
-@pytest.mark.parametrize("kind", ["lstm", "gru", "simple"])
-def test_both_directions_stand_in_the_time_of_the_input(tmp_path: Path, kind: str, masked: bool) -> None:
+@pytest.mark.parametrize("options", OPTIONS)
+def test_states_are_those_of_the_cell_called_step_by_step(tmp_path: Path, options: str, masked: bool) -> None:
     x = sequences(masked=masked)
-    both = layers.Bidirectional(LAYERS[kind](return_sequences=True), name="both")
-    path = saved(tmp_path, both, x, masked)
-    both = keras.models.load_model(path).get_layer("both")
-    got, plain = tfdump.activations(path, x, rnn_steps=True), tfdump.activations(path, x)
-    for side, backwards in (("forward", False), ("backward", True)):
-        expected = by_hand(getattr(both, f"{side}_layer"), x, backwards, masked)
-        for number, value in enumerate(expected):
-            np.testing.assert_allclose(got[f"both.{side}_rnn:states.{number}"], value, atol=2e-6)
-    for address, value in plain.items():
-        np.testing.assert_array_equal(got[address], value, err_msg=address)
+    kinds = LAYERS if options in ("last", "backwards") else PLAIN
+    path = saved(tmp_path, side_by_side(kinds, **OPTIONS[options]), x, masked)
+    got = tfdump.activations(path, x, rnn_steps=True)
+    model = keras.models.load_model(path)
+    for kind in kinds:
+        expected = by_hand(model.get_layer(kind), x, "backwards" in options, masked)
+        for value, wanted in zip(states_of(got, kind), expected, strict=True):
+            np.testing.assert_allclose(value, wanted, atol=2e-6, err_msg=kind)
+    assert_the_rest_is_the_same(path, x, got)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_last_processed_step_is_the_final_state(tmp_path: Path, backwards: bool) -> None:
+    x = sequences(masked=True)
+    path = saved(tmp_path, side_by_side(PLAIN, return_state=True, go_backwards=backwards), x, masked=True)
+    got = tfdump.activations(path, x, rnn_steps=True)
+    for kind in PLAIN:
+        final = [value for address, value in got.items() if address.startswith((f"{kind}:1", f"{kind}:2"))]
+        for steps, state in zip(states_of(got, kind), final, strict=True):
+            np.testing.assert_array_equal(steps[:, 0 if backwards else -1], state, err_msg=kind)
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+def test_both_directions_stand_in_the_time_of_the_input(tmp_path: Path, masked: bool) -> None:
+    x = sequences(masked=masked)
+    both = [layers.Bidirectional(LAYERS[kind](name="rnn", return_sequences=True), name=kind) for kind in PLAIN]
+    path = saved(tmp_path, lambda inputs: [layer(inputs) for layer in both], x, masked)
+    got = tfdump.activations(path, x, rnn_steps=True)
+    model = keras.models.load_model(path)
+    for kind in PLAIN:
+        for side, backwards in (("forward", False), ("backward", True)):
+            expected = by_hand(getattr(model.get_layer(kind), f"{side}_layer"), x, backwards, masked)
+            for value, wanted in zip(states_of(got, f"{kind}.{side}_rnn"), expected, strict=True):
+                np.testing.assert_allclose(value, wanted, atol=2e-6, err_msg=kind)
+    assert_the_rest_is_the_same(path, x, got)
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
@@ -197,7 +203,7 @@ def test_gru_gates_by_hand_backwards(tmp_path: Path, reset_after: bool) -> None:
 
 def test_the_gates_of_stacked_cells_bear_the_number_of_the_cell(tmp_path: Path) -> None:
     x = sequences()
-    path = saved(tmp_path, LAYERS["stacked"](), x)
+    path = saved(tmp_path, LAYERS["stacked"](name="rnn"), x)
     got = tfdump.activations(path, x, rnn_steps=True, rnn_gates=True)
     states = [got[f"rnn:states.{number}"] for number in range(3)]
     h, c, second = (np.concatenate([np.zeros_like(s[:, :1]), s[:, :-1]], axis=1) for s in states)

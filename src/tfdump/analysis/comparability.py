@@ -63,9 +63,13 @@ def notes_on(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
         if unlike:
             told = "; ".join(f"{name} {_shown(both[0].get(name))}, {_shown(both[1].get(name))}" for name in unlike)
             notes.append(f"made differently: {told}")
+    for side in (golden, new):
+        if side.left_out:
+            notes.append(f"not compared, because {side.name} has no numbers or text there: {_few(list(side.left_out))}")
     for by in ("structure", "position"):
-        found = [pair for pair in pairs if pair.by == by and pair.golden and pair.new]
-        renamed = [f"{p.golden.address} = {p.new.address}" for p in found if p.golden and p.new]
+        found = [(pair.golden, pair.new) for pair in pairs if pair.by == by]
+        named = [(old.address, other.address) for old, other in found if old and other]
+        renamed = [f"{old} = {other}" for old, other in named if old != other]
         if renamed:
             notes.append(f"paired by {by}: {_few(renamed)}")
     return notes

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfdump.analysis.statistics import StatisticsAccumulator
+from tfdump.analysis.statistics import statistics_of
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
 from tfdump.dump.reader import Dump, Tensor
@@ -86,12 +86,7 @@ def size_of(tensor: Tensor) -> LayerSize:
     nan = inf = 0
     rms = std = l2 = math.nan
     if stored is None and not norms:
-        accumulator = StatisticsAccumulator()
-        for part in tensor.parts():
-            if part.name in ("", "values") or tensor.encoding == "stack":
-                for _, block in part.blocks():
-                    accumulator.add(block)
-        found = accumulator.result()
+        found = statistics_of(tensor.parts())
         stored = {"count": found.count, "l2": found.l2, "std": found.std, "nan": found.nan, "inf": found.inf}
         if tensor.encoding == "sparse":  # what is not stored is 0
             stored["count"] = int(np.prod(tensor.shape))

@@ -13,6 +13,10 @@ _LARGE, _SMALL = 1e150, 1e-290
 """Products of numbers above the one may overflow float64, of those below the other lose digits."""
 
 
+_BEYOND = np.uint64(1 << 63)
+"""The steps to a number that a dtype cannot hold: more than there are in any."""
+
+
 def distances(golden: Array, new: Array, buffers: tuple[Array, Array]) -> tuple[Wide, Wide]:
     """Return `|new - golden|` and `|golden|` of two flat arrays of one kind, in a dtype wider than both.
 
@@ -69,14 +73,29 @@ def ulps_apart(golden: Array, new: Array, dtype: str) -> npt.NDArray[np.uint64]:
         parts = [ulps_apart(part(golden), part(new), dtype) for part in (np.real, np.imag)]
         return np.maximum(*parts)
     (a, a_below), (b, b_below) = (_steps_from_zero(values, numpy_dtype(dtype)) for values in (golden, new))
-    return np.where(a_below == b_below, np.where(a > b, a - b, b - a), a + b)
+    steps = np.where(a_below == b_below, np.where(a > b, a - b, b - a), a + b)
+    return np.where((golden != new) & ((a == _BEYOND) | (b == _BEYOND)), _BEYOND, steps)
 
 
 def _steps_from_zero(values: Array, dtype: np.dtype) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
-    """Return how many numbers lie between zero and each value, and which are negative: floats are sign-magnitude."""
-    bits = np.ascontiguousarray(values.astype(dtype)).view(f"u{dtype.itemsize}").astype(np.uint64)
+    """Return how many numbers lie between zero and each value, and which are negative: floats are sign-magnitude.
+
+    A number that the dtype cannot hold is _BEYOND all others.
+    """
+    rounded = np.ascontiguousarray(values.astype(dtype))
+    bits = rounded.view(f"u{dtype.itemsize}").astype(np.uint64)
     sign = np.uint64(1 << (8 * dtype.itemsize - 1))
-    return bits & ~sign, (bits & sign) != 0
+    held = np.isfinite(rounded.astype(np.float64)) | ~np.isfinite(values)
+    return np.where(held, bits & ~sign, _BEYOND), (bits & sign) != 0
+
+
+def same_where_not_finite(golden: Array, new: Array, nan_equal: bool) -> npt.NDArray[np.bool_]:
+    """Tell which numbers agree, where one of the two is NaN or infinite; of complex ones, both parts must."""
+    if golden.dtype.kind == "c":
+        parts = [same_where_not_finite(part(golden), part(new), nan_equal) for part in (np.real, np.imag)]
+        return np.asarray(parts[0] & parts[1], bool)
+    alike = golden == new
+    return np.asarray(alike | (np.isnan(golden) & np.isnan(new)) if nan_equal else alike, bool)
 
 
 def zeros_of_unlike_sign(golden: Array, new: Array) -> npt.NDArray[np.bool_]:

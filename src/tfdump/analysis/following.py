@@ -1,19 +1,14 @@
 """One tensor through a series of dumps: its shape, norm and statistics in each of them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from tfdump.analysis.statistics import StatisticsAccumulator
+from tfdump.analysis.statistics import statistics_of
 from tfdump.dtypes import STRING
 from tfdump.dump.series import Series, SeriesDump, locate
 from tfdump.dump.tensor import Tensor
-from tfdump.tensors import Array
-
-_OFFSETS = ("row_splits", "indices")
-"""The parts of a composite that say where its values stand."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +70,4 @@ def _computed(tensor: Tensor) -> dict[str, int | float] | None:
     """Return the statistics of the values of a tensor; None where there are none, or text."""
     if not (tensor.connected and tensor.has_values) or tensor.dtype == STRING:
         return None
-    accumulator = StatisticsAccumulator()
-    for block in _blocks(tensor):
-        accumulator.add(block)
-    return dict(vars(accumulator.result()))
-
-
-def _blocks(tensor: Tensor) -> Iterator[Array]:
-    for part in tensor.parts():
-        if not part.name.startswith(_OFFSETS):
-            for _, values in part.blocks():
-                yield values
+    return dict(vars(statistics_of(tensor.parts())))

@@ -15,6 +15,7 @@ from tfdump.analysis.elements import (
     bits_are_equal,
     distances,
     largest_magnitude,
+    same_where_not_finite,
     ulps_apart,
     zeros_of_unlike_sign,
 )
@@ -174,9 +175,7 @@ class Judge:
     def _set_aside(self, golden: Array, new: Array, place: Placer) -> tuple[Array, Array, Placer]:
         """Judge what is NaN or infinite on a side, and return the rest."""
         finite = np.isfinite(golden) & np.isfinite(new)
-        alike = golden == new
-        if self._rule.nan_equal:
-            alike |= np.isnan(golden) & np.isnan(new)
+        alike = same_where_not_finite(golden, new, self._rule.nan_equal)
         unlike = np.flatnonzero(~(finite | alike))
         self._unlike += unlike.size
         if unlike.size and self._place_of_unlike is None:

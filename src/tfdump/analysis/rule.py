@@ -20,6 +20,7 @@ class Rule:
     An element needs an *excess*, and passes where that is not above a bound: the distance without `rtol*|golden|` and
     `atol` against `scale*max|golden|`; with `max_ulp`, steps of `ulp_dtype` against their number. `tolerance` None
     leaves the elements alone, and only `min_cosine` counts. `ulp_dtype` is None where numbers are not floats.
+    `fixed` tells that no tolerance would be listened to, `by_glob` that one would be only if it names the tensor.
     NaN and infinities are not subject to the rule: they must be alike.
     """
 
@@ -29,6 +30,8 @@ class Rule:
     min_cosine: float | None = None
     nan_equal: bool = True
     ulp_dtype: str | None = None
+    fixed: bool = False
+    by_glob: bool = False
 
     @property
     def is_strict(self) -> bool:
@@ -63,7 +66,7 @@ class Rule:
 
     def scale_for(self, need: Any, largest: Any) -> float | None:
         """Return the smallest scale whose bound is not below `need`; None where there is none, or it does not count."""
-        if self.tolerance is None or self.exact or self.max_ulp is not None:
+        if self.tolerance is None or self.exact or self.fixed or self.max_ulp is not None:
             return None
         if need <= 0:
             return 0.0
@@ -115,6 +118,8 @@ class Criteria:
             min_cosine=self.min_cosine if is_float else None,
             nan_equal=self.nan_equal,
             ulp_dtype=coarsest_dtype(dtypes) if is_float else None,
+            fixed=self.exact or self.max_ulp is not None or kind_of(dtypes[0]) in "bS",
+            by_glob=not is_float,
         )
 
 

@@ -23,7 +23,10 @@ class Closeable(Protocol):
 
 
 class Side:
-    """One side of a comparison: its items in order, its attributes, and whether it is plain; a context manager."""
+    """One side of a comparison: its items in order, its attributes, and whether it is plain; a context manager.
+
+    `left_out` are the members of a plain HDF5 file that cannot be compared, each with the reason.
+    """
 
     def __init__(
         self,
@@ -32,11 +35,13 @@ class Side:
         dump: Dump | None = None,
         path: Path | None = None,
         files: Sequence[Closeable] = (),
+        left_out: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.items = items
         self.attributes: dict[str, Any] = dump.attributes if dump is not None else {}
         self.is_plain = dump is None
+        self.left_out = left_out
         self._path = path
         self._files = files
         self._state = self._look()
@@ -98,9 +103,10 @@ def _open(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
         if is_dump:
             dump = Dump(file, str(path))
             return Side(str(path), _items_of(dump), dump, path, [file])
+        left_out: list[str] = []
         with damage(DumpError, str(path)):
-            found = list(_datasets(file, set()))
-        return Side(str(path), found, path=path, files=[file])
+            found = list(_datasets(file, set(), left_out))
+        return Side(str(path), found, path=path, files=[file], left_out=left_out)
     except BaseException:
         file.close()
         raise
@@ -114,18 +120,27 @@ def _items_of(dump: Dump) -> list[Item]:
     return items
 
 
-def _datasets(group: h5py.Group, seen: set[int]) -> Iterator[PlainItem]:
+def _datasets(group: h5py.Group, seen: set[int], left_out: list[str]) -> Iterator[PlainItem]:
     """Yield the datasets of numbers and text of a plain file, by their paths, without following links elsewhere.
 
-    `seen` are the addresses of the groups above, so that a group that contains itself is passed over.
+    `seen` are the addresses of the groups above, so that a group that contains itself is passed over; `left_out` is
+    told what else is no number and no text.
     """
     seen = {*seen, h5py.h5o.get_info(group.id).addr}
     for name in group:
+        path = f"{group.name.rstrip('/')}/{name}".lstrip("/")
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            left_out.append(f"{path} (a link)")
             continue
         found = lookup(group, name, DumpError)
         if isinstance(found, h5py.Group):
             if h5py.h5o.get_info(found.id).addr not in seen:
-                yield from _datasets(found, seen)
-        elif found.shape is not None and not (found.dtype.hasobject and h5py.check_string_dtype(found.dtype) is None):
-            yield PlainItem(found.name.lstrip("/"), [Part("", found)])
+                yield from _datasets(found, seen, left_out)
+        elif not isinstance(found, h5py.Dataset):
+            left_out.append(f"{path} (a type)")
+        elif found.shape is None:
+            left_out.append(f"{path} (empty)")
+        elif found.dtype.hasobject and h5py.check_string_dtype(found.dtype) is None:
+            left_out.append(f"{path} (lists or references)")
+        else:
+            yield PlainItem(path, [Part("", found)])

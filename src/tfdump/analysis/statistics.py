@@ -5,11 +5,14 @@ Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sam
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tfdump.analysis.piecewise import Piecewise
+from tfdump.dump.parts import holds_values
 from tfdump.tensors import Array
 
 BLOCK = 1 << 16
@@ -129,6 +132,16 @@ class StatisticsAccumulator:
             inf=self._inf,
             zero=self._zero,
         )
+
+
+def statistics_of(parts: Iterable[Piecewise]) -> Statistics:
+    """Return the statistics of the values in the parts of one tensor, read in pieces."""
+    gathered = StatisticsAccumulator()
+    for part in parts:
+        if holds_values(part.name):
+            for key in part.keys(part.piece_bytes):
+                gathered.add(part.read(key))
+    return gathered.result()
 
 
 def _sum_of_squares(numbers: Array) -> np.longdouble:

@@ -5,14 +5,12 @@ so that what passes by its values passes by its statistics too.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tfdump.analysis.piecewise import Piecewise
 from tfdump.analysis.rule import Rule
-from tfdump.analysis.statistics import StatisticsAccumulator
 from tfdump.analysis.tolerance import Tolerance
 from tfdump.analysis.verdict import Comparison
 
@@ -22,16 +20,6 @@ COMPARED = {*_COUNTS, "min", "max", "mean", "std", "l2"}
 
 _ROUNDING = 1e-12
 """Mean, deviation and norm depend on the order of summation by about this much of the largest value."""
-
-
-def statistics_of(parts: Iterable[Piecewise]) -> dict[str, int | float]:
-    """Return the statistics of the values of a tensor, as `--stats` computes them."""
-    gathered = StatisticsAccumulator()
-    for part in parts:
-        if part.name == "" or part.name.isdigit() or part.name == "values":
-            for key in part.keys(part.piece_bytes):
-                gathered.add(part.read(key))
-    return vars(gathered.result())
 
 
 def compare_statistics(golden: Mapping[str, Any], new: Mapping[str, Any], rule: Rule) -> Comparison:

@@ -10,9 +10,11 @@ from tfdump.analysis.pairing import Pair, full_name
 from tfdump.analysis.piecewise import Piecewise
 from tfdump.analysis.plain_arrays import ArrayPart, InMemory, Item
 from tfdump.analysis.rule import Criteria, Rule
-from tfdump.analysis.statistics_comparison import COMPARED, compare_statistics, statistics_of
+from tfdump.analysis.statistics import statistics_of
+from tfdump.analysis.statistics_comparison import COMPARED, compare_statistics
 from tfdump.analysis.verdict import DIFFERS, NORMS, SAME, SKIPPED, STATISTICS, VALUES, Comparison, reason_of
 from tfdump.dtypes import kind_of
+from tfdump.dump.parts import holds_values
 from tfdump.errors import DumpError
 
 _KINDS = {"f": "floats", "i": "integers", "u": "integers", "b": "bools", "c": "complex numbers", "S": "text"}
@@ -96,11 +98,12 @@ def _by_values(golden: Sequence[Piecewise], new: Sequence[Piecewise], rule: Rule
     for old, other in pairs:
         if old.shape != other.shape:
             return DIFFERS, f"part '{old.name}' has the shape {other.shape}, golden {old.shape}", VALUES, None
-    placing = [pair for pair in pairs if pair[0].name == "indices" or pair[0].name.startswith("row_splits")]
+    placing = [pair for pair in pairs if not holds_values(pair[0].name)]
+    placed = Criteria(exact=True).rule_for([], [], ["int64"])
     for pair in placing:
-        found = compare_arrays([pair], Criteria(exact=True).rule_for([], [], ["int64"]))
+        found = compare_arrays([pair], placed)
         if not found.passed:
-            return DIFFERS, reason_of(found, VALUES, None, None), VALUES, found
+            return DIFFERS, reason_of(found, VALUES, placed), VALUES, found
     return _outcome(compare_arrays([pair for pair in pairs if pair not in placing], rule), VALUES, rule)
 
 
@@ -120,7 +123,7 @@ def _by_statistics(golden: Item, new: Item, rule: Rule) -> Outcome:
                 f"'{full_name(item)}' was reduced, and its counterpart has statistics of the whole tensor "
                 "(dump it with --stats too)"
             )
-        both.append(known if known is not None else statistics_of(item.parts()))
+        both.append(known if known is not None else vars(statistics_of(item.parts())))
     return _outcome(compare_statistics(both[0], both[1], rule), STATISTICS, rule)
 
 
@@ -137,7 +140,7 @@ def _by_norms(golden: Item, new: Item, rule: Rule) -> Outcome:
 def _outcome(found: Comparison, compared_by: str, rule: Rule) -> Outcome:
     if found.passed:
         return SAME, "", compared_by, found
-    return DIFFERS, reason_of(found, compared_by, rule.min_cosine, rule.max_ulp), compared_by, found
+    return DIFFERS, reason_of(found, compared_by, rule), compared_by, found
 
 
 def _unlike_attributes(golden: Item, new: Item) -> list[str]:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from tfdump.analysis.rule import Rule
+from tfdump.dtypes import kind_of
+
 SAME, DIFFERS, MISSING, EXTRA, IGNORED, SKIPPED = "same", "differs", "missing", "extra", "ignored", "skipped"
 VALUES, STATISTICS, NORMS = "values", "statistics", "norms"
 
@@ -100,7 +103,8 @@ class DiffReport:
         remedy = "" if first.status == DIFFERS else " (--allow-missing lets that pass)"
         scale = self.scale
         if scale is not None and self.count(DIFFERS) > 1:
-            remedy += f"; all pass with --scale {rounded_up(scale)}"
+            by_glob = any(kind_of(tensor.dtype or "float32") in "iu" for tensor in self.tensors if tensor.fails)
+            remedy += f"; all pass with --scale {_given(scale, by_glob)}"
         return f"{self.golden} and {self.new} differ: {differing}; {said}{where}: {first.reason}{remedy}"
 
     @property
@@ -125,33 +129,40 @@ def _tensors(count: int) -> str:
     return f"{count} tensor{'' if count == 1 else 's'}"
 
 
-def reason_of(found: Comparison, compared_by: str, min_cosine: float | None, max_ulp: int | None) -> str:
+def reason_of(found: Comparison, compared_by: str, rule: Rule) -> str:
     """Return in one line why a comparison failed."""
     if compared_by == STATISTICS:
         text = f"by its statistics: {found.part} {found.new!r}, golden {found.golden!r}"
-        return text + _remedy(found)
+        return text + _remedy(found, rule)
     part = f"part '{found.part}': " if found.part else ""
     told = []
     if found.failed:
         told.append(f"{found.failed} of {found.count} elements")
-    if found.cosine is not None and min_cosine is not None and found.cosine < min_cosine:
-        told.append(f"cosine {found.cosine:.6g} is below {min_cosine:g}")
+    if found.cosine is not None and rule.min_cosine is not None and found.cosine < rule.min_cosine:
+        told.append(f"cosine {found.cosine:.6g} is below {rule.min_cosine:g}")
     text = part + ", ".join(told)
     if found.index is not None:
         text += f", worst at {list(found.index)}: golden {shown(found.golden)}, new {shown(found.new)}"
     if found.unlike:
         return text + f"; {found.unlike} NaN or infinite on one side only, which no tolerance mends"
-    if max_ulp is not None and found.ulp is not None and found.failed:
+    if rule.max_ulp is not None and found.ulp is not None and found.failed:
         return text + f", {found.ulp} ulp apart (--max-ulp {found.ulp} would have passed)"
-    return text + (_remedy(found) if found.failed else "")
+    return text + (_remedy(found, rule) if found.failed else "")
 
 
-def _remedy(found: Comparison) -> str:
+def _remedy(found: Comparison, rule: Rule) -> str:
+    if rule.fixed:
+        return ""
     if found.scale is not None:
-        return f" (--scale {rounded_up(found.scale)} would have passed)"
+        return f" (--scale {_given(found.scale, rule.by_glob)} would have passed)"
     if not found.largest and found.max_error:
-        return f" (golden is all zero: --atol {rounded_up(found.max_error)} would have passed)"
+        return f" (golden is all zero: --atol {_given(found.max_error, rule.by_glob)} would have passed)"
     return ""
+
+
+def _given(value: float, by_glob: bool) -> str:
+    """Return a tolerance as it has to be given: integers listen only to one with a glob."""
+    return f"'*={rounded_up(value)}'" if by_glob else rounded_up(value)
 
 
 def index_text(found: Comparison) -> str | None:

@@ -22,6 +22,7 @@ COMMANDS = {
     "check": "Look for NaN, Inf, dead units, saturation, and gradients that vanish.",
     "diff": "Compare two dumps, and name the first layer that diverges.",
     "plot": "Draw a tensor of a dump.",
+    "report": "Make one HTML page of a dump, or of two compared.",
 }
 """Every command with its first line of help, so that `--help` imports none of them."""
 

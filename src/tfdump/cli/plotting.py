@@ -9,7 +9,7 @@ import click
 
 from tfdump.address import Candidate, Selection
 from tfdump.dump.reader import Dump, Tensor, open_dump
-from tfdump.dump.target import check_target
+from tfdump.dump.target import check_target, write_bytes
 from tfdump.errors import TfdumpError
 from tfdump.pictures.choice import Kind
 from tfdump.pictures.divergence import divergence
@@ -18,7 +18,7 @@ from tfdump.pictures.figure import Caption
 from tfdump.pictures.flow import flow
 from tfdump.pictures.given import overlay_of, tokens_of
 from tfdump.pictures.naming import default_file, distinct, stem_of
-from tfdump.pictures.saving import check_picture, save, write_bytes
+from tfdump.pictures.saving import check_picture, save
 from tfdump.tensors import Note
 
 LOSS = "loss"

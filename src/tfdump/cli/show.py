@@ -53,7 +53,7 @@ def command(
     provenance: bool,
     json: bool,
 ) -> None:
-    """Show what a dump holds, the values of its tensors, or what a folder of dumps holds.
+    """Show what a dump or a folder of dumps holds, or values.
 
     On a terminal: what made the file, its tensors with their statistics, and what was not captured. In a pipe:
     the tensors as TSV, or with --provenance what made the file.
@@ -103,14 +103,9 @@ def _show_table(opened: Dump, tensors: list[Tensor], stats: bool, json: bool) ->
 def _row(tensor: Tensor, stats: bool) -> _Row:
     if not stats or tensor.statistics is not None or tensor.without_values or tensor.dtype == "string":
         return _Row(tensor, tensor.statistics, False)
-    from tfdump.analysis.statistics import StatisticsAccumulator
+    from tfdump.analysis.statistics import statistics_of
 
-    found = StatisticsAccumulator()
-    for part in tensor.parts():
-        if part.name not in ("indices",) and not part.name.startswith("row_splits"):
-            for _, values in part.blocks():
-                found.add(values)
-    return _Row(tensor, asdict(found.result()), True)
+    return _Row(tensor, asdict(statistics_of(tensor.parts())), True)
 
 
 def _provenance_table(opened: Dump) -> str:

@@ -7,6 +7,7 @@ _TEXT = ("address", "layer", "class", "structure", "dtype", "stored_as", "axis0"
 _WHOLE = ("order", "overflowed", "values", "connected", "examples", "first_example", "epoch", "batch", "per_example")
 _SIZES = ("shape", "computed_shape", "dense_shape")
 _STATISTIC = "stat_"
+_COUNTS = ("stat_count", "stat_nan", "stat_inf", "stat_zero")
 _MOST_SIZES = 64
 
 
@@ -21,8 +22,13 @@ def check_attributes_of(attributes: Mapping[str, Any]) -> None:
             raise ValueError(f"its attribute '{name}' is not a shape")
         if name.startswith(_STATISTIC) and not isinstance(value, (int, float)):
             raise ValueError(f"its attribute '{name}' is not a number")
+        if name in _COUNTS and (not isinstance(value, int) or value < 0):
+            raise ValueError(f"its attribute '{name}' is not a number of elements")
         if name == "norm" and not _is_norm(value):
             raise ValueError("its attribute 'norm' is not a number or one a step")
+    counts = [attributes.get(name, 0) for name in _COUNTS]
+    if _COUNTS[0] in attributes and sum(counts[1:]) > counts[0]:
+        raise ValueError("its statistics count more elements than it has")
 
 
 def _is_shape(value: Any) -> bool:

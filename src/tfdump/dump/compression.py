@@ -5,7 +5,6 @@ zlib stream or a zstd frame, so chunks are made into those here, on threads, and
 """
 
 import importlib
-import os
 import threading
 import zlib
 from collections import deque
@@ -16,6 +15,7 @@ from typing import Any
 import h5py
 from h5py._objects import phil
 
+from tfdump.cores import cores
 from tfdump.errors import DumpError
 from tfdump.tensors import Array
 
@@ -58,11 +58,6 @@ def _zstd(zstandard: Any) -> Compress:
         return bytes(compressors.own.compress(chunk.data))
 
     return compress
-
-
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class ChunkQueue:

@@ -77,6 +77,11 @@ class Part:
             yield key, self.read(key)
 
 
+def holds_values(name: str) -> bool:
+    """Tell whether the part of a tensor with this name holds values of it, and not where they are."""
+    return name != "indices" and not name.startswith("row_splits")
+
+
 def array_of(dataset: h5py.Dataset, key: Any) -> Array:
     """Return what h5py reads of a dataset as an array; text as str objects, what is no UTF-8 in it escaped."""
     if h5py.check_string_dtype(dataset.dtype) is not None:

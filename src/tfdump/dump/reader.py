@@ -123,8 +123,11 @@ class Dump(Mapping[str, Tensor]):
         for group, names in self.groups.items():
             if address in names:
                 return self._tensor(group, address)
+        if address == layout.LOSS and has_link(self._file, layout.LOSS):
+            raise DumpError(f"{self.name} keeps its loss beside the tensors (print it: tfdump cat {self.name} loss)")
         known = [f"{group}/{name}" if slash else name for group, names in self.groups.items() for name in names]
-        raise DumpError(f"{self.name} has no tensor '{address}'{near(address, known)} (list them: tfdump show)")
+        remedy = f"{near(address, known)} (list them: tfdump show {self.name})"
+        raise DumpError(f"{self.name} has no tensor '{address}'{remedy}")
 
     def get(self, address: str, default: Any = None) -> Any:
         """Return the tensor of an address, or `default` where there is none."""

@@ -16,8 +16,7 @@ def refuse_other_formats(path: Path) -> None:
     """Raise DumpError for a folder, an empty file and the formats of other things that tfdump knows."""
     check_path(path, "file", DumpError)
     if path.is_dir():
-        if (path / "saved_model.pb").exists() or (path / "model.weights.h5").exists():
-            raise DumpError(f"{path} is a model, not a dump ({_DUMP_FIRST.format(path)})")
+        refuse_model_folder(path)
         raise DumpError(f"{path} is a folder, not a dump")
     try:
         with path.open("rb") as stream:
@@ -27,6 +26,12 @@ def refuse_other_formats(path: Path) -> None:
     found = _kind(path, start)
     if found is not None:
         raise DumpError(f"{path} {found}")
+
+
+def refuse_model_folder(path: Path) -> None:
+    """Raise DumpError for a folder that is a model."""
+    if (path / "saved_model.pb").exists() or (path / "model.weights.h5").exists():
+        raise DumpError(f"{path} is a model, not a dump ({_DUMP_FIRST.format(path)})")
 
 
 def _kind(path: Path, start: bytes) -> str | None:

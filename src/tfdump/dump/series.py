@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tfdump.dump import layout
 from tfdump.dump.reader import Dump, open_dump
+from tfdump.dump.recognise import refuse_model_folder
 from tfdump.errors import DumpError, near
 from tfdump.paths import check_path
 
@@ -128,6 +129,7 @@ def open_series(folder: str | Path) -> Series:
         except OSError as error:  # removed meanwhile, by a training that goes on
             skipped.append(Skipped(path, f"cannot look at {path}: {error.strerror}"))
     if not found:
+        refuse_model_folder(folder)
         reasons = f": {skipped[0].reason}" if len(skipped) == 1 else ""
         raise DumpError(
             f"{folder} has no dumps among its {' and '.join(SUFFIXES)} files{reasons} "

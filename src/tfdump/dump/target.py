@@ -85,6 +85,23 @@ def move_into_place(partial: Path, target: Path, force: bool) -> None:
         _move_without_replacing(partial, target)
 
 
+def write_bytes(data: bytes, target: Path, force: bool) -> None:
+    """Write a file beside its place and move it there; raises DumpError where that is not possible."""
+    partial = make_partial(target)
+    try:
+        partial.write_bytes(data)
+        move_into_place(partial, target, force)
+    except FileExistsError:
+        partial.unlink(missing_ok=True)
+        raise DumpError(f"output {target} was made by another run meanwhile (choose another with -o)") from None
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DumpError(f"cannot write {target}: {os.strerror(error.errno or 0)}") from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
 def _move_without_replacing(source: Path, target: Path) -> None:
     try:
         os.link(source, target)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfdump.dump.attributes import check_attributes_of
 from tfdump.dump.layout import stacked_shape
-from tfdump.dump.parts import Part, array_of, load_filter
+from tfdump.dump.parts import Part, array_of, holds_values, load_filter
 from tfdump.errors import DumpError
 from tfdump.hdf5 import check_attributes, damage, has_link, lookup
 from tfdump.tensors import Array, Ragged, Sparse, Value
@@ -109,6 +109,10 @@ class Tensor:
             for name in _NEEDED.get(self.encoding or "", ()):
                 self._part(name)
             return [Part(name, self._part(name)) for name in self._found]
+
+    def value_parts(self) -> list[Part]:
+        """Return those of `parts` that hold values: not the offsets of ragged rows, nor indices."""
+        return [part for part in self.parts() if holds_values(part.name)]
 
     def _part(self, name: str) -> h5py.Dataset:
         """Return a dataset of a composite, which is in the file itself."""

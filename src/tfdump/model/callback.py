@@ -138,6 +138,10 @@ def traced_in(model: Any) -> tuple[Any, ...]:
 class Renewable(Protocol):
     """A probe that can be used again after the model was trained on."""
 
+    @property
+    def eager(self) -> bool:
+        """Whether the model runs without a graph."""
+
     def renew(self) -> None:
         """Take the model as it is now for what `close` puts it back to."""
 
@@ -148,7 +152,7 @@ class Renewable(Protocol):
 @contextmanager
 def standing_still(probe: Renewable) -> Iterator[None]:
     """Let the body run a model by its probe in the middle of a training, which then goes on as if nothing had been."""
-    with surroundings_untouched():
+    with surroundings_untouched(python=probe.eager, eager=probe.eager):
         probe.renew()
         try:
             yield

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 from keras import Layer
 from keras.random import SeedGenerator
-from keras.src.random.seed_generator import global_seed_generator
+from keras.src.backend.common import global_state
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 
 from tfdump.model.structure import owned_operations
 
@@ -109,12 +110,13 @@ def _owned_layers(model: Layer) -> list[Layer]:
 
 
 def _global_generator() -> SeedGenerator:
-    """Return Keras's generator for layers without one; making it must not move Python's random state."""
-    before = random.getstate()
-    try:
-        return global_seed_generator()
-    finally:
-        random.setstate(before)
+    """Return Keras's generator for layers without one; making it does not move Python's random state."""
+    if global_state.get_global_attribute(GLOBAL_SEED_GENERATOR) is None:
+        copied = random.Random()
+        copied.setstate(random.getstate())
+        made = SeedGenerator(copied.randint(1, int(1e9)))  # as `keras.src.random.seed_generator.make_default_seed`
+        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, made)
+    return global_seed_generator()
 
 
 def _held(value: Any, nesting: int = 0) -> Iterator[Any]:

@@ -27,10 +27,9 @@ def count_values(
 
 def pieces_of(tensor: Tensor) -> Iterator[Array]:
     """Yield all stored values of a tensor, piece by piece."""
-    for part in tensor.parts():
-        if tensor.encoding == "stack" or part.name in ("", "values"):
-            for _, block in part.blocks():
-                yield block
+    for part in tensor.value_parts():
+        for _, block in part.blocks():
+            yield block
 
 
 def described(tensor: Tensor) -> str:

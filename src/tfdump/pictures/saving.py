@@ -1,6 +1,5 @@
 """Figures to files: the same bytes every time, and either the whole file or none."""
 
-import os
 import warnings
 from collections.abc import Sequence
 from io import BytesIO
@@ -9,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from tfdump.dump.target import check_target, make_partial, move_into_place
+from tfdump.dump.target import check_target, write_bytes
 from tfdump.errors import TfdumpError
 from tfdump.pictures.figure import DPI, plain_style
 
@@ -48,20 +47,3 @@ def encoded(figure: Figure, ending: str) -> bytes:
 def save(figure: Figure, target: Path, force: bool) -> None:
     """Write a figure to a file that `check_picture` returned."""
     write_bytes(encoded(figure, format_of(target)), target, force)
-
-
-def write_bytes(data: bytes, target: Path, force: bool) -> None:
-    """Write a file beside its place and move it there; raises TfdumpError where that is not possible."""
-    partial = make_partial(target)
-    try:
-        partial.write_bytes(data)
-        move_into_place(partial, target, force)
-    except FileExistsError:
-        partial.unlink(missing_ok=True)
-        raise TfdumpError(f"output {target} was made by another run meanwhile (choose another with -o)") from None
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise TfdumpError(f"cannot write {target}: {os.strerror(error.errno or 0)}") from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

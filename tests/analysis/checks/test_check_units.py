@@ -165,6 +165,7 @@ def test_tables_single_examples_flags_and_nan_are_not_constant(tmp_path: Path) -
         "activations/one": np.ones((1, 3), np.float32),
         "activations/flags": np.ones((4, 3), bool),
         "activations/nan": np.full((4, 3), np.nan, np.float32),
+        "activations/inf": np.array([[np.inf, 1], [2, 3], [np.inf, 1]], np.float32),
         "gradients/weights/k": np.ones((4, 3), np.float32),
     }
     assert of(tfdump.check(write_dump(tmp_path / "d.h5", tensors)), "constant") == []

@@ -4,13 +4,13 @@
 `unconnected` of gradients; what half precision would do, of all floats.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 from tfdump.address import Selection
 from tfdump.analysis.checks.activation import Architecture
-from tfdump.analysis.checks.examination import Examiner
+from tfdump.analysis.checks.examination import Examined, Examiner
 from tfdump.analysis.checks.gradients import norms_findings
 from tfdump.analysis.checks.loss import loss_findings
 from tfdump.analysis.checks.origin import full_name, origins, passes
@@ -28,7 +28,7 @@ from tfdump.analysis.checks.records import (
 )
 from tfdump.analysis.checks.selecting import chosen_tensors
 from tfdump.dump import layout
-from tfdump.dump.reader import Dump, open_dump
+from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.errors import DumpError
 from tfdump.hdf5 import damage
 
@@ -55,21 +55,35 @@ def check(
     failing = parse_checks(fail_on)
     selection = Selection(_texts(layers), _texts(exclude), depth)
     with open_dump(dump) if isinstance(dump, (str, Path)) else nullcontext(dump) as opened:
-        return _check(opened, selection, failing, limits)
+        if not len(opened):
+            raise DumpError(f"{opened.name} holds no tensors, so there is nothing to check")
+        whole = not (selection.layers or selection.exclude or selection.max_depth)
+        return check_tensors(opened, chosen_tensors(opened, selection), whole, failing, limits)
 
 
-def _check(dump: Dump, selection: Selection, failing: tuple[str, ...], limits: Thresholds) -> CheckReport:
-    if not len(dump):
-        raise DumpError(f"{dump.name} holds no tensors, so there is nothing to check")
-    whole = not (selection.layers or selection.exclude or selection.max_depth)
-    tensors = chosen_tensors(dump, selection)
+def check_tensors(
+    dump: Dump,
+    tensors: Sequence[Tensor],
+    whole: bool,
+    failing: tuple[str, ...] = FAIL_ON,
+    limits: Thresholds | None = None,
+    known: Mapping[str, Examined] | None = None,
+) -> CheckReport:
+    """Check some tensors of a dump, in the order of `dump.tensors()`; `whole` tells that they are all of them.
+
+    `known` is what is known already of tensors that are not to be read, by group and address.
+    """
+    limits, known = limits or Thresholds(), known or {}
     architecture = _architecture(dump)
     outputs = architecture.outputs() | _final(dump)
     repeated = frozenset(dump.groups.get(layout.ACTIVATIONS, ()))
     first_example = int(dump.attributes.get("first_example", 0))
     examiner = Examiner(architecture, outputs, repeated, first_example, limits)
     per_example = bool(dump.attributes.get("per_example"))
-    examined = {full_name(tensor): examiner.examine(tensor) for tensor in tensors}
+    examined: dict[str, Examined] = {}
+    for tensor in tensors:
+        name = full_name(tensor)
+        examined[name] = known.get(name) or examiner.examine(tensor)
     findings = [finding for one in examined.values() for finding in one.findings]
     findings += norms_findings([one.norms for one in examined.values() if one.norms is not None], limits)
     checked = [one.checked for one in examined.values()]
@@ -78,12 +92,13 @@ def _check(dump: Dump, selection: Selection, failing: tuple[str, ...], limits: T
         checked.insert(0, Checked(layout.LOSS, ""))
         findings = [*loss_findings(loss, first_example if per_example else None, limits), *findings]
     order = passes(tensors, loss_by_step=loss is not None and loss.ndim > 0 and not per_example)
+    looked_at = "everything read" if known else "everything" if whole else "everything selected"
     listed = list(CHECKS)
     return CheckReport(
         dump.name,
         tuple(checked),
         tuple(sorted(findings, key=lambda finding: listed.index(finding.check))),
-        tuple(origins(order, findings, whole)),
+        tuple(origins(order, findings, looked_at)),
         tuple(skipped for one in examined.values() for skipped in one.skipped),
         failing,
         limits,

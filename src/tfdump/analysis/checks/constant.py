@@ -43,7 +43,8 @@ class Constancy:
         if rows.dtype.kind not in "fc":
             return bool((rows == first).all())
         with np.errstate(invalid="ignore", over="ignore"):
-            return bool((np.abs(rows - first) <= self._tolerance * self._largest).all())
+            bound = self._tolerance * self._largest
+            return bool(np.isfinite(bound) and (np.abs(rows - first) <= bound).all())  # a share of Inf bounds nothing
 
     @property
     def value(self) -> float | None:

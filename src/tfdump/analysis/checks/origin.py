@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfdump.analysis.checks.records import Finding, Origin
+from tfdump.analysis.execution_order import backward_order
 from tfdump.dump import layout
 from tfdump.dump.tensor import Tensor
 
@@ -21,23 +22,6 @@ def forward_order(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return what the forward pass computes, in its order: inputs, activations, outputs."""
     found = [tensor for tensor in tensors if tensor.group in _FORWARD]
     return sorted(found, key=lambda tensor: (_FORWARD.index(tensor.group), _order(tensor)))
-
-
-def backward_order(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return the gradients in the order in which they are computed, from the loss back to the inputs.
-
-    The gradients of a layer's weights come after that of its output, where that is in the dump.
-    """
-    activations = [tensor for tensor in tensors if tensor.group == layout.ACTIVATION_GRADIENTS]
-    weights = [tensor for tensor in tensors if tensor.group == layout.WEIGHT_GRADIENTS]
-    inputs = [tensor for tensor in tensors if tensor.group == layout.INPUT_GRADIENTS]
-    places = {str(tensor.attributes.get("layer", tensor.address)): _order(tensor) for tensor in activations}
-    place = -1
-    keys: list[tuple[tuple[int, int, int], Tensor]] = [((-_order(one), 0, 0), one) for one in activations]
-    for weight in sorted(weights, key=_order):
-        place = places.get(str(weight.attributes.get("layer")), place)
-        keys.append(((-place, 1, -_order(weight)), weight))
-    return [tensor for _, tensor in sorted(keys, key=lambda pair: pair[0])] + inputs
 
 
 @dataclass(frozen=True)
@@ -78,7 +62,7 @@ def passes(tensors: Sequence[Tensor], loss_by_step: bool) -> list[Pass]:
     inputs = tuple(full_name(tensor) for tensor in forward if tensor.group == layout.INPUTS)
     others = tuple(full_name(tensor) for tensor in forward if tensor.group != layout.INPUTS)
     weights = [tensor for tensor in tensors if tensor.group == layout.WEIGHTS]
-    backward = backward_order(tensors)
+    backward = [*backward_order(tensors), *(one for one in tensors if one.group == layout.INPUT_GRADIENTS)]
     stepwise = {full_name(one) for one in (*weights, *backward) if one.attributes.get("axis0") == "step"}
     names = (*map(full_name, weights), layout.LOSS, *map(full_name, backward))
     return [
@@ -87,8 +71,8 @@ def passes(tensors: Sequence[Tensor], loss_by_step: bool) -> list[Pass]:
     ]
 
 
-def origins(order: Sequence[Pass], findings: Sequence[Finding], whole: bool) -> list[Origin]:
-    """Return where NaN and Inf begin in every pass; `whole` is False for a selection of the tensors.
+def origins(order: Sequence[Pass], findings: Sequence[Finding], looked_at: str) -> list[Origin]:
+    """Return where NaN and Inf begin in every pass; `looked_at` is what was searched: everything, or a part of it.
 
     A bad input is an origin of its own.
     """
@@ -104,11 +88,11 @@ def origins(order: Sequence[Pass], findings: Sequence[Finding], whole: bool) -> 
                 found.append(_origin(finding, f"{word} is in the input itself: {one.at(finding)}"))
             first = one.first(bad[check], one.names)
             if first is not None:
-                found.append(_origin(first, _message(one, bad, first, whole)))
+                found.append(_origin(first, _message(one, bad, first, looked_at)))
     return found
 
 
-def _message(one: Pass, bad: dict[str, dict[str, Finding]], first: Finding, whole: bool) -> str:
+def _message(one: Pass, bad: dict[str, dict[str, Finding]], first: Finding, looked_at: str) -> str:
     text = f"{_WORDS[first.check]} first appears in {one.at(first)}"
     for other in dict.fromkeys([first.check, *_WORDS]):
         source = one.first(bad[other], (*one.before, *one.names))
@@ -117,7 +101,7 @@ def _message(one: Pass, bad: dict[str, dict[str, Finding]], first: Finding, whol
     if first.tensor == layout.LOSS and not one.stepwise:
         return f"{text}: the forward pass made it (tfdump activations shows where)"
     where = "nearer to the loss" if one.backward and not one.stepwise else "before it"
-    return f"{text}; {'everything' if whole else 'everything selected'} {where} is clean"
+    return f"{text}; {looked_at} {where} is clean"
 
 
 def _origin(finding: Finding, message: str) -> Origin:

@@ -65,9 +65,7 @@ class Sweep:
 
     def run(self) -> Swept:
         """Read every value once; raises DumpError where the file is damaged."""
-        parts = self._tensor.parts()
-        values = [part for part in parts if self._tensor.encoding in (None, "stack") or part.name == "values"]
-        for part in values:
+        for part in self._tensor.value_parts():
             self._sweep(part)
         living, constancy = self._living, self._constancy
         return Swept(

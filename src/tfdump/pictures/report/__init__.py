@@ -1,0 +1,1 @@
+"""A dump, or two of them compared, to one HTML page."""
