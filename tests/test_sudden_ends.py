@@ -85,7 +85,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(tmp_path: P
     options = {"cwd": tmp_path, "capture_output": True, "text": True}
     whole = subprocess.run([sys.executable, "-m", "tfdump", *command, "-o", "whole.h5"], **options)
     assert whole.returncode == 0
-    for number, status in ((signal.SIGKILL, -9), (signal.SIGTERM, 143)):
+    for number, status in ((signal.SIGKILL, 137), (signal.SIGTERM, 143)):
         script = [sys.executable, "-c", END_AFTER, "2", str(int(number))]
         done = subprocess.run([*script, *command, "-o", "d.h5", "--resume"], **options)
         assert (done.returncode, done.stdout) == (status, ""), done.stderr

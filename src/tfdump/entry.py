@@ -1,18 +1,18 @@
-"""Where the process begins: streams that are closed, and Ctrl-C before anything else is there to catch it."""
+"""Where the process begins: streams that are closed, and a parent that outlives crashes of the libraries."""
 
 import contextlib
 import os
 import sys
 from typing import Any
 
+from tfdump.supervision import run_supervised
+
 
 def main() -> None:
     """Run the command line and end the process with its status."""
     _open_closed_streams()
     try:
-        from tfdump.cli.main import run_process
-
-        status = run_process()
+        status = run_supervised(_run, _say)
     except KeyboardInterrupt:
         _say("Error: interrupted; no file was written\n")
         status = 130
@@ -20,6 +20,12 @@ def main() -> None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(status)  # nothing is left to do, and a signal during Python's own end would change the status
+
+
+def _run() -> int:
+    from tfdump.cli.main import run_process
+
+    return run_process()
 
 
 def _say(text: str) -> None:

@@ -15,6 +15,9 @@ from tfdump.paths import check_path
 _MOST_COMPRESSED = 1100
 """How many times smaller gzip makes values at the most: it reaches 1032."""
 
+_DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, UnicodeError)
+"""What h5py raises on a damaged file."""
+
 _SMALL_BYTES = 1 << 20
 
 _LARGEST_ATTRIBUTE = 16 << 20
@@ -76,9 +79,23 @@ def damage(error: type[TfdumpError], where: str) -> Iterator[None]:
     """Turn what h5py raises on a damaged file into `error`."""
     try:
         yield
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, UnicodeError) as cause:
-        reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-        raise error(f"{where} is damaged: {reason}") from cause
+    except _DAMAGE as cause:
+        raise error(damage_of(where, cause)) from cause
+
+
+def damage_of(where: str, cause: BaseException) -> str:
+    """Return the line that says what h5py found wrong with a damaged file."""
+    reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    return f"{where} is damaged: {reason}"
+
+
+def raised_by_hdf5(error: BaseException) -> bool:
+    """Tell whether h5py itself raised an error: of a damaged file, any access may do that."""
+    here = error.__traceback__
+    while here is not None and here.tb_next is not None:
+        here = here.tb_next
+    made_in = here.tb_frame.f_code.co_filename if here is not None else ""
+    return isinstance(error, _DAMAGE) and "h5py" in Path(made_in).parts
 
 
 def may_be_dataset(group: h5py.Group, name: str) -> bool:

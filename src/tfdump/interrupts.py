@@ -5,9 +5,15 @@ The command line installs the handlers; in somebody else's process nothing here 
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from tfdump.supervision import PASSED
+
+_SAME_SIGNAL = 0.5
+"""Seconds within which a signal that comes again is the same one: Ctrl-C goes to the parent too, which passes it on."""
 
 
 class Terminated(BaseException):
@@ -27,23 +33,26 @@ class _Waiting:
     installed = False
     held_back = 0
     signal: BaseException | None = None
+    last: tuple[int, float] | None = None
 
 
 def install() -> None:
-    """Turn Ctrl-C, SIGTERM and SIGHUP into exceptions, at once or when it is safe; an ignored signal stays ignored."""
+    """Turn Ctrl-C, SIGTERM and SIGHUP into exceptions, at once or when it is safe; an ignored signal stays ignored.
+
+    What was held back while the process began is raised here.
+    """
     _Waiting.installed = True
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+    for number in PASSED:
+        if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _receive)
+    if PASSED:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED)
 
 
 def ignore() -> None:
     """Ignore these signals from now on, if they were installed: the work is done, and its status is known."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and _Waiting.installed:
-            signal.signal(number, signal.SIG_IGN)
+    for number in PASSED if _Waiting.installed else ():
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
@@ -92,6 +101,12 @@ def interruption_behind(error: BaseException) -> BaseException | None:
 
 
 def _receive(signum: int, _: FrameType | None) -> None:
+    """Raise the signal or keep it; one that comes twice at once is one: the parent got it too, and passed it on."""
+    now = time.monotonic()
+    repeated = _Waiting.last is not None and _Waiting.last[0] == signum and now - _Waiting.last[1] < _SAME_SIGNAL
+    _Waiting.last = signum, now
+    if repeated:
+        return
     if not _Waiting.held_back:
         raise Terminated(signum)
     _Waiting.signal = Terminated(signum)

@@ -104,7 +104,9 @@ def _open(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
             dump = Dump(file, str(path))
             return Side(str(path), _items_of(dump), dump, path, [file])
         left_out: list[str] = []
-        return Side(str(path), list(_datasets(file, set(), left_out)), path=path, files=[file], left_out=left_out)
+        with damage(DumpError, str(path)):
+            found = list(_datasets(file, set(), left_out))
+        return Side(str(path), found, path=path, files=[file], left_out=left_out)
     except BaseException:
         file.close()
         raise

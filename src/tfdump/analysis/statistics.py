@@ -85,7 +85,8 @@ class StatisticsAccumulator:
         self._zero += block.size - int(np.count_nonzero(block))
         if block.dtype.kind == "c":
             block = np.abs(block.astype(np.complex128))
-        numbers: Array = block.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            numbers: Array = block.astype(np.float64)
         low, high = float(numbers.min()), float(numbers.max())
         if not (math.isfinite(low) and math.isfinite(high)):  # NaN goes through min and max
             self._nan += int(np.count_nonzero(np.isnan(numbers)))

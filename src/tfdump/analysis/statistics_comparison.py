@@ -15,6 +15,9 @@ from tfdump.analysis.tolerance import Tolerance
 from tfdump.analysis.verdict import Comparison
 
 _COUNTS = ("count", "nan", "inf", "zero")
+COMPARED = {*_COUNTS, "min", "max", "mean", "std", "l2"}
+"""All of them are needed for a verdict."""
+
 _ROUNDING = 1e-12
 """Mean, deviation and norm depend on the order of summation by about this much of the largest value."""
 

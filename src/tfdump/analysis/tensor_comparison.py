@@ -11,7 +11,7 @@ from tfdump.analysis.piecewise import Piecewise
 from tfdump.analysis.plain_arrays import ArrayPart, InMemory, Item
 from tfdump.analysis.rule import Criteria, Rule
 from tfdump.analysis.statistics import statistics_of
-from tfdump.analysis.statistics_comparison import compare_statistics
+from tfdump.analysis.statistics_comparison import COMPARED, compare_statistics
 from tfdump.analysis.verdict import DIFFERS, NORMS, SAME, SKIPPED, STATISTICS, VALUES, Comparison, reason_of
 from tfdump.dtypes import kind_of
 from tfdump.dump.parts import holds_values
@@ -114,8 +114,10 @@ def _by_statistics(golden: Item, new: Item, rule: Rule) -> Outcome:
     both: list[Mapping[str, Any]] = []
     for item in (golden, new):
         known = item.statistics
+        if known is not None and not known.keys() >= COMPARED:
+            known = None  # some alone, which cannot be judged
         if known is None and (not item.has_values or kind_of(item.dtype) == "S"):
-            return SKIPPED, "one side has no values, and there are no statistics of it", "", None
+            return SKIPPED, "one side has no values, and there are no statistics of it, or not all", "", None
         if known is None and item.attributes.get("reduce"):
             raise DumpError(
                 f"'{full_name(item)}' was reduced, and its counterpart has statistics of the whole tensor "

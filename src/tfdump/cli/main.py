@@ -88,8 +88,11 @@ def cli(ctx: click.Context) -> None:
 
 def run_process() -> int:
     """Run the command line of this process, with its signals, and return the exit status."""
-    interrupts.install()
-    status = run()
+    try:
+        interrupts.install()
+        status = run()
+    except interrupts.Terminated as ended:
+        status = _interrupted(ended)
     interrupts.ignore()
     return status
 
@@ -104,8 +107,7 @@ def run(args: Sequence[str] | None = None) -> int:
         say("Error: interrupted; no file was written")
         return INTERRUPTED
     except interrupts.Terminated as ended:
-        say("Error: interrupted; no file was written" if ended.status == INTERRUPTED else f"Error: ended by {ended}")
-        return ended.status
+        return _interrupted(ended)
     except click.exceptions.NoArgsIsHelpError as error:
         say(error.format_message())
         return TROUBLE
@@ -114,6 +116,11 @@ def run(args: Sequence[str] | None = None) -> int:
             say(traceback.format_exc().rstrip())
         say(f"Error: {_one_line(_message(error))}")
         return TROUBLE
+
+
+def _interrupted(ended: interrupts.Terminated) -> int:
+    say("Error: interrupted; no file was written" if ended.status == INTERRUPTED else f"Error: ended by {ended}")
+    return ended.status
 
 
 def _message(error: Exception) -> str:

@@ -10,14 +10,15 @@ from tfdump.cli.progress import notes
 from tfdump.cli.render import json_list, table, write
 from tfdump.cli.settings import Settings
 from tfdump.dump.checksums import Verified
-from tfdump.dump.verification import verify_file
+from tfdump.dump.reader import open_dump
 
 _COLUMNS = ("dataset", "bytes", "stored", "found", "problem")
 
 
 def verify(dump: Path, layout: str, settings: Settings) -> bool:
     """Print a row for each dataset that is not what was written; return whether there is none."""
-    found = verify_file(dump)
+    with open_dump(dump) as opened:
+        found = list(opened.verify())
     wrong = [item for item in found if item.problem is not None]
     write(_render(dump, found, wrong, layout))
     read = show_bytes(sum(item.bytes for item in found))

@@ -37,6 +37,8 @@ class Part:
         self.chunks: tuple[int, ...] | None = dataset.chunks
         self.is_text = h5py.check_string_dtype(dataset.dtype) is not None
         self.dtype: np.dtype[Any] = np.dtype(object) if self.is_text else dataset.dtype
+        if not self.is_text and self.dtype.hasobject:
+            raise DumpError(f"{dataset.file.filename}: '{dataset.name}' is damaged: it holds lists or references")
         self._dataset = dataset
         check_stored_inside(dataset, DumpError)
         check_declared(dataset, DumpError)

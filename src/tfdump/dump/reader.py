@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.dump import layout
+from tfdump.dump.attributes import check_attributes_of
 from tfdump.dump.checksums import Verified, verify
 from tfdump.dump.recognise import kind_of_hdf5, refuse_other_formats
 from tfdump.dump.tensor import Tensor, plain
 from tfdump.errors import DumpError, near
-from tfdump.hdf5 import check_attributes, check_declared, damage, has_link, lookup, open_hdf5
+from tfdump.hdf5 import check_attributes, check_declared, damage, damage_of, has_link, lookup, open_hdf5, raised_by_hdf5
 from tfdump.tensors import NotCaptured
 
 __all__ = ["Dump", "Tensor", "open_dump"]
@@ -38,6 +39,7 @@ class Dump(Mapping[str, Tensor]):
             check_attributes(file, DumpError)
             self._check_format()
             self.attributes: dict[str, Any] = {key: plain(value) for key, value in file.attrs.items()}
+            check_attributes_of(self.attributes)
         found = {group: self._names(group) for group in layout.TENSOR_GROUPS}
         self.groups: dict[str, list[str]] = {group: names for group, names in found.items() if names is not None}
 
@@ -182,6 +184,8 @@ class Dump(Mapping[str, Tensor]):
         try:
             if kind is None:
                 self.check_unchanged()
+            elif error is not None and raised_by_hdf5(error):
+                raise DumpError(damage_of(self.name, error)) from error
         finally:
             self.close()
 

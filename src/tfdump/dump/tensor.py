@@ -5,10 +5,11 @@ from typing import Any
 import h5py
 import numpy as np
 
+from tfdump.dump.attributes import check_attributes_of
 from tfdump.dump.layout import stacked_shape
 from tfdump.dump.parts import Part, array_of, holds_values, load_filter
 from tfdump.errors import DumpError
-from tfdump.hdf5 import check_attributes, has_link, lookup
+from tfdump.hdf5 import check_attributes, damage, has_link, lookup
 from tfdump.tensors import Array, Ragged, Sparse, Value
 
 _STATISTICS = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
@@ -25,7 +26,8 @@ class Tensor:
         self.group = group
         check_attributes(found, DumpError)
         self.attributes: dict[str, Any] = {name: plain(value) for name, value in found.attrs.items()}
-        self.address: str = str(self.attributes["address"])
+        check_attributes_of(self.attributes)
+        self.address: str = self.attributes["address"]
 
     @property
     def encoding(self) -> str | None:
@@ -103,9 +105,10 @@ class Tensor:
         self._require_values()
         if isinstance(self._found, h5py.Dataset):
             return [Part("", self._found)]
-        for name in _NEEDED.get(self.encoding or "", ()):
-            self._part(name)
-        return [Part(name, self._part(name)) for name in self._found]
+        with damage(DumpError, f"{self._found.file.filename}: '{self._found.name}'"):
+            for name in _NEEDED.get(self.encoding or "", ()):
+                self._part(name)
+            return [Part(name, self._part(name)) for name in self._found]
 
     def value_parts(self) -> list[Part]:
         """Return those of `parts` that hold values: not the offsets of ragged rows, nor indices."""

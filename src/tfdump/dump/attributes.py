@@ -1,0 +1,41 @@
+"""What the attributes of a dump have to be before anything relies on them: text, numbers, lists of numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_TEXT = ("address", "layer", "class", "structure", "dtype", "stored_as", "axis0", "encoding", "reduce")
+_WHOLE = ("order", "overflowed", "values", "connected", "examples", "first_example", "epoch", "batch", "per_example")
+_SIZES = ("shape", "computed_shape", "dense_shape")
+_STATISTIC = "stat_"
+_COUNTS = ("stat_count", "stat_nan", "stat_inf", "stat_zero")
+_MOST_SIZES = 64
+
+
+def check_attributes_of(attributes: Mapping[str, Any]) -> None:
+    """Raise ValueError where an attribute that means something in a dump has another type than it is written with."""
+    for name, value in attributes.items():
+        if name in _TEXT and not isinstance(value, str):
+            raise ValueError(f"its attribute '{name}' is not text")
+        if name in _WHOLE and not isinstance(value, int):
+            raise ValueError(f"its attribute '{name}' is not a whole number")
+        if name in _SIZES and not _is_shape(value):
+            raise ValueError(f"its attribute '{name}' is not a shape")
+        if name.startswith(_STATISTIC) and not isinstance(value, (int, float)):
+            raise ValueError(f"its attribute '{name}' is not a number")
+        if name in _COUNTS and (not isinstance(value, int) or value < 0):
+            raise ValueError(f"its attribute '{name}' is not a number of elements")
+        if name == "norm" and not _is_norm(value):
+            raise ValueError("its attribute 'norm' is not a number or one a step")
+    counts = [attributes.get(name, 0) for name in _COUNTS]
+    if _COUNTS[0] in attributes and sum(counts[1:]) > counts[0]:
+        raise ValueError("its statistics count more elements than it has")
+
+
+def _is_shape(value: Any) -> bool:
+    sizes = value if isinstance(value, list) else [None]
+    return len(sizes) <= _MOST_SIZES and all(isinstance(size, int) and size >= -1 for size in sizes)
+
+
+def _is_norm(value: Any) -> bool:
+    steps = value if isinstance(value, list) else [value]
+    return all(isinstance(step, (int, float)) for step in steps)
