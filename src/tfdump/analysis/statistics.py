@@ -22,6 +22,9 @@ _FEW = 1 << 13
 """Elements of a sum of squares at once: above 10,000 OpenBLAS starts threads, which on a busy machine cost a hundred
 times what the sum does."""
 
+_NEAR_ZERO = 64
+"""While the sum of squares is at most so many times that of the deviations, their difference loses six bits of 53."""
+
 _SAFE = 1e150
 """Squares of numbers above it overflow float64, of those below its inverse vanish: extended precision then."""
 
@@ -87,7 +90,8 @@ class StatisticsAccumulator:
             block = np.abs(block.astype(np.complex128))
         with np.errstate(invalid="ignore"):  # a signalling NaN
             numbers: Array = block.astype(np.float64)
-        low, high = float(numbers.min()), float(numbers.max())
+        narrow = block if block.dtype == np.float32 else numbers  # of half the bytes
+        low, high = float(narrow.min()), float(narrow.max())
         if not (math.isfinite(low) and math.isfinite(high)):  # NaN goes through min and max
             self._nan += int(np.count_nonzero(np.isnan(numbers)))
             self._inf += int(np.count_nonzero(np.isinf(numbers)))
@@ -103,14 +107,18 @@ class StatisticsAccumulator:
     def _merge(self, numbers: Array, constant: bool) -> None:
         """Merge the mean and the sums of squares of one block of finite numbers.
 
-        The rounding of the mean is taken out of the deviations again (Chan et al., "corrected two-pass").
+        Where the mean is far from zero, the deviations come of a second pass, and the rounding of the mean is taken
+        out of them again (Chan et al., "corrected two-pass").
         """
         size = numbers.size
         squares = _sum_of_squares(numbers)
         mean = numbers[0] if constant else numbers.mean()
-        numbers -= mean
-        rest = np.longdouble(numbers.mean())
-        deviations = max(_sum_of_squares(numbers) - size * rest**2, np.longdouble(0))
+        rest = np.longdouble(0)
+        deviations = squares - size * np.longdouble(mean) ** 2
+        if constant or squares > _NEAR_ZERO * deviations:
+            numbers -= mean
+            rest = np.longdouble(numbers.mean())
+            deviations = max(_sum_of_squares(numbers) - size * rest**2, np.longdouble(0))
         total = self._finite + size
         difference = np.longdouble(mean) + rest - self._mean
         self._deviations += deviations + difference**2 * self._finite * size / total
