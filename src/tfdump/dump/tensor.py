@@ -5,6 +5,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from tfdump.dtypes import dtype_name, kind_of
 from tfdump.dump.attributes import check_attributes_of
 from tfdump.dump.layout import stacked_shape
 from tfdump.dump.parts import Part, array_of, holds_values, load_filter
@@ -13,6 +14,8 @@ from tfdump.hdf5 import check_attributes, damage, has_link, lookup
 from tfdump.tensors import Array, Ragged, Sparse, Value
 
 _STATISTICS = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
+
+_ENCODINGS = ("ragged", "sparse", "stack")
 
 _NEEDED = {"ragged": ("values", "row_splits"), "sparse": ("values", "indices")}
 """The datasets that a composite cannot do without."""
@@ -28,6 +31,12 @@ class Tensor:
         self.attributes: dict[str, Any] = {name: plain(value) for name, value in found.attrs.items()}
         check_attributes_of(self.attributes)
         self.address: str = self.attributes["address"]
+        is_array = isinstance(found, h5py.Dataset)
+        if self.encoding not in ((None,) if is_array else _ENCODINGS):
+            raise ValueError(f"its attribute 'encoding' is {self.encoding!r}")
+        kind_of(self.dtype)  # TypeError where it is none
+        if is_array and found.shape is not None and self.without_values is None:
+            _check_kind(found, self.stored_dtype)
 
     @property
     def encoding(self) -> str | None:
@@ -108,6 +117,8 @@ class Tensor:
         with damage(DumpError, f"{self._found.file.filename}: '{self._found.name}'"):
             for name in _NEEDED.get(self.encoding or "", ()):
                 self._part(name)
+            for name in filter(holds_values, self._found):
+                _check_kind(self._part(name), self.stored_dtype)
             return [Part(name, self._part(name)) for name in self._found]
 
     def value_parts(self) -> list[Part]:
@@ -150,6 +161,13 @@ class Tensor:
         reason = self.without_values
         if reason:
             raise DumpError(f"'{self.address}' {reason}")
+
+
+def _check_kind(found: h5py.Dataset, dtype: str) -> None:
+    """Raise ValueError where the values of a dataset are of another kind (numbers, text) than their attributes say."""
+    holds = dtype_name(found.dtype)
+    if kind_of(holds) != kind_of(dtype):
+        raise ValueError(f"its attributes say that it holds {dtype}, and it holds {holds}")
 
 
 def plain(value: Any) -> Any:
