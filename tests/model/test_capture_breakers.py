@@ -181,6 +181,7 @@ def test_a_vectorised_map_of_another_thread_hides_nothing() -> None:
     finally:
         stop.set()
         thread.join()
+        tf.config.run_functions_eagerly(False)  # which vectorized_map sets back to what it was when it began
     assert set(got) == {"s", "d", "s2", "o"}
 
 
@@ -394,6 +395,6 @@ def test_the_reasons_are_true() -> None:
     with pytest.warns(tfdump.TfdumpWarning) as noted:
         tfdump.activations(model, x, preactivation=True)
     reasons = " | ".join(str(warning.message) for warning in noted)
-    assert re.search(r"idle, idle\.lstm_cell, attend\.dropout(_\d+)? \(never called by the model\)", reasons)
+    assert re.search(r"idle, idle\.lstm_cell\w*, attend\.dropout\w* \(never called by the model\)", reasons)
     assert "simple:preactivation (the activation of a recurrent layer works within its loop)" in reasons
     assert "fused" not in reasons
