@@ -54,6 +54,11 @@ def lookup(group: h5py.Group, name: str, error: type[TfdumpError]) -> h5py.Group
     Raises `error` where nothing is there (with near names), where a soft or external link stands in the
     way, and for a dataset whose values are in other files.
     """
+    with damage(error, f"{group.file.filename}: '{name}'"):
+        return _walk(group, name, error)
+
+
+def _walk(group: h5py.Group, name: str, error: type[TfdumpError]) -> h5py.Group | h5py.Dataset:
     here: Any = group
     walked = ""
     for part in (part for part in name.split("/") if part):
@@ -67,8 +72,7 @@ def lookup(group: h5py.Group, name: str, error: type[TfdumpError]) -> h5py.Group
                 f"{group.file.filename}: '{walked}' is a link to another place, which is not followed "
                 "(copy the data into the file itself)"
             )
-        with damage(error, f"{group.file.filename}: '{walked}'"):
-            here = here[part]
+        here = here[part]
     if isinstance(here, h5py.Dataset):
         check_stored_inside(here, error)
     return here

@@ -175,7 +175,8 @@ def _open_hdf5(argument: InputArgument, path: Path) -> list[Given]:
         return [Given(argument.name, _dataset_reader(found, path))]
     if not isinstance(found, h5py.Group):
         raise InputError(f"{path}: '{argument.member}' is a type, not a dataset")
-    names = [name for name in found if may_be_dataset(found, name)]
+    with damage(InputError, f"{path}: '{found.name}'"):
+        names = [name for name in found if may_be_dataset(found, name)]
     if not names:
         paths = ", ".join(f"{path}::{found.name.rstrip('/')}/{name}" for name in found) or "nothing"
         raise InputError(f"{path} has no dataset in '{found.name}' (it has {paths})")

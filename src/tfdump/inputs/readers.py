@@ -228,7 +228,9 @@ def open_npz(path: Path) -> dict[str, Callable[[], NpyReader]]:
 
         return opened
 
-    members = {member.filename.removesuffix(".npy"): member for member in archive.infolist() if not member.is_dir()}
+    members = {
+        member.filename.removesuffix(".npy"): member for member in archive.infolist() if member.filename[-1:] != "/"
+    }
     if not members:
         raise InputError(f"{path} holds no arrays")
     return {name: opener(member, name) for name, member in members.items()}
