@@ -150,7 +150,7 @@ def check_attributes(item: h5py.Group | h5py.Dataset, error: type[TfdumpError]) 
     """Raise `error` when an attribute is larger than any that is written on purpose, before it is read."""
     for number in range(h5py.h5a.get_num_attrs(item.id)):
         found = h5py.h5a.open(item.id, index=number)
-        kind, count = found.get_type(), math.prod(found.shape)
+        kind, count = found.get_type(), 0 if found.shape is None else math.prod(found.shape)
         listed = isinstance(kind, h5py.h5t.TypeVlenID)
         text = isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()
         if kind.get_size() * count > _LARGEST_ATTRIBUTE or ((listed or text) and count > _MOST_TEXTS):

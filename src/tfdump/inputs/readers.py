@@ -210,7 +210,7 @@ def open_npz(path: Path) -> dict[str, Callable[[], NpyReader]]:
     """Find every array of a `.npz` file, compressed or not; each is opened when it is asked for."""
     try:
         archive = zipfile.ZipFile(path)
-    except (*_DAMAGE, NotImplementedError) as cause:
+    except (*_DAMAGE, NotImplementedError, ValueError) as cause:
         raise InputError(f"{path} is not a readable .npz archive: {cause}") from None
 
     def opener(member: zipfile.ZipInfo, name: str) -> Callable[[], NpyReader]:
@@ -222,7 +222,7 @@ def open_npz(path: Path) -> dict[str, Callable[[], NpyReader]]:
                 raise InputError(f"{path}::{name} is damaged: it declares more bytes than the archive holds")
             try:
                 stream = archive.open(member)
-            except (*_DAMAGE, RuntimeError, NotImplementedError) as cause:
+            except (*_DAMAGE, RuntimeError, NotImplementedError, ValueError) as cause:
                 raise InputError(f"cannot read {path}::{name}: {cause}") from None
             return NpyReader(stream, f"{path}::{name}", member.file_size)
 

@@ -1,6 +1,7 @@
 """What lies in a `.keras` archive or in the folder that it unpacks to, looked at before anything is unpacked."""
 
 import io
+import lzma
 import stat
 import struct
 import zipfile
@@ -18,6 +19,11 @@ from tfdump.limits import check_bytes
 from tfdump.model.error_text import first_line
 
 WEIGHTS = "model.weights.h5"
+
+DAMAGED_ARCHIVE = (
+    OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error, lzma.LZMAError
+)  # fmt: skip
+"""What reading a damaged archive raises."""
 
 _ENCRYPTED = 1
 """The flag of a member that needs a password."""
@@ -98,7 +104,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as cause:
+    except DAMAGED_ARCHIVE as cause:
         raise ModelError(f"cannot read {path}: {first_line(cause)}") from cause
 
 

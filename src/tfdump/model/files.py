@@ -9,7 +9,8 @@ from typing import Any
 import h5py
 
 from tfdump.errors import ModelError
-from tfdump.hdf5 import check_attributes
+from tfdump.hdf5 import check_attributes, damage
+from tfdump.model.archive import DAMAGED_ARCHIVE
 from tfdump.model.error_text import first_line
 
 KERAS, SAVED_MODEL, TFLITE = "keras", "SavedModel", "TFLite"
@@ -66,7 +67,7 @@ def read_config(path: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads(text)
     except (ValueError, RecursionError) as cause:
         raise ModelError(f"{path} is damaged: its {_CONFIG} is not JSON ({first_line(cause)})") from cause
-    except (OSError, zipfile.BadZipFile, EOFError) as cause:
+    except DAMAGED_ARCHIVE as cause:
         raise ModelError(f"cannot read {path}: {first_line(cause)}") from cause
     if not isinstance(config, dict):
         raise ModelError(f"{path} is damaged: its {_CONFIG} describes no model")
@@ -97,7 +98,7 @@ def _config_of_archive(path: Path) -> str:
 
 
 def _config_of_hdf5(path: Path) -> str:
-    with h5py.File(path, "r") as file:
+    with damage(ModelError, str(path)), h5py.File(path, "r") as file:
         check_attributes(file, ModelError)
         if file.attrs.get("format") == "tfdump":
             raise ModelError(f"{path} is a dump of tfdump, not a model")

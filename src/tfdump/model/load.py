@@ -23,6 +23,7 @@ from keras.src.saving import serialization_lib
 
 from tfdump.batching import parse_bytes
 from tfdump.errors import ModelError, UntrustedModelError
+from tfdump.hdf5 import damage
 from tfdump.limits import allowed, default_max_bytes
 from tfdump.model.archive import check_folder, check_members, check_weights
 from tfdump.model.budget import limited_variables
@@ -217,7 +218,7 @@ def _compile_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return how the saved model was compiled; a legacy HDF5 file tells it beside the architecture."""
     found: Any = config.get("compile_config")
     if found is None and path.is_file() and h5py.is_hdf5(path):
-        with h5py.File(path, "r") as file:
+        with damage(ModelError, str(path)), h5py.File(path, "r") as file:
             text = file.attrs.get("training_config", "{}")
         try:
             found = json.loads(text.decode() if isinstance(text, bytes) else str(text))
