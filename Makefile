@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-fast test-browser lint format clean samples bench sweep ends
+.PHONY: demo test test-fast test-browser lint format clean samples bench sweep ends fuzz
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -43,6 +43,9 @@ sweep: $(READY)
 ends: $(READY)
 	$(BIN)/python tests/ends.py --runs writer --kills 400
 	$(BIN)/python tests/ends.py --runs command --kills 200 --small
+
+fuzz: $(READY)
+	$(BIN)/python tests/fuzz.py
 
 samples: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[samples]'

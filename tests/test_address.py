@@ -1,5 +1,6 @@
 """Addresses round-trip, and patterns select what DESIGN section 3 says."""
 
+from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
 import pytest
@@ -252,7 +253,38 @@ def test_type_leaves_other_classes_alone(pattern: str) -> None:
     assert not Pattern(pattern).matches("c", ("Conv2D", "BaseConv", "Layer"))
 
 
+@given(st.text("ab.@:1*?", max_size=8), st.text("ab.@:1", min_size=1, max_size=8))
+def test_a_glob_matches_what_fnmatch_does(pattern: str, address: str) -> None:
+    """`[`, which has a meaning for fnmatch alone, is left out."""
+    assert bool(glob_regex(pattern).fullmatch(address)) == fnmatchcase(address, pattern)
+
+
 # Selection
+
+
+addresses = st.lists(st.text("abc.", min_size=1, max_size=4), min_size=1, max_size=6, unique=True)
+globs = st.lists(st.text("abc.*?", min_size=1, max_size=3), max_size=3)
+
+
+@given(addresses, globs, globs, st.none() | st.integers(1, 3))
+def test_a_selection_is_a_union_minus_a_union_in_order(
+    known: list[str], layers: list[str], exclude: list[str], deepest: int | None
+) -> None:
+    """Against fnmatch; what matches nothing is an error."""
+
+    def any_of(address: str, patterns: list[str]) -> bool:
+        return any(fnmatchcase(address, pattern) for pattern in patterns)
+
+    left = [address for address in known if not layers or any_of(address, layers)]
+    left = [address for address in left if not any_of(address, exclude)]
+    expected = [address for address in left if deepest is None or depth(address) <= deepest]
+    try:
+        found = chosen(known, *layers, exclude=exclude, max_depth=deepest)
+    except SelectionError:
+        unmatched = [one for one in (*layers, *exclude) if not any(fnmatchcase(address, one) for address in known)]
+        assert unmatched or not expected
+    else:
+        assert found == expected
 
 
 def test_without_patterns_everything_is_selected() -> None:

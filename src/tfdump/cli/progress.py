@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tfdump.batch_run import Progress
 from tfdump.cli.render import say
 from tfdump.cli.settings import Settings
 from tfdump.tensors import Note

@@ -13,7 +13,6 @@ from tfdump.cli.options import FileName, json_option, selection_options, slice_o
 from tfdump.cli.progress import notes
 from tfdump.cli.render import Cell, json_list, shape_text, table, write
 from tfdump.cli.settings import Settings, verbosity
-from tfdump.cli.show_series import show_series
 from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.dump.selecting import choose, find
 from tfdump.dump.slicing import Slicing
@@ -74,6 +73,8 @@ def command(
                 "-l, -x, --depth, --stats, --provenance and --slice are about one dump, and this is a folder "
                 "(give a file in it)"
             )
+        from tfdump.cli.show_series import show_series
+
         show_series(dump, addresses, json, notes(settings))
         return
     selection = Selection(layer, exclude, depth)

@@ -1,0 +1,191 @@
+"""What fuzzing found, small: each of these was once a mistake of tfdump's own, or words beside the one line."""
+
+import shutil
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from conftest import SAMPLES, Run
+from made_dumps import Tensor, make_dump
+from tfdump.dump.reader import open_dump
+from tfdump.errors import DumpError, InputError, TfdumpError
+from tfdump.hdf5 import check_attributes, raised_by_hdf5
+from tfdump.inputs.arguments import open_arguments
+
+ROWS = np.ones((4, 3), "f4")
+STATISTICS = {"count": 12, "min": 1.0, "max": 1.0, "mean": 1.0, "std": 0.0, "l2": 3.5, "nan": 0, "inf": 0, "zero": 0}
+
+
+def refused(run: Run, *arguments: object) -> str:
+    done = run(*arguments)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done
+    assert done.stderr.startswith("Error: ")
+    assert "unexpected" not in done.stderr
+    return done.stderr
+
+
+# Attributes of a dump
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("class", 3, "is not text"),
+        ("layer", [1, 2], "is not text"),
+        ("axis0", h5py.Empty("f4"), "is not text"),
+        ("order", "x", "is not a whole number"),
+        ("order", np.nan, "is not a whole number"),
+        ("connected", [0, 1], "is not a whole number"),
+        ("shape", 1.5, "is not a shape"),
+        ("shape", [-7], "is not a shape"),
+        ("computed_shape", np.zeros((2, 2)), "is not a shape"),
+        ("norm", "large", "is not a number or one a step"),
+        ("norm", [[1.0], [2.0]], "is not a number or one a step"),
+        ("stat_mean", "x", "is not a number"),
+        ("stat_nan", -1, "is not a number of elements"),
+        ("stat_nan", 13, "its statistics count more elements than it has"),
+        ("encoding", "ragged", "its attribute 'encoding' is 'ragged'"),
+        ("dtype", "flaot32", "data type"),
+        ("dtype", "string", "say that it holds string, and it holds float32"),
+        ("dtype", "complex64", "say that it holds complex64, and it holds float32"),
+    ],
+)
+def test_an_attribute_of_another_kind(tfdump: Run, tmp_path: Path, name: str, value: object, reason: str) -> None:
+    statistics = {f"stat_{key}": number for key, number in STATISTICS.items()}
+    make_dump(tmp_path / "d.h5", {"dense": Tensor(ROWS, **statistics)})
+    with open_dump(tmp_path / "d.h5") as dump:
+        assert dump["dense"].shape == (4, 3)
+    with h5py.File(tmp_path / "d.h5", "r+") as file:
+        file["activations/dense"].attrs[name] = value
+    for command in (("show", "d.h5"), ("check", "d.h5"), ("diff", "d.h5", "d.h5"), ("cat", "d.h5", "dense")):
+        assert reason in refused(tfdump, *command)
+
+
+@pytest.mark.parametrize(("name", "value"), [("examples", "four"), ("first_example", 0.5), ("per_example", [1])])
+def test_an_attribute_of_the_file_of_another_kind(tfdump: Run, tmp_path: Path, name: str, value: object) -> None:
+    make_dump(tmp_path / "d.h5", {"dense": ROWS}, **{name: value})
+    for command in ("show", "check"):
+        assert f"its attribute '{name}' is not a whole number" in refused(tfdump, command, "d.h5")
+
+
+def test_parts_of_another_kind_and_groups_without_an_encoding(tfdump: Run, tmp_path: Path) -> None:
+    parts = {"values": np.zeros(3, "V2"), "row_splits": np.array([0, 3])}
+    make_dump(tmp_path / "d.h5", {"r": Tensor(parts, encoding="ragged", dtype="float32")})
+    assert "it holds void16" in refused(tfdump, "show", "d.h5", "--stats")
+    make_dump(tmp_path / "d.h5", {"r": Tensor({"values": ROWS})})
+    assert "'encoding' is None" in refused(tfdump, "show", "d.h5")
+
+
+def test_a_dataset_of_lists(tfdump: Run, tmp_path: Path) -> None:
+    make_dump(tmp_path / "d.h5", {"dense": ROWS})
+    with h5py.File(tmp_path / "d.h5", "r+") as file:
+        attributes = dict(file["activations/dense"].attrs)
+        del file["activations/dense"]
+        file["activations"].create_dataset("dense", (2,), h5py.vlen_dtype(np.int32)).attrs.update(attributes)
+    refused(tfdump, "show", "d.h5", "--stats")
+
+
+def test_statistics_of_which_some_are_missing_are_not_compared(tfdump: Run, tmp_path: Path) -> None:
+    for name, statistics in (("a.h5", STATISTICS), ("b.h5", {"mean": 1.0})):
+        kept = {f"stat_{key}": value for key, value in statistics.items()}
+        bare = Tensor(ROWS[:0], values=False, computed_shape=np.array([4, 3]), **kept)
+        make_dump(tmp_path / name, {"dense": ROWS, "bare": bare})
+    done = tfdump("diff", "a.h5", "b.h5")
+    assert done.returncode == 0
+    assert "1 not compared" in done.stderr
+
+
+def test_a_signalling_nan_is_counted_in_silence(tfdump: Run, tmp_path: Path) -> None:
+    values = np.array([1, 0x7F800001], "u4").view("f4")
+    values[:1] = 1
+    make_dump(tmp_path / "d.h5", {"dense": values})
+    done = tfdump("show", "d.h5", "--stats")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].split("\t")[-3] == "1"  # nan, inf, zero
+
+
+# HDF5
+
+
+def plain_file(path: Path, change: Callable[[bytes], bytes]) -> Path:
+    with h5py.File(path, "w") as file:
+        file["dense"] = ROWS
+    path.write_bytes(change(path.read_bytes()))
+    return path
+
+
+@pytest.mark.parametrize("mark", [b"SNOD", b"TREE", b"HEAP"])
+def test_a_damaged_group(tfdump: Run, tmp_path: Path, mark: bytes) -> None:
+    path = plain_file(tmp_path / "x.h5", lambda data: data.replace(mark, b"XXXX"))
+    for member in ("", "::dense"):
+        with pytest.raises(InputError, match="is damaged"):
+            [given.reader for given in open_arguments([f"{path}{member}"])]
+    assert "is damaged" in refused(tfdump, "diff", "x.h5", "x.h5")
+
+
+def test_what_h5py_raises_late_is_told_from_what_others_raise(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise KeyError("mine")
+
+    make_dump(tmp_path / "d.h5", {"dense": ROWS})
+    with pytest.raises(KeyError, match="mine"), open_dump(tmp_path / "d.h5"):
+        fail()
+    with pytest.raises(DumpError, match=r"d\.h5 is damaged"), open_dump(tmp_path / "d.h5") as dump:
+        dump._file["nothing"]
+    with pytest.raises(KeyError) as caught:
+        {}["x"]
+    assert not raised_by_hdf5(caught.value)
+
+
+def test_an_attribute_without_values(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.attrs["model_config"] = h5py.Empty("f4")
+        check_attributes(file, TfdumpError)
+
+
+@pytest.mark.tensorflow
+def test_a_legacy_model_with_an_empty_attribute(tfdump: Run, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["model_config"] = h5py.Empty("S1")
+    refused(tfdump, "layers", "m.h5")
+
+
+# Archives
+
+
+def test_a_member_without_a_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "good.npz", x=ROWS)
+    with zipfile.ZipFile(tmp_path / "good.npz") as good, zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr(zipfile.ZipInfo(""), good.read("x.npy"))
+    (given,) = open_arguments([str(tmp_path / "x.npz")])
+    np.testing.assert_array_equal(given.reader.read(0, 4), ROWS)
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=ROWS)
+    data = bytearray((tmp_path / "x.npz").read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    struct.pack_into("<H", data, entry + 8, 0x800)  # its name is UTF-8
+    data[entry + 46] = 0xFF
+    (tmp_path / "x.npz").write_bytes(data)
+    with pytest.raises(InputError, match=r"is not a readable \.npz archive"):
+        open_arguments([str(tmp_path / "x.npz")])
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_a_damaged_compressed_architecture(tfdump: Run, tmp_path: Path, method: int) -> None:
+    shutil.copy(SAMPLES / "wine_mlp.keras", tmp_path / "good.keras")
+    with zipfile.ZipFile(tmp_path / "good.keras") as good, zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+        for name in good.namelist():
+            archive.writestr(zipfile.ZipInfo(name), good.read(name), method if name == "config.json" else None)
+        start = archive.getinfo("config.json").header_offset + 30 + len("config.json")
+    data = bytearray((tmp_path / "m.keras").read_bytes())
+    data[start + 12 : start + 40] = b"\xff" * 28
+    (tmp_path / "m.keras").write_bytes(data)
+    refused(tfdump, "layers", "m.keras")

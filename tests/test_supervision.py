@@ -1,0 +1,130 @@
+"""The parent of a command: crashes, hangs, signals both ways, and what they cost."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+START = """
+import ctypes, itertools, os, signal, sys, time
+from tfdump import interrupts, supervision
+def run():
+    interrupts.install()
+    try:
+        {body}
+    except interrupts.Terminated as ended:
+        return ended.status
+    return 0
+{before}
+sys.argv = ["tfdump", "show", "x=d.h5::/a", "none.h5"]
+os._exit(supervision.run_supervised(run, sys.stderr.write))
+"""
+ENDLESS = "sum(itertools.repeat(1))"
+"""In C, and with Python's lock held, as HDF5 goes around in circles on some damaged files."""
+
+CRASHED = "on d.h5: damaged, or more than the library can take\n"
+
+
+def started(folder: Path, body: str, before: str = "") -> subprocess.Popen[str]:
+    (folder / "d.h5").touch()
+    code = START.format(body=body, before=before)
+    return subprocess.Popen([sys.executable, "-c", code], cwd=folder, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, words = process.communicate(timeout=120)
+    return process.returncode, words
+
+
+def wait_for(path: Path) -> str:
+    """Return what a process writes into a file."""
+    while not (path.exists() and path.read_text()):
+        time.sleep(0.01)
+    return path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [("pass", 0), ("return 1", 1), ("os._exit(2)", 2)], ids=["fine", "differs", "trouble"]
+)
+def test_the_status_of_the_command_is_that_of_the_process(tmp_path: Path, body: str, status: int) -> None:
+    assert ended(started(tmp_path, body)) == (status, "")
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ("ctypes.string_at(0)", "SIGSEGV"),
+        ("os.kill(os.getpid(), signal.SIGABRT)", "SIGABRT"),
+        ("os.kill(os.getpid(), signal.SIGBUS)", "SIGBUS"),
+    ],
+)
+def test_a_crash_is_one_line_that_names_the_files(tmp_path: Path, body: str, name: str) -> None:
+    assert ended(started(tmp_path, body)) == (2, f"Error: HDF5 or TensorFlow crashed ({name}) {CRASHED}")
+
+
+def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
+    found = ended(started(tmp_path, ENDLESS, "supervision.HANGS_AFTER = 1"))
+    assert found == (2, f"Error: HDF5 or TensorFlow hangs {CRASHED}")
+
+
+def test_what_takes_long_and_lets_others_run_does_not_hang(tmp_path: Path) -> None:
+    """Neither a loop in Python, nor waiting."""
+    body = "[0 for _ in itertools.takewhile(lambda _: time.process_time() < 2.5, itertools.repeat(0))]; time.sleep(2.5)"
+    assert ended(started(tmp_path, body, "supervision.HANGS_AFTER = 1")) == (0, "")
+
+
+def test_a_command_that_hangs_can_be_interrupted(tmp_path: Path) -> None:
+    process = started(tmp_path, f"open('here', 'w').write('x'); {ENDLESS}", "supervision._NO_ANSWER_AFTER = 1")
+    wait_for(tmp_path / "here")
+    process.send_signal(signal.SIGTERM)
+    assert ended(process) == (143, "Error: ended by SIGTERM\n")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signals_reach_the_command_once(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    """Also where both processes get them, as from a terminal; the command counts them."""
+    body = "\n        ".join(
+        (
+            "try:",
+            "    open('here', 'w').write('x'); time.sleep(60)",
+            "except interrupts.Terminated as one:",
+            "    time.sleep(0.3); open('once', 'w').write('x'); return one.status",
+        )
+    )
+    for whole_group in (False, True):
+        (tmp_path / "here").unlink(missing_ok=True)
+        process = started(tmp_path, body, "os.setpgrp()")
+        wait_for(tmp_path / "here")
+        os.killpg(process.pid, number) if whole_group else process.send_signal(number)
+        assert ended(process) == (status, "")
+        (tmp_path / "once").unlink()
+
+
+def test_a_command_that_the_system_kills_says_so(tmp_path: Path) -> None:
+    status, words = ended(started(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)"))
+    assert (status, words.count("\n")) == (137, 1)
+    assert words.startswith("Error: ended by SIGKILL, by the system if memory ran out")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_the_command_ends_with_its_parent(tmp_path: Path) -> None:
+    process = started(tmp_path, "open('here', 'w').write(str(os.getpid())); time.sleep(60)")
+    child = int(wait_for(tmp_path / "here"))
+    assert child != process.pid
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        state = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
+        if state == "Z":  # dead, and nobody asked for its status yet
+            return
+        time.sleep(0.01)
+    raise AssertionError("the command goes on without its parent")
