@@ -17,7 +17,7 @@ from contestants import MAKERS
 from measure import Row, compare, contest_here, elapsed, run_script
 
 IMPORTS = [sys.executable, "-c", "import click, h5py, numpy"]
-TFDUMP = [sys.executable, "-m", "tfdump"]
+TFDUMP = [str(Path(sys.executable).with_name("tfdump"))]
 CALL = "import keras, numpy, sys; keras.models.load_model(sys.argv[1])(numpy.load(sys.argv[2]))"
 
 
@@ -29,6 +29,7 @@ def process(*command: str) -> float:
 def race() -> list[Row]:
     """Race."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

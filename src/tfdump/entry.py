@@ -5,6 +5,7 @@ import os
 import sys
 from typing import Any
 
+from tfdump.importing import hold_collection
 from tfdump.supervision import run_supervised
 
 
@@ -23,6 +24,7 @@ def main() -> None:
 
 
 def _run() -> int:
+    hold_collection()
     from tfdump.cli.main import run_process
 
     return run_process()

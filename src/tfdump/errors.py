@@ -1,7 +1,6 @@
 """The errors that tfdump raises; each message says what is wrong, where, and how to mend it."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class TfdumpError(Exception):
@@ -39,6 +38,8 @@ def with_article(noun: str) -> str:
 
 def near(name: str, known: Iterable[str], most: int = 3) -> str:
     """Return ``"; near: 'a', 'b'"`` for the known names that resemble `name`, or an empty string."""
+    from difflib import get_close_matches  # only in trouble
+
     names = list(dict.fromkeys(known))
     by_last_part = {candidate.rpartition(".")[2]: candidate for candidate in reversed(names)}
     close = get_close_matches(name, names, n=most, cutoff=0.5)

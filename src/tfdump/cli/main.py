@@ -12,6 +12,7 @@ from tfdump import __version__, interrupts
 from tfdump.cli.render import say, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.errors import TfdumpError
+from tfdump.importing import settle_collection
 
 COMMANDS = {
     "layers": "List the address of every tensor that a model gives.",
@@ -41,6 +42,7 @@ class CommandTable(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = import_module(f"tfdump.cli.{cmd_name}").command
+        settle_collection()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

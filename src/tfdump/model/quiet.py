@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tfdump.errors import ModelError
+from tfdump.importing import hold_collection, settle_collection
 
 
 def choose_backend() -> None:
@@ -53,9 +54,12 @@ def import_quietly(verbose: bool = False) -> None:
 
 
 def _import() -> None:
+    if "tensorflow" not in sys.modules:
+        hold_collection()
     tensorflow = importlib.import_module("tensorflow")
     importlib.import_module("keras")
     tensorflow.config.list_physical_devices()  # the first look at devices prints as well
+    settle_collection()
 
 
 @contextmanager
