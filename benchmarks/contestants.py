@@ -129,11 +129,12 @@ def tfdump_activations(folder: Path, target: Path, **choices: Any) -> float:
     from tfdump.activation_run import ActivationOptions, open_activations
     from tfdump.address import Selection
     from tfdump.inputs.arguments import open_arguments
-    from tfdump.model.load import load_model
+    from tfdump.model.load import import_user_code, load_model
     from tfdump.planning import RunOptions
     from tfdump.sinks import StoreOptions
 
-    loaded = load_model(folder / "model.keras")
+    custom = import_user_code(("keras_hub",)) if (folder / "token_ids.npy").exists() else None
+    loaded = load_model(folder / "model.keras", custom=custom)
     files = [f"{name}={path}" for name, path in files_of(folder, loaded.model).items()]
     given = open_arguments(choices.pop("inputs", files))
     options = ActivationOptions(

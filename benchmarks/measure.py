@@ -63,6 +63,7 @@ def contest(script: str, routes: Sequence[str], *arguments: object, rounds: int 
             result = json.loads(done.stdout.splitlines()[-1])
             found[route].seconds.append(result["seconds"])
             found[route].megabytes.append(result["megabytes"])
+            print(f"  {route}: {_number(result['seconds'])} s, {_number(result['megabytes'])} MB", file=sys.stderr)
     return found
 
 
