@@ -431,7 +431,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
     kinds = [kind for kind in KINDS if not given.kinds or kind.name in given.kinds]
-    import_commands(any(kind.tensorflow for kind in kinds))
+    import_commands(tensorflow=False)
     given.keep.mkdir(parents=True, exist_ok=True)
     print(f"seed {given.seed}")
     print(
@@ -442,7 +442,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         make_specimens(folder, any(kind.tensorflow for kind in kinds))
-        for kind in kinds:
+        for kind in kinds:  # those with TensorFlow come last: beside it, less is watched
+            if kind.tensorflow and "tensorflow" not in sys.modules:
+                import_commands(tensorflow=True)
             count = given.mutations * kind.share // 1000
             check_good(kind, folder, given.keep)
             numbers = [given.only] if given.only is not None else list(range(given.first, count))

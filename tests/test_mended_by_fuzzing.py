@@ -2,6 +2,8 @@
 
 import shutil
 import struct
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,8 @@ from tfdump.dump.reader import open_dump
 from tfdump.errors import DumpError, InputError, TfdumpError
 from tfdump.hdf5 import check_attributes, raised_by_hdf5
 from tfdump.inputs.arguments import open_arguments
+
+pytestmark = pytest.mark.filterwarnings("error")  # pytest would keep them from stderr, where a user reads them
 
 ROWS = np.ones((4, 3), "f4")
 STATISTICS = {"count": 12, "min": 1.0, "max": 1.0, "mean": 1.0, "std": 0.0, "l2": 3.5, "nan": 0, "inf": 0, "zero": 0}
@@ -79,6 +83,27 @@ def test_parts_of_another_kind_and_groups_without_an_encoding(tfdump: Run, tmp_p
     assert "it holds void16" in refused(tfdump, "show", "d.h5", "--stats")
     make_dump(tmp_path / "d.h5", {"r": Tensor({"values": ROWS})})
     assert "'encoding' is None" in refused(tfdump, "show", "d.h5")
+
+
+@pytest.mark.parametrize("command", [("show", "d.h5"), ("diff", "d.h5", "d.h5"), ("check", "d.h5")])
+def test_a_text_that_says_to_be_longer_than_the_file(tmp_path: Path, command: tuple[str, ...]) -> None:
+    make_dump(tmp_path / "d.h5", {"dense": ROWS})
+    data = bytearray((tmp_path / "d.h5").read_bytes())
+    heap = struct.pack("<Q", data.find(b"GCOL"))  # where texts are; behind the length of each stands this address
+    place = data.find(struct.pack("<I", len("dense")) + heap)
+    assert place > 0
+    struct.pack_into("<I", data, place, 480 << 20)
+    (tmp_path / "d.h5").write_bytes(data)
+    # in a process of its own, whose peak of memory is that of this one command
+    code = (
+        "import resource, sys; from tfdump.cli.main import run; status = run(sys.argv[1:]);"
+        "print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *command], cwd=tmp_path, capture_output=True, text=True)
+    status, kilobytes = map(int, done.stdout.split())
+    assert (status, done.stderr.count("\n")) == (2, 1)
+    assert "is damaged: Can't synchronously read data" in done.stderr
+    assert kilobytes < 200 << 10
 
 
 def test_a_dataset_of_lists(tfdump: Run, tmp_path: Path) -> None:

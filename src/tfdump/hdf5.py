@@ -11,6 +11,7 @@ import h5py
 from tfdump.errors import TfdumpError, near
 from tfdump.limits import check_bytes
 from tfdump.paths import check_path
+from tfdump.text_memory import text_memory
 
 _MOST_COMPRESSED = 1100
 """How many times smaller gzip makes values at the most: it reaches 1032."""
@@ -159,6 +160,13 @@ def check_attributes(item: h5py.Group | h5py.Dataset, error: type[TfdumpError]) 
                 f"{item.file.filename}: the attribute '{name}' of '{item.name}' is damaged: it is larger than any "
                 "that a model or a dump has"
             )
+
+
+def attributes_of(item: h5py.Group | h5py.Dataset, error: type[TfdumpError]) -> dict[str, Any]:
+    """Return what h5py reads of all attributes of an object; raises `error` for one that is larger than any can be."""
+    check_attributes(item, error)
+    with text_memory(item.file):
+        return dict(item.attrs)
 
 
 def check_whole(file: h5py.File, name: str, limit: int | None, error: type[TfdumpError]) -> int:

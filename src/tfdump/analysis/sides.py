@@ -13,6 +13,7 @@ from tfdump.dump.reader import Dump
 from tfdump.errors import DumpError
 from tfdump.hdf5 import damage, lookup, open_hdf5
 from tfdump.paths import check_path
+from tfdump.text_memory import text_memory
 
 
 class Closeable(Protocol):
@@ -98,7 +99,7 @@ def _open(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
         return Side(str(path), items, path=path, files=list(members.values()))
     file = open_hdf5(path, DumpError)
     try:
-        with damage(DumpError, str(path)):
+        with damage(DumpError, str(path)), text_memory(file):
             is_dump = str(file.attrs.get("format")) == layout.FORMAT
         if is_dump:
             dump = Dump(file, str(path))

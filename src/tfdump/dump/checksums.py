@@ -7,6 +7,7 @@ with a NUL behind every item. So a checksum outlives `h5repack`, `h5copy` and an
 
 import zlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import h5py
@@ -14,8 +15,9 @@ import numpy as np
 
 from tfdump.dump.parts import Part
 from tfdump.errors import DumpError
-from tfdump.hdf5 import damage, lookup
+from tfdump.hdf5 import attributes_of, damage, lookup
 from tfdump.tensors import Array
+from tfdump.text_memory import text_memory
 
 VALUES = "crc32"
 """The attribute of a dataset: the CRC-32 of its values."""
@@ -88,7 +90,8 @@ def _verify_values(name: str, dataset: h5py.Dataset) -> Verified:
             stored = _stored(dataset, VALUES)
             part = Part("", dataset)
             for key in part.keys():  # noqa: SIM118 - a part is no mapping
-                values = np.asarray(dataset[key], part.dtype)
+                with text_memory(dataset.file) if part.is_text else nullcontext():
+                    values = np.asarray(dataset[key], part.dtype)
                 crc = crc_of(values, crc)
                 size += values.nbytes
     except DumpError as error:
@@ -150,8 +153,9 @@ def _describe(name: str, found: h5py.Group | h5py.Dataset, before: int = 0) -> i
     with damage(DumpError, f"{found.file.filename}: '{name}'"):
         kind = f"{found.shape} {found.dtype}" if isinstance(found, h5py.Dataset) else "group"
         crc = zlib.crc32(f"{name}\0{kind}\0".encode(), before)
-        for key in sorted(key for key in found.attrs if key != DESCRIPTION):
-            value = np.asarray(found.attrs[key])
+        attributes = attributes_of(found, DumpError)
+        for key in sorted(attributes.keys() - {DESCRIPTION}):
+            value = np.asarray(attributes[key])
             value = value.astype(object) if value.dtype.kind in "SU" else value
             crc = crc_of(value, zlib.crc32(f"{key}\0{value.shape} {value.dtype}\0".encode(), crc))
         return crc

@@ -11,6 +11,7 @@ import numpy as np
 from tfdump.errors import DumpError
 from tfdump.hdf5 import check_declared, check_stored_inside, damage
 from tfdump.tensors import Array
+from tfdump.text_memory import text_memory
 
 BLOCK_BYTES = 4 << 20
 """About how many bytes are read at once: a few chunks of a dump."""
@@ -85,7 +86,8 @@ def holds_values(name: str) -> bool:
 def array_of(dataset: h5py.Dataset, key: Any) -> Array:
     """Return what h5py reads of a dataset as an array; text as str objects, what is no UTF-8 in it escaped."""
     if h5py.check_string_dtype(dataset.dtype) is not None:
-        return np.asarray(dataset.asstr(errors="backslashreplace")[key], dtype=object)
+        with text_memory(dataset.file):
+            return np.asarray(dataset.asstr(errors="backslashreplace")[key], dtype=object)
     return np.asarray(dataset[key])
 
 

@@ -17,7 +17,7 @@ from tfdump.dump.checksums import Verified, verify
 from tfdump.dump.recognise import kind_of_hdf5, refuse_other_formats
 from tfdump.dump.tensor import Tensor, plain
 from tfdump.errors import DumpError, near
-from tfdump.hdf5 import check_attributes, check_declared, damage, damage_of, has_link, lookup, open_hdf5, raised_by_hdf5
+from tfdump.hdf5 import attributes_of, check_declared, damage, damage_of, has_link, lookup, open_hdf5, raised_by_hdf5
 from tfdump.tensors import NotCaptured
 
 __all__ = ["Dump", "Tensor", "open_dump"]
@@ -36,9 +36,9 @@ class Dump(Mapping[str, Tensor]):
         self._stamp = _stamp(file)
         self.name = name
         with damage(DumpError, name):
-            check_attributes(file, DumpError)
+            read = attributes_of(file, DumpError)
             self._check_format()
-            self.attributes: dict[str, Any] = {key: plain(value) for key, value in file.attrs.items()}
+            self.attributes: dict[str, Any] = {key: plain(value) for key, value in read.items()}
             check_attributes_of(self.attributes)
         found = {group: self._names(group) for group in layout.TENSOR_GROUPS}
         self.groups: dict[str, list[str]] = {group: names for group, names in found.items() if names is not None}

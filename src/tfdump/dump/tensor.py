@@ -10,7 +10,7 @@ from tfdump.dump.attributes import check_attributes_of
 from tfdump.dump.layout import stacked_shape
 from tfdump.dump.parts import Part, array_of, holds_values, load_filter
 from tfdump.errors import DumpError
-from tfdump.hdf5 import check_attributes, damage, has_link, lookup
+from tfdump.hdf5 import attributes_of, damage, has_link, lookup
 from tfdump.tensors import Array, Ragged, Sparse, Value
 
 _STATISTICS = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
@@ -27,8 +27,8 @@ class Tensor:
     def __init__(self, group: str, found: h5py.Dataset | h5py.Group) -> None:
         self._found = found
         self.group = group
-        check_attributes(found, DumpError)
-        self.attributes: dict[str, Any] = {name: plain(value) for name, value in found.attrs.items()}
+        read = attributes_of(found, DumpError)
+        self.attributes: dict[str, Any] = {name: plain(value) for name, value in read.items()}
         check_attributes_of(self.attributes)
         self.address: str = self.attributes["address"]
         is_array = isinstance(found, h5py.Dataset)
