@@ -134,6 +134,12 @@ def test_a_signalling_nan_is_counted_in_silence(tfdump: Run, tmp_path: Path) -> 
     assert done.stdout.splitlines()[1].split("\t")[-3] == "1"  # nan, inf, zero
 
 
+def test_half_precision_that_the_attributes_call_single_is_checked_in_silence(tfdump: Run, tmp_path: Path) -> None:
+    make_dump(tmp_path / "d.h5", {"dense": Tensor(np.array([1, 6e4, 0, 2], "f2"), dtype="float32")})
+    done = tfdump("check", "d.h5", "--fail-on", "nan,inf")
+    assert (done.returncode, "overflow" in done.stdout) == (0, False)
+
+
 # HDF5
 
 

@@ -56,7 +56,9 @@ class Magnitudes:
 
     def _doubled(self, magnitude: float, dtype: np.dtype[Any]) -> Any:
         """Return the bits of a number without its sign, moved up by one."""
-        return np.left_shift(np.array([magnitude], dtype.newbyteorder("=")).view(self._bits), 1)[0]
+        with np.errstate(over="ignore"):  # float16 has no such number: infinity, below which there is nothing to count
+            number = np.array([magnitude], dtype.newbyteorder("="))
+        return np.left_shift(number.view(self._bits), 1)[0]
 
     def add(self, values: Array, start: int) -> None:
         """Count in a flat array, whose first element has the position `start`."""
