@@ -1,5 +1,6 @@
 """What fuzzing found, small: each of these was once a mistake of tfdump's own, or words beside the one line."""
 
+import json
 import shutil
 import struct
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from conftest import SAMPLES, Run
 from made_dumps import Tensor, make_dump
+from mutations import members, packed
 from tfdump.dump.reader import open_dump
 from tfdump.errors import DumpError, InputError, TfdumpError
 from tfdump.hdf5 import check_attributes, raised_by_hdf5
@@ -187,6 +189,29 @@ def test_a_legacy_model_with_an_empty_attribute(tfdump: Run, tmp_path: Path) -> 
 
 
 # Archives
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("name", [["a"], {"a": 1}])
+def test_a_registered_name_that_is_no_text(tfdump: Run, tmp_path: Path, name: object) -> None:
+    content = members((SAMPLES / "wine_mlp.keras").read_bytes())
+    config = json.loads(content["config.json"])
+    config["config"]["layers"][2]["registered_name"] = name
+    content["config.json"] = json.dumps(config).encode()
+    (tmp_path / "m.keras").write_bytes(packed(list(content.items())))
+    assert "cannot load m.keras" in refused(tfdump, "layers", "m.keras")
+
+
+@pytest.mark.tensorflow
+def test_weights_that_point_far_behind_their_end(tfdump: Run, tmp_path: Path) -> None:
+    content = members((SAMPLES / "wine_mlp.keras").read_bytes())
+    weights = bytearray(content["model.weights.h5"])
+    driver = 8 + 8 + 8 + 8 + 8 + 8  # of a superblock of version 0: the addresses of base, free space, end, driver
+    assert weights[8] == 0
+    weights[driver : driver + 8] = struct.pack("<Q", 2**63 - 2)
+    content["model.weights.h5"] = bytes(weights)
+    (tmp_path / "m.keras").write_bytes(packed(list(content.items())))
+    assert "is damaged" in refused(tfdump, "layers", "m.keras")
 
 
 def test_a_member_without_a_name(tmp_path: Path) -> None:

@@ -139,6 +139,8 @@ class _Member(io.RawIOBase):
         """Read up to the end of the bytes."""
         view = memoryview(buffer).cast("B")
         view = view[: max(0, min(len(view), self._length - self._at))]
+        if not view:  # far behind the end, where a damaged file points, no stream can go
+            return 0
         self._stream.seek(self._start + self._at)
         found = self._stream.read(len(view))
         view[: len(found)] = found

@@ -109,8 +109,9 @@ def _candidates(node: Mapping[str, Any], custom: Mapping[str, Any]) -> Iterator[
     name = node.get("config") if function else kind
     if not isinstance(name, str):
         return
-    names = {name} if function else {name, node.get("registered_name")}
-    for known in sorted(text for text in names if isinstance(text, str)):
+    registered = node.get("registered_name")  # of a damaged file, anything
+    names = {name, registered} if not function and isinstance(registered, str) else {name}
+    for known in sorted(names):
         value = keras.saving.get_registered_object(known, dict(custom))
         if value is not None:
             yield _Found(value, known, own=True)
