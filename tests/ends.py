@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,8 +99,13 @@ class Place:
     def left(self) -> set[str]:
         return {path.name for path in self.folder.glob("d.h5*")}
 
-    def check(self, ended: Ended, kind: str, old: bytes | None, resume: bool = False) -> None:
-        """Raise AssertionError unless the run left all or nothing, and told the truth about it."""
+    def check(
+        self, ended: Ended, kind: str, old: bytes | None, resume: bool = False, before: Collection[str] = ()
+    ) -> None:
+        """Raise AssertionError unless the run left all or nothing, and told the truth about it.
+
+        What a SIGKILL left `before` may still be there, where this run ended before it began to write.
+        """
         self.ends[f"{kind}: {ended.status}"] += 1
         about = f"{kind}: {ended}"
         holds = self.target.read_bytes() if self.target.exists() else None
@@ -118,7 +123,7 @@ class Place:
         if ended.status > 0:
             assert not whole, about
             assert sum(line.startswith("Error: ") for line in ended.err.splitlines()) == 1, about
-        allowed = {"d.h5"} | ({"d.h5.partial"} if resume else set())
+        allowed = {"d.h5", *before} | ({"d.h5.partial"} if resume else set())
         if ended.status != -signal.SIGKILL:
             assert self.left() <= allowed, (self.left(), about)
         assert all(name == "d.h5" or name.endswith(".partial") for name in self.left()), self.left()
@@ -216,6 +221,7 @@ def resumed(place: Place, dice: random.Random, count: int) -> None:
     while done < count:
         place.clean()
         while True:
+            before = place.left()
             started = place.start("--resume")
             if dice.random() < 0.85:
                 time.sleep(dice.uniform(0.3, 1) * place.seconds)
@@ -223,7 +229,7 @@ def resumed(place: Place, dice: random.Random, count: int) -> None:
                 os.kill(started[0], kill)
                 done += 1
             ended = place.end(*started)
-            place.check(ended, "killed with --resume", None, resume=True)
+            place.check(ended, "killed with --resume", None, resume=True, before=before)
             if place.target.exists():  # whole, as was checked; killed right behind that, the journal is still there
                 break
 

@@ -16,6 +16,13 @@ _SAME_SIGNAL = 0.5
 """Seconds within which a signal that comes again is the same one: Ctrl-C goes to the parent too, which passes it on."""
 
 
+_IMPORTS_TAKE = 5.0
+"""Seconds that a signal waits for the end of an import: TensorFlow imports inside its own C code, which would print the
+exception, forget it and go on; and what was imported by half cannot be imported again."""
+
+_LOOK_AGAIN = 0.05
+
+
 class Terminated(BaseException):
     """The process was asked to end by a signal; `status` is its exit status.
 
@@ -34,6 +41,7 @@ class _Waiting:
     held_back = 0
     signal: BaseException | None = None
     last: tuple[int, float] | None = None
+    imports_until = 0.0
 
 
 def install() -> None:
@@ -100,16 +108,36 @@ def interruption_behind(error: BaseException) -> BaseException | None:
     return None
 
 
-def _receive(signum: int, _: FrameType | None) -> None:
+def _receive(signum: int, frame: FrameType | None) -> None:
     """Raise the signal or keep it; one that comes twice at once is one: the parent got it too, and passed it on."""
     now = time.monotonic()
     repeated = _Waiting.last is not None and _Waiting.last[0] == signum and now - _Waiting.last[1] < _SAME_SIGNAL
     _Waiting.last = signum, now
     if repeated:
         return
-    if not _Waiting.held_back:
-        raise Terminated(signum)
     _Waiting.signal = Terminated(signum)
+    _Waiting.imports_until = now + _IMPORTS_TAKE
+    _raise_when_safe(frame)
+
+
+def _raise_when_safe(frame: FrameType | None) -> None:
+    """Raise the signal that waits, unless it is held back, or an import runs: then look again soon.
+
+    It goes on waiting, so that `raise_waiting` raises it again where C code in between takes it for its own.
+    """
+    if _Waiting.held_back or _Waiting.signal is None:
+        return
+    if _imports(frame) and time.monotonic() < _Waiting.imports_until:
+        signal.signal(signal.SIGALRM, lambda _, later: _raise_when_safe(later))
+        signal.setitimer(signal.ITIMER_REAL, _LOOK_AGAIN)
+        return
+    raise _Waiting.signal
+
+
+def _imports(frame: FrameType | None) -> bool:
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _keep_interrupt(signum: int, _: FrameType | None) -> None:

@@ -1,0 +1,74 @@
+"""Signals that come while modules are imported, and those that other code takes for its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+BEGIN = """
+import os, signal, sys, time
+sys.path.insert(0, ".")
+from tfdump import interrupts
+interrupts.install()
+def tell():
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def printed(folder: Path, code: str) -> list[str]:
+    command = [sys.executable, "-c", BEGIN + code]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+IMPORTING = """
+interrupts._IMPORTS_TAKE = {seconds}
+try:
+    import module
+    print(module.whole)
+    time.sleep(30)
+except interrupts.Terminated as ended:
+    print(ended.status)
+"""
+MODULE = "import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep({seconds})\nwhole = 'whole'\n"
+
+
+def test_a_signal_waits_for_the_end_of_an_import(tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(MODULE.format(seconds=0.3))
+    assert printed(tmp_path, IMPORTING.format(seconds=30)) == ["whole", "143"]
+
+
+def test_a_signal_does_not_wait_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(MODULE.format(seconds=30))
+    assert printed(tmp_path, IMPORTING.format(seconds=0.3)) == ["143"]
+
+
+def test_a_signal_that_other_code_takes_is_raised_again(tmp_path: Path) -> None:
+    code = """
+try:
+    tell()
+    time.sleep(30)
+except BaseException as error:  # as code in C does, which prints what it cannot pass on
+    print(type(error).__name__)
+try:
+    interrupts.raise_waiting()
+except interrupts.Terminated as ended:
+    print(ended.status)
+interrupts.raise_waiting()
+print("once")
+"""
+    assert printed(tmp_path, code) == ["Terminated", "143", "once"]
+
+
+def test_a_signal_that_is_held_back_waits(tmp_path: Path) -> None:
+    code = """
+try:
+    with interrupts.held_back():
+        tell()
+        time.sleep(0.2)
+        print("held")
+        interrupts.raise_waiting()
+except interrupts.Terminated as ended:
+    print(ended.status)
+"""
+    assert printed(tmp_path, code) == ["held", "143"]
