@@ -4,6 +4,10 @@
 
 ResNet50 at 224x224, a transformer and an LSTM. The limits are the bare forward pass and a raw write of the same
 bytes; start-up and loading do not count, tracing does. 256 pictures need 40 GB of disk, and are left out without it.
+
+The bare forward pass is one that computes the same bits as tfdump and as Keras run eagerly. A `tf.function` by itself
+lets TensorFlow rewrite what nobody asks for (`x ** 3` as `x * x * x`, in the GELU of BERT half of the time): faster,
+with other last bits, which change with what is asked for. It is raced as "rewritten forward pass", without a goal.
 """
 
 import shutil
@@ -40,14 +44,16 @@ def raw_route(folder: Path, batch: str) -> float:
     return write_raw(folder / "raw", int((folder / "size").read_text()))
 
 
+FORWARD = "bare forward pass"
 ROUTES = {
     "tfdump": tfdump_route,
-    "bare forward pass": lambda folder, batch: bare_forward(folder, int(batch)),
+    FORWARD: lambda folder, batch: bare_forward(folder, int(batch), rewrites=False),
+    "rewritten forward pass": lambda folder, batch: bare_forward(folder, int(batch)),
     "raw write": raw_route,
     "sub-model, predict, h5py": lambda folder, batch: submodel_predict(folder, folder / "other.h5", int(batch)),
     "eager loop with hooks, h5py": lambda folder, batch: hooked_eager(folder, folder / "other.h5", int(batch)),
 }
-LIMITS = ("tfdump", "bare forward pass", "raw write")
+LIMITS = ("tfdump", FORWARD, "raw write")
 
 
 def race() -> list[Row]:
@@ -62,6 +68,7 @@ def race() -> list[Row]:
         rows.append(against_limits(name, {route: found[route] + again[route] for route in LIMITS}))
         rows.append(_faster(name, ours, found, "sub-model, predict, h5py", 1 / 3 if model == "ResNet50" else None))
         rows.append(_faster(name, ours, found, "eager loop with hooks, h5py", None))
+        rows.append(_faster(name, ours, found, "rewritten forward pass", None))
         theirs = found["sub-model, predict, h5py"].megabytes
         rows.append(
             compare(
@@ -80,9 +87,9 @@ def race() -> list[Row]:
 
 def against_limits(name: str, found: dict[str, Samples]) -> Row:
     """Compare with the larger of the two limits, round by round."""
-    forward, raw = found["bare forward pass"].seconds, found["raw write"].seconds
+    forward, raw = found[FORWARD].seconds, found["raw write"].seconds
     limit = [max(pair) for pair in zip(forward, raw, strict=True)]
-    which = "bare forward pass" if sum(forward) > sum(raw) else "raw write"
+    which = FORWARD if sum(forward) > sum(raw) else "raw write"
     return compare(name, found["tfdump"].seconds, f"the larger limit ({which})", limit, goal=1.15)
 
 

@@ -157,11 +157,17 @@ def tfdump_activations(folder: Path, target: Path, **choices: Any) -> float:
     return time.perf_counter() - start
 
 
-def bare_forward(folder: Path, batch: int, layers: Sequence[str] | None = None) -> float:
-    """Run the model, or a sub-model of some layers, in a `tf.function`, batch by batch, and keep nothing."""
+def bare_forward(folder: Path, batch: int, layers: Sequence[str] | None = None, rewrites: bool = True) -> float:
+    """Run the model, or a sub-model of some layers, in a `tf.function`, batch by batch, and keep nothing.
+
+    Without `rewrites`, TensorFlow computes every operation as it stands in the model, with the bits of an eager run.
+    """
     import keras
     import tensorflow as tf
 
+    if not rewrites:
+        names = ("remapping", "arithmetic_optimization", "constant_folding")
+        tf.config.optimizer.set_experimental_options(dict.fromkeys(names, False))
     model = load(folder)
     arrays = arrays_of(folder, model)
     start = time.perf_counter()
