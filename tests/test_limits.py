@@ -16,6 +16,7 @@ from tfdump.dump.reader import open_dump
 from tfdump.errors import DumpError, InputError
 from tfdump.hdf5 import check_declared
 from tfdump.inputs.arguments import open_argument, parse_argument
+from tfdump.inputs.ragged import RaggedReader
 from tfdump.inputs.readers import Reader
 from tfdump.limits import allowed, allowed_bytes, check_bytes, default_max_bytes
 
@@ -91,6 +92,18 @@ def test_a_compressed_array_in_fortran_order_is_read_whole_within_the_limit(tmp_
         reader.read(0, 1)
     with allowed(32 * MEBI):
         assert reader.read(0, 1).shape == (1, MEBI)
+
+
+def test_a_length_to_pad_to_that_no_memory_holds(tmp_path: Path) -> None:
+    """A model declares the length, and the rows are short."""
+    np.savez(tmp_path / "x.npz", **{"x.values": np.ones(3, "f4"), "x.row_splits": np.array([0, 1, 3])})
+    reader = opened(tmp_path / "x.npz")
+    assert isinstance(reader, RaggedReader)
+    reader.pad_to(16 * MEBI)
+    with allowed(64 * MEBI):
+        assert reader.read(0, 1).shape == (1, 16 * MEBI)
+        with pytest.raises(InputError, match=r"padded to \(2, 16777216\), takes 128.0 MiB.*--max-bytes"):
+            reader.read(0, 2)
 
 
 def chunked(file: h5py.File) -> None:

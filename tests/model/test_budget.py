@@ -86,6 +86,18 @@ def test_a_tensor_that_no_memory_holds(tfdump: Run, tmp_path: Path) -> None:
         assert_refused(done, "one example takes about", "--max-bytes")
 
 
+def test_a_batch_size_that_no_memory_holds(tfdump: Run, tmp_path: Path) -> None:
+    """The inputs are refused before they are padded to it; the graph, which tells as much, comes later."""
+    x = keras.Input(batch_shape=(HUGE, 4))
+    keras.Model(x, layers.Dense(2, name="out")(x)).save(tmp_path / "m.keras")
+    np.save(tmp_path / "x.npy", np.zeros((2, 4), "float32"))
+    before = highest_memory()
+    for command in (["activations", "m.keras", "x.npy"], ["gradients", "m.keras", "x.npy", "--objective", "sum"]):
+        done = tfdump(*command, "--max-bytes", "1GiB")
+        assert_refused(done, "a batch of 300000000 examples, padded for the model, takes 4.5 GiB", "--max-bytes")
+    assert highest_memory() - before < 300 << 20
+
+
 def test_a_limit_in_python(tmp_path: Path) -> None:
     path = hostile.harmless(tmp_path / "m.keras")
     x = np.zeros((2, 4), "float32")

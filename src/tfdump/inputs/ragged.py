@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tfdump.errors import InputError
 from tfdump.hdf5 import check_declared
 from tfdump.inputs.readers import Reader
+from tfdump.limits import allowed_bytes, check_bytes
 from tfdump.tensors import Array
 
 
@@ -59,8 +60,14 @@ class RaggedReader:
         self._padded_dtype = np.promote_types(self.dtype, dtype) if self.dtype.kind in "fiub" else self.dtype
 
     def read(self, start: int, stop: int) -> Array:
-        """Return the rows from `start` up to `stop`, padded."""
-        padded = np.full((stop - start, *self.shape[1:]), self._fill, self._padded_dtype)
+        """Return the rows from `start` up to `stop`, padded.
+
+        Raises InputError where that takes more memory than is allowed: the length may be one that a model declares.
+        """
+        shape = (stop - start, *self.shape[1:])
+        size = math.prod(shape) * self._padded_dtype.itemsize
+        check_bytes(size, allowed_bytes(), f"{self.label}: what is read at once, padded to {shape}, takes", InputError)
+        padded = np.full(shape, self._fill, self._padded_dtype)
         for position, row in enumerate(self.rows(start, stop)):
             padded[position, : len(row)] = row
         return padded

@@ -11,6 +11,7 @@ from tfdump.errors import InputError
 from tfdump.inputs.casting import cast, check_castable, quantize
 from tfdump.inputs.ragged import RaggedReader
 from tfdump.inputs.readers import Hdf5Reader, Reader
+from tfdump.limits import allowed_bytes, check_bytes
 from tfdump.tensors import Array, InputSpec, Note
 
 Batch = dict[str, Array]
@@ -184,7 +185,13 @@ class Source:
 
 
 def padded(batch: Batch, count: int) -> Batch:
-    """Return a batch with its last example repeated until there are `count`."""
+    """Return a batch with its last example repeated until there are `count`.
+
+    Raises InputError where these take more memory than the model, which may insist on any number, may ask for.
+    """
+    size = sum(rows[:1].nbytes for rows in batch.values()) * count
+    if any(len(rows) != count for rows in batch.values()):
+        check_bytes(size, allowed_bytes(), f"a batch of {count} examples, padded for the model, takes", InputError)
     return {
         name: rows if len(rows) == count else np.concatenate([rows, np.repeat(rows[-1:], count - len(rows), axis=0)])
         for name, rows in batch.items()
