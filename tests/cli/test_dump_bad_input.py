@@ -237,3 +237,15 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(tfdump: Run, tmp
         ("show", "d.h5", "--json"),
     ):
         assert not set(map(chr, range(32))) - set("\t\n") & set(tfdump(*command).stdout)
+
+
+def test_nor_do_they_by_way_of_errors_and_verdicts(tfdump: Run, tmp_path: Path) -> None:
+    name = "\x1b]0;title\x07\x9b31m"
+    for file_name, address in (("d.h5", name), ("e.h5", "x"), ("damaged.h5", name)):
+        with empty_dump(tmp_path / file_name) as file:
+            described = file["activations"].create_dataset(address, data=np.ones(3, "f4"))
+            describe(described, "float32", address=address if file_name != "damaged.h5" else "y")
+    for command in (("show", "damaged.h5"), ("diff", "d.h5", "e.h5"), ("cat", "d.h5", name + "y"), ("\x1b[31m",)):
+        done = tfdump(*command)
+        assert "\\x1b" in done.stderr, done.stderr
+        assert not (set(map(chr, (*range(32), *range(127, 160)))) - {"\n"}) & set(done.stderr), done.stderr

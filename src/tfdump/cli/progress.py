@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tfdump.cli.render import say
+from tfdump.cli.render import harmless, say
 from tfdump.cli.settings import Settings
 from tfdump.tensors import Note
 
@@ -22,7 +22,7 @@ def notes(settings: Settings) -> Note:
     """Return what prints a note as one line on stderr, or nothing when quiet."""
 
     def note(text: str) -> None:
-        line = f"Note: {' '.join(text.split())}"
+        line = harmless(f"Note: {' '.join(text.split())}")
         if settings.quiet:
             return
         if _LIVE:

@@ -46,7 +46,7 @@ def _write(stream: IO[Any], data: str | bytes) -> bool:
 def say(text: str) -> None:
     """Write a line to stderr; nobody may be listening there."""
     try:
-        click.echo(text.encode("utf-8", "backslashreplace").decode(), err=True)
+        click.echo(harmless(text).encode("utf-8", "backslashreplace").decode(), err=True)
     except OSError:
         _close_for_good(2)
 
@@ -128,8 +128,13 @@ def _short(cell: Cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else one_cell(cell)
 
 
-_ESCAPED = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
-_ESCAPED |= {ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
+_COMMANDS = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160)) if chr(number) not in "\t\n"}
+_ESCAPED = _COMMANDS | {ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
+
+
+def harmless(text: str) -> str:
+    """Return text of one or more lines without the characters that a terminal takes for commands."""
+    return text.translate(_COMMANDS)
 
 
 def one_cell(text: str) -> str:
