@@ -11,6 +11,7 @@ from tfdump.batch_run import run_batches
 from tfdump.batching import Batches
 from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
+from tfdump.errors import DumpError
 from tfdump.example_axis import BATCH, EXAMPLE, NONE
 from tfdump.gradient_sinks import GradientStore, RowsSink, SumSink
 from tfdump.inputs.readers import ArrayReader
@@ -111,6 +112,26 @@ def test_every_sink_ends_in_the_same_bytes(tmp_path: Path, batches: int) -> None
     assert np.array(found).tobytes() == np.array(numbers).tobytes()
     kept = [0, 3, 6, 9][:batches]
     assert calls == sorted({0, kept[-1]}) + [0, 3, 6, 9][batches:]  # the first and the last are compared
+
+
+@pytest.mark.parametrize(
+    ("count", "about"),
+    [
+        (2, {"inputs": "", "late": [], "raw": 0, "states": [None] * 9}),
+        (10, {"inputs": "", "late": [], "raw": 0, "states": []}),
+        (10, {"inputs": "", "states": [None] * 9}),
+        (10, []),
+    ],
+)
+def test_a_batch_of_other_tensors_is_refused(tmp_path: Path, count: int, about: Any) -> None:
+    with Journal(tmp_path / "j", {}) as journal:
+        journal.begin({})
+        journal.append([X[:3]] * count, about)
+    with Journal(tmp_path / "j", {}) as journal:
+        journal.begin({})
+        with pytest.raises(DumpError, match="is no journal that tfdump wrote"):
+            write(tmp_path / "d.h5", values_of, journal)
+    assert not (tmp_path / "d.h5").exists()
 
 
 def test_the_comparison_of_bytes_can_fail(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ class Kept:
         record = batch = None
         for (start, stop), record in zip(batches, self._journal.records(), strict=False):
             raise_waiting()
+            self._check(record)
             batch = source.read(start, stop)
             if digest(batch) != record.about["inputs"]:
                 raise self._changed("the inputs are", start, stop)
@@ -102,6 +103,13 @@ class Kept:
         for sink, value in zip(self._sinks, prepared, strict=True):
             if value is not None:
                 sink.store(value)
+
+    def _check(self, record: Record) -> None:
+        """Raise DumpError where a batch has not what this run would have kept of it."""
+        about, sinks = record.about, len(self._sinks)
+        described = isinstance(about, dict) and about.keys() >= {"inputs", "late", "raw", "states"}
+        if not described or (len(record.values), len(about["states"])) != (sinks + 1, sinks):
+            raise DumpError(f"{self._journal.path} is no journal that tfdump wrote (remove it to start over)")
 
     def _compare(self, values: Sequence[Value | None], record: Record, start: int, stop: int) -> None:
         if fingerprint(values) != record.about["raw"]:

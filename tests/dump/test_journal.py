@@ -2,8 +2,10 @@
 
 import fcntl
 import os
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tfdump.dump.journal import Journal, journal_path
+from tfdump.dump.journal import MARK, Journal, journal_path
 from tfdump.dump.packing import digest, fingerprint, pack, unpack
 from tfdump.errors import DumpError
 from tfdump.tensors import Ragged, Sparse
@@ -149,6 +151,31 @@ def test_another_run_is_refused_with_what_differs(tmp_path: Path) -> None:
         with Journal(path, {"code": {"a.py": code}}) as journal, pytest.raises(DumpError, match=message) as error:
             journal.begin({"command": "tfdump activations", "batch_size": size})
         assert "remove it to start over" in str(error.value)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (b"not JSON", b""),
+        (b"[1]", b""),
+        (b"", b""),
+        (b'{"command": "tfdump"}', b"zz"),
+        (b'{"command": "tfdump"}', b"\2\0\0\0{}"),
+        (b'{"command": "tfdump"}', b'\x2a\0\0\0{"sizes": [], "forms": [{}], "about": {}}'),
+        (
+            b'{"command": "tfdump"}',
+            b'\x47\0\0\0{"sizes": [], "forms": [{"dtype": "float32", "shape": [2]}], "about": {}}',
+        ),
+    ],
+)
+def test_frames_with_right_sums_that_no_run_wrote_are_refused(tmp_path: Path, first: bytes, second: bytes) -> None:
+    path = tmp_path / "d.h5.partial"
+    frames = [struct.pack("<QI", len(frame), zlib.crc32(frame)) + frame for frame in (first, second)]
+    path.write_bytes(MARK + b"".join(frames))
+    before = path.read_bytes()
+    with pytest.raises(DumpError, match=r"is no journal that tfdump wrote.*remove it to start over"):
+        reopened(path)
     assert path.read_bytes() == before
 
 

@@ -11,6 +11,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,9 @@ from tfdump.tensors import Array, Value
 MARK = b"tfdump journal 1\n"
 _FRAME = struct.Struct("<QI")
 _LENGTH = struct.Struct("<I")
+
+_MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RecursionError, StopIteration, struct.error)
+"""What a frame raises whose sum is right and whose content is not."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,10 @@ class Journal:
             self._end = len(MARK)
             self._append([memoryview(json.dumps(wanted).encode())])
             return
-        there = json.loads(kept.tobytes())
+        with self._foreign():
+            there = json.loads(kept.tobytes())
+            if not isinstance(there, dict):
+                raise ValueError("its first frame describes no run")
         for name in [*wanted, *there]:
             if there.get(name) != wanted.get(name):
                 raise DumpError(
@@ -87,10 +94,12 @@ class Journal:
     def records(self) -> Iterator[Record]:
         """Yield the batches that are there; what lies behind the last whole one is cut off."""
         while (payload := self._next()) is not None:
-            (length,) = _LENGTH.unpack(payload[: _LENGTH.size].tobytes())
-            head = json.loads(payload[_LENGTH.size : _LENGTH.size + length].tobytes())
-            buffers = _buffers(payload, _aligned(_LENGTH.size + length), head["sizes"])
-            yield Record([unpack(form, buffers) for form in head["forms"]], head["about"])
+            with self._foreign():
+                (length,) = _LENGTH.unpack(payload[: _LENGTH.size].tobytes())
+                head = json.loads(payload[_LENGTH.size : _LENGTH.size + length].tobytes())
+                buffers = _buffers(payload, _aligned(_LENGTH.size + length), head["sizes"])
+                record = Record([unpack(form, buffers) for form in head["forms"]], head["about"])
+            yield record
         os.ftruncate(self._handle, self._end)
 
     def append(self, values: Sequence[Value | None], about: Mapping[str, Any]) -> None:
@@ -118,6 +127,16 @@ class Journal:
         if os.fstat(self._handle).st_size == 0:
             self.path.unlink(missing_ok=True)
         os.close(self._handle)
+
+    @contextmanager
+    def _foreign(self) -> Iterator[None]:
+        """Turn what reading a frame raises that is whole, and that no run wrote, into DumpError."""
+        try:
+            yield
+        except _MALFORMED as cause:
+            raise DumpError(
+                f"{self.path} is no journal that tfdump wrote: {cause} (remove it to start over)"
+            ) from cause
 
     def _next(self) -> Array | None:
         """Return the bytes of the next frame, or None where no whole one follows."""
