@@ -262,6 +262,22 @@ def test_a_run_without_resume_tells_of_a_journal_and_leaves_it(tfdump: Run, fold
     assert left(folder) == {"d.h5", "d.h5.partial"}
 
 
+def test_a_journal_that_vanished_with_its_folder_is_not_said_to_keep_anything(tfdump: Run, folder: Path) -> None:
+    (folder / "out").mkdir()
+    append = Journal.append
+
+    def vanishing(journal: Journal, *batch: object) -> None:
+        append(journal, *batch)
+        shutil.rmtree(folder / "out", ignore_errors=True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "append", vanishing)
+        done = tfdump("activations", *DIGITS, "-l", "conv1", "-o", "out/d.h5", "--resume")
+    assert (done.returncode, done.stdout, (folder / "out").exists()) == (2, "", False)
+    assert done.stderr.splitlines()[-1].startswith("Error: cannot write out/d.h5"), done.stderr
+    assert "keeps what was computed" not in done.stderr
+
+
 def test_an_error_before_the_first_batch_leaves_nothing(tfdump: Run, folder: Path) -> None:
     (folder / "d.h5.partial").write_bytes(b"precious")
     done = tfdump("activations", *DIGITS, "-o", "d.h5", "--resume")
