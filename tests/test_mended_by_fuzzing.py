@@ -87,6 +87,7 @@ def test_parts_of_another_kind_and_groups_without_an_encoding(tfdump: Run, tmp_p
     assert "'encoding' is None" in refused(tfdump, "show", "d.h5")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much memory a process has, to limit it")
 @pytest.mark.parametrize("command", [("show", "d.h5"), ("diff", "d.h5", "d.h5"), ("check", "d.h5")])
 def test_a_text_that_says_to_be_longer_than_the_file(tmp_path: Path, command: tuple[str, ...]) -> None:
     make_dump(tmp_path / "d.h5", {"dense": ROWS})

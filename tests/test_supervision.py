@@ -84,7 +84,16 @@ def test_a_command_that_hangs_can_be_interrupted(tmp_path: Path) -> None:
     assert ended(process) == (143, "Error: ended by SIGTERM\n")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        (signal.SIGHUP, 129),
+        (signal.SIGQUIT, 131),
+        (signal.SIGXCPU, 128 + signal.SIGXCPU),
+    ],
+)
 def test_signals_reach_the_command_once(tmp_path: Path, number: signal.Signals, status: int) -> None:
     """Also where both processes get them, as from a terminal; the command counts them."""
     body = "\n        ".join(

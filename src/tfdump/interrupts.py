@@ -15,7 +15,6 @@ from tfdump.supervision import PASSED
 _SAME_SIGNAL = 0.5
 """Seconds within which a signal that comes again is the same one: Ctrl-C goes to the parent too, which passes it on."""
 
-
 _IMPORTS_TAKE = 5.0
 """Seconds that a signal waits for the end of an import: TensorFlow imports inside its own C code, which would print the
 exception, forget it and go on; and what was imported by half cannot be imported again."""
@@ -45,7 +44,7 @@ class _Waiting:
 
 
 def install() -> None:
-    """Turn Ctrl-C, SIGTERM and SIGHUP into exceptions, at once or when it is safe; an ignored signal stays ignored.
+    """Turn Ctrl-C and the like into exceptions, at once or when it is safe; an ignored signal stays ignored.
 
     What was held back while the process began is raised here.
     """

@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-PASSED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else ()
-"""What the parent passes on to the child, which answers it as it would alone."""
+PASSED = (
+    (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU) if hasattr(signal, "SIGHUP") else ()
+)
+"""What asks a process to end, and the parent passes on to the child, which answers it as it would alone."""
 
 HANGS_AFTER = 120.0
 """Seconds of computing by one thread of the child without a sign of life; a call into a library takes a few."""

@@ -22,11 +22,11 @@ def notes(settings: Settings) -> Note:
     """Return what prints a note as one line on stderr, or nothing when quiet."""
 
     def note(text: str) -> None:
-        line = harmless(f"Note: {' '.join(text.split())}")
+        line = f"Note: {' '.join(text.split())}"
         if settings.quiet:
             return
         if _LIVE:
-            _LIVE[-1].print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+            _LIVE[-1].print(harmless(line), markup=False, highlight=False, emoji=False, soft_wrap=True)
         else:
             say(line)
 
