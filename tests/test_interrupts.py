@@ -22,7 +22,7 @@ def printed(folder: Path, code: str) -> list[str]:
 
 
 IMPORTING = """
-interrupts._IMPORTS_TAKE = {seconds}
+interrupts._UNSAFE_AT_MOST = {seconds}
 try:
     import module
     print(module.whole)
@@ -36,6 +36,46 @@ MODULE = "import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sl
 def test_a_signal_waits_for_the_end_of_an_import(tmp_path: Path) -> None:
     (tmp_path / "module.py").write_text(MODULE.format(seconds=0.3))
     assert printed(tmp_path, IMPORTING.format(seconds=30)) == ["whole", "143"]
+
+
+CALLING = """
+import functools
+sys.path.insert(0, "tensorflow")
+import module
+try:
+    print(module.called(functools.cmp_to_key(lambda one, other: (tell(), time.sleep(0.3)) and 0)))
+    time.sleep(30)
+except interrupts.Terminated as ended:
+    print(ended.status)
+"""
+
+
+def test_a_signal_waits_for_the_end_of_a_call_into_tensorflow(tmp_path: Path) -> None:
+    """Such a call runs Python again, here by way of `sorted`, whose C code stands for TensorFlow's."""
+    (tmp_path / "tensorflow").mkdir()
+    (tmp_path / "tensorflow" / "module.py").write_text("def called(key):\n    return len(sorted('ab', key=key))\n")
+    assert printed(tmp_path, CALLING) == ["2", "143"]
+
+
+KERAS = """
+def body():
+    tell()
+    time.sleep(30)
+sys.path[:0] = ["tensorflow", "keras"]
+import module, layer
+try:
+    module.called(lambda: layer.called(body))
+except interrupts.Terminated as ended:
+    print(ended.status)
+"""
+
+
+def test_a_signal_does_not_wait_where_keras_runs_nearer_than_tensorflow(tmp_path: Path) -> None:
+    """While a model is traced, TensorFlow runs around all of it."""
+    for folder, name in (("tensorflow", "module"), ("keras", "layer")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{name}.py").write_text("def called(body):\n    body()\n")
+    assert printed(tmp_path, "interrupts._UNSAFE_AT_MOST = 1000" + KERAS) == ["143"]
 
 
 def test_a_signal_does_not_wait_for_ever(tmp_path: Path) -> None:

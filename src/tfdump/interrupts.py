@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from tfdump.supervision import PASSED
@@ -15,9 +16,9 @@ from tfdump.supervision import PASSED
 _SAME_SIGNAL = 0.5
 """Seconds within which a signal that comes again is the same one: Ctrl-C goes to the parent too, which passes it on."""
 
-_IMPORTS_TAKE = 5.0
-"""Seconds that a signal waits for the end of an import: TensorFlow imports inside its own C code, which would print the
-exception, forget it and go on; and what was imported by half cannot be imported again."""
+_UNSAFE_AT_MOST = 5.0
+"""Seconds that a signal waits for the end of an import, or of a call into TensorFlow. Its C code calls Python back, and
+prints an exception from there, forgets it and goes on; and what was imported by half cannot be imported again."""
 
 _LOOK_AGAIN = 0.05
 
@@ -40,7 +41,7 @@ class _Waiting:
     held_back = 0
     signal: BaseException | None = None
     last: tuple[int, float] | None = None
-    imports_until = 0.0
+    unsafe_until = 0.0
 
 
 def install() -> None:
@@ -97,6 +98,11 @@ def raise_waiting() -> None:
         raise waiting
 
 
+def waiting() -> BaseException | None:
+    """Return the signal that waits, which other code may have taken for its own."""
+    return _Waiting.signal
+
+
 def interruption_behind(error: BaseException) -> BaseException | None:
     """Return the interruption that made other code raise `error`, or None."""
     seen: BaseException | None = error
@@ -115,22 +121,40 @@ def _receive(signum: int, frame: FrameType | None) -> None:
     if repeated:
         return
     _Waiting.signal = Terminated(signum)
-    _Waiting.imports_until = now + _IMPORTS_TAKE
+    _Waiting.unsafe_until = now + _UNSAFE_AT_MOST
     _raise_when_safe(frame)
 
 
 def _raise_when_safe(frame: FrameType | None) -> None:
-    """Raise the signal that waits, unless it is held back, or an import runs: then look again soon.
+    """Raise the signal that waits, unless it is held back, or it may get lost here: then look again soon.
 
     It goes on waiting, so that `raise_waiting` raises it again where C code in between takes it for its own.
     """
     if _Waiting.held_back or _Waiting.signal is None:
         return
-    if _imports(frame) and time.monotonic() < _Waiting.imports_until:
+    if _is_unsafe(frame) and time.monotonic() < _Waiting.unsafe_until:
         signal.signal(signal.SIGALRM, lambda _, later: _raise_when_safe(later))
         signal.setitimer(signal.ITIMER_REAL, _LOOK_AGAIN)
         return
     raise _Waiting.signal
+
+
+def _is_unsafe(frame: FrameType | None) -> bool:
+    """Tell whether an import, or TensorFlow, runs nearer than anything of Keras or of this package.
+
+    Keras's own backend, whose variables C code turns into tensors, counts as TensorFlow.
+    """
+    while frame is not None:
+        place = frame.f_code.co_filename
+        if place.startswith("<frozen importlib"):
+            return True
+        folders = Path(place).parts
+        if "tensorflow" in folders:
+            return True
+        if "keras" in folders or "tfdump" in folders:
+            return _imports(frame.f_back)
+        frame = frame.f_back
+    return False
 
 
 def _imports(frame: FrameType | None) -> bool:

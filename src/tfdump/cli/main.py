@@ -114,6 +114,9 @@ def run(args: Sequence[str] | None = None) -> int:
         say(error.format_message())
         return TROUBLE
     except Exception as error:
+        interrupted = interrupts.waiting()
+        if isinstance(interrupted, interrupts.Terminated):  # library code made an error of it
+            return _interrupted(interrupted)
         if settings.verbose:
             say(traceback.format_exc().rstrip())
         say(f"Error: {_one_line(_message(error))}")

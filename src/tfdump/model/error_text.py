@@ -2,7 +2,7 @@
 
 import re
 
-from tfdump.interrupts import interruption_behind
+from tfdump.interrupts import interruption_behind, waiting
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _NODE = re.compile(r"\{\{[^}]*\}\}|\[Op:[^\]]*\]")
@@ -28,7 +28,7 @@ def first_line(error: BaseException) -> str:
 
 
 def raise_interruption(error: BaseException) -> None:
-    """Raise the Ctrl-C or the signal that made other code raise `error`, if there is one."""
-    interruption = interruption_behind(error)
+    """Raise the Ctrl-C or the signal that made other code raise `error`, if there is one, or that waits."""
+    interruption = interruption_behind(error) or waiting()
     if interruption is not None:
         raise interruption
