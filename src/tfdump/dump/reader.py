@@ -37,7 +37,7 @@ class Dump(Mapping[str, Tensor]):
         self.name = name
         with damage(DumpError, name):
             read = attributes_of(file, DumpError)
-            self._check_format()
+            self._check_format(read)
             self.attributes: dict[str, Any] = {key: plain(value) for key, value in read.items()}
             check_attributes_of(self.attributes)
         found = {group: self._names(group) for group in layout.TENSOR_GROUPS}
@@ -55,10 +55,10 @@ class Dump(Mapping[str, Tensor]):
                     raise DumpError(f"{self.name}: '{here.name}' is damaged: it is not a group")
             return list(here)
 
-    def _check_format(self) -> None:
-        if self._file.attrs.get("format") != layout.FORMAT:
+    def _check_format(self, attributes: Mapping[str, Any]) -> None:
+        if attributes.get("format") != layout.FORMAT:
             raise DumpError(f"{self.name} is an HDF5 file, but not a dump of tfdump: {kind_of_hdf5(self._file)}")
-        version = self._file.attrs.get("format_version")
+        version = attributes.get("format_version")
         if version != layout.FORMAT_VERSION:
             raise DumpError(
                 f"{self.name} has format version {version}, and this tfdump reads {layout.FORMAT_VERSION} "
