@@ -2,13 +2,15 @@
 
     python benchmarks/callback.py
 
-The steps of the two alternate in blocks in one process, so that both see the same machine. A dump at every step
-shows what a dump costs, and a callback that traces anew for each what tracing once saves.
+Gradients of all weights on 16 examples. The steps of the two alternate in blocks in one process, so that both see the
+same machine. A dump at every step shows what a dump costs, and a callback that traces anew for each what tracing once
+saves.
 """
 
 import os
 import tempfile
 import time
+import warnings
 from statistics import median
 from typing import Any
 
@@ -17,10 +19,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 from keras import layers
+from measure import Row, compare, run_script
 
 import tfdump
 
-BATCH, STEPS, ROUNDS = 32, 60, 9
+BATCH, STEPS, ROUNDS = 32, 60, 7
+PLAIN = "plain fit"
 
 
 class Clock(keras.callbacks.Callback):
@@ -60,7 +64,7 @@ class Retraced(tfdump.DumpCallback):
         super().reach(moment)
 
 
-def race(small: bool) -> None:
+def race_of(small: bool) -> list[Row]:
     """Measure one model."""
     rng = np.random.default_rng(0)
     x = rng.random((BATCH * STEPS, 32, 32, 3), dtype="float32")
@@ -69,15 +73,11 @@ def race(small: bool) -> None:
     given = {"x": x[:16], "y": y[:16], "wrt": "weights"}
     with tempfile.TemporaryDirectory() as folder:
         routes = {
-            "plain fit": [],
-            "DumpCallback, on='epoch', between dumps": [tfdump.DumpCallback(f"{folder}/e", **given, overwrite=True)],
-            "DumpCallback, on='batch', between dumps": [
-                tfdump.DumpCallback(f"{folder}/b", **given, on="batch", every=10**9)
-            ],
-            "DumpCallback, a dump at every step": [
-                tfdump.DumpCallback(f"{folder}/s", **given, on="batch", overwrite=True, keep=2)
-            ],
-            "the same, traced anew for each": [
+            PLAIN: [],
+            "between dumps, on='epoch'": [tfdump.DumpCallback(f"{folder}/e", **given, overwrite=True)],
+            "between dumps, on='batch'": [tfdump.DumpCallback(f"{folder}/b", **given, on="batch", every=10**9)],
+            "a dump at every step": [tfdump.DumpCallback(f"{folder}/s", **given, on="batch", overwrite=True, keep=2)],
+            "traced anew for each dump": [
                 Retraced(f"{folder}/r", **given, on="batch", every=10, overwrite=True, keep=2)
             ],
         }
@@ -90,21 +90,16 @@ def race(small: bool) -> None:
                 model.fit(x, y, batch_size=BATCH, verbose=0, shuffle=False, callbacks=[*callbacks, clock])
                 steps = [step for step in clock.steps if "anew" not in name or step > 2 * median(clock.steps)]
                 taken[name].append(median(steps))
-        plain = taken["plain fit"]
-        print(f"{len(model.layers)} layers, batches of {BATCH}; gradients of all weights on 16 examples")
-        for name, times in taken.items():
-            ratios = [one / other for one, other in zip(times, plain, strict=True)]
-            print(f"  {name:42} {median(times) * 1e3:9.2f} ms a step, {median(ratios):8.3f} of plain fit")
+    plain = taken.pop(PLAIN)
+    race = f"a step of fit, {len(model.layers)} layers"
+    return [compare(f"{race}: DumpCallback, {name}", times, PLAIN, plain) for name, times in taken.items()]
 
 
-def main() -> None:
+def race() -> list[Row]:
     """Race a small and a larger model."""
-    import warnings
-
     warnings.simplefilter("ignore", tfdump.TfdumpWarning)
-    for small in (True, False):
-        race(small)
+    return race_of(small=True) + race_of(small=False)
 
 
 if __name__ == "__main__":
-    main()
+    run_script({}, race)

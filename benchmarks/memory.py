@@ -15,7 +15,7 @@ from contestants import MAKERS, arrays_of, load, submodel_predict
 from measure import Row, compare, contest, run_script
 
 EXAMPLES = (64, 512, 4096)
-MEMORY_MB = 64 * 1.048576
+MEMORY_MB = 16 * 1.048576
 
 
 def command_route(folder: Path, *arguments: str) -> float:
@@ -55,7 +55,7 @@ def race() -> list[Row]:
         everything = np.load(folder / "x.npy", mmap_mode="r")
         for count in EXAMPLES:
             np.save(folder / f"{count}.npy", everything[:count])
-        small = "64MiB"  # so that 64 examples are several batches too
+        small = "16MiB"  # so that 64 examples are several batches too
         peaks = {
             count: contest(__file__, ["command"], folder, folder / f"{count}.npy", "--memory", small, rounds=2)
             for count in EXAMPLES

@@ -2,20 +2,18 @@
 
     python benchmarks/per_example.py
 
-A small CNN, batches of 64, in one process; seconds a batch once everything is traced, medians of several rounds.
+A small CNN, batches of 64, in one process; seconds a batch once everything is traced.
 """
 
 import os
-import time
-from collections.abc import Callable
-from statistics import median
-from typing import Any
+from functools import partial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
 import tensorflow as tf
+from measure import Row, compare, contest_here, elapsed, run_script
 
 from tfdump.gradient_options import GradientOptions
 from tfdump.gradient_run import open_gradients
@@ -44,18 +42,7 @@ def small_cnn() -> keras.Model:
     )
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    """Return the median time of one call."""
-    times = []
-    for number in range(WARM_UP + ROUNDS):
-        start = time.perf_counter()
-        call()
-        if number >= WARM_UP:
-            times.append(time.perf_counter() - start)
-    return median(times)
-
-
-def main() -> None:
+def race() -> list[Row]:
     """Race."""
     keras.utils.set_random_seed(0)
     model = small_cnn()
@@ -70,25 +57,29 @@ def main() -> None:
             value = loss(targets, model(inputs, training=False))
         return tape.gradient(value, model.trainable_variables)
 
+    inputs, targets = tf.constant(x), tf.constant(y)
+
+    def one_by_one() -> None:
+        for n in range(BATCH):
+            gradient(inputs[n : n + 1], targets[n : n + 1])
+
     options = GradientOptions(
         losses=("SparseCategoricalCrossentropy",), from_logits=True, per_example=True, run=RunOptions(BATCH)
     )
     arguments = [("x", [Given(None, ArrayReader(x, "x"))]), ("y", [Given(None, ArrayReader(y, "y"))])]
-    inputs, targets = tf.constant(x), tf.constant(y)
     with open_gradients(in_memory(model), arguments, None, [], options, print) as run:
-        batch = run.source.read(0, BATCH)
-        results = {
-            "tfdump, gradients of 64 examples": seconds(lambda: run.probe.run(batch)),
-            "one gradient of the batch": seconds(lambda: gradient(inputs, targets)),
-            "Python loop over 64 examples": seconds(
-                lambda: [gradient(inputs[n : n + 1], targets[n : n + 1]) for n in range(BATCH)]
-            ),
-        }
-    ours = results["tfdump, gradients of 64 examples"]
-    for name, found in results.items():
-        print(f"{name:36}{found * 1000:9.1f} ms{found / ours:9.2f} of tfdump")
-    print(f"tfdump takes {ours / results['one gradient of the batch']:.2f}x of one gradient of the batch")
+        batch, probe = run.source.read(0, BATCH), run.passes.probe
+        found = contest_here(
+            {
+                "tfdump": partial(elapsed, lambda: probe.run(batch)),
+                "one gradient of the batch": partial(elapsed, lambda: gradient(inputs, targets)),
+                "a Python loop over the examples": partial(elapsed, one_by_one),
+            },
+            rounds=WARM_UP + ROUNDS,
+        )
+    ours, *others = ((name, seconds[WARM_UP:]) for name, seconds in found.items())
+    return [compare(f"gradients of {BATCH} examples each", ours[1], name, theirs) for name, theirs in others]
 
 
 if __name__ == "__main__":
-    main()
+    run_script({}, race)

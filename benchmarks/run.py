@@ -35,9 +35,9 @@ SCRIPTS = (
     "diff",
     "gradients",
     "safety",
+    "per_example",
+    "callback",
 )
-PRINTING = ("per_example", "callback")
-"""Benchmarks that print tables of their own."""
 
 
 def run(script: str) -> list[Row]:
@@ -67,9 +67,6 @@ def main() -> None:
     """Run them."""
     wanted = sys.argv[1:]
     rows = [row for script in SCRIPTS if not wanted or script in wanted for row in run(script)]
-    for script in PRINTING:
-        if not wanted or script in wanted:
-            subprocess.run([sys.executable, HERE / f"{script}.py"], check=True)
     if wanted:
         return
     block = f"Measured on {datetime.datetime.now().date()}: {machine()}.\n\n{table(rows)}"

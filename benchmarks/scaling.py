@@ -3,7 +3,8 @@
     python benchmarks/scaling.py
 
 Each is doubled twice. What the second doubling adds, to what the first one adds, tells the exponent of the growth: 2
-to the power of 1 is a straight line. Whatever is the same every time (tracing, the first look) drops out.
+to the power of 1 is a straight line. Whatever is the same every time (tracing, the first look) drops out. No dump is
+larger than 1 GB: beyond what the system takes into memory at once, the disk sets the time.
 """
 
 import math
@@ -17,13 +18,13 @@ from contestants import MAKERS, tfdump_activations
 from measure import Row, run_script
 
 CASES: dict[str, Callable[[int], dict[str, Any]]] = {
-    "examples": lambda step: {"examples": 1000 * step},
-    "layers": lambda step: {"examples": 500, "depth": 12 * step},
-    "bytes": lambda step: {"examples": 1000, "depth": 3, "size": [32, 45, 64][step.bit_length() - 1]},
+    "examples": lambda step: {"examples": 400 * step},
+    "layers": lambda step: {"examples": 64, "depth": 12 * step},
+    "bytes": lambda step: {"examples": 400, "depth": 3, "size": [32, 45, 64][step.bit_length() - 1]},
 }
 
 STEPS = (1, 2, 4)
-ROUNDS = 3
+ROUNDS = 5
 
 
 def race() -> list[Row]:

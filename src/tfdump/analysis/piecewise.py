@@ -2,11 +2,16 @@
 
 import math
 from collections.abc import Iterator
+from itertools import cycle
 from typing import Any, Protocol
 
 import numpy as np
 
 from tfdump.tensors import Array
+
+
+Block = tuple[tuple[slice, ...], Array, Array]
+"""The place of a piece, and its values on both sides."""
 
 
 class Piecewise(Protocol):
@@ -31,11 +36,30 @@ class Piecewise(Protocol):
         """Fill an array with the numbers of one piece."""
 
 
-def blocks_of(golden: Piecewise, new: Piecewise) -> Iterator[tuple[tuple[slice, ...], Array, Array]]:
-    """Yield the pieces of both, in buffers that are used again."""
-    buffers = (Buffer(golden), Buffer(new))
-    for key in golden.keys(max(golden.piece_bytes, new.piece_bytes)):
-        yield key, buffers[0].read(key), buffers[1].read(key)
+def blocks_of(golden: Piecewise, new: Piecewise) -> Iterator[Block]:
+    """Yield the pieces of both, in buffers that are used again; a thread reads the next ones beside."""
+    most = max(golden.piece_bytes, new.piece_bytes)
+    keys = golden.keys(most)
+    buffers = cycle(((Buffer(golden), Buffer(new)), (Buffer(golden), Buffer(new))))
+
+    def read() -> Block | None:
+        key = next(keys, None)
+        if key is None:
+            return None
+        old, other = next(buffers)
+        return key, old.read(key), other.read(key)
+
+    block = read()
+    if block is None or math.prod(golden.shape) * golden.dtype.itemsize <= most:
+        yield from () if block is None else (block,)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, "tfdump-reader") as thread:
+        while block is not None:
+            following = thread.submit(read)
+            yield block
+            block = following.result()
 
 
 class Buffer:
