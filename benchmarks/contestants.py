@@ -9,6 +9,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from measure import settle
 
 Arrays = dict[str, Any]
 
@@ -120,11 +121,11 @@ def tops(model: Any) -> list[Any]:
     return [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
 
 
-def tfdump_activations(folder: Path, target: Path, **choices: Any) -> float:
+def tfdump_activations(folder: Path, target: Path, room: int = 0, **choices: Any) -> float:
     """Dump with tfdump as the command line does; return the seconds without start-up and loading.
 
-    `layers` are patterns, `inputs` arguments of the command line; the rest are those of ActivationOptions, RunOptions
-    and StoreOptions.
+    It begins with `room` bytes of memory at hand. `layers` are patterns, `inputs` arguments of the command line; the
+    rest are those of ActivationOptions, RunOptions and StoreOptions.
     """
     from tfdump.activation_run import ActivationOptions, open_activations
     from tfdump.address import Selection
@@ -148,6 +149,7 @@ def tfdump_activations(folder: Path, target: Path, **choices: Any) -> float:
         run=RunOptions(**choices),
     )
     target.unlink(missing_ok=True)
+    settle(room)
     start = time.perf_counter()
     with (
         open_activations(loaded, given, options, lambda text: None) as run,
@@ -181,13 +183,14 @@ def bare_forward(folder: Path, batch: int, layers: Sequence[str] | None = None, 
     return time.perf_counter() - start
 
 
-def submodel_predict(folder: Path, target: Path, batch: int) -> float:
+def submodel_predict(folder: Path, target: Path, batch: int, room: int = 0) -> float:
     """Do what forum answers say: a model of all outputs, `predict`, and h5py."""
     import h5py
     import keras
 
     model = load(folder)
     arrays = arrays_of(folder, model, mmap=False)
+    settle(room)
     start = time.perf_counter()
     layers = tops(model)
     values = keras.Model(model.inputs, [layer.output for layer in layers]).predict(arrays, batch_size=batch, verbose=0)
@@ -197,7 +200,7 @@ def submodel_predict(folder: Path, target: Path, batch: int) -> float:
     return time.perf_counter() - start
 
 
-def hooked_eager(folder: Path, target: Path, batch: int) -> float:
+def hooked_eager(folder: Path, target: Path, batch: int, room: int = 0) -> float:
     """Watch every layer's call in an eager loop, and append what it returns to datasets of h5py."""
     import h5py
     import keras
@@ -216,6 +219,7 @@ def hooked_eager(folder: Path, target: Path, batch: int) -> float:
             seen[layer.name] = result
         return result
 
+    settle(room)
     start = time.perf_counter()
     keras.layers.Layer.__call__ = watched
     try:

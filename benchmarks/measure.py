@@ -5,6 +5,7 @@ is the median of the ratios of all rounds.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -90,6 +91,16 @@ def peak_megabytes() -> float:
     """Return the peak memory of this process so far, in MB; `ru_maxrss` would begin with that of its parent."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1.024 / 1000
+
+
+def settle(size: int) -> None:
+    """Let what others wrote reach the disk, and have `size` bytes of free memory at hand, so that all begin alike.
+
+    A virtual machine hands free memory back to its host after seconds; to get it again takes longer than to fill it.
+    """
+    os.sync()
+    np.empty(size, np.uint8)[::4096] = 1
+    Path("/proc/self/clear_refs").write_text("5")  # the peak memory so far does not count
 
 
 def write_raw(path: Path, size: int) -> float:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from contestants import MAKERS, arrays_of, load, tfdump_activations, tops
 from measure import Row, compare, contest_here, run_script
@@ -36,15 +37,15 @@ def forward_of_all(folder: Path, batch: int) -> float:
     return time.perf_counter() - start
 
 
-def bytes_of_all(folder: Path, examples: int) -> int:
-    """Return the bytes of every layer's output."""
-    return sum(4 * math.prod(layer.output.shape[1:]) for layer in tops(load(folder))) * examples
+def bytes_of_all(model: Any) -> int:
+    """Return the bytes of the outputs of all layers for one example."""
+    return sum(4 * math.prod(layer.output.shape[1:]) for layer in tops(model))
 
 
 def race_of(model: str, folder: Path, examples: int, batch: int) -> Row:
     """Race with one model."""
     MAKERS[model](folder, examples)
-    gigabytes = bytes_of_all(folder, examples) / 1e9
+    gigabytes = bytes_of_all(load(folder)) * examples / 1e9
     found = contest_here(
         {
             "tfdump": partial(tfdump_activations, folder, folder / "o.h5", statistics=True, values=False),

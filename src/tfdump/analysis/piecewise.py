@@ -9,7 +9,6 @@ import numpy as np
 
 from tfdump.tensors import Array
 
-
 Block = tuple[tuple[slice, ...], Array, Array]
 """The place of a piece, and its values on both sides."""
 

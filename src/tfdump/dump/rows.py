@@ -66,7 +66,7 @@ class Rows:
         self._grows = rows is None
         self._checksums = storage.checksums
         self._crc = self._counted = 0
-        self._pending: list[Array] = []
+        self._pending: Array | None = None  # a chunk that is not full yet, or the memory for the next one
         self._pending_rows = 0
         shape = (*(() if steps is None else (steps,)), rows or 0, *tail)
         self._empty = math.prod(tail) == 0 or rows == 0 or steps == 0
@@ -100,8 +100,9 @@ class Rows:
             if take == self._chunk_rows:
                 self._write(piece)
                 continue
-            # A copy, so that a few waiting rows do not keep a whole batch alive.
-            self._pending.append(piece if position < len(block) else piece.copy())
+            if self._pending is None:
+                self._pending = np.empty((self._chunk_rows, *self.tail), block.dtype)
+            self._pending[self._pending_rows : self._pending_rows + take] = piece
             self._pending_rows += take
             if self._pending_rows == self._chunk_rows:
                 self._write_pending()
@@ -115,9 +116,11 @@ class Rows:
         self._storage.drain()
 
     def _write_pending(self) -> None:
-        if self._pending:
-            waiting, self._pending, self._pending_rows = self._pending, [], 0
-            self._write(np.concatenate(waiting))
+        if self._pending is not None and self._pending_rows:
+            count, self._pending_rows = self._pending_rows, 0
+            self._write(self._pending[:count])
+            if self._storage.queue is not None:  # which has the chunk until it is compressed
+                self._pending = None
 
     def finish(self) -> h5py.Dataset:
         """Write what waits, and return the dataset, with its checksum where that is wanted."""

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tfdump.dump.write_behind import WriteBehind
+
 
 class DumpStream(io.RawIOBase):
     """A file that never fails while it is written; `raise_failure` tells whether it did."""
@@ -18,6 +20,7 @@ class DumpStream(io.RawIOBase):
         self._handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
         self._position = 0
         self._failure: BaseException | None = None
+        self._behind = WriteBehind(self._handle)
 
     def raise_failure(self) -> None:
         """Raise what went wrong first, if anything did: an OSError, or a KeyboardInterrupt."""
@@ -60,6 +63,8 @@ class DumpStream(io.RawIOBase):
         except BaseException as failure:  # kept for raise_failure
             self._failure = self._failure or failure
         self._position += len(view)
+        if self._failure is None:
+            self._behind.reached(self._position)
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
@@ -75,5 +80,6 @@ class DumpStream(io.RawIOBase):
     def close(self) -> None:
         """Close the file."""
         if not self.closed:
+            self._behind.close()
             os.close(self._handle)
         super().close()

@@ -1,0 +1,70 @@
+"""What is complete of a large file goes to the disk and out of memory while the rest is still written.
+
+A system that keeps tens of gigabytes of new pages in memory has to find memory for each, which on a virtual machine
+takes longer than to write them, throws out what others read, and at last lets every write wait for the disk. A thread
+that trails the writer, and never holds it up, tells the system what it may write and forget: the same pages then serve
+again and again. The first part of a file stays, so that whoever reads a dump of usual size finds it in memory.
+"""
+
+import os
+import queue
+import threading
+
+WINDOW = 64 << 20
+"""Bytes that are handed over at once."""
+
+_TRAIL = 2
+"""Windows that the disk gets to write one, before it is dropped."""
+
+_SHARE = 16
+"""Which part of the memory, one in so many, holds the beginning of a file that stays."""
+
+
+def bytes_kept() -> int:
+    """Return how many bytes at the beginning of a file stay in memory."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # a system that does not tell
+        memory = 16 << 30
+    return max(1 << 30, memory // _SHARE)
+
+
+class WriteBehind:
+    """Trails the writing of one file, from `kept` bytes on; does nothing where the system takes no such advice."""
+
+    def __init__(self, handle: int, kept: int | None = None) -> None:
+        self._handle = handle
+        self._next = bytes_kept() if kept is None else kept
+        self._ends: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._able = hasattr(os, "posix_fadvise")
+
+    def reached(self, end: int) -> None:
+        """Note that the file is written up to `end`."""
+        while self._able and end >= self._next + WINDOW:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="tfdump-behind", daemon=True)
+                self._thread.start()
+            self._ends.put(self._next)
+            self._next += WINDOW
+
+    def close(self) -> None:
+        """End; what waits stays in memory until the system takes care of it, as that of any file does."""
+        self._able = False
+        if self._thread is not None:
+            self._ends.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        waiting: list[int] = []
+        while (start := self._ends.get()) is not None and self._able:
+            self._advise(start)  # dirty pages: their writing begins
+            waiting.append(start)
+            if len(waiting) > _TRAIL:
+                self._advise(waiting.pop(0))  # written by now: dropped
+
+    def _advise(self, start: int) -> None:
+        try:
+            os.posix_fadvise(self._handle, start, WINDOW, os.POSIX_FADV_DONTNEED)
+        except OSError:  # advice: a system that does not take it writes as it would without
+            self._able = False
