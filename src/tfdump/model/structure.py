@@ -68,7 +68,8 @@ def _operations_in(name: str, value: Any, nesting: int = 0) -> Iterator[tuple[st
     elif nesting < 8 and isinstance(value, (list, tuple, dict)):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in items:
-            yield from _operations_in(f"{name}.{encode(str(key))}", item, nesting + 1)
+            if isinstance(item, (Operation, list, tuple, dict)):  # names are made for few of many
+                yield from _operations_in(f"{name}.{encode(str(key))}", item, nesting + 1)
 
 
 def parameter_count(operation: Operation) -> int:
