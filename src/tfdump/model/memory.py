@@ -135,10 +135,11 @@ def _ancestors(wanted: Sequence[Any]) -> set[str]:
 def bodies(graph: Any, operation: Any) -> list[Any]:
     """Return the graphs of the loop, the branches or the function that an operation runs."""
     found = []
+    attributes = operation.node_def.attr  # made anew each time it is asked for
     for attribute in ("body", "cond", "then_branch", "else_branch", "branches", "f"):
-        if attribute not in operation.node_def.attr:
+        if attribute not in attributes:
             continue
-        value = operation.node_def.attr[attribute]
+        value = attributes[attribute]
         for name in [value.func.name, *(function.name for function in value.list.func)]:
             function = graph._get_function(name) if name else None
             body = getattr(function, "graph", None)  # functions of TensorFlow 1 have none
