@@ -22,7 +22,7 @@ CHOICES = {
 }
 
 
-def truncated(folder: Path, layers: list[str], batch: int) -> float:
+def truncated(folder: Path, layers: list[str], batch: int = 32) -> float:
     """Run a sub-model of some layers and write what it returns."""
     import h5py
     import keras
@@ -44,18 +44,6 @@ def truncated(folder: Path, layers: list[str], batch: int) -> float:
     return time.perf_counter() - start
 
 
-def race_of(folder: Path, layers: list[str]) -> dict[str, list[float]]:
-    """Race with one choice of layers, the other at the faster of two batch sizes."""
-    tried = {batch: truncated(folder, layers, batch) for batch in (32, 128)}
-    batch = min(tried, key=lambda batch: tried[batch])
-    return contest_here(
-        {
-            "tfdump": lambda: tfdump_activations(folder, folder / "o.h5", layers=layers),
-            "truncated": lambda: truncated(folder, layers, batch),
-        }
-    )
-
-
 def race() -> list[Row]:
     """Race with every choice of layers."""
     rows = []
@@ -63,12 +51,14 @@ def race() -> list[Row]:
         folder = Path(name)
         MAKERS["ResNet50"](folder, examples=EXAMPLES, size=64)
         for choice, layers in CHOICES.items():
-            found = race_of(folder, layers)
-            rows.append(
-                compare(
-                    f"{choice} of ResNet50", found["tfdump"], "truncated sub-model, h5py", found["truncated"], goal=1.1
-                )
+            found = contest_here(
+                {
+                    "tfdump": lambda layers=layers: tfdump_activations(folder, folder / "o.h5", layers=layers),
+                    "truncated": lambda layers=layers: truncated(folder, layers),
+                }
             )
+            race = f"{choice} of ResNet50"
+            rows.append(compare(race, found["tfdump"], "truncated sub-model, h5py", found["truncated"], goal=1.1))
     return rows
 
 

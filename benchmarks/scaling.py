@@ -18,7 +18,7 @@ from measure import Row, run_script
 
 CASES: dict[str, Callable[[int], dict[str, Any]]] = {
     "examples": lambda step: {"examples": 40 * step, "width": WIDTH},
-    "layers": lambda step: {"examples": 8, "depth": 16 * step, "width": WIDTH},
+    "layers": lambda step: {"examples": 16, "depth": 12 * step, "width": WIDTH},
     "bytes": lambda step: {
         "examples": 50,
         "depth": 3,
@@ -31,7 +31,7 @@ WIDTH = 192
 """Channels: so many that computing takes longer than memory for the files of a virtual machine."""
 
 STEPS = (1, 2, 4)
-ROUNDS = 5
+ROUNDS = 3
 ROOM = 2 << 30
 """Bytes of memory at hand, more than the largest dump takes."""
 

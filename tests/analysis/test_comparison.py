@@ -1,5 +1,6 @@
 """Two arrays are judged as the rule says: against whole arrays in NumPy, in extended precision, and by hand."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from tfdump.analysis.rule import Rule
 from tfdump.analysis.tolerance import Tolerance
 from tfdump.analysis.verdict import Comparison
 from tfdump.dump.parts import pieces
+from tfdump.errors import DumpError
 
 EXACT = Rule(Tolerance())
 
@@ -119,6 +121,23 @@ def test_a_later_maximum_lets_earlier_elements_pass_and_only_doubtful_blocks_are
     mixed = SmallPieces(golden, 16), SmallPieces(new, 16)
     assert compare_arrays([mixed], Rule(Tolerance(scale=1e-3))).failed == 3
     assert len(mixed[0].reads) == 3  # the first of two blocks holds 1.05, which passes, and 1.2, which does not
+
+
+class TornPieces(SmallPieces):
+    """An array whose third piece cannot be read."""
+
+    def read(self, key: Any = ()) -> Any:
+        if len(self.reads) == 2:
+            raise DumpError("torn")
+        return super().read(key)
+
+
+def test_what_cannot_be_read_ahead_is_told_and_no_thread_stays() -> None:
+    before = threading.active_count()
+    values = np.arange(32, dtype=np.float32)
+    with pytest.raises(DumpError, match="torn"):
+        compare_arrays([(SmallPieces(values, 16), TornPieces(values, 16))], Rule(Tolerance()))
+    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("off", [0, 1e-6, 1.01e-4, 1.11e-4, 3e-4, 0.1])

@@ -21,12 +21,15 @@ _SHARE = 16
 
 
 def bytes_kept() -> int:
-    """Return how many bytes at the beginning of a file stay in memory."""
+    """Return how many bytes at the beginning of a file stay in memory, in whole windows.
+
+    A system keeps several megabytes of a file as one piece, which it drops only as a whole.
+    """
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # a system that does not tell
         memory = 16 << 30
-    return max(1 << 30, memory // _SHARE)
+    return max(1 << 30, memory // _SHARE // WINDOW * WINDOW)
 
 
 class WriteBehind:

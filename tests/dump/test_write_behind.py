@@ -1,0 +1,109 @@
+"""Large files leave memory while they are written, whole and in order; small ones and the beginning stay."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfdump.dump import write_behind
+from tfdump.dump.reader import open_dump
+from tfdump.dump.write_behind import WriteBehind, bytes_kept
+from tfdump.dump.writer import DumpWriter
+from tfdump.tensors import TensorInfo
+
+WINDOW = 8 << 20  # larger than what a system drops only as a whole
+
+
+@pytest.fixture
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_behind, "WINDOW", WINDOW)
+
+
+@pytest.fixture
+def handle(tmp_path: Path) -> Iterator[int]:
+    opened = os.open(tmp_path / "large", os.O_RDWR | os.O_CREAT)
+    yield opened
+    os.close(opened)
+
+
+def in_memory(handle: int, offset: int) -> bool:
+    """Tell whether the system can answer a read from memory: it may not wait for the disk."""
+    try:
+        return os.preadv(handle, [bytearray(1)], offset, os.RWF_NOWAIT) == 1
+    except BlockingIOError:
+        return False
+
+
+def can_tell(handle: int) -> bool:
+    """Tell whether the system drops pages when asked, and shows it."""
+    os.pwrite(handle, bytes(WINDOW), 0)
+    os.fsync(handle)
+    os.posix_fadvise(handle, 0, WINDOW, os.POSIX_FADV_DONTNEED)
+    try:
+        return not in_memory(handle, 0)
+    except OSError:
+        return False
+
+
+def test_what_is_behind_leaves_memory_and_the_beginning_stays(handle: int, small_windows: None) -> None:
+    if not (hasattr(os, "RWF_NOWAIT") and hasattr(os, "posix_fadvise") and can_tell(handle)):
+        pytest.skip("this file system keeps its files in memory, or does not tell")
+    values = np.random.default_rng(0).bytes(11 * WINDOW)
+    end = time.monotonic() + 30
+    dropped = False
+    while not dropped and time.monotonic() < end:
+        os.pwrite(handle, values, 0)
+        os.fsync(handle)
+        behind = WriteBehind(handle, kept=4 * WINDOW)
+        behind.reached(len(values))
+        time.sleep(0.2)
+        behind.close()
+        dropped = not any(in_memory(handle, window * WINDOW + WINDOW // 2) for window in range(4, 8))
+    assert dropped
+    assert all(in_memory(handle, window * WINDOW) for window in range(4))
+    assert os.pread(handle, len(values), 0) == values
+
+
+def test_a_dump_that_left_memory_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_behind, "WINDOW", 1 << 20)
+    values = np.random.default_rng(1).standard_normal((64, 1 << 16), dtype=np.float32)
+
+    def write(path: Path, kept: int) -> bytes:
+        monkeypatch.setattr(write_behind, "bytes_kept", lambda: kept)
+        info = TensorInfo("a", "a", "", ("Dense",), 0, "float32", (-1, 1 << 16))
+        with DumpWriter(path) as writer:
+            collector = writer.collector(info, values, axis0="example", examples=64, batches=1)
+            for start in range(0, 64, 7):
+                collector.append(values[start : start + 7])
+            writer.link("activations", info, collector, {})
+            writer.describe({"format": "tfdump", "format_version": np.int64(1), "kind": "activations"}, None, ())
+        return path.read_bytes()
+
+    assert write(tmp_path / "left.h5", 0) == write(tmp_path / "stayed.h5", 1 << 40)
+    with open_dump(tmp_path / "left.h5") as dump:
+        np.testing.assert_array_equal(dump["a"].read(), values)
+
+
+def test_a_system_that_takes_no_advice_is_left_alone(small_windows: None) -> None:
+    read, write = os.pipe()
+    try:
+        behind = WriteBehind(write, kept=0)
+        behind.reached(4 * WINDOW)
+        behind.close()
+        behind.reached(8 * WINDOW)
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def test_no_thread_for_what_stays(handle: int) -> None:
+    before = {path.name for path in Path("/proc/self/task").iterdir()} if Path("/proc/self/task").exists() else set()
+    behind = WriteBehind(handle)
+    behind.reached(bytes_kept())
+    after = {path.name for path in Path("/proc/self/task").iterdir()} if Path("/proc/self/task").exists() else set()
+    behind.close()
+    assert bytes_kept() >= 1 << 30
+    assert after <= before
