@@ -94,7 +94,7 @@ def peak_megabytes() -> float:
 
 
 def settle(size: int) -> None:
-    """Let what others wrote reach the disk, and have `size` bytes of free memory at hand, so that all begin alike.
+    """Let what others wrote reach the disk, and have `size` bytes of memory at hand, so that all writers begin alike.
 
     A virtual machine hands free memory back to its host after seconds; to get it again takes longer than to fill it.
     """

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from contestants import MAKERS, arrays_of, load, submodel_predict
+from contestants import MAKERS, arrays_of, load
 from measure import Row, compare, contest, run_script
 
 EXAMPLES = (64, 512, 4096)
@@ -39,11 +39,7 @@ def loaded_route(folder: Path) -> float:
     return 0.0
 
 
-ROUTES = {
-    "command": command_route,
-    "loaded": loaded_route,
-    "predict": lambda folder: submodel_predict(folder, folder / "other.h5", 64),
-}
+ROUTES = {"command": command_route, "loaded": loaded_route}
 
 
 def race() -> list[Row]:
@@ -64,11 +60,9 @@ def race() -> list[Row]:
         for count in EXAMPLES[1:]:
             race = f"CNN, {count:,} examples: memory"
             rows.append(compare(race, found[count], f"{EXAMPLES[0]} examples", found[EXAMPLES[0]], "MB", 1.05))
-        others = contest(__file__, ["loaded", "predict"], folder, rounds=1)
-        (loaded,), (predict,) = others["loaded"].megabytes, others["predict"].megabytes
+        (loaded,) = contest(__file__, ["loaded"], folder, rounds=1)["loaded"].megabytes
         most = [loaded + 4 * MEMORY_MB] * 2
         rows.append(compare("CNN, 4,096 examples: memory", found[4096], "loaded model + 4 x --memory", most, "MB", 1.0))
-        rows.append(compare("CNN, 4,096 examples: memory", found[4096], "sub-model, predict", [predict] * 2, "MB"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         MAKERS["ResNet50"](folder, examples=64)

@@ -52,7 +52,7 @@ def race() -> list[Row]:
                     times[step].append(tfdump_activations(Path(name) / str(step), target, room, batch_size=16))
         once, twice, four = (min(times[step]) for step in STEPS)
         exponent = math.log2((four - twice) / (twice - once))
-        name = f"time by {what}: exponent"
+        name = f"time by {what}: exponent of the fastest rounds"
         rows.append(Row(name, four - twice, "the doubling before", twice - once, exponent, "s", 1.15))
     return rows
 

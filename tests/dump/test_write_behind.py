@@ -1,6 +1,8 @@
 """Large files leave memory while they are written, whole and in order; small ones and the beginning stay."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,3 +109,51 @@ def test_no_thread_for_what_stays(handle: int) -> None:
     behind.close()
     assert bytes_kept() >= 1 << 30
     assert after <= before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of processes are those of POSIX")
+def test_without_threads_dumps_are_written_and_compared_all_the_same(tmp_path: Path) -> None:
+    """A user who may have no further process may have no further thread either; the administrator has no limit."""
+    script = """
+import concurrent.futures.thread, os, resource, sys, threading
+import numpy as np
+from pathlib import Path
+from tfdump.analysis.diff import diff
+from tfdump.dump import write_behind
+from tfdump.dump.stream import DumpStream
+from tfdump.inputs import readers
+
+path = Path(sys.argv[1])
+values = np.arange(3 << 20, dtype=np.float32)
+np.save(path / "a.npy", values)
+np.save(path / "b.npy", values + 1)
+(path / "large").touch()
+for name in ("a.npy", "b.npy", "large"):
+    (path / name).chmod(0o666)
+if os.getuid() == 0:
+    os.setuid(61234)
+resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+try:
+    threading.Thread(target=int).start()
+except RuntimeError:
+    pass
+else:
+    sys.exit(77)
+write_behind.bytes_kept = lambda: 0
+stream = DumpStream(path / "large")
+for _ in range(6):
+    stream.write(bytes(32 << 20))
+stream.raise_failure()
+stream.close()
+print((path / "large").stat().st_size, diff(path / "a.npy", path / "b.npy").tensors[0].comparison.count)
+"""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o777)
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode == 77:
+        pytest.skip("the system does not limit the threads of this user")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == [str(6 * (32 << 20)), str(3 << 20)]

@@ -13,6 +13,10 @@ Block = tuple[tuple[slice, ...], Array, Array]
 """The place of a piece, and its values on both sides."""
 
 
+_MOST_AHEAD = 32 << 20
+"""Larger pieces, which are single chunks that have to be decompressed, are not read ahead: that takes their memory."""
+
+
 class Piecewise(Protocol):
     """An array that is read in pieces, as `tfdump.dump.parts.Part` is; `name` is its place in a composite."""
 
@@ -36,25 +40,31 @@ class Piecewise(Protocol):
 
 
 def blocks_of(golden: Piecewise, new: Piecewise) -> Iterator[Block]:
-    """Yield the pieces of both, in buffers that are used again; a thread reads the next ones beside."""
+    """Yield the pieces of both, in buffers that are used again; unless they are large, a thread reads the next ones."""
     most = max(golden.piece_bytes, new.piece_bytes)
     keys = golden.keys(most)
-    buffers = cycle(((Buffer(golden), Buffer(new)), (Buffer(golden), Buffer(new))))
+    if math.prod(golden.shape) * golden.dtype.itemsize <= most or most > _MOST_AHEAD:
+        buffers = Buffer(golden), Buffer(new)
+        yield from ((key, buffers[0].read(key), buffers[1].read(key)) for key in keys)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    turns = cycle(((Buffer(golden), Buffer(new)), (Buffer(golden), Buffer(new))))
 
     def read() -> Block | None:
         key = next(keys, None)
         if key is None:
             return None
-        old, other = next(buffers)
+        old, other = next(turns)
         return key, old.read(key), other.read(key)
 
-    block = read()
-    if block is None or math.prod(golden.shape) * golden.dtype.itemsize <= most:
-        yield from () if block is None else (block,)
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(1, "tfdump-reader") as thread:
+        try:
+            thread.submit(int)
+        except RuntimeError:  # no thread is to be had
+            yield from iter(read, None)
+            return
+        block = read()
         while block is not None:
             following = thread.submit(read)
             yield block

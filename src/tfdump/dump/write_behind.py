@@ -45,11 +45,20 @@ class WriteBehind:
     def reached(self, end: int) -> None:
         """Note that the file is written up to `end`."""
         while self._able and end >= self._next + WINDOW:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="tfdump-behind", daemon=True)
-                self._thread.start()
+            self._start()
             self._ends.put(self._next)
             self._next += WINDOW
+
+    def _start(self) -> None:
+        if self._thread is not None:
+            return
+        thread = threading.Thread(target=self._run, name="tfdump-behind", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread is to be had: the file is written all the same
+            self._able = False
+        else:
+            self._thread = thread
 
     def close(self) -> None:
         """End; what waits stays in memory until the system takes care of it, as that of any file does."""
