@@ -56,7 +56,8 @@ def race() -> list[Row]:
                 {
                     "tfdump": lambda layers=layers: tfdump_activations(folder, folder / "o.h5", layers=layers),
                     "truncated": lambda layers=layers: truncated(folder, layers),
-                }
+                },
+                rounds=2,
             )
             race = f"{choice} of ResNet50"
             rows.append(compare(race, found["tfdump"], "truncated sub-model, h5py", found["truncated"], goal=1.1))

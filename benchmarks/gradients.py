@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from measure import Row, compare, contest, run_script, write_raw
 
-EXAMPLES = 16
+EXAMPLES = 8
 LOSS = "sparse_categorical_crossentropy"
 
 

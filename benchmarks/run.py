@@ -12,6 +12,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -44,7 +45,9 @@ def run(script: str) -> list[Row]:
     """Run one script, which prints its table; return its rows."""
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "rows.json"
+        start = time.perf_counter()
         subprocess.run([sys.executable, HERE / f"{script}.py", "--json", results], check=True)
+        print(f"{script} took {time.perf_counter() - start:.0f} s", file=sys.stderr)
         return [Row(**json.loads(line)) for line in results.read_text().splitlines()]
 
 

@@ -54,7 +54,7 @@ def race() -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         make_resnet(Path(folder), EXAMPLES)
-        found = contest(__file__, list(ROUTES), folder)
+        found = contest(__file__, list(ROUTES), folder, rounds=2)
     for option in ("--checksums", "--resume"):
         name = f"{option}, ResNet50, {EXAMPLES} examples"
         rows.append(compare(name, found[option].seconds, "without it", found["plain"].seconds))
