@@ -43,9 +43,9 @@ LIMITS = ("tfdump", FORWARD, RAW)
 
 RACES = (
     Race("ResNet50, 32 examples", "ResNet50", {"examples": 32}, 2, (SUBMODEL, HOOKS), goals={SUBMODEL: 1 / 3}),
-    Race("BERT tiny, 2,048 examples", "BERT", {"examples": 2048}, 64, (REWRITTEN, SUBMODEL)),
+    Race("BERT tiny, 2,048 examples", "BERT", {"examples": 2048}, 64, (REWRITTEN, SUBMODEL), rounds=2),
     Race("BERT small, 256 examples", "BERT", {"examples": 256, "layers": 4, "width": 512}, 16, rounds=2),
-    Race("LSTM, 10,000 examples", "LSTM", {"examples": 10_000}, 256, (SUBMODEL,)),
+    Race("LSTM, 10,000 examples", "LSTM", {"examples": 10_000}, 256, (SUBMODEL,), rounds=2),
     Race("ResNet50, 256 examples, one round", "ResNet50", {"examples": 256}, 8, rounds=1),
 )
 

@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from contestants import make_resnet
 from measure import Row, compare, contest, run_script
 
-EXAMPLES = 8
+EXAMPLES = 4
 
 
 def dump(folder: Path, name: str, checksums: bool = False, resume: bool = False) -> float:
