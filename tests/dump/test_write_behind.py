@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,7 +113,7 @@ def test_no_thread_for_what_stays(handle: int) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of processes are those of POSIX")
-def test_without_threads_dumps_are_written_and_compared_all_the_same(tmp_path: Path) -> None:
+def test_without_threads_dumps_are_written_and_compared_all_the_same() -> None:
     """A user who may have no further process may have no further thread either; the administrator has no limit."""
     script = """
 import concurrent.futures.thread, os, resource, sys, threading
@@ -147,12 +148,11 @@ stream.raise_failure()
 stream.close()
 print((path / "large").stat().st_size, diff(path / "a.npy", path / "b.npy").tensors[0].comparison.count)
 """
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o777)
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], env=environment, capture_output=True, text=True, check=False
-    )
+    with tempfile.TemporaryDirectory() as folder:  # below no folder that only its owner may enter
+        Path(folder).chmod(0o777)
+        command = [sys.executable, "-c", script, folder]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode == 77:
         pytest.skip("the system does not limit the threads of this user")
     assert (done.returncode, done.stderr) == (0, "")
