@@ -52,7 +52,7 @@ RACES = (
 TOGETHER = 2
 """Of the rounds, in how many the others race too: they take long."""
 
-MOST_ROOM = 8_000_000_000
+MOST_ROOM = 6_000_000_000
 """Bytes of memory that tfdump and the raw write have at hand when they begin, at the most."""
 
 
@@ -97,7 +97,7 @@ ROUTES = {
     FORWARD: lambda folder, batch: bare_forward(folder, int(batch), rewrites=False),
     RAW: raw_route,
     REWRITTEN: lambda folder, batch: bare_forward(folder, int(batch)),
-    SUBMODEL: other_route(submodel_predict, 3),
+    SUBMODEL: other_route(submodel_predict, 2),
     HOOKS: other_route(hooked_eager, 1),
 }
 
