@@ -12,7 +12,6 @@ from tfdump.tensors import Array
 Block = tuple[tuple[slice, ...], Array, Array]
 """The place of a piece, and its values on both sides."""
 
-
 _MOST_AHEAD = 32 << 20
 """Larger pieces, which are single chunks that have to be decompressed, are not read ahead: that takes their memory."""
 
