@@ -69,7 +69,7 @@ class WriteBehind:
 
     def _run(self) -> None:
         waiting: list[int] = []
-        while (start := self._ends.get()) is not None and self._able:
+        while self._able and (start := self._ends.get()) is not None:
             self._advise(start)  # dirty pages: their writing begins
             waiting.append(start)
             if len(waiting) > _TRAIL:
