@@ -2,9 +2,9 @@
 
     python benchmarks/large_inputs.py
 
-A `.npy` of one and a half times the memory of the machine (a file with holes, which read as zeros and take no disk)
-through a small model: its peak memory against that of a hundredth of it. An HDF5 file compressed in chunks of many
-examples, read in batches: against the same loop over h5py slices, and against reading every chunk once.
+A `.npy` larger than the memory of the machine (a file with holes, which read as zeros and take no disk) through a
+small model: its peak memory against that of a hundredth of it. An HDF5 file compressed in chunks of many examples,
+read in batches: against the same loop over h5py slices, and against reading every chunk once.
 """
 
 import os
@@ -49,7 +49,7 @@ def larger_than_memory(folder: Path) -> list[Row]:
     x = keras.Input((COLUMNS,), name="x")
     keras.Model(x, keras.layers.Dense(8, name="out")(x)).save(folder / "wide.keras")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    rows = int(1.5 * memory) // (4 * COLUMNS)
+    rows = int(1.05 * memory) // (4 * COLUMNS)
     holes(folder / "large.npy", rows)
     holes(folder / "small.npy", rows // 100)
     large = contest(__file__, ["command"], folder, "large.npy", rounds=1)["command"]

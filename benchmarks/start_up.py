@@ -39,7 +39,7 @@ def race() -> list[Row]:
         subprocess.run([*TFDUMP, "activations", *files, "-o", dump], capture_output=True, check=True)
         for command in (["--help"], ["show", dump], ["diff", dump, dump]):
             ours, theirs = partial(process, *TFDUMP, *command), partial(process, *IMPORTS)
-            found = contest_here({"tfdump": ours, "imports": theirs}, rounds=9)
+            found = contest_here({"tfdump": ours, "imports": theirs}, rounds=15)
             name = f"tfdump {command[0]}"
             rows.append(compare(name, found["tfdump"], "import click, h5py, numpy", found["imports"], goal=1.3))
         ours = partial(process, *TFDUMP, "activations", *files, "-f", "-o", dump)

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from tfdump.batching import Batches
-from tfdump.cores import cores
 from tfdump.inputs.source import Batch, Source
 from tfdump.interrupts import raise_waiting
+from tfdump.machine import cores
 from tfdump.tensors import Array
 
 Progress = Callable[[int, int], None]

@@ -5,6 +5,7 @@ import os
 import sys
 from typing import Any
 
+from tfdump.errors import INTERRUPTION
 from tfdump.importing import hold_collection
 from tfdump.supervision import run_supervised
 
@@ -15,7 +16,7 @@ def main() -> None:
     try:
         status = run_supervised(_run, _say)
     except KeyboardInterrupt:
-        _say("Error: interrupted; no file was written\n")
+        _say(f"{INTERRUPTION}\n")
         status = 130
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):

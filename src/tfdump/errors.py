@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+INTERRUPTION = "Error: interrupted; no file was written"
+"""What the command line says of Ctrl-C."""
+
 
 class TfdumpError(Exception):
     """Trouble that the user can mend. The command line prints it as one line and exits with status 2."""

@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from page_cache import WINDOW, can_tell, in_memory
 from tfdump.dump import write_behind
 from tfdump.dump.reader import open_dump
 from tfdump.dump.write_behind import WriteBehind, bytes_kept
 from tfdump.dump.writer import DumpWriter
 from tfdump.tensors import TensorInfo
-
-WINDOW = 8 << 20  # larger than what a system drops only as a whole
 
 
 @pytest.fixture
@@ -33,27 +32,8 @@ def handle(tmp_path: Path) -> Iterator[int]:
     os.close(opened)
 
 
-def in_memory(handle: int, offset: int) -> bool:
-    """Tell whether the system can answer a read from memory: it may not wait for the disk."""
-    try:
-        return os.preadv(handle, [bytearray(1)], offset, os.RWF_NOWAIT) == 1
-    except BlockingIOError:
-        return False
-
-
-def can_tell(handle: int) -> bool:
-    """Tell whether the system drops pages when asked, and shows it."""
-    os.pwrite(handle, bytes(WINDOW), 0)
-    os.fsync(handle)
-    os.posix_fadvise(handle, 0, WINDOW, os.POSIX_FADV_DONTNEED)
-    try:
-        return not in_memory(handle, 0)
-    except OSError:
-        return False
-
-
 def test_what_is_behind_leaves_memory_and_the_beginning_stays(handle: int, small_windows: None) -> None:
-    if not (hasattr(os, "RWF_NOWAIT") and hasattr(os, "posix_fadvise") and can_tell(handle)):
+    if not can_tell(handle):
         pytest.skip("this file system keeps its files in memory, or does not tell")
     values = np.random.default_rng(0).bytes(11 * WINDOW)
     end = time.monotonic() + 30

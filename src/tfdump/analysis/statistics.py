@@ -112,7 +112,7 @@ class StatisticsAccumulator:
         """
         size = numbers.size
         squares = _sum_of_squares(numbers)
-        mean = numbers[0] if constant else numbers.mean()
+        mean = numbers[0] if constant else np.add.reduce(numbers) / size
         rest = np.longdouble(0)
         deviations = squares - size * np.longdouble(mean) ** 2
         if constant or squares > _NEAR_ZERO * deviations:
@@ -154,8 +154,10 @@ def statistics_of(parts: Iterable[Piecewise]) -> Statistics:
 
 def _sum_of_squares(numbers: Array) -> np.longdouble:
     """Return the sum of the squares of a flat block."""
-    parts = (numbers[start : start + _FEW] for start in range(0, numbers.size, _FEW))
-    return sum((np.longdouble(np.dot(part, part)) for part in parts), np.longdouble(0))
+    whole = numbers.size // _FEW * _FEW
+    rows, rest = numbers[:whole].reshape(-1, _FEW), numbers[whole:]
+    sums = np.matmul(rows[:, None], rows[:, :, None]).reshape(-1)  # one call for the dot products of all rows
+    return np.longdouble(np.add.accumulate(np.array([*sums, np.dot(rest, rest)], np.longdouble))[-1])
 
 
 def attributes_of(statistics: Statistics) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The entry point: finds commands without importing them, and turns errors into exit statuses."""
 
 import os
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -11,7 +10,7 @@ import click
 from tfdump import __version__, interrupts
 from tfdump.cli.render import say, write
 from tfdump.cli.settings import Settings, verbosity
-from tfdump.errors import TfdumpError
+from tfdump.errors import INTERRUPTION, TfdumpError
 from tfdump.importing import settle_collection
 
 COMMANDS = {
@@ -106,7 +105,7 @@ def run(args: Sequence[str] | None = None) -> int:
         result: Any = cli.main(args, prog_name="tfdump", standalone_mode=False, obj=settings)
         return result if isinstance(result, int) else OK
     except (click.Abort, KeyboardInterrupt):
-        say("Error: interrupted; no file was written")
+        say(INTERRUPTION)
         return INTERRUPTED
     except interrupts.Terminated as ended:
         return _interrupted(ended)
@@ -118,13 +117,15 @@ def run(args: Sequence[str] | None = None) -> int:
         if isinstance(interrupted, interrupts.Terminated):  # library code made an error of it
             return _interrupted(interrupted)
         if settings.verbose:
+            import traceback
+
             say(traceback.format_exc().rstrip())
         say(f"Error: {_one_line(_message(error))}")
         return TROUBLE
 
 
 def _interrupted(ended: interrupts.Terminated) -> int:
-    say("Error: interrupted; no file was written" if ended.status == INTERRUPTED else f"Error: ended by {ended}")
+    say(INTERRUPTION if ended.status == INTERRUPTED else f"Error: ended by {ended}")
     return ended.status
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import h5py
 from h5py._objects import phil
 
-from tfdump.cores import cores
 from tfdump.errors import DumpError
+from tfdump.machine import cores
 from tfdump.tensors import Array
 
 COMPRESSIONS = ("none", "gzip", "zstd")

@@ -10,6 +10,8 @@ import os
 import queue
 import threading
 
+from tfdump.machine import memory_bytes
+
 WINDOW = 64 << 20
 """Bytes that are handed over at once."""
 
@@ -25,11 +27,7 @@ def bytes_kept() -> int:
 
     A system keeps several megabytes of a file as one piece, which it drops only as a whole.
     """
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # a system that does not tell
-        memory = 16 << 30
-    return max(1 << 30, memory // _SHARE // WINDOW * WINDOW)
+    return max(1 << 30, memory_bytes() // _SHARE // WINDOW * WINDOW)
 
 
 class WriteBehind:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from tfdump.errors import InputError
 from tfdump.hdf5 import check_declared
+from tfdump.inputs.read_behind import ReadBehind
 from tfdump.limits import allowed_bytes, check_bytes
 from tfdump.tensors import Array
 
@@ -66,7 +67,9 @@ class NpyReader:
     file that shrinks while it is mapped kills it.
     """
 
-    def __init__(self, stream: IO[bytes], label: str, length: int | None = None) -> None:
+    def __init__(
+        self, stream: IO[bytes], label: str, length: int | None = None, behind: ReadBehind | None = None
+    ) -> None:
         """Read the header; `length` is that of the stream in bytes, where asking it would mean reading it."""
         self.label = label
         self._stream = stream
@@ -75,6 +78,7 @@ class NpyReader:
             raise InputError(f"{label} holds pickled Python objects, which are never loaded (save a plain array)")
         self._offset = stream.tell()
         self._row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
+        self._behind = behind
         self._whole: Array | None = None
         self._check_length(length)
 
@@ -93,6 +97,8 @@ class NpyReader:
         if self._fortran and len(self.shape) > 1:
             return self._read_fortran(start, stop)
         rows = self._read_bytes(start * self._row_bytes, (stop - start) * self._row_bytes)
+        if self._behind is not None:
+            self._behind.add(rows.nbytes, self._offset + stop * self._row_bytes)
         return rows.view(self.dtype).reshape(stop - start, *self.shape[1:])
 
     def close(self) -> None:
@@ -152,6 +158,7 @@ class Hdf5Reader:
         self.chunk_rows = dataset.chunks[0] if filtered and dataset.chunks[0] > 1 else 0
         self.band_bytes = self.chunk_rows * self.dtype.itemsize * math.prod(self.shape[1:])
         self.rereads = self.band_bytes > LARGEST_BAND
+        self._behind = ReadBehind(dataset.file.id.get_vfd_handle()) if dataset.file.driver == "sec2" else None
         self._band: tuple[int, Array] | None = None  # its first row, and its rows
 
     def read(self, start: int, stop: int) -> Array:
@@ -181,17 +188,20 @@ class Hdf5Reader:
         chunk = math.prod(self._dataset.chunks or ()) * self._dataset.dtype.itemsize
         check_bytes(max(size, chunk), allowed_bytes(), f"{self.label}: what is read at once takes", InputError)
         try:
-            return np.asarray(self._dataset[start:stop] if self.shape else self._dataset[()]).reshape(
-                -1, *self.shape[1:]
-            )
+            rows = np.asarray(self._dataset[start:stop] if self.shape else self._dataset[()])
+            rows = rows.reshape(-1, *self.shape[1:])
         except (OSError, RuntimeError, ValueError) as cause:
             raise InputError(f"cannot read {self.label}: {cause}") from None
+        if self._behind is not None:
+            self._behind.add(rows.nbytes)
+        return rows
 
 
 def open_npy(path: Path) -> NpyReader:
     """Open a `.npy` file."""
     try:
-        return NpyReader(path.open("rb"), str(path))
+        stream = path.open("rb")
+        return NpyReader(stream, str(path), behind=ReadBehind(stream.fileno()))
     except OSError as cause:
         raise InputError(f"cannot read {path}: {cause.strerror}") from None
 
