@@ -16,17 +16,21 @@ then the write, without any overlap.
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from contestants import MAKERS, bare_forward, hooked_eager, submodel_predict, tfdump_activations
-from measure import Row, compare, contest, run_script, settle, write_raw
+from measure import Row, compare, contest, contest_here, run_script, settle, write_raw
 
 
 @dataclass(frozen=True)
 class Race:
-    """A name, the model and what it is made with, the batch size of the others, and who races but tfdump and limits."""
+    """A name, the model and what it is made with, the batch size of the others, and who races but tfdump and limits.
+
+    `apart`: every contestant in a process of its own, whose memory counts; else all in this one, which takes less time.
+    """
 
     name: str
     model: str
@@ -34,23 +38,22 @@ class Race:
     batch: int
     others: tuple[str, ...] = ()
     rounds: int = 3
-    goals: dict[str, float] = field(default_factory=dict)
+    apart: bool = False
 
 
 FORWARD, REWRITTEN, RAW = "bare forward pass", "rewritten forward pass", "raw write"
 SUBMODEL, HOOKS = "sub-model, predict, h5py", "eager loop with hooks, h5py"
-LIMITS = ("tfdump", FORWARD, RAW)
 
 RACES = (
-    Race("ResNet50, 32 examples", "ResNet50", {"examples": 32}, 2, (SUBMODEL, HOOKS), goals={SUBMODEL: 1 / 3}),
-    Race("BERT tiny, 2,048 examples", "BERT", {"examples": 2048}, 64, (REWRITTEN, SUBMODEL), rounds=2),
-    Race("BERT small, 256 examples", "BERT", {"examples": 256, "layers": 4, "width": 512}, 16, rounds=2),
-    Race("LSTM, 10,000 examples", "LSTM", {"examples": 10_000}, 256, (SUBMODEL,), rounds=2),
-    Race("ResNet50, 256 examples, one round", "ResNet50", {"examples": 256}, 8, rounds=1),
+    Race("ResNet50, 32 examples", "ResNet50", {"examples": 32}, 2, (SUBMODEL, HOOKS), rounds=2, apart=True),
+    Race("BERT tiny, 2,048 examples", "BERT", {"examples": 2048}, 64, (REWRITTEN, SUBMODEL)),
+    Race("BERT small, 256 examples", "BERT", {"examples": 256, "layers": 4, "width": 512}, 16),
+    Race("LSTM, 10,000 examples", "LSTM", {"examples": 10_000}, 256, (SUBMODEL,)),
+    Race("ResNet50, 256 examples, one round", "ResNet50", {"examples": 256}, 8, rounds=1, apart=True),
 )
 
-TOGETHER = 2
-"""Of the rounds, in how many the others race too: they take long."""
+GOALS = {SUBMODEL: 1 / 3}
+"""The largest ratio to others that was wanted, on ResNet50."""
 
 MOST_ROOM = 6_000_000_000
 """Bytes of memory that tfdump and the raw write have at hand when they begin, at the most."""
@@ -103,22 +106,24 @@ ROUTES = {
 
 
 def race_of(race: Race, folder: Path) -> list[Row]:
-    """Race on one model."""
+    """Race on one model, which is made first."""
     MAKERS[race.model](folder, **race.made)
-    rounds = race.rounds - (TOGETHER if race.others else 0)
-    found = contest(__file__, LIMITS, folder, race.batch, rounds=rounds)
-    if race.others:
-        slow = contest(__file__, (*LIMITS, *race.others), folder, race.batch, rounds=TOGETHER)
-        last = slow["tfdump"]
-        found = {route: found[route] + slow.pop(route) for route in LIMITS}
-    rows = against_limits(race.name, found["tfdump"].seconds, found[FORWARD].seconds, found[RAW].seconds)
-    if race.others:
-        for other, theirs in slow.items():
-            rows.append(compare(race.name, last.seconds, other, theirs.seconds, goal=race.goals.get(other)))
-        if SUBMODEL in slow:
-            goal = 0.2 if race.model == "ResNet50" else None
-            theirs = slow[SUBMODEL].megabytes
-            rows.append(compare(f"{race.name}: memory", last.megabytes, SUBMODEL, theirs, "MB", goal))
+    names = ("tfdump", FORWARD, RAW, *race.others)
+    megabytes: dict[str, list[float]] = {}
+    if race.apart:
+        samples = contest(__file__, names, folder, race.batch, rounds=race.rounds)
+        seconds = {name: found.seconds for name, found in samples.items()}
+        megabytes = {name: found.megabytes for name, found in samples.items()}
+    else:
+        routes = {name: partial(ROUTES[name], folder, str(race.batch)) for name in names}
+        seconds = contest_here(routes, race.rounds)
+    goals = GOALS if race.model == "ResNet50" else {}
+    ours = seconds["tfdump"]
+    rows = against_limits(race.name, ours, seconds[FORWARD], seconds[RAW])
+    rows += [compare(race.name, ours, other, seconds[other], goal=goals.get(other)) for other in race.others]
+    if SUBMODEL in megabytes:
+        mine, theirs = megabytes["tfdump"], megabytes[SUBMODEL]
+        rows.append(compare(f"{race.name}: memory", mine, SUBMODEL, theirs, "MB", 0.2))
     return rows
 
 

@@ -167,11 +167,10 @@ def bare_forward(folder: Path, batch: int, layers: Sequence[str] | None = None, 
     import keras
     import tensorflow as tf
 
-    if not rewrites:
-        names = ("remapping", "arithmetic_optimization", "constant_folding")
-        tf.config.optimizer.set_experimental_options(dict.fromkeys(names, False))
     model = load(folder)
     arrays = arrays_of(folder, model)
+    names = ("remapping", "arithmetic_optimization", "constant_folding")
+    tf.config.optimizer.set_experimental_options(dict.fromkeys(names, rewrites))
     start = time.perf_counter()
     called = model
     if layers is not None:
@@ -180,7 +179,9 @@ def bare_forward(folder: Path, batch: int, layers: Sequence[str] | None = None, 
     count = len(next(iter(arrays.values())))
     for first in range(0, count, batch):
         forward({name: tf.constant(array[first : first + batch]) for name, array in arrays.items()})
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    tf.config.optimizer.set_experimental_options(dict.fromkeys(names, True))  # for those behind
+    return seconds
 
 
 def submodel_predict(folder: Path, target: Path, batch: int, room: int = 0) -> float:

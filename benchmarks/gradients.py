@@ -2,19 +2,20 @@
 
     python benchmarks/gradients.py
 
-With respect to every weight, activation and input. Each contestant runs in a process of its own, several times;
-start-up and loading do not count, tracing does.
+With respect to every weight, activation and input. All in one process, several times; start-up and loading do not
+count, tracing does.
 """
 
 import os
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from measure import Row, compare, contest, run_script, write_raw
+from measure import Row, compare, contest_here, run_script, write_raw
 
 EXAMPLES = 8
 LOSS = "sparse_categorical_crossentropy"
@@ -92,11 +93,11 @@ def race() -> list[Row]:
     """Race."""
     with tempfile.TemporaryDirectory() as folder:
         make_files(Path(folder), EXAMPLES)
-        found = contest(__file__, list(ROUTES), folder, rounds=2)
-    together = [sum(pair) for pair in zip(found["tape"].seconds, found["raw write"].seconds, strict=True)]
+        found = contest_here({name: partial(route, Path(folder)) for name, route in ROUTES.items()}, rounds=2)
+    together = [sum(pair) for pair in zip(found["tape"], found["raw write"], strict=True)]
     name = f"gradients of ResNet50, {EXAMPLES} examples"
-    return [compare(name, found["tfdump"].seconds, "tape.gradient + raw write", together)]
+    return [compare(name, found["tfdump"], "tape.gradient + raw write", together)]
 
 
 if __name__ == "__main__":
-    run_script(ROUTES, race)
+    run_script({}, race)

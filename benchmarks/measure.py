@@ -25,9 +25,6 @@ class Samples:
     seconds: list[float]
     megabytes: list[float]
 
-    def __add__(self, other: "Samples") -> "Samples":
-        return Samples(self.seconds + other.seconds, self.megabytes + other.megabytes)
-
 
 @dataclass(frozen=True)
 class Row:

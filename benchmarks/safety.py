@@ -2,19 +2,20 @@
 
     python benchmarks/safety.py
 
-Each contestant runs in a process of its own, several times; start-up and loading do not count. `--resume` writes
-everything twice, so it needs twice the room, and a disk that keeps up.
+All in one process, several times; start-up and loading do not count. `--resume` writes everything twice, so it needs
+twice the room, and a disk that keeps up.
 """
 
 import os
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from contestants import make_resnet
-from measure import Row, compare, contest, run_script
+from measure import Row, compare, contest_here, run_script
 
 EXAMPLES = 4
 
@@ -54,12 +55,12 @@ def race() -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         make_resnet(Path(folder), EXAMPLES)
-        found = contest(__file__, list(ROUTES), folder, rounds=2)
+        found = contest_here({name: partial(route, Path(folder)) for name, route in ROUTES.items()}, rounds=2)
     for option in ("--checksums", "--resume"):
         name = f"{option}, ResNet50, {EXAMPLES} examples"
-        rows.append(compare(name, found[option].seconds, "without it", found["plain"].seconds))
+        rows.append(compare(name, found[option], "without it", found["plain"]))
     return rows
 
 
 if __name__ == "__main__":
-    run_script(ROUTES, race)
+    run_script({}, race)
