@@ -147,6 +147,27 @@ def _chunk_bytes(dataset: h5py.Dataset) -> int:
     return int(math.prod(dataset.chunks)) * int(dataset.dtype.itemsize)
 
 
+def place_of(dataset: h5py.Dataset, start: int, stop: int) -> tuple[int, int] | None:
+    """Return the first byte in the file of the rows from `start` up to `stop`, and the end of the last one.
+
+    None where they are in no such place; of chunks, the first and the last one count.
+    """
+    try:
+        if dataset.chunks is None:
+            offset, row = dataset.id.get_offset(), dataset.id.get_type().get_size() * math.prod(dataset.shape[1:])
+            return None if offset is None else (offset + start * row, offset + stop * row)
+        rows = dataset.chunks[0]
+        behind = [
+            (size - 1) // chunk * chunk for size, chunk in zip(dataset.shape[1:], dataset.chunks[1:], strict=True)
+        ]
+        first = dataset.id.get_chunk_info_by_coord((start // rows * rows, *(0 for _ in behind)))
+        last = dataset.id.get_chunk_info_by_coord(((stop - 1) // rows * rows, *behind))
+        low, high = first.byte_offset, last.byte_offset
+    except _DAMAGE:
+        return None
+    return None if low is None or high is None or high < low else (low, high + last.size)
+
+
 def check_attributes(item: h5py.Group | h5py.Dataset, error: type[TfdumpError]) -> None:
     """Raise `error` when an attribute is larger than any that is written on purpose, before it is read."""
     for number in range(h5py.h5a.get_num_attrs(item.id)):

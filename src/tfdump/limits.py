@@ -1,27 +1,22 @@
 """How many bytes a file from elsewhere may make this process hold: `--max-bytes`."""
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 
 from tfdump.batching import show_bytes
 from tfdump.errors import TfdumpError
+from tfdump.machine import memory_bytes
 
 _SHARE = 4
 """One part in this many of the memory of the machine is what a file may ask for."""
 
 _ALLOWED: ContextVar[int | None] = ContextVar("tfdump_max_bytes", default=None)
-_CONTAINER = Path("/sys/fs/cgroup/memory.max")
 
 
 def default_max_bytes() -> int:
     """Return a quarter of the memory of the machine, or of the container where that has less."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    with suppress(OSError, ValueError):  # no container, or one without a limit ("max")
-        memory = min(memory, int(_CONTAINER.read_text()))
-    return memory // _SHARE
+    return memory_bytes() // _SHARE
 
 
 @contextmanager

@@ -1,6 +1,12 @@
 """What this process has of the machine: processors, and how much memory there is."""
 
 import os
+from contextlib import suppress
+from pathlib import Path
+
+_CONTAINER = Path("/sys/fs/cgroup/memory.max")
+_UNKNOWN = 16 << 30
+_SHARE = 16
 
 
 def cores() -> int:
@@ -9,8 +15,19 @@ def cores() -> int:
 
 
 def memory_bytes() -> int:
-    """Return the bytes of memory of the machine, used or not; 16 GiB where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 16 << 30
+    """Return the bytes of memory of the machine, used or not, or of the container where that has less.
+
+    16 GiB where the system does not tell.
+    """
+    memory = 0
+    with suppress(AttributeError, ValueError, OSError):
+        memory = os.sysconf("SC_PAGE_SIZE") * max(0, os.sysconf("SC_PHYS_PAGES"))
+    memory = memory or _UNKNOWN
+    with suppress(OSError, ValueError):  # no container, or one without a limit ("max")
+        memory = min(memory, int(_CONTAINER.read_text()))
+    return memory
+
+
+def cached_bytes() -> int:
+    """Return how many bytes of one file are left in memory for whoever reads it next: a sixteenth, 1 GiB at least."""
+    return max(1 << 30, memory_bytes() // _SHARE)

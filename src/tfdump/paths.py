@@ -3,14 +3,14 @@
 import stat
 from pathlib import Path
 
-from tfdump.errors import TfdumpError
+from tfdump.errors import TfdumpError, with_article
 
 
 def check_path(path: Path, what: str, error: type[TfdumpError]) -> None:
     """Raise `error` unless `path` is a regular file or a folder; `what` is what it should be, for the message."""
     mode = mode_of(path, what, error)
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise error(f"{path} is not a regular file, and a {what} cannot be read from anything else")
+        raise error(f"{path} is not a regular file, and {with_article(what)} cannot be read from anything else")
 
 
 def mode_of(path: Path, what: str, error: type[TfdumpError]) -> int:

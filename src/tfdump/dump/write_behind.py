@@ -10,7 +10,7 @@ import os
 import queue
 import threading
 
-from tfdump.machine import memory_bytes
+from tfdump.machine import cached_bytes
 
 WINDOW = 64 << 20
 """Bytes that are handed over at once."""
@@ -18,16 +18,13 @@ WINDOW = 64 << 20
 _TRAIL = 2
 """Windows that the disk gets to write one, before it is dropped."""
 
-_SHARE = 16
-"""Which part of the memory, one in so many, holds the beginning of a file that stays."""
-
 
 def bytes_kept() -> int:
     """Return how many bytes at the beginning of a file stay in memory, in whole windows.
 
     A system keeps several megabytes of a file as one piece, which it drops only as a whole.
     """
-    return max(1 << 30, memory_bytes() // _SHARE // WINDOW * WINDOW)
+    return cached_bytes() // WINDOW * WINDOW
 
 
 class WriteBehind:

@@ -8,6 +8,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.errors import InputError
-from tfdump.hdf5 import check_declared
+from tfdump.hdf5 import check_declared, place_of
 from tfdump.inputs.read_behind import ReadBehind
 from tfdump.limits import allowed_bytes, check_bytes
 from tfdump.tensors import Array
@@ -67,10 +68,11 @@ class NpyReader:
     file that shrinks while it is mapped kills it.
     """
 
-    def __init__(
-        self, stream: IO[bytes], label: str, length: int | None = None, behind: ReadBehind | None = None
-    ) -> None:
-        """Read the header; `length` is that of the stream in bytes, where asking it would mean reading it."""
+    def __init__(self, stream: IO[bytes], label: str, length: int | None = None, handle: int | None = None) -> None:
+        """Read the header; `length` is that of the stream in bytes, where asking it would mean reading it.
+
+        `handle` is that of the file where the stream is one by itself.
+        """
         self.label = label
         self._stream = stream
         self.shape, self._fortran, self.dtype = _read_header(stream, label)
@@ -78,14 +80,14 @@ class NpyReader:
             raise InputError(f"{label} holds pickled Python objects, which are never loaded (save a plain array)")
         self._offset = stream.tell()
         self._row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
-        self._behind = behind
         self._whole: Array | None = None
-        self._check_length(length)
+        size = self.dtype.itemsize * math.prod(self.shape)
+        self._behind = None if handle is None or self._fortran else ReadBehind(handle, size, self._place)
+        self._check_length(length, size)
 
-    def _check_length(self, length: int | None) -> None:
+    def _check_length(self, length: int | None, promised: int) -> None:
         """Refuse an array that is shorter than its header says."""
         there = (self._stream.seek(0, 2) if length is None else length) - self._offset
-        promised = self.dtype.itemsize * math.prod(self.shape)
         if there < promised:
             raise InputError(
                 f"{self.label} is truncated: its header promises {promised} bytes of shape {self.shape}, "
@@ -98,8 +100,11 @@ class NpyReader:
             return self._read_fortran(start, stop)
         rows = self._read_bytes(start * self._row_bytes, (stop - start) * self._row_bytes)
         if self._behind is not None:
-            self._behind.add(rows.nbytes, self._offset + stop * self._row_bytes)
+            self._behind.add(start, stop, rows.nbytes)
         return rows.view(self.dtype).reshape(stop - start, *self.shape[1:])
+
+    def _place(self, start: int, stop: int) -> tuple[int, int]:
+        return self._offset + start * self._row_bytes, self._offset + stop * self._row_bytes
 
     def close(self) -> None:
         """Close the stream."""
@@ -158,7 +163,10 @@ class Hdf5Reader:
         self.chunk_rows = dataset.chunks[0] if filtered and dataset.chunks[0] > 1 else 0
         self.band_bytes = self.chunk_rows * self.dtype.itemsize * math.prod(self.shape[1:])
         self.rereads = self.band_bytes > LARGEST_BAND
-        self._behind = ReadBehind(dataset.file.id.get_vfd_handle()) if dataset.file.driver == "sec2" else None
+        self._behind: ReadBehind | None = None
+        if dataset.file.driver == "sec2" and not self.rereads:  # what is decompressed anew stays at hand
+            place = partial(place_of, dataset)
+            self._behind = ReadBehind(dataset.file.id.get_vfd_handle(), dataset.id.get_storage_size(), place)
         self._band: tuple[int, Array] | None = None  # its first row, and its rows
 
     def read(self, start: int, stop: int) -> Array:
@@ -188,12 +196,11 @@ class Hdf5Reader:
         chunk = math.prod(self._dataset.chunks or ()) * self._dataset.dtype.itemsize
         check_bytes(max(size, chunk), allowed_bytes(), f"{self.label}: what is read at once takes", InputError)
         try:
-            rows = np.asarray(self._dataset[start:stop] if self.shape else self._dataset[()])
-            rows = rows.reshape(-1, *self.shape[1:])
+            rows = np.atleast_1d(np.asarray(self._dataset[start:stop] if self.shape else self._dataset[()]))
         except (OSError, RuntimeError, ValueError) as cause:
             raise InputError(f"cannot read {self.label}: {cause}") from None
         if self._behind is not None:
-            self._behind.add(rows.nbytes)
+            self._behind.add(start, stop, rows.nbytes)
         return rows
 
 
@@ -201,7 +208,7 @@ def open_npy(path: Path) -> NpyReader:
     """Open a `.npy` file."""
     try:
         stream = path.open("rb")
-        return NpyReader(stream, str(path), behind=ReadBehind(stream.fileno()))
+        return NpyReader(stream, str(path), handle=stream.fileno())
     except OSError as cause:
         raise InputError(f"cannot read {path}: {cause.strerror}") from None
 
