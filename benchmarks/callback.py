@@ -23,7 +23,7 @@ from measure import Row, compare, run_script
 
 import tfdump
 
-BATCH, STEPS, ROUNDS = 32, 40, 3
+BATCH, STEPS, ROUNDS = 32, 26, 3
 PLAIN = "plain fit"
 
 

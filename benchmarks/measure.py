@@ -68,12 +68,16 @@ def contest(script: str, routes: Sequence[str], *arguments: object, rounds: int 
     return found
 
 
-def contest_here(routes: Mapping[str, Callable[[], float]], rounds: int = 3) -> dict[str, list[float]]:
-    """Run every route in this process, in turn; return the seconds that each round took."""
+def contest_here(
+    routes: Mapping[str, Callable[[], float]], rounds: int = 3, warm_up: int = 0
+) -> dict[str, list[float]]:
+    """Run every route in this process, in turn; return the seconds that each round took, those to warm up apart."""
     found: dict[str, list[float]] = {route: [] for route in routes}
-    for _ in range(rounds):
+    for number in range(warm_up + rounds):
         for name, route in routes.items():
-            found[name].append(route())
+            seconds = route()
+            if number >= warm_up:
+                found[name].append(seconds)
     return found
 
 

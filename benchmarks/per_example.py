@@ -75,9 +75,10 @@ def race() -> list[Row]:
                 "one gradient of the batch": partial(elapsed, lambda: gradient(inputs, targets)),
                 "a Python loop over the examples": partial(elapsed, one_by_one),
             },
-            rounds=WARM_UP + ROUNDS,
+            rounds=ROUNDS,
+            warm_up=WARM_UP,
         )
-    ours, *others = ((name, seconds[WARM_UP:]) for name, seconds in found.items())
+    ours, *others = found.items()
     return [compare(f"gradients of {BATCH} examples each", ours[1], name, theirs) for name, theirs in others]
 
 

@@ -55,7 +55,8 @@ def race() -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         make_resnet(Path(folder), EXAMPLES)
-        found = contest_here({name: partial(route, Path(folder)) for name, route in ROUTES.items()}, rounds=2)
+        routes = {name: partial(route, Path(folder)) for name, route in ROUTES.items()}
+        found = contest_here(routes, rounds=2, warm_up=1)
     for option in ("--checksums", "--resume"):
         name = f"{option}, ResNet50, {EXAMPLES} examples"
         rows.append(compare(name, found[option], "without it", found["plain"]))
