@@ -6,7 +6,9 @@ from pathlib import Path
 
 _CONTAINER = Path("/sys/fs/cgroup/memory.max")
 _UNKNOWN = 16 << 30
+
 _SHARE = 16
+"""One part in so many of the memory is left to one file."""
 
 
 def cores() -> int:

@@ -1,8 +1,8 @@
 """What was read of an array that is larger than the memory leaves memory behind the reader.
 
 Nobody finds it there a second time: before the end, the system has thrown the beginning out, and with it what others
-had read. Until then it looks for new memory for every page, which on a virtual machine takes ten times longer than to
-use that of the pages behind again. Smaller arrays stay, and so does what was read first of a large one.
+had read. Until then it looks for new memory for every page, which on a virtual machine takes longer than to use that of
+the pages behind again. Smaller arrays stay, and so does what was read first of a large one.
 """
 
 import os
@@ -48,5 +48,5 @@ class ReadBehind:
         try:
             if place is not None:
                 os.posix_fadvise(self._handle, place[0], place[1] - place[0], os.POSIX_FADV_DONTNEED)
-        except OSError:  # advice: a system that does not take it reads as it would without
+        except (OSError, OverflowError):  # advice: a system that does not take it reads as it would without
             self._able = False
