@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from contestants import MAKERS, bare_forward, hooked_eager, submodel_predict, tfdump_activations
-from measure import Row, compare, contest, contest_here, run_script, settle, write_raw
+from measure import Row, compare, contest, contest_here, run_script, write_raw
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ def tfdump_route(folder: Path, batch: str) -> float:
 
 def raw_route(folder: Path, batch: str) -> float:
     """Write as many bytes as the dump has."""
-    settle(_room(folder))
-    return write_raw(folder / "raw", _size(folder))
+    return write_raw(folder / "raw", _size(folder), _room(folder))
 
 
 def _size(folder: Path) -> int:

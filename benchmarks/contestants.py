@@ -184,6 +184,21 @@ def bare_forward(folder: Path, batch: int, layers: Sequence[str] | None = None, 
     return seconds
 
 
+def forward_of_all(folder: Path, batch: int) -> float:
+    """Compute every layer's output and keep nothing."""
+    import keras
+    import tensorflow as tf
+
+    model = load(folder)
+    rows = arrays_of(folder, model)["x"]
+    part = keras.Model(model.inputs, [layer.output for layer in tops(model)])
+    start = time.perf_counter()
+    forward = tf.function(lambda x: part(x, training=False), reduce_retracing=True)
+    for first in range(0, len(rows), batch):
+        forward(tf.constant(rows[first : first + batch]))
+    return time.perf_counter() - start
+
+
 def submodel_predict(folder: Path, target: Path, batch: int, room: int = 0) -> float:
     """Do what forum answers say: a model of all outputs, `predict`, and h5py."""
     import h5py

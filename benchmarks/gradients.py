@@ -88,8 +88,7 @@ def raw_write_route(folder: Path) -> float:
     """Write as many bytes as the dump has, and throw both away."""
     size = (folder / "tfdump.h5").stat().st_size
     (folder / "tfdump.h5").unlink()
-    settle(ROOM)
-    return write_raw(folder / "raw.bin", size)
+    return write_raw(folder / "raw.bin", size, ROOM)
 
 
 ROUTES = {"tfdump": tfdump_route, "tape": tape_route, "raw write": raw_write_route}

@@ -7,36 +7,14 @@ raw write of the same bytes. All in one process, start-up and loading apart.
 """
 
 import tempfile
-import time
 from pathlib import Path
 
-from contestants import MAKERS, arrays_of, load, tfdump_activations, tops
-from measure import Row, compare, contest_here, run_script, settle, write_raw
+from contestants import MAKERS, forward_of_all, tfdump_activations
+from measure import Row, compare, contest_here, run_script, write_raw
 
 ROWS = 1_000_000
 ROOM = 3 << 29
 """Bytes of memory at hand, more than the dump takes."""
-
-
-def bare_loop(folder: Path, batch: int) -> float:
-    """Compute every layer's output, and keep nothing."""
-    import keras
-    import tensorflow as tf
-
-    model = load(folder)
-    rows = arrays_of(folder, model)["x"]
-    part = keras.Model(model.inputs, [layer.output for layer in tops(model)])
-    start = time.perf_counter()
-    forward = tf.function(lambda x: part(x, training=False), reduce_retracing=True)
-    for first in range(0, len(rows), batch):
-        forward(tf.constant(rows[first : first + batch]))
-    return time.perf_counter() - start
-
-
-def raw_write(folder: Path, size: int) -> float:
-    """Write as many bytes as the dump has."""
-    settle(ROOM)
-    return write_raw(folder / "raw", size)
 
 
 def race() -> list[Row]:
@@ -51,8 +29,8 @@ def race() -> list[Row]:
         found = contest_here(
             {
                 "tfdump": lambda: tfdump_activations(folder, target, ROOM),
-                "raw": lambda: raw_write(folder, size),
-                **{str(batch): lambda batch=batch: bare_loop(folder, batch) for batch in sizes},
+                "raw": lambda: write_raw(folder / "raw", size, ROOM),
+                **{str(batch): lambda batch=batch: forward_of_all(folder, batch) for batch in sizes},
             },
         )
     best = [min(times) for times in zip(*(found[str(batch)] for batch in sizes), strict=True)]

@@ -104,10 +104,11 @@ def settle(size: int) -> None:
     Path("/proc/self/clear_refs").write_text("5")  # the peak memory so far does not count
 
 
-def write_raw(path: Path, size: int) -> float:
-    """Write `size` bytes to a new file, in sequence; return the seconds that it took."""
+def write_raw(path: Path, size: int, room: int) -> float:
+    """Write `size` bytes to a new file, in sequence, with `room` bytes of memory at hand; return the seconds."""
     block = np.random.default_rng(0).bytes(16 << 20)
     path.unlink(missing_ok=True)
+    settle(room)
     start = time.perf_counter()
     with path.open("wb", buffering=0) as file:
         for first in range(0, size, len(block)):

@@ -9,32 +9,16 @@ divided by the number of cores. All in one process, start-up and loading apart.
 import math
 import os
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from contestants import MAKERS, arrays_of, load, tfdump_activations, tops
+from contestants import MAKERS, forward_of_all, load, tfdump_activations, tops
 from measure import Row, compare, contest_here, run_script
 
 SECONDS_A_GB = 0.45
 
 RACES = (("CNN", 4000, 32), ("tabular", 1_000_000, 4096))
-
-
-def forward_of_all(folder: Path, batch: int) -> float:
-    """Compute every layer's output and keep nothing."""
-    import keras
-    import tensorflow as tf
-
-    model = load(folder)
-    rows = arrays_of(folder, model)["x"]
-    part = keras.Model(model.inputs, [layer.output for layer in tops(model)])
-    start = time.perf_counter()
-    forward = tf.function(lambda x: part(x, training=False), reduce_retracing=True)
-    for first in range(0, len(rows), batch):
-        forward(tf.constant(rows[first : first + batch]))
-    return time.perf_counter() - start
 
 
 def bytes_of_all(model: Any) -> int:
