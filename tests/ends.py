@@ -175,7 +175,7 @@ class ArrayRun:
         if journal is not None:
             journal.begin({"command": command})
             kept = Kept(journal, sinks, set(), lambda note: None)
-        run_batches(self.source, batches, compute, sinks, writer.check, progress, kept)
+        run_batches(self.source, batches, compute, sinks, writer.check, progress, kept, independent=True)
         for sink in sinks:
             interrupts.raise_waiting()
             writer.link(sink.group, sink.info, *sink.finish())

@@ -1,15 +1,22 @@
 """What is done beside the model: statistics on every core, values in order, and failures carried to the main thread."""
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
-from tfdump.batch_run import Worker
+from tfdump import batch_run
+from tfdump.batch_run import IN_MEMORY, Worker, ready, run_batches
+from tfdump.batching import Batches
 from tfdump.dump.writer import DumpWriter, storage_for
+from tfdump.inputs.readers import ArrayReader
+from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.sinks import StoreOptions, TensorSink
-from tfdump.tensors import TensorInfo
+from tfdump.tensors import InputSpec, TensorInfo
 
 BATCHES, ROWS = 5, 8
 SHAPES = [(3 + n % 7, 1 + n) for n in range(30)]
@@ -33,7 +40,7 @@ def write(path: Path, compression: str) -> None:
         sinks = [TensorSink("activations", info, "example", options, open_collector) for info in infos]
         worker = Worker(sinks, writer.check)
         for start in range(0, BATCHES * ROWS, ROWS):
-            worker.give([values_of(n)[start : start + ROWS] for n in range(len(SHAPES))], ROWS)
+            worker.give(ready(([values_of(n)[start : start + ROWS] for n in range(len(SHAPES))], np.zeros(0))), ROWS)
         worker.finish()
         for info, sink in zip(infos, sinks, strict=True):
             collector, extra = sink.finish()
@@ -62,6 +69,146 @@ def test_what_fails_beside_the_model_is_raised_at_the_end() -> None:
 
     info = TensorInfo("t", "t", "", ("Dense",), 0, "float32", (-1, 2))
     worker = Worker([TensorSink("activations", info, "example", StoreOptions(statistics=True), open_collector)], int)
-    worker.give([np.ones((2, 2), "f4")], 2)
+    worker.give(ready(([np.ones((2, 2), "f4")], np.zeros(0))), 2)
     with pytest.raises(OSError, match="no room for t"):
         worker.finish()
+
+
+class Listing:
+    """A sink that keeps what it is given, in order, and calls `before` each time."""
+
+    busy = False
+
+    def __init__(self, before: Callable[[], None] = lambda: None) -> None:
+        self.stored: list[Any] = []
+        self.before = before
+
+    def prepare(self, value: Any, examples: int) -> Any:
+        self.before()
+        return value
+
+    def store(self, value: Any) -> None:
+        self.stored.append(value)
+
+
+def ten_examples() -> Source:
+    rows = np.arange(10, dtype="f4")
+    return Source([InputSpec("x", (None,), "float32")], {"x": ArrayReader(rows, "x")}, ReadingOptions(), print)
+
+
+def run(compute: Callable[..., Any], sink: Listing, **how: Any) -> list[Any]:
+    done: list[int] = []
+    how = {"progress": lambda count, total: done.append(count)} | how
+    numbers = run_batches(ten_examples(), Batches(2, 10), compute, [sink], lambda: None, **how)
+    assert done == sorted(done)
+    assert done[:1] + done[-1:] == [0, 10]
+    return [float(number) for number in numbers]
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_run, "cores", lambda: 2)
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_independent_batches_are_computed_at_once_and_written_in_order() -> None:
+    second = threading.Event()
+
+    def compute(batch: Any, start: int, stop: int) -> Any:
+        if start == 0:
+            assert second.wait(30), "the first batch can end only when the second one has"
+        if start == 2:
+            second.set()
+        return [batch["x"].tolist()], np.float64(start)
+
+    sink = Listing()
+    assert run(compute, sink, independent=True) == [0, 2, 4, 6, 8]
+    assert sink.stored == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+
+
+@pytest.mark.usefixtures("two_cores")
+@pytest.mark.parametrize("independent", [False, True])
+def test_few_batches_are_in_memory_at_once(independent: bool) -> None:
+    """While the first one cannot be written, only so many are begun; where they are not independent, one at a time."""
+    begun: list[int] = []
+    running: list[int] = []
+    most: list[int] = []
+    written = threading.Event()
+
+    def compute(batch: Any, start: int, stop: int) -> Any:
+        begun.append(start)
+        running.append(start)
+        most.append(len(running))
+        if len(begun) == IN_MEMORY:
+            written.set()
+        running.remove(start)
+        return [start], np.float64(start)
+
+    held: list[int] = []
+
+    def hold() -> None:
+        assert written.wait(30)
+        threading.Event().wait(0.05)  # so long as others could begin
+        held.append(len(begun))
+
+    sink = Listing(hold)
+    run(compute, sink, independent=independent)
+    assert held[0] == IN_MEMORY
+    assert sink.stored == [0, 2, 4, 6, 8]
+    if not independent:
+        assert max(most) == 1
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+@pytest.mark.parametrize("independent", [False, True])
+def test_batches_run_in_turn_on_the_main_thread_unless_they_may_do_otherwise(
+    independent: bool, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_run, "cores", lambda: cores)
+    names = set()
+
+    def compute(batch: Any, start: int, stop: int) -> Any:
+        names.add(threading.current_thread().name.rpartition("_")[0])
+        return [start], np.float64(start)
+
+    run(compute, Listing(), independent=independent)
+    assert names == ({"tfdump-compute"} if independent and cores == 2 else {""})
+
+
+@pytest.mark.usefixtures("two_cores")
+@pytest.mark.parametrize("independent", [False, True])
+def test_a_batch_that_fails_ends_the_run_with_its_error_and_those_before_are_written(independent: bool) -> None:
+    class Broken(Exception):
+        pass
+
+    begun = []
+
+    def compute(batch: Any, start: int, stop: int) -> Any:
+        begun.append(start)
+        if start == 2:
+            raise Broken
+        return [start], np.float64(start)
+
+    sink = Listing()
+    with pytest.raises(Broken):
+        run(compute, sink, independent=independent)
+    assert sink.stored in ([], [0]) if not independent else sink.stored == [0]
+    assert 8 not in begun
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("tfdump-")]
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_an_interruption_gives_up_what_waits() -> None:
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(done: int, total: int) -> None:
+        if done:
+            raise Interrupted
+
+    sink = Listing()
+    with pytest.raises(Interrupted):
+        run(lambda batch, start, stop: ([start], np.float64(start)), sink, progress=interrupt, independent=True)
+    assert sink.stored[:1] == [0]
+    assert 8 not in sink.stored
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("tfdump-")]

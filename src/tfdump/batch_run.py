@@ -1,9 +1,10 @@
-"""Batch by batch: each is written beside the computation of the next one."""
+"""Batch by batch: each is written beside the computation of the next ones."""
 
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, Protocol
 
 from tfdump.batching import Batches
@@ -15,8 +16,18 @@ from tfdump.tensors import Array
 Progress = Callable[[int, int], None]
 """Called with the number of examples done and the number of all."""
 
-Compute = Callable[[Batch, int, int], tuple[list[Any], Array]]
-"""Returns what a batch, the examples from one number up to another, gives: values, and float64 numbers beside them."""
+Computed = tuple[list[Any], Array]
+"""What a batch gives: values, and float64 numbers beside them."""
+
+Compute = Callable[[Batch, int, int], Computed]
+"""Returns what a batch, the examples from one number up to another, gives."""
+
+AT_ONCE = 2
+"""Batches that are computed at once, where none shows in another: the cores that one leaves idle, between its
+operations and at their ends, work on the other."""
+
+IN_MEMORY = 3
+"""Batches that are in memory at once: computed, waiting or being written. `--memory` is for one of them."""
 
 
 class Sink(Protocol):
@@ -59,70 +70,99 @@ def run_batches(
     check: Callable[[], None],
     progress: Progress,
     kept: Keeping | None = None,
+    independent: bool = False,
 ) -> list[Array]:
     """Compute every batch and give it to the sinks; return the numbers that came beside the values, batch by batch.
 
     `kept` are the batches of an interrupted run, which are not computed again; further ones are added to them. `check`
-    raises what went wrong in writing.
+    raises what went wrong in writing. Batches that are `independent` are computed on several threads.
     """
     numbers = kept.replay(source, batches, compute, progress) if kept is not None else []
+    several = independent and kept is None and len(batches) > AT_ONCE and cores() > 1
     worker = Worker(sinks, check, kept)
+    threads = ThreadPoolExecutor(AT_ONCE, "tfdump-compute") if several else None
     try:
         for start, stop in batches:
             if kept is not None and stop <= kept.replayed:
                 continue
+            worker.wait_for_room()
             raise_waiting()
             if worker.failed:
                 break
+            progress(worker.done, source.examples)
             batch = source.read(start, stop)
-            values, beside = compute(batch, start, stop)
-            numbers.append(beside)
-            worker.give(values, stop - start, kept.about(batch, beside) if kept is not None else None)
-            del values
-            progress(stop, source.examples)
+            if threads is not None:
+                worker.give(threads.submit(copy_context().run, compute, batch, start, stop), stop - start)
+                continue
+            computed = compute(batch, start, stop)
+            about = kept.about(batch, computed[1]) if kept is not None else None
+            worker.give(ready(computed), stop - start, about)
+            del computed
         worker.finish()
+        progress(source.examples, source.examples)
     except BaseException:
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
         worker.stop()
         raise
-    return numbers
+    finally:
+        if threads is not None:
+            threads.shutdown()
+    return numbers + worker.numbers
+
+
+def ready(computed: Computed) -> "Future[Computed]":
+    """Return what was computed as something that need not be waited for."""
+    future: Future[Computed] = Future()
+    future.set_result(computed)
+    return future
 
 
 class Worker(threading.Thread):
-    """Writes beside the computation; at most one batch waits, so that memory stays flat."""
+    """Writes beside the computation, in order; `numbers` are those that came beside the values, `done` the examples."""
 
     def __init__(self, sinks: Sequence[Sink], check: Callable[[], None], kept: Keeping | None = None) -> None:
         super().__init__(name="tfdump-writer", daemon=True)
+        self.numbers: list[Array] = []
+        self.done = kept.replayed if kept is not None else 0
         self._sinks = sinks
         self._check = check
         self._kept = kept
         self._threads = ThreadPoolExecutor(cores(), "tfdump-prepare") if any(sink.busy for sink in sinks) else None
-        self._queue: queue.Queue[tuple[list[Any], int, Any] | None] = queue.Queue(maxsize=1)
+        self._queue: queue.SimpleQueue[tuple[Future[Computed], int, Any] | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(IN_MEMORY)
         self._error: BaseException | None = None
         self._stopped = False
         self.start()
 
     @property
     def failed(self) -> bool:
-        """Whether a batch could not be written; `finish` raises the reason."""
+        """Whether a batch could not be computed or written; `finish` raises the reason."""
         return self._error is not None
 
     def run(self) -> None:
         """Take batches until None comes; after a failure, let them pass."""
         while (item := self._queue.get()) is not None:
-            if self.failed or self._stopped:
-                continue
-            values, examples, about = item
             try:
-                if self._kept is not None:
-                    self._kept.add(values, examples, about)
-                else:
-                    self._add(values, examples)
-                self._check()
+                if not self.failed and not self._stopped:
+                    self._take(*item)
             except BaseException as error:  # carried to the main thread, which raises it
                 self._error = error
-            del item, values
+            del item
+            self._room.release()
         if self._threads is not None:
             self._threads.shutdown()
+
+    def _take(self, future: "Future[Computed]", examples: int, about: Any) -> None:
+        """Wait for what a batch gives, and write it."""
+        values, beside = future.result()
+        self.numbers.append(beside)
+        if self._kept is not None:
+            self._kept.add(values, examples, about)
+        else:
+            self._add(values, examples)
+        self._check()
+        self.done += examples
 
     def _add(self, values: list[Any], examples: int) -> None:
         """Prepare all values, on every core where that is work, and store them in order."""
@@ -135,9 +175,13 @@ class Worker(threading.Thread):
         for (sink, _), value in zip(pairs, prepared, strict=True):
             sink.store(value)
 
-    def give(self, values: list[Any], examples: int, about: Any = None) -> None:
-        """Hand over the values of one batch; waits while another one waits. `about` goes to the batches kept."""
-        self._queue.put((values, examples, about))
+    def wait_for_room(self) -> None:
+        """Wait until there is room in memory for one batch more."""
+        self._room.acquire()
+
+    def give(self, future: "Future[Computed]", examples: int, about: Any = None) -> None:
+        """Hand over what one batch gives, or is going to give; `about` goes to the batches kept."""
+        self._queue.put((future, examples, about))
 
     def finish(self) -> None:
         """Wait until everything is written; raises what went wrong while writing."""

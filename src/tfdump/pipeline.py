@@ -50,7 +50,7 @@ def write_dump(
         return [*values, *(batch[name] for name in inputs)], np.zeros(0)
 
     kept = Kept(journal, sinks, probe.late, note) if journal is not None else None
-    run_batches(source, plan.batches, compute, sinks, writer.check, progress, kept)
+    run_batches(source, plan.batches, compute, sinks, writer.check, progress, kept, probe.independent)
     missing = _link_all(probe, sinks, writer, len(plan.batches), store, note)
     _write_lengths(source, writer)
     described = dict(root) | {

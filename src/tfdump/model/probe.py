@@ -170,6 +170,11 @@ class Probe:
             self.probed, self.late = (), set()
 
     @property
+    def independent(self) -> bool:
+        """Whether batches may be run at once: no run shows in another one, as far as the graph tells."""
+        return self._traced.independent
+
+    @property
     def largest_batch(self) -> int | None:
         """The batch size above which the memory that the graph needs is anybody's guess, or None."""
         return self._traced.largest_batch

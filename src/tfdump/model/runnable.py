@@ -32,6 +32,10 @@ class RunnableProbe(Protocol):
         """Whether the model drew random numbers in the runs so far, as far as that can be told."""
 
     @property
+    def independent(self) -> bool:
+        """Whether batches may be run at once, on several threads: no run shows in another one."""
+
+    @property
     def largest_batch(self) -> int | None:
         """The batch size above which the memory that is needed is anybody's guess, or None."""
 

@@ -16,12 +16,10 @@ from tfdump.model.probe import Probed, Request
 from tfdump.model.records import declared_shape
 from tfdump.model.runnable import check_request
 from tfdump.model.saved_files import chosen_signature, signatures_of
+from tfdump.model.side_effects import READING
 from tfdump.model.signature import Signature
 from tfdump.model.tracing import CAUTIOUS_BATCH, Batch, Traced, value_of
 from tfdump.tensors import InputSpec, NotCaptured, Note, TensorInfo, Value
-
-_READING = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp"})
-"""Operations on a variable that leave it as it is."""
 
 CLASS = "SavedModel"
 
@@ -148,7 +146,7 @@ class SavedGraphProbe:
         assigned = []
         for node in self._graph_def.node:
             for name in node.input:
-                if name in variables and node.op not in _READING:
+                if name in variables and node.op not in READING:
                     written[name] = variables[name]
                     assigned += [name] if node.op.startswith("Assign") else []
         return list(written.values()), [str(variables[name].name).partition(":")[0] for name in dict.fromkeys(assigned)]
@@ -157,6 +155,11 @@ class SavedGraphProbe:
     def eager(self) -> bool:
         """Whether the tensors are known only after a run: never."""
         return False
+
+    @property
+    def independent(self) -> bool:
+        """Whether batches may be run at once: no run shows in another one."""
+        return self._traced.independent
 
     @property
     def largest_batch(self) -> int | None:

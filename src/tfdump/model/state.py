@@ -12,10 +12,8 @@ from keras.random import SeedGenerator
 from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 
+from tfdump.model.side_effects import READING
 from tfdump.model.structure import owned_operations
-
-_READING = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp"})
-"""Operations on a variable that leave it as it is."""
 
 
 class ModelState:
@@ -147,7 +145,7 @@ def _uses(graph: Any) -> list[tuple[tf.Variable, set[str]]]:
 
 def _written_variables(graph: Any) -> list[tf.Variable]:
     """Return the variables that a graph writes, or hands to a loop or branch that may."""
-    return [variable for variable, users in _uses(graph) if users - _READING]
+    return [variable for variable, users in _uses(graph) if users - READING]
 
 
 def _assigned_variables(graph: Any, generators: list[SeedGenerator]) -> list[str]:

@@ -131,6 +131,11 @@ class LiteProbe:
         return False
 
     @property
+    def independent(self) -> bool:
+        """Whether batches may be run at once: never, as there is one interpreter."""
+        return False
+
+    @property
     def largest_batch(self) -> int | None:
         """None: the memory is known, because every tensor is kept."""
         return None

@@ -15,6 +15,7 @@ from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.memory import LiveMemory
 from tfdump.model.recorder import WATCHING
 from tfdump.model.rewriting import values_untouched
+from tfdump.model.side_effects import has_side_effects
 from tfdump.tensors import Array, InputSpec, Note, Ragged, Sparse, Value
 
 Batch = Mapping[str, Array]
@@ -99,6 +100,11 @@ class Traced:
     def graph(self) -> Any:
         """The graph, or None."""
         return None if self.function is None else self.function.graph
+
+    @property
+    def independent(self) -> bool:
+        """Whether there is a graph, which may run on several threads at once, as no run shows in another one."""
+        return self.function is not None and not has_side_effects(self.function.graph)
 
     @property
     def largest_batch(self) -> int | None:
