@@ -1,5 +1,6 @@
 """What a journal keeps goes into the sinks as if it had just been computed: every sink, without a model."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def source() -> Source:
 
 def values_of(batch: dict[str, np.ndarray], start: int, stop: int) -> tuple[list[Any], np.ndarray]:
     """As a model would: rows, a constant, a table that changes late, a stack, sums dense and sparse, and a gap."""
+    assert threading.current_thread() is threading.main_thread(), "with a journal, one batch comes after the other"
     x = batch["x"] * 1e5
     table = np.arange(3, dtype=np.float32) + (start == 9)
     rows = Sparse(x[:, :2], np.arange(len(x))[:, None] % 2, (5, 2))
@@ -68,7 +70,9 @@ def write(path: Path, compute: Callable[..., Any], journal: Journal | None = Non
 
         sinks = sinks_of(open_collector)
         kept = Kept(journal, sinks, set(), lambda note: None) if journal is not None else None
-        numbers = run_batches(source(), BATCHES, compute, sinks, writer.check, lambda done, total: None, kept)
+        numbers = run_batches(
+            source(), BATCHES, compute, sinks, writer.check, lambda done, total: None, kept, kept is not None
+        )
         for sink in sinks:
             if isinstance(sink, (SumSink, RowsSink)):
                 sink.end_step()

@@ -100,6 +100,9 @@ def run_batches(
             del computed
         worker.finish()
         progress(source.examples, source.examples)
+    except Exception:
+        worker.finish()  # where a batch before this one failed, its error comes first
+        raise
     except BaseException:
         if threads is not None:
             threads.shutdown(wait=False, cancel_futures=True)

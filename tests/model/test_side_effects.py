@@ -1,6 +1,9 @@
 """Which graphs may run twice at once, and that those that do give what they give one after the other."""
 
+import threading
+import time
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,11 +12,12 @@ import tensorflow as tf
 from keras import layers
 
 import tfdump
+from tfdump import batch_run
 from tfdump.address import Selection
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.readers import ArrayReader
 from tfdump.inputs.source import ReadingOptions
-from tfdump.model.probe import Request
+from tfdump.model.probe import Probe, Request
 from tfdump.model.running import open_source, probe_source
 from tfdump.model.side_effects import has_side_effects
 from tiny_models import floats
@@ -53,9 +57,21 @@ def asserted(x: tf.Tensor) -> tf.Tensor:
     return x
 
 
+def pooled(x: tf.Tensor) -> tf.Tensor:
+    together = tf.nondifferentiable_batch_function(1, 64, 1000)(lambda y: y + tf.cast(tf.shape(y)[0], y.dtype))
+    return tf.ensure_shape(together(x), [None])
+
+
+def filtered(x: tf.Tensor) -> tf.Tensor:
+    """What the operation runs stands in an attribute in which nobody looks."""
+    kept = tf.data.Dataset.from_tensor_slices(x).filter(lambda y: y > 0)
+    return x + kept.reduce(0.0, lambda total, y: total + y)
+
+
 HARMLESS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "computes": tf.nn.relu,
     "reads a variable": lambda x: x * COUNT,
+    "checks": lambda x: tf.debugging.check_numerics(x, "bad"),
     "looks up": lambda x: TABLE.lookup(tf.cast(x, tf.int64)),
     "asserts": asserted,
     "draws the same each time": lambda x: x + tf.random.stateless_uniform(tf.shape(x), (1, 2)),
@@ -65,6 +81,11 @@ ACTING: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "assigns": counted,
     "draws": lambda x: x + tf.random.uniform(tf.shape(x)),
     "calls Python": lambda x: tf.ensure_shape(tf.py_function(lambda y: y, [x], tf.float32), [None]),
+    "calls Python that is said to be pure": lambda x: tf.ensure_shape(
+        tf.numpy_function(np.abs, [x], tf.float32, stateful=False), [None]
+    ),
+    "puts rows of several runs together": pooled,
+    "runs what cannot be seen": filtered,
     "prints": printed,
     "inserts": inserted,
 }
@@ -89,7 +110,57 @@ def test_what_changes_anything_has_one(name: str, nested: bool) -> None:
     assert has_side_effects(graph_of(inside(function) if nested else function))
 
 
-def independent(model: keras.Model, data: np.ndarray, **how: bool) -> bool:
+class Watched(layers.Layer):
+    """Calls Python, and notes how many calls ran at once."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.running: list[int] = []
+        self.most = 0
+
+    def note(self, rows: np.ndarray) -> np.ndarray:
+        self.running.append(1)
+        self.most = max(self.most, len(self.running))
+        time.sleep(0.02)
+        self.running.pop()
+        return rows
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.numpy_function(self.note, [x], tf.float32), x.shape)
+
+
+@pytest.mark.parametrize("python", [False, True])
+def test_a_run_computes_on_several_threads_only_what_is_independent(
+    python: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+    run = Probe.run
+
+    def watched(probe: Probe, batch: Any) -> Any:
+        threads.append(threading.current_thread().name.rpartition("_")[0])
+        return run(probe, batch)
+
+    monkeypatch.setattr(Probe, "run", watched)
+    monkeypatch.setattr(batch_run, "cores", lambda: 2)
+    layer = Watched(name="watched") if python else layers.ReLU(name="watched")
+    x = keras.Input((3,))
+    data = floats(24, 3)
+    got = tfdump.activations(keras.Model(x, layer(x)), data, batch_size=3)["watched"]
+    np.testing.assert_array_equal(got, data if python else np.maximum(data, 0))
+    later = set(threads[-7:])  # the first batch was run to plan
+    assert later == ({""} if python else {"tfdump-compute"})
+    if isinstance(layer, Watched):
+        assert layer.most == 1
+
+
+def test_a_device_of_the_caller_keeps_all_batches_on_its_thread() -> None:
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    assert independent(model, floats(4, 3))
+    with tf.device("/cpu:0"):
+        assert not independent(model, floats(4, 3))
+
+
+def independent(model: keras.Model, data: np.ndarray, **how: Any) -> bool:
     signature, source = open_source(model, [Given(None, ArrayReader(data, "x"))], ReadingOptions(), print)
     with probe_source(model, signature, source, Request(Selection(), **how), print) as probe:
         return probe.independent

@@ -13,6 +13,8 @@ READING = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "Va
 _HARMLESS = READING | {
     "_Arg",
     "Assert",
+    "CheckNumerics",
+    "HashTable",
     "HashTableV2",
     "LookupTableExportV2",
     "LookupTableFindV2",
@@ -20,6 +22,9 @@ _HARMLESS = READING | {
     "VarHandleOp",
 }
 """Operations that TensorFlow calls stateful, and that change nothing."""
+
+_ACTING = frozenset({"Batch", "BatchFunction", "PyFuncStateless", "Unbatch", "UnbatchGrad"})
+"""Operations that TensorFlow calls stateless, and that put the rows of several runs together or call Python."""
 
 _CALLING = frozenset({"Case", "If", "StatefulPartitionedCall", "While"})
 """Operations that are as stateful as the graphs that they run."""
@@ -50,7 +55,7 @@ def _acts(graph: Any, operation: Any) -> bool:
 def _about(kind: str) -> tuple[bool, frozenset[str]]:
     """Return whether an operation itself has side effects, and the names of its attributes that hold graphs."""
     definition = op_def_registry.get(kind)
-    if definition is None:
+    if definition is None or kind in _ACTING:
         return True, frozenset()
     graphs = frozenset(attribute.name for attribute in definition.attr if attribute.type in ("func", "list(func)"))
     return bool(definition.is_stateful) and kind not in _HARMLESS | _CALLING, graphs

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from tfdump.dtypes import STRING
 from tfdump.errors import ModelError, TfdumpError
@@ -103,8 +104,13 @@ class Traced:
 
     @property
     def independent(self) -> bool:
-        """Whether there is a graph, which may run on several threads at once, as no run shows in another one."""
-        return self.function is not None and not has_side_effects(self.function.graph)
+        """Whether there is a graph, which may run on several threads at once, as no run shows in another one.
+
+        A device that the caller chose holds for the caller's thread alone, so that there is but one then.
+        """
+        if self.function is None or context.context().device_name:
+            return False
+        return not has_side_effects(self.function.graph)
 
     @property
     def largest_batch(self) -> int | None:
