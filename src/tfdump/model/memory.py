@@ -33,6 +33,10 @@ class _Buffer:
         return self.fixed_bytes * batch * int(max(batch, longest) ** (self.open_axes - 1))
 
 
+BODIES = ("body", "cond", "then_branch", "else_branch", "branches", "f")
+"""Attributes of operations that name a graph in which `bodies` looks."""
+
+
 class LiveMemory:
     """The largest sum of live tensors while a graph runs in the order in which it was built.
 
@@ -136,7 +140,7 @@ def bodies(graph: Any, operation: Any) -> list[Any]:
     """Return the graphs of the loop, the branches or the function that an operation runs."""
     found = []
     attributes = operation.node_def.attr  # made anew each time it is asked for
-    for attribute in ("body", "cond", "then_branch", "else_branch", "branches", "f"):
+    for attribute in BODIES:
         if attribute not in attributes:
             continue
         value = attributes[attribute]

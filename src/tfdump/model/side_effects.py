@@ -5,7 +5,7 @@ from typing import Any
 
 from tensorflow.python.framework import op_def_registry
 
-from tfdump.model.memory import bodies
+from tfdump.model.memory import BODIES, bodies
 
 READING = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp"})
 """Operations on a variable that leave it as it is."""
@@ -29,9 +29,6 @@ _ACTING = frozenset({"Batch", "BatchFunction", "PyFuncStateless", "Unbatch", "Un
 _CALLING = frozenset({"Case", "If", "StatefulPartitionedCall", "While"})
 """Operations that are as stateful as the graphs that they run."""
 
-_BODIES = frozenset({"body", "branches", "cond", "else_branch", "f", "then_branch"})
-"""Attributes of operations that hold a graph in which `bodies` looks."""
-
 
 def has_side_effects(graph: Any) -> bool:
     """Tell whether running a graph may change what its next run gives, or may not be done twice at once.
@@ -47,7 +44,7 @@ def _acts(graph: Any, operation: Any) -> bool:
         return True
     if not attributes:
         return False
-    found = bodies(graph, operation) if attributes <= _BODIES else []
+    found = bodies(graph, operation) if attributes <= set(BODIES) else []
     return len(found) < len(attributes) or any(has_side_effects(body) for body in found)
 
 
