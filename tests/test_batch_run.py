@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
@@ -93,15 +94,15 @@ class Listing:
         self.stored.append(value)
 
 
-def ten_examples() -> Source:
+def ten_examples(reader: type[ArrayReader] = ArrayReader) -> Source:
     rows = np.arange(10, dtype="f4")
-    return Source([InputSpec("x", (None,), "float32")], {"x": ArrayReader(rows, "x")}, ReadingOptions(), print)
+    return Source([InputSpec("x", (None,), "float32")], {"x": reader(rows, "x")}, ReadingOptions(), print)
 
 
 def run(compute: Callable[..., Any], sink: Listing, **how: Any) -> list[Any]:
     done: list[int] = []
-    how = {"progress": lambda count, total: done.append(count)} | how
-    numbers = run_batches(ten_examples(), Batches(2, 10), compute, [sink], lambda: None, **how)
+    how = {"source": ten_examples(), "progress": lambda count, total: done.append(count)} | how
+    numbers = run_batches(batches=Batches(2, 10), compute=compute, sinks=[sink], check=lambda: None, **how)
     assert done == sorted(done)
     assert done[:1] + done[-1:] == [0, 10]
     return [float(number) for number in numbers]
@@ -161,6 +162,36 @@ def test_few_batches_are_in_memory_at_once(independent: bool) -> None:
     assert max(most) == (AT_ONCE if independent else 1)
 
 
+@pytest.mark.usefixtures("two_cores")
+def test_a_batch_is_read_when_a_thread_is_free_and_its_arrays_leave_memory_before_the_next() -> None:
+    running: list[int] = []
+    arrays: list[weakref.ref[np.ndarray]] = []
+    waiting = []
+
+    class Watched(ArrayReader):
+        def read(self, start: int, stop: int) -> np.ndarray:
+            assert not [array for array in arrays if array() is not None]
+            read = super().read(start, stop).copy()
+            arrays.append(weakref.ref(read))
+            waiting.append(len(running))
+            return read
+
+    def feed(batch: Any) -> Any:
+        running.append(1)
+        return {"x": batch["x"] * 10}
+
+    def compute(batch: Any, start: int, stop: int) -> Any:
+        time.sleep(0.02)  # so long as others could be read
+        running.pop()
+        return [batch["x"].tolist()], np.float64(start)
+
+    sink = Listing()
+    run(compute, sink, source=ten_examples(Watched), independent=True, feed=feed)
+    assert len(arrays) == 5
+    assert sink.stored == [[0, 10], [20, 30], [40, 50], [60, 70], [80, 90]]
+    assert max(waiting) == AT_ONCE - 1
+
+
 @pytest.mark.parametrize("cores", [1, 2])
 @pytest.mark.parametrize("independent", [False, True])
 def test_batches_run_in_turn_on_the_main_thread_unless_they_may_do_otherwise(
@@ -179,7 +210,10 @@ def test_batches_run_in_turn_on_the_main_thread_unless_they_may_do_otherwise(
 
 @pytest.mark.usefixtures("two_cores")
 @pytest.mark.parametrize("independent", [False, True])
-def test_a_batch_that_fails_ends_the_run_with_its_error_and_those_before_are_written(independent: bool) -> None:
+@pytest.mark.parametrize("failing", [{2}, {0, 2, 4, 6, 8}])
+def test_a_batch_that_fails_ends_the_run_with_its_error_and_those_before_are_written(
+    failing: set[int], independent: bool
+) -> None:
     class Broken(Exception):
         pass
 
@@ -187,14 +221,14 @@ def test_a_batch_that_fails_ends_the_run_with_its_error_and_those_before_are_wri
 
     def compute(batch: Any, start: int, stop: int) -> Any:
         begun.append(start)
-        if start == 2:
+        if start in failing:
             raise Broken
         return [start], np.float64(start)
 
     sink = Listing()
     with pytest.raises(Broken):
         run(compute, sink, independent=independent)
-    assert sink.stored == [0]
+    assert sink.stored == [0][: min(failing)]
     assert 8 not in begun
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("tfdump-")]
 

@@ -8,10 +8,10 @@ from contextvars import copy_context
 from typing import Any, Protocol
 
 from tfdump.batching import Batches
-from tfdump.inputs.source import Batch, Source
+from tfdump.inputs.source import Source
 from tfdump.interrupts import raise_waiting
 from tfdump.machine import cores
-from tfdump.tensors import Array
+from tfdump.tensors import Array, Batch
 
 Progress = Callable[[int, int], None]
 """Called with the number of examples done and the number of all."""
@@ -71,29 +71,33 @@ def run_batches(
     progress: Progress,
     kept: Keeping | None = None,
     independent: bool = False,
+    feed: Callable[[Batch], Batch] = lambda batch: batch,
 ) -> list[Array]:
     """Compute every batch and give it to the sinks; return the numbers that came beside the values, batch by batch.
 
     `kept` are the batches of an interrupted run, which are not computed again; further ones are added to them. `check`
-    raises what went wrong in writing. Batches that are `independent` are computed on several threads.
+    raises what went wrong in writing. Batches that are `independent` are computed on several threads, where `compute`
+    gets what `feed` makes of them, so that their arrays leave memory before it begins.
     """
     numbers = kept.replay(source, batches, compute, progress) if kept is not None else []
     several = independent and kept is None and len(batches) > AT_ONCE and cores() > 1
     worker = Worker(sinks, check, kept)
-    threads = ThreadPoolExecutor(AT_ONCE, "tfdump-compute") if several else None
+    threads = Threads(compute, feed) if several else None
     try:
         for start, stop in batches:
             if kept is not None and stop <= kept.replayed:
                 continue
             worker.wait_for_room()
+            if threads is not None:
+                threads.wait_for_one()
             raise_waiting()
             if worker.failed:
                 break
             progress(worker.done, source.examples)
-            batch = source.read(start, stop)
             if threads is not None:
-                worker.give(threads.submit(copy_context().run, compute, batch, start, stop), stop - start)
+                worker.give(threads.submit(source.read(start, stop), start, stop), stop - start)
                 continue
+            batch = source.read(start, stop)
             computed = compute(batch, start, stop)
             about = kept.about(batch, computed[1]) if kept is not None else None
             worker.give(ready(computed), stop - start, about)
@@ -105,12 +109,12 @@ def run_batches(
         raise
     except BaseException:
         if threads is not None:
-            threads.shutdown(wait=False, cancel_futures=True)
+            threads.stop()
         worker.stop()
         raise
     finally:
         if threads is not None:
-            threads.shutdown()
+            threads.finish()
     return numbers + worker.numbers
 
 
@@ -119,6 +123,34 @@ def ready(computed: Computed) -> "Future[Computed]":
     future: Future[Computed] = Future()
     future.set_result(computed)
     return future
+
+
+class Threads:
+    """Compute `AT_ONCE` batches at once; the next is read when one of the threads is free for it, to spare memory."""
+
+    def __init__(self, compute: Compute, feed: Callable[[Batch], Batch]) -> None:
+        self._compute = compute
+        self._feed = feed
+        self._free = threading.Semaphore(AT_ONCE)
+        self._pool = ThreadPoolExecutor(AT_ONCE, "tfdump-compute")
+
+    def wait_for_one(self) -> None:
+        """Wait until a thread is free."""
+        self._free.acquire()
+
+    def submit(self, batch: Batch, start: int, stop: int) -> "Future[Computed]":
+        """Return what a batch is going to give."""
+        future = self._pool.submit(copy_context().run, self._compute, self._feed(batch), start, stop)
+        future.add_done_callback(lambda _: self._free.release())
+        return future
+
+    def finish(self) -> None:
+        """Wait until everything is computed."""
+        self._pool.shutdown()
+
+    def stop(self) -> None:
+        """Give up what waits."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Worker(threading.Thread):

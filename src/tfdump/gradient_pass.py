@@ -16,10 +16,10 @@ from tfdump.example_axis import BATCH, EXAMPLE, NONE
 from tfdump.gradient_planning import GradientPlan
 from tfdump.gradient_sinks import GradientStore, RowsSink, SumSink
 from tfdump.gradient_weights import WeightSink, keep_weights
-from tfdump.inputs.source import Batch, Source, padded
+from tfdump.inputs.source import Source, padded
 from tfdump.interrupts import raise_waiting
 from tfdump.resuming import Kept
-from tfdump.tensors import Array, NotCaptured, Note, TensorInfo, Value
+from tfdump.tensors import Array, Batch, NotCaptured, Note, TensorInfo, Value
 
 if TYPE_CHECKING:
     from tfdump.model.gradient import GradientProbe, Gradients

@@ -13,12 +13,12 @@ from tfdump.dump.journal import Journal
 from tfdump.dump.layout import stored_dtype
 from tfdump.dump.writer import DumpWriter
 from tfdump.example_axis import EXAMPLE
-from tfdump.inputs.source import Batch, Source, padded
+from tfdump.inputs.source import Source, padded
 from tfdump.interrupts import raise_waiting
 from tfdump.planning import Plan, Planned
 from tfdump.resuming import Kept
 from tfdump.sinks import StoreOptions, TensorSink
-from tfdump.tensors import Array, NotCaptured, Note, TensorInfo, Value
+from tfdump.tensors import Array, Batch, NotCaptured, Note, TensorInfo, Value
 
 if TYPE_CHECKING:
     from tfdump.model.runnable import RunnableProbe
@@ -49,8 +49,11 @@ def write_dump(
             values = probe.run(padded(batch, plan.fixed) if plan.fixed else batch)
         return [*values, *(batch[name] for name in inputs)], np.zeros(0)
 
+    def feed(batch: Batch) -> Batch:
+        return batch if inputs or plan.fixed else probe.feed(batch)  # what is stored, or padded, stays an array
+
     kept = Kept(journal, sinks, probe.late, note) if journal is not None else None
-    run_batches(source, plan.batches, compute, sinks, writer.check, progress, kept, probe.independent)
+    run_batches(source, plan.batches, compute, sinks, writer.check, progress, kept, probe.independent, feed)
     missing = _link_all(probe, sinks, writer, len(plan.batches), store, note)
     _write_lengths(source, writer)
     described = dict(root) | {

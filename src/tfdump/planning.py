@@ -9,9 +9,9 @@ import numpy as np
 from tfdump.batching import DEFAULT_MEMORY, Batches, choose_batch_size
 from tfdump.dump import layout
 from tfdump.example_axis import BATCH, EXAMPLE, AxisFinding, find_by_rolling, find_example_axis, names_of
-from tfdump.inputs.source import Batch, Source
+from tfdump.inputs.source import Source
 from tfdump.sinks import StoreOptions, stored_bytes
-from tfdump.tensors import Note, TensorInfo, Value
+from tfdump.tensors import Batch, Note, TensorInfo, Value
 
 if TYPE_CHECKING:
     from tfdump.model.runnable import RunnableProbe

@@ -13,9 +13,9 @@ from tfdump.batching import Batches
 from tfdump.dump.journal import Journal, Record
 from tfdump.dump.packing import digest, fingerprint
 from tfdump.errors import DumpError
-from tfdump.inputs.source import Batch, Source
+from tfdump.inputs.source import Source
 from tfdump.interrupts import raise_waiting
-from tfdump.tensors import Array, Note, Value
+from tfdump.tensors import Array, Batch, Note, Value
 
 
 class ResumableSink(Protocol):

@@ -1,6 +1,6 @@
 """The small records that pass between the packages: what a tensor is, and its values when they are not dense."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Batch = Mapping[str, Array]
+"""The arrays of one batch, by the names of the inputs; or tensors in their place, for a probe."""
+
 Note = Callable[[str], None]
 """Called with one sentence that the user should read: a cast, a padding, a fallback."""
 

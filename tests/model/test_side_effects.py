@@ -3,8 +3,10 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from keras import layers
 import tfdump
 from tfdump import batch_run
 from tfdump.address import Selection
+from tfdump.cli.main import run as command
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.readers import ArrayReader
 from tfdump.inputs.source import ReadingOptions
@@ -151,6 +154,58 @@ def test_a_run_computes_on_several_threads_only_what_is_independent(
     assert later == ({""} if python else {"tfdump-compute"})
     if isinstance(layer, Watched):
         assert layer.most == 1
+
+
+def words_model() -> keras.Model:
+    x = keras.Input((), dtype="string", name="word")
+    return keras.Model(x, layers.StringLookup(vocabulary=["b", "a"], name="number")(x))
+
+
+@pytest.fixture
+def fed(monkeypatch: pytest.MonkeyPatch) -> list[set[type]]:
+    """The types of what the probe was run on, batch by batch, on two cores."""
+    types: list[set[type]] = []
+    run = Probe.run
+
+    def watched(probe: Probe, batch: Any) -> Any:
+        types.append({type(value) for value in batch.values()})
+        return run(probe, batch)
+
+    monkeypatch.setattr(Probe, "run", watched)
+    monkeypatch.setattr(batch_run, "cores", lambda: 2)
+    return types
+
+
+def test_texts_are_tensors_before_their_batch_begins(fed: list[set[type]]) -> None:
+    words = np.array(["a", "b", "c", "b", "a", "é", "b", ""])
+    got = tfdump.activations(words_model(), words, batch_size=2)
+    np.testing.assert_array_equal(got["number"], [2, 1, 0, 1, 2, 0, 1, 0])
+    assert fed[-3:] == [{type(tf.constant(1))}] * 3  # the first batch was run to plan
+
+
+@pytest.mark.parametrize("saved", [False, True])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_what_is_stored_or_padded_stays_an_array(
+    fixed: bool, saved: bool, fed: list[set[type]], tmp_path: Path
+) -> None:
+    x = keras.Input(batch_shape=(3 if fixed else None, 2), name="x")
+    keras.Model(x, layers.ReLU(name="relu")(x)).save(tmp_path / "model.keras")
+    data = floats(11, 2)
+    np.save(tmp_path / "x.npy", data)
+    options = ["--save-inputs"] * saved + ["--batch-size", "3"] + ["-o", str(tmp_path / "dump.h5")]
+    assert not command(["activations", str(tmp_path / "model.keras"), str(tmp_path / "x.npy"), *options])
+    with h5py.File(tmp_path / "dump.h5") as file:
+        np.testing.assert_array_equal(file["activations/relu"][()], np.maximum(data, 0))
+        assert ("inputs" in file) == saved
+        if saved:
+            np.testing.assert_array_equal(file["inputs/x"][()], data)
+    assert fed[-1] == ({np.ndarray} if fixed or saved else {type(tf.constant(1))})
+
+
+def test_what_cannot_be_a_tensor_is_told_as_an_error_of_the_input() -> None:
+    words = np.array(["a", "b", "a", "b", "a", "\ud800", "a", "b"])
+    with pytest.raises(tfdump.TfdumpError, match="the model fails on this input: Error converting unicode"):
+        tfdump.activations(words_model(), words, batch_size=2)
 
 
 def test_a_device_of_the_caller_keeps_all_batches_on_its_thread() -> None:

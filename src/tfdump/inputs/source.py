@@ -12,9 +12,8 @@ from tfdump.inputs.casting import cast, check_castable, quantize
 from tfdump.inputs.ragged import RaggedReader
 from tfdump.inputs.readers import Hdf5Reader, Reader
 from tfdump.limits import allowed_bytes, check_bytes
-from tfdump.tensors import Array, InputSpec, Note
+from tfdump.tensors import Array, Batch, InputSpec, Note
 
-Batch = dict[str, Array]
 """One array an input, of equal lengths along axis 0."""
 
 

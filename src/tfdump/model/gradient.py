@@ -12,8 +12,8 @@ from tfdump.model.differentiation import Differentiation, counts_of
 from tfdump.model.gradient_sources import GROUPS, WEIGHTS, Target
 from tfdump.model.loss_terms import Term
 from tfdump.model.state import ModelState
-from tfdump.model.tracing import Batch, Tensors, Traced, value_of
-from tfdump.tensors import Array, InputSpec, NotCaptured, Note, Sparse, Value
+from tfdump.model.tracing import Tensors, Traced, value_of
+from tfdump.tensors import Array, Batch, InputSpec, NotCaptured, Note, Sparse, Value
 
 DIVISORS, ROWS = "divisors of the loss", "rows that count"
 """Names, unlike any of an input, under which these come with a batch."""

@@ -14,9 +14,9 @@ from tfdump.model.filter_gradients import filter_gradients_at_once
 from tfdump.model.gradient import Gradients
 from tfdump.model.gradient_sources import GROUPS, WEIGHTS, Target
 from tfdump.model.losses import HOW
-from tfdump.model.tracing import Batch, Tensors, Traced
+from tfdump.model.tracing import Tensors, Traced
 from tfdump.model.vectorizing import obstacle
-from tfdump.tensors import InputSpec, Note, Value
+from tfdump.tensors import Batch, InputSpec, Note, Value
 
 PARALLEL = 10
 """How many examples `tf.map_fn` may work on at once."""

@@ -19,8 +19,8 @@ from tfdump.model.recorder import Recorder
 from tfdump.model.records import output_info, record_info
 from tfdump.model.signature import Signature, training_argument
 from tfdump.model.state import ModelState
-from tfdump.model.tracing import Batch, Traced, value_of
-from tfdump.tensors import InputSpec, NotCaptured, Note, TensorInfo, Value
+from tfdump.model.tracing import Traced, value_of
+from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, TensorInfo, Value
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,10 @@ class Probe:
     def start(self) -> None:
         """Bring random state, moving averages and stateful layers to where a run begins."""
         self._state.start()
+
+    def feed(self, batch: Batch) -> Batch:
+        """Return a batch as tensors, which `run` takes as well; raises ModelError where that cannot be."""
+        return self._traced.feed(batch)
 
     def run(self, batch: Batch) -> list[Value | None]:
         """Return the values of the probed tensors for one batch, in the order of `probed`.

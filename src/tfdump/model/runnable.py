@@ -8,8 +8,7 @@ from keras import Layer
 from tfdump.errors import ModelError
 from tfdump.model.probe import Probe, Probed, Request
 from tfdump.model.signature import Signature, float_dtype_of, signature_of
-from tfdump.model.tracing import Batch
-from tfdump.tensors import InputSpec, NotCaptured, Note, Value
+from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, Value
 
 
 class RunnableProbe(Protocol):
@@ -44,6 +43,9 @@ class RunnableProbe(Protocol):
 
     def start(self) -> None:
         """Bring the model to where a run begins."""
+
+    def feed(self, batch: Batch) -> Batch:
+        """Return what `run` takes as well as the arrays of a batch, and which does not need them any more."""
 
     def run(self, batch: Batch) -> list[Value | None]:
         """Return the values of the probed tensors for one batch, in the order of `probed`."""

@@ -18,8 +18,8 @@ from tfdump.model.runnable import check_request
 from tfdump.model.saved_files import chosen_signature, signatures_of
 from tfdump.model.side_effects import READING
 from tfdump.model.signature import Signature
-from tfdump.model.tracing import CAUTIOUS_BATCH, Batch, Traced, value_of
-from tfdump.tensors import InputSpec, NotCaptured, Note, TensorInfo, Value
+from tfdump.model.tracing import CAUTIOUS_BATCH, Traced, value_of
+from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, TensorInfo, Value
 
 CLASS = "SavedModel"
 
@@ -178,6 +178,10 @@ class SavedGraphProbe:
         self.close()
         if self.random:
             self._traced = self._trace()
+
+    def feed(self, batch: Batch) -> Batch:
+        """Return a batch as tensors, which `run` takes as well; raises ModelError where that cannot be."""
+        return self._traced.feed(batch)
 
     def run(self, batch: Batch) -> list[Value | None]:
         """Return the values of the probed tensors for one batch; raises ModelError when the model fails on it."""

@@ -21,8 +21,7 @@ from tfdump.model.probe import Probed, Request
 from tfdump.model.runnable import check_request
 from tfdump.model.signature import Signature
 from tfdump.model.tflite_file import LiteFile, LiteSignature, LiteTensor, read_tflite
-from tfdump.model.tracing import Batch
-from tfdump.tensors import Array, InputSpec, NotCaptured, Note, TensorInfo, Value
+from tfdump.tensors import Array, Batch, InputSpec, NotCaptured, Note, TensorInfo, Value
 
 CLASS = "TFLite"
 _THREADS = 1
@@ -149,6 +148,10 @@ class LiteProbe:
         if self.assigned:
             self._model.interpreter.allocate_tensors()
             self._model.interpreter.reset_all_variables()
+
+    def feed(self, batch: Batch) -> Batch:
+        """Return the batch: the interpreter copies it into its own tensors, and does so when it runs."""
+        return batch
 
     def run(self, batch: Batch) -> list[Value | None]:
         """Return the values of the probed tensors for one batch, None for one that the interpreter did not keep.

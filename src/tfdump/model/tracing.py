@@ -1,6 +1,6 @@
 """One function over a batch: traced into a graph where that is possible, else run eagerly; errors are explained."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,9 +17,8 @@ from tfdump.model.memory import LiveMemory
 from tfdump.model.recorder import WATCHING
 from tfdump.model.rewriting import values_untouched
 from tfdump.model.side_effects import has_side_effects
-from tfdump.tensors import Array, InputSpec, Note, Ragged, Sparse, Value
+from tfdump.tensors import Batch, InputSpec, Note, Ragged, Sparse, Value
 
-Batch = Mapping[str, Array]
 Tensors = dict[str, Any]
 
 CAUTIOUS_BATCH = 32
@@ -63,25 +62,22 @@ class Traced:
         longest = max((size or 1 for spec in self._specs for size in (spec.shape or [])[1:]), default=1)
         self._memory = LiveMemory(traced.graph, flat_tensors(traced.structured_outputs), longest)
 
+    def feed(self, batch: Batch) -> Tensors:
+        """Return a batch as tensors, of which `run` makes no copies; raises ModelError where that cannot be."""
+        with _explained():
+            pairs = zip(self._names, self._specs, strict=True)
+            return {name: _constant(batch[name], spec.dtype) for name, spec in pairs}
+
     def run(self, batch: Batch) -> Any:
         """Return what the function gives for one batch; raises ModelError when the model fails on it."""
-        try:
-            tensors = [_constant(batch[name], spec.dtype) for name, spec in zip(self._names, self._specs, strict=True)]
+        tensors = list(self.feed(batch).values())
+        with _explained():
             if self.function is not None:
                 self._weigh()
                 with values_untouched():
                     return self.function(*tensors)
             with inner_functions_eager(), limited_variables(allowed_bytes()):
                 return self._body(self._by_name(tensors))
-        except TfdumpError:
-            raise
-        except tf.errors.ResourceExhaustedError as cause:
-            raise ModelError(f"out of memory ({first_line(cause)}); lower --batch-size or --memory") from cause
-        except MemoryError:
-            raise
-        except (Exception, SystemExit) as cause:  # whatever the user's own code raises
-            raise_interruption(cause)
-            raise ModelError(f"the model fails on this input: {first_line(cause)}") from cause
 
     def _weigh(self) -> None:
         """Raise ModelError, before the first run, when one example takes more memory than the model may ask for."""
@@ -123,6 +119,22 @@ class Traced:
 
 
 @contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what fails on one batch into a ModelError."""
+    try:
+        yield
+    except TfdumpError:
+        raise
+    except tf.errors.ResourceExhaustedError as cause:
+        raise ModelError(f"out of memory ({first_line(cause)}); lower --batch-size or --memory") from cause
+    except MemoryError:
+        raise
+    except (Exception, SystemExit) as cause:  # whatever the user's own code raises
+        raise_interruption(cause)
+        raise ModelError(f"the model fails on this input: {first_line(cause)}") from cause
+
+
+@contextmanager
 def inner_functions_eager() -> Iterator[None]:
     """Run every `tf.function` as plain Python while the body runs."""
     with WATCHING:
@@ -139,7 +151,10 @@ def flat_tensors(structure: Any) -> list[Any]:
     return [leaf for leaf in tf.nest.flatten(structure, expand_composites=True) if leaf is not None]
 
 
-def _constant(array: Array, dtype: tf.DType) -> Any:
+def _constant(array: Any, dtype: tf.DType) -> Any:
+    """Return an array as tensor; a tensor, which `feed` has made, as it is."""
+    if isinstance(array, tf.Tensor):
+        return array
     return tf.constant(array.tolist() if dtype == tf.string else array, dtype, array.shape)
 
 
