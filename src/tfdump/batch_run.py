@@ -77,7 +77,7 @@ def run_batches(
 
     `kept` are the batches of an interrupted run, which are not computed again; further ones are added to them. `check`
     raises what went wrong in writing. Batches that are `independent` are computed on several threads, where `compute`
-    gets what `feed` makes of them, so that their arrays leave memory before it begins.
+    gets what `feed` makes of them, so that their arrays leave memory before the next are read.
     """
     numbers = kept.replay(source, batches, compute, progress) if kept is not None else []
     several = independent and kept is None and len(batches) > AT_ONCE and cores() > 1

@@ -73,7 +73,7 @@ def make_plan(
     """
     few = fixed or FEW
     glance = probe.run(source.first(few))
-    bytes_at = _cost(probe, source, glance, few)
+    bytes_at = _cost(probe, source, glance, few, store)
     size = choose_batch_size(run.batch_size, fixed, run.training, run.memory, bytes_at, probe.largest_batch)
     batches = Batches(size, source.examples)
     many = fixed or min(size, source.examples)
@@ -134,16 +134,20 @@ def last_of_first_batch(source: Source, count: int, many: int, rolled: bool) -> 
     return {name: np.roll(rows, 1, axis=0) for name, rows in last.items()} if rolled else last
 
 
-def _cost(probe: "RunnableProbe", source: Source, small: list[Value | None], few: int) -> Callable[[int], int]:
+def _cost(
+    probe: "RunnableProbe", source: Source, small: list[Value | None], few: int, store: StoreOptions
+) -> Callable[[int], int]:
     """Return a function from a batch size to the bytes that live at once.
 
-    The shapes of the graph tell of the intermediates; where they are open, what the first look returned counts.
+    The shapes of the graph tell of the intermediates; where they are open, what the first look returned counts. Inputs
+    that are saved are arrays beside the tensors that the model takes.
     """
     returned = sum(value.nbytes for value in small if value is not None)
+    fed = source.example_bytes * (2 if store.save_inputs else 1)
 
     def at(batch: int) -> int:
         measured = returned * batch // few
-        return source.example_bytes * batch + max(probe.live_bytes(batch), measured)
+        return fed * batch + max(probe.live_bytes(batch), measured)
 
     return at
 

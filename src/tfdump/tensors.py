@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Batch = Mapping[str, Array]
-"""The arrays of one batch, by the names of the inputs; or tensors in their place, for a probe."""
+"""One array an input, by name, of equal lengths along axis 0; or tensors in their place, for a probe."""
 
 Note = Callable[[str], None]
 """Called with one sentence that the user should read: a cast, a padding, a fallback."""

@@ -38,8 +38,10 @@ def test_batches_are_the_rows_of_the_file(tmp_path: Path) -> None:
     assert found.read(2, 5)["x"].dtype == np.float32
 
 
-def test_the_bytes_of_an_example_are_those_that_the_model_takes() -> None:
-    assert source(X.astype(np.float64))[0].example_bytes == 2 * 4
+def test_the_bytes_of_an_example_are_the_more_of_those_read_and_those_that_the_model_takes() -> None:
+    assert source(X)[0].example_bytes == 2 * 4
+    assert source(X.astype(np.float64))[0].example_bytes == 2 * 8
+    assert source(X.astype(np.int8))[0].example_bytes == 2 * 4
     assert source(np.zeros((3, 4, 5), np.uint8), (None, 4, 5), "uint8")[0].example_bytes == 20
 
 

@@ -398,3 +398,28 @@ def test_the_reasons_are_true() -> None:
     assert re.search(r"idle, idle\.lstm_cell\w*, attend\.dropout\w* \(never called by the model\)", reasons)
     assert "simple:preactivation (the activation of a recurrent layer works within its loop)" in reasons
     assert "fused" not in reasons
+
+
+# --- code that ends the process
+
+
+class Ending(layers.Layer):
+    """Ends the process where there are values, or `always`."""
+
+    always = False
+
+    def call(self, x: Any) -> Any:
+        if self.always or tf.executing_eagerly():
+            raise SystemExit("enough")
+        return x
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.filterwarnings("ignore:the model cannot be traced")
+def test_a_layer_that_ends_the_process_is_an_error_of_the_model(traced: bool) -> None:
+    x = Input((2,))
+    layer = Ending(name="ending")
+    model = Model(x, layer(x))
+    layer.always = traced
+    with pytest.raises(tfdump.TfdumpError, match="the model fails on this input: enough"):
+        tfdump.activations(model, floats(3, 2), eager=not traced)

@@ -32,6 +32,21 @@ def batch_size_of(model: keras.Model, examples: int = 5000, eager: bool = False,
         return make_plan(probe, source, None, run, StoreOptions(), print).batches.size
 
 
+@pytest.mark.parametrize(
+    ("dtype", "save", "times"), [("float32", False, 1), ("float64", False, 2), ("float32", True, 2)]
+)
+def test_inputs_count_as_they_are_read_and_once_more_where_they_are_saved(dtype: str, save: bool, times: int) -> None:
+    """The sum of a wide example: nothing but the input takes memory, 1 MiB an example in float32."""
+    x = keras.Input((1 << 18,))
+    model = keras.Model(x, layers.Dense(1, kernel_initializer="ones", name="late")(x))
+    data = np.zeros((5, 1 << 18), dtype)
+    signature, source = open_source(model, [Given(None, ArrayReader(data, "x"))], ReadingOptions(), lambda text: None)
+    with probe_source(model, signature, source, Request(Selection(["late"]), outputs=False), print) as probe:
+        run = RunOptions(memory=17 << 20)  # sixteen inputs, and what little else there is
+        plan = make_plan(probe, source, None, run, StoreOptions(save_inputs=save), print)
+    assert plan.batches.size * times == 16
+
+
 def convolutions(count: int) -> list[layers.Layer]:
     return [layers.Conv2D(CHANNELS, 3, padding="same") for _ in range(count)]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +14,9 @@ import tfdump
 import tiny_models
 from conftest import SAMPLES
 from saved_formats import exported, sample, saved
+from tfdump import batch_run
 from tfdump.errors import ModelError, UntrustedModelError
+from tfdump.model.saved_graph import SavedGraphProbe
 from tiny_models import floats
 
 pytestmark = pytest.mark.tensorflow
@@ -187,6 +190,20 @@ def test_the_batch_size_does_not_matter(cnn: Path) -> None:
     by_two = tfdump.activations(cnn, x, trust=True, batch_size=2)
     for address, value in whole.items():
         close(by_two[address], value)
+
+
+def test_batches_are_tensors_before_they_begin(cnn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fed = []
+    run = SavedGraphProbe.run
+
+    def watched(probe: SavedGraphProbe, batch: Any) -> Any:
+        fed.append([isinstance(value, tf.Tensor) for value in batch.values()])
+        return run(probe, batch)
+
+    monkeypatch.setattr(SavedGraphProbe, "run", watched)
+    monkeypatch.setattr(batch_run, "cores", lambda: 2)
+    tfdump.activations(cnn, np.load(SAMPLES / "digits.npy")[:7], trust=True, batch_size=2)
+    assert fed[-3:] == [[True]] * 3  # the first batch was run to plan
 
 
 # --- signatures

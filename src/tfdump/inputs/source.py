@@ -14,8 +14,6 @@ from tfdump.inputs.readers import Hdf5Reader, Reader
 from tfdump.limits import allowed_bytes, check_bytes
 from tfdump.tensors import Array, Batch, InputSpec, Note
 
-"""One array an input, of equal lengths along axis 0."""
-
 
 @dataclass(frozen=True)
 class ReadingOptions:
@@ -157,9 +155,10 @@ class Source:
 
     @property
     def example_bytes(self) -> int:
-        """Bytes of one example of all inputs, in the dtypes that the model takes."""
+        """Bytes of one example of all inputs: as read, or in the dtype that the model takes, whichever is more."""
         return sum(
-            int(np.prod(column.shape[1:], dtype=np.int64)) * numpy_dtype(column.dtype).itemsize
+            int(np.prod(column.shape[1:], dtype=np.int64))
+            * max(column.reader.dtype.itemsize, numpy_dtype(column.dtype).itemsize)
             for column in self.columns
         )
 

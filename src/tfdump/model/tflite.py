@@ -150,7 +150,7 @@ class LiteProbe:
             self._model.interpreter.reset_all_variables()
 
     def feed(self, batch: Batch) -> Batch:
-        """Return the batch: the interpreter copies it into its own tensors, and does so when it runs."""
+        """Return the batch as it is: the interpreter copies it into its own tensors, and runs one after the other."""
         return batch
 
     def run(self, batch: Batch) -> list[Value | None]:

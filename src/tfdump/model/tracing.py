@@ -66,7 +66,7 @@ class Traced:
         """Return a batch as tensors, of which `run` makes no copies; raises ModelError where that cannot be."""
         with _explained():
             pairs = zip(self._names, self._specs, strict=True)
-            return {name: _constant(batch[name], spec.dtype) for name, spec in pairs}
+            return {name: _tensor(batch[name], spec.dtype) for name, spec in pairs}
 
     def run(self, batch: Batch) -> Any:
         """Return what the function gives for one batch; raises ModelError when the model fails on it."""
@@ -151,11 +151,11 @@ def flat_tensors(structure: Any) -> list[Any]:
     return [leaf for leaf in tf.nest.flatten(structure, expand_composites=True) if leaf is not None]
 
 
-def _constant(array: Any, dtype: tf.DType) -> Any:
+def _tensor(values: Any, dtype: tf.DType) -> Any:
     """Return an array as tensor; a tensor, which `feed` has made, as it is."""
-    if isinstance(array, tf.Tensor):
-        return array
-    return tf.constant(array.tolist() if dtype == tf.string else array, dtype, array.shape)
+    if isinstance(values, tf.Tensor):
+        return values
+    return tf.constant(values.tolist() if dtype == tf.string else values, dtype, values.shape)
 
 
 def value_of(tensor: Any) -> Value:
