@@ -31,7 +31,7 @@ WIDTH = 192
 """Channels: so many that computing takes longer than memory for the files of a virtual machine."""
 
 STEPS = (1, 2, 4)
-ROUNDS = 4
+ROUNDS = 3
 ROOM = 2 << 30
 """Bytes of memory at hand, more than the largest dump takes."""
 

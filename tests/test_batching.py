@@ -44,6 +44,26 @@ def test_automatic_size_is_the_largest_power_of_two_within_the_memory(
     assert choose_batch_size(None, None, False, memory, linear(a_example)) == expected
 
 
+@pytest.mark.parametrize(
+    ("examples", "expected"),
+    [
+        (4096, 4096),
+        (262_143, 4096),
+        (262_144, 8192),
+        (524_287, 8192),
+        (524_288, 16384),
+        (10**9, 16384),
+    ],
+)
+def test_of_very_many_examples_a_batch_may_be_larger_as_long_as_there_are_32_of_them(
+    examples: int, expected: int
+) -> None:
+    assert choose_batch_size(None, None, False, 10**9, linear(1), examples=examples) == expected
+    assert choose_batch_size(None, None, False, 6000, linear(1), examples=examples) == 4096
+    assert choose_batch_size(None, None, False, 10**9, linear(1), 32, examples) == 32
+    assert choose_batch_size(100, None, False, 10**9, linear(1), examples=examples) == 100
+
+
 def test_a_constant_part_of_the_memory_counts_too() -> None:
     assert choose_batch_size(None, None, False, 100, lambda batch: 90 + batch) == 8
 

@@ -74,7 +74,9 @@ def make_plan(
     few = fixed or FEW
     glance = probe.run(source.first(few))
     bytes_at = _cost(probe, source, glance, few, store)
-    size = choose_batch_size(run.batch_size, fixed, run.training, run.memory, bytes_at, probe.largest_batch)
+    size = choose_batch_size(
+        run.batch_size, fixed, run.training, run.memory, bytes_at, probe.largest_batch, source.examples
+    )
     batches = Batches(size, source.examples)
     many = fixed or min(size, source.examples)
     few += fixed is None and many == few

@@ -47,6 +47,12 @@ def test_inputs_count_as_they_are_read_and_once_more_where_they_are_saved(dtype:
     assert plan.batches.size * times == 16
 
 
+def test_very_many_examples_have_larger_batches() -> None:
+    x = keras.Input((1,))
+    model = keras.Model(x, layers.Dense(1, name="late")(x))
+    assert [batch_size_of(model, examples, shape=(1,)) for examples in (262_143, 262_144)] == [4096, 8192]
+
+
 def convolutions(count: int) -> list[layers.Layer]:
     return [layers.Conv2D(CHANNELS, 3, padding="same") for _ in range(count)]
 
