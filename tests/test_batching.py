@@ -55,11 +55,10 @@ def test_automatic_size_is_the_largest_power_of_two_within_the_memory(
         (10**9, 16384),
     ],
 )
-def test_of_very_many_examples_a_batch_may_be_larger_as_long_as_there_are_32_of_them(
-    examples: int, expected: int
-) -> None:
+def test_of_very_many_small_examples_a_batch_may_be_larger(examples: int, expected: int) -> None:
     assert choose_batch_size(None, None, False, 10**9, linear(1), examples=examples) == expected
-    assert choose_batch_size(None, None, False, 6000, linear(1), examples=examples) == 4096
+    assert choose_batch_size(None, None, False, 8 * 8192 - 1, linear(1), examples=examples) == 4096
+    assert choose_batch_size(None, None, False, 8 * 16384 - 1, linear(1), examples=examples) == min(expected, 8192)
     assert choose_batch_size(None, None, False, 10**9, linear(1), 32, examples) == 32
     assert choose_batch_size(100, None, False, 10**9, linear(1), examples=examples) == 100
 

@@ -10,8 +10,10 @@ from tfdump.errors import TfdumpError
 LARGEST_BATCH = 4096
 LARGEST_OF_MANY = 16384
 MANY_BATCHES = 32
-"""So many batches there are at least of a size above `LARGEST_BATCH`: time is saved over many, and few would leave
-nothing to compute beside the writing."""
+SMALL_PART = 8
+"""Above `LARGEST_BATCH`, there are so many batches at least, as few would leave nothing to compute beside the writing,
+and they take such a part of the memory at most: what is saved is time between operations, which is much where they are
+small."""
 
 TRAINING_BATCH = 32
 """Batch statistics make the result depend on the batch size in training, so there it does not depend on memory."""
@@ -49,8 +51,9 @@ def choose_batch_size(
     """Return the batch size: the model's own if it is `fixed`, else the `wanted` one, else the largest that fits.
 
     `bytes_at` tells the bytes that live at once at a batch size; the largest power of two up to 4096 that stays
-    within `memory` is taken, at least 1; `most` caps it. Of very many `examples` it is up to 16384, so that there are
-    still 32 batches. Raises TfdumpError when `wanted` contradicts the model.
+    within `memory` is taken, at least 1; `most` caps it. Of very many small `examples` it is up to 16384, as
+    long as there are 32 batches, of an eighth of `memory` at most. Raises TfdumpError when `wanted` contradicts the
+    model.
     """
     if fixed is not None:
         if wanted not in (None, fixed):
@@ -61,10 +64,12 @@ def choose_batch_size(
     if training:
         return TRAINING_BATCH
     size = most or LARGEST_BATCH
-    while most is None and size < LARGEST_OF_MANY and examples >= 2 * size * MANY_BATCHES:
-        size *= 2
     while size > 1 and bytes_at(size) > memory:
         size //= 2
+    if size == LARGEST_BATCH:
+        most = min(LARGEST_OF_MANY, examples // MANY_BATCHES)
+        while 2 * size <= most and bytes_at(2 * size) <= memory // SMALL_PART:
+            size *= 2
     return size
 
 
