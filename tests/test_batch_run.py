@@ -41,7 +41,7 @@ def write(path: Path, compression: str) -> None:
             return writer.collector(info, value, axis0=axis0, examples=BATCHES * ROWS, batches=BATCHES)
 
         sinks = [TensorSink("activations", info, "example", options, open_collector) for info in infos]
-        worker = Worker(sinks, writer.check)
+        worker = Worker(sinks, writer.check, preparing=4)
         for start in range(0, BATCHES * ROWS, ROWS):
             worker.give(ready(([values_of(n)[start : start + ROWS] for n in range(len(SHAPES))], np.zeros(0))), ROWS)
         worker.finish()
@@ -291,6 +291,35 @@ def test_what_the_caller_set_for_its_context_holds_for_every_batch() -> None:
     finally:
         CHOSEN.reset(token)
     assert found == {"this"}
+
+
+@pytest.mark.usefixtures("two_cores")
+@pytest.mark.parametrize("independent", [False, True])
+def test_values_are_prepared_on_every_core_that_computes_nothing(independent: bool) -> None:
+    running: list[int] = []
+    most: list[int] = []
+
+    def before() -> None:
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.05)  # so long as another could begin
+        running.pop()
+
+    sinks = [Listing(before), Listing(before)]
+    for sink in sinks:
+        sink.busy = True
+    batches = Batches(2, 10)
+    run_batches(
+        ten_examples(),
+        batches,
+        lambda batch, start, stop: ([start, start], np.float64(0)),
+        sinks,
+        lambda: None,
+        lambda done, total: None,
+        independent=independent,
+    )
+    assert [sink.stored for sink in sinks] == [[0, 2, 4, 6, 8]] * 2
+    assert max(most) == (1 if independent else 2)
 
 
 def test_what_waits_is_not_written_when_the_run_is_given_up() -> None:

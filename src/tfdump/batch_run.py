@@ -81,7 +81,7 @@ def run_batches(
     """
     numbers = kept.replay(source, batches, compute, progress) if kept is not None else []
     several = independent and kept is None and len(batches) > AT_ONCE and cores() > 1
-    worker = Worker(sinks, check, kept)
+    worker = Worker(sinks, check, kept, max(1, cores() // AT_ONCE) if several else cores())
     threads = Threads(compute, feed) if several else None
     try:
         for start, stop in batches:
@@ -154,16 +154,22 @@ class Threads:
 
 
 class Worker(threading.Thread):
-    """Writes beside the computation, in order; `numbers` are those that came beside the values, `done` the examples."""
+    """Writes beside the computation, in order; `numbers` are those that came beside the values, `done` the examples.
 
-    def __init__(self, sinks: Sequence[Sink], check: Callable[[], None], kept: Keeping | None = None) -> None:
+    Values are prepared on so many threads. Statistics are short calls of NumPy, between which threads wait for Python's
+    lock: two threads take longer than one where other work is there for the second core.
+    """
+
+    def __init__(
+        self, sinks: Sequence[Sink], check: Callable[[], None], kept: Keeping | None = None, preparing: int = 1
+    ) -> None:
         super().__init__(name="tfdump-writer", daemon=True)
         self.numbers: list[Array] = []
         self.done = kept.replayed if kept is not None else 0
         self._sinks = sinks
         self._check = check
         self._kept = kept
-        self._threads = ThreadPoolExecutor(cores(), "tfdump-prepare") if any(sink.busy for sink in sinks) else None
+        self._threads = ThreadPoolExecutor(preparing, "tfdump-prepare") if any(sink.busy for sink in sinks) else None
         self._queue: queue.SimpleQueue[tuple[Future[Computed], int, Any] | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(IN_MEMORY)
         self._error: BaseException | None = None
