@@ -156,8 +156,8 @@ class Threads:
 class Worker(threading.Thread):
     """Writes beside the computation, in order; `numbers` are those that came beside the values, `done` the examples.
 
-    Values are prepared on so many threads. Statistics are short calls of NumPy, between which threads wait for Python's
-    lock: two threads take longer than one where other work is there for the second core.
+    Values are prepared on as many threads as `preparing` says. Statistics are short calls of NumPy, between which
+    threads wait for Python's lock: two take longer than one where the second core has other work.
     """
 
     def __init__(
