@@ -293,33 +293,36 @@ def test_what_the_caller_set_for_its_context_holds_for_every_batch() -> None:
     assert found == {"this"}
 
 
-@pytest.mark.usefixtures("two_cores")
-@pytest.mark.parametrize("independent", [False, True])
-def test_values_are_prepared_on_every_core_that_computes_nothing(independent: bool) -> None:
+@pytest.mark.parametrize(
+    ("cores", "independent", "threads"), [(2, False, 2), (2, True, 1), (4, False, 4), (4, True, 2)]
+)
+def test_values_are_prepared_on_every_core_or_on_half_of_them_beside_two_batches(
+    cores: int, independent: bool, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_run, "cores", lambda: cores)
     running: list[int] = []
     most: list[int] = []
 
     def before() -> None:
         running.append(1)
         most.append(len(running))
-        time.sleep(0.05)  # so long as another could begin
+        time.sleep(0.05)  # so long as others could begin
         running.pop()
 
-    sinks = [Listing(before), Listing(before)]
+    sinks = [Listing(before) for _ in range(4)]
     for sink in sinks:
         sink.busy = True
-    batches = Batches(2, 10)
     run_batches(
         ten_examples(),
-        batches,
-        lambda batch, start, stop: ([start, start], np.float64(0)),
+        Batches(2, 10),
+        lambda batch, start, stop: ([start] * 4, np.float64(0)),
         sinks,
         lambda: None,
         lambda done, total: None,
         independent=independent,
     )
-    assert [sink.stored for sink in sinks] == [[0, 2, 4, 6, 8]] * 2
-    assert max(most) == (1 if independent else 2)
+    assert [sink.stored for sink in sinks] == [[0, 2, 4, 6, 8]] * 4
+    assert max(most) == threads
 
 
 def test_what_waits_is_not_written_when_the_run_is_given_up() -> None:

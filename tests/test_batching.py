@@ -59,7 +59,9 @@ def test_of_very_many_small_examples_a_batch_may_be_larger(examples: int, expect
     assert choose_batch_size(None, None, False, 10**9, linear(1), examples=examples) == expected
     assert choose_batch_size(None, None, False, 8 * 8192 - 1, linear(1), examples=examples) == 4096
     assert choose_batch_size(None, None, False, 8 * 16384 - 1, linear(1), examples=examples) == min(expected, 8192)
-    assert choose_batch_size(None, None, False, 10**9, linear(1), 32, examples) == 32
+    assert choose_batch_size(None, None, False, 8 * 8192, linear(1), examples=examples) == min(expected, 8192)
+    for most in (32, 4096):
+        assert choose_batch_size(None, None, False, 10**9, linear(1), most, examples) == most
     assert choose_batch_size(100, None, False, 10**9, linear(1), examples=examples) == 100
 
 

@@ -206,7 +206,7 @@ class Worker(threading.Thread):
         self.done += examples
 
     def _add(self, values: list[Any], examples: int) -> None:
-        """Prepare all values, on every core where that is work, and store them in order."""
+        """Prepare all values, on threads where that is work, and store them in order."""
         pairs = [(sink, value) for sink, value in zip(self._sinks, values, strict=True) if value is not None]
         if self._threads is None:
             for sink, value in pairs:

@@ -66,7 +66,7 @@ def choose_batch_size(
     size = most or LARGEST_BATCH
     while size > 1 and bytes_at(size) > memory:
         size //= 2
-    if size == LARGEST_BATCH:
+    if size == LARGEST_BATCH and most is None:
         most = min(LARGEST_OF_MANY, examples // MANY_BATCHES)
         while 2 * size <= most and bytes_at(2 * size) <= memory // SMALL_PART:
             size *= 2
