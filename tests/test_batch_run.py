@@ -1,4 +1,4 @@
-"""What is done beside the model: statistics on every core, values in order, and failures carried to the main thread."""
+"""What is done beside the model: statistics on threads, values in order, and failures carried to the main thread."""
 
 import threading
 import time
