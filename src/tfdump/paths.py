@@ -1,9 +1,62 @@
 """What a path leads to, asked in a way that cannot fail with a traceback."""
 
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from tfdump.errors import TfdumpError, with_article
+
+KNOWN_ENDINGS = {
+    ".h5": "an HDF5 file",
+    ".hdf5": "an HDF5 file",
+    ".npy": "a NumPy array",
+    ".npz": "an archive of NumPy arrays",
+    ".csv": "a CSV file",
+    ".tsv": "a TSV file",
+    ".h": "a C header",
+    ".json": "a JSON file",
+    ".jsonl": "a JSON file",
+    ".xml": "an XML file",
+    ".yaml": "a YAML file",
+    ".yml": "a YAML file",
+    ".parquet": "a Parquet file",
+    ".feather": "a Feather file",
+    ".arrow": "an Arrow file",
+    ".safetensors": "a safetensors file",
+    ".zarr": "a Zarr store",
+    ".nc": "a NetCDF file",
+    ".mat": "a MATLAB file",
+    ".pkl": "a pickle",
+    ".pickle": "a pickle",
+    ".pt": "a PyTorch file",
+    ".pth": "a PyTorch file",
+    ".onnx": "an ONNX model",
+    ".keras": "a Keras model",
+    ".tflite": "a TFLite model",
+    ".tfrecord": "a TFRecord file",
+    ".xlsx": "an Excel file",
+    ".html": "a web page",
+    ".htm": "a web page",
+    ".pdf": "a PDF file",
+    ".png": "a picture",
+    ".svg": "a picture",
+    ".jpg": "a picture",
+    ".jpeg": "a picture",
+    ".gif": "a picture",
+    ".zip": "a zip archive",
+    ".gz": "a gzip file",
+}
+"""What the end of a file name says of the format of the file."""
+
+
+def refuse_other_ending(path: Path, ours: Sequence[str], error: type[TfdumpError]) -> None:
+    """Raise `error` where the name of an output ends as files of another format do; `ours` are the endings that fit."""
+    ending = path.suffix.lower()
+    if ending in KNOWN_ENDINGS and ending not in ours:
+        raise error(
+            f"'{path.name}' is the name of {KNOWN_ENDINGS[ending]}, which is not what is written there "
+            f"(end it in {', '.join(ours)})"
+        )
 
 
 def check_path(path: Path, what: str, error: type[TfdumpError]) -> None:

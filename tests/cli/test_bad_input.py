@@ -293,3 +293,26 @@ def test_a_signal_leaves_nothing(tmp_path: Path, signum: int, status: int, said:
     assert process.returncode == status, err.decode()
     assert (out, err) == (b"", b"Error: " + said + b"\n")
     assert os.listdir(tmp_path) == ["many.npy"]
+
+
+@pytest.mark.parametrize("name", ["q.json", "q.npy", "q.parquet", "q.html"])
+def test_an_output_with_the_ending_of_another_format(tfdump: Run, tmp_path: Path, name: str) -> None:
+    done = tfdump("activations", MODEL, DIGITS, "-o", name)
+    assert_refused(done, tmp_path, f"'{name}' is the name of", "end it in .h5, .hdf5")
+    done = tfdump("gradients", MODEL, DIGITS, SAMPLES / "digits_labels.npy", "-o", name)
+    assert_refused(done, tmp_path, f"'{name}' is the name of", "end it in .h5, .hdf5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unreadable_input_is_told_before_an_existing_output(tfdump: Run, tmp_path: Path) -> None:
+    """Removing the output would not help, since the input stays unreadable."""
+    (tmp_path / "out.h5").write_text("mine")
+    (tmp_path / "cut.npy").write_bytes(DIGITS.read_bytes()[:1000])
+    for name, words in (("nope.npy", "no such input file: nope.npy"), ("cut.npy", "cut.npy")):
+        for command in ("activations", "gradients"):
+            done = tfdump(command, MODEL, name, "-o", "out.h5")
+            assert_refused(done, tmp_path, words)
+            assert "exists" not in done.stderr
+    assert_refused(tfdump("activations", "nope.keras", DIGITS, "-o", "out.h5"), tmp_path, "no such model: nope.keras")
+    done = tfdump("activations", MODEL, "-", "-o", "out.h5", stdin=b"nothing of the kind")
+    assert_refused(done, tmp_path, "output out.h5 exists")  # standard input is not read in vain

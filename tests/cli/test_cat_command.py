@@ -64,8 +64,56 @@ def test_the_group_chooses_among_namesakes(tfdump: Run, dump: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["dense", "odd", "double", "half", "int64", "uint16"])
 def test_csv_of_up_to_two_axes_has_a_line_a_row(tfdump: Run, dump: Path, name: str) -> None:
-    found = np.loadtxt(io.StringIO(tfdump("cat", dump, name, "--format", "csv").stdout), ARRAYS[name].dtype, None, ",")
+    header, *lines = tfdump("cat", dump, name, "--format", "csv").stdout.splitlines()
+    found = np.loadtxt(lines, ARRAYS[name].dtype, None, ",")
     assert np.array_equal(found.reshape(ARRAYS[name].shape), ARRAYS[name], equal_nan=name in ("odd", "double"))
+    columns = ARRAYS[name].shape[1:]
+    assert header.split(",") == ([f"[{column}]" for column in range(columns[0])] if columns else ["value"])
+    assert tfdump("cat", dump, name, "--format", "csv", "--no-header").stdout.splitlines() == lines
+
+
+def test_pandas_reads_every_row_of_a_csv(tfdump: Run, dump: Path, tmp_path: Path) -> None:
+    """A reader that takes the first line for names, as pandas.read_csv does, gets all rows."""
+    assert tfdump("cat", dump, "dense", "-o", "x.csv").returncode == 0
+    with (tmp_path / "x.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert np.array_equal(np.array([[row[f"[{n}]"] for n in range(3)] for row in rows], "f4"), ARRAYS["dense"])
+
+
+def test_a_folder_of_csv_files_has_headers_or_none(tfdump: Run, dump: Path, tmp_path: Path) -> None:
+    tfdump("cat", dump, "--all", "-l", "dense", "--format", "csv", "-o", "with")
+    tfdump("cat", dump, "--all", "-l", "dense", "--format", "csv", "--no-header", "-o", "without")
+    header, *rows = (tmp_path / "with" / "activations" / "dense.csv").read_text().splitlines()
+    assert header == "[0],[1],[2]"
+    assert (tmp_path / "without" / "activations" / "dense.csv").read_text().splitlines() == rows
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("dense", "-o", "x.parquet"), "'x.parquet' is the name of a Parquet file"),
+        (("dense", "-o", "x.json"), "'x.json' is the name of a JSON file"),
+        (("dense", "-o", "x.h5"), "'x.h5' is the name of an HDF5 file"),
+        (("dense", "-o", "x.bin"), "'x.bin' does not say in which format to write"),
+        (("dense", "-o", "x.npy", "--format", "csv"), "'x.npy' is the name of a NumPy array"),
+        (("dense", "--format", "csv", "-o", "X.CSV.gz"), "'X.CSV.gz' is the name of a gzip file"),
+        (("--all", "-o", "x.parquet"), "--all writes a folder or a file named .npz"),
+        (("dense", "--format", "npy", "--no-header", "-o", "x"), "--no-header is for --format csv"),
+    ],
+)
+def test_an_ending_that_says_another_format_is_refused(
+    tfdump: Run, dump: Path, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    done = tfdump("cat", dump, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["d.h5"]
+
+
+@pytest.mark.parametrize("name", ["x", "x.NPY", "x.txt"])
+def test_an_ending_that_says_nothing_else_is_taken(tfdump: Run, dump: Path, tmp_path: Path, name: str) -> None:
+    assert tfdump("cat", dump, "dense", "-o", name, "--format", "npy").returncode == 0
+    assert same(np.load(tmp_path / name), ARRAYS["dense"])
 
 
 def test_csv_of_more_axes_has_a_header_of_indices(tfdump: Run, dump: Path) -> None:
@@ -76,10 +124,11 @@ def test_csv_of_more_axes_has_a_header_of_indices(tfdump: Run, dump: Path) -> No
 
 def test_csv_of_text_scalars_and_nothing(tfdump: Run, dump: Path) -> None:
     text = tfdump("cat", dump, "text", "--format", "csv").stdout
-    assert list(csv.reader(io.StringIO(text, newline=""))) == [[line] for line in TEXTS]
-    assert tfdump("cat", dump, "scalar", "--format", "csv").stdout == "2.5\n"
-    assert tfdump("cat", dump, "flag", "--format", "csv").stdout == "True,False\n"
-    assert tfdump("cat", dump, "empty", "--format", "csv").stdout == ""
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [["value"], *([line] for line in TEXTS)]
+    assert tfdump("cat", dump, "scalar", "--format", "csv").stdout == "value\n2.5\n"
+    assert tfdump("cat", dump, "flag", "--format", "csv").stdout == "[0],[1]\nTrue,False\n"
+    columns = ",".join(f"[{index}]" for index in range(ARRAYS["empty"].shape[1]))
+    assert tfdump("cat", dump, "empty", "--format", "csv").stdout == columns + "\n"
 
 
 def test_rows_of_csv_longer_than_a_block(tfdump: Run, tmp_path: Path) -> None:
@@ -96,7 +145,7 @@ def test_a_composite_is_several_arrays(tfdump: Run, dump: Path, layout: str) -> 
     done = tfdump("cat", dump, "ragged", "--format", layout, "-o", "x")
     assert done.returncode == 2
     assert f"'ragged' is several arrays (values, row_splits), and .{layout} holds one" in done.stderr
-    assert tfdump("cat", dump, "ragged", "--format", "csv", "--slice", "2,0").stdout == "2.0\n3.0\n"
+    assert tfdump("cat", dump, "ragged", "--format", "csv", "--slice", "2,0").stdout == "value\n2.0\n3.0\n"
 
 
 def test_npz_of_one_tensor_holds_its_parts(tfdump: Run, dump: Path, tmp_path: Path) -> None:
@@ -197,7 +246,7 @@ def test_the_loss_is_written_too(tfdump: Run, tmp_path: Path) -> None:
         assert archive["loss"].tolist() == [3.0, 2.5]
     tfdump("cat", "g.h5", "--all", "-o", "x")
     assert np.load(tmp_path / "x" / "loss.npy").tolist() == [3.0, 2.5]
-    assert tfdump("cat", "g.h5", "loss", "--format", "csv").stdout == "3.0\n2.5\n"
+    assert tfdump("cat", "g.h5", "loss", "--format", "csv").stdout == "value\n3.0\n2.5\n"
 
 
 def test_an_existing_output_needs_force(tfdump: Run, dump: Path, tmp_path: Path) -> None:

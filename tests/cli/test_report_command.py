@@ -106,3 +106,13 @@ def test_without_the_extra_the_page_has_no_pictures_and_says_so(dump: Path, with
     ) is not with_matplotlib
     assert ("data:image/png" in page) is with_matplotlib
     assert done.stderr.startswith("Note: the page has no pictures") is not with_matplotlib
+
+
+def test_a_page_does_not_go_into_a_file_of_another_format(tfdump: Run, tmp_path: Path) -> None:
+    write_dump(tmp_path / "d.h5", {"activations/a": np.zeros((2, 3), "f4")})
+    done = tfdump("report", "d.h5", "-o", "page.pdf")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "Error: 'page.pdf' is the name of a PDF file, which is not what is written there (end it in .html, .htm)\n"
+    )
+    assert not (tmp_path / "page.pdf").exists()

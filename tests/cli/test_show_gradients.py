@@ -65,7 +65,7 @@ def test_who_asks_for_the_loss_as_a_tensor_is_told_how_to_print_it(tfdump: Run, 
     done = tfdump("show", path, "loss")
     assert (done.returncode, done.stdout) == (2, "")
     remedy = done.stderr.split("(print it: tfdump ")[1].rstrip(")\n")
-    assert tfdump(*remedy.split(), "--format", "csv").stdout == "0.5\n"
+    assert tfdump(*remedy.split(), "--format", "csv").stdout == "value\n0.5\n"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import click
 from tfdump.activation_run import ActivationOptions, open_activations
 from tfdump.address import Selection
 from tfdump.analysis.reduction import Reduction, parse_reduction
-from tfdump.cli.dumping import default_target, dry_run_table, dump, dump_resumably
+from tfdump.cli.dumping import default_target, dry_run_table, dump, dump_resumably, open_inputs
 from tfdump.cli.loading import load
 from tfdump.cli.options import (
     InputName,
@@ -25,9 +25,8 @@ from tfdump.cli.progress import notes
 from tfdump.cli.provenance import recorded_command
 from tfdump.cli.render import only_data_on_stdout, write
 from tfdump.cli.settings import Settings, verbosity
-from tfdump.dump.target import check_target
 from tfdump.dump.writer import storage_for
-from tfdump.inputs.arguments import input_files, open_arguments
+from tfdump.inputs.arguments import open_arguments
 from tfdump.sinks import StoreOptions
 
 
@@ -70,15 +69,13 @@ def command(
     """
     settings: Settings = ctx.obj
     target = output or default_target(model, "activations")
-    if not dry_run:
-        check_target(target, force, sources=[model, *input_files(inputs)])
     options = _options(**choices)
     options.store.check(options.compression)
     storage_for(options.compression)
-    given = open_arguments(inputs)
+    arrays = open_inputs(inputs, lambda: open_arguments(inputs), model, None if dry_run else target, force)
     with only_data_on_stdout():
         loaded = load(model, imports, trust_model, settings, options.seed, signature, max_bytes)
-        with open_activations(loaded, given, options, notes(settings)) as run:
+        with open_activations(loaded, arrays, options, notes(settings)) as run:
             if dry_run:
                 planned = run
             else:

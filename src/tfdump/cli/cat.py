@@ -17,8 +17,9 @@ from tfdump.errors import DumpError
 from tfdump.exports.arrays import Exported, exported, exported_all, exported_loss
 from tfdump.exports.destination import check_folder, write_file, write_folder
 from tfdump.exports.folder import folder_files
-from tfdump.exports.formats import BINARY, SUFFIXES, format_of, npz_file, one_file
+from tfdump.exports.formats import BINARY, SUFFIXES, format_of, layout_of, npz_file, one_file
 from tfdump.interrupts import held_back, ignore
+from tfdump.paths import KNOWN_ENDINGS
 from tfdump.tensors import Note
 
 
@@ -33,6 +34,7 @@ from tfdump.tensors import Note
     type=click.Choice(list(SUFFIXES)),
     help="[default: what the name of the output says, else npy]",
 )
+@click.option("--no-header", is_flag=True, help="CSV without the line of column names.")
 @click.option("-o", "--output", type=FileName(), help="The file, or the folder of --all. [default: standard output]")
 @click.option("-f", "--force", is_flag=True, help="Overwrite the output.")
 @selection_options("tensors of --all")
@@ -46,6 +48,7 @@ def command(
     slicing: Slicing | None,
     all_: bool,
     layout: str | None,
+    no_header: bool,
     output: Path | None,
     force: bool,
     layer: tuple[str, ...],
@@ -64,16 +67,20 @@ def command(
     if all_ and slicing is not None:
         raise click.UsageError("--slice is for one tensor, not for --all")
     selection = Selection(layer, exclude, depth)
-    layout = layout or format_of(output) or "npy"
     with open_dump(dump) as opened:
+        if output is not None and (not all_ or format_of(output) == "npz"):
+            _refuse_itself(opened, output)
+        layout = (layout or format_of(output) or "npy") if all_ else layout_of(output, layout)
+        if no_header and layout != "csv":
+            raise click.UsageError(f"--no-header is for --format csv, and this is {layout}")
         if address is None:
-            _write_all(opened, selection, layout, _output_of_all(output), force, notes(settings))
+            output = _output_of_all(output)
+            _write_all(opened, selection, layout, output, not no_header, force, notes(settings))
             write(f"{output}\n")
             return
-        found = _one(opened, address, slicing)
-        blocks = one_file(opened, found, layout, slicing.text if slicing else "")
+        tensor = _one(opened, address, slicing)
+        blocks = one_file(opened, tensor, layout, slicing.text if slicing else "", not no_header)
         if output is not None:
-            _refuse_itself(opened, output)
             with held_back():
                 write_file(output, blocks, force, opened.check_unchanged)
                 ignore()
@@ -97,18 +104,18 @@ def _one(opened: Dump, address: str, slicing: Slicing | None) -> Exported:
 def _output_of_all(output: Path | None) -> Path:
     if output is None:
         raise click.UsageError("--all needs -o FOLDER or -o FILE.npz")
-    if format_of(output) not in (None, "npz"):
+    if output.suffix.lower() in KNOWN_ENDINGS and format_of(output) != "npz" and not output.exists():
         raise click.UsageError(f"--all writes a folder or a file named .npz, and {output.name} is neither")
     return output
 
 
-def _write_all(opened: Dump, selection: Selection, layout: str, output: Path, force: bool, note: Note) -> None:
+def _write_all(
+    opened: Dump, selection: Selection, layout: str, output: Path, header: bool, force: bool, note: Note
+) -> None:
     selected = bool(selection.layers or selection.exclude or selection.max_depth)
     if (layout == "npz") != (format_of(output) == "npz"):
         raise click.UsageError("--format npz goes with -o FILE.npz, and the other formats with a folder")
-    if layout == "npz":
-        _refuse_itself(opened, output)
-    else:
+    if layout != "npz":
         check_folder(output, force)
     tensors = list(exported_all(choose(opened, selection) if selected else opened.tensors()))
     loss = exported_loss(opened)
@@ -124,10 +131,10 @@ def _write_all(opened: Dump, selection: Selection, layout: str, output: Path, fo
         if layout == "npz":
             write_file(output, npz_file(tensors), force, opened.check_unchanged)
         else:
-            write_folder(output, folder_files(opened, tensors, layout), force, opened.check_unchanged)
+            write_folder(output, folder_files(opened, tensors, layout, header), force, opened.check_unchanged)
         ignore()
 
 
 def _refuse_itself(opened: Dump, output: Path) -> None:
-    if output.exists() and output.samefile(opened.name):
+    if output.is_file() and output.samefile(opened.name):
         raise DumpError(f"output {output} is the dump that is read (choose another with -o)")

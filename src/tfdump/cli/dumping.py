@@ -1,22 +1,28 @@
 """Writing the dump of a planned run, or saying what it would hold: the same for every kind of dump."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tfdump.batch_run import Progress
 from tfdump.cli.progress import notes, progress_bar
 from tfdump.cli.render import shape_text, table
 from tfdump.cli.settings import Settings
 from tfdump.dump.journal import Journal, journal_path
-from tfdump.dump.target import check_space
+from tfdump.dump.target import check_space, check_target
 from tfdump.dump.writer import DumpWriter
+from tfdump.errors import DumpError, ModelError
+from tfdump.inputs.arguments import input_files, reads_stdin
 from tfdump.interrupts import held_back, ignore
-from tfdump.paths import exists
+from tfdump.paths import check_path, exists, refuse_other_ending
 from tfdump.planning import Planned
 from tfdump.resuming import code_hashes
 
 _MODEL_SUFFIXES = (".keras", ".h5", ".tflite")
+
+DUMP_ENDINGS = (".h5", ".hdf5")
+
+Inputs = TypeVar("Inputs")
 
 
 class Run(Protocol):
@@ -54,6 +60,29 @@ class Run(Protocol):
 def default_target(model: Path, kind: str) -> Path:
     """Return the name of a dump of this kind in the working directory."""
     return Path(f"{model.stem if model.suffix in _MODEL_SUFFIXES else model.name}.{kind}.h5")
+
+
+def open_inputs(
+    texts: Sequence[str], read: Callable[[], Inputs], model: Path, target: Path | None, force: bool
+) -> Inputs:
+    """Return what `read` makes of the INPUT arguments `texts`, after checking the files and where the dump goes.
+
+    What is wrong with the model or an input is told before what is wrong with the output, but standard input is read
+    last. `target` is None where nothing is written. Raises ModelError, InputError and DumpError.
+    """
+
+    def check() -> None:
+        if target is not None:
+            check_target(target, force, sources=[model, *input_files(texts)])
+            refuse_other_ending(target, DUMP_ENDINGS, DumpError)
+
+    check_path(model, "model", ModelError)
+    if reads_stdin(texts):
+        check()
+        return read()
+    inputs = read()
+    check()
+    return inputs
 
 
 def dump(run: Run, target: Path, force: bool, recorded: str, settings: Settings, compressed: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tfdump.address import Selection
-from tfdump.cli.dumping import default_target, dry_run_table, dump, dump_resumably
+from tfdump.cli.dumping import default_target, dry_run_table, dump, dump_resumably, open_inputs
 from tfdump.cli.loading import load
 from tfdump.cli.options import (
     InputName,
@@ -21,12 +21,11 @@ from tfdump.cli.progress import notes
 from tfdump.cli.provenance import recorded_command
 from tfdump.cli.render import only_data_on_stdout, write
 from tfdump.cli.settings import Settings, verbosity
-from tfdump.dump.target import check_target
 from tfdump.dump.writer import storage_for
 from tfdump.gradient_options import WRT, GradientOptions, Steps
 from tfdump.gradient_run import open_gradients
 from tfdump.gradient_sinks import GradientStore
-from tfdump.inputs.arguments import check_stdin, input_files, open_arguments, open_each
+from tfdump.inputs.arguments import check_stdin, open_arguments, open_each
 from tfdump.sinks import StoreOptions
 
 
@@ -109,13 +108,15 @@ def command(
     target = output or default_target(model, "gradients")
     options = _options(**choices)
     options.check(resume)
-    if not dry_run:
-        check_target(target, force, sources=[model, *input_files([*inputs, *targets, *sample_weight])])
     storage_for(options.compression)
-    check_stdin([*inputs, *targets, *sample_weight])
-    arguments = open_each(inputs)
-    expected = open_arguments(targets, "targets file") if targets else None
-    weights = open_arguments(sample_weight, "sample weight file")
+    texts = [*inputs, *targets, *sample_weight]
+    check_stdin(texts)
+
+    def read() -> Any:
+        expected = open_arguments(targets, "targets file") if targets else None
+        return open_each(inputs), expected, open_arguments(sample_weight, "sample weight file")
+
+    arguments, expected, weights = open_inputs(texts, read, model, None if dry_run else target, force)
     with only_data_on_stdout():
         loaded = load(model, imports, trust_model, settings, options.seed, signature, max_bytes)
         with open_gradients(loaded, arguments, expected, weights, options, notes(settings)) as run:

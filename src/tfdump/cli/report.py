@@ -15,6 +15,7 @@ from tfdump.cli.render import write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.dump.target import check_target, write_bytes
 from tfdump.errors import TfdumpError
+from tfdump.paths import refuse_other_ending
 from tfdump.pictures.report.gathering import gather
 from tfdump.pictures.report.page import page_of
 from tfdump.pictures.report.records import PICTURES, READ_BYTES, ReportOptions
@@ -94,6 +95,7 @@ def command(
         raise click.UsageError("a page goes into a file: -o FILE.html")
     target = output or Path(f"{dump.stem}.report.html")
     resolved = check_target(target, force, [path for path in (dump, other, map_file) if path is not None])
+    refuse_other_ending(target, (".html", ".htm"), TfdumpError)
     criteria = Criteria(Tolerances(rtol, atol, scale))
     options = DiffOptions(
         criteria, allow_missing=allow_missing, renamed=read_map(map_file) if map_file is not None else {}

@@ -12,20 +12,16 @@ _CELLS = 1 << 14
 _SPECIAL = frozenset(',"\n\r')
 
 
-def csv(view: View) -> Iterator[bytes]:
-    """Yield the lines of a CSV file in UTF-8.
+def csv(view: View, header: bool = True) -> Iterator[bytes]:
+    """Yield the lines of a CSV file in UTF-8: one line per index of the first axis, below a line with the names.
 
-    A scalar is one line, an array of one axis a line a value, one of two axes a line a row. Of more axes, the trailing
-    ones lie side by side in C order, below a header that has the index of each: `[0][0]`, `[0][1]`, ...
+    A scalar or an array of one axis is the column `value`. The trailing axes of others lie side by side in C order, and
+    the name of each column is its index: `[0]`, `[1]`, or `[0][0]`, `[0][1]`, ... Without `header` there are no names.
     """
     tail = view.shape[1:]
     columns = math.prod(tail)
-    if len(tail) > 1 and columns:
-        for start in range(0, columns, _CELLS):
-            stop = min(start + _CELLS, columns)
-            indices = zip(*(axis.tolist() for axis in np.unravel_index(np.arange(start, stop), tail)), strict=True)
-            names = ("".join(f"[{index}]" for index in place) for place in indices)
-            yield (",".join(names) + ("\n" if stop == columns else ",")).encode()
+    if header:
+        yield from _column_names(tail)
     if not columns:
         yield b"\n" * view.shape[0]
     done = 0
@@ -39,6 +35,18 @@ def csv(view: View) -> Iterator[bytes]:
                 start, done = start + len(row), done + len(row)
                 out.append(",".join(row) + ("," if done % columns else "\n"))
             yield "".join(out).encode("utf-8", "backslashreplace")
+
+
+def _column_names(tail: tuple[int, ...]) -> Iterator[bytes]:
+    """Yield the first line: the index of every column in the trailing axes."""
+    columns = math.prod(tail)
+    if not tail or not columns:
+        yield b"value\n" if columns else b"\n"
+    for start in range(0, columns if tail else 0, _CELLS):
+        stop = min(start + _CELLS, columns)
+        indices = zip(*(axis.tolist() for axis in np.unravel_index(np.arange(start, stop), tail)), strict=True)
+        names = ("".join(f"[{index}]" for index in place) for place in indices)
+        yield (",".join(names) + ("\n" if stop == columns else ",")).encode()
 
 
 def _quoted(cells: list[str]) -> list[str]:

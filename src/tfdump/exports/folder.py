@@ -13,10 +13,13 @@ COLUMNS = ("file", "tensor", "part", "shape", "dtype", "stored_as", "axis0", "cl
 _ESCAPED = {number: f"\\x{number:02x}" for number in (*range(32), 127)}
 
 
-def folder_files(dump: Dump, tensors: Iterable[Exported], layout: str) -> Iterator[tuple[str, Iterator[bytes]]]:
+def folder_files(
+    dump: Dump, tensors: Iterable[Exported], layout: str, header: bool = True
+) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Yield the path of every file below the folder, and its bytes; the last one is the index.
 
     A group is a folder, a tensor a file; of a composite in `npy` or `csv`, every part is one: `address.values.npy`.
+    `header` is whether a CSV names its columns.
     """
     tensors = list(tensors)
     folders: dict[str, FileNames] = {}
@@ -44,7 +47,7 @@ def folder_files(dump: Dump, tensors: Iterable[Exported], layout: str) -> Iterat
             yield paths[tensor.name, ""], header_file(dump, tensor)
         else:
             for part in tensor.views:
-                yield paths[tensor.name, part], array_file(tensor, part, layout)
+                yield paths[tensor.name, part], array_file(tensor, part, layout, header)
     yield INDEX, iter(["".join("\t".join(map(_cell, row)) + "\n" for row in rows).encode("utf-8", "backslashreplace")])
 
 

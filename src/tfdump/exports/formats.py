@@ -11,6 +11,7 @@ from tfdump.exports.csv import csv
 from tfdump.exports.header import c_header, c_identifiers
 from tfdump.exports.npy import npy
 from tfdump.exports.npz import npz
+from tfdump.paths import refuse_other_ending
 
 SUFFIXES = {"npy": ".npy", "npz": ".npz", "csv": ".csv", "c": ".h"}
 """Every format, with the suffix of its files."""
@@ -26,8 +27,27 @@ def format_of(path: Path | None) -> str | None:
     return next((name for name, known in SUFFIXES.items() if known == suffix), None)
 
 
-def one_file(dump: Dump, tensor: Exported, layout: str, sliced: str = "") -> Iterator[bytes]:
-    """Return the bytes of one tensor as a file; `sliced` is the slice that was taken, for the comment of a header.
+def layout_of(path: Path | None, layout: str | None) -> str:
+    """Return the format of an output: `layout` where it is named, else what the end of the file name says, else `npy`.
+
+    Raises DumpError where the end of the name says another format, or one that tfdump does not write.
+    """
+    if path is None or not path.suffix:
+        return layout or "npy"
+    refuse_other_ending(path, [SUFFIXES[layout]] if layout else list(SUFFIXES.values()), DumpError)
+    by_name = format_of(path)
+    if layout is None and by_name is None:
+        raise DumpError(
+            f"'{path.name}' does not say in which format to write (end it in {', '.join(SUFFIXES.values())}, "
+            f"or add --format {'|'.join(SUFFIXES)})"
+        )
+    return layout or by_name or "npy"
+
+
+def one_file(dump: Dump, tensor: Exported, layout: str, sliced: str = "", header: bool = True) -> Iterator[bytes]:
+    """Return the bytes of one tensor as a file.
+
+    `sliced` is the slice that was taken, for the comment of a C header; `header` is whether a CSV names its columns.
 
     Raises DumpError for a composite in a format that holds one array.
     """
@@ -40,13 +60,13 @@ def one_file(dump: Dump, tensor: Exported, layout: str, sliced: str = "") -> Ite
             f"'{tensor.address}' is several arrays ({', '.join(tensor.views)}), and .{layout} holds one "
             "(use --format npz or c, or choose a row or item with --slice)"
         )
-    return array_file(tensor, "", layout)
+    return array_file(tensor, "", layout, header)
 
 
-def array_file(tensor: Exported, part: str, layout: str) -> Iterator[bytes]:
-    """Return the bytes of one array of a tensor as `npy` or `csv`."""
+def array_file(tensor: Exported, part: str, layout: str, header: bool = True) -> Iterator[bytes]:
+    """Return the bytes of one array of a tensor as `npy` or `csv`, the latter with or without names of columns."""
     view = tensor.views[part]
-    return csv(view) if layout == "csv" else npy(view, f"'{tensor.address}'")
+    return csv(view, header) if layout == "csv" else npy(view, f"'{tensor.address}'")
 
 
 def npz_file(tensors: Iterable[Exported]) -> Iterator[bytes]:

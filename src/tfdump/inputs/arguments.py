@@ -103,6 +103,11 @@ def input_files(texts: Sequence[str]) -> list[Path]:
     return [Path(argument.file) for argument in map(parse_argument, texts) if argument.file != STDIN]
 
 
+def reads_stdin(texts: Sequence[str]) -> bool:
+    """Tell whether one of the INPUT arguments is standard input."""
+    return any(parse_argument(text).file == STDIN for text in texts)
+
+
 def open_each(texts: Sequence[str], what: str = "input file") -> list[tuple[str, list[Given]]]:
     """Find the arrays of every INPUT argument; raises InputError, also when two of them want standard input."""
     check_stdin(texts)
