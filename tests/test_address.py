@@ -1,5 +1,6 @@
 """Addresses round-trip, and patterns select what DESIGN section 3 says."""
 
+import re
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
@@ -369,3 +370,21 @@ def test_the_error_names_the_remedy_that_the_caller_gives() -> None:
 def test_patterns_that_leave_nothing_together_are_an_error() -> None:
     with pytest.raises(SelectionError, match="together leave no tensor"):
         chosen(["dense"], "dense", exclude=["dense"])
+
+
+@pytest.mark.parametrize(
+    ("layers", "exclude", "words"),
+    [
+        (["conv1,conv2"], [], "'conv1,conv2': repeat the option for several patterns (-l conv1 -l conv2)"),
+        ([], ["conv1, conv2"], "(-x conv1 -x conv2)"),
+    ],
+)
+def test_several_addresses_in_one_pattern_are_an_error_that_shows_how(
+    layers: list[str], exclude: list[str], words: str
+) -> None:
+    with pytest.raises(SelectionError, match=re.escape(words)):
+        Selection(layers, exclude).choose([Candidate("conv1"), Candidate("conv2")])
+
+
+def test_a_name_with_a_comma_is_chosen_by_itself() -> None:
+    assert Selection(["a,b"]).choose([Candidate("a"), Candidate("a,b")]) == [1]

@@ -50,7 +50,8 @@ _HOMES = {
     "TfdumpWarning": ("tfdump.errors", "TfdumpWarning"),
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names are strings, which the rule cannot see
+__all__ = ["__version__", *(name for name in _HOMES if name != "open")]  # noqa: PLE0604 - the names are strings
+"""What `from tfdump import *` gives: not `open`, which would hide the builtin."""
 
 
 def __getattr__(name: str) -> Any:

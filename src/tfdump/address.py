@@ -197,13 +197,17 @@ class Selection:
             and (self.max_depth is None or candidate.depth <= self.max_depth)
         )
 
-    @staticmethod
-    def _matches_nothing(pattern: Pattern, candidates: Sequence[Candidate]) -> str:
+    def _matches_nothing(self, pattern: Pattern, candidates: Sequence[Candidate]) -> str:
+        option = "-l" if pattern in self.layers else "-x"
         if pattern.text.startswith("type:"):
             classes = [name for c in candidates for name in c.classes[:1]]
             return f"no layer has the class '{pattern.text[5:]}'{near(pattern.text[5:], classes)}"
         wanted = pattern.text.removeprefix("re:").replace("/", ".")
-        option = option_for(split(wanted)[1])
-        if option and option not in {option_for(split(c.address)[1]) for c in candidates}:
-            return f"no layer matches '{pattern.text}'; tfdump activations {option} gives such tensors"
+        capture = option_for(split(wanted)[1])
+        if capture and capture not in {option_for(split(c.address)[1]) for c in candidates}:
+            return f"no layer matches '{pattern.text}'; tfdump activations {capture} gives such tensors"
+        several = pattern.text.split(",")
+        if len(several) > 1 and all(part.strip() for part in several) and not pattern.text.startswith("re:"):
+            each = " ".join(f"{option} {part.strip()}" for part in several)
+            return f"no layer matches '{pattern.text}': repeat the option for several patterns ({each})"
         return f"no layer matches '{pattern.text}'{near(wanted, (c.address for c in candidates))}"

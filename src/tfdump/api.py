@@ -9,8 +9,22 @@ from typing import TYPE_CHECKING, Any
 from tfdump.activation_run import ActivationOptions, open_activations
 from tfdump.address import Selection
 from tfdump.analysis.reduction import parse_reduction
-from tfdump.api_arguments import Inputs, Patterns, check_arguments, given_arrays, loss_names, patterns_of
-from tfdump.batching import DEFAULT_MEMORY, parse_bytes
+from tfdump.api_arguments import (
+    Inputs,
+    Patterns,
+    byte_size,
+    check_dtype,
+    given_arrays,
+    loss_names,
+    optimizer_name,
+    patterns_of,
+    refuse_symbolic,
+    run_options,
+    seed_number,
+    selection_of,
+    whole_number,
+)
+from tfdump.batching import DEFAULT_MEMORY
 from tfdump.captures import Captures
 from tfdump.dump import layout
 from tfdump.dump.reader import Dump
@@ -19,7 +33,6 @@ from tfdump.gradient_options import GradientOptions, Steps
 from tfdump.gradient_run import open_gradients
 from tfdump.gradient_sinks import GradientStore
 from tfdump.listing import ListedTensor, list_tensors
-from tfdump.planning import RunOptions
 from tfdump.sinks import StoreOptions
 from tfdump.tensors import Value
 
@@ -66,10 +79,12 @@ def activations(
     `model` is a Keras model or the path of a saved one, of which no code of its own runs unless `trust` is True; a
     SavedModel directory needs that. `signature` is one of those of a SavedModel or `.tflite` file; with `dequantize`
     the tensors of a quantised `.tflite` file are the real numbers that they stand for. `max_bytes` (`"2G"`) is what a
-    file may make this process hold, by default a quarter of the memory. `x` is an array with a row an example; several
-    inputs are a dict by name, or a tuple or list in order. `layers`, `exclude` and
-    `depth` select as on the command line, and `attention` to `layer_inputs` take more than what the layers return,
-    under reserved suffixes (`mha:attention_scores`, `lstm:states.0`).
+    file may make this process hold, by default a quarter of the memory.
+
+    `x` is an array with one row per example, or the path of a file of them; several inputs are a dict by name, or a
+    tuple or list in order. `layers`, `exclude` and `depth` select as on the command line, and a layer of a model in
+    memory stands for its address. `attention` to `layer_inputs` take more than what the layers return, under reserved
+    suffixes (`mha:attention_scores`, `lstm:states.0`).
 
     Values are NumPy arrays as a dump stores them (bfloat16 as float32,
     text as str objects); ragged and sparse ones are `tfdump.tensors.Ragged` and `Sparse`, batches of unequal
@@ -77,14 +92,14 @@ def activations(
 
     Raises TfdumpError (see `tfdump.errors`); warns with TfdumpWarning of what was cast or not captured.
     """
-    check_arguments(batch_size, seed, dtype)
+    check_dtype(dtype)
     options = ActivationOptions(
-        selection=Selection(patterns_of(layers), patterns_of(exclude), depth),
+        selection=selection_of(model, layers, exclude, depth),
         outputs=False,
-        seed=seed,
+        seed=seed_number(seed),
         eager=eager,
         dequantize=dequantize,
-        run=RunOptions(batch_size, parse_bytes(memory) if isinstance(memory, str) else memory, training),
+        run=run_options(batch_size, memory, training),
         store=StoreOptions(reduction=parse_reduction(reduce) if reduce is not None else None, dtype=dtype),
         captures=Captures(attention, rnn_steps, rnn_gates, preactivation, layer_inputs),
     )
@@ -133,7 +148,7 @@ def gradients(
     x: Inputs,
     y: Inputs | None = None,
     *,
-    loss: "str | Loss | Callable[..., Any] | Iterable[str] | None" = None,
+    loss: "str | Loss | Callable[..., Any] | Mapping[str, Any] | Iterable[str] | None" = None,
     objective: str | None = None,
     from_logits: bool = False,
     sample_weight: Inputs | None = None,
@@ -163,31 +178,30 @@ def gradients(
     """Return the gradients of the loss of `model` on `x` and `y`, all examples together, by address.
 
     `loss` is the name of a loss of Keras (or `OUTPUT=NAME` for each of several outputs), a loss object or function of
-    `(y_true, y_pred)`, or None for the one that the model was compiled with. With `objective` (`sum`, `mean`, `max`
-    or `OUTPUT[INDEX]`) there are no targets. `y` and `sample_weight` are arrays with a row an example, or a dict by
-    output. The shapes are those of the weights, activations and inputs, with a leading axis of the examples for
-    weights with `per_example`, and of the steps with `steps`. The model is left as it was. `signature`, `trust` and
-    `max_bytes` are those of `activations`; a SavedModel has gradients with respect to `inputs`.
+    `(y_true, y_pred)`, a dict of these by output, or None for the one that the model was compiled with.
+    With `objective` (`sum`, `mean`, `max` or `OUTPUT[INDEX]`) there are no targets. `y` and `sample_weight` are arrays
+    with one row per example, or a dict by output. The shapes are those of the weights, activations and inputs, with a
+    leading axis of the examples for weights with `per_example`, and of the steps with `steps`. The model is left as it
+    was. `signature`, `trust` and `max_bytes` are those of `activations`; a SavedModel has gradients with respect to
+    `inputs`.
 
     Raises TfdumpError (see `tfdump.errors`); warns with TfdumpWarning of what was cast, not captured or not connected.
     """
-    check_arguments(batch_size, seed, dtype)
-    if (steps is None) != (learning_rate is None):
-        raise TfdumpError("steps and learning_rate belong together")
+    check_dtype(dtype)
     names, custom = loss_names(loss)
     options = GradientOptions(
-        selection=Selection(patterns_of(layers), patterns_of(exclude), depth),
+        selection=selection_of(model, layers, exclude, depth),
         wrt=tuple(dict.fromkeys(patterns_of(wrt))),
         losses=names,
         objective=objective,
         from_logits=from_logits,
         reduction=reduction,
         per_example=per_example,
-        steps=None if steps is None else Steps(steps, learning_rate or 0.0, optimizer, save_weights),
+        steps=_steps(steps, learning_rate, optimizer, save_weights),
         loss_scale=loss_scale,
-        seed=seed,
+        seed=seed_number(seed),
         eager=eager,
-        run=RunOptions(batch_size, parse_bytes(memory) if isinstance(memory, str) else memory, training),
+        run=run_options(batch_size, memory, training),
         store=GradientStore(StoreOptions(dtype=dtype), norms_only, sparse),
     )
     loaded = _loaded(model, signature, trust, max_bytes)
@@ -234,19 +248,34 @@ def layers(
     given = given_arrays(x) if x is not None else []
     captures = Captures(attention, rnn_steps, rnn_gates, preactivation, layer_inputs)
     loaded = _loaded(model, signature, trust, max_bytes)
-    return list(list_tensors(loaded, given, Selection(patterns_of(layers)), _warn, captures).tensors)
+    return list(list_tensors(loaded, given, Selection(patterns_of(layers, model)), _warn, captures).tensors)
+
+
+def _steps(count: int | None, learning_rate: float | None, optimizer: str, save_weights: bool) -> Steps | None:
+    """Return the descent that was asked for; raises TfdumpError where only half of it was."""
+    if (count is None) != (learning_rate is None):
+        raise TfdumpError("steps and learning_rate belong together")
+    name = optimizer_name(optimizer)
+    number = whole_number("steps", count)
+    if number is None or learning_rate is None:
+        return None
+    try:
+        return Steps(number, float(learning_rate), name, save_weights)
+    except (TypeError, ValueError):
+        raise TfdumpError(f"learning_rate {learning_rate!r} is not a number (for example 0.01)") from None
 
 
 def _loaded(
     model: "Layer | str | Path", signature: str | None, trust: bool, max_bytes: int | str | None
 ) -> "LoadedModel":
+    refuse_symbolic(model, "model")
     from tfdump.model.quiet import choose_backend
 
     choose_backend()
     from tfdump.model.load import in_memory, load_model
 
     if isinstance(model, (str, Path)):
-        return load_model(Path(model), trust=trust, signature=signature, max_bytes=max_bytes)
+        return load_model(Path(model), trust=trust, signature=signature, max_bytes=byte_size("max_bytes", max_bytes))
     return in_memory(model)
 
 

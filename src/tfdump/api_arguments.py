@@ -1,60 +1,221 @@
 """The arguments of the Python API as the features take them: arrays, patterns, losses, and what is refused."""
 
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tfdump.address import Selection
+from tfdump.batching import DEFAULT_MEMORY, parse_bytes
 from tfdump.dump import layout
 from tfdump.errors import TfdumpError
-from tfdump.inputs.arguments import Given
+from tfdump.inputs.arguments import Given, open_arguments
 from tfdump.inputs.readers import ArrayReader
+from tfdump.planning import RunOptions
 from tfdump.sinks import FLOAT_DTYPES
 
-Inputs = npt.ArrayLike | Mapping[str, npt.ArrayLike] | list[npt.ArrayLike] | tuple[npt.ArrayLike, ...]
-Patterns = str | Iterable[str]
+Inputs = npt.ArrayLike | Path | Mapping[str, npt.ArrayLike] | list[npt.ArrayLike] | tuple[npt.ArrayLike, ...]
+Patterns = str | Iterable[Any] | None
+"""One pattern, several, or layers of a Keras model in memory; None is no pattern."""
+
+_ONE_ROW = "give an array with one row per example, a dict of arrays by name, or the path of a file of them"
 
 
-def check_arguments(batch_size: int | None, seed: int, dtype: str | None) -> None:
-    """Raise TfdumpError for values that the command line would refuse too."""
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-        raise TfdumpError(f"batch_size {batch_size!r} is neither a number from 1 up nor None")
-    if not 0 <= seed < 2**32:
+def seed_number(seed: Any) -> int:
+    """Return the seed of random numbers as an int; raises TfdumpError for what is none."""
+    number = whole_number("seed", seed, 0)
+    if number is None or number >= 2**32:
         raise TfdumpError(f"seed {seed} is not between 0 and 2**32 - 1")
+    return number
+
+
+def check_dtype(dtype: str | None) -> None:
+    """Raise TfdumpError for a dtype in which floats are not stored."""
     if dtype not in (None, *FLOAT_DTYPES):
         raise TfdumpError(f"dtype {dtype!r} is none of {', '.join(FLOAT_DTYPES)}")
 
 
-def patterns_of(patterns: Patterns) -> tuple[str, ...]:
-    """Return one pattern, or several, as a tuple."""
-    return (patterns,) if isinstance(patterns, str) else tuple(patterns)
+def whole_number(name: str, value: Any, least: int = 1) -> int | None:
+    """Return a number of Python or NumPy as an int, None as it is; raises TfdumpError for what is below `least`."""
+    if value is None:
+        return None
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, (bool, np.bool_)):
+        raise TfdumpError(f"{name} {value!r} is not a number from {least} up")
+    return number
 
 
-def given_arrays(x: Inputs, what: str = "input") -> list[Given]:
-    """Return arrays with their names, where they have some; `what` they are, for error lines."""
+def byte_size(name: str, value: Any) -> int | None:
+    """Return a size in bytes, written as a number or as text (`2G`); raises TfdumpError for what is none."""
+    return parse_bytes(value) if isinstance(value, str) else whole_number(name, value)
+
+
+def patterns_of(patterns: Patterns, model: Any = None) -> tuple[str, ...]:
+    """Return one pattern, or several, as a tuple of text; none for None.
+
+    A layer of `model`, a Keras model in memory, stands for its address. Raises TfdumpError for what is no pattern.
+    """
+    refuse_symbolic(patterns, "layers")
+    if patterns is None:
+        return ()
+    if isinstance(patterns, str) or _is_layer(patterns) or not isinstance(patterns, Iterable):
+        patterns = [patterns]
+    return tuple(_pattern(item, model) for item in patterns)
+
+
+def selection_of(model: Any, layers: Patterns, exclude: Patterns, depth: int | None) -> Selection:
+    """Return what `layers`, `exclude` and `depth` choose; raises SelectionError, or TfdumpError for what is none."""
+    return Selection(patterns_of(layers, model), patterns_of(exclude, model), whole_number("depth", depth, 0))
+
+
+def run_options(batch_size: int | None, memory: int | str, training: bool) -> RunOptions:
+    """Return how to run; raises TfdumpError for sizes that are none."""
+    size = byte_size("memory", memory)
+    return RunOptions(whole_number("batch_size", batch_size), DEFAULT_MEMORY if size is None else size, training)
+
+
+def _pattern(item: Any, model: Any) -> str:
+    if isinstance(item, str):
+        return item
+    refuse_symbolic(item, "layers")
+    if not _is_layer(item):
+        raise TfdumpError(
+            f"layers: {_shortened(item)} is no pattern (give an address such as 'block1.conv', a glob or a layer)"
+        )
+    if not _is_layer(model):
+        raise TfdumpError(
+            f"layers: a layer object stands for its address only where the model is in memory (layers='{item.name}')"
+        )
+    from tfdump.model.structure import ownership_address
+
+    address = ownership_address(model, item)
+    if address is None:
+        raise TfdumpError(
+            f"layers: the layer '{item.name}' is not part of the model '{model.name}' (list what is: "
+            "tfdump.layers(model))"
+        )
+    return address
+
+
+def _is_layer(value: Any) -> bool:
+    """Tell whether a value is a layer of Keras, without importing Keras."""
+    return any(base.__name__ == "Layer" and base.__module__.startswith("keras.") for base in type(value).__mro__)
+
+
+def refuse_symbolic(value: Any, argument: str) -> None:
+    """Raise TfdumpError, with an explanation, where a KerasTensor stands for a value."""
+    if type(value).__name__ != "KerasTensor":
+        return
+    history = getattr(value, "_keras_history", None)
+    name = getattr(getattr(history, "operation", None), "name", "dense")
+    raise TfdumpError(
+        f"{argument} is a KerasTensor: the symbolic output of the layer '{name}', with shape {value.shape} and dtype, "
+        "but without values. Values exist when the model runs on data: "
+        f"tfdump.activations(model, array, layers='{name}')"
+    )
+
+
+def given_arrays(x: Any, what: str = "input") -> list[Given]:
+    """Return arrays with their names, where they have some; `what` they are, for error lines.
+
+    Raises TfdumpError for what holds no arrays: None, a generator, a data set.
+    """
+    if isinstance(x, (str, Path)):
+        return open_arguments([str(x)], f"{what} file")
     if isinstance(x, Mapping):
-        return [Given(name, ArrayReader(array, f"{what} '{name}'")) for name, array in x.items()]
+        return [Given(str(name), _reader(array, f"{what} '{name}'")) for name, array in x.items()]
     if isinstance(x, tuple) or (isinstance(x, list) and x and hasattr(x[0], "shape")):
-        return [Given(None, ArrayReader(array, f"{what} {number}")) for number, array in enumerate(x)]
-    return [Given(None, ArrayReader(np.asarray(x), f"the {what}"))]
+        return [Given(None, _reader(array, f"{what} {number}")) for number, array in enumerate(x)]
+    return [Given(None, _reader(x, f"the {what}"))]
+
+
+def _reader(value: Any, label: str) -> ArrayReader:
+    refuse_symbolic(value, label)
+    if value is None:
+        raise TfdumpError(f"{label} is None ({_ONE_ROW})")
+    if hasattr(value, "element_spec") or any(base.__name__ == "PyDataset" for base in type(value).__mro__):
+        raise TfdumpError(
+            f"{label} is a {type(value).__name__}, which yields batches and is no array (put a part of it together: "
+            "np.concatenate([np.asarray(batch) for batch in ...]))"
+        )
+    if isinstance(value, Iterator):
+        raise TfdumpError(f"{label} is a {type(value).__name__}, which can be read only once ({_ONE_ROW})")
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as cause:
+        raise TfdumpError(f"{label} is no array: {cause} ({_ONE_ROW})") from None
+    if array.dtype == object and not array.ndim:
+        raise TfdumpError(f"{label} is {_shortened(value)}, and no array ({_ONE_ROW})")
+    return ArrayReader(array, label)
+
+
+def _shortened(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def loss_names(loss: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Return the losses as names, and by name those that are objects."""
+    """Return the losses as names, `OUTPUT=NAME` for those of a dict, and by name those that are objects.
+
+    Raises TfdumpError for what is neither a name nor a loss.
+    """
     if loss is None or isinstance(loss, str):
         return (() if loss is None else (loss,)), {}
-    if callable(loss) and not isinstance(loss, type):
-        name = str(getattr(loss, "name", None) or getattr(loss, "__name__", "loss"))
-        return (name,), {name: loss}
-    return tuple(loss), {}
+    custom: dict[str, Any] = {}
+    if isinstance(loss, Mapping):
+        return tuple(f"{output}={_loss_name(item, custom)}" for output, item in loss.items()), custom
+    if callable(loss):
+        return (_loss_name(loss, custom),), custom
+    if not isinstance(loss, Iterable):
+        raise TfdumpError(f"loss {_shortened(loss)} is neither the name of a loss, nor a loss (for example loss='mse')")
+    names = tuple(loss)
+    for item in names:
+        if not isinstance(item, str):
+            raise TfdumpError(
+                f"loss: {_shortened(item)} in a list is no text OUTPUT=NAME (give a dict: loss={{'output': ...}})"
+            )
+    return names, {}
+
+
+def _loss_name(loss: Any, custom: dict[str, Any]) -> str:
+    """Return the name of one loss; an object is put into `custom` under a name that no other has."""
+    if isinstance(loss, str):
+        return loss
+    if isinstance(loss, type):
+        raise TfdumpError(f"loss is the class {loss.__name__}, and not a loss (make one: {loss.__name__}())")
+    if not callable(loss):
+        raise TfdumpError(f"loss {_shortened(loss)} is neither the name of a loss, nor a loss (for example 'mse')")
+    plain = str(getattr(loss, "name", None) or getattr(loss, "__name__", "loss")).replace("=", "_")
+    name, number = plain, 1
+    while custom.get(name, loss) is not loss:
+        number += 1
+        name = f"{plain}_{number}"
+    custom[name] = loss
+    return name
+
+
+def optimizer_name(optimizer: Any) -> str:
+    """Return the name of an optimizer; raises TfdumpError where an object was given."""
+    if isinstance(optimizer, str):
+        return optimizer
+    name = type(optimizer).__name__ if not isinstance(optimizer, type) else optimizer.__name__
+    raise TfdumpError(
+        f"optimizer is the name of an optimizer of Keras, with its defaults, and not an object (optimizer='{name}', "
+        "and its learning rate as learning_rate)"
+    )
 
 
 def check_intervals(every: int, on: str, keep: int | None, on_error: str) -> None:
     """Raise TfdumpError for intervals that are none."""
-    for name, value in (("every", every), ("keep", 1 if keep is None else keep)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise TfdumpError(f"{name} {value!r} is not a number from 1 up")
+    whole_number("keep", keep)
+    if whole_number("every", every) is None:
+        raise TfdumpError("every is None, and not a number from 1 up")
     if on not in (layout.EPOCH, layout.BATCH):
         raise TfdumpError(f"on {on!r} is neither '{layout.EPOCH}' nor '{layout.BATCH}'")
     if on_error not in ("warn", "raise"):

@@ -10,37 +10,39 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfdump.activation_run import ActivationOptions, OpenedActivations, probe_activations
-from tfdump.address import Selection
 from tfdump.analysis.reduction import parse_reduction
 from tfdump.api_arguments import (
     Inputs,
     Patterns,
-    check_arguments,
+    check_dtype,
     check_intervals,
     given_arrays,
     loss_names,
     patterns_of,
     refuse_arguments,
+    run_options,
+    seed_number,
+    selection_of,
 )
-from tfdump.batching import DEFAULT_MEMORY, parse_bytes
+from tfdump.batching import DEFAULT_MEMORY
 from tfdump.captures import Captures
 from tfdump.dump import layout
 from tfdump.dump.compression import COMPRESSIONS
 from tfdump.dump.target import check_space
-from tfdump.dump.training_names import MADE_BY, dump_name, dumps_after
+from tfdump.dump.training_names import MADE_BY, claim_folder, dump_name
 from tfdump.dump.writer import storage_for
 from tfdump.errors import DumpError, TfdumpError, TfdumpWarning, near
 from tfdump.gradient_options import GradientOptions
 from tfdump.gradient_run import OpenedGradients, probe_gradients
 from tfdump.gradient_sinks import GradientStore
 from tfdump.interrupts import interrupt_waiting
-from tfdump.model.quiet import choose_backend
+from tfdump.model.quiet import import_aside
 from tfdump.pictures import need_matplotlib
 from tfdump.pictures.naming import FLOW
-from tfdump.planning import Planned, RunOptions
+from tfdump.planning import Planned
 from tfdump.sinks import StoreOptions
 
-choose_backend()  # before the next line imports Keras, as this module does for its base class; it is imported lazily
+import_aside()  # before the next line imports Keras, as this module does for its base class; it is imported lazily
 
 from tfdump.model.callback import (  # noqa: E402 - see above
     BY_EPOCH,
@@ -120,7 +122,7 @@ class DumpCallback(IntervalCallback):
     ) -> None:
         check_intervals(every, on, keep, on_error)
         super().__init__(every, on)
-        check_arguments(batch_size, seed, dtype)
+        check_dtype(dtype)
         if compression not in COMPRESSIONS:
             raise TfdumpError(f"compression {compression!r} is none of {', '.join(COMPRESSIONS)}")
         storage_for(compression)
@@ -140,12 +142,11 @@ class DumpCallback(IntervalCallback):
         self._kept: list[list[Path]] = []
         self._made = self._missing = 0
         captures = Captures(attention, rnn_steps, rnn_gates, preactivation, layer_inputs)
-        selection = Selection(patterns_of(layers), patterns_of(exclude), depth)
-        run = RunOptions(batch_size, parse_bytes(memory) if isinstance(memory, str) else memory, training)
+        selection, run = selection_of(None, layers, exclude, depth), run_options(batch_size, memory, training)
         store = StoreOptions(None, dtype, stats or stats_only, not stats_only)
         store.check(compression)
         self._options: ActivationOptions | GradientOptions
-        of_activations = {**vars(captures), "outputs": outputs is not None, "reduce": reduce is not None}
+        of_activations = vars(captures) | {"outputs": outputs is not None, "reduce": reduce is not None}
         of_gradients = {
             "y": y is not None, "loss": loss is not None, "objective": objective is not None,
             "from_logits": from_logits, "sample_weight": sample_weight is not None, "norms_only": norms_only,
@@ -156,7 +157,14 @@ class DumpCallback(IntervalCallback):
             )
             store = replace(store, reduction=parse_reduction(reduce) if reduce is not None else None)
             self._options = ActivationOptions(
-                selection, outputs, seed, eager, compression=compression, run=run, store=store, captures=captures
+                selection,
+                outputs,
+                seed_number(seed),
+                eager,
+                compression=compression,
+                run=run,
+                store=store,
+                captures=captures,
             )
             return
         refuse_arguments(
@@ -169,7 +177,7 @@ class DumpCallback(IntervalCallback):
             names,
             objective,
             from_logits,
-            seed=seed,
+            seed=seed_number(seed),
             eager=eager,
             compression=compression,
             run=run,
@@ -180,18 +188,7 @@ class DumpCallback(IntervalCallback):
     def begin(self, initial_epoch: int) -> None:
         """Make the folder; refuse what an earlier training left in it, or remove it with `overwrite`."""
         self._kept, self._made, self._missing = [], 0, 0
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            earlier = dumps_after(self.folder, self._on, self._kind, initial_epoch)
-            if earlier and not self._overwrite:
-                raise DumpError(
-                    f"{self.folder} has dumps of an earlier training ({earlier[0].name}); choose another folder, "
-                    "remove them with overwrite=True, or go on after them with fit(initial_epoch=...)"
-                )
-            for path in earlier:
-                path.unlink()
-        except OSError as cause:
-            raise DumpError(f"cannot use the folder {self.folder}: {cause.strerror}") from None
+        claim_folder(self.folder, self._on, self._kind, initial_epoch, self._overwrite)
 
     def open(self) -> None:
         """Trace the model, so that what does not fit it is an error before the training."""

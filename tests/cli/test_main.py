@@ -1,13 +1,16 @@
 """The top level: help without TensorFlow, versions, commands that do not exist, completion."""
 
+import os
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 import tfdump as package
 from conftest import SAMPLES, Run
+from dumps import write_dump
 from tfdump.cli.main import COMMANDS
 
 
@@ -66,8 +69,6 @@ def test_no_command_prints_the_help_and_fails(tfdump: Run) -> None:
 
 
 def test_the_shell_can_complete_commands_and_options(tfdump_process: Run) -> None:
-    import os
-
     def completions(words: str, cword: int) -> str:
         env = {**os.environ, "_TFDUMP_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(cword)}
         return tfdump_process(env=env).stdout
@@ -76,10 +77,57 @@ def test_the_shell_can_complete_commands_and_options(tfdump_process: Run) -> Non
     assert "--batch-size" in completions("tfdump activations --batch", 2)
 
 
+def test_the_shell_can_complete_addresses_inside_a_dump(tfdump_process: Run, tmp_path: Path) -> None:
+    def completions(*words: str) -> list[str]:
+        env = os.environ | {"_TFDUMP_COMPLETE": "zsh_complete", "COMP_WORDS": " ".join(words)}
+        done = tfdump_process(env=env | {"COMP_CWORD": str(len(words) - 1)})
+        assert done.stderr == ""
+        return [text for text in done.stdout.split("\n")[1::3] if text]
+
+    write_dump(tmp_path / "d.h5")
+    (tmp_path / "text.h5").write_text("no dump")
+    assert completions("tfdump", "show", "d.h5", "de") == ["dense", "deep"]
+    assert completions("tfdump", "show", "d.h5", "dense", "dee") == ["deep"]
+    assert completions("tfdump", "cat", "d.h5", "outputs/") == ["outputs/dense", "outputs/logits"]
+    assert completions("tfdump", "plot", "d.h5", "activations/conv") == ["activations/conv"]
+    for missing in ("nope.h5", "text.h5", ".", "model.keras"):
+        assert completions("tfdump", "show", missing, "d") == []
+
+
 def test_every_name_of_the_api_resolves() -> None:
     from tfdump import errors
+    from tfdump.dump.reader import open_dump
 
     assert package.TfdumpError is errors.TfdumpError
     assert set(package.__all__) <= set(dir(package))
+    assert package.open is open_dump
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = package.no_such_name
+
+
+@pytest.mark.parametrize("name", [[], ["show"], ["activations"]])
+def test_help_is_a_command_too(tfdump: Run, name: list[str]) -> None:
+    asked, expected = tfdump("help", *name), tfdump(*name, "--help")
+    assert (asked.returncode, asked.stdout, asked.stderr) == (0, expected.stdout, "")
+    assert "Usage: tfdump" in asked.stdout
+
+
+def test_help_on_a_command_that_does_not_exist(tfdump: Run) -> None:
+    done = tfdump("help", "shwo")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "Error: no command 'shwo'; near: 'show' (see: tfdump --help)\n"
+
+
+def test_a_star_import_leaves_the_builtin_open() -> None:
+    names: dict[str, object] = {}
+    exec("from tfdump import *\nopened = open", names)
+    assert names["opened"] is open
+    assert "activations" in names
+
+
+def test_help_on_the_package_is_quiet() -> None:
+    """pydoc asks for every name, and so imports what needs TensorFlow."""
+    script = "import pydoc, tfdump; print(pydoc.render_doc(tfdump))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert "DumpCallback" in done.stdout

@@ -37,6 +37,7 @@ def dump(tmp_path: Path) -> Path:
         (["conv"], "conv.png"),
         (["lstm:0", "--format", "svg"], "lstm_0.svg"),
         (["gradients/weights/conv.kernel"], "gradients.weights.conv.kernel.png"),
+        (["kernel"], "gradients.weights.conv.kernel.png"),
         (["conv", "--histogram"], "conv.histogram.png"),
         (["conv", "--kind", "heatmap"], "conv.heatmap.png"),
         (["conv", "-o", "some where.PDF"], "some where.PDF"),

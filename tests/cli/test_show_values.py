@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from conftest import Run
-from dumps import ARRAYS, DEEP, RAGGED, SPLITS, STACK, TEXTS, write_dump
+from dumps import ARRAYS, DEEP, RAGGED, SPLITS, STACK, TEXTS, describe, empty_dump, write_dump
 
 
 @pytest.fixture
@@ -233,3 +233,21 @@ def test_values_are_shown_without_tensorflow(dump: Path) -> None:
         "assert not {'tensorflow', 'keras', 'rich', 'matplotlib'} & set(sys.modules), 'imported'"
     )
     subprocess.run([sys.executable, "-c", code, str(dump)], check=True, capture_output=True)
+
+
+def test_the_end_of_an_address_is_enough_where_only_one_tensor_has_it(tfdump: Run, tmp_path: Path) -> None:
+    with empty_dump(tmp_path / "e.h5") as file:
+        for number, name in enumerate(("block.mha:attention_scores", "block.norm", "other.norm", "norm2")):
+            describe(file["activations"].create_dataset(name, data=np.full(2, number, "f4")), "float32")
+    for end, value in (("attention_scores", "0.0"), ("mha:attention_scores", "0.0"), ("block.norm", "1.0")):
+        rows = rows_of(tfdump("show", "e.h5", end).stdout)[1:]
+        assert [row[2] for row in rows] == [value, value], end
+        assert tfdump("cat", "e.h5", end, "--format", "csv", "--no-header").stdout == f"{value}\n{value}\n"
+    several = tfdump("show", "e.h5", "norm")
+    assert (several.returncode, several.stdout) == (2, "")
+    assert several.stderr == (
+        "Error: e.h5 has 2 tensors that end in 'norm': 'activations/block.norm', 'activations/other.norm' "
+        "(write one of them out)\n"
+    )
+    for part in ("orm", "scores", ""):
+        assert tfdump("show", "e.h5", part).returncode == 2

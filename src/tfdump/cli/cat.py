@@ -6,12 +6,13 @@ from pathlib import Path
 import click
 
 from tfdump.address import Selection
+from tfdump.cli.completion import Address
 from tfdump.cli.options import FileName, selection_options, slice_option
 from tfdump.cli.progress import notes
 from tfdump.cli.render import write, write_bytes
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.dump.reader import Dump, open_dump
-from tfdump.dump.selecting import choose
+from tfdump.dump.selecting import choose, tensor_at
 from tfdump.dump.slicing import Slicing
 from tfdump.errors import DumpError
 from tfdump.exports.arrays import Exported, exported, exported_all, exported_loss
@@ -25,7 +26,7 @@ from tfdump.tensors import Note
 
 @click.command("cat")
 @click.argument("dump", type=FileName())
-@click.argument("address", required=False)
+@click.argument("address", required=False, type=Address(), metavar="[ADDRESS]")
 @slice_option
 @click.option("--all", "all_", is_flag=True, help="All tensors, to a folder or one .npz (-o); -l and -x choose.")
 @click.option(
@@ -98,7 +99,7 @@ def command(
 def _one(opened: Dump, address: str, slicing: Slicing | None) -> Exported:
     """Return the tensor of an address, or the loss."""
     loss = exported_loss(opened) if address == "loss" and address not in opened and slicing is None else None
-    return loss or exported(opened[address], slicing)
+    return loss or exported(tensor_at(opened, address), slicing)
 
 
 def _output_of_all(output: Path | None) -> Path:

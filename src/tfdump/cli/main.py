@@ -29,8 +29,18 @@ COMMANDS = {
 OK, TROUBLE, INTERRUPTED = 0, 2, 130
 
 
+HELP = "help"
+"""The command that is another spelling of `--help`; it is not listed."""
+
+
 class CommandTable(click.Group):
     """A group whose commands live in modules of their own, imported when they are called."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read `help [COMMAND]` as `[COMMAND] --help`."""
+        if args[:1] == [HELP] and len(args) < 3 and args[1:2] != [HELP]:
+            args = [*args[1:], "--help"]
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands."""

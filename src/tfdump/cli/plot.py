@@ -8,11 +8,13 @@ from typing import Any
 import click
 
 from tfdump.address import Selection
+from tfdump.cli.completion import Address
 from tfdump.cli.options import FileName, parsed, selection_options
 from tfdump.cli.progress import notes
 from tfdump.cli.render import write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.dump.reader import open_dump
+from tfdump.dump.selecting import tensor_at
 from tfdump.inputs.source import parse_examples
 from tfdump.pictures import need_matplotlib
 from tfdump.pictures.choice import Kind
@@ -32,7 +34,7 @@ _VIEWS = {
 
 @click.command("plot")
 @click.argument("dump", type=FileName())
-@click.argument("address", required=False, metavar="[ADDRESS|NEW]")
+@click.argument("address", required=False, type=Address(), metavar="[ADDRESS|NEW]")
 @click.option("--all", "whole", is_flag=True, help="A picture of every tensor, into the folder of -o.")
 @click.option("--flow", is_flag=True, help="Gradient norm, or activation scale, of every layer along depth.")
 @click.option("--diff", "against", is_flag=True, help="Error of each tensor along depth, against the dump NEW.")
@@ -154,5 +156,5 @@ def _text(path: Path, address: str, choices: dict[str, Any]) -> str:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
     blocks = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     with open_dump(path) as dump:
-        found, _, _ = count_values(dump[address], choices["example"], choices["step"], bins=20)
+        found, _, _ = count_values(tensor_at(dump, address), choices["example"], choices["step"], bins=20)
         return text_histogram(found, width, blocks)

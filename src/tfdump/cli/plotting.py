@@ -9,6 +9,7 @@ import click
 
 from tfdump.address import Candidate, Selection
 from tfdump.dump.reader import Dump, Tensor, open_dump
+from tfdump.dump.selecting import tensor_at
 from tfdump.dump.target import check_target, write_bytes
 from tfdump.errors import TfdumpError
 from tfdump.pictures.choice import Kind
@@ -54,7 +55,7 @@ def of_one(job: Job, choices: dict[str, Any]) -> Iterator[Path]:
     assert job.address is not None
     with open_dump(job.dump) as dump:
         of_loss = job.address == f"/{LOSS}" or (job.address == LOSS and LOSS not in dump)
-        tensor = None if of_loss else dump[job.address]
+        tensor = None if of_loss else tensor_at(dump, job.address)
         kind = job.kind.value if job.kind else None
         target = job.target(LOSS if tensor is None else stem_of(tensor.group, tensor.address, kind))
         picture = draw_loss(dump) if tensor is None else draw(dump, tensor, job.kind, _view(choices, tensor))

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tfdump.address import Selection
+from tfdump.cli.completion import Address
 from tfdump.cli.options import FileName, json_option, selection_options, slice_option
 from tfdump.cli.progress import notes
 from tfdump.cli.render import Cell, json_list, shape_text, table, write
@@ -31,7 +32,7 @@ class _Row:
 
 @click.command("show")
 @click.argument("dump", type=FileName())
-@click.argument("addresses", nargs=-1, metavar="[ADDRESS]...")
+@click.argument("addresses", nargs=-1, type=Address(), metavar="[ADDRESS]...")
 @slice_option
 @click.option("--stats", is_flag=True, help="Compute the statistics that are not in the dump, from the values in it.")
 @selection_options("tensors of the table")

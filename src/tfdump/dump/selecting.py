@@ -8,6 +8,7 @@ from tfdump.dump.tensor import Tensor
 from tfdump.errors import DumpError
 
 _PATTERN_STARTS = ("re:", "type:")
+_MOST_NAMED = 4
 
 
 def choose(dump: Dump, selection: Selection) -> list[Tensor]:
@@ -21,8 +22,27 @@ def choose(dump: Dump, selection: Selection) -> list[Tensor]:
     return [tensors[n] for n in selection.choose(candidates, remedy=f"list them: tfdump show {dump.name}")]
 
 
+def tensor_at(dump: Dump, text: str) -> Tensor:
+    """Return the tensor of an address, or the only one whose address ends in `text`: `kernel`, `attention_scores`.
+
+    What stands before such an end is a segment or the layer: the end begins behind a `.`, `:` or `/`. Raises DumpError
+    where no tensor, or more than one, is meant.
+    """
+    try:
+        return dump[text]
+    except DumpError:
+        names = [f"{group}/{name}" for group, names in dump.groups.items() for name in names]
+        meant = [name for name in names if text and name.endswith(tuple(before + text for before in ".:/"))]
+        if not meant:
+            raise
+    if len(meant) > 1:
+        some = ", ".join(f"'{name}'" for name in meant[:_MOST_NAMED]) + (", ..." if len(meant) > _MOST_NAMED else "")
+        raise DumpError(f"{dump.name} has {len(meant)} tensors that end in '{text}': {some} (write one of them out)")
+    return dump[meant[0]]
+
+
 def find(dump: Dump, addresses: Iterable[str]) -> list[Tensor]:
-    """Return the tensors of these addresses, each once; an address with `*` or `?` that is none is a glob."""
+    """Return the tensors of these addresses, each once, as `tensor_at` does; one with `*` or `?` may be a glob."""
     found: dict[str, Tensor] = {}
     for address in addresses:
         for tensor in _matching(dump, address):
@@ -32,7 +52,7 @@ def find(dump: Dump, addresses: Iterable[str]) -> list[Tensor]:
 
 def _matching(dump: Dump, address: str) -> list[Tensor]:
     try:
-        return [dump[address]]
+        return [tensor_at(dump, address)]
     except DumpError:
         if not (set("*?") & set(address) or address.startswith(_PATTERN_STARTS)):
             raise

@@ -40,3 +40,22 @@ def _epoch_of(path: Path) -> int:
     if not (made and isinstance(epoch, int)):
         raise DumpError(f"{path} was not made by {MADE_BY}, {_IN_THE_WAY}")
     return epoch
+
+
+def claim_folder(folder: Path, interval: str, kind: str, epoch: int, overwrite: bool) -> None:
+    """Make the folder of a training that begins after `epoch`, and remove later dumps in it with `overwrite`.
+
+    Raises DumpError where an earlier training left such dumps, or where the folder cannot be used.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        earlier = dumps_after(folder, interval, kind, epoch)
+        if earlier and not overwrite:
+            raise DumpError(
+                f"{folder} has dumps of an earlier training ({earlier[0].name}); choose another folder, "
+                "remove them with overwrite=True, or go on after them with fit(initial_epoch=...)"
+            )
+        for path in earlier:
+            path.unlink()
+    except OSError as cause:
+        raise DumpError(f"cannot use the folder {folder}: {cause.strerror}") from None

@@ -36,6 +36,17 @@ def choose_backend() -> None:
     os.environ["KERAS_BACKEND"] = backend
 
 
+def import_aside() -> None:
+    """Import Keras for a module that needs it at its top, keeping what TensorFlow prints off stderr.
+
+    What they printed is shown when the import fails. Raises ModelError when Keras is set to another backend.
+    """
+    choose_backend()
+    if "keras" not in sys.modules:
+        with _stderr_kept_aside():
+            importlib.import_module("keras")
+
+
 def import_quietly(verbose: bool = False) -> None:
     """Import TensorFlow and Keras, keeping what they print off stderr unless `verbose`.
 

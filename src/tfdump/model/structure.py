@@ -10,7 +10,7 @@ from keras import Layer, Operation
 from keras.src.models.functional import Functional
 from keras.src.models.sequential import Sequential
 
-from tfdump.address import encode
+from tfdump.address import encode, segment
 
 _BOOKKEEPING = frozenset({"_layers", "_functional", "_operations", "_nodes", "_inbound_nodes", "_outbound_nodes"})
 """Attributes in which Keras keeps the same layers again."""
@@ -38,6 +38,18 @@ def owned_operations(model: Operation) -> dict[int, Owned]:
             found[id(operation)] = Owned(operation, path, owner)
             waiting.append((operation, f"{path}."))
     return found
+
+
+def ownership_address(model: Layer, layer: Layer) -> str | None:
+    """Return the address that a layer has by those who own it, from the model down; None where the model does not."""
+    owned = owned_operations(model)
+    names: list[str] = []
+    while layer is not model:
+        if id(layer) not in owned:
+            return None
+        names.append(segment(layer.name))
+        layer = owned[id(layer)].owner
+    return ".".join(reversed(names))
 
 
 def _children(owner: Operation) -> Iterator[tuple[str, Operation]]:

@@ -1,0 +1,185 @@
+"""What the Python API takes, and what it says of what it does not take."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfdump
+from tfdump.errors import TfdumpError
+
+pytestmark = pytest.mark.tensorflow
+
+X = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+Y = np.arange(5, dtype="float32")[:, None]
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    """A nested model whose weights are not zero."""
+    layers = [keras.Input((3,)), keras.layers.Dense(4, name="fc"), keras.layers.ReLU(name="act")]
+    inner = keras.Sequential(layers, name="enc")
+    inputs = keras.Input((3,), name="x")
+    out = keras.layers.Dense(1, name="out")(inner(inputs))
+    made = keras.Model(inputs, out)
+    random = np.random.default_rng(1)
+    made.set_weights([random.normal(size=weight.shape) for weight in made.get_weights()])
+    return made
+
+
+@pytest.mark.parametrize("layers", [None, (), []])
+def test_no_layers_are_all_layers(model: keras.Model, layers: Any) -> None:
+    assert list(tfdump.activations(model, X, layers=layers, exclude=None)) == ["enc.fc", "enc.act", "enc", "out"]
+
+
+def test_a_layer_stands_for_its_address(model: keras.Model) -> None:
+    inner = model.get_layer("enc")
+    found = tfdump.activations(model, X, layers=inner.get_layer("act"))
+    assert list(found) == ["enc.act"]
+    kernel, bias = inner.get_layer("fc").get_weights()
+    assert np.allclose(found["enc.act"], np.maximum(X @ kernel + bias, 0), atol=1e-5)
+    assert list(tfdump.activations(model, X, layers=[inner, "out"])) == ["enc", "out"]
+    assert list(tfdump.activations(model, X, exclude=inner.get_layer("fc"))) == ["enc.act", "enc", "out"]
+    assert [item.address for item in tfdump.layers(model, layers=inner)] == ["enc"]
+    assert list(tfdump.gradients(model, X, Y, loss="mse", layers=model.get_layer("out"))) == ["out.kernel", "out.bias"]
+
+
+def test_sizes_may_be_numbers_of_numpy(model: keras.Model) -> None:
+    found = tfdump.activations(model, X, batch_size=np.int64(2), depth=np.int32(1), seed=np.uint8(3))
+    assert list(found) == ["enc", "out"]
+    steps = tfdump.gradients(model, X, Y, loss="mse", steps=np.int64(2), learning_rate=np.float32(0.1))
+    assert steps["out.bias"].shape == (2, 1)
+
+
+def test_a_path_is_opened_as_on_the_command_line(model: keras.Model, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X)
+    np.savez(tmp_path / "x.npz", x=X, y=Y)
+    expected = tfdump.activations(model, X)
+    for path in (tmp_path / "x.npy", str(tmp_path / "x.npy"), f"{tmp_path}/x.npz::x"):
+        found = tfdump.activations(model, path)
+        assert all(np.array_equal(found[address], expected[address]) for address in expected)
+
+
+def test_losses_by_output() -> None:
+    """A dict of losses as `compile` takes it: names and objects, of which two bear one name."""
+    inputs = keras.Input((3,))
+    outputs = {"a": keras.layers.Dense(1, name="a")(inputs), "b": keras.layers.Dense(1, name="b")(inputs)}
+    two = keras.Model(inputs, outputs)
+    random = np.random.default_rng(2)
+    two.set_weights([random.normal(size=weight.shape) for weight in two.get_weights()])
+    targets = {"a": Y, "b": -Y}
+    prediction = {name: np.asarray(value) for name, value in two(X).items()}
+    squared = {name: np.mean((prediction[name] - targets[name]) ** 2) for name in targets}
+    absolute = np.mean(np.abs(prediction["b"] - targets["b"]))
+    found = tfdump.gradients(two, X, targets, loss={"a": "mse", "b": keras.losses.MeanAbsoluteError()})
+    assert found.loss == pytest.approx(squared["a"] + absolute, rel=1e-5)
+
+    def double(y_true: Any, y_pred: Any) -> Any:
+        return 2 * keras.losses.mean_squared_error(y_true, y_pred)
+
+    def single(y_true: Any, y_pred: Any) -> Any:
+        return keras.losses.mean_squared_error(y_true, y_pred)
+
+    single.__name__ = "double"
+    found = tfdump.gradients(two, X, targets, loss={"a": double, "b": single})
+    assert found.loss == pytest.approx(2 * squared["a"] + squared["b"], rel=1e-5)
+
+
+def _dataset() -> Any:
+    return tf.data.Dataset.from_tensor_slices(X).batch(2)
+
+
+class _Batches(keras.utils.PyDataset):
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Any:
+        return X[index : index + 1]
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (lambda: None, "the input is None"),
+        (_dataset, "which yields batches and is no array"),
+        (_Batches, "_Batches, which yields batches and is no array"),
+        (lambda: (row for row in X), "the input is a generator, which can be read only once"),
+        (lambda: iter([X]), "which can be read only once"),
+        (lambda: "nope.npy", "no such input file: nope.npy"),
+        (lambda: {"x": None}, "input 'x' is None"),
+        (lambda: [[1.0, 2.0, 3.0], [1.0]], "the input is no array"),
+        (object, "and no array"),
+    ],
+)
+def test_what_holds_no_arrays_is_refused_with_what_to_give(
+    model: keras.Model, x: Callable[[], Any], words: str
+) -> None:
+    with pytest.raises(TfdumpError, match=words):
+        tfdump.activations(model, x())
+
+
+@pytest.mark.parametrize(
+    ("y", "words"), [(lambda: {"out": None}, "target 'out' is None"), (_dataset, "the target is a")]
+)
+def test_targets_that_are_none(model: keras.Model, y: Callable[[], Any], words: str) -> None:
+    with pytest.raises(TfdumpError, match=words):
+        tfdump.gradients(model, X, y(), loss="mse")
+
+
+def test_a_keras_tensor_is_explained(model: keras.Model) -> None:
+    symbolic = model.get_layer("out").output
+    for call in (
+        lambda: tfdump.activations(symbolic, X),
+        lambda: tfdump.activations(model, symbolic),
+        lambda: tfdump.activations(model, {"x": symbolic}),
+        lambda: tfdump.activations(model, X, layers=symbolic),
+        lambda: tfdump.gradients(model, X, symbolic, loss="mse"),
+    ):
+        with pytest.raises(TfdumpError, match="is a KerasTensor: the symbolic output of the layer 'out'") as raised:
+            call()
+    advice = str(raised.value).partition("runs on data: ")[2]
+    found = eval(advice, {"tfdump": tfdump, "model": model, "array": X})
+    assert list(found) == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"layers": 3}, "layers: 3 is no pattern"),
+        ({"layers": keras.layers.Dense(1, name="stranger")}, "the layer 'stranger' is not part of the model"),
+        ({"batch_size": 1.5}, "batch_size 1.5 is not a number from 1 up"),
+        ({"batch_size": True}, "batch_size True is not a number from 1 up"),
+        ({"memory": 0}, "memory 0 is not a number from 1 up"),
+        ({"seed": -1}, "seed -1 is not a number from 0 up"),
+        ({"seed": 2**32}, "seed 4294967296 is not between 0 and"),
+    ],
+)
+def test_arguments_of_activations_that_are_none(model: keras.Model, arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(TfdumpError, match=words):
+        tfdump.activations(model, X, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"optimizer": keras.optimizers.Adam(0.01)}, "optimizer='Adam'"),
+        ({"optimizer": keras.optimizers.Adam}, "optimizer='Adam'"),
+        ({"learning_rate": "fast"}, "learning_rate 'fast' is not a number"),
+        ({"loss": keras.losses.MeanSquaredError}, "make one: MeanSquaredError()"),
+        ({"loss": [keras.losses.MeanSquaredError()]}, "give a dict: loss="),
+        ({"loss": 3}, "loss 3 is neither the name of a loss, nor a loss"),
+        ({"loss": {"out": 3}}, "loss 3 is neither the name of a loss, nor a loss"),
+    ],
+)
+def test_arguments_of_gradients_that_are_none(model: keras.Model, arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(TfdumpError, match=words.replace("(", r"\(").replace(")", r"\)")):
+        tfdump.gradients(model, X, Y, **{"loss": "mse", "steps": 1, "learning_rate": 0.1} | arguments)
+
+
+def test_a_callback_takes_addresses_only(model: keras.Model) -> None:
+    with pytest.raises(TfdumpError, match=r"only where the model is in memory \(layers='out'\)"):
+        tfdump.DumpCallback("run", X, layers=model.get_layer("out"))
