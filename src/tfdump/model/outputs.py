@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 from keras import Layer
-from keras.src.models.functional import Functional
+from keras.src.models.functional import Functional, unpack_singleton
 from keras.src.models.sequential import Sequential
 
 from tfdump.address import member_name
@@ -57,11 +57,9 @@ def outputs_of(model: Layer, structure: Any, tensor_of: Callable[[Any], Any] = a
 
 def expected_outputs(model: Layer, signature: Signature, specs: Sequence[InputSpec], source: Source) -> Outputs:
     """Return the outputs that a model will have, symbolic ones where it can tell them without data."""
-    functional = model._functional if isinstance(model, Sequential) else model
-    if isinstance(functional, Functional):
-        structure = functional._outputs_struct
-        if isinstance(model, Sequential) and isinstance(structure, (list, tuple)) and len(structure) == 1:
-            structure = structure[0]
+    if _returns_its_graph(model):
+        functional = model._functional if isinstance(model, Sequential) else model
+        structure = unpack_singleton(functional._outputs_struct)  # as `Functional.call` does
         return outputs_of(model, structure, tensor_of=lambda leaf: leaf)
 
     def body(inputs: Tensors) -> Any:
@@ -79,8 +77,17 @@ def expected_outputs(model: Layer, signature: Signature, specs: Sequence[InputSp
         state.restore()
 
 
+def _returns_its_graph(model: Layer) -> bool:
+    """Tell whether a call returns the outputs of the graph that Keras keeps: a subclass may have a call of its own."""
+    if isinstance(model, Sequential):
+        return isinstance(model._functional, Functional) and type(model).call is Sequential.call
+    return isinstance(model, Functional) and type(model).call is Functional.call
+
+
 def _only_output_name(model: Layer) -> str:
     """Return the name of the layer that gives the only output, or `output` where the model does not say."""
     if isinstance(model, Sequential) and model.layers:
         return str(model.layers[-1].name)
-    return str(model.output_names[0]) if isinstance(model, Functional) else "output"
+    if isinstance(model, Functional) and len(model.output_names) == 1:
+        return str(model.output_names[0])
+    return "output"
