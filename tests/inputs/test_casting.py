@@ -14,7 +14,7 @@ NUMBERS = {
     "c": ["complex64", "complex128"],
     "S": ["string"],
 }
-ALLOWED = {"ff", "ii", "bb", "cc", "SS", "if", "bf", "bi", "fc", "ic", "bc"}
+ALLOWED = {"ff", "ii", "bb", "cc", "SS", "if", "bf", "bi", "fc", "ic", "bc", "fb", "ib"}
 
 
 @pytest.mark.parametrize("have", NUMBERS)
@@ -104,6 +104,30 @@ def test_what_fits_is_cast(values: np.ndarray, wanted: object) -> None:
 def test_integers_that_do_not_fit_are_refused(values: list[int], wanted: object) -> None:
     with pytest.raises(InputError, match=rf"x\.npy: {values[1]} in row 11 does not fit into {np.dtype(wanted)}"):
         cast(np.array(values, np.int64), np.dtype(wanted), "x.npy", 10)
+
+
+@pytest.mark.parametrize("dtype", ["i4", "i8", "u1", "u8", "f2", "f4", "f8", ml_dtypes.bfloat16])
+def test_zero_and_one_become_booleans(dtype: object) -> None:
+    found = cast(np.array([[0, 1], [1, 0]]).astype(dtype), np.dtype(bool), "m.npy", 0)
+    assert found.dtype == bool
+    assert found.tolist() == [[False, True], [True, False]]
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (np.array([0, 1, 2, 3], np.int32), "2 in row 12 is"),
+        (np.array([0, -1], np.int64), "-1 in row 11 is"),
+        (np.array([[0, 1], [1, 255]], np.uint8), r"255 in row 11 at \[1\] is"),
+        (np.array([0, 0.5], np.float32), "0.5 in row 11 is"),
+        (np.array([np.nan, 1]), "nan in row 10 is"),
+        (np.array([np.inf, 1]), "inf in row 10 is"),
+        (np.array([[[0, 1], [-0.0, 7]]]), r"7\.0 in row 10 at \[1, 1\] is"),
+    ],
+)
+def test_another_number_is_no_boolean(values: np.ndarray, shown: str) -> None:
+    with pytest.raises(InputError, match=rf"m\.npy: {shown} neither 0 nor 1, and the model takes booleans"):
+        cast(values, np.dtype(bool), "m.npy", 10)
 
 
 def test_a_large_unsigned_integer_does_not_become_negative() -> None:

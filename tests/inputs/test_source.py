@@ -139,7 +139,15 @@ def test_no_examples_are_refused(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("have", "wanted"),
-    [("float64", "float32"), ("int64", "int32"), ("uint8", "float32"), ("bool", "int32"), ("float32", "bfloat16")],
+    [
+        ("float64", "float32"),
+        ("int64", "int32"),
+        ("uint8", "float32"),
+        ("bool", "int32"),
+        ("float32", "bfloat16"),
+        ("int32", "bool"),
+        ("float64", "bool"),
+    ],
 )
 def test_a_cast_is_made_with_a_note_that_names_both(have: str, wanted: str) -> None:
     found, notes = source(np.ones((2, 2), have), dtype=wanted)
@@ -159,6 +167,29 @@ def test_another_byte_order_is_no_cast(have: str, wanted: str) -> None:
 def test_strict_dtype_refuses_a_cast() -> None:
     with pytest.raises(InputError, match=r"x\.npy is float64, the input 'x' takes float32, and --strict-dtype is on"):
         source(np.ones((2, 2)), strict_dtype=True)
+
+
+def test_a_number_that_is_no_boolean_is_found_when_its_batch_is_read() -> None:
+    mask = np.zeros((6, 2), np.int64)
+    mask[4, 1] = 2
+    found, notes = source(mask, dtype="bool")
+    assert found.read(0, 4)["x"].dtype == bool
+    assert notes == ["x.npy is cast from int64 to bool for the input 'x'"]
+    with pytest.raises(InputError, match=r"x\.npy: 2 in row 4 at \[1\] is neither 0 nor 1"):
+        found.read(4, 6)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "float32"])
+def test_strict_dtype_refuses_numbers_for_booleans(dtype: str) -> None:
+    with pytest.raises(InputError, match=rf"x\.npy is {dtype}, the input 'x' takes bool, and --strict-dtype is on"):
+        source(np.ones((2, 2), dtype), dtype="bool", strict_dtype=True)
+
+
+def test_a_ragged_mask_is_padded_with_false() -> None:
+    found, _ = source(ragged([[1, 0, 1], [1]]), (None, None), "bool")
+    assert found.read(0, 2)["x"].tolist() == [[True, False, True], [True, False, False]]
+    with pytest.raises(InputError, match="the pad value 2 does not fit into bool"):
+        source(ragged([[1], []]), (None, None), "bool", pad_value=2)
 
 
 def test_text_for_numbers_and_floats_for_ids_are_refused() -> None:

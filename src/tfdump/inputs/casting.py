@@ -32,6 +32,8 @@ def check_castable(source: str, wanted: str, where: str, name: str) -> None:
         return
     if want in "iu" and have == "b":
         return
+    if want == "b" and have in "fiu":  # `cast` takes 0 and 1
+        return
     if want == "c" and have in "fiub":
         return
     hint = " (save the ids as integers)" if want in "iu" and have == "f" else ""
@@ -54,11 +56,28 @@ def quantize(values: Array, scale: float, zero_point: int, wanted: np.dtype[Any]
     return quantised
 
 
+def _booleans(values: Array, where: str, start: int) -> Array:
+    """Return numbers, each 0 or 1, as booleans; raises InputError for the first other one."""
+    true = values == 1
+    bad = ~(true | (values == 0))  # NaN included
+    if bad.any():
+        first = tuple(int(n) for n in np.argwhere(bad)[0])
+        at = f" at [{', '.join(map(str, first[1:]))}]" if len(first) > 1 else ""
+        raise InputError(
+            f"{where}: {values[first]} in row {start + first[0]}{at} is neither 0 nor 1, and the model takes booleans "
+            "there (save booleans, for example: array != 0)"
+        )
+    return np.asarray(true, bool)
+
+
 def cast(values: Array, wanted: np.dtype[Any], where: str, start: int) -> Array:
     """Return `values` in the dtype `wanted`; raises InputError when a number does not fit into it.
 
-    `start` is the number of the first row, for the message. Floats may lose precision, never integers.
+    `start` is the number of the first row, for the message. Floats may lose precision, never integers; booleans are
+    made of 0 and 1 alone.
     """
+    if wanted.kind == "b" and values.dtype.kind != "b":
+        return _booleans(values, where, start)
     lossless = np.can_cast(values.dtype, wanted) and not (values.dtype.itemsize == 8 and values.dtype.kind in "iu")
     if values.dtype == wanted or lossless:
         return values.astype(wanted, copy=False)
