@@ -16,12 +16,13 @@ def dtype_name(dtype: npt.DTypeLike) -> str:
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """Return the NumPy dtype of a dtype name, those of ml_dtypes included; `string` is object."""
+    """Return the NumPy dtype of a dtype name, those of ml_dtypes included; `string` is object, `qint8` int8."""
     if name == STRING:
         return np.dtype(object)
     import ml_dtypes
 
-    return np.dtype(getattr(ml_dtypes, name, None) or name)
+    plain = name.removeprefix("q")  # quantized numbers are the integers that they are
+    return np.dtype(getattr(ml_dtypes, plain, None) or plain)
 
 
 def kind_of(name: str) -> str:

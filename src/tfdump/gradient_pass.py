@@ -136,7 +136,8 @@ class GradientDump:
         for target, sink in chosen:
             collector, extra = sink.finish()
             if collector is None:
-                late[target.info.address] = "not connected with the loss in any batch"
+                changed = sink.changed if isinstance(sink, RowsSink) else None
+                late[target.info.address] = changed or "not connected with the loss in any batch"
                 continue
             self._writer.link(target.group, target.info, collector, extra | _aliases(target))
         for target in self._probe.unconnected:

@@ -85,6 +85,7 @@ def plan_per_example(probe: "PerExampleProbe", source: Source, run: RunOptions, 
     """Choose how many examples are mapped at once; every gradient has a row an example."""
     check_classes(probe, source)
     probe.run(source.first(1))
+    probe.forget()  # the first call of a model may make its weights
     size = choose_batch_size(
         run.batch_size,
         None,

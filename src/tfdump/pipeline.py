@@ -114,7 +114,7 @@ def _link_all(
         raise_waiting()
         collector, extra = sink.finish()
         if collector is None or sink.batches != batches:
-            partial[sink.info.address] = f"given by {sink.batches} of {batches} batches"
+            partial[sink.info.address] = sink.changed or f"given by {sink.batches} of {batches} batches"
             continue
         overflowed += sink.overflowed
         writer.link(sink.group, sink.info, collector, extra)

@@ -63,6 +63,8 @@ class TensorSink:
         self._collector: Collector | None = None
         self._first: Array | None = None
         self._varied = False
+        self._form: tuple[Any, ...] | None = None
+        self.changed: str | None = None
         numeric = kind_of(info.dtype) != "S"
         self._statistics = StatisticsAccumulator() if options.statistics and numeric else None
         self._narrow = options.dtype is not None and kind_of(info.dtype) == "f"
@@ -91,7 +93,14 @@ class TensorSink:
         return value
 
     def store(self, value: Value) -> None:
-        """Store what `prepare` returned."""
+        """Store what `prepare` returned; nothing more of a tensor that has become one of another form (`changed`)."""
+        form = _form_of(value)
+        if self._form not in (None, form):
+            self.changed = f"{_words(self._form)} in the first batches and {_words(form)} in a later one"
+            self._collector = None
+        if self.changed is not None:
+            return
+        self._form = form
         if self._collector is None:
             self._collector = self._open(self.stored_info(value), value, self.axis0)
         self._collector.append(value)
@@ -199,6 +208,24 @@ def first_rows(value: Value, count: int) -> Value:
         rows = min(count, value.dense_shape[0])
         return Sparse(value.values[inside], value.indices[inside], (rows, *value.dense_shape[1:]))
     return value[:count]
+
+
+def _form_of(value: Value) -> tuple[Any, ...]:
+    """Return what all batches of a tensor must share to be stored together."""
+    if isinstance(value, Ragged):
+        return "ragged", len(value.row_splits), value.values.shape[1:]
+    if isinstance(value, Sparse):
+        return "sparse", value.indices.shape[1], len(value.dense_shape), value.values.shape[1:]
+    return ("dense",)
+
+
+def _words(form: tuple[Any, ...] | None) -> str:
+    """Return a form in words."""
+    kind, *sizes = form or ("dense",)
+    inner = f", values of shape {sizes[-1]}" if sizes and sizes[-1] else ""
+    if kind == "ragged":
+        return f"ragged ({sizes[0]} ragged ax{'i' if sizes[0] == 1 else 'e'}s{inner})"
+    return f"sparse (rank {sizes[1]}, {sizes[0]} located{inner})" if kind == "sparse" else kind
 
 
 def _dense_part(value: Value) -> Array:

@@ -37,13 +37,25 @@ FEW_CHUNKS = 8
 LARGEST_CHUNK_BYTES = 1 << 30  # HDF5 allows 4 GiB; readers must hold one chunk
 LARGEST_ATTRIBUTE_BYTES = 60_000  # an object header holds 64 kB
 
-# Types that HDF5 cannot name, with the nearest wider type that holds every value.
+# Types that HDF5 cannot name, with the nearest wider type that holds every value; quantized numbers as the integers
+# that they are.
 _UPCAST: dict[str, type[np.generic]] = {
     "bfloat16": np.float32,
     "float8_e4m3fn": np.float16,
+    "float8_e4m3fnuz": np.float16,
+    "float8_e4m3b11fnuz": np.float16,
     "float8_e5m2": np.float16,
+    "float8_e5m2fnuz": np.float16,
+    "float4_e2m1fn": np.float16,
+    "int2": np.int8,
+    "uint2": np.uint8,
     "int4": np.int8,
     "uint4": np.uint8,
+    "qint8": np.int8,
+    "quint8": np.uint8,
+    "qint16": np.int16,
+    "quint16": np.uint16,
+    "qint32": np.int32,
 }
 
 

@@ -49,6 +49,15 @@ class Gradients:
         self._pass = pass_over
         self._state = ModelState(pass_over.model, pass_over.request.seed)
 
+    def _trace(self, make: Callable[[], Traced]) -> Traced:
+        """Trace the pass; again where that made weights, which no tape had watched when they were read."""
+        before = len(self._pass.model.trainable_weights)
+        made = make()
+        if made.eager or len(self._pass.model.trainable_weights) == before:
+            return made
+        self._pass.forget()
+        return make()
+
     def _prepare(self, graph: Any) -> None:
         """Save what running the graph changes, and bring the model to where a run begins."""
         self._state.save(graph)
@@ -94,6 +103,16 @@ class Gradients:
         """Whether the model drew random numbers in the runs so far."""
         return self._state.draws
 
+    @property
+    def eager(self) -> bool:
+        """Whether the model runs without a graph."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Let the next run of a model without a graph decide anew which gradients there are."""
+        if self.eager:
+            self._pass.forget()
+
     def indexed_columns(self) -> list[tuple[str, Callable[[Array, int], None]]]:
         """Return the columns whose targets are class indices, each with its check of rows (and their first number)."""
         return self._pass.indexed_columns()
@@ -127,7 +146,7 @@ class GradientProbe(Gradients):
         self._specs = [*specs, *([InputSpec(ROWS, (), "int32")] if fixed is not None else [])]
         specs = [*self._specs, InputSpec(DIVISORS, (None,), "float64")]
         try:
-            self._traced = Traced(self._body, specs, note, pass_over.request.eager)
+            self._traced = self._trace(lambda: Traced(self._body, specs, note, pass_over.request.eager))
         except BaseException:  # the layers hold the losses of a graph that nobody will run
             self.close()
             raise
@@ -158,11 +177,6 @@ class GradientProbe(Gradients):
         if not self.eager:
             return self._traced.live_bytes(batch)
         return 3 * self._pass.bytes * batch // self._examples_seen
-
-    def forget(self) -> None:
-        """Let the next run of a model without a graph decide anew which gradients there are."""
-        if self.eager:
-            self._pass.forget()
 
     def run(self, batch: Batch, divisors: npt.NDArray[np.float64] | None, rows: int) -> GradientBatch:
         """Return the gradients of what one batch adds to the loss, each term divided by its divisor (None for 1).

@@ -6,21 +6,42 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.composite_tensor import CompositeTensor
 
 TENSORS = (tf.Tensor, tf.RaggedTensor, tf.SparseTensor)
 
+_HANDLES = (tf.resource, tf.variant)
+"""Dtypes of tensors that stand for something which TensorFlow keeps elsewhere: a variable, a list, a data set."""
+
+
+def obstacle_of(leaf: Any) -> str | None:
+    """Return why a leaf that holds data cannot be stored; None where it can, and for what holds none."""
+    if isinstance(leaf, TENSORS):
+        return f"{leaf.dtype.name}, a handle without numbers of its own" if leaf.dtype in _HANDLES else None
+    if isinstance(leaf, tf.IndexedSlices):
+        return None if leaf.dense_shape is not None else "IndexedSlices that do not tell their dense shape"
+    if isinstance(leaf, tf.TensorArray):
+        return "a TensorArray, whose elements TensorFlow keeps elsewhere"
+    if isinstance(leaf, CompositeTensor) and not isinstance(leaf, tf.Variable):
+        return f"{type(leaf).__name__.lstrip('_')}, which is neither a dense, a ragged nor a sparse tensor"
+    return None
+
+
+def obstacles_in(structure: Any) -> list[tuple[tuple[str | int, ...], str]]:
+    """Return the paths of what cannot be stored in a structure, with the reasons."""
+    leaves = [(tuple(path), obstacle_of(leaf)) for path, leaf in keras.tree.flatten_with_path(structure)]
+    return [(path, reason) for path, reason in leaves if reason is not None]
+
 
 def as_tensor(leaf: Any) -> Any:
-    """Return a leaf of a layer's output as a tensor of TensorFlow, or None when it holds no data."""
+    """Return a leaf of a layer's output as a tensor of TensorFlow, or None when it holds no data that can be stored."""
+    if obstacle_of(leaf) is not None:
+        return None
     if isinstance(leaf, TENSORS):
         return leaf
-    if isinstance(leaf, tf.IndexedSlices):
-        return tf.convert_to_tensor(leaf)
-    if isinstance(leaf, keras.Variable):
-        return tf.identity(leaf.value)
-    if isinstance(leaf, tf.Variable):
-        return tf.identity(leaf)
-    if isinstance(leaf, (np.ndarray, np.generic, bool, int, float, complex)):
+    if isinstance(leaf, (keras.Variable, tf.Variable)):
+        return tf.identity(leaf.value if isinstance(leaf, keras.Variable) else leaf)
+    if isinstance(leaf, (tf.IndexedSlices, np.ndarray, np.generic, bool, int, float, complex)):
         return tf.convert_to_tensor(leaf)
     return None
 
@@ -32,10 +53,17 @@ def tensors_in(structure: Any) -> list[tuple[tuple[str | int, ...], Any]]:
 
 
 def data_in(structure: Any) -> list[tuple[tuple[str | int, ...], Any]]:
-    """Return the tensors, arrays and variables of a call's arguments with their paths; numbers and flags are none."""
+    """Return the tensors, arrays and variables of a call's arguments with their paths; numbers and flags are none.
+
+    What cannot be stored (`obstacle_of`) is there as it is.
+    """
     kinds = (*TENSORS, keras.Variable, tf.Variable, np.ndarray, np.generic)
     leaves = [(tuple(path), leaf) for path, leaf in keras.tree.flatten_with_path(structure)]
-    return [(path, as_tensor(leaf)) for path, leaf in leaves if isinstance(leaf, kinds)]
+    return [
+        (path, leaf if obstacle_of(leaf) else as_tensor(leaf))
+        for path, leaf in leaves
+        if isinstance(leaf, kinds) or obstacle_of(leaf)
+    ]
 
 
 def known_bytes(tensor: Any) -> int:

@@ -10,26 +10,28 @@ from keras.src.models.functional import Functional, unpack_singleton
 from keras.src.models.sequential import Sequential
 
 from tfdump.address import member_name
+from tfdump.dump.layout import OUTPUTS
 from tfdump.inputs.source import Source
-from tfdump.model.leaves import as_tensor
+from tfdump.model.leaves import as_tensor, obstacles_in
 from tfdump.model.signature import Signature, training_argument
 from tfdump.model.state import ModelState
 from tfdump.model.tracing import Tensors, Traced
-from tfdump.tensors import InputSpec
+from tfdump.tensors import InputSpec, NotCaptured
 
 
 @dataclass(frozen=True)
 class Outputs:
     """The outputs of one run: as the model returned them, and flat with their structure paths and names.
 
-    What is no tensor has no name and no path here. `layers` are the names of the layers that give them, where the
-    model tells.
+    What is no tensor has no name and no path here; `not_captured` names what holds data and cannot be stored. `layers`
+    are the names of the layers that give them, where the model tells.
     """
 
     structure: Any
     paths: tuple[tuple[str | int, ...], ...]
     named: tuple[tuple[str, Any], ...]
     layers: tuple[str, ...] = ()
+    not_captured: tuple[NotCaptured, ...] = ()
 
     def canonical(self, name: str) -> str:
         """Return the name of an output that may be called by the layer that gives it, as Keras allows."""
@@ -48,11 +50,15 @@ def outputs_of(model: Layer, structure: Any, tensor_of: Callable[[Any], Any] = a
     leaves = [(tuple(path), tensor_of(leaf)) for path, leaf in keras.tree.flatten_with_path(structure)]
     tensors = [(path, tensor) for path, tensor in leaves if tensor is not None]
     paths = tuple(path for path, _ in tensors)
+    obstacles = tuple(
+        NotCaptured(f"{OUTPUTS}/{member_name(path or (_only_output_name(model),))}", reason)
+        for path, reason in obstacles_in(structure)
+    )
     if paths == ((),):
         return Outputs(structure, paths, ((member_name((_only_output_name(model),)), tensors[0][1]),))
     layers = tuple(map(str, getattr(model, "output_names", ())))
     named = tuple((member_name(path), tensor) for path, tensor in tensors)
-    return Outputs(structure, paths, named, layers if len(layers) == len(named) else ())
+    return Outputs(structure, paths, named, layers if len(layers) == len(named) else (), obstacles)
 
 
 def expected_outputs(model: Layer, signature: Signature, specs: Sequence[InputSpec], source: Source) -> Outputs:

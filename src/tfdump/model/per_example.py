@@ -34,7 +34,7 @@ class PerExampleProbe(Gradients):
         if fixed not in (None, 1):
             raise ModelError(f"--per-example: the model has a fixed batch size of {fixed}, and runs no example alone")
         ones = [replace(spec, shape=(1, *(spec.shape or ())[1:])) for spec in specs]
-        self._single = Traced(self._one, ones, note, pass_over.request.eager)
+        self._single = self._trace(lambda: Traced(self._one, ones, note, pass_over.request.eager))
         self.vectorized = not self._single.eager and obstacle(self._single.graph) is None
         if not self._single.eager and not self.terms and not pass_over.has_added_losses:
             raise ModelError(f"--per-example: the model was saved with a regularisation and no other loss; {HOW}")

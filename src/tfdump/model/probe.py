@@ -104,8 +104,9 @@ class Probe:
         args, kwargs = self._signature.arguments(inputs)
         with recorder.watching():
             outputs = self.model(*args, **training_argument(self.model, self._request.training), **kwargs)
-        named = list(outputs_of(self.model, outputs).named) if self._request.outputs else []
-        return _Run(recorder.records, named, recorder.not_captured(), recorder.bytes)
+        final = outputs_of(self.model, outputs) if self._request.outputs else None
+        named, missing = ([], ()) if final is None else (list(final.named), final.not_captured)
+        return _Run(recorder.records, named, (*recorder.not_captured(), *missing), recorder.bytes)
 
     def _choose(self, run: _Run) -> list[Any]:
         """Apply the selection to the first run; return the tensors that go with `probed`."""

@@ -23,7 +23,7 @@ from tfdump.address import encode, output_suffix, segment
 from tfdump.captures import NOTHING_MORE, Captures, option_for
 from tfdump.model.frames import INNER_GRAPH, Frame, Recorded
 from tfdump.model.hooks import hooks_for
-from tfdump.model.leaves import TENSORS, as_tensor, belongs_to, known_bytes, tensors_in
+from tfdump.model.leaves import TENSORS, as_tensor, belongs_to, known_bytes, obstacle_of, obstacles_in, tensors_in
 from tfdump.model.replacing import replaced
 from tfdump.model.scopes import valid_name_scopes
 from tfdump.model.steps import Book, RecordedSteps
@@ -140,9 +140,9 @@ class Recorder:
         number = frame.extras[suffix]
         frame.extras[suffix] += 1
         suffix += f".{number}" if number else ""
-        hidden = frame.hidden or self.hiding
-        if hidden or not belongs_to(tensor, self._graph):
-            self.miss(frame.path + suffix, hidden or INNER_GRAPH)
+        obstacle = frame.hidden or self.hiding or obstacle_of(tensor)
+        if obstacle or not belongs_to(tensor, self._graph):
+            self.miss(frame.path + suffix, obstacle or INNER_GRAPH)
             return
         self._record(frame, suffix, tensor)
 
@@ -209,9 +209,13 @@ class Recorder:
         """Record the tensors that one call returned; return what the model goes on with."""
         if frame.hidden:
             return outputs
-        tensors = tensors_in(outputs)
+        tensors, obstacles = tensors_in(outputs), obstacles_in(outputs)
+        several = len(tensors) + len(obstacles) > 1
+        for path, reason in obstacles:
+            self.miss(frame.path + (output_suffix(path) if several else ""), reason)
         if not tensors:
-            self._missed[frame.path] = _NOT_A_TENSOR
+            if not obstacles:
+                self._missed[frame.path] = _NOT_A_TENSOR
             return outputs
         if not all(belongs_to(tensor, self._graph) for _, tensor in tensors):
             self._missed[frame.path] = INNER_GRAPH
@@ -220,7 +224,7 @@ class Recorder:
             outputs, tensors = _tapped(outputs, self._tap)
         self.book.returned.add(frame.path)
         for path, tensor in tensors:
-            self._record(frame, output_suffix(path) if len(tensors) > 1 else "", tensor)
+            self._record(frame, output_suffix(path) if several else "", tensor)
         return outputs
 
     def paths_of(self, operation: Operation | None) -> list[str]:
@@ -277,6 +281,7 @@ def _advice(word: str, given: bool) -> str:
 def _tapped(outputs: Any, tap: Tap) -> tuple[Any, list[tuple[Any, Any]]]:
     """Return a layer's outputs with every tensor replaced by what `tap` makes of it, and the tensors with paths."""
     paths = [path for path, _ in keras.tree.flatten_with_path(outputs)]
-    leaves = [tap(leaf) if isinstance(leaf, TENSORS) else leaf for leaf in keras.tree.flatten(outputs)]
+    storable = [isinstance(leaf, TENSORS) and not obstacle_of(leaf) for leaf in keras.tree.flatten(outputs)]
+    leaves = [tap(leaf) if stored else leaf for leaf, stored in zip(keras.tree.flatten(outputs), storable, strict=True)]
     tensors = [(path, as_tensor(leaf)) for path, leaf in zip(paths, leaves, strict=True)]
     return keras.tree.pack_sequence_as(outputs, leaves), [(path, leaf) for path, leaf in tensors if leaf is not None]
