@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.batch_run import Compute, Progress, run_batches
+from tfdump.batching import show_bytes
 from tfdump.dump import layout
 from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
@@ -31,11 +32,16 @@ Sink = RowsSink | SumSink
 
 @dataclass(frozen=True)
 class Loss:
-    """The value of what was differentiated: a scalar, one a step, or one an example; float64."""
+    """The value of what was differentiated: a scalar, one a step, or one an example; float64.
+
+    `regularization` is the part of it that regularizes weights, `left_out` what of that kind belongs to no example and
+    is not in it; None where there is none.
+    """
 
     values: npt.NDArray[np.float64]
     regularization: float | None
     dtype: str
+    left_out: float | None = None
 
 
 class GradientDump:
@@ -63,6 +69,7 @@ class GradientDump:
         axes = {(tensor.group, tensor.info.address): tensor.axis0 for tensor in plan.tensors}
         self.sinks = [self._sink(target, axes.get(target.key)) for target in probe.targets]
         self._weights: dict[str, WeightSink] = {}
+        self.summed_lookups: dict[str, int] = {}
 
     def _sink(self, target: "Target", axis0: str | None) -> Sink:
         if axis0 in (EXAMPLE, BATCH):
@@ -150,6 +157,8 @@ class GradientDump:
         attributes: dict[str, Any] = {"dtype": loss.dtype}
         if loss.regularization is not None:
             attributes["regularization"] = np.float64(loss.regularization)
+        if loss.left_out is not None:
+            attributes["regularization_left_out"] = np.float64(loss.left_out)
         attributes["axis0"] = "step" if self._steps else EXAMPLE if loss.values.ndim else NONE
         self._writer.loss(loss.values, attributes)
         self._tell(loss, [sink for _, sink in chosen], late, root.get("loss_scale"))
@@ -160,6 +169,8 @@ class GradientDump:
         }
         if self._plan.depends_on_batch:
             described[layout.DEPENDS_ON_BATCH] = json.dumps(self._plan.depends_on_batch)
+        if self.summed_lookups:
+            described["summed_lookups"] = json.dumps(list(self.summed_lookups))
         norms = [sink.norm for target, sink in chosen if target.weight is not None and isinstance(sink, SumSink)]
         if norms and not self._steps:
             described["gradient_norm"] = np.float64(np.sqrt(np.sum(np.square([norm or 0.0 for norm in norms]))))
@@ -189,6 +200,11 @@ class GradientDump:
         overflowed = sum(sink.overflowed for sink in [*sinks, *self._weights.values()])
         if overflowed:
             self._note(f"{overflowed} finite values are too large for --dtype {self._store.store.dtype}")
+        for address, size in self.summed_lookups.items():
+            self._note(
+                f"the optimizer got the rows of {address} as sums, one for each id, not one by one as in fit: all of "
+                f"them take {show_bytes(size)} (raise --memory, which is for one batch too)"
+            )
         for address, reason in late.items():
             self._note(f"not captured: {address} ({reason})")
 

@@ -166,7 +166,13 @@ class OpenedGradients:
         if not isinstance(probe, GradientProbe):
             plan = plan_per_example(probe, source, options.run, options.store)
             tell_unconnected(probe, self.note)
-            return EachExample(probe), plan
+            left_out = Regularization(self.loaded.model).loss if self.scalar.regularised else None
+            if left_out is not None:
+                self.note(
+                    f"--per-example leaves the regularization ({left_out:.4g}) out of the losses and gradients: it is "
+                    "of the weights, and belongs to no example"
+                )
+            return EachExample(probe, left_out), plan
         steps, descent, save_weights = None, None, False
         if (chosen := options.steps) is not None:
             steps, save_weights = chosen.count, chosen.save_weights
@@ -174,7 +180,7 @@ class OpenedGradients:
         plan = plan_gradients(probe, source, self.fixed, options.run, options.store, steps, self.note)
         tell_unconnected(probe, self.note)
         regularization = Regularization(self.loaded.model) if self.scalar.regularised else None
-        return AllExamples(probe, plan, regularization, steps, descent, save_weights), plan
+        return AllExamples(probe, plan, regularization, steps, descent, save_weights, options.run.memory), plan
 
 
 def probe_gradients(

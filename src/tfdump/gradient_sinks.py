@@ -10,6 +10,7 @@ from tfdump.analysis.statistics import StatisticsAccumulator, attributes_of
 from tfdump.dtypes import numpy_dtype
 from tfdump.dump.collectors import Collector
 from tfdump.example_axis import NONE
+from tfdump.lookup_gradients import LookupRows
 from tfdump.sinks import OpenCollector, StoreOptions, TensorSink, count_overflow, first_rows
 from tfdump.tensors import Array, Sparse, TensorInfo, Value
 
@@ -164,6 +165,7 @@ class SumSink:
         self._dense = np.zeros(())
         self.overflowed = 0
         self.is_table = False
+        self.lookups: LookupRows | None = None  # where a descent wants the rows of a table one by one
 
     @property
     def norm(self) -> float | None:
@@ -191,7 +193,11 @@ class SumSink:
             with np.errstate(invalid="ignore", over="ignore"):
                 np.add.at(total, rows, value.values)
             self._touched[rows] = True
+            if self.lookups is not None:
+                self.lookups.add(self.info.address, value)
             return
+        if self.lookups is not None:
+            self.lookups.add_dense(self.info.address)
         if self._touched is not None:  # of a regularised table
             self._touched[:] = True
         if self._one is None and self._sum is None:
@@ -236,6 +242,11 @@ class SumSink:
     def gradient(self) -> Array:
         """The gradient of the last complete step, dense, in the dtype of the weight."""
         return self._dense
+
+    def take_for_optimizer(self) -> Value:
+        """Return the gradient of the last complete step as an optimizer takes it: the rows of `lookups`, or dense."""
+        rows = self.lookups.take(self.info.address) if self.lookups is not None else None
+        return self._dense if rows is None else rows
 
     def end_step(self) -> None:
         """Make the sum the gradient of this step, store it, and begin the next one."""

@@ -11,6 +11,7 @@ from tfdump.batch_run import Progress
 from tfdump.gradient_pass import GradientDump, Loss
 from tfdump.gradient_planning import GradientPlan
 from tfdump.gradient_sinks import SumSink
+from tfdump.lookup_gradients import LookupRows
 
 if TYPE_CHECKING:
     from tfdump.model.descent import Descent, Regularization
@@ -31,20 +32,24 @@ class Passes(Protocol):
 
 @dataclass(frozen=True)
 class EachExample:
-    """One pass; every example has a gradient of its own."""
+    """One pass; every example has a gradient of its own, without the regularization, whose loss is `left_out`."""
 
     probe: "PerExampleProbe"
+    left_out: float | None = None
 
     def write(self, dump: GradientDump, progress: Progress) -> Loss:
         """Fill the sinks of a dump, and return the loss of each example."""
         losses = dump.run_examples(self.probe, progress)
         dump.end_step()
-        return Loss(losses, None, _dtype(self.probe))
+        return Loss(losses, None, _dtype(self.probe), self.left_out)
 
 
 @dataclass(frozen=True)
 class AllExamples:
-    """A pass over all batches, or one for each of `steps`, between which the `descent` moves the weights."""
+    """A pass over all batches, or one for each of `steps`, between which the `descent` moves the weights.
+
+    It gets the gradients of tables row by row, as in Keras, while these take at most `lookup_bytes`.
+    """
 
     probe: "GradientProbe"
     plan: GradientPlan
@@ -52,6 +57,7 @@ class AllExamples:
     steps: int | None = None
     descent: "Callable[[Sequence[Any]], Descent] | None" = None
     save_weights: bool = False
+    lookup_bytes: int = 0
 
     def write(self, dump: GradientDump, progress: Progress) -> Loss:
         """Fill the sinks of a dump, and return the loss, one a step where there are steps."""
@@ -59,6 +65,10 @@ class AllExamples:
         weights = [target.weight for target, _ in pairs if target.weight is not None]
         sums = [sink for target, sink in pairs if target.weight is not None]
         descent = self.descent(weights) if self.descent is not None else None
+        lookups = LookupRows(self.lookup_bytes)
+        for sink in sums:
+            if isinstance(sink, SumSink) and descent is not None and descent.takes_rows:
+                sink.lookups = lookups
         losses = []
         own = None
         with closing(descent) if descent is not None else nullcontext():
@@ -75,7 +85,8 @@ class AllExamples:
                 dump.end_step()
                 losses.append(loss)
                 if descent is not None:
-                    descent.apply([sink.gradient for sink in sums if isinstance(sink, SumSink)])
+                    descent.apply([sink.take_for_optimizer() for sink in sums if isinstance(sink, SumSink)])
+        dump.summed_lookups = lookups.summed
         values = np.array(losses if self.steps else losses[0], np.float64)
         return Loss(values, own if not self.steps else None, _dtype(self.probe))
 

@@ -84,7 +84,9 @@ class Weights(keras.callbacks.Callback):
         (frozen_and_unused, "Adam", 0.05),
         (normalised, "SGD", 0.1),
         (normalised, "Adam", 0.05),
-        (embedded, "SGD", 0.1),  # Adam of Keras squares the parts of a row that repeats, not their sum
+        (embedded, "SGD", 0.1),
+        (embedded, "Adam", 0.05),
+        (embedded, "RMSprop", 0.01),
     ],
 )
 def test_steps_equal_fit_with_full_batches(build: Callable[[], keras.Model], optimizer: str, rate: float) -> None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from gradient_routes import assert_gradients, assert_near, weights_by_address
 from keras import layers
 
 import tfdump
+import zoo
 from tiny_models import floats, rng
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore::tfdump.TfdumpWarning")]
@@ -186,3 +189,29 @@ def test_per_example_leaves_the_model_as_it_was() -> None:
     tfdump.gradients(case.model, case.x, case.y, per_example=True)
     for old, new in zip(before, case.model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_the_regularization_that_is_left_out_is_said(eager: bool, tmp_path: Path) -> None:
+    case = dense()
+    kernel = case.model.get_layer("first").kernel.numpy().astype("float64")
+    expected = 0.01 * np.sum(kernel**2)
+    case.model.save(tmp_path / "m.keras")
+    np.save(tmp_path / "x.npy", case.x)
+    np.save(tmp_path / "y.npy", case.y)
+    command = ("gradients", tmp_path / "m.keras", tmp_path / "x.npy", tmp_path / "y.npy", "--per-example")
+    status, said = zoo.command(*command, "-o", tmp_path / "g.h5", *(["--eager"] if eager else []))
+    assert status == 0, said
+    assert f"Note: --per-example leaves the regularization ({expected:.4g}) out of the losses and gradients" in said
+    with h5py.File(tmp_path / "g.h5") as file:
+        assert file["loss"].attrs["regularization_left_out"] == pytest.approx(expected, rel=1e-5)
+    status, said = zoo.command(*command, "--loss", "mse", "-o", tmp_path / "mse.h5")  # which has none to leave out
+    assert (status, "regularization" in said) == (0, False)
+    with h5py.File(tmp_path / "mse.h5") as file:
+        assert "regularization_left_out" not in file["loss"].attrs
+
+
+def test_nothing_is_said_of_a_model_without_regularization(recwarn: pytest.WarningsRecorder) -> None:
+    case = lstm()
+    tfdump.gradients(case.model, case.x, case.y, per_example=True)
+    assert not [warning for warning in recwarn if "regularization" in str(warning.message)]

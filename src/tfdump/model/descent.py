@@ -1,6 +1,7 @@
 """Gradient descent from the saved weights, and the gradient of the regularisation; the model gets its weights back."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from keras import Layer
 from tfdump.errors import ModelError, near
 from tfdump.model.compiled import regularization
 from tfdump.model.error_text import first_line
-from tfdump.tensors import Array
+from tfdump.tensors import Array, Sparse, Value
 
 _NO_OPTIMIZERS = ("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "OptimizerMap")
 """The base class, and those that need other optimizers."""
@@ -21,6 +22,12 @@ class Regularization:
 
     def __init__(self, model: Layer) -> None:
         self._model = model
+
+    @property
+    def loss(self) -> float | None:
+        """The sum, or None where no weight has a regularisation."""
+        found = regularization(self._model)
+        return None if found is None else float(found)
 
     def run(self, weights: Sequence[keras.Variable]) -> tuple[float, list[Array | None]]:
         """Return the loss, and its gradient with respect to each weight, None where it does not depend on it."""
@@ -36,22 +43,35 @@ class Regularization:
 
 
 class Descent:
-    """An optimizer of Keras over some weights; `close` puts the weights back."""
+    """An optimizer of Keras over some weights; `close` puts the weights back.
+
+    `takes_rows` tells whether it makes a difference that the gradient of a table comes row by row (all optimizers but
+    plain SGD, which adds them up).
+    """
 
     def __init__(self, name: str, learning_rate: float, weights: Sequence[keras.Variable]) -> None:
         self._weights = list(weights)
         self._saved = [np.array(weight.value.numpy()) for weight in weights]
         self._optimizer = make_optimizer(name, learning_rate)
         self._optimizer.build(self._weights)
+        self.takes_rows = type(self._optimizer) is not keras.optimizers.SGD
 
-    def apply(self, gradients: Sequence[Array]) -> None:
-        """Take one step against the gradients, in the order of the weights."""
-        self._optimizer.apply([tf.constant(gradient) for gradient in gradients], self._weights)
+    def apply(self, gradients: Sequence[Value]) -> None:
+        """Take one step against the gradients, in the order of the weights; sparse ones list rows of a table."""
+        self._optimizer.apply([_as_keras(gradient) for gradient in gradients], self._weights)
 
     def close(self) -> None:
         """Put the weights back."""
         for weight, value in zip(self._weights, self._saved, strict=True):
             weight.assign(value)
+
+
+def _as_keras(gradient: Value) -> Any:
+    """Return a gradient as the tape gives it to Keras's optimizers."""
+    if isinstance(gradient, Sparse):
+        shape = tf.constant(gradient.dense_shape, tf.int64)
+        return tf.IndexedSlices(tf.constant(gradient.values), tf.constant(gradient.indices[:, 0]), shape)
+    return tf.constant(gradient)
 
 
 def make_optimizer(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
