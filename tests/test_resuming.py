@@ -37,6 +37,7 @@ COMMANDS = {
     "odd axes without values": ["activations", "odd.keras", *TINY, "--stats-only"],
     "odd types": ["activations", "composite.keras", *TINY, "--stats"],
     "eager": ["activations", "branching.keras", *TINY],
+    "bytes": ["activations", "words.keras", "words.npy", "--batch-size", "3", "--save-inputs", "--checksums"],
 }
 
 
@@ -78,6 +79,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, model in made.items():
         model(x[:3])
         model.save(folder / f"{name}.keras")
+    word = keras.Input((), dtype="string", name="word")
+    keras.Model(word, keras.layers.StringLookup(vocabulary=["a", "b"])(word)).save(folder / "words.keras")
+    np.save(folder / "words.npy", np.array([b"a", b"b"] * 4 + [b"\xff", b"a\0b", b"a"]))  # the last ones are no text
     return folder
 
 
@@ -126,7 +130,7 @@ def test_a_run_that_was_interrupted_ends_in_the_same_bytes(tfdump: Run, folder: 
     assert left(folder) == {"d.h5.partial"}
     done = tfdump(*COMMANDS[name], "-o", "d.h5", "--resume")
     assert (done.returncode, done.stdout) == (0, "d.h5\n"), done.stderr
-    count = 6 if name.startswith(("odd", "eager")) else 32
+    count = 6 if name.startswith(("odd", "eager", "bytes")) else 32
     assert f"goes on behind the {count} examples that d.h5.partial keeps" in done.stderr
     assert left(folder) == {"d.h5"}
     assert (folder / "d.h5").read_bytes() == (folder / "whole.h5").read_bytes()

@@ -86,9 +86,9 @@ def activations(
     memory stands for its address. `attention` to `layer_inputs` take more than what the layers return, under reserved
     suffixes (`mha:attention_scores`, `lstm:states.0`).
 
-    Values are NumPy arrays as a dump stores them (bfloat16 as float32,
-    text as str objects); ragged and sparse ones are `tfdump.tensors.Ragged` and `Sparse`, batches of unequal
-    shapes a list. The model is left as it was.
+    Values are NumPy arrays as a dump stores them (bfloat16 as float32, text as str objects, or all of it as bytes
+    objects where some is not UTF-8 or holds NUL); ragged and sparse ones are `tfdump.tensors.Ragged` and `Sparse`,
+    batches of unequal shapes a list. The model is left as it was.
 
     Raises TfdumpError (see `tfdump.errors`); warns with TfdumpWarning of what was cast or not captured.
     """

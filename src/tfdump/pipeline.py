@@ -129,6 +129,11 @@ def _link_all(
     whole = [address for address in whole if address not in partial]
     if whole:
         note(f"stored whole, because they have no such axes to reduce ({store.reduction}): {', '.join(whole)}")
+    if writer.texts_as_bytes:
+        note(
+            "stored as bytes, because the text is not UTF-8 everywhere, or holds NUL: "
+            f"{', '.join(writer.texts_as_bytes)}"
+        )
     if overflowed:
         note(f"{overflowed} finite values are too large for --dtype {store.dtype} and became infinite")
     return tuple(NotCaptured(address, reason) for address, reason in (missing | partial).items())

@@ -9,6 +9,8 @@ from tfdump.analysis.judge import Judge
 from tfdump.analysis.piecewise import Piecewise, blocks_of
 from tfdump.analysis.rule import Rule
 from tfdump.analysis.verdict import Comparison
+from tfdump.byte_strings import encoded, shown
+from tfdump.tensors import Array
 
 
 def compare_arrays(pairs: Sequence[tuple[Piecewise, Piecewise]], rule: Rule) -> Comparison:
@@ -32,11 +34,20 @@ def _compare_text(pairs: Sequence[tuple[Piecewise, Piecewise]]) -> Comparison:
     for golden, new in pairs:
         for key in golden.keys(golden.piece_bytes):
             old, other = np.asarray(golden.read(key), object), np.asarray(new.read(key), object)
-            unlike = np.argwhere(np.asarray(old != other, bool))
+            unlike = np.argwhere(np.asarray(_as_bytes(old) != _as_bytes(other), bool))
             count += old.size
             failed += len(unlike)
             if len(unlike) and not worst:
                 at = tuple(int(axis) for axis in unlike[0])
                 index = tuple(axis + piece.start for axis, piece in zip(at, key, strict=True))
-                worst = {"index": index, "golden": str(old[at]), "new": str(other[at]), "part": golden.name}
+                worst = {"index": index, "golden": shown(old[at]), "new": shown(other[at]), "part": golden.name}
     return Comparison(passed=not failed, count=count, failed=failed, **worst)
+
+
+def _as_bytes(values: Array) -> Array:
+    """Return text as bytes: either side may have some that is no UTF-8, which is no str."""
+    found = np.empty(values.shape, object)
+    flat = found.reshape(-1)
+    for position, item in enumerate(values.reshape(-1)):
+        flat[position] = encoded(item)
+    return found

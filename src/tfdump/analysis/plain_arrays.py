@@ -74,7 +74,7 @@ class ArrayPart:
         return pieces(self.shape, self.dtype.itemsize, None, most_bytes)
 
     def read(self, key: Any = ()) -> Array:
-        """Return the values of one piece; text as str objects."""
+        """Return the values of one piece; text as str objects, and as bytes what is no UTF-8."""
         if not self.shape:
             found = self._reader.read(0, 1).reshape(())
         else:
@@ -211,10 +211,19 @@ def in_memory(name: str, value: Any) -> PlainItem:
 
 
 def _as_text(values: Array) -> Array:
-    flat = [item.decode("utf-8", "backslashreplace") if isinstance(item, bytes) else str(item) for item in values.flat]
+    """Return text as str objects; what is no UTF-8 stays bytes."""
     found = np.empty(values.shape, object)
-    found[...] = np.array(flat, object).reshape(values.shape)
+    flat = found.reshape(-1)
+    for position, item in enumerate(values.reshape(-1)):
+        flat[position] = _decoded(item) if isinstance(item, bytes) else str(item)
     return found
+
+
+def _decoded(item: bytes) -> str | bytes:
+    try:
+        return item.decode()
+    except UnicodeDecodeError:
+        return item
 
 
 def parse_transpose(text: str) -> tuple[str, tuple[int, ...]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfdump.byte_strings import shown
 from tfdump.cli.render import SCHEMA_VERSION, json_text, one_cell, shape_text, table, write
 from tfdump.cli.show import dtype_text, item_of
 from tfdump.dump.reader import Dump, Tensor
@@ -127,7 +128,7 @@ def _array(view: View, slicing: Slicing | None = None) -> str:
 def _text(values: Array, threshold: int, edge: int = _EDGE) -> str:
     if values.dtype == object:
         texts = np.empty(values.shape, object)
-        texts.reshape(-1)[:] = [_shortened(str(text)) for text in values.reshape(-1)]
+        texts.reshape(-1)[:] = [_shortened(shown(text)) for text in values.reshape(-1)]
         values = texts
     width = max(40, shutil.get_terminal_size().columns - 1)
     return np.array2string(values, threshold=threshold, edgeitems=edge, max_line_width=width, separator=" ")

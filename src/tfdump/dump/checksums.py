@@ -2,7 +2,8 @@
 
 The CRC-32 is that of zlib, of gzip and of PNG (ISO 3309): it finds every flipped bit, and every burst of up to 32 bits.
 Values are taken in C order and little endian, as the type that is stored, before compression; text is taken as UTF-8
-with a NUL behind every item. So a checksum outlives `h5repack`, `h5copy` and any other chunks or filters.
+with a NUL behind every item, and bytes (text that HDF5's strings cannot hold) behind their number as a uint64. So a
+checksum outlives `h5repack`, `h5copy` and any other chunks or filters.
 """
 
 import zlib
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
+from tfdump.byte_strings import read_bytes
 from tfdump.dump.parts import Part
 from tfdump.errors import DumpError
 from tfdump.hdf5 import attributes_of, damage, lookup
@@ -48,6 +50,11 @@ def crc_of(values: Array, before: int = 0) -> int:
         return zlib.crc32(b"".join(text + b"\0" for text in texts), before)
     plain = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     return zlib.crc32(plain.reshape(-1).view(np.uint8).data, before)
+
+
+def crc_of_bytes(values: Array, before: int = 0) -> int:
+    """Return the CRC-32 of bytes, an object array of them, behind others whose CRC-32 is `before`."""
+    return zlib.crc32(b"".join(len(item).to_bytes(8, "little") + item for item in values.reshape(-1)), before)
 
 
 def seal(dataset: h5py.Dataset, crc: int) -> None:
@@ -91,8 +98,8 @@ def _verify_values(name: str, dataset: h5py.Dataset) -> Verified:
             part = Part("", dataset)
             for key in part.keys():  # noqa: SIM118 - a part is no mapping
                 with text_memory(dataset.file) if part.is_text else nullcontext():
-                    values = np.asarray(dataset[key], part.dtype)
-                crc = crc_of(values, crc)
+                    values = read_bytes(dataset, key) if part.is_bytes else np.asarray(dataset[key], part.dtype)
+                crc = crc_of_bytes(values, crc) if part.is_bytes else crc_of(values, crc)
                 size += values.nbytes
     except DumpError as error:
         return Verified(name, size, stored, None, str(error))

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 
-from tfdump.dump.checksums import crc_of, seal
+from tfdump.byte_strings import are_text, bytes_dtype, write_bytes
+from tfdump.dump.checksums import crc_of, crc_of_bytes, seal
 from tfdump.dump.layout import storable
 from tfdump.dump.rows import Rows, Storage
 from tfdump.tensors import Array
@@ -39,6 +40,12 @@ def write_whole(file: h5py.File, value: Array, dtype: np.dtype[Any], storage: St
         rows = Rows(file, dtype, data.shape[1:], len(data), storage)
         rows.append(data)
         return rows.finish()
+    if h5py.check_string_dtype(dtype) is not None and not are_text(data):
+        dataset = file.create_dataset(None, shape=data.shape, dtype=bytes_dtype())
+        write_bytes(dataset, data)
+        if storage.checksums:
+            seal(dataset, crc_of_bytes(data))
+        return dataset
     dataset = file.create_dataset(None, shape=data.shape, dtype=dtype, data=data)
     if storage.checksums:
         seal(dataset, crc_of(data))
@@ -170,7 +177,7 @@ class Stack(Collecting):
         self._into.flush()
         self._unequal = _UnequalStack(self._file, self._dtype, self._storage, self._axis0)
         for item in range(self._into.written):
-            self._unequal.append(self._into.dataset[item])
+            self._unequal.append(self._into.read(item, item + 1).reshape(self._into.tail))
         self._unequal.append(value)
 
     def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:

@@ -7,6 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from tfdump.byte_strings import encoded
 from tfdump.dtypes import STRING, kind_of
 from tfdump.tensors import Array
 
@@ -70,13 +71,12 @@ def stored_dtype(name: str, wanted: str | None = None) -> np.dtype[Any]:
 
 
 def storable(values: Array, dtype: np.dtype[Any]) -> Array:
-    """Return `values` as a C-contiguous array of the stored dtype; NUL characters in text become U+FFFD."""
+    """Return `values` as a C-contiguous array of the stored dtype; text as its bytes (`byte_strings.encoded`)."""
     if h5py.check_string_dtype(dtype) is not None:
         text = np.empty(values.shape, dtype=object)
         text[...] = values
         for position, item in enumerate(text.flat):
-            encoded = item if isinstance(item, bytes) else str(item).encode("utf-8", "surrogatepass")
-            text.flat[position] = encoded.replace(b"\0", "�".encode())
+            text.flat[position] = encoded(item)
         return text
     with np.errstate(over="ignore", invalid="ignore"):
         return np.ascontiguousarray(values, dtype=dtype).reshape(values.shape)

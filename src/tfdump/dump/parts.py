@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from tfdump.byte_strings import holds_bytes, read_bytes
 from tfdump.errors import DumpError
 from tfdump.hdf5 import check_declared, check_stored_inside, damage
 from tfdump.tensors import Array
@@ -36,7 +37,8 @@ class Part:
             raise DumpError(f"{dataset.file.filename}: '{dataset.name}' is damaged: it has no shape")
         self.shape: tuple[int, ...] = tuple(dataset.shape)
         self.chunks: tuple[int, ...] | None = dataset.chunks
-        self.is_text = h5py.check_string_dtype(dataset.dtype) is not None
+        self.is_bytes = holds_bytes(dataset.dtype)
+        self.is_text = self.is_bytes or h5py.check_string_dtype(dataset.dtype) is not None
         self.dtype: np.dtype[Any] = np.dtype(object) if self.is_text else dataset.dtype
         if not self.is_text and self.dtype.hasobject:
             raise DumpError(f"{dataset.file.filename}: '{dataset.name}' is damaged: it holds lists or references")
@@ -59,7 +61,7 @@ class Part:
         return max(BLOCK_BYTES, int(math.prod(chunks)) * self.dtype.itemsize)
 
     def read(self, key: Any = ()) -> Array:
-        """Return the values of one piece, or of any key that h5py takes; text as str objects."""
+        """Return the values of one piece, or of any key that h5py takes; text as str objects, `is_bytes` as bytes."""
         with damage(DumpError, f"{self._dataset.file.filename}: '{self._dataset.name}'"):
             return array_of(self._dataset, key)
 
@@ -84,7 +86,13 @@ def holds_values(name: str) -> bool:
 
 
 def array_of(dataset: h5py.Dataset, key: Any) -> Array:
-    """Return what h5py reads of a dataset as an array; text as str objects, what is no UTF-8 in it escaped."""
+    """Return what h5py reads of a dataset as an array; text as str objects, what is no UTF-8 in it escaped.
+
+    Text that is stored as bytes comes as bytes objects.
+    """
+    if holds_bytes(dataset.dtype):
+        with text_memory(dataset.file):
+            return read_bytes(dataset, key)
     if h5py.check_string_dtype(dataset.dtype) is not None:
         with text_memory(dataset.file):
             return np.asarray(dataset.asstr(errors="backslashreplace")[key], dtype=object)

@@ -8,8 +8,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from tfdump.byte_strings import are_text, bytes_dtype, read_bytes, write_bytes
 from tfdump.dump import layout
-from tfdump.dump.checksums import crc_of, seal
+from tfdump.dump.checksums import crc_of, crc_of_bytes, seal
 from tfdump.dump.compression import ChunkQueue, write_chunk
 from tfdump.tensors import Array
 
@@ -70,6 +71,9 @@ class Rows:
         self._pending_rows = 0
         shape = (*(() if steps is None else (steps,)), rows or 0, *tail)
         self._empty = math.prod(tail) == 0 or rows == 0 or steps == 0
+        self._is_text = h5py.check_string_dtype(dtype) is not None
+        self._is_bytes = False
+        self._file = file
         if self._empty:
             growth = self._growth(tail, (1, *(n or 1 for n in tail)))
             self.dataset = file.create_dataset(None, shape=shape, dtype=dtype, **growth)
@@ -78,15 +82,18 @@ class Rows:
         self._chunk_rows = chunks[0]
         whole_rows = chunks[1:] == tail
         unfiltered = not storage.filters or storage.queue is not None
-        self._direct = whole_rows and unfiltered and h5py.check_string_dtype(dtype) is None
+        self._direct = whole_rows and unfiltered and not self._is_text
         growth = self._growth(tail, chunks) or {"chunks": (*(1 for _ in self._step), *chunks)}
-        self.dataset = file.create_dataset(None, shape=shape, dtype=dtype, **growth, **storage.filters)
+        self._creation = {**growth, **storage.filters}
+        self.dataset = file.create_dataset(None, shape=shape, dtype=dtype, **self._creation)
 
     def _growth(self, tail: tuple[int, ...], chunks: tuple[int, ...]) -> dict[str, Any]:
         return {"maxshape": (None, *(size or None for size in tail)), "chunks": chunks} if self._grows else {}
 
     def append(self, block: Array) -> None:
-        """Add `block` of shape `(n, *tail)` in the stored dtype."""
+        """Add `block` of shape `(n, *tail)` in the stored dtype; text as bytes, which need not be text."""
+        if self._is_text and not self._is_bytes and not are_text(block):
+            self._become_bytes()
         if self._empty:
             self.written += len(block)
             if self._grows:
@@ -127,25 +134,45 @@ class Rows:
         self.flush()
         if self._checksums:
             if missing := self.dataset.size - self._counted:  # what no batch gave reads as zeros
-                self._crc = crc_of(np.full(missing, b"" if self.dtype.kind == "O" else 0, self.dtype), self._crc)
+                self._count(np.full(missing, b"" if self._is_text else 0, object if self._is_text else self.dtype))
             seal(self.dataset, self._crc)
         return self.dataset
 
     def read(self, start: int, stop: int) -> Array:
         """Return the flushed rows from `start` to `stop`, counted over all steps; they lie in one step."""
+        if self._is_bytes:
+            return read_bytes(self.dataset, slice(start, stop))
         if not self._step:
             return np.asarray(self.dataset[start:stop])
         step, first = divmod(start, self._rows or 1)
         return np.asarray(self.dataset[step, first : first + stop - start])
 
+    def _become_bytes(self) -> None:
+        """Go on with a dataset of bytes that holds what was written: strings of HDF5 cannot hold what comes.
+
+        Text has no steps: nothing that is differentiated is text.
+        """
+        text, written = self.dataset, self.written
+        self._is_bytes, self.dtype = True, bytes_dtype()
+        self.dataset = self._file.create_dataset(None, shape=text.shape, dtype=self.dtype, **self._creation)
+        self.written = self._crc = self._counted = 0
+        while self.written < written:
+            self._write(np.asarray(text[self.written : min(self.written + self._chunk_rows, written)]))
+
+    def _count(self, rows: Array) -> None:
+        """Take rows, which come in the order in which they lie, into the checksum."""
+        if self._checksums:
+            self._crc = crc_of_bytes(rows, self._crc) if self._is_bytes else crc_of(rows, self._crc)
+            self._counted += rows.size
+
     def _write(self, rows: Array) -> None:
         start, stop = self.written, self.written + len(rows)
-        if self._checksums:  # rows come in the order in which they lie
-            self._crc = crc_of(rows, self._crc)
-            self._counted += rows.size
+        self._count(rows)
         if self._grows and stop > len(self.dataset):
             self.dataset.resize(stop, axis=0)
-        if self._direct:
+        if self._is_bytes:
+            write_bytes(self.dataset, rows, start)
+        elif self._direct:
             if len(rows) < self._chunk_rows:  # the edge chunk: its unused rows must be the same bytes every time
                 missing = np.zeros((self._chunk_rows - len(rows), *self.tail), self.dtype)
                 rows = np.concatenate([rows, missing])

@@ -22,6 +22,7 @@ class Readable(Protocol):
     dtype: np.dtype[Any]
     chunks: tuple[int, ...] | None
     is_text: bool
+    is_bytes: bool
 
     def read(self, key: Any = ()) -> Array:
         """Return the values of one piece."""
@@ -30,7 +31,7 @@ class Readable(Protocol):
 class InMemory:
     """A small array, as if it were in a dump."""
 
-    is_text = False
+    is_text = is_bytes = False
 
     def __init__(self, values: Array) -> None:
         self.chunks: tuple[int, ...] | None = None
@@ -54,6 +55,7 @@ class View:
         self.size = math.prod(self.shape)
         self.dtype = part.dtype
         self.is_text = part.is_text
+        self.is_bytes = part.is_bytes
 
     def blocks(self, most_bytes: int = BLOCK_BYTES) -> Iterator[Array]:
         """Yield the values in C order, as flat arrays of at most about `most_bytes`."""

@@ -12,7 +12,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tfdump.dtypes import dtype_name
+from tfdump.byte_strings import BYTES, holds_bytes
+from tfdump.dtypes import STRING, dtype_name
 from tfdump.dump import layout
 from tfdump.dump.checksums import DESCRIPTION, VALUES, crc_of, description_crc, seal
 from tfdump.dump.collectors import (
@@ -24,6 +25,7 @@ from tfdump.dump.collectors import (
 )
 from tfdump.dump.composites import RaggedRows, SparseRows, SparseSteps, SparseValue
 from tfdump.dump.compression import ChunkQueue, filters_for
+from tfdump.dump.parts import holds_values
 from tfdump.dump.rows import Storage
 from tfdump.dump.shapes import NoValues
 from tfdump.dump.stream import DumpStream
@@ -45,7 +47,7 @@ class DumpWriter:
     """A dump in the making; a context manager that leaves either the whole file or none.
 
     `path` None makes a dump in memory, which stays open as `file` after `finish`. `alone` tells that no other run can
-    write the same one.
+    write the same one. `texts_as_bytes` are the names of tensors of text that HDF5's strings could not hold.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class DumpWriter:
         self._storage = storage or Storage()
         self._force = force
         self._groups: dict[str, h5py.Group] = {}
+        self.texts_as_bytes: list[str] = []
         self._target = check_target(path, force) if path is not None else None
         self._shown = path
         self._partial = make_partial(self._target, alone) if self._target is not None else None
@@ -127,6 +130,7 @@ class DumpWriter:
         extra: Mapping[str, Any],
     ) -> None:
         stored = found.dtype if isinstance(found, h5py.Dataset) else found.get("values", found.get("0")).dtype
+        as_bytes = info.dtype == STRING and any(holds_bytes(part.dtype) for part in _parts(found))
         if self._storage.checksums and isinstance(found, h5py.Dataset) and VALUES not in found.attrs:
             seal(found, 0)  # without values
         attributes |= {
@@ -143,6 +147,9 @@ class DumpWriter:
             attributes["shape"] = np.array(info.shape, np.int64)
         if dtype_name(stored) != info.dtype:
             attributes["stored_as"] = dtype_name(stored)
+        if as_bytes:
+            attributes["stored_as"] = BYTES
+            self.texts_as_bytes.append(f"{group}/{info.address}")
         for name, value in attributes.items():
             set_attribute(found, name, value)
         self.group(group)[info.address] = found
@@ -243,6 +250,11 @@ def set_attribute(target: h5py.Group | h5py.Dataset, name: str, value: Any) -> N
     if isinstance(value, str):
         value = value.replace("\0", "�").encode("utf-8", "backslashreplace").decode()
     target.attrs.create(name, value)
+
+
+def _parts(found: h5py.Dataset | h5py.Group) -> list[h5py.Dataset]:
+    """Return the datasets of a tensor that hold values of it."""
+    return [found] if isinstance(found, h5py.Dataset) else [found[name] for name in found if holds_values(name)]
 
 
 def _create(stream: DumpStream | None) -> h5py.File:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
+from tfdump.byte_strings import BYTES
+from tfdump.dtypes import STRING
 from tfdump.dump.reader import Dump
 from tfdump.exports.arrays import Exported
 from tfdump.exports.formats import SUFFIXES, array_file, header_file
@@ -40,7 +42,7 @@ def folder_files(
             rows.append(("", tensor.name, "", "", tensor.dtype, "", *described, tensor.reason))
         for part, view in tensor.views.items():
             path = paths[tensor.name, "" if layout == "c" else part]
-            stored = "string" if view.is_text else str(view.dtype)
+            stored = BYTES if view.is_bytes else STRING if view.is_text else str(view.dtype)
             shape = ",".join(map(str, view.shape))
             rows.append((path, tensor.name, part, shape, tensor.dtype, stored, *described, ""))
         if tensor.views and layout == "c":

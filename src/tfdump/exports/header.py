@@ -73,6 +73,8 @@ def _array(name: str, view: View, what: str) -> Iterator[bytes]:
 
 
 def _c_type(view: View, what: str) -> str:
+    if view.is_bytes and any(b"\0" in item for block in view.blocks() for item in block):
+        raise DumpError(f"{what} holds NUL, which ends a string of C (choose another --format)")
     if view.is_text:
         return "const char *const "
     dtype = view.dtype
@@ -89,7 +91,7 @@ def _c_type(view: View, what: str) -> str:
 def _literals(values: Array, view: View) -> list[str]:
     """Return C literals that are exactly these values; the payload of a NaN is lost."""
     if view.is_text:
-        return [_string(str(value)) for value in values]
+        return [_string(value) for value in values]
     kind = values.dtype.kind
     if kind == "b":
         return ["true" if value else "false" for value in values.tolist()]
@@ -120,9 +122,9 @@ def _integers(values: Array) -> list[str]:
     ]  # fmt: skip
 
 
-def _string(text: str) -> str:
-    """Return a string literal of the UTF-8 bytes: what is not printable ASCII as three octal digits."""
-    encoded = text.encode("utf-8", "backslashreplace")
+def _string(text: str | bytes) -> str:
+    """Return a string literal of bytes, or of UTF-8: what is not printable ASCII as three octal digits."""
+    encoded = text if isinstance(text, bytes) else str(text).encode("utf-8", "backslashreplace")
     plain = "".join(chr(byte).translate(_ESCAPED) if 32 <= byte < 127 else f"\\{byte:03o}" for byte in encoded)
     return f'"{plain}"'
 

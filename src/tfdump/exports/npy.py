@@ -13,9 +13,10 @@ from tfdump.errors import DumpError
 def npy(view: View, what: str) -> Iterator[bytes]:
     """Yield the bytes of a `.npy` file; `what` names the tensor in messages.
 
-    Text becomes fixed-width Unicode, for which it is read twice. Raises DumpError for what NumPy could only pickle.
+    Text becomes fixed-width Unicode, and text that is stored as bytes fixed-width bytes, for which it is read twice.
+    Raises DumpError for what NumPy could only pickle, and for bytes that end in NUL, which NumPy pads with.
     """
-    dtype = _width(view) if view.is_text else view.dtype
+    dtype = _width(view, what) if view.is_text else view.dtype
     if dtype.hasobject or dtype.kind == "V":
         raise DumpError(f"{what} is stored as {dtype}, which no .npy holds without pickle")
     header = io.BytesIO()
@@ -30,7 +31,14 @@ def npy(view: View, what: str) -> Iterator[bytes]:
         yield block.astype(dtype, copy=False).tobytes()
 
 
-def _width(view: View) -> np.dtype[Any]:
-    """Return the Unicode dtype that holds the longest text."""
-    longest = max((len(text) for block in view.blocks() for text in block), default=0)
-    return np.dtype(f"<U{max(1, longest)}")
+def _width(view: View, what: str) -> np.dtype[Any]:
+    """Return the dtype that holds the longest text: of Unicode, or of bytes."""
+    longest = 1
+    for block in view.blocks():
+        longest = max([longest, *map(len, block)])
+        if view.is_bytes and any(item.endswith(b"\0") for item in block):
+            raise DumpError(
+                f"{what} holds bytes that end in NUL, which .npy and .npz would lose (use --format csv, where they are "
+                "escaped, or read them with tfdump.open)"
+            )
+    return np.dtype(f"S{longest}" if view.is_bytes else f"<U{longest}")

@@ -6,18 +6,20 @@ from typing import Any
 
 import numpy as np
 
+from tfdump.byte_strings import shown
 from tfdump.tensors import Array
 
 
 def texts(values: Array) -> list[str]:
     """Return flat values as text: numbers with the fewest digits that give the same value in their own dtype back.
 
-    NaN and infinities are `nan`, `inf` and `-inf`, truth is `True` and `False`; text is itself.
+    NaN and infinities are `nan`, `inf` and `-inf`, truth is `True` and `False`; text is itself, and bytes that are none
+    are escaped (`\\x00`, `\\xff`).
     """
     kind = values.dtype.kind
     if kind in "iub" or values.dtype == np.float64:
         return [repr(value) for value in values.tolist()]
-    return [str(value) for value in values]
+    return [shown(value) for value in values]
 
 
 def json_texts(values: Array) -> list[str]:
@@ -30,7 +32,7 @@ def json_texts(values: Array) -> list[str]:
     if kind == "c":
         pairs = zip(json_texts(values.real), json_texts(values.imag), strict=True)
         return [f"[{real}, {imaginary}]" for real, imaginary in pairs]
-    return texts(values) if kind in "iu" else [json.dumps(str(value), ensure_ascii=False) for value in values]
+    return texts(values) if kind in "iu" else [json.dumps(shown(value), ensure_ascii=False) for value in values]
 
 
 _NOT_FINITE = {"nan": '"NaN"', "inf": '"Infinity"', "-inf": '"-Infinity"'}

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from tfdump.byte_strings import holds_bytes, read_bytes
 from tfdump.errors import InputError
 from tfdump.hdf5 import check_declared, place_of
 from tfdump.inputs.read_behind import ReadBehind
@@ -151,7 +152,8 @@ class Hdf5Reader:
     def __init__(self, dataset: h5py.Dataset, label: str) -> None:
         self.label = label
         self._dataset = dataset
-        self._text = h5py.check_string_dtype(dataset.dtype) is not None
+        self._bytes = holds_bytes(dataset.dtype)  # text of a dump that HDF5's strings cannot hold
+        self._text = self._bytes or h5py.check_string_dtype(dataset.dtype) is not None
         if dataset.shape is None:
             raise InputError(f"{label} is empty (a null dataspace)")
         check_declared(dataset, InputError)
@@ -196,7 +198,9 @@ class Hdf5Reader:
         chunk = math.prod(self._dataset.chunks or ()) * self._dataset.dtype.itemsize
         check_bytes(max(size, chunk), allowed_bytes(), f"{self.label}: what is read at once takes", InputError)
         try:
-            rows = np.atleast_1d(np.asarray(self._dataset[start:stop] if self.shape else self._dataset[()]))
+            key = slice(start, stop) if self.shape else ()
+            rows = read_bytes(self._dataset, key) if self._bytes else np.asarray(self._dataset[key])
+            rows = np.atleast_1d(rows)
         except (OSError, RuntimeError, ValueError) as cause:
             raise InputError(f"cannot read {self.label}: {cause}") from None
         if self._behind is not None:

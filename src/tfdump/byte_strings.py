@@ -1,0 +1,65 @@
+"""Text that is none: bytes that are not UTF-8 or hold NUL, which HDF5's strings cannot hold, as lists of bytes."""
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tfdump.tensors import Array
+
+BYTES = "bytes"
+"""What `stored_as` says of text that is stored so."""
+
+
+def bytes_dtype() -> np.dtype[Any]:
+    """Return the dtype of datasets of bytes: HDF5's type of variable length, of uint8."""
+    found: np.dtype[Any] = h5py.vlen_dtype(np.uint8)
+    return found
+
+
+def holds_bytes(dtype: np.dtype[Any]) -> bool:
+    """Tell whether a dataset of this dtype holds bytes."""
+    return bool(h5py.check_string_dtype(dtype) is None and h5py.check_vlen_dtype(dtype) == np.uint8)
+
+
+def encoded(item: Any) -> bytes:
+    """Return the bytes of one text: those of UTF-8, for a lone surrogate of three bytes, which are no UTF-8."""
+    return item if isinstance(item, bytes) else str(item).encode("utf-8", "surrogatepass")
+
+
+def shown(item: Any) -> str:
+    """Return text as it is, and of bytes the text with NUL and what is no UTF-8 as escapes: `\\x00`, `\\xff`."""
+    return item.decode("utf-8", "backslashreplace").replace("\0", "\\x00") if isinstance(item, bytes) else str(item)
+
+
+def are_text(values: Array) -> bool:
+    """Tell whether bytes (an object array) are all UTF-8 without NUL, so that strings of HDF5 hold them."""
+    try:
+        return all(b"\0" not in item and item.decode() is not None for item in values.reshape(-1))
+    except UnicodeDecodeError:
+        return False
+
+
+def write_bytes(dataset: h5py.Dataset, values: Array, start: int = 0) -> None:
+    """Write bytes (an object array) into a dataset of bytes, along its first axis from `start` on."""
+    lists = np.empty(values.shape, bytes_dtype())
+    flat = lists.reshape(-1)
+    for position, item in enumerate(values.reshape(-1)):
+        flat[position] = np.frombuffer(item, np.uint8)
+    space = dataset.id.get_space()
+    if values.ndim:
+        space.select_hyperslab((start, *(0 for _ in values.shape[1:])), values.shape)
+    # not by `dataset[key] = lists`, for which NumPy would take lists of one byte each for numbers
+    dataset.id.write(h5py.h5s.create_simple(values.shape), space, lists, h5py.h5t.py_create(dataset.dtype))
+
+
+def read_bytes(dataset: h5py.Dataset, key: Any) -> Array:
+    """Return a piece of a dataset of bytes as an object array of them."""
+    lists = dataset[key]
+    if lists.dtype != object:  # one item
+        return np.array(lists.tobytes(), object)
+    found = np.empty(lists.shape, object)
+    flat = found.reshape(-1)
+    for position, item in enumerate(lists.reshape(-1)):
+        flat[position] = item.tobytes()
+    return found
