@@ -13,8 +13,8 @@ BYTES = "bytes"
 
 def bytes_dtype() -> np.dtype[Any]:
     """Return the dtype of datasets of bytes: HDF5's type of variable length, of uint8."""
-    found: np.dtype[Any] = h5py.vlen_dtype(np.uint8)
-    return found
+    dtype: np.dtype[Any] = h5py.vlen_dtype(np.uint8)
+    return dtype
 
 
 def holds_bytes(dtype: np.dtype[Any]) -> bool:
@@ -58,8 +58,8 @@ def read_bytes(dataset: h5py.Dataset, key: Any) -> Array:
     lists = dataset[key]
     if lists.dtype != object:  # one item
         return np.array(lists.tobytes(), object)
-    found = np.empty(lists.shape, object)
-    flat = found.reshape(-1)
+    items = np.empty(lists.shape, object)
+    flat = items.reshape(-1)
     for position, item in enumerate(lists.reshape(-1)):
         flat[position] = item.tobytes()
-    return found
+    return items

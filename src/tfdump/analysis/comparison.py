@@ -46,8 +46,8 @@ def _compare_text(pairs: Sequence[tuple[Piecewise, Piecewise]]) -> Comparison:
 
 def _as_bytes(values: Array) -> Array:
     """Return text as bytes: either side may have some that is no UTF-8, which is no str."""
-    found = np.empty(values.shape, object)
-    flat = found.reshape(-1)
+    items = np.empty(values.shape, object)
+    flat = items.reshape(-1)
     for position, item in enumerate(values.reshape(-1)):
         flat[position] = encoded(item)
-    return found
+    return items

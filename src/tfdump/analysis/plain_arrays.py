@@ -212,11 +212,11 @@ def in_memory(name: str, value: Any) -> PlainItem:
 
 def _as_text(values: Array) -> Array:
     """Return text as str objects; what is no UTF-8 stays bytes."""
-    found = np.empty(values.shape, object)
-    flat = found.reshape(-1)
+    texts = np.empty(values.shape, object)
+    flat = texts.reshape(-1)
     for position, item in enumerate(values.reshape(-1)):
         flat[position] = _decoded(item) if isinstance(item, bytes) else str(item)
-    return found
+    return texts
 
 
 def _decoded(item: bytes) -> str | bytes:

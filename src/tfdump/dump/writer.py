@@ -252,9 +252,9 @@ def set_attribute(target: h5py.Group | h5py.Dataset, name: str, value: Any) -> N
     target.attrs.create(name, value)
 
 
-def _parts(found: h5py.Dataset | h5py.Group) -> list[h5py.Dataset]:
+def _parts(tensor: h5py.Dataset | h5py.Group) -> list[h5py.Dataset]:
     """Return the datasets of a tensor that hold values of it."""
-    return [found] if isinstance(found, h5py.Dataset) else [found[name] for name in found if holds_values(name)]
+    return [tensor] if isinstance(tensor, h5py.Dataset) else [tensor[name] for name in tensor if holds_values(name)]
 
 
 def _create(stream: DumpStream | None) -> h5py.File:

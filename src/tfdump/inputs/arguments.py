@@ -9,7 +9,7 @@ from pathlib import Path
 
 import h5py
 
-from tfdump.byte_strings import BYTES
+from tfdump.byte_strings import BYTES, holds_bytes
 from tfdump.errors import InputError, with_article
 from tfdump.hdf5 import damage, lookup, may_be_dataset, open_hdf5
 from tfdump.inputs.ragged import VlenReader, join_ragged
@@ -197,7 +197,12 @@ def _open_hdf5(argument: InputArgument, path: Path) -> list[Given]:
 def _dataset_reader(dataset: h5py.Dataset, path: Path) -> Reader:
     label = f"{path}::{dataset.name}"
     with damage(InputError, label):
-        text = h5py.check_string_dtype(dataset.dtype) is not None or dataset.attrs.get("stored_as") == BYTES
+        text = h5py.check_string_dtype(dataset.dtype) is not None or _is_text_as_bytes(dataset)
         if h5py.check_vlen_dtype(dataset.dtype) is not None and not text:
             return VlenReader(dataset, label)
         return Hdf5Reader(dataset, label)
+
+
+def _is_text_as_bytes(dataset: h5py.Dataset) -> bool:
+    """Tell whether a dataset is text of a dump, and not a sequence of numbers in every row."""
+    return holds_bytes(dataset.dtype) and str(dataset.attrs.get("stored_as")) == BYTES

@@ -25,9 +25,9 @@ class Regularization:
 
     @property
     def loss(self) -> float | None:
-        """The sum, or None where no weight has a regularisation."""
-        found = regularization(self._model)
-        return None if found is None else float(found)
+        """The sum, or None where no weight has a regularization."""
+        loss = regularization(self._model)
+        return None if loss is None else float(loss)
 
     def run(self, weights: Sequence[keras.Variable]) -> tuple[float, list[Array | None]]:
         """Return the loss, and its gradient with respect to each weight, None where it does not depend on it."""
