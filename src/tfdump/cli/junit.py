@@ -21,8 +21,8 @@ class Case:
     text: str = ""
 
 
-def junit(suite: str, cases: Sequence[Case]) -> str:
-    """Return one suite of cases as a JUnit document.
+def junit(suite: str, cases: Sequence[Case], notes: Sequence[str] = ()) -> str:
+    """Return one suite of cases as a JUnit document; the notes are its output, a line each.
 
     It has no times (they are 0) and no host, so that the same verdict is the same bytes. The schema is that of the
     JUnit plugin of Jenkins, which the other servers read too.
@@ -44,6 +44,8 @@ def junit(suite: str, cases: Sequence[Case]) -> str:
             kind = {} if case.outcome == "skipped" else {"type": case.outcome}
             found = ElementTree.SubElement(element, case.outcome, {"message": _allowed(case.message), **kind})
             found.text = _allowed(case.text) or None
+    if notes:
+        ElementTree.SubElement(inner, "system-out").text = _allowed("\n".join(notes))
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
 
