@@ -84,7 +84,7 @@ def notes_on_pairing(pairs: list[Pair]) -> list[str]:
     if overruled:
         notes.append(
             f"addresses overruled for {len(overruled)} of {len(pairs)} tensors, because names that Keras makes up "
-            f"count less than structure, class and order: {_few(list(overruled.values()))} (--map FILE decides otherwise)"
+            f"count less than structure, class and order: {_few([*overruled.values()])} (--map FILE decides otherwise)"
         )
     for by in (STRUCTURE, ORDER, PLACE):
         found = [(pair.golden, pair.new) for pair in pairs if pair.by == by and id(pair) not in overruled]

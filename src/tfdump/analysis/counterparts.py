@@ -54,7 +54,7 @@ def counterparts(golden: Side, new: Side, mapped: Sequence[tuple[Item, Item]]) -
             forced[path] = new_path
         else:
             apart |= {id(item) for item in pair}
-    sides = [[item for item in side.items if id(item) not in apart] for side in (golden, new)]
+    sides = [sorted((item for item in side.items if id(item) not in apart), key=_order) for side in (golden, new)]
     plain = golden.is_plain or new.is_plain
     knows = [knows_layers(side) for side in (golden, new)]
     alike = not plain and knows[0] == knows[1]
@@ -76,3 +76,8 @@ def counterparts(golden: Side, new: Side, mapped: Sequence[tuple[Item, Item]]) -
         old, other = (layer_tree(side, [group], known) for side, known in zip(sides, knows, strict=True))
         paths[group] = pair_layers(old, other, Evidence(all(knows), order=True, alike=True))
     return Counterparts(paths)
+
+
+def _order(item: Item) -> float:
+    """Return when a tensor of a group came to be; plain arrays stay as they are."""
+    return float(item.attributes.get("order", 0))

@@ -49,7 +49,11 @@ def _pairs_inside(golden: list[Layer], new: list[Layer], evidence: Evidence) -> 
     parts = _between(golden, new, pairs) if evidence.order else _by_stem(golden, new, pairs)
     for olds, others in list(parts):
         pairs += _aligned(olds, others)
-    return pairs + _crossing(golden, new, pairs)
+    if evidence.forced:  # a map may cross the order
+        pairs += _aligned(*left_over(golden, new, pairs))
+    olds, others = left_over(golden, new, pairs)
+    by_name = unique_by(others, lambda layer: layer.name)
+    return pairs + [(layer, by_name[layer.name]) for layer in olds if layer.name in by_name]
 
 
 def _between(golden: list[Layer], new: list[Layer], pairs: Pairs) -> Iterator[tuple[list[Layer], list[Layer]]]:
@@ -89,17 +93,3 @@ def _aligned(golden: list[Layer], new: list[Layer]) -> Pairs:
     numbers += [(start + old, start + other) for old, other in middle]
     numbers += [(len(golden) - place, len(new) - place) for place in range(end, 0, -1)]
     return [(golden[old], new[other]) for old, other in numbers]
-
-
-def _crossing(golden: list[Layer], new: list[Layer], pairs: Pairs) -> Pairs:
-    """Return pairs of what is left in another order: of one place in the graph, or else of one name."""
-    added: Pairs = []
-    for key in (_place_in_graph, lambda layer: layer.name):
-        olds, others = left_over(golden, new, pairs + added)
-        by_key = unique_by(others, key)
-        added += [(old, by_key[name]) for name, old in unique_by(olds, key).items() if name in by_key]
-    return added
-
-
-def _place_in_graph(layer: Layer) -> object:
-    return tuple(layer.graph) or None

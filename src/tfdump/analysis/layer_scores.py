@@ -11,20 +11,21 @@ from tfdump.analysis.layer_tree import Layer
 _ALIKE, _ALIKE_BUT_RENAMED, _OTHER_SHAPES = 4, 3, 1
 """What a pair is worth: of equal shapes, of equal shapes where one name is a user's, of other shapes."""
 
-_TIES: tuple[tuple[int, Callable[[Layer], Hashable]], ...] = (
-    (2, lambda layer: layer.structure or None),
-    (1, lambda layer: tuple(ahead for ahead, _ in layer.graph) or None),
-    (1, lambda layer: tuple(behind for _, behind in layer.graph) or None),
-    (1, lambda layer: layer.deep_content),
-    (1, lambda layer: layer.name),
+_STRUCTURE = 2
+_TIES: tuple[Callable[[Layer], Hashable], ...] = (
+    lambda layer: tuple(ahead for ahead, _ in layer.graph) or None,
+    lambda layer: tuple(behind for _, behind in layer.graph) or None,
+    lambda layer: layer.name,
 )
-"""What decides between alignments of equal worth, with the weights; None equals nothing."""
+_MOST_TIES = _STRUCTURE + len(_TIES) + 1
+"""What decides between alignments of equal worth: structure counts twice, each of `_TIES` and what is inside once."""
 
-_MOST_TIES = sum(weight for weight, _ in _TIES)
+_MOST_ROWS = 256
 
 Codes = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """A number for a property of each layer of both sides, 0 where it is not known."""
 
+Flags = npt.NDArray[np.bool_]
 Where = int | slice
 
 
@@ -51,27 +52,50 @@ class Scoring:
         self._stem = codes(lambda layer: layer.stem)
         self._user = codes(lambda layer: layer.is_user_named or None)
         self._content = codes(lambda layer: layer.content)
-        self._ties = [(weight, codes(key)) for weight, key in _TIES]
+        self._inside = codes(lambda layer: layer.deep_content)
+        self._structure = codes(lambda layer: layer.structure or None)
+        self._ties = [codes(key) for key in _TIES]
+        self._places = [_places(second) for _, second in (self._structure, *self._ties)]
+        self._rows: dict[tuple[int, ...], tuple[Scores, Scores]] = {}
 
-    def score(self, rows: Where, columns: Where) -> Scores:
-        """Return the scores of a row with columns, or of as many rows as columns; 0 where they may not be paired."""
+    def row(self, row: int, columns: slice) -> Scores:
+        """Return the scores of a row with some columns."""
+        plain, of_one_structure = self._without_ties(row)
+        scores = plain[columns].copy()
+        ties = [(self._structure, _STRUCTURE), *((codes, 1) for codes in self._ties)]
+        for number, ((codes, weight), places) in enumerate(zip(ties, self._places, strict=True)):
+            where = places.get(int(codes[0][row]))
+            if where is not None:
+                where = where[(where >= columns.start) & (where < columns.stop)]
+                here = where - columns.start
+                if number == 0:
+                    scores[here] = of_one_structure[where]
+                scores[here] += weight * (scores[here] > 0)
+        return scores
 
-        def equal(codes: Codes) -> npt.NDArray[np.bool_]:
-            first, second = codes[0][rows], codes[1][columns]
-            return np.asarray((first == second) & (first != 0))
+    def _without_ties(self, row: int) -> tuple[Scores, Scores]:
+        """Return the scores of a row with all columns, and if they had its structure; equal rows share them."""
+        key = tuple(int(codes[0][row]) for codes in (self._class, self._stem, self._user, self._content, self._inside))
+        if key not in self._rows:
+            if len(self._rows) >= _MOST_ROWS:
+                self._rows.clear()
+            every = slice(None)
+            self._rows[key] = (self._score(row, every, np.False_), self._score(row, every, np.True_))
+        return self._rows[key]
 
+    def _score(self, rows: Where, columns: Where, structure: Flags | np.bool_) -> Scores:
+        """Return the scores of a row with columns, or of as many rows as columns, without ties but what is inside."""
         known = (self._class[0][rows] != 0) & (self._class[1][columns] != 0)
         users = self._user[0][rows] + self._user[1][columns]
-        shapes, structure = equal(self._content), equal(self._ties[0][1])
-        kind = np.where(known, equal(self._class), equal(self._stem))
+        shapes = _equal(self._content, rows, columns)
+        kind = np.where(known, _equal(self._class, rows, columns), _equal(self._stem, rows, columns))
         allowed = kind & ((users == 0) | (known & (structure | ((users == 1) & shapes))))
         worth = np.where(shapes, np.where(users == 0, _ALIKE, _ALIKE_BUT_RENAMED), _OTHER_SHAPES)
-        ties = sum(equal(codes) * weight for weight, codes in self._ties)
-        return np.asarray(np.where(allowed, worth * self._base + ties, 0), np.int64)
+        return np.where(allowed, worth * self._base + _equal(self._inside, rows, columns), 0).astype(np.int64)
 
     def between(self, start: int) -> Score:
         """Return the scores by numbers that count from `start` on both sides."""
-        return lambda row, columns: self.score(row + start, slice(columns.start + start, columns.stop + start))
+        return lambda row, columns: self.row(row + start, slice(columns.start + start, columns.stop + start))
 
     def ends(self) -> tuple[int, int]:
         """Return how many layers at the start and at the end are paired in order in the best alignment, for certain.
@@ -80,21 +104,38 @@ class Scoring:
         neither could have a better partner; so are the last.
         """
         least = min(self._sizes)
-        if self._sizes[0] == self._sizes[1] and (self.score(slice(None), slice(None)) // self._base == _ALIKE).all():
+        if self._sizes[0] == self._sizes[1] and self._alike(slice(None), slice(None)).all():
             return least, 0
         start = _leading(self._perfect(slice(least), slice(least)))
         rest = least - start
-        last = [slice(size - rest, size) for size in self._sizes]
-        return start, _leading(self._perfect(last[0], last[1])[::-1])
+        rows, columns = (slice(size - rest, size) for size in self._sizes)
+        return start, _leading(self._perfect(rows, columns)[::-1])
 
-    def _perfect(self, rows: slice, columns: slice) -> npt.NDArray[np.bool_]:
+    def _alike(self, rows: slice, columns: slice) -> Flags:
+        """Tell of pairs of a row and a column whether no pair is worth more."""
+        scores = self._score(rows, columns, _equal(self._structure, rows, columns))
+        return np.asarray(scores // self._base == _ALIKE)
+
+    def _perfect(self, rows: slice, columns: slice) -> Flags:
         """Tell of pairs of a row and a column whether no other partner could be better for either of the two."""
-        perfect = np.asarray(self.score(rows, columns) // self._base == _ALIKE)
-        for _, (first, second) in self._ties:
+        perfect = self._alike(rows, columns)
+        for first, second in (self._inside, self._structure, *self._ties):
             perfect &= first[rows] == second[columns]
         return perfect
 
 
-def _leading(flags: npt.NDArray[np.bool_]) -> int:
+def _equal(codes: Codes, rows: Where, columns: Where) -> Flags:
+    first, second = codes[0][rows], codes[1][columns]
+    return np.asarray((first == second) & (first != 0))
+
+
+def _places(codes: npt.NDArray[np.int64]) -> dict[int, npt.NDArray[np.int64]]:
+    """Return where each code stands, but 0."""
+    order = np.argsort(codes, kind="stable")
+    values, starts = np.unique(codes[order], return_index=True)
+    return {int(value): where for value, where in zip(values, np.split(order, starts[1:]), strict=True) if value}
+
+
+def _leading(flags: Flags) -> int:
     """Return how many flags are set before the first that is not."""
     return int(flags.argmin()) if not flags.all() else len(flags)

@@ -1,4 +1,4 @@
-"""Pairs of layers that need no other evidence: by a map, by names that a user chose, by the path of attributes."""
+"""Pairs of layers that need no other evidence: by a map, a name that a user chose, the attribute, the graph."""
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -26,7 +26,8 @@ def sure_pairs(
     names = _sure_names(*left_over(golden, new, pairs), alike)
     keys: list[Key] = [lambda layer: layer.name if layer.name in names else None]
     if classes:
-        keys += [_attribute, _everything]
+        keys.append(_attribute)
+    keys.append(_place_in_graph)
     for key in keys:
         olds, others = left_over(golden, new, pairs)
         by_key = unique_by(others, key)
@@ -80,5 +81,6 @@ def _attribute(layer: Layer) -> Hashable:
     return None if POSITION.search(layer.structure) else layer.structure or None
 
 
-def _everything(layer: Layer) -> Hashable:
-    return (layer.name, layer.structure, layer.class_name, layer.content) if layer.structure else None
+def _place_in_graph(layer: Layer) -> Hashable:
+    """Return what leads to a layer and what follows, where the dump tells."""
+    return tuple(layer.graph) or None
