@@ -180,7 +180,7 @@ def _junit(report: DiffReport) -> str:
     from tfdump.cli.junit import junit
 
     cases = [_case(tensor) for tensor in report.tensors]
-    return junit(f"tfdump diff {report.golden} {report.new}", cases, report.notes)
+    return junit(f"tfdump diff {report.golden} {report.new}", cases)
 
 
 def _case(tensor: TensorDiff) -> "Case":
@@ -188,11 +188,12 @@ def _case(tensor: TensorDiff) -> "Case":
 
     group, _, name = (tensor.name or tensor.new_name or "").rpartition("/")
     class_name = group.replace("/", ".") or "tfdump"
+    how = f"paired by {tensor.paired_by} with {tensor.new_name}" if tensor.paired_by not in ("", ADDRESS) else ""
     if tensor.fails:
-        return Case(name, class_name, "failure", tensor.reason, _details(tensor))
+        return Case(name, class_name, "failure", tensor.reason, _details(tensor), how)
     if tensor.status in (IGNORED, SKIPPED) or (tensor.comparison is None and tensor.reason):
-        return Case(name, class_name, "skipped", tensor.reason or tensor.status)
-    return Case(name, class_name)
+        return Case(name, class_name, "skipped", tensor.reason or tensor.status, output=how)
+    return Case(name, class_name, output=how)
 
 
 def _details(tensor: TensorDiff) -> str:
