@@ -24,11 +24,16 @@ HEADROOM = 34
 
 @dataclass(frozen=True)
 class Points:
-    """One number a layer: its name in the legend; NaN where the layer has none. `joined` draws a line through them."""
+    """One number a layer: its name in the legend, and the values, NaN where the layer has none.
+
+    `joined` draws a line through them, which breaks where there is none. `belongs` tells which layers the line is
+    about, None for all: it leads on over the others.
+    """
 
     name: str
     values: Array
     joined: bool = True
+    belongs: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def _draw(axes: Axes, panel: Panel, wide: int) -> None:
     few = len(places) <= 120
     for number, points in enumerate(panel.points):
         drawn = np.where(np.isfinite(points.values) & (points.values > 0), points.values, np.nan)
-        here = ~np.isnan(points.values)  # a line leads on over layers of the other kind, and breaks at zeros
+        here = slice(None) if points.belongs is None else points.belongs
         axes.plot(
             places[here],
             drawn[here],
