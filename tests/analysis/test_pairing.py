@@ -400,6 +400,13 @@ def test_alignments_are_the_best_there_are() -> None:
         assert sum(scores[pair] for pair in found) == best
 
 
+def test_of_equal_alignments_the_early_ones_are_taken() -> None:
+    """Where the last layers of a model are fused away, the first ones are what is there."""
+    for height, width in ((3, 2), (2, 3), (7, 4), (4, 7), (1, 3), (3, 1)):
+        found = align(height, width, lambda row, columns, n=width: np.ones(n, np.int64)[columns])
+        assert found == [(place, place) for place in range(min(height, width))]
+
+
 def test_rising_subsequences_are_the_longest() -> None:
     for values in itertools.permutations(range(6)):
         chain = [values[position] for position in rising(values)]

@@ -14,7 +14,7 @@ Score = Callable[[int, slice], Scores]
 def align(rows: int, columns: int, score: Score) -> list[tuple[int, int]]:
     """Return the pairs (row, column) of an alignment with the largest sum of scores, rising on both sides.
 
-    Of several the same one is returned every time. Time is rows times columns (in NumPy), memory their sum:
+    Of several, early rows and columns are paired first. Time is rows times columns (in NumPy), memory their sum:
     Hirschberg, "A linear space algorithm for computing maximal common subsequences" (1975).
     """
     pairs: list[tuple[int, int]] = []
@@ -34,7 +34,8 @@ def _divide(top: int, bottom: int, left: int, right: int, score: Score, pairs: l
     middle = (top + bottom) // 2
     above = _best_sums(range(top, middle), left, right, score)
     below = _best_sums(range(bottom - 1, middle - 1, -1), left, right, score, backward=True)
-    cut = left + int((above + below[::-1]).argmax())
+    sums = above + below[::-1]
+    cut = left + int(np.where(sums == sums.max(), above, -1).argmax())  # of equal ones, what pairs early rows
     _divide(top, middle, left, cut, score, pairs)
     _divide(middle, bottom, cut, right, score, pairs)
 

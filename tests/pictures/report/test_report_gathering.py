@@ -240,6 +240,21 @@ class TestCompared:
             "value",
         ]
 
+    def test_a_tensor_of_another_name_is_told(self, tmp_path: Path) -> None:
+        """Names that Keras made up are shifted by one."""
+        values = [normal(10, 4, seed=n) for n in range(2)]
+        old, new = (
+            write_dump(tmp_path / f"{shift}.h5", {
+                f"activations/dense_{n + shift}": (v, {"structure": f"layers.{n}"}) for n, v in enumerate(values)
+            })
+            for shift in (1, 2)
+        )  # fmt: skip
+        _, page = made(old, new)
+        assert "compared with activations/dense_3, paired by structure" in page.the("article", id="t2").text
+        assert "addresses overruled for 2 of 2 tensors" in page.the("section", id="compared").text
+        _, page = made(old, old)
+        assert "compared with" not in page.the("article", id="t2").text
+
     def test_equal_dumps_agree(self, both: tuple[Path, Path]) -> None:
         _, page = made(both[0], both[0])
         assert page.the("section", id="compared").all("p")[0].text == "old.h5 and old.h5 agree in 4 tensors"
