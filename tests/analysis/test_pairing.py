@@ -294,6 +294,22 @@ def test_the_graph_tells_branches_apart(both: Any, inputs: bool) -> None:
     assert report.count("missing", "extra") == 0
 
 
+def test_what_is_not_known_of_the_graph_counts_for_nothing(tmp_path: Path) -> None:
+    """The second tensor does not tell what it read: it may be the first, and what follows from that is not known."""
+    from tfdump.analysis.graph_labels import graph_labels
+    from tfdump.analysis.sides import open_side
+
+    def reads(*names: str) -> dict[str, str]:
+        return {"inputs": json.dumps(names)}
+
+    tensors = [layer("a", rows(), **reads("inputs/x")), layer("b", rows()), layer("c", rows(), **reads("b")),
+               layer("d", rows(), **reads("a", "inputs/y"))]  # fmt: skip
+    with open_side(make_dump(tmp_path / "d.h5", dict(tensors))) as side:
+        [labels] = graph_labels(side.items)
+    known = {name: (ahead > 0, behind > 0) for name, (ahead, behind) in labels.items()}
+    assert known == {"a": (True, False), "b": (False, True), "c": (False, True), "d": (True, True)}
+
+
 # Plain arrays, and other formats
 
 

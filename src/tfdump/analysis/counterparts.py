@@ -19,7 +19,7 @@ class Counterparts:
 
     def __init__(self, paths: Mapping[str, Mapping[str, str]]) -> None:
         self._paths = paths
-        self._new_paths = {group: frozenset(found.values()) for group, found in paths.items()}
+        self._new_paths = {group: frozenset(by_path.values()) for group, by_path in paths.items()}
 
     def address(self, group: str, address: str) -> str | None:
         """Return the new address of a golden tensor; None where its layer has no counterpart."""

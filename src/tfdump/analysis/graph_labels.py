@@ -7,18 +7,19 @@ import json
 from collections.abc import Hashable, Sequence
 
 from tfdump.analysis.plain_arrays import Item
+from tfdump.dump import layout
 
 Labels = dict[str, tuple[int, int]]
-"""By address: the number of what leads to the tensor, and of what follows from it."""
+"""By address: the number of what leads to the tensor, and of what follows from it; 0 where that is not known."""
+
+_INPUTS = f"{layout.INPUTS}/"
 
 
 def graph_labels(*sides: Sequence[Item]) -> list[Labels]:
-    """Return the labels of the activations of each side; none where one has no attribute `inputs`.
+    """Return the labels of the activations of each side, which stand in the order of execution.
 
-    The numbers are comparable between the sides of one call. Items stand in the order of execution.
+    The numbers are comparable between the sides of one call.
     """
-    if not all(any("inputs" in item.attributes for item in side) for side in sides):
-        return [{} for _ in sides]
     known: dict[Hashable, int] = {}
     return [_labels(side, known) for side in sides]
 
@@ -28,29 +29,32 @@ def _labels(items: Sequence[Item], known: dict[Hashable, int]) -> Labels:
         return known.setdefault(parts, len(known) + 1)
 
     ahead: dict[str, int] = {}
-    reads: dict[str, list[str]] = {}
     for item in items:
-        reads[item.address] = inputs_of(item)
-        leading = tuple(ahead.get(name, 0) for name in reads[item.address])
-        ahead[item.address] = label("ahead", _kind(item), leading)
+        read = inputs_of(item)
+        leading = [label("input") if name.startswith(_INPUTS) else ahead.get(name, 0) for name in read or ()]
+        ahead[item.address] = 0 if read is None or 0 in leading else label("ahead", _kind(item), tuple(leading))
     behind: dict[str, int] = {}
     readers: dict[str, list[tuple[int, int]]] = {}
+    complete = True  # a tensor of which it is not known what it read may have read any before it
     for item in reversed(items):
         following = tuple(sorted(readers.get(item.address, ())))
-        behind[item.address] = label("behind", _kind(item), following)
-        for place, name in enumerate(reads[item.address]):
+        is_known = complete and all(number for _, number in following)
+        behind[item.address] = label("behind", _kind(item), following) if is_known else 0
+        read = inputs_of(item)
+        complete = complete and read is not None
+        for place, name in enumerate(read or ()):
             readers.setdefault(name, []).append((place, behind[item.address]))
     return {item.address: (ahead[item.address], behind[item.address]) for item in items}
 
 
-def inputs_of(item: Item) -> list[str]:
-    """Return the addresses of the tensors that a layer read; none where the dump does not tell."""
+def inputs_of(item: Item) -> list[str] | None:
+    """Return the addresses of the tensors that a layer read; None where the dump does not tell."""
     text = item.attributes.get("inputs")
     try:
         names = json.loads(text) if isinstance(text, str) else text
     except ValueError:
-        return []
-    return [str(name) for name in names] if isinstance(names, list) else []
+        return None
+    return [str(name) for name in names] if isinstance(names, list) else None
 
 
 def _kind(item: Item) -> Hashable:

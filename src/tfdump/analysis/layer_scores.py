@@ -13,8 +13,8 @@ _ALIKE, _ALIKE_BUT_RENAMED, _OTHER_SHAPES = 4, 3, 1
 
 _STRUCTURE = 2
 _TIES: tuple[Callable[[Layer], Hashable], ...] = (
-    lambda layer: tuple(ahead for ahead, _ in layer.graph) or None,
-    lambda layer: tuple(behind for _, behind in layer.graph) or None,
+    lambda layer: layer.ahead,
+    lambda layer: layer.behind,
     lambda layer: layer.name,
 )
 _MOST_TIES = _STRUCTURE + len(_TIES) + 1

@@ -57,6 +57,18 @@ class Layer:
         return self.class_name is not None and not is_automatic(self.name, self.class_name)
 
     @property
+    def ahead(self) -> Hashable:
+        """What leads to the layer; None where that is not known."""
+        labels = tuple(ahead for ahead, _ in self.graph)
+        return labels if labels and all(labels) else None
+
+    @property
+    def behind(self) -> Hashable:
+        """What follows from the layer; None where that is not known."""
+        labels = tuple(behind for _, behind in self.graph)
+        return labels if labels and all(labels) else None
+
+    @property
     def content(self) -> Hashable:
         """The shapes of the tensors of the layer, or else of what is inside."""
         return frozenset(self.shapes) or self.deep_content

@@ -82,5 +82,5 @@ def _attribute(layer: Layer) -> Hashable:
 
 
 def _place_in_graph(layer: Layer) -> Hashable:
-    """Return what leads to a layer and what follows, where the dump tells."""
-    return tuple(layer.graph) or None
+    """Return what leads to a layer and what follows; None where either is not known."""
+    return None if layer.ahead is None or layer.behind is None else (layer.ahead, layer.behind)

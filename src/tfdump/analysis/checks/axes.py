@@ -64,8 +64,8 @@ class Axes:
         if isinstance(axes, list) and axes:  # of the scores, the keys are the last ones
             return tuple(range(-len(axes), 0))
         axis = self._layer(address)[1].get("axis", -1)
-        found = axis if isinstance(axis, list) else [axis]
-        return tuple(found) if found and all(type(one) is int for one in found) else LAST
+        several = axis if isinstance(axis, list) else [axis]
+        return tuple(several) if several and all(type(one) is int for one in several) else LAST
 
     def _layer(self, address: str) -> tuple[str, Settings]:
         """Return the class and the settings of a layer, as far as configuration and dump tell them."""
@@ -78,7 +78,7 @@ class Axes:
     def _read_in_dump(self, address: str) -> str | None:
         """Return what a layer read that no configuration holds: as the dump tells, or the one before of its shape."""
         tensor = self._tensors.get(address)
-        read = [] if tensor is None else [name for name in inputs_of(tensor) if name in self._tensors]
+        read = [] if tensor is None else [name for name in inputs_of(tensor) or () if name in self._tensors]
         return split(read[0])[0] if read else self._before.get(address)
 
 
@@ -101,5 +101,5 @@ def whole_axes(axes: Sequence[int], rank: int) -> tuple[int, ...] | None:
     """Return axes as positions from the first, sorted; None where one is the first, or is none of this rank."""
     if not all(-rank <= axis < rank for axis in axes):
         return None
-    found = sorted({axis % rank for axis in axes})
-    return tuple(found) if found and found[0] > 0 else None
+    positions = sorted({axis % rank for axis in axes})
+    return tuple(positions) if positions and positions[0] > 0 else None

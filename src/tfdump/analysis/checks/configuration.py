@@ -44,8 +44,8 @@ class Configuration:
         if name is None:
             return None
         source = f"{around}.{encode(name)}" if around else encode(name)
-        found = self.layer(source) if name else None
-        if found is None or found.get("class_name") == _INPUT:
+        before = self.layer(source) if name else None
+        if before is None or before.get("class_name") == _INPUT:
             return self.read_by(around) if around else None
         return source + (f"@{call}" if call else "")
 
@@ -86,8 +86,8 @@ class Configuration:
 
 def settings_of(layer: Any) -> Settings:
     """Return the settings in the configuration of a layer, empty where it is odd."""
-    found = layer.get("config") if isinstance(layer, dict) else None
-    return found if isinstance(found, dict) else {}
+    settings = layer.get("config") if isinstance(layer, dict) else None
+    return settings if isinstance(settings, dict) else {}
 
 
 def layers_in(settings: Any) -> Iterator[Settings]:
