@@ -313,6 +313,24 @@ def test_integers_by_their_statistics_are_exact_and_count_zeros(both: Any) -> No
     assert "zero 0, golden 1" in both(golden, {"a": np.array([[3, 1], [1, -3]])}).summary
 
 
+def test_statistics_without_a_finite_value_are_compared_by_their_counts(both: Any) -> None:
+    """Also with dumps of earlier versions, whose l2 was 0 and whose range was NaN."""
+    nan, minus = np.full((4, 3), np.nan, np.float32), np.full((4, 3), -np.inf, np.float32)
+    for values in (nan, minus):
+        new = with_statistics(values)
+        earlier = with_statistics(
+            values, stat_l2=np.float64(0), stat_min=np.float64(np.nan), stat_max=np.float64(np.nan)
+        )
+        for golden in (new, earlier):
+            for other in (new, values):
+                assert both({"a": golden}, {"a": other}).same
+                assert both({"a": other}, {"a": golden}).same
+    assert not both({"a": with_statistics(nan)}, {"a": with_statistics(minus)}).same
+    assert not both({"a": with_statistics(minus)}, {"a": with_statistics(-minus)}).same
+    assert not both({"a": with_statistics(minus)}, {"a": with_statistics(A)}).same
+    assert not both({"a": with_statistics(A)}, {"a": with_statistics(minus)}).same
+
+
 def test_text_without_values_cannot_be_compared(both: Any) -> None:
     text = Tensor(np.array([], object), dtype="string", values=False, computed_shape=[1])
     report = both({"t": text, "a": A}, {"t": ["x"], "a": A})

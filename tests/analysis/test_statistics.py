@@ -1,7 +1,9 @@
 """Streaming statistics equal exact ones, whatever the dtype, the magnitude and the batches."""
 
+import json
 import math
 from fractions import Fraction
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -69,11 +71,30 @@ def test_nan_and_infinity_are_counted_and_left_out_of_the_moments() -> None:
     assert found.l2 == pytest.approx(math.sqrt(10))
 
 
-def test_only_nan_and_infinity_have_no_moments() -> None:
-    found = streamed([np.nan, np.inf], [-np.inf])
-    assert (found.count, found.nan, found.inf, found.l2) == (3, 1, 2, 0.0)
-    assert math.isnan(found.min)
-    assert math.isnan(found.mean)
+@pytest.mark.parametrize(
+    ("batches", "low", "high"),
+    [
+        ([[np.nan, np.inf], [-np.inf]], -np.inf, np.inf),
+        ([[-np.inf], [-np.inf, np.nan]], -np.inf, -np.inf),
+        ([[np.inf]], np.inf, np.inf),
+        ([[np.nan], [np.nan]], np.nan, np.nan),
+        ([np.array([complex(np.inf, 1), complex(-np.inf, 0)])], np.inf, np.inf),
+    ],
+)
+def test_only_nan_and_infinity_have_no_moments(batches: list[Any], low: float, high: float) -> None:
+    """Neither a mean nor a norm; the range is that of the infinities."""
+    found = streamed(*batches)
+    values = np.concatenate([np.asarray(batch) for batch in batches])
+    assert (found.count, found.nan, found.inf) == (len(values), np.isnan(values).sum(), np.isinf(values).sum())
+    np.testing.assert_array_equal([found.min, found.max], [low, high])
+    assert all(math.isnan(value) for value in (found.mean, found.std, found.l2))
+    later = StatisticsAccumulator()
+    first = StatisticsAccumulator()
+    first.add(np.asarray(batches[0]))
+    later.restore(json.loads(json.dumps(first.state())))
+    for batch in batches[1:]:
+        later.add(np.asarray(batch))
+    np.testing.assert_array_equal(list(vars(later.result()).values()), list(vars(found).values()))
 
 
 def test_a_batch_without_finite_values_does_not_spoil_the_others() -> None:

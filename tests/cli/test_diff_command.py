@@ -258,3 +258,30 @@ def test_memory_stays_flat_on_five_gigabytes(dumps: Path) -> None:
     assert status == "1"
     assert "1 of 1310720000 elements, worst at [19999, 65535]: golden 1, new 3" in done.stderr
     assert int(peak) < 150_000
+
+
+def test_addresses_that_were_overruled_are_told_in_every_format(tfdump: Run, tmp_path: Path) -> None:
+    """Names that Keras made up, shifted by one; the second layer differs."""
+    values = [A, A + 1, A + 2]
+    for name, shift in (("g.h5", 0), ("n.h5", 1)):
+        tensors = {f"dense_{n + shift}": Tensor(v + (shift * (n == 1)), structure=f"layers.{n}")
+                   for n, v in enumerate(values)}  # fmt: skip
+        make_dump(tmp_path / name, tensors)
+    done = tfdump("diff", "g.h5", "n.h5", "--all")
+    assert done.returncode == 1
+    [note] = [line for line in done.stderr.splitlines() if line.startswith("Note: ")]
+    assert note.startswith("Note: addresses overruled for 3 of 3 tensors, because names that Keras makes up")
+    header, *lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [dict(zip(header, line, strict=True))["paired by"] for line in lines] == ["structure"] * 3
+    items = json.loads(tfdump("diff", "g.h5", "n.h5", "--json").stdout)["items"]
+    assert [item["new_name"] for item in items] == ["activations/dense_1", "activations/dense_2", "activations/dense_3"]
+    assert {item["paired_by"] for item in items} == {"structure"}
+    root = etree.fromstring(tfdump("diff", "g.h5", "n.h5", "--format", "junit").stdout)
+    SCHEMA.assertValid(root)
+    assert "paired by: structure" in root.find(".//failure").text
+    assert root.find(".//system-out").text == "paired by structure with activations/dense_1"
+    (tmp_path / "map.tsv").write_text("dense_1\tdense_1\n")  # the way out that the note names
+    done = tfdump("diff", "g.h5", "n.h5", "--map", "map.tsv", "--all")
+    assert "activations/dense_1\t\tDense" in done.stdout
+    same = tfdump("diff", "g.h5", "g.h5", "--all")
+    assert (same.stderr.count("Note"), same.stdout.count("address")) == (0, 0)

@@ -218,12 +218,29 @@ def test_depth_draws_every_layer_and_names_as_many_as_have_room() -> None:
         assert trouble(figure) == []
     axes = figure.axes[0]
     drawn = axes.lines[0]
-    np.testing.assert_array_equal(drawn.get_xdata(), np.delete(np.arange(300), 8))
-    np.testing.assert_array_equal(drawn.get_ydata(), np.where(norms == 0, np.nan, norms)[drawn.get_xdata()])
+    np.testing.assert_array_equal(drawn.get_xdata(), np.arange(300))
+    np.testing.assert_array_equal(drawn.get_ydata(), np.where(norms == 0, np.nan, norms))  # broken at 7 and at 8
     assert axes.lines[1].get_xdata().tolist() == [7], "zero"
     assert axes.lines[2].get_xdata().tolist() == [8], "NaN"
     assert "300 tensors in the order of execution (every 3rd is named)" in axes.get_xlabel()
     assert "first divergence: here" in texts(figure)
+
+
+def test_a_line_of_depth_leads_over_layers_of_another_kind_and_breaks_at_nan() -> None:
+    """Kernels 1, NaN and 3, with vectors between them."""
+    kernels = np.array([1.0, np.nan, np.nan, np.nan, 3.0])
+    panel = Panel("gradients", "norm", list("abcde"), [
+        Points("kernels", kernels, belongs=np.array([True, False, True, False, True])),
+        Points("vectors", np.array([np.nan, 2.0, np.nan, 2.5, np.nan]), joined=False),
+    ], np.array([False, False, True, False, False]))  # fmt: skip
+    with plain_style():
+        figure = depth([panel], Caption("d.h5"))
+    line, dots, odd = figure.axes[0].lines
+    np.testing.assert_array_equal(line.get_xdata(), [0, 2, 4])
+    np.testing.assert_array_equal(line.get_ydata(), [1, np.nan, 3])
+    assert np.nanmax(dots.get_ydata()) == 2.5
+    assert odd.get_xdata().tolist() == [2]
+    assert "holds NaN or Inf" in texts(figure)
 
 
 @pytest.mark.parametrize(

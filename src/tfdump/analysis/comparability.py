@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tfdump.analysis.pairing import Pair, full_name
+from tfdump.analysis.pairing import ORDER, PLACE, STRUCTURE, Pair
+from tfdump.analysis.plain_arrays import full_name
 from tfdump.analysis.sides import Side
 from tfdump.errors import DumpError
 
@@ -66,8 +67,27 @@ def notes_on(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
     for side in (golden, new):
         if side.left_out:
             notes.append(f"not compared, because {side.name} has no numbers or text there: {_few(list(side.left_out))}")
-    for by in ("structure", "position"):
-        found = [(pair.golden, pair.new) for pair in pairs if pair.by == by]
+    return notes + notes_on_pairing(pairs)
+
+
+def notes_on_pairing(pairs: list[Pair]) -> list[str]:
+    """Return how tensors of other addresses were paired, and where addresses of both sides were overruled."""
+    notes = []
+    names = {full_name(pair.golden) for pair in pairs if pair.golden is not None}
+    new_names = {full_name(pair.new) for pair in pairs if pair.new is not None}
+    overruled = {
+        id(pair): f"{pair.golden.address} = {pair.new.address}"
+        for pair in pairs
+        if pair.by in (STRUCTURE, ORDER) and pair.golden is not None and pair.new is not None
+        if full_name(pair.golden) in new_names or full_name(pair.new) in names
+    }
+    if overruled:
+        notes.append(
+            f"addresses overruled for {len(overruled)} of {len(pairs)} tensors, because names that Keras makes up "
+            f"count less than structure, class and order: {_few([*overruled.values()])} (--map FILE decides otherwise)"
+        )
+    for by in (STRUCTURE, ORDER, PLACE):
+        found = [(pair.golden, pair.new) for pair in pairs if pair.by == by and id(pair) not in overruled]
         named = [(old.address, other.address) for old, other in found if old and other]
         renamed = [f"{old} = {other}" for old, other in named if old != other]
         if renamed:

@@ -8,8 +8,9 @@ from typing import Any
 from tfdump.address import Candidate, Pattern, Selection
 from tfdump.analysis.comparability import check_comparable, check_reductions, notes_on
 from tfdump.analysis.execution_order import in_execution_order
-from tfdump.analysis.pairing import Pair, full_name, pair_sides, read_map
-from tfdump.analysis.plain_arrays import Item, TransposedItem, parse_transpose
+from tfdump.analysis.pairing import Pair, pair_sides
+from tfdump.analysis.plain_arrays import Item, TransposedItem, full_name, parse_transpose
+from tfdump.analysis.renaming import read_map
 from tfdump.analysis.rule import Criteria
 from tfdump.analysis.sides import open_side
 from tfdump.analysis.tensor_comparison import compare_pair
@@ -197,6 +198,7 @@ def _verdict(pair: Pair, options: DiffOptions, ignored: bool) -> TensorDiff:
         new_dtype=other.dtype if other is not None else None,
         compared_by=compared_by,
         comparison=comparison,
+        paired_by=pair.by,
     )
 
 

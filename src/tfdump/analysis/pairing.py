@@ -1,27 +1,26 @@
-"""Which tensor of one side belongs to which of the other: by a map, address, structure of the model, or position."""
+"""Which tensor of one side belongs to which of the other: by a map, or by what agrees best as a whole.
 
-import json
-import re
+A tensor follows its layer. Layers are paired by names that a user chose, and by structure, class, order and shape where
+Keras made the names up; inputs and outputs alike, or else by position.
+"""
+
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from tfdump.address import split
-from tfdump.analysis.plain_arrays import Item
+from tfdump.analysis.counterparts import Counterparts, counterparts
+from tfdump.analysis.layer_tree import INTERFACE_GROUPS, placed
+from tfdump.analysis.plain_arrays import Item, full_name
+from tfdump.analysis.renaming import answers, translations
 from tfdump.analysis.sides import Side
-from tfdump.dump import layout
+from tfdump.analysis.sure_layers import POSITION
 from tfdump.errors import InputError, near
-from tfdump.paths import check_path
 
-_BY_POSITION = (layout.OUTPUTS, layout.INPUTS, layout.INPUT_GRADIENTS)
-"""Groups whose order is part of the model's interface, while names are not."""
+ADDRESS, STRUCTURE, ORDER, PLACE, MAP = "address", "structure", "order", "position", "map"
+"""Ways to pair tensors."""
 
-_POSITION = re.compile(r"(?:^|\.)\d+(?:@\d+)?$")
-"""The end of a structure that is a position in a list of layers."""
-
-
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,6 @@ class Pair:
         return [str(item.attributes["class"]) for item in self.items if "class" in item.attributes]
 
 
-def full_name(item: Item) -> str:
-    """Return the address with its group before it."""
-    return f"{item.group}/{item.address}" if item.group else item.address
-
-
 def pair_sides(golden: Side, new: Side, renamed: Mapping[str, str]) -> list[Pair]:
     """Pair every tensor of both sides: in the order of the golden side, then what only the new one has.
 
@@ -63,13 +57,9 @@ def pair_sides(golden: Side, new: Side, renamed: Mapping[str, str]) -> list[Pair
     pairing = _Pairing(golden, new)
     pairing.by_map(renamed)
     if golden.is_plain and new.is_plain and len(golden.items) == len(new.items) == 1:
-        pairing.match("position", lambda item: "the only one")
-    if golden.is_plain == new.is_plain:
-        pairing.match("address", full_name)
-    else:
-        pairing.with_plain()
-    pairing.match("structure", _structure)
-    for group in _BY_POSITION:
+        pairing.match(PLACE, lambda item: "the only one")
+    pairing.by_layer(counterparts(golden, new, pairing.mapped()))
+    for group in INTERFACE_GROUPS:
         pairing.by_position(group)
     return pairing.result()
 
@@ -77,9 +67,9 @@ def pair_sides(golden: Side, new: Side, renamed: Mapping[str, str]) -> list[Pair
 def _structure(item: Item) -> tuple[str, ...] | None:
     """Return what identifies a tensor by the attributes of its model; None where nothing does."""
     found = str(item.attributes.get("structure", ""))
-    if not found or item.group in _BY_POSITION:
+    if not found or item.group in INTERFACE_GROUPS:
         return None
-    kind = str(item.attributes.get("class", "")) if _POSITION.search(found) else ""
+    kind = str(item.attributes.get("class", "")) if POSITION.search(found) else ""
     return (item.group, found, split(item.address)[1], kind)
 
 
@@ -100,32 +90,49 @@ class _Pairing:
         golden = [position for position in range(len(self._golden.items)) if position not in self._pairs]
         return golden, [item for item in self._new.items if id(item) not in self._taken]
 
-    def match(self, by: str, key: Callable[[Item], Hashable]) -> None:
+    def match(
+        self, by: str, key: Callable[[Item], Hashable], new_key: Callable[[Item], Hashable] | None = None
+    ) -> None:
         """Pair what is left and has the same key, where no other item on its side has it."""
         positions, items = self._left()
         olds = _unique((key(self._golden.items[position]), position) for position in positions)
-        news = _unique((key(item), item) for item in items)
+        news = _unique(((new_key or key)(item), item) for item in items)
         for name, position in olds.items():
             if name in news:
                 self._take(position, news[name], by)
 
-    def with_plain(self) -> None:
-        """Pair a dump with plain arrays: one array may stand for tensors of the same address in several groups."""
+    def mapped(self) -> list[tuple[Item, Item]]:
+        """Return the tensors that are paired so far."""
+        pairs = [pair for found in self._pairs.values() for pair in found]
+        return [(pair.golden, pair.new) for pair in pairs if pair.golden is not None and pair.new is not None]
+
+    def by_layer(self, known: Counterparts) -> None:
+        """Pair what belongs to layers that are paired, then what has one address and belongs to none of them."""
         positions, items = self._left()
-        olds = [(position, self._golden.items[position]) for position in positions]
-        if self._new.is_plain:
-            by_name = _plain_names(items)
-            for position, old in olds:
-                found = by_name.get(full_name(old)) or by_name.get(old.address)
-                if found is not None:
-                    self._take(position, found, "address")
+        if self._golden.is_plain == self._new.is_plain:
+            by_name = _unique((placed(item), item) for item in items)
+            for position in positions:
+                group, address = placed(self._golden.items[position])
+                self._follow(position, by_name.get((group, known.address(group, address))))
+            for by, key in ((ADDRESS, full_name), (STRUCTURE, _structure)):
+                self.match(by, _without(known, key), _without(known.turned(), key))
             return
-        plain = {id(old): position for position, old in olds}
-        by_name = _plain_names([old for _, old in olds])
+        if self._new.is_plain:
+            arrays = _plain_names(items)
+            for position in positions:
+                self._follow(position, _array_of(self._golden.items[position], arrays, known))
+            return
+        known = known.turned()
+        plain = {id(self._golden.items[position]): position for position in positions}
+        arrays = _plain_names([self._golden.items[position] for position in positions])
         for item in items:
-            found = by_name.get(full_name(item)) or by_name.get(item.address)
-            if found is not None:
-                self._take(plain[id(found)], item, "address")
+            array = _array_of(item, arrays, known)
+            if array is not None:
+                self._follow(plain[id(array)], item)
+
+    def _follow(self, position: int, item: Item | None) -> None:
+        if item is not None:
+            self._take(position, item, _way(self._golden.items[position], item))
 
     def by_position(self, group: str) -> None:
         """Pair what is left of a group at the same position in it, where both sides have as many members."""
@@ -134,20 +141,20 @@ class _Pairing:
         if len(olds) == len(news):
             for position, item in zip(olds, news, strict=True):
                 if position not in self._pairs and id(item) not in self._taken:
-                    self._take(position, item, "position")
+                    self._take(position, item, PLACE)
 
     def by_map(self, renamed: Mapping[str, str]) -> None:
         """Pair what the map names; the whole name of a tensor counts before the beginning of one."""
         known: set[str] = set()
         reached: set[str] = set()
         for position, item in enumerate(self._golden.items):
-            for old, name in _translations(item, renamed):
+            for old, name in translations(item, renamed):
                 known.add(old)
-                found = [other for other in self._new.items if _answers(other, name, item.group)]
+                found = [other for other in self._new.items if answers(other, name, item.group)]
                 for other in found:
                     if other.group and id(other) in self._taken:
                         raise InputError(f"the map leads twice to '{name}' of {self._new.name} (name it once)")
-                    self._take(position, other, "map")
+                    self._take(position, other, MAP)
                 reached |= {old} if found else set()
                 if found:
                     break
@@ -168,67 +175,50 @@ class _Pairing:
         return found + [Pair(None, item, "") for item in rest]
 
 
-def _unique(found: Iterable[tuple[Hashable, Found]]) -> dict[Hashable, Found]:
+def _unique(entries: Iterable[tuple[Hashable, Value]]) -> dict[Hashable, Value]:
     """Return a mapping without the keys that are None or come twice."""
-    kept: dict[Hashable, Found] = {}
+    once: dict[Hashable, Value] = {}
     twice = set()
-    for key, value in found:
-        if key in kept:
+    for key, value in entries:
+        if key in once:
             twice.add(key)
-        kept[key] = value
-    return {key: value for key, value in kept.items() if key is not None and key not in twice}
+        once[key] = value
+    return {key: value for key, value in once.items() if key is not None and key not in twice}
+
+
+def _way(golden: Item, new: Item) -> str:
+    """Return how two tensors of paired layers were found: by address where it is one, else by what told more."""
+    (group, address), (new_group, new_address) = placed(golden), placed(new)
+    if address == new_address:
+        return ADDRESS
+    if group in INTERFACE_GROUPS and new_group == group:
+        return PLACE
+    structure = golden.attributes.get("structure")
+    return STRUCTURE if structure and structure == new.attributes.get("structure") else ORDER
+
+
+def _without(known: Counterparts, key: Callable[[Item], Hashable]) -> Callable[[Item], Hashable]:
+    """Return a key that is None for tensors of layers that have counterparts."""
+
+    def limited(item: Item) -> Hashable:
+        return key(item) if known.address(*placed(item)) is None else None
+
+    return limited
+
+
+def _array_of(item: Item, arrays: Mapping[str, Item], known: Counterparts) -> Item | None:
+    """Return the plain array that stands for a tensor of a dump.
+
+    Where the layer has no counterpart, the array has the name itself, unless it stands for another layer.
+    """
+    address = known.address(item.group, item.address)
+    if address is None:
+        if known.is_counterpart(item.group, item.address):
+            return None
+        address = item.address
+    return arrays.get(f"{item.group}/{address}" if item.group else address) or arrays.get(address)
 
 
 def _plain_names(items: Sequence[Item]) -> dict[str, Item]:
     """Return plain arrays by their names, and by these with dots where the file has slashes."""
     return {**{item.address.replace("/", "."): item for item in items}, **{item.address: item for item in items}}
-
-
-def _translations(item: Item, renamed: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the entries of the map that say something of an item, the longest first, with the name they give."""
-    found = []
-    for own in (full_name(item), item.address):
-        for old, name in renamed.items():
-            if own == old:
-                found.append((old, name))
-            elif own.startswith(old) and own[len(old)] in ".:@":
-                found.append((old, name + own[len(old) :]))
-    return sorted(found, key=lambda entry: -len(entry[0]))
-
-
-def _answers(item: Item, name: str, group: str) -> bool:
-    """Tell whether an item bears a name, given for a tensor of a group."""
-    if full_name(item) == name:
-        return True
-    return item.address == name and (not item.group or not group or item.group == group)
-
-
-def read_map(path: Path) -> dict[str, str]:
-    """Read a map of golden names to new ones: a JSON object, or lines of two names with a tab between them.
-
-    Empty lines and such that begin with `#` count for nothing. Raises InputError where the file is neither.
-    """
-    check_path(path, "file", InputError)
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeError) as cause:
-        raise InputError(f"cannot read {path}: {getattr(cause, 'strerror', None) or cause}") from None
-    if text.lstrip().startswith("{"):
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError) as cause:
-            raise InputError(f"{path} is no JSON object: {cause}") from None
-        if not all(isinstance(name, str) for name in found.values()):
-            raise InputError(f'{path} maps a name to something that is no name (write {{"golden": "new"}})')
-        return dict(found)
-    pairs: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        row = line.split("\t")
-        if len(row) != 2 or not all(row):
-            raise InputError(f"{path}, line {number} is not two names with a tab between them")
-        if row[0] in pairs:
-            raise InputError(f"{path}, line {number} maps '{row[0]}' a second time")
-        pairs[row[0]] = row[1]
-    return pairs

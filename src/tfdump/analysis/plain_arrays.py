@@ -56,6 +56,11 @@ class Item(Protocol):
         """Return the arrays that the tensor is made of."""
 
 
+def full_name(item: Item) -> str:
+    """Return the address with its group before it."""
+    return f"{item.group}/{item.address}" if item.group else item.address
+
+
 class ArrayPart:
     """An array in memory, or rows of a file that `reader` reads by `read(start, stop)`, as a Piecewise."""
 

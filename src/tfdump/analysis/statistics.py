@@ -33,9 +33,10 @@ _SAFE = 1e150
 class Statistics:
     """What is known of the values of one tensor.
 
-    `count` is the number of elements, of which `nan`, `inf` and `zero` are of that kind; `min`, `max`, `mean`,
-    `std` (ddof 0) and `l2` are over the finite values (NaN where there are none, `l2` 0). Complex numbers enter
-    by their magnitude.
+    `count` is the number of elements, of which `nan`, `inf` and `zero` are of that kind. `min`, `max`, `mean`, `std`
+    (ddof 0) and `l2` are over the finite values. Where there are none, `mean`, `std` and `l2` are NaN, and `min` and
+    `max` are those of the infinities (NaN where all values are NaN); an empty tensor has the `l2` 0. Complex numbers
+    enter by their magnitude.
     """
 
     count: int
@@ -53,7 +54,7 @@ class StatisticsAccumulator:
     """Gathers the statistics of a numeric tensor that arrives batch by batch, in any shapes."""
 
     def __init__(self) -> None:
-        self._count = self._nan = self._inf = self._zero = 0
+        self._count = self._nan = self._inf = self._zero = self._negative_inf = 0
         self._finite = 0
         self._min = math.inf
         self._max = -math.inf
@@ -73,13 +74,13 @@ class StatisticsAccumulator:
         """Return what was gathered so far: counts, and the bytes of floats in hexadecimal."""
         floats: list[Any] = [np.float64(self._min), np.float64(self._max)]
         floats += [self._mean, self._deviations, self._squares]
-        counts = [self._count, self._nan, self._inf, self._zero, self._finite]
+        counts = [self._count, self._nan, self._inf, self._zero, self._finite, self._negative_inf]
         return [*counts, *(number.tobytes().hex() for number in floats)]
 
     def restore(self, state: list[Any]) -> None:
         """Go on from what `state` returned."""
-        self._count, self._nan, self._inf, self._zero, self._finite = state[:5]
-        low, high, *wide = map(bytes.fromhex, state[5:])
+        self._count, self._nan, self._inf, self._zero, self._finite, self._negative_inf = state[:6]
+        low, high, *wide = map(bytes.fromhex, state[6:])
         self._min, self._max = (float(np.frombuffer(data, np.float64)[0]) for data in (low, high))
         self._mean, self._deviations, self._squares = (np.frombuffer(data, np.longdouble)[0] for data in wide)
 
@@ -95,6 +96,7 @@ class StatisticsAccumulator:
         if not (math.isfinite(low) and math.isfinite(high)):  # NaN goes through min and max
             self._nan += int(np.count_nonzero(np.isnan(numbers)))
             self._inf += int(np.count_nonzero(np.isinf(numbers)))
+            self._negative_inf += int(np.count_nonzero(np.isneginf(numbers)))
             numbers = numbers[np.isfinite(numbers)]
             if not numbers.size:
                 return
@@ -129,17 +131,25 @@ class StatisticsAccumulator:
     def result(self) -> Statistics:
         """Return the statistics of everything added so far."""
         some = self._finite > 0
+        low, high = (self._min, self._max) if some else self._infinite_range()
         return Statistics(
             count=self._count,
-            min=self._min if some else math.nan,
-            max=self._max if some else math.nan,
+            min=low,
+            max=high,
             mean=float(self._mean) if some else math.nan,
             std=float(np.sqrt(self._deviations / self._finite)) if some else math.nan,
-            l2=float(np.sqrt(self._squares)),
+            l2=float(np.sqrt(self._squares)) if some or not self._count else math.nan,
             nan=self._nan,
             inf=self._inf,
             zero=self._zero,
         )
+
+    def _infinite_range(self) -> tuple[float, float]:
+        """Return the least and the greatest infinity, NaN where there is none."""
+        if not self._inf:
+            return math.nan, math.nan
+        low = -math.inf if self._negative_inf else math.inf
+        return low, math.inf if self._inf > self._negative_inf else -math.inf
 
 
 def statistics_of(parts: Iterable[Piecewise]) -> Statistics:

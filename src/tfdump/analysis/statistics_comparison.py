@@ -28,8 +28,9 @@ def compare_statistics(golden: Mapping[str, Any], new: Mapping[str, Any], rule: 
     The number of zeros counts only where the rule is exact: a tolerance lets a zero become a small number.
     """
     tolerance = rule.tolerance or Tolerance()
+    golden, new = _settled(golden, new), _settled(new, golden)
     largest = max(abs(golden["min"]), abs(golden["max"]))
-    largest = 0.0 if math.isnan(largest) else largest
+    largest = largest if math.isfinite(largest) else 0.0
     finite = golden["count"] - golden["nan"] - golden["inf"]
     typical = golden["l2"] / math.sqrt(finite) if finite else 0.0
     terms = {  # what rtol, atol and rounding are multiplied with
@@ -63,6 +64,19 @@ def compare_statistics(golden: Mapping[str, Any], new: Mapping[str, Any], rule: 
     )
 
 
+def _settled(statistics: Mapping[str, Any], others: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return statistics as they are; without a finite value, as earlier versions and this one both write them.
+
+    Those wrote `l2` as 0 and `min` and `max` as NaN; the range of infinities counts where both sides have it.
+    """
+    if statistics["count"] == 0 or statistics["count"] > statistics["nan"] + statistics["inf"]:
+        return statistics
+    unknown = ["mean", "std", "l2"]
+    if math.isnan(statistics["min"]) or math.isnan(others["min"]):
+        unknown += ["min", "max"]
+    return {**statistics, **dict.fromkeys(unknown, math.nan)}
+
+
 class _Found:
     """The verdict of one statistic: how far off it is, and the scale that it needs."""
 
@@ -86,6 +100,8 @@ def _judge(
         return _Found(alike, scale=0.0 if alike else None)
     if golden == new:
         return _Found(True, scale=0.0)
+    if not (math.isfinite(golden) and math.isfinite(new)):
+        return _Found(False)
     error = abs(np.longdouble(new) - np.longdouble(golden))
     need = error - rounding - np.longdouble(tolerance.rtol) * relative - np.longdouble(tolerance.atol) * absolute
     unit = np.longdouble(largest) * absolute

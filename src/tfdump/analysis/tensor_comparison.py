@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from tfdump.analysis.comparison import compare_arrays
-from tfdump.analysis.pairing import Pair, full_name
+from tfdump.analysis.pairing import Pair
 from tfdump.analysis.piecewise import Piecewise
-from tfdump.analysis.plain_arrays import ArrayPart, InMemory, Item
+from tfdump.analysis.plain_arrays import ArrayPart, InMemory, Item, full_name
 from tfdump.analysis.rule import Criteria, Rule
 from tfdump.analysis.statistics import statistics_of
 from tfdump.analysis.statistics_comparison import COMPARED, compare_statistics
@@ -20,7 +20,7 @@ from tfdump.errors import DumpError
 _KINDS = {"f": "floats", "i": "integers", "u": "integers", "b": "bools", "c": "complex numbers", "S": "text"}
 
 _RESULTS = ("stat_", "norm", "float16_zeros", "overflowed", "computed_shape", "dense_shape", "values", "stored_as")
-_NAMES = ("address", "layer", "order")
+_NAMES = ("address", "layer", "order", "inputs")
 """Attributes that --check-attrs passes over: results, which are compared as such, and what follows from a name."""
 
 Outcome = tuple[str, str, str, Comparison | None]

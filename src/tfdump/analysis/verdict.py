@@ -45,6 +45,8 @@ class TensorDiff:
     compare by); `fails` tells whether it makes the sides differ. `name` and `new_name` are addresses with their
     groups, None where the side has no such tensor; so are the shapes and dtypes. `reason` says in one line what is
     wrong, `compared_by` what was compared (`values`, `statistics`, `norms`), and `comparison` has the numbers.
+    `paired_by` tells how the two tensors were found: `map`, `address`, `structure`, `order` or `position`; it is empty
+    for one alone.
     """
 
     name: str | None
@@ -59,6 +61,7 @@ class TensorDiff:
     new_dtype: str | None = None
     compared_by: str = ""
     comparison: Comparison | None = None
+    paired_by: str = ""
 
     @property
     def shown_name(self) -> str:

@@ -9,8 +9,9 @@ import click
 
 from tfdump.address import Pattern
 from tfdump.analysis.diff import DiffOptions, compare
-from tfdump.analysis.pairing import read_map
+from tfdump.analysis.pairing import ADDRESS
 from tfdump.analysis.plain_arrays import parse_transpose
+from tfdump.analysis.renaming import read_map
 from tfdump.analysis.rule import Criteria
 from tfdump.analysis.tolerance import Override, Tolerances, parse_override
 from tfdump.analysis.verdict import IGNORED, SKIPPED, DiffReport, TensorDiff, index_text, shown
@@ -25,7 +26,7 @@ DIFFERENT = 1
 """The exit status when the two differ."""
 
 _COLUMNS = ("tensor", "new", "class", "verdict", "shape", "failed", "worst at", "golden value", "new value",
-            "max error", "scale needed", "reason")  # fmt: skip
+            "max error", "scale needed", "paired by", "reason")  # fmt: skip
 
 
 def _glob(text: str) -> str:
@@ -139,7 +140,8 @@ def _row(tensor: TensorDiff) -> tuple[Cell, ...]:
     shape = tensor.shape if tensor.shape is not None else tensor.new_shape
     renamed = tensor.new_name if tensor.new_name != tensor.name else None
     name = (tensor.name, renamed, tensor.class_name, tensor.status, shape_text(shape))
-    return (*name, *numbers, tensor.reason)
+    paired_by = tensor.paired_by if tensor.paired_by != ADDRESS else ""
+    return (*name, *numbers, paired_by, tensor.reason)
 
 
 def _table(rows: Iterable[tuple[Cell, ...]], aligned: bool) -> str:
@@ -177,7 +179,8 @@ def _item(tensor: TensorDiff) -> dict[str, Any]:
 def _junit(report: DiffReport) -> str:
     from tfdump.cli.junit import junit
 
-    return junit(f"tfdump diff {report.golden} {report.new}", [_case(tensor) for tensor in report.tensors])
+    cases = [_case(tensor) for tensor in report.tensors]
+    return junit(f"tfdump diff {report.golden} {report.new}", cases)
 
 
 def _case(tensor: TensorDiff) -> "Case":
@@ -185,11 +188,12 @@ def _case(tensor: TensorDiff) -> "Case":
 
     group, _, name = (tensor.name or tensor.new_name or "").rpartition("/")
     class_name = group.replace("/", ".") or "tfdump"
+    how = f"paired by {tensor.paired_by} with {tensor.new_name}" if tensor.paired_by not in ("", ADDRESS) else ""
     if tensor.fails:
-        return Case(name, class_name, "failure", tensor.reason, _details(tensor))
+        return Case(name, class_name, "failure", tensor.reason, _details(tensor), how)
     if tensor.status in (IGNORED, SKIPPED) or (tensor.comparison is None and tensor.reason):
-        return Case(name, class_name, "skipped", tensor.reason or tensor.status)
-    return Case(name, class_name)
+        return Case(name, class_name, "skipped", tensor.reason or tensor.status, output=how)
+    return Case(name, class_name, output=how)
 
 
 def _details(tensor: TensorDiff) -> str:

@@ -12,13 +12,17 @@ _FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 @dataclass(frozen=True)
 class Case:
-    """One test case: passed when `outcome` is None, else with one line of `message` and, maybe, more `text`."""
+    """One test case: passed when `outcome` is None, else with one line of `message` and, maybe, more `text`.
+
+    `output` is what should be known of it however it ended.
+    """
 
     name: str
     class_name: str
     outcome: Literal["failure", "error", "skipped"] | None = None
     message: str = ""
     text: str = ""
+    output: str = ""
 
 
 def junit(suite: str, cases: Sequence[Case]) -> str:
@@ -44,6 +48,8 @@ def junit(suite: str, cases: Sequence[Case]) -> str:
             kind = {} if case.outcome == "skipped" else {"type": case.outcome}
             found = ElementTree.SubElement(element, case.outcome, {"message": _allowed(case.message), **kind})
             found.text = _allowed(case.text) or None
+        if case.output:
+            ElementTree.SubElement(element, "system-out").text = _allowed(case.output)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=False) + "\n"
 

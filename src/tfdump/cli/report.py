@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from tfdump.analysis.diff import DiffOptions
-from tfdump.analysis.pairing import read_map
+from tfdump.analysis.renaming import read_map
 from tfdump.analysis.rule import Criteria
 from tfdump.analysis.tolerance import Override, Tolerances, parse_override
 from tfdump.batching import parse_bytes, show_bytes

@@ -16,6 +16,7 @@ class Recorded:
     """One tensor of one call; `tensor` is one of TensorFlow (dense, ragged or sparse), None if not kept.
 
     `stacked` tells that it was put together of the steps of a loop: the model does not go on with it.
+    `attributes` are further ones of its dataset.
     """
 
     address: str
@@ -25,6 +26,7 @@ class Recorded:
     parameters: int
     tensor: Any
     stacked: bool = False
+    attributes: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass

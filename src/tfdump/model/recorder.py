@@ -23,6 +23,7 @@ from tfdump.address import encode, output_suffix, segment
 from tfdump.captures import NOTHING_MORE, Captures, option_for
 from tfdump.model.frames import INNER_GRAPH, Frame, Recorded
 from tfdump.model.hooks import hooks_for
+from tfdump.model.layer_axes import axis_attributes
 from tfdump.model.leaves import TENSORS, as_tensor, belongs_to, known_bytes, obstacle_of, obstacles_in, tensors_in
 from tfdump.model.replacing import replaced
 from tfdump.model.scopes import valid_name_scopes
@@ -151,7 +152,8 @@ class Recorder:
         kept = tensor if self._only is None or address in self._only else None
         self.bytes += known_bytes(tensor)
         classes, parameters = class_names(frame.operation), parameter_count(frame.operation)
-        self.book.records.append(Recorded(address, frame.path, frame.structure + suffix, classes, parameters, kept))
+        structure, axes = frame.structure + suffix, axis_attributes(frame.operation)
+        self.book.records.append(Recorded(address, frame.path, structure, classes, parameters, kept, attributes=axes))
 
     def _concerns(self, operation: Operation, args: Any, kwargs: Any) -> bool:
         """Tell whether a call belongs to the run: not shape inference, and a layer or a node of the graph."""

@@ -18,17 +18,22 @@ _LABEL = 13
 _NARROWEST, _WIDEST = 660, 1300
 _BETWEEN = 52
 
-HEADROOM = 34
+HEADROOM = 40
 """Pixels above the axes for the legend and the name of a panel."""
 
 
 @dataclass(frozen=True)
 class Points:
-    """One number a layer: its name in the legend; NaN where the layer has none. `joined` draws a line through them."""
+    """One number a layer: its name in the legend, and the values, NaN where the layer has none.
+
+    `joined` draws a line through them, which breaks where there is none. `belongs` tells which layers the line is
+    about, None for all: it leads on over the others.
+    """
 
     name: str
     values: Array
     joined: bool = True
+    belongs: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,9 @@ def _draw(axes: Axes, panel: Panel, wide: int) -> None:
     few = len(places) <= 120
     for number, points in enumerate(panel.points):
         drawn = np.where(np.isfinite(points.values) & (points.values > 0), points.values, np.nan)
-        here = ~np.isnan(points.values)  # a line leads on over layers of the other kind, and breaks at zeros
+        known = ~np.isnan(points.values)
+        everything = np.ones(len(places), bool) if points.belongs is None else points.belongs
+        here = everything if points.joined else known  # a line breaks where there is no number
         axes.plot(
             places[here],
             drawn[here],
@@ -105,9 +112,9 @@ def _draw(axes: Axes, panel: Panel, wide: int) -> None:
     count = "1 tensor" if len(places) == 1 else f"{len(places):,} tensors"
     axes.set_xlabel(f"{count} in the order of execution{shown}", fontsize=SMALL_POINTS)
     axes.grid(True, axis="y", linewidth=0.3, color="#cccccc")
-    axes.text(0, 1 + 18 / _HIGH, panel.title, transform=axes.transAxes, fontsize=TEXT_POINTS, weight="bold",
+    axes.text(0, 1 + 24 / _HIGH, panel.title, transform=axes.transAxes, fontsize=TEXT_POINTS, weight="bold",
               parse_math=False)  # fmt: skip
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, frameon=False, fontsize=SMALL_POINTS,
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1 + 6 / _HIGH), ncols=5, frameon=False, fontsize=SMALL_POINTS,
                 borderaxespad=0, borderpad=0.2)  # fmt: skip
 
 

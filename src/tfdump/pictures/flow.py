@@ -36,7 +36,7 @@ def flow(found: list[Depth], caption: Caption) -> tuple[Figure, tuple[str, ...]]
 def _panel(group: Depth) -> Panel:
     layers = group.layers
     names = [layer.address for layer in layers]
-    odd = np.array([layer.nan + layer.inf > 0 for layer in layers])
+    odd = np.array([layer.nan + layer.inf > 0 or not np.isfinite(layer.norms).all() for layer in layers])
     if not group.is_gradient:
         points = [
             Points("root mean square", np.array([layer.rms for layer in layers])),
@@ -48,7 +48,7 @@ def _panel(group: Depth) -> Panel:
         points = [Points(f"step {step}", np.array([_norm(layer, step) for layer in layers])) for step in _steps(steps)]
     elif group.group == layout.WEIGHT_GRADIENTS and len({layer.rank > 1 for layer in layers}) == 2:
         points = [
-            Points("kernels (2 axes and more)", _norms(layers, True)),
+            Points("kernels (2 axes and more)", _norms(layers, True), belongs=_matrices(layers)),
             Points("vectors and scalars (bias, gamma)", _norms(layers, False), joined=False),
         ]
     else:
@@ -57,7 +57,11 @@ def _panel(group: Depth) -> Panel:
 
 
 def _norms(layers: tuple[LayerSize, ...], matrices: bool) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.array([layer.norm if (layer.rank > 1) == matrices else np.nan for layer in layers])
+    return np.where(_matrices(layers) == matrices, [layer.norm for layer in layers], np.nan)
+
+
+def _matrices(layers: tuple[LayerSize, ...]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    return np.array([layer.rank > 1 for layer in layers])
 
 
 def _norm(layer: LayerSize, step: int) -> float:

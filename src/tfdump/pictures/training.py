@@ -50,8 +50,8 @@ def _sizes(name: str, found: Sequence[Followed]) -> list[Line]:
         norms = [item.norm if item.norm is not None else _of(item, "l2") for item in found]
         return [Line("L2 norm of the gradient", np.array(norms))]
     if not all(item.statistics for item in found):
-        return [Line("L2 norm", np.array([item.norm or math.nan for item in found]))]
-    rms = [_of(item, "l2") / math.sqrt(max(1.0, _finite(item))) for item in found]
+        return [Line("L2 norm", np.array([math.nan if item.norm is None else item.norm for item in found]))]
+    rms = [_of(item, "l2") / math.sqrt(_finite(item)) if _finite(item) > 0 else math.nan for item in found]
     return [
         Line("root mean square", np.array(rms)),
         Line("standard deviation", np.array([_of(item, "std") for item in found])),

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from check_dumps import functional, normal, write_dump
 from report_pages import bars_of, cell, columns_of, made, value
+from tfdump.analysis.statistics import StatisticsAccumulator, attributes_of
 from tfdump.errors import DumpError, SelectionError
 from tfdump.pictures.report.records import NONE, SAMPLED, STORED, WHOLE
 
@@ -238,6 +240,21 @@ class TestCompared:
             "value",
         ]
 
+    def test_a_tensor_of_another_name_is_told(self, tmp_path: Path) -> None:
+        """Names that Keras made up are shifted by one."""
+        values = [normal(10, 4, seed=n) for n in range(2)]
+        old, new = (
+            write_dump(tmp_path / f"{shift}.h5", {
+                f"activations/dense_{n + shift}": (v, {"structure": f"layers.{n}"}) for n, v in enumerate(values)
+            })
+            for shift in (1, 2)
+        )  # fmt: skip
+        _, page = made(old, new)
+        assert "compared with activations/dense_3, paired by structure" in page.the("article", id="t2").text
+        assert "addresses overruled for 2 of 2 tensors" in page.the("section", id="compared").text
+        _, page = made(old, old)
+        assert "compared with" not in page.the("article", id="t2").text
+
     def test_equal_dumps_agree(self, both: tuple[Path, Path]) -> None:
         _, page = made(both[0], both[0])
         assert page.the("section", id="compared").all("p")[0].text == "old.h5 and old.h5 agree in 4 tensors"
@@ -264,6 +281,38 @@ def test_gradients_have_norms_along_depth_and_losses_a_curve(tmp_path: Path) -> 
     loss = page.the("section", id="loss")
     assert "Loss of 3 steps: 4 … 1" in loss.text
     assert loss.the("path", class_="line").attributes["d"].count("L") == 2
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.inf])
+@pytest.mark.parametrize("as_statistics", [False, True])
+def test_layers_without_a_finite_value_stand_at_the_edge_and_break_the_line(
+    tmp_path: Path, bad: float, as_statistics: bool
+) -> None:
+    """Five layers: the third has no finite value, the fourth one that is not."""
+    values = [normal(10, 4, seed=n) for n in range(5)]
+    values[2][:] = bad
+    values[3][1, 1] = bad
+    tensors: dict[str, Any] = {f"activations/layer{n}": v for n, v in enumerate(values)}
+    if as_statistics:
+        for n, v in enumerate(values):
+            gathered = StatisticsAccumulator()
+            gathered.add(v)
+            tensors[f"activations/layer{n}"] = (v, attributes_of(gathered.result()))
+    _, page = made(write_dump(tmp_path / "d.h5", tensors))
+    chart = page.the("section", id="depth").the("svg")
+    (cross,) = chart.all("path", class_="cross")
+    assert cross.attributes["data-row"] == "3"
+    assert cross.the("title").text == "layer2: no value is finite"
+    assert [c.attributes["data-row"] for c in chart.all("circle")] == ["1", "2", "4", "5"]
+    line = chart.the("path", class_="line").attributes["d"]
+    assert (line.count("M"), line.count("L")) == (2, 2)  # layers 0 and 1, then 3 and 4
+    assert "1 without a finite value, \u00d7" in chart.text
+    told = page.the("section", id="depth").text
+    assert "\u00d7 at the upper edge: no finite value" in told
+    assert "red: with NaN or Inf" in told
+    assert cell(page, 3, "rms").text == "NaN"
+    low = cell(page, 3, "min").text
+    assert low == ("NaN" if np.isnan(bad) else "\u2212\u221e")
 
 
 def test_a_single_loss_is_a_number(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from tfdump.address import Selection
-from tfdump.analysis.checks.activation import Architecture
+from tfdump.analysis.checks.activation import Functions
+from tfdump.analysis.checks.axes import Axes
+from tfdump.analysis.checks.configuration import Configuration
 from tfdump.analysis.checks.examination import Examined, Examiner
 from tfdump.analysis.checks.gradients import norms_findings
 from tfdump.analysis.checks.loss import loss_findings
@@ -74,11 +76,13 @@ def check_tensors(
     `known` is what is known already of tensors that are not to be read, by group and address.
     """
     limits, known = limits or Thresholds(), known or {}
-    architecture = _architecture(dump)
-    outputs = architecture.outputs() | _final(dump)
+    configuration = _configuration(dump)
+    outputs = configuration.outputs() | _final(dump)
+    activations = [tensor for tensor in dump.tensors() if tensor.group == layout.ACTIVATIONS]
+    functions = Functions(configuration, Axes(configuration, activations))
     repeated = frozenset(dump.groups.get(layout.ACTIVATIONS, ()))
     first_example = int(dump.attributes.get("first_example", 0))
-    examiner = Examiner(architecture, outputs, repeated, first_example, limits)
+    examiner = Examiner(functions, outputs, repeated, first_example, limits)
     per_example = bool(dump.attributes.get("per_example"))
     examined: dict[str, Examined] = {}
     for tensor in tensors:
@@ -105,9 +109,9 @@ def check_tensors(
     )
 
 
-def _architecture(dump: Dump) -> Architecture:
+def _configuration(dump: Dump) -> Configuration:
     with damage(DumpError, f"{dump.name}: '{layout.CONFIG}'"):
-        return Architecture(dump.config)
+        return Configuration(dump.config)
 
 
 def _final(dump: Dump) -> set[str]:

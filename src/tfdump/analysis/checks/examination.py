@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tfdump.analysis.checks.activation import Architecture, Function
+from tfdump.analysis.checks.activation import Function, Functions
+from tfdump.analysis.checks.axes import whole_axes
 from tfdump.analysis.checks.constant import constant
 from tfdump.analysis.checks.dead import dead, few_examples
 from tfdump.analysis.checks.evidence import Evidence
@@ -52,13 +53,13 @@ class Examiner:
 
     def __init__(
         self,
-        architecture: Architecture,
+        functions: Functions,
         outputs: set[str],
         repeated: frozenset[str],
         first_example: int,
         limits: Thresholds,
     ) -> None:
-        self._architecture = architecture
+        self._functions = functions
         self._outputs = outputs
         self._repeated = repeated
         self._first_example = first_example
@@ -100,7 +101,7 @@ class Examiner:
         repeated = tensor.group == layout.OUTPUTS and tensor.address in self._repeated
         forward = not gradient and not repeated and tensor.group != layout.WEIGHTS
         activation = tensor.group == layout.ACTIVATIONS
-        function = self._architecture.function(tensor) if activation and kind == "f" else Function("")
+        function = self._functions.function(tensor) if activation and kind == "f" else Function("")
         return Wanted(
             narrow=() if kind != "f" or repeated else tuple(name for name in _NARROW if _could_change(tensor, name)),
             constant=forward and by_example and kind not in "b" and not tensor.address.endswith(":lengths"),
@@ -119,7 +120,8 @@ class Examiner:
         if statistics is not None and (reduced or not tensor.has_values):
             if kind_of(tensor.dtype) == "c" or examples < 2:  # the statistics of complex numbers are of magnitudes
                 wanted = replace(wanted, constant=False)
-            units = shape[wanted.function.axis] if wanted.dead and len(shape) > 1 else None
+            axis = whole_axes((wanted.function.axis,), len(shape))
+            units = shape[axis[0]] if wanted.dead and axis is not None else None
             few = few_examples(examples) if examples < self._limits.dead_examples else None
             reason = REDUCED if reduced else NO_VALUES
             found = from_statistics(statistics, wanted, None if reduced or few else units, self._limits, reason)

@@ -1,6 +1,7 @@
 """What the statistics that a dump stores tell, where it has no values."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tfdump.analysis.checks.evidence import Tally
@@ -30,6 +31,8 @@ def from_statistics(
 ) -> Swept:
     """Return what stored statistics decide; `skipped`, with `reason`, is what they leave open."""
     stored = _Stored(**{name: statistics[name] for name in ("count", "min", "max", "nan", "inf", "zero")})
+    if stored.count == stored.nan + stored.inf:  # infinities are counted, and are no range of numbers
+        stored = replace(stored, min=math.nan, max=math.nan)
     tallies = {"nan": Tally(stored.nan), "inf": Tally(stored.inf)}
     totals: dict[str, int] = {}
     skipped: dict[str, str] = {}

@@ -1,5 +1,6 @@
 """One pass over the values of one tensor, in pieces: everything that the checks want to know of it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfdump.analysis.checks.activation import Function
+from tfdump.analysis.checks.axes import LAST, whole_axes
 from tfdump.analysis.checks.constant import Constancy
 from tfdump.analysis.checks.dead import MOST_UNITS, LivingUnits, few_examples
 from tfdump.analysis.checks.evidence import Tally
@@ -14,9 +16,12 @@ from tfdump.analysis.checks.magnitudes import Count, Magnitudes
 from tfdump.analysis.checks.places import Places
 from tfdump.analysis.checks.records import Thresholds
 from tfdump.analysis.checks.saturation import SATURATING, Saturation
-from tfdump.dump.parts import Key, Part
+from tfdump.dump.parts import BLOCK_BYTES, Key, Part
 from tfdump.dump.tensor import Tensor
 from tfdump.tensors import Array
+
+_LARGEST_EXAMPLE = 1 << 26
+"""Bytes of an example that are read at once where a softmax runs over other axes than the last."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class Sweep:
         self._living = self._live(part)
         saturation = self._saturate(part)
         position = 0
-        for key in part.keys():  # noqa: SIM118 - a part is no mapping
+        for key in part.keys(self._piece_bytes(part)):
             block = part.read(key)
             if magnitudes is not None:
                 magnitudes.add(block.reshape(-1), position)
@@ -140,14 +145,26 @@ class Sweep:
         function = self._wanted.function
         if not self._wanted.saturated or function.name not in SATURATING or not part.shape or 0 in part.shape:
             return None
+        sums: tuple[int, ...] | None = None
         if function.name == "softmax":
-            first = next(iter(part.keys()))
-            if part.shape[-1] == 1 or len(part.shape) < 2:
+            sums = whole_axes(function.sums, len(part.shape))
+            if sums is None:
+                self._skipped["saturated"] = "its softmax runs over the first axis, or over one that it has not"
                 return None
-            if first[-1] != slice(0, part.shape[-1]):
+            if math.prod(part.shape[axis] for axis in sums) == 1:
+                return None
+            first = next(iter(part.keys(self._piece_bytes(part))))
+            if any(first[axis] != slice(0, part.shape[axis]) for axis in sums):
                 self._skipped["saturated"] = "a row of its softmax is too long to be read at once"
                 return None
-        return Saturation(function.name, self._limits.saturation_margin, function.gate)
+        return Saturation(function.name, self._limits.saturation_margin, function.gate, sums or ())
+
+    def _piece_bytes(self, part: Part) -> int:
+        """Return the bytes to read at once: of a softmax over other axes than the last, a whole example."""
+        if self._wanted.function.name != "softmax" or self._wanted.function.sums == LAST or not part.shape:
+            return BLOCK_BYTES
+        example = math.prod(part.shape[1:]) * part.dtype.itemsize
+        return max(BLOCK_BYTES, example) if example <= _LARGEST_EXAMPLE else BLOCK_BYTES
 
     def _add_squares(self, key: Key, block: Array) -> None:
         """Add up the squares of the values, apart for every step where the leading axis counts steps."""

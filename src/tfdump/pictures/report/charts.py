@@ -12,16 +12,32 @@ _WIDE, _TALL, _LEFT, _RIGHT, _TOP, _BOTTOM = 1000, 230, 64, 12, 12, 40
 _MOST_LINES = 8
 _MOST_POINTS = 1000
 _FEW = 150
+_ZERO = _TALL - _BOTTOM + 14
+"""The height of exact zeros: below the axis, which has no place for them."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One tensor in a chart along depth: its row, its value, None where that is not known, and how it is marked."""
+    """One tensor in a chart along depth: its row, its value, and how it is marked.
+
+    The value is None where it is not known, and NaN or infinite where the tensor has no finite value. `kind` are names
+    with spaces between them.
+    """
 
     row: int
     name: str
     value: float | None
     kind: str = ""
+
+    @property
+    def has_number(self) -> bool:
+        """Whether it has a place on the axis, or below it for zero."""
+        return self.value is not None and math.isfinite(self.value) and self.value >= 0
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether it stands at the edge, because no value is finite."""
+        return self.value is not None and not math.isfinite(self.value)
 
 
 def bars(found: Histogram, kind: str = "") -> Markup:
@@ -57,14 +73,16 @@ def range_text(found: Histogram) -> str:
     return f"{number(float(found.edges[0]), 3)} to {number(float(found.edges[-1]), 3)}"
 
 
-def depth_chart(points: Sequence[Point], unit: str, joined: str | None = "") -> Markup | None:
-    """Return values along depth on a logarithmic axis; None where fewer than two tensors have one.
+def depth_chart(points: Sequence[Point], unit: str, apart: str | None = None, joined: bool = True) -> Markup | None:
+    """Return values along depth on a logarithmic axis; None where fewer than two tensors have a place on it.
 
-    Points of the kind `joined` are joined by a line. Exact zeros stand below the axis, in a kind of their own.
+    A line joins all points but those of the kind `apart`; it breaks at tensors without a finite value, which stand as
+    crosses at the upper edge, and at exact zeros, which stand below the axis in a kind of their own.
     """
-    known = [point for point in points if point.value is not None and math.isfinite(point.value) and point.value >= 0]
-    positive = [point.value for point in known if point.value]
-    if len(known) < 2 or not positive:
+    known = [point.value for point in points if point.has_number and point.value is not None]
+    odd = sum(point.is_odd for point in points)
+    positive = [value for value in known if value]
+    if len(known) + odd < 2 or not positive:
         return None
     low, high = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)))
     low, high = (low, high) if high > low else (low - 1, high + 1)
@@ -74,30 +92,55 @@ def depth_chart(points: Sequence[Point], unit: str, joined: str | None = "") -> 
         return _LEFT + inner * (place + 0.5) / len(points)
 
     def y(value: float) -> float:
-        return _TOP + tall * (high - math.log10(value)) / (high - low)
+        return _TOP + tall * (high - math.log10(value)) / (high - low) if value else _ZERO
 
-    zero = _TALL - _BOTTOM + 14  # below the axis, which has no place for it
-    lines = [*_grid(low, high), _rule(zero, "0") if len(positive) < len(known) else None]
-    marks: list[Markup] = []
-    path: list[str] = []
-    for place, point in enumerate(points):
-        value = point.value
-        if value is None or not math.isfinite(value) or value < 0:
-            continue
-        above = y(value) if value else zero
-        if value and point.kind == joined:
-            path.append(f"{'L' if path else 'M'}{x(place):.1f} {above:.1f}")
-        title = element("title", f"{point.name}: {number(value)}")
-        kind = f"point {point.kind}" if value else "point null"
-        at: dict[str, Value] = {"cx": f"{x(place):.1f}", "cy": f"{above:.1f}", "r": 3 if len(points) <= _FEW else 1.7}
-        marks.append(element("circle", title, class_=kind.strip(), data_row=point.row, **at))
-    line = element("path", d="".join(path), class_="line") if len(path) > 1 else None
-    without = f" ({len(points) - len(known):,} without a number)" if len(known) < len(points) else ""
+    lines = [*_grid(low, high), _rule(_ZERO, "0") if len(positive) < len(known) else None]
+    radius = 3 if len(points) <= _FEW else 1.7
+    marks = [
+        _cross(point, x(place), radius) if point.is_odd else _dot(point, x(place), y(point.value or 0.0), radius)
+        for place, point in enumerate(points)
+        if point.is_odd or point.has_number
+    ]
+    on_line = [(x(n), y(p.value or 0.0) if p.value and p.has_number else None) for n, p in enumerate(points)
+               if joined and p.value is not None and apart not in p.kind.split()]  # fmt: skip
+    path = _broken_line(on_line)
+    line = element("path", d=path, class_="line") if "L" in path else None
+    without = len(points) - len(known) - odd
+    told = [f"{odd:,} without a finite value, \u00d7"] if odd else []
+    told += [f"{without:,} without a number"] if without else []
+    besides = f" ({', '.join(told)})" if told else ""
     foot = element(
-        "text", f"{len(points):,} tensors in the order of execution{without}", x=_LEFT, y=_TALL - 8, class_="foot"
+        "text", f"{len(points):,} tensors in the order of execution{besides}", x=_LEFT, y=_TALL - 8, class_="foot"
     )
     label = f"{unit} of {len(known):,} tensors, from {number(min(positive))} to {number(max(positive))}"
-    return _chart([*lines, line, *marks, foot], label)
+    return _chart([*lines, line, *marks, foot], label + (f"; {odd:,} have no finite value" if odd else ""))
+
+
+def _broken_line(places: Sequence[tuple[float, float | None]]) -> str:
+    """Return the path through places, broken where one has no height: it is zero, or not finite."""
+    path, pen = "", "M"
+    for across, height in places:
+        if height is None:
+            pen = "M"
+            continue
+        path += f"{pen}{across:.1f} {height:.1f}"
+        pen = "L"
+    return path
+
+
+def _dot(point: Point, x: float, y: float, radius: float) -> Markup:
+    title = element("title", f"{point.name}: {number(point.value)}")
+    kind = f"point {point.kind}" if point.value else "point null"
+    at: dict[str, Value] = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": radius}
+    return element("circle", title, class_=kind.strip(), data_row=point.row, **at)
+
+
+def _cross(point: Point, x: float, radius: float) -> Markup:
+    title = element("title", f"{point.name}: no value is finite")
+    size = radius + 1
+    corner, wide = f"M{x - size:.1f} {_TOP - size:.1f}", f"{2 * size:.1f}"
+    path = f"{corner}l{wide} {wide}m0 -{wide}l-{wide} {wide}"
+    return element("path", title, d=path, class_="point cross", data_row=point.row)
 
 
 def curve(values: Sequence[float], axis: str) -> Markup | None:

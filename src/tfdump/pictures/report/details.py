@@ -24,6 +24,7 @@ def details_of(row: Row) -> Markup:
         else None,
         _findings(row),
         element("p", _difference(row.diff)) if row.diff is not None and row.diff.status != "same" else None,
+        element("p", _counterpart(row.diff)) if row.diff is not None and row.diff.new_name != row.diff.name else None,
         _picture(row),
         _histogram(row),
         element("dl", *(part for fact in facts for part in fact)),
@@ -44,6 +45,11 @@ def _difference(diff: TensorDiff) -> str:
     share = error_share(diff)
     told = diff.reason or diff.status
     return told if share is None else f"{told}; largest error {number(share)} of the largest golden value"
+
+
+def _counterpart(diff: TensorDiff) -> str | None:
+    """Return the name on the other side, where it is another one."""
+    return f"compared with {diff.new_name}, paired by {diff.paired_by}" if diff.new_name else None
 
 
 def _picture(row: Row) -> Markup | None:

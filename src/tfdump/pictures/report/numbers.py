@@ -75,8 +75,10 @@ def scale_of(tensor: Tensor, numbers: Numbers, is_gradient: bool) -> tuple[float
     found = numbers.statistics
     finite = found.get("count", 0) - found.get("nan", 0) - found.get("inf", 0)
     l2 = found.get("l2")
-    if l2 is None or finite <= 0:
+    if l2 is None:
         return None, norms
+    if finite <= 0:  # NaN and infinities have no size, which is known; an empty tensor has none to know
+        return (math.nan if found.get("count", 0) else None), norms
     if is_gradient:
         unread = numbers.total / numbers.read if numbers.source == SAMPLED and numbers.read else 1
         return float(l2) * math.sqrt(unread), norms

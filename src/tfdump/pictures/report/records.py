@@ -63,8 +63,8 @@ class Row:
     """One tensor of the list.
 
     `number` counts from 1 in the order of the dump, which is that of execution within each group. `scale` is how
-    large the tensor is: the L2 norm of a gradient (of its last step), else the root mean square; None where it is not
-    known. `norms` are those of every step. `thumbnail` is None where `undrawn` says why.
+    large the tensor is: the L2 norm of a gradient (of its last step), else the root mean square; NaN where no value is
+    finite, None where it is not known. `norms` are those of every step. `thumbnail` is None where `undrawn` says why.
     """
 
     number: int

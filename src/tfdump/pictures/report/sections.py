@@ -60,7 +60,7 @@ def _errors(report: Report, diff: DiffReport) -> Markup | None:
         for one in diff.tensors
         if one.compared_by == VALUES and (row := by_verdict.get(id(one))) is not None
     ]
-    chart = depth_chart(points, "Largest error as a share of the largest value", joined=None)
+    chart = depth_chart(points, "Largest error as a share of the largest value", joined=False)
     return _figure(chart, "Largest error of each tensor as a share of its largest golden value; filled red ones are "
                    "outside of their tolerance, those at 0 are equal")  # fmt: skip
 
@@ -134,21 +134,22 @@ def depth(report: Report) -> Markup | None:
         points = [Point(row.number, row.address, row.scale, _kind(row)) for row in groups[group]]
         unit = "L2 norm" if gradients else "Root mean square"
         told = f"{unit} of {group}"
-        if any(point.kind == "vector" for point in points):
+        if any("vector" in point.kind for point in points):
             told += "; filled: kernels, hollow: vectors and scalars (bias, gamma)"
-        if any(point.kind == "odd" for point in points):
+        if any("odd" in point.kind and not point.is_odd for point in points):
             told += "; red: with NaN or Inf"
-        charts.append(_figure(depth_chart(points, told), told))
+        if any(point.is_odd for point in points):
+            told += "; \u00d7 at the upper edge: no finite value"
+        charts.append(_figure(depth_chart(points, told, apart="vector"), told))
     found = [chart for chart in charts if chart is not None]
     return join(found) if found else None
 
 
 def _kind(row: Row) -> str:
     statistics = row.numbers.statistics
-    if statistics.get("nan") or statistics.get("inf"):
-        return "odd"
     rank = len(row.shape) - (row.axis0 != "none")
-    return "vector" if row.group == "gradients/weights" and rank < 2 else ""
+    kinds = ["vector"] if row.group == "gradients/weights" and rank < 2 else []
+    return " ".join([*kinds, *(["odd"] if statistics.get("nan") or statistics.get("inf") else [])])
 
 
 def loss(report: Report) -> Markup | None:
