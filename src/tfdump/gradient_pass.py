@@ -193,7 +193,8 @@ class GradientDump:
 
 
 def _named(sinks: Sequence[Sink]) -> str:
-    return ", ".join(sink.info.address for sink in sinks[:8]) + (", ..." if len(sinks) > 8 else "")
+    names = list(dict.fromkeys(sink.info.address for sink in sinks))
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def _aliases(target: "Target") -> dict[str, Any]:

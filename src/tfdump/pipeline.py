@@ -18,7 +18,7 @@ from tfdump.interrupts import raise_waiting
 from tfdump.planning import Plan, Planned
 from tfdump.resuming import Kept
 from tfdump.sinks import StoreOptions, TensorSink
-from tfdump.tensors import Array, Batch, NotCaptured, Note, TensorInfo, Value
+from tfdump.tensors import Array, Batch, NotCaptured, Note, TensorInfo, Value, listed
 
 if TYPE_CHECKING:
     from tfdump.model.runnable import RunnableProbe
@@ -128,7 +128,7 @@ def _link_all(
     ]
     whole = [address for address in whole if address not in partial]
     if whole:
-        note(f"stored whole, because they have no such axes to reduce ({store.reduction}): {', '.join(whole)}")
+        note(f"stored whole, because they have no such axes to reduce ({store.reduction}): {listed(whole)}")
     if overflowed:
         note(f"{overflowed} finite values are too large for --dtype {store.dtype} and became infinite")
     return tuple(NotCaptured(address, reason) for address, reason in (missing | partial).items())

@@ -76,6 +76,7 @@ def notes_on(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
 
 
 def _few(names: list[str], most: int = 8) -> str:
+    names = list(dict.fromkeys(names))
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

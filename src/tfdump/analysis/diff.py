@@ -28,6 +28,7 @@ from tfdump.analysis.verdict import (
 )
 from tfdump.dump.reader import Dump
 from tfdump.errors import DumpError, SelectionError, near
+from tfdump.tensors import listed
 
 Source = str | Path | Dump | Mapping[str, Any]
 """A dump, the path of one or of a `.npy`, `.npz` or HDF5 file, or arrays by name."""
@@ -209,7 +210,7 @@ def _told(tensors: tuple[TensorDiff, ...]) -> list[str]:
             notes.append(f"compared by their {by}, because {why}: {count} of {len(tensors)} tensors")
     skipped = [tensor.shown_name for tensor in tensors if tensor.status == SKIPPED]
     if skipped:
-        notes.append(f"not compared, because one side has neither values nor statistics: {', '.join(skipped)}")
+        notes.append(f"not compared, because one side has neither values nor statistics: {listed(skipped)}")
     return notes
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tfdump.cli.render import harmless, say
 from tfdump.cli.settings import Settings
-from tfdump.tensors import Note
+from tfdump.tensors import Detail, Note
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,11 +19,11 @@ _LIVE: list["Console"] = []
 
 
 def notes(settings: Settings) -> Note:
-    """Return what prints a note as one line on stderr, or nothing when quiet."""
+    """Return what prints a note as one line on stderr: nothing when quiet, and details when verbose."""
 
     def note(text: str) -> None:
         line = f"Note: {' '.join(text.split())}"
-        if settings.quiet:
+        if settings.quiet or (isinstance(text, Detail) and not settings.verbose):
             return
         if _LIVE:
             _LIVE[-1].print(harmless(line), markup=False, highlight=False, emoji=False, soft_wrap=True)
