@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from tfdump.batch_run import Progress
+from tfdump.cli.fitting import Column
 from tfdump.cli.progress import notes, progress_bar
 from tfdump.cli.render import shape_text, table
 from tfdump.cli.settings import Settings
+from tfdump.cli.tensor_names import tensor_column
 from tfdump.dump.journal import Journal, journal_path
 from tfdump.dump.target import check_space, check_target
 from tfdump.dump.writer import DumpWriter
@@ -126,4 +128,5 @@ def dry_run_table(run: Run) -> str:
     ]
     rows.append(("attributes and indices", "", "", "", run.file_bytes - run.value_bytes))
     rows.append(("total", "", "", "", run.file_bytes))
-    return table(("tensor", "shape", "dtype", "axis0", "bytes"), rows)
+    columns = (tensor_column(), Column("shape", 2), Column("dtype", 0), Column("axis0", 1), "bytes")
+    return table(columns, rows, all_in="a pipe")

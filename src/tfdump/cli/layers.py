@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from tfdump.address import Selection
+from tfdump.cli.fitting import Column
 from tfdump.cli.loading import load
 from tfdump.cli.options import InputName, capture_options, json_option, model_options, selection_options, take_captures
 from tfdump.cli.progress import notes
@@ -13,7 +14,14 @@ from tfdump.cli.settings import Settings, verbosity
 from tfdump.inputs.arguments import open_arguments
 from tfdump.listing import ListedTensor, Listing, list_tensors
 
-COLUMNS = ("address", "class", "shape", "dtype", "parameters", "bytes/example")
+COLUMNS = (
+    Column("address", shorten="middle"),
+    Column("class", 2),
+    "shape",
+    Column("dtype", 0),
+    Column("parameters", 3),
+    Column("bytes/example", 1),
+)
 
 
 @click.command("layers")

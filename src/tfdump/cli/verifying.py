@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tfdump.batching import show_bytes
+from tfdump.cli.fitting import Column
 from tfdump.cli.junit import Case, junit
 from tfdump.cli.progress import notes
 from tfdump.cli.render import json_list, table, write
@@ -12,7 +13,13 @@ from tfdump.cli.settings import Settings
 from tfdump.dump.checksums import Verified
 from tfdump.dump.reader import open_dump
 
-_COLUMNS = ("dataset", "bytes", "stored", "found", "problem")
+_COLUMNS = (
+    Column("dataset", shorten="middle"),
+    Column("bytes", 2),
+    Column("stored", 0),
+    Column("found", 1),
+    Column("problem", shorten="wrap"),
+)
 
 
 def verify(dump: Path, layout: str, settings: Settings) -> bool:
