@@ -93,6 +93,11 @@ def test_a_column_that_is_the_same_in_every_row_goes_first() -> None:
     assert " ".join(lines[3:]) == "(in every row: dtype float32; all of it: --json)"
 
 
+def test_no_name_is_shortened_for_a_column_that_says_nothing() -> None:
+    rows = [("a" * 40, "float32", "1"), ("b" * 40, "float32", "2")]
+    assert fitted(49, *rows)[1] == "a" * 40 + "       1"
+
+
 def test_then_the_least_important_one_and_then_the_middle_of_names() -> None:
     rows = [("a" * 20 + "x" * 20, "float32", "1"), ("b" * 20 + "x" * 20, "int8", "2")]
     lines = fitted(36, *rows)

@@ -126,7 +126,10 @@ class _Fitted:
         return sum(widths[i] for i in self.chosen) + len(_GAP) * (len(self.chosen) - 1)
 
     def _fit(self, most: int) -> None:
-        """Leave out columns until the others fit with their texts shortened, and share what room there is."""
+        """Leave out columns until the others fit, and share what room there is among the texts.
+
+        For columns that are the same in every row no text is shortened; the others go where the shortest texts need it.
+        """
         flexible = [i for i in self.chosen if self._columns[i].shorten]
         narrow = list(self.widths)
         for i in flexible:
@@ -134,7 +137,7 @@ class _Fitted:
         candidates = [i for i in self.chosen if self._columns[i].dropped is not None]
         candidates.sort(key=lambda i: (not self._says_nothing(i), self._columns[i].dropped))
         for i in candidates:
-            if self._total(narrow) <= most:
+            if self._total(self.widths if self._says_nothing(i) else narrow) <= most:
                 break
             self.chosen.remove(i)
             (self._equal if self._says_nothing(i) else self._left_out).append(i)
