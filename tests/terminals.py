@@ -33,12 +33,24 @@ class Screen:
 
     @property
     def lines(self) -> list[str]:
-        """The lines that stay: of each, what was written after it was last cleared or begun anew."""
-        kept = []
-        for line in self.written.split("\n"):
-            last = re.split(r"\x1b\[2K|\r", line)[-1]
-            kept.append(CODES.sub("", last))
-        return kept[:-1] if kept and not kept[-1] else kept
+        """The lines that stay, as a terminal shows them that knows how to go up and to clear a line."""
+        kept, row, column = [""], 0, 0
+        for token in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[\n\r]|[^\x1b\n\r]+", self.written):
+            if token == "\n":
+                row, column = row + 1, 0
+                kept += [""] * (row == len(kept))
+            elif token == "\r":
+                column = 0
+            elif token == "\x1b[1A":
+                row -= 1
+            elif token == "\x1b[2K":
+                kept[row] = ""
+            elif token[0] != "\x1b":
+                kept[row] = kept[row][:column] + token + kept[row][column + len(token) :]
+                column += len(token)
+        while kept and not kept[-1]:
+            kept.pop()
+        return kept
 
     def widest(self) -> int:
         """The columns of the longest line, East Asian characters counted as Rich counts them."""

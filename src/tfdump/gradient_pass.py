@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tfdump.batch_run import Compute, Progress, run_batches
+from tfdump.batch_run import Compute, run_batches
 from tfdump.dump import layout
 from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
@@ -18,6 +18,7 @@ from tfdump.gradient_sinks import GradientStore, RowsSink, SumSink
 from tfdump.gradient_weights import WeightSink, keep_weights
 from tfdump.inputs.source import Source, padded
 from tfdump.interrupts import raise_waiting
+from tfdump.progress import Progress
 from tfdump.resuming import Kept
 from tfdump.tensors import Array, Batch, NotCaptured, Note, TensorInfo, Value
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfdump.batch_run import Progress, run_batches
+from tfdump.batch_run import run_batches
 from tfdump.dump import layout
 from tfdump.dump.journal import Journal
 from tfdump.dump.layout import stored_dtype
@@ -16,6 +16,7 @@ from tfdump.example_axis import EXAMPLE
 from tfdump.inputs.source import Source, padded
 from tfdump.interrupts import raise_waiting
 from tfdump.planning import Plan, Planned
+from tfdump.progress import Progress, silent_progress
 from tfdump.resuming import Kept
 from tfdump.sinks import StoreOptions, TensorSink
 from tfdump.tensors import Array, Batch, NotCaptured, Note, TensorInfo, Value, listed
@@ -33,7 +34,7 @@ def write_dump(
     root: Mapping[str, Any],
     config: str | None,
     note: Note,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = silent_progress,
     journal: Journal | None = None,
 ) -> None:
     """Run every batch and write what the plan says, then the attributes of the root and of each tensor.

@@ -8,13 +8,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tfdump.batch_run import Compute, Progress
+from tfdump.batch_run import Compute
 from tfdump.batching import Batches
 from tfdump.dump.journal import Journal, Record
 from tfdump.dump.packing import digest, fingerprint
 from tfdump.errors import DumpError
 from tfdump.inputs.source import Source
 from tfdump.interrupts import raise_waiting
+from tfdump.progress import Progress
 from tfdump.tensors import Array, Batch, Note, Value, listed
 
 

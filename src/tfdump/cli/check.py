@@ -13,7 +13,7 @@ from tfdump.analysis.checks.records import parse_checks
 from tfdump.cli.check_table import check_table
 from tfdump.cli.junit import Case, junit
 from tfdump.cli.options import FileName, chosen_format, parsed, selection_options, verdict_options
-from tfdump.cli.progress import notes
+from tfdump.cli.progress import notes, reading_bar
 from tfdump.cli.render import json_list, say, table, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.cli.terminal import BOLD, GREEN, RED
@@ -91,7 +91,10 @@ def command(
         if layer or exclude or depth is not None:
             raise click.UsageError("--verify reads the whole file (leave -l, -x and --depth out)")
         return 0 if verify_dump(dump, chosen, settings) else _FAILED
-    report = check(dump, layers=layer, exclude=exclude, depth=depth, fail_on=fail_on, **thresholds)
+    with reading_bar(settings, "checking") as progress:
+        report = check(
+            dump, layers=layer, exclude=exclude, depth=depth, fail_on=fail_on, progress=progress, **thresholds
+        )
     note = notes(settings)
     on_terminal = chosen == "table" and sys.stdout.isatty()
     if on_terminal:

@@ -17,6 +17,7 @@ from tfdump.analysis.tolerance import Override, Tolerances, parse_override
 from tfdump.analysis.verdict import IGNORED, SAME, SKIPPED, DiffReport, TensorDiff, index_text, shown
 from tfdump.cli.fitting import Column, Styled
 from tfdump.cli.options import FileName, chosen_format, parsed, verdict_options
+from tfdump.cli.progress import reading_bar
 from tfdump.cli.render import Cell, json_list, say, shape_text, table, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.cli.tensor_names import common_group, tensor_column
@@ -116,8 +117,9 @@ def command(
         read_map(map_file) if map_file is not None else {},
         transpose,
     )
-    report = compare(golden, new, options)
     settings: Settings = ctx.obj
+    with reading_bar(settings, "comparing") as progress:
+        report = compare(golden, new, options, progress)
     if not settings.quiet:
         for note in report.notes:
             say(f"Note: {note}")

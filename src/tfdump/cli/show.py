@@ -12,13 +12,14 @@ from tfdump.address import Selection
 from tfdump.cli.completion import Address
 from tfdump.cli.fitting import Column
 from tfdump.cli.options import FileName, json_option, selection_options, slice_option
-from tfdump.cli.progress import notes
+from tfdump.cli.progress import notes, reading_bar
 from tfdump.cli.render import Cell, json_list, shape_text, table, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.cli.tensor_names import tensor_column, without_group
 from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.dump.selecting import choose, find
 from tfdump.dump.slicing import Slicing
+from tfdump.progress import Meter
 
 _STATISTICS = ("min", "max", "mean", "std", "l2", "nan", "inf", "zero")
 _DROPPED = ("l2", "class", "dtype", "std", "zero", "mean", "shape", "inf", "nan", "min", "max", "norm")
@@ -91,11 +92,22 @@ def command(
         elif provenance and not json:
             write(_provenance_table(opened))
         else:
-            _show_table(opened, choose(opened, selection) if chosen else list(opened.tensors()), stats, json)
+            tensors = choose(opened, selection) if chosen else list(opened.tensors())
+            _show_table(opened, _rows(tensors, stats, settings), json)
 
 
-def _show_table(opened: Dump, tensors: list[Tensor], stats: bool, json: bool) -> None:
-    rows = [_row(tensor, stats) for tensor in tensors]
+def _rows(tensors: list[Tensor], stats: bool, settings: Settings) -> list[_Row]:
+    rows = []
+    with reading_bar(settings, "reading") as progress:
+        meter = Meter(sum(tensor.about_values for tensor in tensors), progress)
+        for tensor in tensors:
+            meter.add(0)
+            rows.append(_row(tensor, stats))
+            meter.add(tensor.about_values)
+    return rows
+
+
+def _show_table(opened: Dump, rows: list[_Row], json: bool) -> None:
     if json:
         write(_json(opened, rows))
         return

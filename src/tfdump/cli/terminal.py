@@ -36,13 +36,13 @@ def stderr_terminal() -> Terminal:
 def _terminal(stream: TextIO) -> Terminal:
     if not stream.isatty():
         return Terminal()
-    color = takes_commands() and not os.environ.get("NO_COLOR")
+    color = "TERM" in os.environ and not is_dumb() and not os.environ.get("NO_COLOR")
     return Terminal(shutil.get_terminal_size().columns, color, "\N{HORIZONTAL ELLIPSIS}" if _has_it(stream) else "...")
 
 
-def takes_commands() -> bool:
-    """Tell whether a terminal takes commands to move the cursor and to color text; TERM says so."""
-    return os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+def is_dumb() -> bool:
+    """Tell whether the terminal says that it takes no commands to move the cursor and to color text."""
+    return os.environ.get("TERM") in ("", "dumb", "unknown")
 
 
 def _has_it(stream: TextIO) -> bool:
