@@ -172,7 +172,9 @@ def test_cat_shows_a_bar_where_it_takes_a_while(large: Path) -> None:
 
 
 def test_cat_to_the_terminal_shows_values_alone(large: Path) -> None:
-    assert on_terminal("cat", "d.h5", "b", "--format", "csv", cwd=large).written == "[0],[1],[2]\n" + "1.0,1.0,1.0\n" * 4
+    assert (
+        on_terminal("cat", "d.h5", "b", "--format", "csv", cwd=large).written == "[0],[1],[2]\n" + "1.0,1.0,1.0\n" * 4
+    )
 
 
 def test_what_takes_no_time_shows_no_bar(large: Path) -> None:

@@ -285,6 +285,20 @@ def test_checks_that_cannot_be_made_name_their_tensors_once(tfdump: Run, tmp_pat
 # --- diff and show
 
 
+def test_a_series_of_one_tensor_names_it_once(tmp_path: Path) -> None:
+    for epoch in range(3):
+        values = np.random.default_rng(epoch).normal(size=(4, 3))
+        made = {"interval": "epoch", "epoch": epoch + 1, "batch": 0}
+        make_dump(tmp_path / f"epoch-000{epoch + 1}.activations.h5", {f"block.{LONG}": values}, **made)
+    screen = on_terminal("show", ".", f"block.{LONG}", cwd=tmp_path)
+    assert screen.returncode == 0, screen.plain
+    assert screen.widest() <= 80
+    header = screen.lines[0].split()
+    assert header[0] == "dump"
+    assert {"min", "max", "mean"} <= set(header)
+    assert f"tensor block.{LONG}"[:60] in " ".join(screen.plain.split())
+
+
 def test_diff_shows_the_cosine_that_was_asked_for(tfdump: Run, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     old, new = rng.normal(size=(2, 4, 3))

@@ -1,6 +1,7 @@
 """`tfdump show FOLDER`: the dumps of a training in order, and single tensors followed through them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from tfdump.tensors import Note
 _FEW = 5
 _PLACE = ("number", "epoch", "batch")
 _STATISTICS = ("min", "max", "mean", "std", "l2", "nan", "inf", "zero")
-_NAMES = {"dump": Column("dump", shorten="middle"), "tensor": tensor_column()}
 _DROPPED = (
     "l2", "kind", "dtype", "examples", "std", "bytes", "zero", "tensors", "mean", "shape", "batch", "inf", "nan",
     "min", "max", "norm", "loss", "epoch", "number",
 )  # fmt: skip
 """The columns that a narrow terminal can do without, the least important first."""
+_NAMES = {
+    "dump": Column("dump", shorten="middle"),
+    "tensor": replace(tensor_column(), dropped=len(_DROPPED)),  # mostly it is one, the same in every row
+}
 
 
 def show_series(folder: Path, addresses: Sequence[str], json: bool, note: Note) -> None:
