@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfdump.address import Selection
-from tfdump.batch_run import Progress
 from tfdump.captures import Captures
 from tfdump.dump import layout
 from tfdump.dump.journal import Journal
@@ -17,6 +16,7 @@ from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.limits import allowed
 from tfdump.pipeline import planned_inputs, write_dump
 from tfdump.planning import Plan, Planned, RunOptions, make_plan
+from tfdump.progress import Progress, Stage, silent_progress, silent_stage
 from tfdump.resuming import begin
 from tfdump.sinks import StoreOptions
 from tfdump.tensors import NotCaptured, Note
@@ -95,7 +95,7 @@ class ActivationRun:
         self,
         writer: DumpWriter,
         command: str,
-        progress: Progress = lambda done, total: None,
+        progress: Progress = silent_progress,
         journal: Journal | None = None,
         further: Mapping[str, Any] | None = None,
     ) -> None:
@@ -169,14 +169,20 @@ def probe_activations(
 
 @contextmanager
 def open_activations(
-    loaded: "LoadedModel", given: Sequence[Given], options: ActivationOptions, note: Note
+    loaded: "LoadedModel",
+    given: Sequence[Given],
+    options: ActivationOptions,
+    note: Note,
+    stage: Stage = silent_stage,
 ) -> Iterator[ActivationRun]:
     """Open a model and its inputs, and plan the run; the model is left as it was at the end.
 
-    Raises InputError where the inputs do not fit, SelectionError where a pattern matches nothing, and ModelError
-    where the model fails on them.
+    `stage` is called with what goes on, which can take minutes. Raises InputError where the inputs do not fit,
+    SelectionError where a pattern matches nothing, and ModelError where the model fails on them.
     """
     with allowed(loaded.max_bytes):
+        stage("Tracing the model")
         opened = probe_activations(loaded, given, options, note)
         with opened.probe:
+            stage("Looking at the first batches")
             yield opened.plan()

@@ -34,7 +34,7 @@ from tfdump.gradient_run import open_gradients
 from tfdump.gradient_sinks import GradientStore
 from tfdump.listing import ListedTensor, list_tensors
 from tfdump.sinks import StoreOptions
-from tfdump.tensors import Value
+from tfdump.tensors import Detail, Value
 
 if TYPE_CHECKING:
     from keras import Layer
@@ -280,4 +280,5 @@ def _loaded(
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, TfdumpWarning, stacklevel=3)
+    if not isinstance(message, Detail):
+        warnings.warn(message, TfdumpWarning, stacklevel=3)

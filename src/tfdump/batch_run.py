@@ -11,10 +11,8 @@ from tfdump.batching import Batches
 from tfdump.inputs.source import Source
 from tfdump.interrupts import raise_waiting
 from tfdump.machine import cores
+from tfdump.progress import Progress
 from tfdump.tensors import Array, Batch
-
-Progress = Callable[[int, int], None]
-"""Called with the number of examples done and the number of all."""
 
 Computed = tuple[list[Any], Array]
 """What a batch gives: values, and float64 numbers beside them."""

@@ -9,6 +9,9 @@ from tfdump.errors import INTERRUPTION
 from tfdump.importing import hold_collection
 from tfdump.supervision import run_supervised
 
+_BEGIN_ANEW = "\r\x1b[2K\x1b[?25h"
+"""Clears the line, and shows the cursor: a child that was killed may have left half a bar, and no cursor."""
+
 
 def main() -> None:
     """Run the command line and end the process with its status."""
@@ -33,6 +36,8 @@ def _run() -> int:
 
 def _say(text: str) -> None:
     with contextlib.suppress(OSError):
+        if os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb":
+            text = _BEGIN_ANEW + text
         os.write(2, text.encode())
 
 

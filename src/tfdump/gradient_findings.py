@@ -8,7 +8,7 @@ import numpy.typing as npt
 from tfdump.example_axis import BATCH, EXAMPLE, NONE, AxisFinding, agrees, find_by_rolling, find_example_axis, identical
 from tfdump.inputs.source import Source
 from tfdump.planning import RunOptions
-from tfdump.tensors import Array, Note, Value
+from tfdump.tensors import Array, Note, Value, listed
 from tfdump.writing import tell_not_captured
 
 if TYPE_CHECKING:
@@ -98,18 +98,18 @@ def tell_dependence(probe: "Gradients", findings: list[AxisFinding], run: RunOpt
     named = list(zip((target.info.address for target in probe.targets), findings, strict=True))
     stacked = [address for address, finding in named if finding.axis0 == BATCH]
     if stacked:
-        note(f"stored batch by batch, because they have no row an example: {', '.join(stacked)}")
+        note(f"stored batch by batch, because they have no row an example: {listed(stacked)}")
     if run.training:
         note("--training: the gradients may depend on the batch size (batch statistics, random numbers)")
         return stacked
     if probe.assigned:
         note(
             f"the model changes variables while it runs, so gradients may depend on the batch size: "
-            f"{', '.join(probe.assigned)}"
+            f"{listed(probe.assigned)}"
         )
     mixing = [address for address, finding in named if finding.axis0 == EXAMPLE and finding.depends_on_batch]
     if mixing:
-        note(f"the gradients depend on the other examples of the batch: {', '.join(mixing)}")
+        note(f"the gradients depend on the other examples of the batch: {listed(mixing)}")
     return stacked + mixing
 
 
@@ -124,5 +124,5 @@ def tell_unconnected(probe: "Gradients", note: Note) -> None:
         (behind, " (Keras computes the crossentropy from the logits behind this softmax or sigmoid)"),
     ):
         if unconnected:
-            addresses = ", ".join(target.info.address for target in unconnected)
+            addresses = listed(target.info.address for target in unconnected)
             note(f"not connected with the loss, so without a gradient: {addresses}{why}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tfdump.batch_run import Compute, Progress, run_batches
+from tfdump.batch_run import Compute, run_batches
 from tfdump.batching import show_bytes
 from tfdump.dump import layout
 from tfdump.dump.journal import Journal
@@ -19,6 +19,7 @@ from tfdump.gradient_sinks import GradientStore, RowsSink, SumSink
 from tfdump.gradient_weights import WeightSink, keep_weights
 from tfdump.inputs.source import Source, padded
 from tfdump.interrupts import raise_waiting
+from tfdump.progress import Progress
 from tfdump.resuming import Kept
 from tfdump.tensors import Array, Batch, NotCaptured, Note, TensorInfo, Value
 
@@ -210,7 +211,8 @@ class GradientDump:
 
 
 def _named(sinks: Sequence[Sink]) -> str:
-    return ", ".join(sink.info.address for sink in sinks[:8]) + (", ..." if len(sinks) > 8 else "")
+    names = list(dict.fromkeys(sink.info.address for sink in sinks))
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def _aliases(target: "Target") -> dict[str, Any]:

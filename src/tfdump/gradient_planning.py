@@ -16,6 +16,7 @@ from tfdump.gradient_sinks import GradientStore
 from tfdump.inputs.source import Source, padded
 from tfdump.interrupts import raise_waiting
 from tfdump.planning import FEW, Planned, RunOptions, last_of_first_batch
+from tfdump.progress import Stage, silent_stage
 from tfdump.sinks import stored_bytes
 from tfdump.tensors import Note, Sparse, TensorInfo, Value
 
@@ -55,6 +56,7 @@ def plan_gradients(
     store: GradientStore,
     steps: int | None,
     note: Note,
+    stage: Stage = silent_stage,
 ) -> GradientPlan:
     """Look at a few examples, choose the batch size, count what divides the loss, and run the first batch.
 
@@ -72,10 +74,10 @@ def plan_gradients(
     size = choose_batch_size(run.batch_size, fixed, run.training, run.memory, cost, probe.largest_batch)
     if probe.coupled:
         size = _whole(probe.coupled, size, examples, fixed, run, cost)
-    plan, coupled = _look(probe, source, fixed, size, run, store, steps, note)
+    plan, coupled = _look(probe, source, fixed, size, run, store, steps, note, stage)
     if coupled and len(plan.batches) > 1:
         size = _whole(coupled, size, examples, fixed, run, cost)
-        plan, _ = _look(probe, source, fixed, size, run, store, steps, note)
+        plan, _ = _look(probe, source, fixed, size, run, store, steps, note, stage)
     if fixed is not None and examples % fixed:
         note(f"the last batch is padded to {fixed} examples with copies of the last one, which do not count")
     return plan
@@ -113,6 +115,7 @@ def _look(
     store: GradientStore,
     steps: int | None,
     note: Note,
+    stage: Stage,
 ) -> tuple[GradientPlan, str | None]:
     """Run the first batch, and its last examples alone; return the plan, and why the examples are coupled."""
     examples = source.examples
@@ -124,7 +127,7 @@ def _look(
     if probe.eager:  # what there is, is known only when the first batch has run
         probe.start()
         probe.run(source.first(many), None, many)
-    divisors = _divisors(probe, source, batches, fixed, note)
+    divisors = _divisors(probe, source, batches, fixed, note, stage)
     probe.start()
     look = probe.run(last_of_first_batch(source, few, many, rolled=fixed is not None), divisors, few)
     probe.start()
@@ -156,7 +159,7 @@ def _look(
 
 
 def _divisors(
-    probe: "GradientProbe", source: Source, batches: Batches, fixed: int | None, note: Note
+    probe: "GradientProbe", source: Source, batches: Batches, fixed: int | None, note: Note, stage: Stage
 ) -> npt.NDArray[np.float64]:
     """Return what divides the terms of the loss for all examples, counted by a forward pass where needed."""
     from tfdump.model.gradient import ROWS
@@ -166,12 +169,14 @@ def _divisors(
         return divisors_of(probe.terms, None, source.examples)
     probe.start()
     counting = probe.counting(note)
+    stage(f"Counting what divides the loss, in {source.examples:,} examples")
     counts = np.zeros(())
     for start, stop in batches:
         raise_waiting()
         batch = source.read(start, stop)
         fed = padded(batch, fixed) if fixed else batch
         counts = counts + np.asarray(counting.run({**fed, ROWS: np.array(stop - start, np.int32)}))
+    stage("Looking at the first batches")
     return divisors_of(probe.terms, counts, source.examples)
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfdump.batch_run import Progress
 from tfdump.dump import layout
 from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
@@ -26,6 +25,7 @@ from tfdump.inputs.source import Source
 from tfdump.inputs.targets import Argument
 from tfdump.limits import allowed
 from tfdump.planning import Planned
+from tfdump.progress import Progress, Stage, silent_progress, silent_stage
 from tfdump.resuming import begin
 from tfdump.sinks import stored_size
 from tfdump.supervised_source import supervised_source
@@ -103,7 +103,7 @@ class GradientRun:
         self,
         writer: DumpWriter,
         command: str,
-        progress: Progress = lambda done, total: None,
+        progress: Progress = silent_progress,
         journal: Journal | None = None,
         further: Mapping[str, Any] | None = None,
     ) -> Loss:
@@ -154,11 +154,11 @@ class OpenedGradients:
     options: GradientOptions
     note: Note
 
-    def plan(self) -> GradientRun:
+    def plan(self, stage: Stage = silent_stage) -> GradientRun:
         """Look at a few examples, and return the run; raises ModelError where the model fails on them."""
-        return GradientRun(self.loaded, self.source, *self._passes(), self.scalar, self.options, self.note)
+        return GradientRun(self.loaded, self.source, *self._passes(stage), self.scalar, self.options, self.note)
 
-    def _passes(self) -> tuple[Passes, GradientPlan]:
+    def _passes(self, stage: Stage) -> tuple[Passes, GradientPlan]:
         from tfdump.model.descent import Descent, Regularization
         from tfdump.model.gradient import GradientProbe
 
@@ -177,7 +177,7 @@ class OpenedGradients:
         if (chosen := options.steps) is not None:
             steps, save_weights = chosen.count, chosen.save_weights
             descent = partial(Descent, chosen.optimizer, chosen.learning_rate)
-        plan = plan_gradients(probe, source, self.fixed, options.run, options.store, steps, self.note)
+        plan = plan_gradients(probe, source, self.fixed, options.run, options.store, steps, self.note, stage)
         tell_unconnected(probe, self.note)
         regularization = Regularization(self.loaded.model) if self.scalar.regularised else None
         return AllExamples(probe, plan, regularization, steps, descent, save_weights, options.run.memory), plan
@@ -243,9 +243,15 @@ def open_gradients(
     weights: Sequence[Given],
     options: GradientOptions,
     note: Note,
+    stage: Stage = silent_stage,
 ) -> Iterator[GradientRun]:
-    """Open as `probe_gradients` does, and plan the run; raises ModelError where the model fails on the inputs too."""
+    """Open as `probe_gradients` does, and plan the run; raises ModelError where the model fails on the inputs too.
+
+    `stage` is called with what goes on, which can take minutes.
+    """
     with allowed(loaded.max_bytes):
+        stage("Tracing the model")
         opened = probe_gradients(loaded, arguments, targets, weights, options, note)
         with opened.probe:
-            yield opened.plan()
+            stage("Looking at the first batches")
+            yield opened.plan(stage)

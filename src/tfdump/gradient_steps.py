@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from tfdump.batch_run import Progress
 from tfdump.gradient_pass import GradientDump, Loss
 from tfdump.gradient_planning import GradientPlan
 from tfdump.gradient_sinks import SumSink
 from tfdump.lookup_gradients import LookupRows
+from tfdump.progress import Progress
 
 if TYPE_CHECKING:
     from tfdump.model.descent import Descent, Regularization

@@ -11,6 +11,7 @@ from tfdump.dtypes import STRING, numpy_dtype
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.source import ReadingOptions
 from tfdump.limits import allowed
+from tfdump.progress import Stage, silent_stage
 from tfdump.tensors import NotCaptured, Note
 
 if TYPE_CHECKING:
@@ -42,16 +43,22 @@ class Listing:
 
 
 def list_tensors(
-    loaded: "LoadedModel", given: Sequence[Given], selection: Selection, note: Note, captures: Captures = NOTHING_MORE
+    loaded: "LoadedModel",
+    given: Sequence[Given],
+    selection: Selection,
+    note: Note,
+    captures: Captures = NOTHING_MORE,
+    stage: Stage = silent_stage,
 ) -> Listing:
     """List what a selection would dump; `given` arrays tell the shapes where the model does not declare them.
 
-    Raises ModelError when neither does.
+    `stage` is called with what goes on. Raises ModelError when neither does.
     """
     from tfdump.model.probe import Request
     from tfdump.model.running import open_source, probe_declared, probe_source
 
     request = Request(selection, outputs=False, captures=captures)
+    stage("Tracing the model")
     with allowed(loaded.max_bytes):
         if given:
             signature, source = open_source(loaded.model, given, ReadingOptions(), note)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfdump.batch_run import Progress, run_batches
+from tfdump.batch_run import run_batches
 from tfdump.dump import layout
 from tfdump.dump.journal import Journal
 from tfdump.dump.layout import stored_dtype
@@ -16,9 +16,10 @@ from tfdump.example_axis import EXAMPLE
 from tfdump.inputs.source import Source, padded
 from tfdump.interrupts import raise_waiting
 from tfdump.planning import Plan, Planned
+from tfdump.progress import Progress, silent_progress
 from tfdump.resuming import Kept
 from tfdump.sinks import StoreOptions, TensorSink
-from tfdump.tensors import Array, Batch, NotCaptured, Note, TensorInfo, Value
+from tfdump.tensors import Array, Batch, NotCaptured, Note, TensorInfo, Value, listed
 
 if TYPE_CHECKING:
     from tfdump.model.runnable import RunnableProbe
@@ -33,7 +34,7 @@ def write_dump(
     root: Mapping[str, Any],
     config: str | None,
     note: Note,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = silent_progress,
     journal: Journal | None = None,
 ) -> None:
     """Run every batch and write what the plan says, then the attributes of the root and of each tensor.
@@ -128,11 +129,10 @@ def _link_all(
     ]
     whole = [address for address in whole if address not in partial]
     if whole:
-        note(f"stored whole, because they have no such axes to reduce ({store.reduction}): {', '.join(whole)}")
+        note(f"stored whole, because they have no such axes to reduce ({store.reduction}): {listed(whole)}")
     if writer.texts_as_bytes:
         note(
-            "stored as bytes, because the text is not UTF-8 everywhere, or holds NUL: "
-            f"{', '.join(writer.texts_as_bytes)}"
+            f"stored as bytes, because the text is not UTF-8 everywhere, or holds NUL: {listed(writer.texts_as_bytes)}"
         )
     if overflowed:
         note(f"{overflowed} finite values are too large for --dtype {store.dtype} and became infinite")

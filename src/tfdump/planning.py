@@ -11,7 +11,7 @@ from tfdump.dump import layout
 from tfdump.example_axis import BATCH, EXAMPLE, AxisFinding, find_by_rolling, find_example_axis, names_of
 from tfdump.inputs.source import Source
 from tfdump.sinks import StoreOptions, stored_bytes
-from tfdump.tensors import Batch, Note, TensorInfo, Value
+from tfdump.tensors import Batch, Note, TensorInfo, Value, listed
 
 if TYPE_CHECKING:
     from tfdump.model.runnable import RunnableProbe
@@ -165,14 +165,14 @@ def _tell_dependence(probe: "RunnableProbe", findings: list[AxisFinding], run: R
     named = [(p.info.address, f) for p, f in zip(probe.probed, findings, strict=True) if not p.is_output]
     stacked = names_of(named, BATCH)
     if stacked:
-        note(f"stored batch by batch, because they have no row an example: {', '.join(stacked)}")
+        note(f"stored batch by batch, because they have no row an example: {listed(stacked)}")
     if run.training:
         note("--training: the values may depend on the batch size (batch statistics, random numbers)")
         return stacked
     if probe.assigned:
-        changed = ", ".join(probe.assigned)
+        changed = listed(probe.assigned)
         note(f"the model changes variables while it runs, so values may depend on the batch size: {changed}")
     mixing = names_of(named, EXAMPLE)
     if mixing:
-        note(f"the values depend on the other examples of the batch: {', '.join(mixing)}")
+        note(f"the values depend on the other examples of the batch: {listed(mixing)}")
     return stacked + mixing

@@ -8,14 +8,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tfdump.batch_run import Compute, Progress
+from tfdump.batch_run import Compute
 from tfdump.batching import Batches
 from tfdump.dump.journal import Journal, Record
 from tfdump.dump.packing import digest, fingerprint
 from tfdump.errors import DumpError
 from tfdump.inputs.source import Source
 from tfdump.interrupts import raise_waiting
-from tfdump.tensors import Array, Batch, Note, Value
+from tfdump.progress import Progress
+from tfdump.tensors import Array, Batch, Note, Value, listed
 
 
 class ResumableSink(Protocol):
@@ -176,5 +177,5 @@ def _why_not(probe: Repeatable, training: bool) -> str | None:
     if training:
         return "with --training, a batch changes what the model makes of the next one"
     if probe.assigned:
-        return f"the model changes variables while it runs ({', '.join(probe.assigned)})"
+        return f"the model changes variables while it runs ({listed(probe.assigned)})"
     return "the model draws random numbers" if probe.random else None

@@ -1,6 +1,6 @@
 """The small records that pass between the packages: what a tensor is, and its values when they are not dense."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,15 @@ Batch = Mapping[str, Array]
 
 Note = Callable[[str], None]
 """Called with one sentence that the user should read: a cast, a padding, a fallback."""
+
+
+class Detail(str):
+    """A note that tells nothing unexpected, for those who ask for more (`-v`)."""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names for a note, each once: a tensor may be an activation and an output, or have two reasons."""
+    return ", ".join(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
@@ -59,10 +68,14 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class NotCaptured:
-    """A layer that the model owns and whose output is not in the dump, and why."""
+    """A layer that the model owns and whose output is not in the dump, and why.
+
+    `expected` tells that nobody would look for it there: the moving mean of a batch normalization has no gradient.
+    """
 
     address: str
     reason: str
+    expected: bool = False
 
 
 @dataclass(frozen=True)

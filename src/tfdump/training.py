@@ -41,6 +41,7 @@ from tfdump.pictures import need_matplotlib
 from tfdump.pictures.naming import FLOW
 from tfdump.planning import Planned
 from tfdump.sinks import StoreOptions
+from tfdump.tensors import Detail
 
 import_aside()  # before the next line imports Keras, as this module does for its base class; it is imported lazily
 
@@ -207,8 +208,7 @@ class DumpCallback(IntervalCallback):
 
     def reach(self, moment: Moment) -> None:
         """Make a dump; where that fails, say so and go on, or raise."""
-        number = moment.epoch if self._on == BY_EPOCH else moment.batch
-        path = self.folder / dump_name(self._on, number, self._kind)
+        path = self.folder / dump_name(self._on, moment.epoch if self._on == BY_EPOCH else moment.batch, self._kind)
         try:
             self._dump(path, moment)
         except (TfdumpError, OSError, MemoryError) as error:
@@ -288,7 +288,7 @@ class DumpCallback(IntervalCallback):
 
     def _note(self, text: str) -> None:
         """Warn once a training of what each dump would tell again."""
-        if text not in self._said:
+        if text not in self._said and not isinstance(text, Detail):
             self._said.add(text)
             self._warn(text)
 

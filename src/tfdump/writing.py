@@ -10,7 +10,7 @@ from tfdump.dump import layout
 from tfdump.dump.writer import DumpWriter, storage_for
 from tfdump.inputs.source import Source
 from tfdump.planning import RunOptions
-from tfdump.tensors import NotCaptured, Note
+from tfdump.tensors import Detail, NotCaptured, Note, listed
 
 if TYPE_CHECKING:
     from tfdump.model.load import LoadedModel
@@ -68,9 +68,10 @@ def provenance(
 
 
 def tell_not_captured(missing: tuple[NotCaptured, ...], note: Note) -> None:
-    """Say what is not captured, a line a reason."""
-    by_reason: dict[str, list[str]] = {}
+    """Say what is not captured, one line for each reason; what is expected is a detail."""
+    by_reason: dict[tuple[str, bool], list[str]] = {}
     for item in missing:
-        by_reason.setdefault(item.reason, []).append(item.address)
-    for reason, addresses in by_reason.items():
-        note(f"not captured: {', '.join(addresses)} ({reason})")
+        by_reason.setdefault((item.reason, item.expected), []).append(item.address)
+    for (reason, expected), addresses in by_reason.items():
+        text = f"not captured: {listed(addresses)} ({reason})"
+        note(Detail(text) if expected else text)

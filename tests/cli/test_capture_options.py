@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
@@ -104,3 +105,15 @@ def test_they_may_not_come_from_gradients(tfdump: Run) -> None:
     done = tfdump("gradients", *TEXT, SAMPLES / "text_labels.npy", "--attention")
     assert done.returncode == 2
     assert "--attention" in done.stderr
+
+
+def test_a_note_names_a_tensor_once(tfdump: Run, tmp_path: Path) -> None:
+    """What is an activation and an output at once has one name."""
+    x = keras.Input((4, 4, 2), name="x")
+    flat = keras.layers.Flatten(name="flat")(keras.layers.Conv2D(3, 2, name="conv")(x))
+    keras.Model(x, keras.layers.Dense(2, name="out")(flat)).save(tmp_path / "m.keras")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(3, 4, 4, 2)).astype("float32"))
+    done = tfdump("activations", "m.keras", "x.npy", "--reduce", "mean:2")
+    assert done.stderr.splitlines() == [
+        "Note: stored whole, because they have no such axes to reduce (mean:2): flat, out"
+    ]

@@ -144,7 +144,8 @@ def test_junit_is_what_servers_read(tfdump: Run, dumps: Path) -> None:
 def test_a_terminal_gets_an_aligned_table_without_empty_columns(dumps: Path) -> None:
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "tfdump", "diff", "g.h5", "n.h5"]
-    process = subprocess.Popen(command, cwd=dumps, stdout=follower, stderr=subprocess.PIPE)
+    terminal = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    process = subprocess.Popen(command, cwd=dumps, stdout=follower, stderr=subprocess.PIPE, env=terminal)
     os.close(follower)
     written = b""
     while True:

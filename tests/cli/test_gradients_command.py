@@ -97,12 +97,9 @@ def by_tape(path: Path, x: Any, y: Any) -> tuple[float, dict[int, np.ndarray]]:
 def test_the_path_alone_is_on_stdout_and_the_values_are_right(tfdump: Run, tmp_path: Path) -> None:
     done = tfdump("gradients", *WINE, *EVERYTHING)
     assert (done.returncode, done.stdout) == (0, "wine_mlp.gradients.h5\n")
-    notes = done.stderr.splitlines()
-    assert len(notes) == 2, notes
-    assert all(line.startswith("Note: ") for line in notes)
-    assert "normalize.mean" in notes[0]
-    assert "not trainable" in notes[0]
-    assert "predictions" in notes[1]
+    (note,) = done.stderr.splitlines()
+    assert note.startswith("Note: not connected with the loss")
+    assert "predictions" in note
     with h5py.File(tmp_path / "wine_mlp.gradients.h5") as file:
         expected = wine_by_hand()
         assert list(file["gradients"]) == ["weights", "activations", "inputs"]
@@ -300,6 +297,24 @@ def test_show_reads_the_dump(tfdump: Run, tmp_path: Path) -> None:
 
 
 # --- what has no gradient
+
+
+def test_states_of_layers_are_named_with_v_and_in_the_file_alone(tfdump: Run, tmp_path: Path) -> None:
+    """A moving mean has no gradient, as everybody expects; a kernel that was frozen is worth a note."""
+    x = keras.Input((4,), name="x")
+    hidden = keras.layers.BatchNormalization(name="bn")(keras.layers.Dense(5, name="frozen", trainable=False)(x))
+    keras.Model(x, keras.layers.Dense(2, name="out")(hidden)).save(tmp_path / "m.keras")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(6, 4)).astype("float32"))
+    np.save(tmp_path / "y.npy", np.random.default_rng(1).normal(size=(6, 2)).astype("float32"))
+    arguments = ("gradients", "m.keras", "x.npy", "y.npy", "--loss", "mse", "-f")
+    frozen = "Note: not captured: frozen.kernel, frozen.bias (not trainable)"
+    states = "Note: not captured: bn.moving_mean, bn.moving_variance (not trainable)"
+    assert tfdump(*arguments).stderr.splitlines() == [frozen]
+    assert set(tfdump(*arguments, "-v").stderr.splitlines()) >= {frozen, states}
+    assert tfdump(*arguments, "-q").stderr == ""
+    with h5py.File(tmp_path / "m.gradients.h5") as file:
+        missing = {item["address"] for item in json.loads(file.attrs["not_captured"])}
+    assert missing == {"frozen.kernel", "frozen.bias", "bn.moving_mean", "bn.moving_variance"}
 
 
 def two_branches(folder: Path) -> Path:

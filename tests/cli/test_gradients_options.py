@@ -1162,6 +1162,5 @@ def test_only_the_path_goes_through_a_pipe(tfdump_process: Run, tmp_path: Path) 
     folder.mkdir()
     done = tfdump_process("gradients", WINE[0], "-", WINE[2], "-o", folder / "d.h5", stdin=WINE[1].read_bytes())
     assert (done.returncode, done.stdout) == (0, f"{folder / 'd.h5'}\n")
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("Note: not captured: normalize.mean")
+    assert done.stderr == ""
     assert os.listdir(folder) == ["d.h5"]

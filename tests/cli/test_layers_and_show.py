@@ -138,7 +138,9 @@ def test_a_closed_pipe_ends_quietly_with_status_0(dump: Path) -> None:
 def test_a_terminal_gets_an_aligned_table(dump: Path) -> None:
     """Columns start at the same place in every line, and numbers are shortened."""
     leader, follower = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-m", "tfdump", "show", str(dump)], stdout=follower, stderr=follower)
+    command = [sys.executable, "-m", "tfdump", "show", str(dump)]
+    terminal = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    process = subprocess.Popen(command, stdout=follower, stderr=follower, env=terminal)
     os.close(follower)
     written = b""
     while True:

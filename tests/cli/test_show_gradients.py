@@ -119,8 +119,8 @@ def test_a_terminal_gets_the_loss_and_the_norms(tmp_path: Path) -> None:
     assert process.wait() == 0
     lines = [line.split() for line in written.decode().replace("\r", "").splitlines()]
     assert ["loss_value", "2", "values,", "3.0", "..", "2.0"] in lines
-    assert ["gradients/weights/dense.kernel", "Dense", "(4,", "3)", "float32", "3.4641"] in lines
-    assert ["gradients/weights/head.bias", "Dense", "not", "connected", "float32", "-"] in lines
+    assert ["dense.kernel", "Dense", "(4,", "3)", "float32", "3.4641"] in lines
+    assert ["head.bias", "Dense", "not", "connected", "float32", "-"] in lines
 
 
 @pytest.mark.parametrize("arguments", [("--provenance",), ("--json",)])

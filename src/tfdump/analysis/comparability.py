@@ -96,6 +96,7 @@ def notes_on_pairing(pairs: list[Pair]) -> list[str]:
 
 
 def _few(names: list[str], most: int = 8) -> str:
+    names = list(dict.fromkeys(names))
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

@@ -1,6 +1,7 @@
 """Two dumps tensor by tensor: what differs, and which layer is the first that does."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from tfdump.analysis.verdict import (
 )
 from tfdump.dump.reader import Dump
 from tfdump.errors import DumpError, SelectionError, near
+from tfdump.progress import Meter, Progress, silent_progress
+from tfdump.tensors import listed
 
 Source = str | Path | Dump | Mapping[str, Any]
 """A dump, the path of one or of a `.npy`, `.npz` or HDF5 file, or arrays by name."""
@@ -97,8 +100,8 @@ def diff(
     return compare(golden, new, options)
 
 
-def compare(golden: Source, new: Source, options: DiffOptions) -> DiffReport:
-    """Compare two sides; see `diff`."""
+def compare(golden: Source, new: Source, options: DiffOptions, progress: Progress = silent_progress) -> DiffReport:
+    """Compare two sides; see `diff`. `progress` is called with the values compared, and all of them."""
     options.criteria.check()
     with open_side(golden) as old, open_side(new) as other:
         check_comparable(old, other)
@@ -109,7 +112,7 @@ def compare(golden: Source, new: Source, options: DiffOptions) -> DiffReport:
         turning = _Turning(options, turns_golden=old.is_plain and not other.is_plain)
         turned = [pair if id(pair) in ignored else turning.turn(pair) for pair in pairs]
         turning.check_used()
-        tensors = tuple(_verdict(pair, options, id(pair) in ignored) for pair in turned)
+        tensors = tuple(_verdicts(turned, options, ignored, progress))
         for side in (old, other):
             side.check_unchanged()
         report = DiffReport(old.name, other.name, tensors, (*notes_on(old, other, pairs), *_told(tensors)))
@@ -173,6 +176,18 @@ class _Turning:
                 )
 
 
+def _verdicts(
+    pairs: Sequence[Pair], options: DiffOptions, ignored: Set[int], progress: Progress
+) -> Iterator[TensorDiff]:
+    """Yield the verdict on each pair; of those that are compared, the progress counts the values."""
+    sizes = [math.prod(max(1, abs(size)) for size in pair.items[0].shape) for pair in pairs]
+    meter = Meter(sum(sizes), progress)
+    for pair, size in zip(pairs, sizes, strict=True):
+        meter.add(0)
+        yield _verdict(pair, options, id(pair) in ignored)
+        meter.add(size)
+
+
 def _verdict(pair: Pair, options: DiffOptions, ignored: bool) -> TensorDiff:
     compared_by, comparison = "", None
     if ignored:
@@ -211,7 +226,7 @@ def _told(tensors: tuple[TensorDiff, ...]) -> list[str]:
             notes.append(f"compared by their {by}, because {why}: {count} of {len(tensors)} tensors")
     skipped = [tensor.shown_name for tensor in tensors if tensor.status == SKIPPED]
     if skipped:
-        notes.append(f"not compared, because one side has neither values nor statistics: {', '.join(skipped)}")
+        notes.append(f"not compared, because one side has neither values nor statistics: {listed(skipped)}")
     return notes
 
 

@@ -8,7 +8,7 @@ import click
 from tfdump.activation_run import ActivationOptions, open_activations
 from tfdump.address import Selection
 from tfdump.analysis.reduction import Reduction, parse_reduction
-from tfdump.cli.dumping import default_target, dry_run_table, dump, dump_resumably, open_inputs
+from tfdump.cli.dumping import default_target, dry_run_table, dump, dump_resumably, open_inputs, suggest
 from tfdump.cli.loading import load
 from tfdump.cli.options import (
     InputName,
@@ -21,7 +21,7 @@ from tfdump.cli.options import (
     storing_options,
     take_captures,
 )
-from tfdump.cli.progress import notes
+from tfdump.cli.progress import notes, stages
 from tfdump.cli.provenance import recorded_command
 from tfdump.cli.render import only_data_on_stdout, write
 from tfdump.cli.settings import Settings, verbosity
@@ -73,15 +73,19 @@ def command(
     options.store.check(options.compression)
     storage_for(options.compression)
     arrays = open_inputs(inputs, lambda: open_arguments(inputs), model, None if dry_run else target, force)
-    with only_data_on_stdout():
-        loaded = load(model, imports, trust_model, settings, options.seed, signature, max_bytes)
-        with open_activations(loaded, arrays, options, notes(settings)) as run:
+    with only_data_on_stdout(), stages(settings) as stage:
+        loaded = load(model, imports, trust_model, settings, options.seed, signature, max_bytes, stage)
+        with open_activations(loaded, arrays, options, notes(settings), stage) as run:
             if dry_run:
                 planned = run
             else:
                 how = (run, target, force, recorded_command(ctx), settings, options.compression != "none")
                 dump_resumably(*how, imports) if resume else dump(*how)
-    write(dry_run_table(planned) if dry_run else f"{target}\n")
+    if dry_run:
+        write(dry_run_table(planned))
+    else:
+        write(f"{target}\n")
+        suggest(target, settings)
 
 
 def _options(

@@ -1,6 +1,7 @@
 """`tfdump cat`."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -8,19 +9,20 @@ import click
 from tfdump.address import Selection
 from tfdump.cli.completion import Address
 from tfdump.cli.options import FileName, selection_options, slice_option
-from tfdump.cli.progress import notes
+from tfdump.cli.progress import notes, reading_bar
 from tfdump.cli.render import write, write_bytes
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.dump.reader import Dump, open_dump
 from tfdump.dump.selecting import choose, tensor_at
 from tfdump.dump.slicing import Slicing
 from tfdump.errors import DumpError
-from tfdump.exports.arrays import Exported, exported, exported_all, exported_loss
+from tfdump.exports.arrays import Exported, exported, exported_all, exported_loss, watched
 from tfdump.exports.destination import check_folder, write_file, write_folder
 from tfdump.exports.folder import folder_files
 from tfdump.exports.formats import BINARY, SUFFIXES, format_of, layout_of, npz_file, one_file
 from tfdump.interrupts import held_back, ignore
 from tfdump.paths import KNOWN_ENDINGS
+from tfdump.progress import Progress
 from tfdump.tensors import Note
 
 
@@ -76,24 +78,35 @@ def command(
             raise click.UsageError(f"--no-header is for --format csv, and this is {layout}")
         if address is None:
             output = _output_of_all(output)
-            _write_all(opened, selection, layout, output, not no_header, force, notes(settings))
+            with reading_bar(settings, "writing") as progress:
+                _write_all(opened, selection, layout, output, not no_header, force, notes(settings), progress)
             write(f"{output}\n")
             return
         tensor = _one(opened, address, slicing)
-        blocks = one_file(opened, tensor, layout, slicing.text if slicing else "", not no_header)
-        if output is not None:
+        cut = slicing.text if slicing else ""
+        if output is None and sys.stdout.isatty():  # which shows the values: a bar would stand among them
+            if layout in BINARY:
+                raise click.UsageError(
+                    f".{layout} is binary and not written to a terminal (use -o FILE, a pipe, or --format csv)"
+                )
+            _print(one_file(opened, tensor, layout, cut, not no_header))
+            return
+        with reading_bar(settings, "writing") as progress:
+            (tensor,) = watched([tensor], progress)
+            blocks = one_file(opened, tensor, layout, cut, not no_header)
+            if output is None:
+                _print(blocks)
+                return
             with held_back():
                 write_file(output, blocks, force, opened.check_unchanged)
                 ignore()
-            write(f"{output}\n")
+        write(f"{output}\n")
+
+
+def _print(blocks: Iterable[bytes]) -> None:
+    for block in blocks:
+        if not write_bytes(block):
             return
-        if layout in BINARY and sys.stdout.isatty():
-            raise click.UsageError(
-                f".{layout} is binary and not written to a terminal (use -o FILE, a pipe, or --format csv)"
-            )
-        for block in blocks:
-            if not write_bytes(block):
-                return
 
 
 def _one(opened: Dump, address: str, slicing: Slicing | None) -> Exported:
@@ -111,7 +124,14 @@ def _output_of_all(output: Path | None) -> Path:
 
 
 def _write_all(
-    opened: Dump, selection: Selection, layout: str, output: Path, header: bool, force: bool, note: Note
+    opened: Dump,
+    selection: Selection,
+    layout: str,
+    output: Path,
+    header: bool,
+    force: bool,
+    note: Note,
+    progress: Progress,
 ) -> None:
     selected = bool(selection.layers or selection.exclude or selection.max_depth)
     if (layout == "npz") != (format_of(output) == "npz"):
@@ -128,6 +148,7 @@ def _write_all(
     for tensor in tensors:
         if not tensor.views:
             note(f"left out: '{tensor.name}' {tensor.reason}")
+    tensors = watched(tensors, progress)
     with held_back():
         if layout == "npz":
             write_file(output, npz_file(tensors), force, opened.check_unchanged)

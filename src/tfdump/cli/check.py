@@ -1,5 +1,6 @@
 """`tfdump check`."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -9,11 +10,13 @@ import click
 
 from tfdump.analysis.checks import CHECKS, FAIL_ON, CheckReport, Finding, Thresholds, check
 from tfdump.analysis.checks.records import parse_checks
+from tfdump.cli.check_table import check_table
 from tfdump.cli.junit import Case, junit
 from tfdump.cli.options import FileName, chosen_format, parsed, selection_options, verdict_options
-from tfdump.cli.progress import notes
+from tfdump.cli.progress import notes, reading_bar
 from tfdump.cli.render import json_list, say, table, write
 from tfdump.cli.settings import Settings, verbosity
+from tfdump.cli.terminal import BOLD, GREEN, RED
 from tfdump.cli.verifying import verify as verify_dump
 
 _HELP = {
@@ -60,6 +63,7 @@ def _thresholds(command: Any) -> Any:
 @click.option("--verify", is_flag=True, help="Only compare the checksums of a dump that was made with --checksums.")
 @selection_options("tensors")
 @_thresholds
+@click.option("-a", "--all", "every", is_flag=True, help="On a terminal: list what comes after the first NaN too.")
 @verdict_options
 @verbosity
 @click.pass_obj
@@ -72,37 +76,65 @@ def command(
     layer: tuple[str, ...],
     exclude: tuple[str, ...],
     depth: int | None,
+    every: bool,
     layout: str | None,
     json: bool,
     **thresholds: float,
 ) -> int:
     """Look for NaN, Inf, dead units, saturation, and gradients that vanish.
 
-    Prints a row for each finding. Exit status: 1 when a check of --fail-on found something, else 0; 2 is trouble.
+    Prints a row for each finding; on a terminal, the verdict and where NaN and Inf begin come first, and the tensors
+    behind that are one line. Exit status: 1 when a check of --fail-on found something, else 0; 2 is trouble.
     """
     chosen = chosen_format(layout, json)
     if verify:
         if layer or exclude or depth is not None:
             raise click.UsageError("--verify reads the whole file (leave -l, -x and --depth out)")
         return 0 if verify_dump(dump, chosen, settings) else _FAILED
-    report = check(dump, layers=layer, exclude=exclude, depth=depth, fail_on=fail_on, **thresholds)
-    write(_RENDERED[chosen](report))
+    with reading_bar(settings, "checking") as progress:
+        report = check(
+            dump, layers=layer, exclude=exclude, depth=depth, fail_on=fail_on, progress=progress, **thresholds
+        )
     note = notes(settings)
+    on_terminal = chosen == "table" and sys.stdout.isatty()
+    if on_terminal:
+        if not settings.quiet:
+            say(_verdict(report), *((BOLD, RED) if report.failed else (GREEN,)))
+            _say_origins(report)
+        write(check_table(report, every))
+    else:
+        write(_RENDERED[chosen](report))
     for line in _skipped(report):
         note(line)
-    note(_summary(report))
-    if not settings.quiet:
-        for origin in report.origins:
-            if origin.check in report.fail_on:
-                say(origin.message)
+    if not on_terminal:
+        note(_summary(report))
+        if not settings.quiet:
+            _say_origins(report)
     return _FAILED if report.failed else 0
 
 
+def _say_origins(report: CheckReport) -> None:
+    for origin in report.origins:
+        if origin.check in report.fail_on:
+            say(origin.message, BOLD)
+
+
+def _verdict(report: CheckReport) -> str:
+    return f"{report.dump} {'fails' if report.failed else 'passes'}: {_counted(report)} in {_looked_at(report)}"
+
+
 def _summary(report: CheckReport) -> str:
-    looked = sum(tensor.reason is None for tensor in report.tensors)
+    return f"checked {_looked_at(report)}: {_counted(report)}"
+
+
+def _looked_at(report: CheckReport) -> str:
+    return f"{sum(tensor.reason is None for tensor in report.tensors)} of {len(report.tensors)} tensors"
+
+
+def _counted(report: CheckReport) -> str:
     found = f"{len(report.findings)} finding{'' if len(report.findings) == 1 else 's'}"
     failing = f", {len(report.failures) or 'none'} of --fail-on {','.join(report.fail_on) or 'none'}"
-    return f"checked {looked} of {len(report.tensors)} tensors: {found}{failing if report.findings else ''}"
+    return f"{found}{failing if report.findings else ''}"
 
 
 def _skipped(report: CheckReport) -> Iterator[str]:
@@ -112,9 +144,13 @@ def _skipped(report: CheckReport) -> Iterator[str]:
         checks, tensors = by_reason.setdefault(skipped.reason, ({}, {}))
         checks[skipped.check] = None
         tensors[skipped.tensor] = None
+    told: set[str] = set()
     for reason, (checks, tensors) in by_reason.items():
         names = [name for name in CHECKS if name in checks]
-        yield f"not checked, because {reason}: {', '.join(names)} of {_named(list(tensors))}"
+        again = len(tensors) > 1 and told >= set(tensors)
+        told = told if again else set(tensors)
+        named = f"{len(tensors)} of these tensors" if again else _named(list(tensors))
+        yield f"not checked, because {reason}: {', '.join(names)} of {named}"
     unread: dict[str, list[str]] = {}
     for tensor in report.tensors:
         if tensor.reason is not None:

@@ -1,6 +1,7 @@
 """`tfdump diff`."""
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,14 @@ from tfdump.analysis.plain_arrays import parse_transpose
 from tfdump.analysis.renaming import read_map
 from tfdump.analysis.rule import Criteria
 from tfdump.analysis.tolerance import Override, Tolerances, parse_override
-from tfdump.analysis.verdict import IGNORED, SKIPPED, DiffReport, TensorDiff, index_text, shown
+from tfdump.analysis.verdict import IGNORED, SAME, SKIPPED, DiffReport, TensorDiff, index_text, shown
+from tfdump.cli.fitting import Column, Styled
 from tfdump.cli.options import FileName, chosen_format, parsed, verdict_options
+from tfdump.cli.progress import reading_bar
 from tfdump.cli.render import Cell, json_list, say, shape_text, table, write
 from tfdump.cli.settings import Settings, verbosity
+from tfdump.cli.tensor_names import common_group, tensor_column
+from tfdump.cli.terminal import GREEN, RED, YELLOW
 
 if TYPE_CHECKING:
     from tfdump.cli.junit import Case
@@ -27,6 +32,12 @@ DIFFERENT = 1
 
 _COLUMNS = ("tensor", "new", "class", "verdict", "shape", "failed", "worst at", "golden value", "new value",
             "max error", "scale needed", "paired by", "reason")  # fmt: skip
+
+_ALIGNED = (
+    tensor_column(), tensor_column("new"), Column("class", 0), Column("verdict"), Column("shape", 1),
+    Column("failed", 6), Column("worst at", 4), Column("golden value", 3), Column("new value", 2), Column("max error"),
+    Column("scale needed", 5), Column("cosine"), Column("reason", shorten="end"),
+)  # fmt: skip
 
 
 def _glob(text: str) -> str:
@@ -107,8 +118,9 @@ def command(
         read_map(map_file) if map_file is not None else {},
         transpose,
     )
-    report = compare(golden, new, options)
     settings: Settings = ctx.obj
+    with reading_bar(settings, "comparing") as progress:
+        report = compare(golden, new, options, progress)
     if not settings.quiet:
         for note in report.notes:
             say(f"Note: {note}")
@@ -117,9 +129,9 @@ def command(
     elif chosen == "junit":
         write(_junit(report))
     else:
-        rows = [_row(tensor) for tensor in report.tensors if every or tensor.fails]
-        if rows or chosen == "tsv":
-            write(_table(rows, aligned=chosen == "table"))
+        listed = [tensor for tensor in report.tensors if every or tensor.fails]
+        if listed or chosen == "tsv":
+            write(_table(listed, chosen == "table", min_cosine is not None))
         if not (report.same and settings.quiet):
             say(report.summary)
     return 0 if report.same else DIFFERENT
@@ -144,17 +156,41 @@ def _row(tensor: TensorDiff) -> tuple[Cell, ...]:
     return (*name, *numbers, paired_by, tensor.reason)
 
 
-def _table(rows: Iterable[tuple[Cell, ...]], aligned: bool) -> str:
-    """Return the table; on a terminal the reason stands only where the other columns do not say it already."""
-    found = list(rows)
+def _table(tensors: Sequence[TensorDiff], aligned: bool, with_cosine: bool) -> str:
+    """Return the table; aligned, the reason stands only where the other columns do not say it already.
+
+    The cosine, where it was asked for, comes last in TSV, whose other columns so keep their places.
+    """
+    rows = [(*_row(tensor), _cosine(tensor)) for tensor in tensors]
     if not aligned:
-        return table(_COLUMNS, found, aligned=False)
-    kept = [column for column in range(len(_COLUMNS) - 1) if any(row[column] not in (None, "") for row in found)]
-    shortened = [(*(row[column] for column in kept), row[-1] if row[5] is None else "") for row in found]
-    columns = [*(_COLUMNS[column] for column in kept), "reason"]
-    if not any(row[-1] for row in shortened):
-        columns, shortened = columns[:-1], [row[:-1] for row in shortened]
-    return table(columns, shortened, aligned=True)
+        columns = (*_COLUMNS, "cosine")
+        return table(columns, rows) if with_cosine else table(columns[:-1], [row[:-1] for row in rows])
+    group = common_group(name for one in tensors for name in (one.name, one.new_name)) if sys.stdout.isatty() else ""
+    told = [
+        {
+            **dict(zip(_COLUMNS, row, strict=False)),
+            "tensor": tensor.name and tensor.name.removeprefix(group),
+            "new": row[1] and str(row[1]).removeprefix(group),
+            "verdict": Styled(tensor.status, _style(tensor)),
+            "cosine": None if row[-1] is None else f"{row[-1]:.9g}",
+            "reason": tensor.reason if tensor.comparison is None or _fails_by_cosine(tensor) else None,
+        }
+        for tensor, row in zip(tensors, rows, strict=True)
+    ]
+    kept = [column for column in _ALIGNED if any(row[column.name] not in (None, "") for row in told)]
+    return table(kept, [[row[column.name] for column in kept] for row in told], aligned=True)
+
+
+def _cosine(tensor: TensorDiff) -> float | None:
+    return tensor.comparison.cosine if tensor.comparison is not None else None
+
+
+def _fails_by_cosine(tensor: TensorDiff) -> bool:
+    return tensor.comparison is not None and not tensor.comparison.failed and tensor.fails
+
+
+def _style(tensor: TensorDiff) -> str:
+    return RED if tensor.fails else GREEN if tensor.status == SAME else YELLOW
 
 
 def _json(report: DiffReport) -> str:

@@ -1,13 +1,16 @@
 """Writing the dump of a planned run, or saying what it would hold: the same for every kind of dump."""
 
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from tfdump.batch_run import Progress
+from tfdump.cli.fitting import Column
 from tfdump.cli.progress import notes, progress_bar
-from tfdump.cli.render import shape_text, table
+from tfdump.cli.render import say, shape_text, table
 from tfdump.cli.settings import Settings
+from tfdump.cli.tensor_names import tensor_column
 from tfdump.dump.journal import Journal, journal_path
 from tfdump.dump.target import check_space, check_target
 from tfdump.dump.writer import DumpWriter
@@ -16,6 +19,7 @@ from tfdump.inputs.arguments import input_files, reads_stdin
 from tfdump.interrupts import held_back, ignore
 from tfdump.paths import check_path, exists, refuse_other_ending
 from tfdump.planning import Planned
+from tfdump.progress import Progress
 from tfdump.resuming import code_hashes
 
 _MODEL_SUFFIXES = (".keras", ".h5", ".tflite")
@@ -119,6 +123,14 @@ def dump_resumably(
         ignore()
 
 
+def suggest(target: Path, settings: Settings) -> None:
+    """Say on a terminal what one would do next with a dump."""
+    if settings.quiet or not (sys.stdout.isatty() and sys.stderr.isatty()):
+        return
+    name = shlex.quote(f"./{target}" if str(target).startswith("-") else str(target))
+    say(f"Next: tfdump show {name}, or tfdump check {name}")
+
+
 def dry_run_table(run: Run) -> str:
     """Return what would be dumped, with its bytes, as a table."""
     rows: list[tuple[str | int, ...]] = [
@@ -126,4 +138,5 @@ def dry_run_table(run: Run) -> str:
     ]
     rows.append(("attributes and indices", "", "", "", run.file_bytes - run.value_bytes))
     rows.append(("total", "", "", "", run.file_bytes))
-    return table(("tensor", "shape", "dtype", "axis0", "bytes"), rows)
+    columns = (tensor_column(), Column("shape", 2), Column("dtype", 0), Column("axis0", 1), "bytes")
+    return table(columns, rows, all_in="a pipe")

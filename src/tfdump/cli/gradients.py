@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tfdump.address import Selection
-from tfdump.cli.dumping import default_target, dry_run_table, dump, dump_resumably, open_inputs
+from tfdump.cli.dumping import default_target, dry_run_table, dump, dump_resumably, open_inputs, suggest
 from tfdump.cli.loading import load
 from tfdump.cli.options import (
     InputName,
@@ -17,7 +17,7 @@ from tfdump.cli.options import (
     selection_options,
     storing_options,
 )
-from tfdump.cli.progress import notes
+from tfdump.cli.progress import notes, stages
 from tfdump.cli.provenance import recorded_command
 from tfdump.cli.render import only_data_on_stdout, write
 from tfdump.cli.settings import Settings, verbosity
@@ -117,15 +117,19 @@ def command(
         return open_each(inputs), expected, open_arguments(sample_weight, "sample weight file")
 
     arguments, expected, weights = open_inputs(texts, read, model, None if dry_run else target, force)
-    with only_data_on_stdout():
-        loaded = load(model, imports, trust_model, settings, options.seed, signature, max_bytes)
-        with open_gradients(loaded, arguments, expected, weights, options, notes(settings)) as run:
+    with only_data_on_stdout(), stages(settings) as stage:
+        loaded = load(model, imports, trust_model, settings, options.seed, signature, max_bytes, stage)
+        with open_gradients(loaded, arguments, expected, weights, options, notes(settings), stage) as run:
             if dry_run:
                 planned = run
             else:
                 how = (run, target, force, recorded_command(ctx), settings, options.compression != "none")
                 dump_resumably(*how, imports) if resume else dump(*how)
-    write(dry_run_table(planned) if dry_run else f"{target}\n")
+    if dry_run:
+        write(dry_run_table(planned))
+    else:
+        write(f"{target}\n")
+        suggest(target, settings)
 
 
 def _options(

@@ -5,15 +5,23 @@ from pathlib import Path
 import click
 
 from tfdump.address import Selection
+from tfdump.cli.fitting import Column
 from tfdump.cli.loading import load
 from tfdump.cli.options import InputName, capture_options, json_option, model_options, selection_options, take_captures
-from tfdump.cli.progress import notes
+from tfdump.cli.progress import notes, stages
 from tfdump.cli.render import json_list, only_data_on_stdout, shape_text, table, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.inputs.arguments import open_arguments
 from tfdump.listing import ListedTensor, Listing, list_tensors
 
-COLUMNS = ("address", "class", "shape", "dtype", "parameters", "bytes/example")
+COLUMNS = (
+    Column("address", shorten="middle"),
+    Column("class", 2),
+    "shape",
+    Column("dtype", 0),
+    Column("parameters", 3),
+    Column("bytes/example", 1),
+)
 
 
 @click.command("layers")
@@ -46,9 +54,9 @@ def command(
     """
     selection = Selection(layer, exclude, depth)
     given = open_arguments(inputs)
-    with only_data_on_stdout():
-        loaded = load(model, imports, trust_model, settings, signature=signature, max_bytes=max_bytes)
-        listing = list_tensors(loaded, given, selection, notes(settings), take_captures(captures))
+    with only_data_on_stdout(), stages(settings) as stage:
+        loaded = load(model, imports, trust_model, settings, signature=signature, max_bytes=max_bytes, stage=stage)
+        listing = list_tensors(loaded, given, selection, notes(settings), take_captures(captures), stage)
     if json:
         write(_json(listing))
         return

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfdump.cli.progress import starting
 from tfdump.cli.settings import Settings
 from tfdump.errors import ModelError
 from tfdump.paths import check_path
+from tfdump.progress import Stage, silent_stage
 
 if TYPE_CHECKING:
     from tfdump.model.load import LoadedModel
@@ -19,12 +21,15 @@ def load(
     seed: int = 0,
     signature: str | None = None,
     max_bytes: int | None = None,
+    stage: Stage = silent_stage,
 ) -> "LoadedModel":
     """Import the user's modules and load the model; raises ModelError when either fails."""
     check_path(model, "model", ModelError)  # said before the seconds that TensorFlow takes
     from tfdump.model.quiet import import_quietly
 
-    import_quietly(settings.verbose)
+    with starting(settings, "Starting TensorFlow"):
+        import_quietly(settings.verbose)
+    stage(f"Loading {model.name}")
     from tfdump.model.load import import_user_code, load_model
     from tfdump.model.state import start_session
 

@@ -1,52 +1,232 @@
-"""Notes and progress on stderr."""
+"""Notes on stderr, and on a terminal what is going on: the stage of the work, and how much of it is done."""
 
+import os
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tfdump.cli.render import harmless, say
 from tfdump.cli.settings import Settings
-from tfdump.tensors import Note
+from tfdump.cli.terminal import is_dumb
+from tfdump.progress import Progress, Stage, silent_progress, silent_stage
+from tfdump.tensors import Detail, Note
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    import rich.console
+    import rich.progress
 
-    from tfdump.batch_run import Progress
+_SOON = 0.5
+"""Seconds before a bar appears where most files are read in less; they also spare the import of Rich."""
 
-_LIVE: list["Console"] = []
-"""The terminal on which a bar is shown, while it is: only through it can lines be printed above the bar."""
+
+class _Line:
+    """A line at the bottom of the terminal, which is drawn again and again and leaves nothing behind.
+
+    Only through its console can other lines be printed, which then stand above it.
+    """
+
+    shown: "_Line | None" = None
+
+    def __init__(self, line: "rich.progress.Progress") -> None:
+        self.line = line
+
+    def start(self) -> None:
+        """Draw it, instead of another one that is shown."""
+        if _Line.shown is not None:
+            _Line.shown.stop()
+        _Line.shown = self
+        self.line.start()
+
+    def update(self, done: int, total: int | None) -> None:
+        """Draw how much is done."""
+        self.line.update(self.line.task_ids[0], completed=done, total=total)
+
+    def stop(self) -> None:
+        """Take it away."""
+        self.line.stop()
+        if _Line.shown is self:
+            _Line.shown = None
 
 
 def notes(settings: Settings) -> Note:
-    """Return what prints a note as one line on stderr, or nothing when quiet."""
+    """Return what prints a note as one line on stderr: nothing when quiet, and details when verbose."""
 
     def note(text: str) -> None:
         line = f"Note: {' '.join(text.split())}"
-        if settings.quiet:
+        if settings.quiet or (isinstance(text, Detail) and not settings.verbose):
             return
-        if _LIVE:
-            _LIVE[-1].print(harmless(line), markup=False, highlight=False, emoji=False, soft_wrap=True)
+        if _Line.shown is not None:
+            console = _Line.shown.line.console
+            console.print(harmless(line), markup=False, highlight=False, emoji=False, soft_wrap=True)
         else:
             say(line)
 
     return note
 
 
+def _is_shown(settings: Settings) -> bool:
+    return not settings.quiet and sys.stderr.isatty() and not is_dumb()
+
+
 @contextmanager
-def progress_bar(settings: Settings) -> "Iterator[Progress]":
-    """Show a bar of the examples done while the body runs, if stderr is a terminal."""
-    if settings.quiet or not sys.stderr.isatty():
-        yield lambda done, total: None
+def stages(settings: Settings) -> Iterator[Stage]:
+    """Yield what shows the stage of the work while the body runs, if stderr is a terminal; a bar takes its place.
+
+    With `-v`, when TensorFlow writes to the terminal too, every stage is a line that stays.
+    """
+    if not _is_shown(settings):
+        yield silent_stage
+        return
+    if settings.verbose:
+        yield lambda text: say(f"{text} ...")
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("examples", total=None)
-        _LIVE.append(bar.console)
+    lines: list[_Line] = []
+
+    def show(text: str) -> None:
+        lines.append(_status(text, Console(stderr=True), redirect=True))
+        lines[-1].start()
+
+    try:
+        yield show
+    finally:
+        if lines:
+            lines[-1].stop()
+
+
+@contextmanager
+def starting(settings: Settings, text: str) -> Iterator[None]:
+    """Show a stage in which file descriptor 2 leads elsewhere, and libraries keep the streams that they find."""
+    if not _is_shown(settings) or settings.verbose:
+        with stages(settings) as stage:
+            stage(text)
+            yield
+        return
+    from rich.console import Console
+
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="backslashreplace") as stream:
+        line = _status(text, Console(file=stream), redirect=False)
+        line.start()
         try:
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+            yield
         finally:
-            _LIVE.pop()
+            line.stop()
+
+
+def _status(text: str, console: "rich.console.Console", redirect: bool) -> _Line:
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn("dots" if console.encoding.startswith("utf") else "line"),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    )
+    line = Progress(*columns, console=console, transient=True, redirect_stdout=redirect, redirect_stderr=redirect)
+    line.add_task(harmless(text), total=None)
+    return _Line(line)
+
+
+@contextmanager
+def progress_bar(settings: Settings) -> Iterator[Progress]:
+    """Show a bar of the examples done while the body runs, if stderr is a terminal."""
+    with _bars(settings, counted=True) as watch:
+        yield watch("examples")
+
+
+@contextmanager
+def reading_bar(settings: Settings, what: str) -> Iterator[Progress]:
+    """Show what share of the work is done while the body runs, if stderr is a terminal and it takes a while."""
+    with reading_bars(settings) as watch:
+        yield watch(what)
+
+
+@contextmanager
+def reading_bars(settings: Settings) -> Iterator[Callable[[str], Progress]]:
+    """Yield what begins a bar as `reading_bar` shows, in the place of the one before."""
+    with _bars(settings, counted=False, after=_SOON) as watch:
+        yield watch
+
+
+@contextmanager
+def _bars(settings: Settings, counted: bool, after: float = 0.0) -> Iterator[Callable[[str], Progress]]:
+    if not _is_shown(settings):
+        yield lambda what: silent_progress
+        return
+    begun = time.monotonic()
+    bars: list[_Bar] = []
+
+    def watch(what: str) -> Progress:
+        for bar in bars:
+            bar.end()
+        bars.append(_Bar(what, counted, after - (time.monotonic() - begun)))
+        return bars[-1].show
+
+    try:
+        yield watch
+    finally:
+        for bar in bars:
+            bar.end()
+
+
+class _Bar:
+    """A bar that appears after some seconds, unless it has ended by then."""
+
+    def __init__(self, what: str, counted: bool, after: float) -> None:
+        self._what = what
+        self._counted = counted
+        self._progress: tuple[int, int | None] = (0, None)
+        self._line: _Line | None = None
+        self._has_ended = False
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(max(0.0, after), self._draw)
+        self._timer.daemon = True
+        if after > 0:
+            self._timer.start()
+        else:
+            self._draw()
+
+    def show(self, done: int, total: int) -> None:
+        """Show how much is done."""
+        self._progress = done, total
+        line = self._line
+        if line is not None:
+            line.update(done, total)
+
+    def end(self) -> None:
+        """Take it away, or see that it does not appear."""
+        self._timer.cancel()
+        with self._lock:
+            self._has_ended = True
+            if self._line is not None:
+                self._line.stop()
+                self._line = None
+
+    def _draw(self) -> None:
+        line = _drawn_bar(self._what, self._counted)
+        with self._lock:
+            if not self._has_ended:
+                line.start()
+                line.update(*self._progress)
+                self._line = line
+
+
+def _drawn_bar(what: str, counted: bool) -> _Line:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    of = MofNCompleteColumn() if counted else TaskProgressColumn()
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), of, TimeRemainingColumn())
+    line = Progress(*columns, console=Console(stderr=True), transient=True)
+    line.add_task(harmless(what), total=None)
+    return _Line(line)

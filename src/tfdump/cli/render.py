@@ -10,6 +10,9 @@ from typing import IO, Any
 
 import click
 
+from tfdump.cli import fitting
+from tfdump.cli.fitting import Column, Styled
+from tfdump.cli.terminal import stderr_terminal, stdout_terminal
 from tfdump.errors import TfdumpError
 
 SCHEMA_VERSION = 1
@@ -22,8 +25,13 @@ def write(text: str) -> bool:
 
     Raises TfdumpError when it cannot be written to for another reason.
     """
+    return _write(sys.stdout, _encodable(text))
+
+
+def _encodable(text: str) -> str:
+    """Return text as stdout can write it: characters that its encoding lacks are escaped."""
     encoding = sys.stdout.encoding or "utf-8"
-    return _write(sys.stdout, text.encode(encoding, "backslashreplace").decode(encoding))
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def write_bytes(data: bytes) -> bool:
@@ -43,10 +51,11 @@ def _write(stream: IO[Any], data: str | bytes) -> bool:
     return True
 
 
-def say(text: str) -> None:
-    """Write a line to stderr; nobody may be listening there."""
+def say(text: str, *styles: str) -> None:
+    """Write a line to stderr, in some styles of `tfdump.cli.terminal`; nobody may be listening there."""
+    line = harmless(text).encode("utf-8", "backslashreplace").decode()
     try:
-        click.echo(harmless(text).encode("utf-8", "backslashreplace").decode(), err=True)
+        click.echo(stderr_terminal().styled(line, *styles), err=True)
     except OSError:
         _close_for_good(2)
 
@@ -73,26 +82,26 @@ def only_data_on_stdout() -> Iterator[None]:
         os.close(saved)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], aligned: bool | None = None) -> str:
+def table(
+    columns: Sequence[str | Column],
+    rows: Iterable[Sequence[Cell]],
+    aligned: bool | None = None,
+    all_in: str = "--json, or a pipe",
+) -> str:
     """Return rows as text: aligned, with numbers shortened, or tab-separated in full.
 
-    Where `aligned` is None, they are aligned on a terminal only.
+    Where `aligned` is None, they are aligned on a terminal only. There the lines are no longer than it is wide, and
+    a line below says what is left out, and how to get all of it (`all_in`).
     """
     rows = list(rows)
+    described = [Column(column) if isinstance(column, str) else column for column in columns]
     if not (sys.stdout.isatty() if aligned is None else aligned):
-        lines = ["\t".join(columns), *("\t".join(_full(cell) for cell in row) for row in rows)]
+        names = [column.name for column in described]
+        lines = ["\t".join(names), *("\t".join(_full(cell) for cell in row) for row in rows)]
         return "\n".join(lines) + "\n"
-    texts = [list(columns), *([_short(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[i]) for row in texts) for i in range(len(columns))]
     numeric = [all(isinstance(row[i], (int, float, type(None))) for row in rows) for i in range(len(columns))]
-    lines = [
-        "  ".join(
-            text.rjust(width) if number else text.ljust(width)
-            for text, width, number in zip(row, widths, numeric, strict=True)
-        ).rstrip()
-        for row in texts
-    ]
-    return "\n".join(lines) + "\n"
+    texts = [[_short(cell) for cell in row] for row in rows]
+    return fitting.aligned(described, texts, numeric, stdout_terminal(), all_in)
 
 
 def json_list(kind: str, items: Iterable[dict[str, Any]], **further: Any) -> str:
@@ -125,7 +134,10 @@ def _short(cell: Cell) -> str:
         return "-"
     if isinstance(cell, float):
         return f"{cell:.5g}"
-    return f"{cell:,}" if isinstance(cell, int) else one_cell(cell)
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    text = _encodable(one_cell(cell))
+    return Styled(text, cell.style) if isinstance(cell, Styled) else text
 
 
 _COMMANDS = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160)) if chr(number) not in "\t\n"}

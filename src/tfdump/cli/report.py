@@ -10,7 +10,7 @@ from tfdump.analysis.rule import Criteria
 from tfdump.analysis.tolerance import Override, Tolerances, parse_override
 from tfdump.batching import parse_bytes, show_bytes
 from tfdump.cli.options import FileName, parsed
-from tfdump.cli.progress import notes
+from tfdump.cli.progress import notes, reading_bars
 from tfdump.cli.render import write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.dump.target import check_target, write_bytes
@@ -100,7 +100,8 @@ def command(
     options = DiffOptions(
         criteria, allow_missing=allow_missing, renamed=read_map(map_file) if map_file is not None else {}
     )
-    report = gather(dump, other, ReportOptions(read, pictures, layer, exclude, options))
+    with reading_bars(settings) as watch:
+        report = gather(dump, other, ReportOptions(read, pictures, layer, exclude, options), watch)
     note = notes(settings)
     for line in report.notes:
         note(line)

@@ -43,6 +43,6 @@ def verbosity(command: Command) -> Command:
         expose_value=False,
         is_eager=True,
         callback=remember("verbose"),
-        help="Show TensorFlow's messages, and where an error came from.",
+        help="Show TensorFlow's messages, more notes, and where an error came from.",
     )
     return quiet(verbose(command))

@@ -10,15 +10,20 @@ import click
 
 from tfdump.address import Selection
 from tfdump.cli.completion import Address
+from tfdump.cli.fitting import Column
 from tfdump.cli.options import FileName, json_option, selection_options, slice_option
-from tfdump.cli.progress import notes
+from tfdump.cli.progress import notes, reading_bar
 from tfdump.cli.render import Cell, json_list, shape_text, table, write
 from tfdump.cli.settings import Settings, verbosity
+from tfdump.cli.tensor_names import tensor_column, without_group
 from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.dump.selecting import choose, find
 from tfdump.dump.slicing import Slicing
+from tfdump.progress import Meter
 
 _STATISTICS = ("min", "max", "mean", "std", "l2", "nan", "inf", "zero")
+_DROPPED = ("l2", "class", "dtype", "std", "zero", "mean", "shape", "inf", "nan", "min", "max", "norm")
+"""The columns that a narrow terminal can do without, the least important first."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ def command(
 ) -> None:
     """Show what a dump or a folder of dumps holds, or values.
 
-    On a terminal: what made the file, its tensors with their statistics, and what was not captured. In a pipe:
+    On a terminal: the tensors with their statistics, what was not captured, and what made the file. In a pipe:
     the tensors as TSV, or with --provenance what made the file.
 
     With ADDRESS (or a glob, 'conv*'): on a terminal, the attributes of the tensor and its values, shortened; in a pipe,
@@ -87,23 +92,43 @@ def command(
         elif provenance and not json:
             write(_provenance_table(opened))
         else:
-            _show_table(opened, choose(opened, selection) if chosen else list(opened.tensors()), stats, json)
+            tensors = choose(opened, selection) if chosen else list(opened.tensors())
+            _show_table(opened, _rows(tensors, stats, settings), json)
 
 
-def _show_table(opened: Dump, tensors: list[Tensor], stats: bool, json: bool) -> None:
-    rows = [_row(tensor, stats) for tensor in tensors]
+def _rows(tensors: list[Tensor], stats: bool, settings: Settings) -> list[_Row]:
+    rows = []
+    with reading_bar(settings, "reading") as progress:
+        meter = Meter(sum(tensor.about_values for tensor in tensors), progress)
+        for tensor in tensors:
+            meter.add(0)
+            rows.append(_row(tensor, stats))
+            meter.add(tensor.about_values)
+    return rows
+
+
+def _show_table(opened: Dump, rows: list[_Row], json: bool) -> None:
     if json:
         write(_json(opened, rows))
         return
-    if sys.stdout.isatty():
-        write(_provenance_table(opened) + "\n")
     write(_tensor_table(rows))
-    if sys.stdout.isatty() and opened.not_captured:
-        write("\n" + table(("not captured", "reason"), [(m.address, m.reason) for m in opened.not_captured]))
+    if not sys.stdout.isatty():
+        return
+    if opened.not_captured:
+        columns = (Column("not captured", shorten="middle"), Column("reason", shorten="wrap"))
+        write("\n" + table(columns, [(missing.address, missing.reason) for missing in opened.not_captured]))
+    write("\n" + _provenance_table(opened))
+    if any(row.statistics is None and _has_statistics(row.tensor) for row in rows):
+        write("\n(statistics: --stats; values: tfdump show DUMP ADDRESS)\n")
+
+
+def _has_statistics(tensor: Tensor) -> bool:
+    """Tell whether there are values to compute statistics of."""
+    return not tensor.without_values and tensor.dtype != "string"
 
 
 def _row(tensor: Tensor, stats: bool) -> _Row:
-    if not stats or tensor.statistics is not None or tensor.without_values or tensor.dtype == "string":
+    if not stats or tensor.statistics is not None or not _has_statistics(tensor):
         return _Row(tensor, tensor.statistics, False)
     from tfdump.analysis.statistics import statistics_of
 
@@ -112,7 +137,7 @@ def _row(tensor: Tensor, stats: bool) -> _Row:
 
 def _provenance_table(opened: Dump) -> str:
     rows = [(name, str(value)) for name, value in (_provenance(opened) | _loss_text(opened)).items()]
-    return table(("attribute", "value"), rows)
+    return table(("attribute", Column("value", shorten="wrap")), rows)
 
 
 def _provenance(dump: Dump) -> dict[str, Any]:
@@ -133,18 +158,22 @@ def _loss_text(dump: Dump) -> dict[str, str]:
 def _tensor_table(tensors: list[_Row]) -> str:
     statistics = [name for name in _STATISTICS if any(name in (row.statistics or {}) for row in tensors)]
     norm = ["norm"] if any(row.tensor.norm is not None for row in tensors) else []
+    names = [f"{row.tensor.group}/{row.tensor.address}" for row in tensors]
+    if sys.stdout.isatty():
+        names = without_group(names)
     rows = [
         (
-            f"{row.tensor.group}/{row.tensor.address}",
+            name,
             str(row.tensor.attributes.get("class", "")),
             shape_text(row.tensor.shape) if row.tensor.connected else "not connected",
             dtype_text(row.tensor),
             *(_norm(row.tensor) for _ in norm),
             *((row.statistics or {}).get(name) for name in statistics),
         )
-        for row in tensors
+        for name, row in zip(names, tensors, strict=True)
     ]
-    return table(("tensor", "class", "shape", "dtype", *norm, *statistics), rows)
+    others = (Column(name, _DROPPED.index(name)) for name in ("class", "shape", "dtype", *norm, *statistics))
+    return table((tensor_column(), *others), rows)
 
 
 def _norm(tensor: Tensor) -> Cell:

@@ -1,17 +1,29 @@
 """`tfdump show FOLDER`: the dumps of a training in order, and single tensors followed through them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tfdump.analysis.following import Followed, follow, single_loss
+from tfdump.cli.fitting import Column
 from tfdump.cli.render import json_list, shape_text, table, write
+from tfdump.cli.tensor_names import tensor_column
 from tfdump.dump.series import NUMBER, Series, SeriesDump, open_series
 from tfdump.tensors import Note
 
 _FEW = 5
 _PLACE = ("number", "epoch", "batch")
 _STATISTICS = ("min", "max", "mean", "std", "l2", "nan", "inf", "zero")
+_DROPPED = (
+    "l2", "kind", "dtype", "examples", "std", "bytes", "zero", "tensors", "mean", "shape", "batch", "inf", "nan",
+    "min", "max", "norm", "loss", "epoch", "number",
+)  # fmt: skip
+"""The columns that a narrow terminal can do without, the least important first."""
+_NAMES = {
+    "dump": Column("dump", shorten="middle"),
+    "tensor": replace(tensor_column(), dropped=len(_DROPPED)),  # mostly it is one, the same in every row
+}
 
 
 def show_series(folder: Path, addresses: Sequence[str], json: bool, note: Note) -> None:
@@ -89,4 +101,5 @@ def _table(columns: Sequence[str], items: Sequence[dict[str, Any]], series: Seri
         for name in columns
         if any(item.get(name) is not None for item in items) and (name != "number" or series.axis == NUMBER)
     ]
-    return table(shown, [[item.get(name) for name in shown] for item in items])
+    described = [_NAMES.get(name) or Column(name, _DROPPED.index(name)) for name in shown]
+    return table(described, [[item.get(name) for name in shown] for item in items])

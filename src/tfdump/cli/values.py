@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfdump.byte_strings import shown
+from tfdump.cli.fitting import Column
 from tfdump.cli.render import SCHEMA_VERSION, json_text, one_cell, shape_text, table, write
 from tfdump.cli.show import dtype_text, item_of
 from tfdump.dump.reader import Dump, Tensor
@@ -96,7 +97,7 @@ def _readable(tensor: Tensor, slicing: Slicing | None) -> str:
         for key, value in tensor.attributes.items()
         if key not in known or key == "shape"
     ]
-    head = table(("attribute", "value"), rows, aligned=True) + "\n"
+    head = table(("attribute", Column("value", shorten="wrap")), rows, aligned=True) + "\n"
     if tensor.without_values:
         return f"{head}no values: it {tensor.without_values}\n\n"
     views = views_of(tensor, slicing)

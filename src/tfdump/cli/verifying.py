@@ -5,20 +5,32 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tfdump.batching import show_bytes
+from tfdump.cli.fitting import Column
 from tfdump.cli.junit import Case, junit
-from tfdump.cli.progress import notes
+from tfdump.cli.progress import notes, reading_bar
 from tfdump.cli.render import json_list, table, write
 from tfdump.cli.settings import Settings
 from tfdump.dump.checksums import Verified
 from tfdump.dump.reader import open_dump
+from tfdump.progress import Meter
 
-_COLUMNS = ("dataset", "bytes", "stored", "found", "problem")
+_COLUMNS = (
+    Column("dataset", shorten="middle"),
+    Column("bytes", 2),
+    Column("stored", 0),
+    Column("found", 1),
+    Column("problem", shorten="wrap"),
+)
 
 
 def verify(dump: Path, layout: str, settings: Settings) -> bool:
     """Print a row for each dataset that is not what was written; return whether there is none."""
-    with open_dump(dump) as opened:
-        found = list(opened.verify())
+    with open_dump(dump) as opened, reading_bar(settings, "verifying") as progress:
+        found = []
+        meter = Meter(dump.stat().st_size, progress)
+        for item in opened.verify():
+            found.append(item)
+            meter.add(item.bytes)
     wrong = [item for item in found if item.problem is not None]
     write(_render(dump, found, wrong, layout))
     read = show_bytes(sum(item.bytes for item in found))

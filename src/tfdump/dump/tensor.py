@@ -1,5 +1,6 @@
 """One tensor of a dump that is being read: its attributes, its shape, and its values when they are asked for."""
 
+import math
 from typing import Any
 
 import h5py
@@ -76,6 +77,11 @@ class Tensor:
         if self.encoding == "sparse":
             return tuple(self.attributes["dense_shape"])
         return stacked_shape([self._part(name).shape for name in self._found])
+
+    @property
+    def about_values(self) -> int:
+        """About how many values there are to read, as far as the shape tells without reading anything."""
+        return math.prod(max(1, abs(size)) for size in self.shape) if self.connected and self.has_values else 0
 
     @property
     def dtype(self) -> str:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -105,6 +105,20 @@ class View:
         values = self._part.read(tuple(axis.source(start, stop) for axis, (start, stop) in pairs))
         backward = tuple(n for n, (axis, _) in enumerate(pairs) if axis.step < 0)
         return np.flip(values, backward) if backward else values
+
+
+class WatchedView(View):
+    """A view that tells how many values were read whenever its reader asks for more."""
+
+    def __init__(self, view: View, advance: Callable[[int], None]) -> None:
+        super().__init__(view._part, view._axes, view._prefix)
+        self._advance = advance
+
+    def blocks(self, most_bytes: int = BLOCK_BYTES) -> Iterator[Array]:
+        """Yield the values as a view does."""
+        for block in super().blocks(most_bytes):
+            yield block
+            self._advance(block.size)
 
 
 def views_of(tensor: Tensor, slicing: Slicing | None = None) -> dict[str, View]:

@@ -1,7 +1,7 @@
 """What a tensor is as plain arrays, under which names, and why it has none."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -9,7 +9,8 @@ from tfdump.dump import layout
 from tfdump.dump.reader import Dump
 from tfdump.dump.slicing import Slicing
 from tfdump.dump.tensor import Tensor
-from tfdump.dump.view import InMemory, View, views_of
+from tfdump.dump.view import InMemory, View, WatchedView, views_of
+from tfdump.progress import Meter, Progress
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,15 @@ def _exported(tensor: Tensor, views: Mapping[str, View], reason: str = "") -> Ex
     class_name, axis0 = (str(tensor.attributes.get(name, "")) for name in ("class", "axis0"))
     name = f"{tensor.group}/{tensor.address}"
     return Exported(name, tensor.address, views, reason, tensor.dtype, class_name, axis0)
+
+
+def watched(tensors: Sequence[Exported], progress: Progress) -> list[Exported]:
+    """Return the same tensors; `progress` is called with the values read of them, and those of all."""
+    meter = Meter(sum(view.size for tensor in tensors for view in tensor.views.values()), progress)
+    return [
+        replace(tensor, views={part: WatchedView(view, meter.add) for part, view in tensor.views.items()})
+        for tensor in tensors
+    ]
 
 
 def member_names(tensors: Iterable[Exported]) -> dict[tuple[str, str], str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tfdump.errors import InputError, near, with_article
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.readers import Reader
-from tfdump.tensors import InputSpec, Note
+from tfdump.tensors import InputSpec, Note, listed
 
 
 def match(
@@ -54,7 +54,7 @@ def _without_strange_keys(given: Sequence[Given], names: list[str], note: Note, 
         return [item.without_name() if item.optional_name else item for item in given]
     ignored = [item for item in keyed if item not in known]
     if ignored:
-        note(f"not {what}s of the model, and left out: {', '.join(item.label for item in ignored)}")
+        note(f"not {what}s of the model, and left out: {listed(item.label for item in ignored)}")
     return [item for item in given if item not in ignored]
 
 

@@ -113,7 +113,7 @@ def choose_sources(model: Layer, recorder: Recorder, inputs: Mapping[str, Any], 
         ]
         frozen = [weight for weight in weights if weight.obstacle is not None]
         kept = _selected(frozen, request.selection)
-        skipped += [NotCaptured(weight.address, weight.obstacle or "") for weight in kept]
+        skipped += [NotCaptured(weight.address, weight.obstacle or "", weight.is_state) for weight in kept]
     if ACTIVATIONS in request.wrt:
         skipped += recorder.not_captured()
         for order in sorted(number for number in chosen if number < len(records)):

@@ -23,7 +23,7 @@ class Weight:
     """One variable of a model under its address; `aliases` are the other paths to it, `obstacle` why not to train it.
 
     `around` are the layers that contain it, its own first, with their classes; `half` tells that its own computes in
-    float16.
+    float16, `is_state` that its layer made it as one that no training changes (a moving mean, and no frozen kernel).
     """
 
     address: str
@@ -35,6 +35,7 @@ class Weight:
     obstacle: str | None
     around: tuple[Candidate, ...]
     half: bool
+    is_state: bool
 
     @property
     def tensor(self) -> tf.Variable:
@@ -87,6 +88,7 @@ def weights_of(model: Layer, recorder: Recorder) -> list[Weight]:
                 _obstacle(variable, id(variable) in trainable),
                 tuple(_around([address, *(path for _, path, *_ in held[1:])], class_names(layer), recorder)),
                 getattr(layer, "compute_dtype", None) == "float16",
+                any(variable is state for state in getattr(layer, "_non_trainable_variables", [])),
             )
         )
     return found

@@ -33,6 +33,7 @@ from tfdump.dump import layout
 from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.errors import DumpError
 from tfdump.hdf5 import damage
+from tfdump.progress import Meter, Progress, silent_progress
 
 __all__ = ["CHECKS", "FAIL_ON", "CheckReport", "Checked", "Finding", "Origin", "Skipped", "Thresholds", "check"]
 
@@ -44,14 +45,16 @@ def check(
     exclude: str | Iterable[str] = (),
     depth: int | None = None,
     fail_on: str | Iterable[str] = FAIL_ON,
+    progress: Progress = silent_progress,
     **thresholds: float,
 ) -> CheckReport:
     """Check the tensors of a dump: NaN, Inf, dead units, saturation, gradients that vanish; see CHECKS.
 
     `layers`, `exclude` and `depth` select as on the command line; `fail_on` names the checks that make the report
-    `failed`, or is `all` or `none`; `thresholds` are those of Thresholds (`dead_examples=100`). Every tensor is read
-    once, in pieces. Raises TfdumpError for a file that is no dump or damaged, a dump without tensors, a pattern that
-    matches nothing, and a check or threshold that does not exist.
+    `failed`, or is `all` or `none`; `thresholds` are those of Thresholds (`dead_examples=100`). `progress` is called
+    with the values looked at and those of all tensors. Every tensor is read once, in pieces. Raises TfdumpError for a
+    file that is no dump or damaged, a dump without tensors, a pattern that matches nothing, and a check or threshold
+    that does not exist.
     """
     limits = thresholds_of(thresholds)
     failing = parse_checks(fail_on)
@@ -60,7 +63,7 @@ def check(
         if not len(opened):
             raise DumpError(f"{opened.name} holds no tensors, so there is nothing to check")
         whole = not (selection.layers or selection.exclude or selection.max_depth)
-        return check_tensors(opened, chosen_tensors(opened, selection), whole, failing, limits)
+        return check_tensors(opened, chosen_tensors(opened, selection), whole, failing, limits, progress=progress)
 
 
 def check_tensors(
@@ -70,6 +73,7 @@ def check_tensors(
     failing: tuple[str, ...] = FAIL_ON,
     limits: Thresholds | None = None,
     known: Mapping[str, Examined] | None = None,
+    progress: Progress = silent_progress,
 ) -> CheckReport:
     """Check some tensors of a dump, in the order of `dump.tensors()`; `whole` tells that they are all of them.
 
@@ -82,7 +86,9 @@ def check_tensors(
     functions = Functions(configuration, Axes(configuration, activations))
     repeated = frozenset(dump.groups.get(layout.ACTIVATIONS, ()))
     first_example = int(dump.attributes.get("first_example", 0))
-    examiner = Examiner(functions, outputs, repeated, first_example, limits)
+    to_read = [tensor for tensor in tensors if full_name(tensor) not in known]
+    meter = Meter(sum(tensor.about_values for tensor in to_read), progress)
+    examiner = Examiner(functions, outputs, repeated, first_example, limits, meter.add)
     per_example = bool(dump.attributes.get("per_example"))
     examined: dict[str, Examined] = {}
     for tensor in tensors:

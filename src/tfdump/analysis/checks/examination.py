@@ -49,6 +49,7 @@ class Examiner:
     """Examines the tensors of one dump; `outputs` are the addresses of what the model gives.
 
     `repeated` are those of activations, which the outputs may repeat: then they are only asked for NaN and Inf.
+    `advance` is called with numbers of values that were looked at.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class Examiner:
         repeated: frozenset[str],
         first_example: int,
         limits: Thresholds,
+        advance: Callable[[int], None] = lambda values: None,
     ) -> None:
         self._functions = functions
+        self._advance = advance
         self._outputs = outputs
         self._repeated = repeated
         self._first_example = first_example
@@ -132,14 +135,14 @@ class Examiner:
             return found
         if reduced:
             return self._sweep_reduced(tensor, wanted)
-        return Sweep(tensor, wanted, self._limits, self._first_example).run()
+        return Sweep(tensor, wanted, self._limits, self._first_example, self._advance).run()
 
     def _sweep_reduced(self, tensor: Tensor, wanted: Wanted) -> Swept:
         """Look for what a reduction keeps: NaN, Inf, equal rows, and units where only positions were reduced."""
         by_unit = str(tensor.attributes["reduce"]) in _KEEP_UNITS and wanted.function.axis == -1
         dead_units = wanted.dead and by_unit and wanted.function.name == "relu"
         kept = replace(wanted, narrow=(), saturated=False, dead=dead_units)
-        found = Sweep(tensor, kept, self._limits, self._first_example).run()
+        found = Sweep(tensor, kept, self._limits, self._first_example, self._advance).run()
         missed = {f"{name}-{what}" for name in wanted.narrow for what in ("overflow", "underflow")}
         missed |= {"dead"} if wanted.dead and not kept.dead else set()
         missed |= {"saturated"} if wanted.saturated and wanted.function.name in SATURATING else set()

@@ -120,6 +120,13 @@ class CheckReport:
         return tuple(finding for finding in self.findings if finding.check in self.fail_on)
 
     @property
+    def later(self) -> tuple[Finding, ...]:
+        """The findings of NaN and Inf that are not where these first appear, but behind it."""
+        first = {(origin.check, origin.tensor) for origin in self.origins}
+        checks = {origin.check for origin in self.origins}
+        return tuple(f for f in self.findings if f.check in checks and (f.check, f.tensor) not in first)
+
+    @property
     def failed(self) -> bool:
         """Whether a finding of a kind that fails exists."""
         return bool(self.failures)

@@ -1,7 +1,7 @@
 """One pass over the values of one tensor, in pieces: everything that the checks want to know of it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,10 +52,18 @@ class Swept:
 
 
 class Sweep:
-    """A pass over one tensor, whose arrays are swept one after the other."""
+    """A pass over one tensor, whose arrays are swept one after the other; `advance` is called with values swept."""
 
-    def __init__(self, tensor: Tensor, wanted: Wanted, limits: Thresholds, first_example: int) -> None:
+    def __init__(
+        self,
+        tensor: Tensor,
+        wanted: Wanted,
+        limits: Thresholds,
+        first_example: int,
+        advance: Callable[[int], None] = lambda values: None,
+    ) -> None:
         self._tensor = tensor
+        self._advance = advance
         self._wanted = wanted
         self._limits = limits
         self._first_example = first_example
@@ -106,6 +114,7 @@ class Sweep:
             if self._wanted.squares:
                 self._add_squares(key, block)
             position += block.size
+            self._advance(block.size)
             del block  # so that the next one takes the same memory, whose pages are there
         places = Places(self._tensor, part, self._first_example)
         if magnitudes is not None:

@@ -1,7 +1,7 @@
 """Dumps to a report: one pass over the tensors, the checks, the comparison, and the pictures."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,21 @@ from tfdump.pictures.report.numbers import examined_by_sample, numbers_of, scale
 from tfdump.pictures.report.records import SAMPLED, Loss, Report, ReportOptions, Row
 from tfdump.pictures.report.sampling import shares_of
 from tfdump.pictures.report.thumbnails import thumbnails_of
+from tfdump.progress import Progress, silent_progress
 
 _LONG = (layout.NOT_CAPTURED, layout.DEPENDS_ON_BATCH)
 """Attributes of the root that have a place of their own on the page."""
 
 
-def gather(path: Path, other: Path | None, options: ReportOptions) -> Report:
+def gather(
+    path: Path,
+    other: Path | None,
+    options: ReportOptions,
+    watch: Callable[[str], Progress] = lambda what: silent_progress,
+) -> Report:
     """Return all that the page of a dump shows, compared with another one or with plain arrays.
+
+    `watch` is called with what begins (`checking`), and what it returns with how much of that is done.
 
     Raises TfdumpError for what is no dump or damaged, a dump without tensors, patterns that match nothing, and sides
     that cannot be compared.
@@ -48,11 +56,11 @@ def gather(path: Path, other: Path | None, options: ReportOptions) -> Report:
             for tensor, share in zip(tensors, shares, strict=True)
             if (examined := examined_by_sample(tensor, share, first_example)) is not None
         }
-        checks = check_tensors(dump, tensors, whole=not chosen, known=by_sample)
-        compared = None if other is None else _compared(dump, other, options)
-        rows = _rows(tensors, shares, checks.findings, compared)
+        checks = check_tensors(dump, tensors, whole=not chosen, known=by_sample, progress=watch("checking"))
+        compared = None if other is None else _compared(dump, other, options, watch("comparing"))
+        rows = _rows(tensors, shares, checks.findings, compared, watch("counting"))
         by_number = {row.number: tensor for row, tensor in zip(rows, tensors, strict=True)}
-        pictures = thumbnails_of(dump, by_number, _order(rows), options.pictures)
+        pictures = thumbnails_of(dump, by_number, _order(rows), options.pictures, watch("drawing"))
         rows = [
             replace(row, thumbnail=pictures.drawn.get(row.number), undrawn=pictures.reasons.get(row.number, ""))
             for row in rows
@@ -82,6 +90,7 @@ def _rows(
     shares: Sequence[int | None],
     findings: Sequence[Finding],
     compared: DiffReport | None,
+    progress: Progress,
 ) -> list[Row]:
     by_tensor: dict[str, list[Finding]] = {}
     for finding in findings:
@@ -89,6 +98,7 @@ def _rows(
     verdicts: dict[str | None, TensorDiff] = {one.name: one for one in compared.tensors} if compared else {}
     rows = []
     for number, (tensor, share) in enumerate(zip(tensors, shares, strict=True), 1):
+        progress(number - 1, len(tensors))
         numbers = numbers_of(tensor, share)
         scale, norms = scale_of(tensor, numbers, tensor.group.startswith(f"{layout.GRADIENTS}/"))
         attributes = tensor.attributes
@@ -143,9 +153,9 @@ def _sampled(rows: Sequence[Row], sizes: Sequence[int], compared: bool) -> list[
     return [text, *(["the comparison read every value of both files"] if compared else [])]
 
 
-def _compared(dump: Dump, other: Path, options: ReportOptions) -> DiffReport:
+def _compared(dump: Dump, other: Path, options: ReportOptions, progress: Progress) -> DiffReport:
     """Return the comparison, with files named without their folders."""
-    found = compare(dump, other, replace(options.diff, layers=options.layers, exclude=options.exclude))
+    found = compare(dump, other, replace(options.diff, layers=options.layers, exclude=options.exclude), progress)
     names = {dump.name: Path(dump.name).name, str(other): other.name}
     notes = found.notes
     for whole, short in names.items():

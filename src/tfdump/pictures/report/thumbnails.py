@@ -10,6 +10,7 @@ import numpy as np
 from tfdump.dump.reader import Dump, Tensor
 from tfdump.errors import TfdumpError
 from tfdump.pictures.report.records import PICTURE_BYTES, Thumbnail
+from tfdump.progress import Progress, silent_progress
 
 _LARGEST_VALUE = 32 << 20
 """Bytes of one value, above which a picture is not quick."""
@@ -24,7 +25,13 @@ class Thumbnails:
     notes: list[str] = field(default_factory=list)
 
 
-def thumbnails_of(dump: Dump, tensors: Mapping[int, Tensor], order: Sequence[int], most: int | None) -> Thumbnails:
+def thumbnails_of(
+    dump: Dump,
+    tensors: Mapping[int, Tensor],
+    order: Sequence[int],
+    most: int | None,
+    progress: Progress = silent_progress,
+) -> Thumbnails:
     """Return the pictures of at most `most` tensors (None: of all), taken in this order, and why others have none."""
     found = Thumbnails()
     if most == 0:
@@ -36,6 +43,7 @@ def thumbnails_of(dump: Dump, tensors: Mapping[int, Tensor], order: Sequence[int
         return found
     undrawable, left, size = 0, [], 0
     for number in order:
+        progress(len(found.drawn), len(order) if most is None else min(most, len(order)))
         if most is not None and (len(found.drawn) >= most or size >= PICTURE_BYTES):
             left.append(number)
             continue
