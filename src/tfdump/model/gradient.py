@@ -1,7 +1,7 @@
 """Gradients: the same contract as a probe, one GradientTape pass a batch in one graph (DESIGN section 8)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -125,13 +125,33 @@ class GradientProbe(Gradients):
         self._examples_seen = 1
         self._counting: Traced | None = None
         self._specs = [*specs, *([InputSpec(ROWS, (), "int32")] if fixed is not None else [])]
-        specs = [*self._specs, InputSpec(DIVISORS, (None,), "float64")]
+        self._other_sizes: dict[int, Traced] = {}
         try:
-            self._traced = Traced(self._body, specs, note, pass_over.request.eager)
+            self._traced = Traced(self._body, self._specs_with_divisors(), note, pass_over.request.eager)
         except BaseException:  # the layers hold the losses of a graph that nobody will run
             self.close()
             raise
         self._prepare(self._traced.graph)
+
+    def _specs_with_divisors(self, size: int | None = None) -> list[InputSpec]:
+        """Return the specs of what a batch brings, of `size` examples where that is given."""
+        specs = [
+            spec if size is None or not spec.shape else replace(spec, shape=(size, *spec.shape[1:]))
+            for spec in self._specs
+        ]
+        return [*specs, InputSpec(DIVISORS, (None,), "float64")]
+
+    def takes(self, examples: int) -> bool:
+        """Get ready for batches of another size than the one that the model fixes; False where it refuses them.
+
+        Without a graph only the run itself tells.
+        """
+        if not self.eager and examples not in self._other_sizes:
+            traced = Traced(self._body, self._specs_with_divisors(examples), lambda reason: None)
+            if traced.eager:
+                return False
+            self._other_sizes[examples] = traced
+        return True
 
     @property
     def coupled(self) -> str | None:
@@ -172,7 +192,8 @@ class GradientProbe(Gradients):
         if divisors is None:
             divisors = np.ones(max(64, len(self.terms)))
         self._examples_seen = max(1, len(next(iter(batch.values()))))
-        result = self._traced.run({**batch, DIVISORS: divisors, ROWS: np.array(rows, np.int32)})
+        traced = self._other_sizes.get(self._examples_seen, self._traced)
+        result = traced.run({**batch, DIVISORS: divisors, ROWS: np.array(rows, np.int32)})
         return GradientBatch(
             np.asarray(result["sums"]),
             np.asarray(result["counts"]),
