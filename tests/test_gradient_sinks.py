@@ -295,7 +295,7 @@ def test_only_the_rows_that_count_do(tmp_path: Path) -> None:
     with DumpWriter(tmp_path / "d.h5") as writer:
         sink = RowsSink(
             GROUP, record("float16", (-1, 1)), EXAMPLE, store,
-            lambda info, value, axis0: writer.collector(info, value, axis0=axis0, examples=4, batches=1), True,
+            lambda info, value, axis0: writer.collector(info, value, axis0=axis0, examples=4, batches=1), True, 6,
         )  # fmt: skip
         sink.add(np.vstack([rows[:4], np.zeros((2, 1), "float32")]).astype("float16"), 4)
         sink.end_step()

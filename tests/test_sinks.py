@@ -27,6 +27,7 @@ class Stored:
         axis0: str = EXAMPLE,
         dtype: str = "float32",
         examples: list[int] | None = None,
+        padded_to: int | None = None,
     ) -> tuple[np.ndarray, dict]:
         counts = examples or [len(batch) if np.ndim(batch) else 1 for batch in batches]
         info = TensorInfo("t", "t", "t", ("Layer",), 0, dtype, None)
@@ -43,7 +44,7 @@ class Stored:
                     values=options.values,
                 )
 
-            sink = TensorSink("activations", info, axis0, options, collector)
+            sink = TensorSink("activations", info, axis0, options, collector, padded_to)
             for batch, count in zip(batches, counts, strict=True):
                 sink.add(batch, count)
             found, extra = sink.finish()
@@ -71,14 +72,14 @@ def test_batches_are_concatenated(stored: Stored) -> None:
 
 def test_rows_that_only_pad_a_batch_are_dropped_from_values_and_statistics(stored: Stored) -> None:
     last = np.concatenate([ROWS[4:], np.full((2, 2), 99, np.float32)])
-    values, attributes = stored([ROWS[:4], last], StoreOptions(statistics=True), examples=[4, 2])
+    values, attributes = stored([ROWS[:4], last], StoreOptions(statistics=True), examples=[4, 2], padded_to=4)
     np.testing.assert_array_equal(values, ROWS)
     assert (attributes["stat_count"], attributes["stat_max"]) == (12, 11.0)
 
 
 def test_rows_that_only_pad_a_batch_are_dropped_from_ragged_tensors(stored: Stored) -> None:
     padded = Ragged(np.arange(4, dtype=np.float32), (np.array([0, 1, 3, 4]),))
-    values, _ = stored([padded], StoreOptions(), examples=[2])
+    values, _ = stored([padded], StoreOptions(), examples=[2], padded_to=3)
     assert values["row_splits"].tolist() == [0, 1, 3]
     assert values["values"].tolist() == [0, 1, 2]
 

@@ -98,7 +98,7 @@ def tell_dependence(probe: "Gradients", findings: list[AxisFinding], run: RunOpt
     named = list(zip((target.info.address for target in probe.targets), findings, strict=True))
     stacked = [address for address, finding in named if finding.axis0 == BATCH]
     if stacked:
-        note(f"stored batch by batch, because they have no row an example: {', '.join(stacked)}")
+        note(f"stored batch by batch, because they have no row per example: {', '.join(stacked)}")
     if run.training:
         note("--training: the gradients may depend on the batch size (batch statistics, random numbers)")
         return stacked

@@ -1,5 +1,6 @@
 """What becomes of the batches of one dense tensor in the file: rows, a constant, or a stack."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -19,6 +20,9 @@ class Collector(Protocol):
 
     def append(self, value: Any) -> None:
         """Add the value of the next batch."""
+
+    def batches(self) -> Iterator[Any]:
+        """Yield what was appended so far, a batch at a time, in the stored dtype."""
 
     def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
         """Write what is left; return the unnamed object and its attributes (`axis0`, and `encoding` of a group)."""
@@ -91,15 +95,23 @@ class ByExample(Collecting):
         if self._into is None:
             self._into = self._rows(value.shape[1:], self._examples, steps=self._steps)
         if value.shape[1:] != self._into.tail:
-            self._into.flush()
-            self._unequal = _UnequalStack(self._file, self._dtype, self._storage)
-            stops = np.cumsum([0, *self._lengths])
-            for start, stop in pairwise(stops):
-                self._unequal.append(self._into.read(int(start), int(stop)))
+            unequal = _UnequalStack(self._file, self._dtype, self._storage)
+            for batch in self.batches():
+                unequal.append(batch)
+            self._unequal = unequal
             self._unequal.append(value)
             return
         self._lengths.append(len(value))
         self._into.append(storable(value, self._dtype))
+
+    def batches(self) -> Iterator[Array]:
+        """Yield the rows of every batch so far, those of all steps in the order in which they came."""
+        if self._unequal is not None:
+            yield from self._unequal.batches()
+        elif self._into is not None:
+            self._into.flush()
+            for start, stop in pairwise(np.cumsum([0, *self._lengths])):
+                yield self._into.read(int(start), int(stop))
 
     def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
         """End as a dataset of axis0 `example`, or `step`, or as a composite of axis0 `batch`."""
@@ -134,6 +146,13 @@ class Constant(Collecting):
                 self._stack.append(self._first)
             self._stack.append(value)
 
+    def batches(self) -> Iterator[Array]:
+        """Yield the value of every batch so far."""
+        if self._stack is not None:
+            yield from self._stack.batches()
+        elif self._first is not None:
+            yield from (self._first for _ in range(self._agreeing))
+
     def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
         """End as a dataset of axis0 `none`, or as the stack's."""
         if self._stack is not None:
@@ -167,11 +186,19 @@ class Stack(Collecting):
         if value.shape == self._into.tail:
             self._into.append(storable(value, self._dtype)[None])
             return
-        self._into.flush()
-        self._unequal = _UnequalStack(self._file, self._dtype, self._storage, self._axis0)
-        for item in range(self._into.written):
-            self._unequal.append(self._into.dataset[item])
+        unequal = _UnequalStack(self._file, self._dtype, self._storage, self._axis0)
+        for item in self.batches():
+            unequal.append(item)
+        self._unequal = unequal
         self._unequal.append(value)
+
+    def batches(self) -> Iterator[Array]:
+        """Yield every value so far."""
+        if self._unequal is not None:
+            yield from self._unequal.batches()
+        elif self._into is not None:
+            self._into.flush()
+            yield from (np.asarray(self._into.dataset[item]) for item in range(self._into.written))
 
     def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
         """End as a dataset, or as a composite."""
@@ -194,6 +221,9 @@ class _UnequalStack(Collecting):
     def append(self, value: Array) -> None:
         self._group[str(self._count)] = self._whole(np.asarray(value))
         self._count += 1
+
+    def batches(self) -> Iterator[Array]:
+        yield from (np.asarray(self._group[str(number)][()]) for number in range(self._count))
 
     def finish(self) -> tuple[h5py.Group, Attributes]:
         return self._group, {"axis0": self._axis0, "encoding": "stack"}
