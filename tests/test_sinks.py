@@ -132,6 +132,29 @@ def test_narrow_floats_are_reduced_in_the_dtype_that_is_stored(stored: Stored, d
     assert attributes["dtype"] == dtype
 
 
+@pytest.mark.parametrize(("operation", "expected"), [("sum", 140_000), ("norm", 529.1502622129182)])
+def test_what_overflows_float16_is_stored_as_float32(stored: Stored, operation: str, expected: float) -> None:
+    values, attributes = stored(
+        [np.full((2, 70_000), 2, np.float16)], StoreOptions(Reduction(operation, None)), dtype="float16"
+    )
+    np.testing.assert_allclose(values, [expected] * 2, rtol=1e-7)
+    assert (attributes["dtype"], attributes["stored_as"]) == ("float16", "float32")
+    assert "overflowed" not in attributes
+
+
+def test_sums_that_overflow_float32_are_counted(stored: Stored) -> None:
+    values, attributes = stored([np.full((3, 2), 3e38, np.float32)], StoreOptions(Reduction("sum", None)))
+    assert values.tolist() == [np.inf] * 3
+    assert attributes["overflowed"] == 3
+
+
+def test_a_sum_in_float16_that_was_asked_for_is_counted_where_it_overflows(stored: Stored) -> None:
+    options = StoreOptions(Reduction("sum", None), "float16")
+    values, attributes = stored([np.full((2, 70_000), 2, np.float16)], options, dtype="float16")
+    assert values.tolist() == [np.inf] * 2
+    assert attributes["overflowed"] == 2
+
+
 @pytest.mark.parametrize(("dtype", "expected"), [("float16", 2), ("float32", None), (None, None)])
 def test_finite_values_that_become_infinite_are_counted(stored: Stored, dtype: str | None, expected: int) -> None:
     values = np.array([[1e5, -1e6], [np.inf, 1.0]], np.float32)

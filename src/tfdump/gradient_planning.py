@@ -77,7 +77,7 @@ def plan_gradients(
         size, fixed = _whole(coupled, probe, size, examples, fixed, run, cost)
         plan, _ = _look(probe, source, fixed, size, run, store, steps, note)
     if fixed is not None and examples % fixed:
-        counts = "they count in its batch statistics alone" if run.training else "which do not count"
+        counts = "which count in its batch statistics only" if run.training else "which do not count"
         note(f"the last batch is padded to {fixed} examples with copies of the last one, {counts}")
     return plan
 
@@ -165,7 +165,7 @@ def _divisors(
     if all(term.per_example is not None for term in probe.terms):
         return divisors_of(probe.terms, None, source.examples)
     probe.start()
-    counting = probe.counting(note)
+    counting = probe.counting(note, fixed)
     counts = np.zeros(())
     for start, stop in batches:
         raise_waiting()

@@ -127,6 +127,7 @@ class TensorSink:
             reduced = self._options.reduction.reduce(_upcast(value))
             value = reduced.values
             self.unfit += 0 if again else reduced.overflowed
+        self.kind.take_rows(value)
         if self._narrow and not again:
             self._count_overflow(_dense_part(value))
         return value

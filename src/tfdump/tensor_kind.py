@@ -25,8 +25,9 @@ class TensorKind:
 
     `padded_to` is the number of examples to which every batch is padded, None where no batch is. `options` are those
     of the command line that fix the kind of the dtype beforehand. `departure` tells why the tensor has no row per
-    example after all, `varied` the batch in which a constant first differed, `widened` the dtype that a later batch
-    had, with the number of that batch, and `lost` why the batches cannot be stored together.
+    example after all, `varied` the batch in which a constant first differed, `uneven` that whose rows first had
+    another shape, `widened` the dtype that a later batch had, with the number of that batch, and `lost` why the batches
+    cannot be stored together.
     """
 
     def __init__(self, info: TensorInfo, axis0: str, padded_to: int | None = None, options: str = "") -> None:
@@ -35,6 +36,7 @@ class TensorKind:
         self.batches = 0
         self.departure: Departure | None = None
         self.varied = 0
+        self.uneven = 0
         self.widened: tuple[str, str, int] | None = None
         self.lost: str | None = None
         self._padded_to = padded_to
@@ -42,6 +44,7 @@ class TensorKind:
         self._form: tuple[Any, ...] | None = None
         self._dtype = ""
         self._tracks_shape = False
+        self._row_shape: tuple[int, ...] | None = None
 
     def take(self, value: Value, examples: int) -> Value:
         """Take in the value for one batch of so many examples; return it without the rows that only pad it.
@@ -106,10 +109,19 @@ class TensorKind:
         """Note that a constant is not what it was in the batches before: it belongs to its batch."""
         self.axis0, self.varied = BATCH, self.batches
 
+    def take_rows(self, value: Value) -> None:
+        """Take in what of the value for the same batch is to be stored: rows of another shape belong to their batch."""
+        if self.axis0 != EXAMPLE or not isinstance(value, np.ndarray):
+            return
+        if self._row_shape is None:
+            self._row_shape = value.shape[1:]
+        elif value.shape[1:] != self._row_shape:
+            self.axis0, self.uneven = BATCH, self.batches
+
     @property
     def depends_on_batch(self) -> bool:
         """Whether the tensor turned out to be other than was planned, so that its values depend on the batches."""
-        return self.departure is not None or self.varied != 0
+        return self.departure is not None or bool(self.varied or self.uneven)
 
     def state(self) -> dict[str, Any]:
         """Return what is known so far, as JSON."""
@@ -119,6 +131,7 @@ class TensorKind:
             "axis0": self.axis0,
             "departure": None if departure is None else [departure.batch, departure.rows, departure.examples],
             "varied": self.varied,
+            "uneven": self.uneven,
             "widened": self.widened,
             "lost": self.lost,
             "dtype": [self._dtype, self.info.dtype],
@@ -128,8 +141,8 @@ class TensorKind:
     def restore(self, state: dict[str, Any]) -> None:
         """Bring what is known to a state; the first batch was taken before."""
         departure, widened, shape = state["departure"], state["widened"], state["shape"]
-        self.batches, self.axis0, self.varied, self.lost = (
-            state[name] for name in ("batches", "axis0", "varied", "lost")
+        self.batches, self.axis0, self.varied, self.uneven, self.lost = (
+            state[name] for name in ("batches", "axis0", "varied", "uneven", "lost")
         )
         self.departure = None if departure is None else Departure(*departure)
         self.widened = None if widened is None else (widened[0], widened[1], widened[2])

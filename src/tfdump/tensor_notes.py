@@ -18,6 +18,8 @@ def tell_kinds(kinds: Iterable[tuple[str, TensorKind]], batches: int, note: Note
     """
     departed: dict[Departure, list[str]] = {}
     varied: dict[int, list[str]] = {}
+    uneven: dict[int, list[str]] = {}
+    widened: dict[tuple[str, str, int, str], list[str]] = {}
     for name, kind in kinds:
         if kind.lost is not None:
             continue
@@ -26,12 +28,16 @@ def tell_kinds(kinds: Iterable[tuple[str, TensorKind]], batches: int, note: Note
             departed.setdefault(replace(kind.departure, batch=batch), []).append(name)
         if kind.varied:
             varied.setdefault(kind.varied, []).append(name)
+        if kind.uneven:
+            uneven.setdefault((kind.uneven - 1) % batches + 1, []).append(name)
         if kind.widened is not None:
             first, later, batch = kind.widened
-            note(
-                f"{name} is {first} in the first batches and {later} in batch {batch} of {batches}: its dtype is "
-                f"{kind.info.dtype}, which holds both"
-            )
+            widened.setdefault((first, later, batch, kind.info.dtype), []).append(name)
+    for (first, later, batch, wide), names in widened.items():
+        note(
+            f"{first} in the first batches and {later} in batch {batch} of {batches}, so stored as {wide}, which holds "
+            f"both: {listed(names)}"
+        )
     for departure, names in departed.items():
         rows = "no rows" if departure.rows < 0 else _counted(departure.rows, "row")
         note(
@@ -43,7 +49,12 @@ def tell_kinds(kinds: Iterable[tuple[str, TensorKind]], batches: int, note: Note
             f"stored batch by batch, because they are constant in the first batches only (batch {batch} of {batches} "
             f"gave other values): {listed(names)}"
         )
-    return [name for names in (*departed.values(), *varied.values()) for name in names]
+    for batch, names in uneven.items():
+        note(
+            f"stored batch by batch, because the rows of their batches differ in shape (first in batch {batch} of "
+            f"{batches}): {listed(names)}"
+        )
+    return [name for found in (departed, varied, uneven) for names in found.values() for name in names]
 
 
 def tell_changes(sinks: Sequence[TensorSink], plan: Plan, note: Note) -> list[str]:

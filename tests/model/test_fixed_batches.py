@@ -206,6 +206,15 @@ def test_a_loss_that_couples_fewer_examples_than_the_fixed_size_is_that_of_these
     close(found.weights["dense.kernel"], tape.gradient(loss, weight).numpy())
 
 
+def test_a_coupled_loss_whose_divisor_is_counted_is_counted_without_copies() -> None:
+    y, weights = floats(3, 2, seed=1), np.array([1.0, 2.0, 5.0], "float32")
+    z = X[:3] @ np.ones((3, 2), "float32")
+    errors = ((z - z.mean(0) - y) ** 2).mean(1)
+    loss = keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
+    found = tfdump.gradients(coupled(4), X[:3], y, loss=loss, sample_weight=weights)
+    assert found.loss == pytest.approx((errors * weights).sum() / weights.sum(), rel=1e-5)
+
+
 def test_a_coupled_loss_that_would_have_to_be_padded_is_refused() -> None:
     with pytest.raises(tfdump.TfdumpError, match=r"couples.*4 examples only"):
         tfdump.gradients(coupled(4, fixed_inside=True), X[:3], floats(3, 2), loss="mse")

@@ -22,7 +22,7 @@ class Collector(Protocol):
         """Add the value of the next batch."""
 
     def batches(self) -> Iterator[Any]:
-        """Yield what was appended so far, a batch at a time, in the stored dtype."""
+        """Yield what was appended, a batch at a time, in the stored dtype; nothing can be appended afterwards."""
 
     def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
         """Write what is left; return the unnamed object and its attributes (`axis0`, and `encoding` of a group)."""
@@ -98,7 +98,7 @@ class ByExample(Collecting):
             unequal = _UnequalStack(self._file, self._dtype, self._storage)
             for batch in self.batches():
                 unequal.append(batch)
-            self._unequal = unequal
+            self._unequal, self._into = unequal, None  # whose space in the file is free again
             self._unequal.append(value)
             return
         self._lengths.append(len(value))
@@ -189,7 +189,7 @@ class Stack(Collecting):
         unequal = _UnequalStack(self._file, self._dtype, self._storage, self._axis0)
         for item in self.batches():
             unequal.append(item)
-        self._unequal = unequal
+        self._unequal, self._into = unequal, None
         self._unequal.append(value)
 
     def batches(self) -> Iterator[Array]:

@@ -18,6 +18,8 @@ from tfdump.tensors import Array, Batch, InputSpec, NotCaptured, Note, Sparse, V
 DIVISORS, ROWS = "divisors of the loss", "rows that count"
 """Names, unlike any of an input, under which these come with a batch."""
 
+_DIVISORS_SPEC = InputSpec(DIVISORS, (None,), "float64")
+
 
 @dataclass(frozen=True)
 class GradientBatch:
@@ -123,23 +125,21 @@ class GradientProbe(Gradients):
     def __init__(self, pass_over: Differentiation, specs: Sequence[InputSpec], fixed: int | None, note: Note) -> None:
         super().__init__(pass_over)
         self._examples_seen = 1
-        self._counting: Traced | None = None
+        self._counting: dict[int | None, Traced] = {}
         self._specs = [*specs, *([InputSpec(ROWS, (), "int32")] if fixed is not None else [])]
         self._other_sizes: dict[int, Traced] = {}
         try:
-            self._traced = Traced(self._body, self._specs_with_divisors(), note, pass_over.request.eager)
+            self._traced = Traced(self._body, [*self._specs, _DIVISORS_SPEC], note, pass_over.request.eager)
         except BaseException:  # the layers hold the losses of a graph that nobody will run
             self.close()
             raise
         self._prepare(self._traced.graph)
 
-    def _specs_with_divisors(self, size: int | None = None) -> list[InputSpec]:
-        """Return the specs of what a batch brings, of `size` examples where that is given."""
-        specs = [
-            spec if size is None or not spec.shape else replace(spec, shape=(size, *spec.shape[1:]))
-            for spec in self._specs
-        ]
-        return [*specs, InputSpec(DIVISORS, (None,), "float64")]
+    def _specs_at(self, size: int | None) -> list[InputSpec]:
+        """Return the specs of a batch of another size than the one that the model fixes, None for that."""
+        if size is None:
+            return self._specs
+        return [replace(spec, shape=(size, *spec.shape[1:])) if spec.shape else spec for spec in self._specs]
 
     def takes(self, examples: int) -> bool:
         """Get ready for batches of another size than the one that the model fixes; False where it refuses them.
@@ -147,7 +147,7 @@ class GradientProbe(Gradients):
         Without a graph only the run itself tells.
         """
         if not self.eager and examples not in self._other_sizes:
-            traced = Traced(self._body, self._specs_with_divisors(examples), lambda reason: None)
+            traced = Traced(self._body, [*self._specs_at(examples), _DIVISORS_SPEC], lambda reason: None)
             if traced.eager:
                 return False
             self._other_sizes[examples] = traced
@@ -219,13 +219,19 @@ class GradientProbe(Gradients):
             ],
         }
 
-    def counting(self, note: Note) -> Traced:
-        """Return a function that gives only the counts of the loss (terms, COUNTS), by a forward pass."""
-        if self._counting is None:
-            self._counting = Traced(
-                lambda tensors: counts_of(self._pass.forward(tensors, tensors.get(ROWS))), self._specs, note, self.eager
+    def counting(self, note: Note, size: int | None = None) -> Traced:
+        """Return a function that gives only the counts of the loss (terms, COUNTS), by a forward pass.
+
+        `size` is the number of examples of a batch where the model fixes one.
+        """
+        if size not in self._counting:
+            self._counting[size] = Traced(
+                lambda tensors: counts_of(self._pass.forward(tensors, tensors.get(ROWS))),
+                self._specs_at(size),
+                note,
+                self.eager,
             )
-        return self._counting
+        return self._counting[size]
 
 
 def gradient_value(gradient: Any) -> Value:
