@@ -10,7 +10,7 @@ import numpy as np
 from tfdump.analysis.reduction import Reduction
 from tfdump.analysis.statistics import StatisticsAccumulator, attributes_of
 from tfdump.dtypes import dtype_name, kind_of
-from tfdump.dump.collectors import Collector, same_bits
+from tfdump.dump.collectors import ByExample, Collector, Stack, same_bits
 from tfdump.dump.layout import stored_dtype
 from tfdump.errors import TfdumpError
 from tfdump.example_axis import EXAMPLE, NONE
@@ -145,11 +145,18 @@ class TensorSink:
         if self._collector is not None:
             info = replace(info, dtype=common_dtype(dtype, info.dtype) or info.dtype)
         if self._collector is None or (axis0, dtype) != (self.axis0, info.dtype):
-            earlier = self._collector
-            self._collector, self._opened_as = self._open(info, value, self.axis0), (self.axis0, info.dtype)
-            for batch in earlier.batches() if earlier is not None else ():
-                self._collector.append(batch)
+            self._collector = self._reopened(info, value, self._collector)
+            self._opened_as = (self.axis0, info.dtype)
         self._collector.append(value)
+
+    def _reopened(self, info: TensorInfo, value: Value, earlier: Collector | None) -> Collector:
+        """Return a new collector, with what an earlier one has; `value` is the next batch."""
+        collector = self._open(info, value, self.axis0)
+        if isinstance(collector, Stack) and isinstance(earlier, ByExample) and not earlier.had_only(value.shape):
+            collector.expect_unequal()
+        for batch in earlier.batches() if earlier is not None else ():
+            collector.append(batch)
+        return collector
 
     def kept(self, value: Value) -> Value:
         """Return as much of what `prepare` returned as `store` looks at: without values, the shape is enough."""

@@ -104,6 +104,10 @@ class ByExample(Collecting):
         self._lengths.append(len(value))
         self._into.append(storable(value, self._dtype))
 
+    def had_only(self, shape: tuple[int, ...]) -> bool:
+        """Tell whether all batches so far were of this shape."""
+        return self._into is not None and {(length, *self._into.tail) for length in self._lengths} == {shape}
+
     def batches(self) -> Iterator[Array]:
         """Yield the rows of every batch so far, those of all steps in the order in which they came."""
         if self._unequal is not None:
@@ -175,6 +179,10 @@ class Stack(Collecting):
         self._axis0 = axis0
         self._into: Rows | None = None
         self._unequal: _UnequalStack | None = None
+
+    def expect_unequal(self) -> None:
+        """Begin as a composite, because shapes are known to differ: nothing has to be written twice then."""
+        self._unequal = _UnequalStack(self._file, self._dtype, self._storage, self._axis0)
 
     def append(self, value: Array) -> None:
         """Add one value as the next item."""
