@@ -79,7 +79,8 @@ def finding(
         return finding
     constant = forward is not None and forward_other is not None and forward.shape == forward_other.shape
     if constant and identical(forward, forward_other):  # type: ignore[arg-type]  # both are there
-        return AxisFinding(NONE, depends_on_batch=False)
+        empty = forward is not None and not forward.size  # rows may come yet, of which there is no sum
+        return AxisFinding(BATCH if empty else NONE, depends_on_batch=empty)
     return AxisFinding(BATCH, depends_on_batch=True)
 
 

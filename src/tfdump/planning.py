@@ -125,7 +125,7 @@ def make_plan(
             f"the model takes batches of {fixed} examples only: the last one is padded to {fixed} examples with "
             f"{padding} {'copy' if padding == 1 else 'copies'} of its last one, whose rows are dropped"
         )
-    dependent = _tell_dependence(probe, findings, run, note)
+    dependent = _tell_dependence(probe, findings, run, padding, note)
     return Plan(batches, fixed, tensors, dependent, padding, first)
 
 
@@ -252,8 +252,13 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(activations or names)
 
 
-def _tell_dependence(probe: "RunnableProbe", findings: list[AxisFinding], run: RunOptions, note: Note) -> list[str]:
-    """Name the tensors whose values depend on the batch size (promise 2 does not hold for them)."""
+def _tell_dependence(
+    probe: "RunnableProbe", findings: list[AxisFinding], run: RunOptions, padding: int, note: Note
+) -> list[str]:
+    """Name the tensors whose values depend on the batch size (promise 2 does not hold for them).
+
+    With `--training`, where all may, those that mix examples are returned where the last batch has `padding`.
+    """
     groups = [layout.OUTPUTS if p.is_output else layout.ACTIVATIONS for p in probe.probed]
 
     def named(axis0: str) -> list[str]:
@@ -268,13 +273,13 @@ def _tell_dependence(probe: "RunnableProbe", findings: list[AxisFinding], run: R
     stacked = named(BATCH)
     if stacked:
         note(f"stored batch by batch, because they have no row per example: {listed(stacked)}")
+    mixing = named(EXAMPLE)
     if run.training:
         note("--training: the values may depend on the batch size (batch statistics, random numbers)")
-        return stacked
+        return stacked + mixing if padding else stacked
     if probe.assigned:
         changed = ", ".join(probe.assigned)
         note(f"the model changes variables while it runs, so values may depend on the batch size: {changed}")
-    mixing = named(EXAMPLE)
     if mixing:
         note(f"the values depend on the other examples of the batch: {listed(mixing)}")
     return stacked + mixing

@@ -166,6 +166,17 @@ def test_batch_statistics_of_a_short_last_batch_are_its_own() -> None:
         close(got[rows], (part - part.mean(0)) / np.sqrt(part.var(0) + 1e-3), 1e-4)
 
 
+def test_batch_statistics_that_padding_enters_are_said(tmp_path: Path, tfdump: Run) -> None:
+    x = keras.Input(batch_shape=(4, 3))
+    keras.Model(x, layers.BatchNormalization(name="norm")(ops.reshape(x, (4, 3)))).save(tmp_path / "m.keras")
+    np.save(tmp_path / "x.npy", floats(6, 3))
+    done = tfdump("activations", "m.keras", "x.npy", "-o", "d.h5", "--training")
+    assert "computed from the copies too, because they mix the examples of a batch: norm" in done.stderr
+    with h5py.File(tmp_path / "d.h5") as file:
+        assert file["activations/norm"].attrs["padding"] == 2
+        assert "padding" not in file["activations/reshape"].attrs
+
+
 def test_one_filtered_row_of_a_padded_batch_is_not_taken_for_the_one_example() -> None:
     """The padded batch has two rows, of which a filter keeps one or none: neither is cut to its one example."""
 

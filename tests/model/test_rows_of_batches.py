@@ -144,6 +144,14 @@ def test_gradients_of_filtered_rows_are_stacks(eager: bool) -> None:
         np.testing.assert_allclose(item, np.full(len(rows), np.sqrt(18)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("eager", [False, True])
+def test_gradients_of_rows_that_come_late_are_a_stack(eager: bool) -> None:
+    """No row is kept in the first batches, which looks like a constant."""
+    x = X[[4, 6, 7, 9, 0, 1]]
+    found = tfdump.gradients(filtering(), x, objective="sum", wrt="activations", batch_size=3, eager=eager)
+    equal(found.activations["positive"], [np.zeros((0, 2)), np.full((2, 2), 3.0)])
+
+
 def test_gradients_of_filtered_rows_at_every_step() -> None:
     x = keras.Input((2,), name="x")
     dense = layers.Dense(1, use_bias=False, name="dense")
