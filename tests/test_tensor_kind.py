@@ -13,6 +13,9 @@ from tfdump.tensors import Ragged, Sparse, TensorInfo
 
 ROWS = np.arange(12, dtype=np.float32).reshape(6, 2)
 
+CUBE = Sparse(np.ones(1, np.float32), np.zeros((1, 3), np.int64), (2, 3, 4))
+PAIRS = Ragged(np.ones((3, 2), np.float32), (np.array([0, 1, 3]),))
+
 
 def info(dtype: str = "float32", shape: tuple[int, ...] | None = (-1, 2)) -> TensorInfo:
     return TensorInfo("t", "t", "t", ("Layer",), 0, dtype, shape)
@@ -105,10 +108,18 @@ def test_a_dtype_that_changes_twice_holds_all_three() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "reason"),
     [
-        (ROWS, sparse(6), "it is dense in the first batches and sparse in batch 2"),
-        (ragged(1, 2), ROWS, "it is ragged in the first batches and dense in batch 2"),
-        (sparse(2), Sparse(np.ones(1, np.float32), np.zeros((1, 3), np.int64), (2, 3, 4)), "sparse batches differ"),
-        (ragged(1, 2), Ragged(np.ones((3, 2), np.float32), (np.array([0, 1, 3]),)), "ragged batches differ"),
+        (ROWS, sparse(6), "dense in the first batches and sparse (rank 2, 2 located) in batch 2"),
+        (ragged(1, 2), ROWS, "ragged (1 ragged axis) in the first batches and dense in batch 2"),
+        (
+            sparse(2),
+            Sparse(np.ones(1, np.float32), np.zeros((1, 3), np.int64), (2, 3, 4)),
+            "and sparse (rank 3, 3 located) in",
+        ),
+        (
+            ragged(1, 2),
+            Ragged(np.ones((3, 2), np.float32), (np.array([0, 1, 3]),)),
+            "and ragged (1 ragged axis, values of shape (2,)) in",
+        ),
         (ROWS, np.array(["a"], object), "and no dtype holds both"),
         (np.zeros(2, np.int64), np.zeros(2, np.float32), "changes from int64 to float32 in batch 2, and no dtype"),
     ],

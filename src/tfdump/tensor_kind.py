@@ -68,11 +68,7 @@ class TensorKind:
         if self._form is None:
             self._form = form
         elif form != self._form and self.lost is None:
-            this, first = form[0], self._form[0]
-            if this == first:
-                self.lost = f"its {this} batches differ in rank or in the shape of their values"
-            else:
-                self.lost = f"it is {first} in the first batches and {this} in batch {self.batches}"
+            self.lost = f"{_words(self._form)} in the first batches and {_words(form)} in batch {self.batches}"
 
     def _take_dtype(self, dtype: str) -> None:
         if not self._dtype:
@@ -185,3 +181,12 @@ def _form(value: Value) -> tuple[Any, ...]:
     if isinstance(value, Sparse):
         return ("sparse", value.indices.shape[1], len(value.dense_shape), value.values.shape[1:])
     return ("dense",)
+
+
+def _words(form: tuple[Any, ...]) -> str:
+    """Return a form in words."""
+    kind, *sizes = form
+    inner = f", values of shape {sizes[-1]}" if sizes and sizes[-1] else ""
+    if kind == "ragged":
+        return f"ragged ({sizes[0]} ragged ax{'i' if sizes[0] == 1 else 'e'}s{inner})"
+    return f"sparse (rank {sizes[1]}, {sizes[0]} located{inner})" if kind == "sparse" else str(kind)

@@ -205,7 +205,7 @@ def test_a_rank_that_changes_makes_a_stack(typed: dict[str, Any]) -> None:
     ("name", "reason"),
     [
         ("hopeless", "its dtype changes from float32 to string in batch 3, and no dtype holds both"),
-        ("mixed", "it is dense in the first batches and sparse in batch 3"),
+        ("mixed", "dense in the first batches and sparse (rank 2, 2 located) in batch 3"),
     ],
 )
 def test_what_cannot_be_stored_together_is_named(typed: dict[str, Any], name: str, reason: str) -> None:

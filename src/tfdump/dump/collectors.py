@@ -206,7 +206,8 @@ class Stack(Collecting):
             yield from self._unequal.batches()
         elif self._into is not None:
             self._into.flush()
-            yield from (np.asarray(self._into.dataset[item]) for item in range(self._into.written))
+            for item in range(self._into.written):
+                yield self._into.read(item, item + 1).reshape(self._into.tail)
 
     def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
         """End as a dataset, or as a composite."""
