@@ -12,6 +12,7 @@ from tfdump.errors import ModelError
 from tfdump.example_axis import (
     BATCH,
     EXAMPLE,
+    NONE,
     AxisFinding,
     find_example_axis,
     find_in_fixed_batches,
@@ -175,13 +176,14 @@ class _Looks:
             look = self.at(last_of_first_batch(self._source, rest, fixed, rolled=False))
         except ModelError:
             return None
-        unpadded = self.findings(first, look, rest, fixed)
-        for padded_finding, finding in zip(findings, unpadded, strict=True):
-            if padded_finding.axis0 == EXAMPLE and finding.axis0 != EXAMPLE:
+        combined = []
+        for padded_finding, finding in zip(findings, self.findings(first, look, rest, fixed), strict=True):
+            mixes = padded_finding.depends_on_batch  # one look may hide what another shows
+            if padded_finding.axis0 == EXAMPLE and (finding.axis0 != EXAMPLE or finding.depends_on_batch > mixes):
                 return None
-            if padded_finding == AxisFinding(EXAMPLE, depends_on_batch=False) and finding.depends_on_batch:
-                return None
-        return unpadded
+            axis0 = BATCH if mixes and finding.axis0 == NONE else finding.axis0
+            combined.append(AxisFinding(axis0, mixes or finding.depends_on_batch))
+        return combined
 
 
 def _by_shape(value: Value | None, many: int) -> AxisFinding:

@@ -108,9 +108,10 @@ def test_a_rest_that_the_model_takes_is_not_padded_and_mixing_is_named() -> None
         assert name in said
 
 
-def test_mixing_is_named_where_nothing_is_padded() -> None:
+@pytest.mark.parametrize("x", [X[:4], np.sort(X, axis=0)], ids=["whole batches", "sorted already"])
+def test_mixing_is_named_where_nothing_is_padded(x: np.ndarray) -> None:
     with pytest.warns(tfdump.TfdumpWarning) as record:
-        tfdump.activations(mixing(2), X[:4])
+        tfdump.activations(mixing(2), x)
     said = " | ".join(str(warning.message) for warning in record)
     assert "padded" not in said
     for name in MIXED:
