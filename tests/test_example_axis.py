@@ -1,5 +1,7 @@
 """The example axis is told from two looks at a tensor, not from one shape."""
 
+from collections.abc import Callable
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -12,8 +14,8 @@ from tfdump.example_axis import (
     agrees,
     find_by_rolling,
     find_example_axis,
+    find_in_fixed_batches,
     identical,
-    names_of,
 )
 from tfdump.tensors import Ragged, Sparse
 
@@ -75,16 +77,24 @@ def test_rounding_does_not_count_as_mixing_examples() -> None:
     assert not find_example_axis(ROWS[-2:], rounded, 2, 5, "float32").depends_on_batch
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        Ragged(np.arange(3), (np.array([0, 1, 3]),)),
-        Sparse(np.arange(1), np.array([[0, 0]]), (2, 2)),
-    ],
-)
-def test_ragged_and_sparse_tensors_have_a_row_an_example(value: Ragged | Sparse) -> None:
-    assert find_example_axis(value, value, 2, 5, "int64").axis0 == EXAMPLE
-    assert find_by_rolling(value, value, 2, "int64").axis0 == EXAMPLE
+def ragged(rows: int) -> Ragged:
+    return Ragged(np.arange(rows), (np.arange(rows + 1),))
+
+
+def sparse(rows: int) -> Sparse:
+    return Sparse(np.arange(1), np.array([[0, 0]]), (rows, 2))
+
+
+@pytest.mark.parametrize("make", [ragged, sparse])
+def test_ragged_and_sparse_tensors_have_a_row_an_example_where_they_follow_the_batch(
+    make: Callable[[int], Ragged | Sparse],
+) -> None:
+    assert find_example_axis(make(2), make(5), 2, 5, "int64") == AxisFinding(EXAMPLE, False)
+    assert find_example_axis(make(1), make(5), 2, 5, "int64") == AxisFinding(BATCH, True)
+    assert find_example_axis(make(2), make(4), 2, 5, "int64") == AxisFinding(BATCH, True)
+    assert find_example_axis(make(2), ROWS, 2, 5, "int64") == AxisFinding(BATCH, True)
+    assert find_by_rolling(make(2), make(2), 2, "int64") == AxisFinding(EXAMPLE, False)
+    assert find_by_rolling(make(3), make(3), 2, "int64") == AxisFinding(BATCH, True)
 
 
 # Models whose batch size is fixed
@@ -110,6 +120,32 @@ def test_similarities_move_along_both_axes_and_belong_to_the_batch() -> None:
 
 def test_another_shape_after_rolling_belongs_to_the_batch() -> None:
     assert find_by_rolling(ROWS, ROWS[:4], 5, "float32") == AxisFinding(BATCH, True)
+
+
+MIXING = {
+    "sum": lambda x: x.sum(0),
+    "mean": lambda x: x.mean(0),
+    "sort": lambda x: np.sort(x, 0),
+}
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_what_rolling_does_not_change_mixes_examples_all_the_same(name: str) -> None:
+    x = np.random.default_rng(1).normal(size=(5, 3)).astype("float32")
+    looks = [MIXING[name](rows) for rows in (x, np.roll(x, 1, axis=0), np.repeat(x[-1:], 5, axis=0))]
+    assert find_in_fixed_batches(*looks, 5, "float32") == AxisFinding(BATCH, True)
+
+
+def test_rows_that_move_along_may_mix_examples_too() -> None:
+    looks = (ROWS, np.roll(ROWS, 1, axis=0), np.repeat(ROWS[:1], 5, axis=0))
+    for mix in (lambda x: x - x.mean(0), lambda x: np.broadcast_to(x.max(), (len(x), 2))):
+        assert find_in_fixed_batches(*map(mix, looks), 5, "float32") == AxisFinding(EXAMPLE, True)
+
+
+@pytest.mark.parametrize("axis0", [EXAMPLE, NONE])
+def test_rows_and_constants_in_a_fixed_batch_mix_nothing(axis0: str) -> None:
+    looks = [ROWS, np.roll(ROWS, 1, axis=0), np.repeat(ROWS[-1:], 5, axis=0)] if axis0 == EXAMPLE else [ROWS[:2]] * 3
+    assert find_in_fixed_batches(*looks, 5, "float32") == AxisFinding(axis0, False)
 
 
 # Comparing
@@ -149,9 +185,3 @@ def test_infinities_agree_only_in_sign_and_nan_only_with_nan() -> None:
 @pytest.mark.parametrize("dtype", ["int32", "bool", "string"])
 def test_other_kinds_agree_only_when_equal(dtype: str) -> None:
     assert not agrees(np.array([1000, 1001]), np.array([1000, 1000]), dtype)
-
-
-def test_names_of_lists_the_dependent_tensors_of_one_kind() -> None:
-    findings = [("a", AxisFinding(BATCH, True)), ("b", AxisFinding(EXAMPLE, True)), ("c", AxisFinding(EXAMPLE, False))]
-    assert names_of(findings, EXAMPLE) == ["b"]
-    assert names_of(findings, BATCH) == ["a"]

@@ -11,7 +11,8 @@ import pytest
 
 from tfdump.dump.writer import DumpWriter
 from tfdump.example_axis import BATCH, EXAMPLE, NONE
-from tfdump.gradient_sinks import MOST_NORMS, GradientStore, RowNorms, RowsSink, SumSink
+from tfdump.gradient_sinks import MOST_NORMS, RowsSink, SumSink
+from tfdump.gradient_store import GradientStore, RowNorms
 from tfdump.sinks import StoreOptions
 from tfdump.tensors import Sparse, TensorInfo
 
@@ -295,7 +296,7 @@ def test_only_the_rows_that_count_do(tmp_path: Path) -> None:
     with DumpWriter(tmp_path / "d.h5") as writer:
         sink = RowsSink(
             GROUP, record("float16", (-1, 1)), EXAMPLE, store,
-            lambda info, value, axis0: writer.collector(info, value, axis0=axis0, examples=4, batches=1), True,
+            lambda info, value, axis0: writer.collector(info, value, axis0=axis0, examples=4, batches=1), True, 6,
         )  # fmt: skip
         sink.add(np.vstack([rows[:4], np.zeros((2, 1), "float32")]).astype("float16"), 4)
         sink.end_step()
@@ -344,6 +345,32 @@ def test_gradients_of_a_batch_are_stacked(file: File) -> None:
     np.testing.assert_array_equal(values, given)
     assert attributes["axis0"] == "batch"
     assert sink.axis0 == BATCH
+
+
+def test_rows_that_are_not_one_per_example_are_a_stack_with_the_norm_of_all(file: File) -> None:
+    given, store = [np.ones((2, 3), "float32"), np.full((4, 3), 2, "float32")], GradientStore()
+    with DumpWriter(file.path) as writer:
+        sink = rowwise(record(), store)(
+            lambda info, value, axis0: writer.collector(info, value, axis0=axis0, examples=4, batches=2)
+        )
+        for batch in given:
+            sink.add(batch, 2)
+        sink.end_step()
+        collector, extra = sink.finish()
+        writer.link(GROUP, sink.info, collector, extra)
+    with h5py.File(file.path) as dump:
+        item = dump[GROUP]["dense.kernel"]
+        assert [part[()].tolist() for part in item.values()] == [batch.tolist() for batch in given]
+        assert (item.attrs["axis0"], item.attrs["norm"]) == ("batch", pytest.approx(np.sqrt(6 + 48)))
+
+
+def test_gradients_of_unequal_shapes_are_no_sum(file: File) -> None:
+    sink = summed(record(), GradientStore())(None)
+    sink.add(np.ones((2, 3), "float32"))
+    sink.add(np.ones((0, 3), "float32"))
+    sink.end_step()
+    assert sink.finish()[0] is None
+    assert sink.lost == "its gradients cannot be added up: (2, 3) in one batch, (0, 3) in another"
 
 
 # --- float16

@@ -14,7 +14,8 @@ from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import DumpError
 from tfdump.example_axis import BATCH, EXAMPLE, NONE
-from tfdump.gradient_sinks import GradientStore, RowsSink, SumSink
+from tfdump.gradient_sinks import RowsSink, SumSink
+from tfdump.gradient_store import GradientStore
 from tfdump.inputs.readers import ArrayReader
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.resuming import Kept

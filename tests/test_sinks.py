@@ -27,6 +27,7 @@ class Stored:
         axis0: str = EXAMPLE,
         dtype: str = "float32",
         examples: list[int] | None = None,
+        padded_to: int | None = None,
     ) -> tuple[np.ndarray, dict]:
         counts = examples or [len(batch) if np.ndim(batch) else 1 for batch in batches]
         info = TensorInfo("t", "t", "t", ("Layer",), 0, dtype, None)
@@ -43,7 +44,7 @@ class Stored:
                     values=options.values,
                 )
 
-            sink = TensorSink("activations", info, axis0, options, collector)
+            sink = TensorSink("activations", info, axis0, options, collector, padded_to)
             for batch, count in zip(batches, counts, strict=True):
                 sink.add(batch, count)
             found, extra = sink.finish()
@@ -71,14 +72,14 @@ def test_batches_are_concatenated(stored: Stored) -> None:
 
 def test_rows_that_only_pad_a_batch_are_dropped_from_values_and_statistics(stored: Stored) -> None:
     last = np.concatenate([ROWS[4:], np.full((2, 2), 99, np.float32)])
-    values, attributes = stored([ROWS[:4], last], StoreOptions(statistics=True), examples=[4, 2])
+    values, attributes = stored([ROWS[:4], last], StoreOptions(statistics=True), examples=[4, 2], padded_to=4)
     np.testing.assert_array_equal(values, ROWS)
     assert (attributes["stat_count"], attributes["stat_max"]) == (12, 11.0)
 
 
 def test_rows_that_only_pad_a_batch_are_dropped_from_ragged_tensors(stored: Stored) -> None:
     padded = Ragged(np.arange(4, dtype=np.float32), (np.array([0, 1, 3, 4]),))
-    values, _ = stored([padded], StoreOptions(), examples=[2])
+    values, _ = stored([padded], StoreOptions(), examples=[2], padded_to=3)
     assert values["row_splits"].tolist() == [0, 1, 3]
     assert values["values"].tolist() == [0, 1, 2]
 
@@ -129,6 +130,29 @@ def test_narrow_floats_are_reduced_in_the_dtype_that_is_stored(stored: Stored, d
     values, attributes = stored([narrow], StoreOptions(Reduction("mean", None)), dtype=dtype)
     assert values.tolist() == [1.125, 2.25]
     assert attributes["dtype"] == dtype
+
+
+@pytest.mark.parametrize(("operation", "expected"), [("sum", 140_000), ("norm", 529.1502622129182)])
+def test_what_overflows_float16_is_stored_as_float32(stored: Stored, operation: str, expected: float) -> None:
+    values, attributes = stored(
+        [np.full((2, 70_000), 2, np.float16)], StoreOptions(Reduction(operation, None)), dtype="float16"
+    )
+    np.testing.assert_allclose(values, [expected] * 2, rtol=1e-7)
+    assert (attributes["dtype"], attributes["stored_as"]) == ("float16", "float32")
+    assert "overflowed" not in attributes
+
+
+def test_sums_that_overflow_float32_are_counted(stored: Stored) -> None:
+    values, attributes = stored([np.full((3, 2), 3e38, np.float32)], StoreOptions(Reduction("sum", None)))
+    assert values.tolist() == [np.inf] * 3
+    assert attributes["overflowed"] == 3
+
+
+def test_a_sum_in_float16_that_was_asked_for_is_counted_where_it_overflows(stored: Stored) -> None:
+    options = StoreOptions(Reduction("sum", None), "float16")
+    values, attributes = stored([np.full((2, 70_000), 2, np.float16)], options, dtype="float16")
+    assert values.tolist() == [np.inf] * 2
+    assert attributes["overflowed"] == 2
 
 
 @pytest.mark.parametrize(("dtype", "expected"), [("float16", 2), ("float32", None), (None, None)])

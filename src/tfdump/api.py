@@ -31,7 +31,7 @@ from tfdump.dump.reader import Dump
 from tfdump.errors import TfdumpError, TfdumpWarning
 from tfdump.gradient_options import GradientOptions, Steps
 from tfdump.gradient_run import open_gradients
-from tfdump.gradient_sinks import GradientStore
+from tfdump.gradient_store import GradientStore
 from tfdump.listing import ListedTensor, list_tensors
 from tfdump.sinks import StoreOptions
 from tfdump.tensors import Detail, Value

@@ -1,6 +1,5 @@
 """Which tensors have a row an example: found by looking at the same examples in two batches of different sizes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +34,7 @@ def find_example_axis(small: Value, large: Value, few: int, many: int, dtype: st
     and all other axes agree; a tensor that is the same for both is a constant.
     """
     if isinstance(small, (Ragged, Sparse)) or isinstance(large, (Ragged, Sparse)):
-        return AxisFinding(EXAMPLE, depends_on_batch=False)
+        return _by_rows(type(small) is type(large) and (rows_of(small), rows_of(large)) == (few, many))
     by_example = small.ndim > 0 and large.ndim > 0 and (len(small), len(large)) == (few, many)
     if by_example and small.shape[1:] == large.shape[1:]:
         shared = min(few, many)
@@ -45,19 +44,44 @@ def find_example_axis(small: Value, large: Value, few: int, many: int, dtype: st
     return AxisFinding(BATCH, depends_on_batch=True)
 
 
+def rows_of(value: Value) -> int:
+    """Return the length of a value along axis 0, -1 where it has no axis."""
+    return int(value.shape[0]) if value.shape else -1
+
+
+def _by_rows(by_example: bool) -> AxisFinding:
+    """Return the finding on a ragged or sparse tensor, which has a row per example or belongs to its batch."""
+    return AxisFinding(EXAMPLE if by_example else BATCH, depends_on_batch=not by_example)
+
+
 def find_by_rolling(value: Value, rolled: Value, batch: int, dtype: str) -> AxisFinding:
     """Tell the same of a model whose batch size is fixed, from a batch and from it with its examples moved by one.
 
     Axis 0 is the example when its rows moved along (or are all equal, which cannot be told apart).
     """
     if isinstance(value, (Ragged, Sparse)) or isinstance(rolled, (Ragged, Sparse)):
-        return AxisFinding(EXAMPLE, depends_on_batch=False)
+        return _by_rows(type(value) is type(rolled) and (rows_of(value), rows_of(rolled)) == (batch, batch))
     if value.shape != rolled.shape:
         return AxisFinding(BATCH, depends_on_batch=True)
     unchanged = identical(value, rolled)
     if value.ndim and len(value) == batch and agrees(np.roll(value, 1, axis=0), rolled, dtype):
         return AxisFinding(EXAMPLE, depends_on_batch=False)
     return AxisFinding(NONE, depends_on_batch=False) if unchanged else AxisFinding(BATCH, depends_on_batch=True)
+
+
+def find_in_fixed_batches(value: Value, rolled: Value, alone: Value, batch: int, dtype: str) -> AxisFinding:
+    """Tell the same from a third look too, at a batch made of the last example alone: mixing does not hide there.
+
+    A sum, mean or sort over the batch does not change when the examples change places, but does with the others gone.
+    """
+    finding = find_by_rolling(value, rolled, batch, dtype)
+    if isinstance(value, (Ragged, Sparse)) or isinstance(alone, (Ragged, Sparse)):
+        return finding
+    if finding.axis0 == EXAMPLE:
+        return AxisFinding(EXAMPLE, value.shape != alone.shape or not agrees(value[-1:], alone[-1:], dtype))
+    if finding.axis0 == NONE and (value.shape != alone.shape or not identical(value, alone)):
+        return AxisFinding(BATCH, depends_on_batch=True)
+    return finding
 
 
 def identical(a: Array, b: Array) -> bool:
@@ -91,8 +115,3 @@ def agrees(a: Array, b: Array, dtype: str) -> bool:
 def _largest(values: Array) -> float:
     """Return the largest magnitude; NaN where there is one."""
     return max(float(values.max()), -float(values.min()))
-
-
-def names_of(findings: Sequence[tuple[str, AxisFinding]], axis0: str) -> list[str]:
-    """Return the addresses whose values depend on the batch and whose axis0 is the given one."""
-    return [address for address, finding in findings if finding.depends_on_batch and finding.axis0 == axis0]

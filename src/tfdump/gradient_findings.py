@@ -79,7 +79,8 @@ def finding(
         return finding
     constant = forward is not None and forward_other is not None and forward.shape == forward_other.shape
     if constant and identical(forward, forward_other):  # type: ignore[arg-type]  # both are there
-        return AxisFinding(NONE, depends_on_batch=False)
+        empty = forward is not None and not forward.size  # rows may come yet, of which there is no sum
+        return AxisFinding(BATCH if empty else NONE, depends_on_batch=empty)
     return AxisFinding(BATCH, depends_on_batch=True)
 
 
@@ -98,7 +99,7 @@ def tell_dependence(probe: "Gradients", findings: list[AxisFinding], run: RunOpt
     named = list(zip((target.info.address for target in probe.targets), findings, strict=True))
     stacked = [address for address, finding in named if finding.axis0 == BATCH]
     if stacked:
-        note(f"stored batch by batch, because they have no row an example: {listed(stacked)}")
+        note(f"stored batch by batch, because they have no row per example: {listed(stacked)}")
     if run.training:
         note("--training: the gradients may depend on the batch size (batch statistics, random numbers)")
         return stacked

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from tfdump.address import Selection
 from tfdump.errors import ModelError
-from tfdump.gradient_sinks import GradientStore
+from tfdump.gradient_store import GradientStore
 from tfdump.inputs.source import ReadingOptions
 from tfdump.planning import RunOptions
 

@@ -15,12 +15,14 @@ from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
 from tfdump.example_axis import BATCH, EXAMPLE, NONE
 from tfdump.gradient_planning import GradientPlan
-from tfdump.gradient_sinks import GradientStore, RowsSink, SumSink
+from tfdump.gradient_sinks import RowsSink, SumSink
+from tfdump.gradient_store import GradientStore
 from tfdump.gradient_weights import WeightSink, keep_weights
 from tfdump.inputs.source import Source, padded
 from tfdump.interrupts import raise_waiting
 from tfdump.progress import Progress
 from tfdump.resuming import Kept
+from tfdump.tensor_notes import tell_kinds
 from tfdump.tensors import Array, Batch, NotCaptured, Note, TensorInfo, Value
 
 if TYPE_CHECKING:
@@ -74,7 +76,8 @@ class GradientDump:
 
     def _sink(self, target: "Target", axis0: str | None) -> Sink:
         if axis0 in (EXAMPLE, BATCH):
-            return RowsSink(target.group, target.info, axis0, self._store, self._open, target.half)
+            padded_to = self._plan.fixed
+            return RowsSink(target.group, target.info, axis0, self._store, self._open, target.half, padded_to)
         store = self._store if target.selected else GradientStore()
         return SumSink(target.group, target.info, store, self._open if target.selected else _nothing, target.half)
 
@@ -141,13 +144,14 @@ class GradientDump:
         missing = list(self._probe.not_captured)
         chosen = [(t, s) for t, s in zip(self._probe.targets, self.sinks, strict=True) if t.selected]
         late = dict.fromkeys(sorted(self._probe.late), "not connected with the loss in the first batch")
+        kinds = [(target.info.address, sink.kind) for target, sink in chosen if isinstance(sink, RowsSink)]
+        depends_on_batch = self._plan.depends_on_batch + tell_kinds(kinds, len(self._plan.batches), self._note)
         for target, sink in chosen:
             collector, extra = sink.finish()
             if collector is None:
-                changed = sink.changed if isinstance(sink, RowsSink) else None
-                late[target.info.address] = changed or "not connected with the loss in any batch"
+                late[target.info.address] = sink.lost or "not connected with the loss in any batch"
                 continue
-            self._writer.link(target.group, target.info, collector, extra | _aliases(target))
+            self._writer.link(target.group, sink.info, collector, extra | _aliases(target))
         for target in self._probe.unconnected:
             if target.selected:
                 self._writer.unconnected(target.group, target.info, _aliases(target))
@@ -168,10 +172,10 @@ class GradientDump:
             "batch_size": np.int64(self._plan.batch_size),
             "examples": np.int64(self._source.examples),
         }
-        if self._plan.depends_on_batch:
-            described[layout.DEPENDS_ON_BATCH] = json.dumps(self._plan.depends_on_batch)
         if self.summed_lookups:
             described["summed_lookups"] = json.dumps(list(self.summed_lookups))
+        if depends_on_batch:
+            described[layout.DEPENDS_ON_BATCH] = json.dumps(depends_on_batch)
         norms = [sink.norm for target, sink in chosen if target.weight is not None and isinstance(sink, SumSink)]
         if norms and not self._steps:
             described["gradient_norm"] = np.float64(np.sqrt(np.sum(np.square([norm or 0.0 for norm in norms]))))

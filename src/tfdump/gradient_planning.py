@@ -12,7 +12,7 @@ from tfdump.dump.layout import stored_dtype
 from tfdump.errors import ModelError
 from tfdump.example_axis import EXAMPLE
 from tfdump.gradient_findings import check_classes, coupling, finding, tell_dependence, tell_ranges
-from tfdump.gradient_sinks import GradientStore
+from tfdump.gradient_store import GradientStore
 from tfdump.inputs.source import Source, padded
 from tfdump.interrupts import raise_waiting
 from tfdump.planning import FEW, Planned, RunOptions, last_of_first_batch
@@ -73,13 +73,14 @@ def plan_gradients(
     cost = _cost(probe, source, glance, few)
     size = choose_batch_size(run.batch_size, fixed, run.training, run.memory, cost, probe.largest_batch)
     if probe.coupled:
-        size = _whole(probe.coupled, size, examples, fixed, run, cost)
+        size, fixed = _whole(probe.coupled, probe, size, examples, fixed, run, cost)
     plan, coupled = _look(probe, source, fixed, size, run, store, steps, note, stage)
-    if coupled and len(plan.batches) > 1:
-        size = _whole(coupled, size, examples, fixed, run, cost)
+    if coupled:
+        size, fixed = _whole(coupled, probe, size, examples, fixed, run, cost)
         plan, _ = _look(probe, source, fixed, size, run, store, steps, note, stage)
     if fixed is not None and examples % fixed:
-        note(f"the last batch is padded to {fixed} examples with copies of the last one, which do not count")
+        counts = "which count in its batch statistics only" if run.training else "which do not count"
+        note(f"the last batch is padded to {fixed} examples with copies of the last one, {counts}")
     return plan
 
 
@@ -146,7 +147,7 @@ def _look(
         if target.selected
     ]
     coupled = None
-    if not run.training and len(batches) > 1:
+    if not run.training and (len(batches) > 1 or (examples < size and fixed is not None)):
         coupled = coupling(probe, source, fixed, divisors, look, first)
     dependent = []
     if coupled is None:  # else another look follows, or an error
@@ -168,8 +169,8 @@ def _divisors(
     if all(term.per_example is not None for term in probe.terms):
         return divisors_of(probe.terms, None, source.examples)
     probe.start()
-    counting = probe.counting(note)
     stage(f"Counting what divides the loss, in {source.examples:,} examples")
+    counting = probe.counting(note, fixed)
     counts = np.zeros(())
     for start, stop in batches:
         raise_waiting()
@@ -181,13 +182,29 @@ def _divisors(
 
 
 def _whole(
-    reason: str, size: int, examples: int, fixed: int | None, run: RunOptions, cost: Callable[[int], int]
-) -> int:
-    """Return the size of one batch for all examples; raises ModelError where that may not be."""
+    reason: str,
+    probe: "GradientProbe",
+    size: int,
+    examples: int,
+    fixed: int | None,
+    run: RunOptions,
+    cost: Callable[[int], int],
+) -> tuple[int, int | None]:
+    """Return the size of one batch for all examples, and that to which it is padded, or None.
+
+    Raises ModelError where all of them cannot be in one batch, or not without copies.
+    """
+    if fixed is not None and examples < fixed:
+        if probe.takes(examples):
+            return examples, examples
+        raise ModelError(
+            f"the loss couples the examples of a batch: {reason}. The model takes batches of {fixed} examples only, so "
+            f"that copies of the last of the {examples} would count (give {fixed} --examples)"
+        )
     if size >= examples:
-        return size
+        return size, fixed
     if fixed is None and run.batch_size is None and cost(examples) <= run.memory:
-        return examples
+        return examples, fixed
     remedy = f"--batch-size {examples}, or fewer --examples" if fixed is None else f"at most {fixed} --examples"
     raise ModelError(
         f"the loss couples the examples of a batch: {reason}. All {examples} of them must be in one batch, which "

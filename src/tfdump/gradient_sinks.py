@@ -1,17 +1,16 @@
 """Where gradients go: summed over the batches, or row by row; with their norms, and the zeros of float16 counted."""
 
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from tfdump.analysis.reduction import Reduction
 from tfdump.analysis.statistics import StatisticsAccumulator, attributes_of
 from tfdump.dtypes import numpy_dtype
 from tfdump.dump.collectors import Collector
 from tfdump.example_axis import NONE
+from tfdump.gradient_store import GradientStore
 from tfdump.lookup_gradients import LookupRows
-from tfdump.sinks import OpenCollector, StoreOptions, TensorSink, count_overflow, first_rows
+from tfdump.sinks import OpenCollector, TensorSink, count_overflow
 from tfdump.tensors import Array, Sparse, TensorInfo, Value
 
 BLOCK = 1 << 13
@@ -19,35 +18,6 @@ BLOCK = 1 << 13
 
 MOST_NORMS = 4000
 """Norms that fit into an attribute, one a step."""
-
-
-@dataclass(frozen=True)
-class GradientStore:
-    """What is stored of gradients: as of any tensor, or their norms alone, or the touched rows of tables."""
-
-    store: StoreOptions = field(default_factory=StoreOptions)
-    norms_only: bool = False
-    sparse: bool = False
-
-    def for_info(self, info: TensorInfo) -> StoreOptions:
-        """Return how a tensor that arrives in rows is stored; the norms of float16 would not fit into float16."""
-        if not self.norms_only:
-            return self.store
-        wide = "float32" if info.dtype in ("float16", "bfloat16") else None
-        return replace(self.store, reduction=RowNorms("norm", None), dtype=self.store.dtype or wide)
-
-
-class RowNorms(Reduction):
-    """The L2 norm of every row, computed in float64."""
-
-    def axes_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return all axes but the first."""
-        return tuple(range(1, len(shape))) or (0,)
-
-    def apply(self, values: Array) -> Array:
-        """Return one norm a row, float64; of a single number, its magnitude."""
-        wide = np.abs(values).astype(np.float64)
-        return np.asarray(np.sqrt(np.sum(np.square(wide), axis=tuple(range(1, wide.ndim)))))
 
 
 class _Attributes:
@@ -91,9 +61,16 @@ class RowsSink(TensorSink):
     """Takes gradients with a row an example, or such that belong to their batch."""
 
     def __init__(
-        self, group: str, info: TensorInfo, axis0: str, store: GradientStore, open_collector: OpenCollector, half: bool
+        self,
+        group: str,
+        info: TensorInfo,
+        axis0: str,
+        store: GradientStore,
+        open_collector: OpenCollector,
+        half: bool,
+        padded_to: int | None = None,
     ) -> None:
-        super().__init__(group, info, axis0, store.for_info(info), open_collector)
+        super().__init__(group, info, axis0, store.for_info(info), open_collector, padded_to)
         self._attributes = _Attributes(half)
         self._norms: list[float] = []
         self.steps = 0
@@ -102,6 +79,11 @@ class RowsSink(TensorSink):
     def norm(self) -> float | None:
         """The norm of all rows together."""
         return self._norms[-1] if self._norms else None
+
+    @property
+    def lost(self) -> str | None:
+        """Why the batches cannot be stored together, or None."""
+        return self.kind.lost
 
     @property
     def finite(self) -> bool:
@@ -118,11 +100,9 @@ class RowsSink(TensorSink):
         """Whether `prepare` looks at every value: it does, for the norm."""
         return True
 
-    def prepare(self, value: Value, examples: int) -> Value:
-        """Take the gradient of one batch into the norm and the statistics; return what of it is to be stored."""
-        dense = first_rows(value, examples) if self.axis0 == "example" else value
-        self._attributes.add(dense if isinstance(dense, np.ndarray) else dense.values)
-        return super().prepare(value, examples)
+    def _measure(self, value: Value) -> None:
+        """Take the gradient of one batch into the norm."""
+        self._attributes.add(value if isinstance(value, np.ndarray) else value.values)
 
     def state(self) -> dict[str, Any]:
         """Return what is summed up so far, as JSON that keeps every bit."""
@@ -163,6 +143,7 @@ class SumSink:
         self._sum: Array | None = None
         self._touched: Array | None = None
         self._dense = np.zeros(())
+        self.lost: str | None = None
         self.overflowed = 0
         self.is_table = False
         self.lookups: LookupRows | None = None  # where a descent wants the rows of a table one by one
@@ -184,6 +165,11 @@ class SumSink:
 
     def add(self, value: Value, examples: int = 0) -> None:
         """Add the gradient of one batch; one of a table lists the rows that it touches, perhaps repeatedly."""
+        before = self._sum if self._sum is not None else self._one
+        if before is not None and tuple(value.shape) != before.shape:
+            self.lost = f"its gradients cannot be added up: {before.shape} in one batch, {value.shape} in another"
+        if self.lost is not None:
+            return
         if isinstance(value, Sparse):
             total = self._in_float64(value.dense_shape)
             if self._touched is None:
@@ -259,6 +245,10 @@ class SumSink:
         if self._statistics is not None:
             self._statistics.add(self._dense)
         self._norms.append(self._attributes.take_norm())
+        self.steps += 1
+        if self.lost is not None:
+            self._collector = self._one = self._sum = self._touched = None
+            return
         value: Value = self._dense
         if self._store.norms_only:
             value = np.array(self._norms[-1])
@@ -272,7 +262,6 @@ class SumSink:
         if self._collector is None:
             self._collector = self._open(self.info, value, NONE)
         self._collector.append(value)
-        self.steps += 1
         self._one = self._sum = self._touched = None
 
     def finish(self) -> tuple[Collector | None, dict[str, Any]]:

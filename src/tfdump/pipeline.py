@@ -19,6 +19,7 @@ from tfdump.planning import Plan, Planned
 from tfdump.progress import Progress, silent_progress
 from tfdump.resuming import Kept
 from tfdump.sinks import StoreOptions, TensorSink
+from tfdump.tensor_notes import tell_changes, tell_padding, tell_storing
 from tfdump.tensors import Array, Batch, NotCaptured, Note, TensorInfo, Value, listed
 
 if TYPE_CHECKING:
@@ -55,14 +56,18 @@ def write_dump(
 
     kept = Kept(journal, sinks, probe.late, note) if journal is not None else None
     run_batches(source, plan.batches, compute, sinks, writer.check, progress, kept, probe.independent, feed)
-    missing = _link_all(probe, sinks, writer, len(plan.batches), store, note)
+    depends_on_batch = plan.depends_on_batch + tell_changes(sinks, plan, note)
+    from_padding = tell_padding(source, sinks, plan, depends_on_batch, note)
+    missing = _link_all(probe, sinks, writer, plan, from_padding, store, note)
     _write_lengths(source, writer)
     described = dict(root) | {
         "batch_size": np.int64(plan.batch_size),
         "examples": np.int64(source.examples),
     }
-    if plan.depends_on_batch:
-        described[layout.DEPENDS_ON_BATCH] = json.dumps(plan.depends_on_batch)
+    if plan.padding:
+        described[layout.PADDING] = np.int64(plan.padding)
+    if depends_on_batch:
+        described[layout.DEPENDS_ON_BATCH] = json.dumps(depends_on_batch)
     writer.describe(described, config, missing)
     raise_waiting()
 
@@ -96,7 +101,7 @@ def _open_sinks(
             values=store.values,
         )
 
-    sinks = [TensorSink(t.group, t.info, t.axis0, store, open_collector) for t in plan.tensors]
+    sinks = [TensorSink(t.group, t.info, t.axis0, store, open_collector, plan.fixed) for t in plan.tensors]
     as_fed = StoreOptions(statistics=store.statistics)
     for saved in planned_inputs(source, store):
         sinks.append(TensorSink(saved.group, saved.info, EXAMPLE, as_fed, open_collector))
@@ -104,38 +109,36 @@ def _open_sinks(
 
 
 def _link_all(
-    probe: "RunnableProbe", sinks: list[TensorSink], writer: DumpWriter, batches: int, store: StoreOptions, note: Note
+    probe: "RunnableProbe",
+    sinks: list[TensorSink],
+    writer: DumpWriter,
+    plan: Plan,
+    from_padding: list[TensorSink],
+    store: StoreOptions,
+    note: Note,
 ) -> tuple[NotCaptured, ...]:
     """Link what is complete; return what was not captured, with what only some batches gave."""
     missing = {item.address: item.reason for item in probe.not_captured}
     partial = {}
+    batches = len(plan.batches)
     writer.group(layout.ACTIVATIONS)
-    overflowed = 0
     for sink in sinks:
         raise_waiting()
         collector, extra = sink.finish()
         if collector is None or sink.batches != batches:
-            partial[sink.info.address] = sink.changed or f"given by {sink.batches} of {batches} batches"
+            partial[sink.info.address] = sink.kind.lost or f"given by {sink.batches} of {batches} batches"
             continue
-        overflowed += sink.overflowed
+        if sink in from_padding:
+            extra[layout.PADDING] = np.int64(plan.padding)
         writer.link(sink.group, sink.info, collector, extra)
     partial |= dict.fromkeys(sorted(probe.late), "not called in the first batch")
     for address, reason in partial.items():
         note(f"not captured: {address} ({reason})")
-    whole = [
-        sink.info.address
-        for sink in sinks
-        if sink.group != layout.INPUTS and store.reduction is not None and not sink.reduced
-    ]
-    whole = [address for address in whole if address not in partial]
-    if whole:
-        note(f"stored whole, because they have no such axes to reduce ({store.reduction}): {listed(whole)}")
+    tell_storing([sink for sink in sinks if sink.info.address not in partial], store, note)
     if writer.texts_as_bytes:
         note(
             f"stored as bytes, because the text is not UTF-8 everywhere, or holds NUL: {listed(writer.texts_as_bytes)}"
         )
-    if overflowed:
-        note(f"{overflowed} finite values are too large for --dtype {store.dtype} and became infinite")
     return tuple(NotCaptured(address, reason) for address, reason in (missing | partial).items())
 
 

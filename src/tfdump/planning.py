@@ -1,6 +1,6 @@
 """What is found out before the run proper: the batch size, and which tensors have a row an example."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -8,8 +8,17 @@ import numpy as np
 
 from tfdump.batching import DEFAULT_MEMORY, Batches, choose_batch_size
 from tfdump.dump import layout
-from tfdump.example_axis import BATCH, EXAMPLE, AxisFinding, find_by_rolling, find_example_axis, names_of
-from tfdump.inputs.source import Source
+from tfdump.errors import ModelError
+from tfdump.example_axis import (
+    BATCH,
+    EXAMPLE,
+    NONE,
+    AxisFinding,
+    find_example_axis,
+    find_in_fixed_batches,
+    rows_of,
+)
+from tfdump.inputs.source import Source, padded
 from tfdump.sinks import StoreOptions, stored_bytes
 from tfdump.tensors import Batch, Note, TensorInfo, Value, listed
 
@@ -44,13 +53,15 @@ class Planned:
 class Plan:
     """The batches, what each tensor is, and the addresses whose values depend on the batch.
 
-    `fixed` is the number of examples that every call must have, or None.
+    `fixed` is the number of examples to which every call is padded, or None; `padding` how many copies of its last
+    example the last batch gets.
     """
 
     batches: Batches
     fixed: int | None
     tensors: list[Planned]
     depends_on_batch: list[str]
+    padding: int
     _first: list[Value | None] | None = field(default=None, repr=False)
 
     @property
@@ -85,20 +96,21 @@ def make_plan(
     if probe.eager:  # what there is, is known only when the first batch has run
         probe.start()
         probe.run(source.first(many))
-    probe.start()
-    look = probe.run(last_of_first_batch(source, few, many, rolled=fixed is not None))
-    probe.start()
-    first = probe.run(source.first(many))
-    findings = []
-    for probed, value, other in zip(probe.probed, first, look, strict=True):
-        dtype = probed.info.dtype
-        if value is None or other is None:  # an eager run whose batches differ: the shape has to do
-            by_example = value is not None and value.shape[:1] == (many,)
-            findings.append(AxisFinding(EXAMPLE if by_example else BATCH, depends_on_batch=False))
-        elif fixed is not None:
-            findings.append(find_by_rolling(value, other, fixed, dtype))
-        else:
-            findings.append(find_example_axis(other, value, few, many, dtype))
+    looks = _Looks(probe, source)
+    look = looks.at(last_of_first_batch(source, few, many, rolled=fixed is not None))
+    padding = -source.examples % fixed if fixed else 0
+    if fixed is None:
+        first = looks.at(source.first(many))
+        findings = looks.findings(first, look, few, many)
+    else:
+        alone = looks.at(padded(last_of_first_batch(source, 1, many, rolled=False), fixed))
+        first = looks.at(source.first(many))
+        findings = looks.findings_of_fixed(first, look, alone, fixed)
+        if padding:
+            unpadded = looks.findings_unpadded(first, findings, fixed - padding, fixed)
+            if unpadded is not None:
+                findings, fixed, padding = unpadded, None, 0
+            first = looks.at(source.first(fixed or min(size, source.examples)))
     tensors = [
         Planned(
             layout.OUTPUTS if probed.is_output else layout.ACTIVATIONS,
@@ -109,10 +121,75 @@ def make_plan(
         )
         for probed, value, finding in zip(probe.probed, first, findings, strict=True)
     ]
-    if fixed is not None and source.examples % fixed:
-        note(f"the last batch is padded to {fixed} examples with copies of the last one, which are dropped again")
-    dependent = _tell_dependence(probe, findings, run, note)
-    return Plan(batches, fixed, tensors, dependent, first)
+    if padding:
+        note(
+            f"the model takes batches of {fixed} examples only: the last one is padded to {fixed} examples with "
+            f"{padding} {'copy' if padding == 1 else 'copies'} of its last one, whose rows are dropped"
+        )
+    dependent = _tell_dependence(probe, findings, run, padding, note)
+    return Plan(batches, fixed, tensors, dependent, padding, first)
+
+
+class _Looks:
+    """Runs a probe on a few batches, each time from the beginning, and compares what they give."""
+
+    def __init__(self, probe: "RunnableProbe", source: Source) -> None:
+        self._probe = probe
+        self._source = source
+
+    def at(self, batch: Batch) -> list[Value | None]:
+        """Return what the model gives for a batch."""
+        self._probe.start()
+        return self._probe.run(batch)
+
+    def findings(self, first: list[Value | None], look: list[Value | None], few: int, many: int) -> list[AxisFinding]:
+        """Compare the first batch of `many` with a look at its last `few` examples."""
+        return [
+            _by_shape(value, many)
+            if value is None or other is None
+            else find_example_axis(other, value, few, many, probed.info.dtype)
+            for probed, value, other in zip(self._probe.probed, first, look, strict=True)
+        ]
+
+    def findings_of_fixed(
+        self, first: list[Value | None], rolled: list[Value | None], alone: list[Value | None], fixed: int
+    ) -> list[AxisFinding]:
+        """Compare the first batch with it rolled by one, and with one of its last example alone."""
+        return [
+            _by_shape(value, fixed)
+            if value is None or moved is None or single is None
+            else find_in_fixed_batches(value, moved, single, fixed, probed.info.dtype)
+            for probed, value, moved, single in zip(self._probe.probed, first, rolled, alone, strict=True)
+        ]
+
+    def findings_unpadded(
+        self, first: list[Value | None], findings: list[AxisFinding], rest: int, fixed: int
+    ) -> list[AxisFinding] | None:
+        """Look at a batch of `rest` examples; None where a model of the `fixed` size refuses it, or takes it wrongly.
+
+        It is taken rightly where every tensor with a row per example has one for each of them too, with the same
+        values, unless it mixes examples: zeros of the fixed size that are added to one row make several.
+        """
+        if not self._probe.takes(rest):
+            return None
+        try:
+            look = self.at(last_of_first_batch(self._source, rest, fixed, rolled=False))
+        except ModelError:
+            return None
+        combined = []
+        for padded_finding, finding in zip(findings, self.findings(first, look, rest, fixed), strict=True):
+            mixes = padded_finding.depends_on_batch  # one look may hide what another shows
+            if padded_finding.axis0 == EXAMPLE and (finding.axis0 != EXAMPLE or finding.depends_on_batch > mixes):
+                return None
+            axis0 = BATCH if mixes and finding.axis0 == NONE else finding.axis0
+            combined.append(AxisFinding(axis0, mixes or finding.depends_on_batch))
+        return combined
+
+
+def _by_shape(value: Value | None, many: int) -> AxisFinding:
+    """Return the finding on what an eager run gave for one look alone: the shape has to do."""
+    by_example = value is not None and rows_of(value) == many
+    return AxisFinding(EXAMPLE if by_example else BATCH, depends_on_batch=False)
 
 
 def _declared(info: TensorInfo, axis0: str) -> TensorInfo:
@@ -160,19 +237,51 @@ def _planned_shape(value: Value | None, axis0: str) -> tuple[int, ...]:
     return (-1, *value.shape[1:]) if axis0 == EXAMPLE and value.shape else tuple(value.shape)
 
 
-def _tell_dependence(probe: "RunnableProbe", findings: list[AxisFinding], run: RunOptions, note: Note) -> list[str]:
-    """Name the tensors whose values depend on the batch size (promise 2 does not hold for them)."""
-    named = [(p.info.address, f) for p, f in zip(probe.probed, findings, strict=True) if not p.is_output]
-    stacked = names_of(named, BATCH)
+def names_of_tensors(tensors: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the addresses of tensors, given with their groups; that of an output is left out behind an activation's.
+
+    An output of which no activation bears the name is `outputs/NAME`.
+    """
+    activations = [address for group, address in tensors if group == layout.ACTIVATIONS]
+    others = [f"{group}/{address}" for group, address in tensors if group != layout.ACTIVATIONS]
+    known = {f"{layout.OUTPUTS}/{address}" for address in activations}
+    return activations + [name for name in others if name not in known]
+
+
+def listed_layers(names: Sequence[str]) -> str:
+    """Return names as a note lists them: outputs, which layers computed, only where they are all there is."""
+    activations = [name for name in names if not name.startswith(f"{layout.OUTPUTS}/")]
+    return listed(activations or names)
+
+
+def _tell_dependence(
+    probe: "RunnableProbe", findings: list[AxisFinding], run: RunOptions, padding: int, note: Note
+) -> list[str]:
+    """Name the tensors whose values depend on the batch size (promise 2 does not hold for them).
+
+    With `--training`, where all may, those that mix examples are returned where the last batch has `padding`.
+    """
+    groups = [layout.OUTPUTS if p.is_output else layout.ACTIVATIONS for p in probe.probed]
+
+    def named(axis0: str) -> list[str]:
+        return names_of_tensors(
+            [
+                (group, probed.info.address)
+                for group, probed, finding in zip(groups, probe.probed, findings, strict=True)
+                if finding.depends_on_batch and finding.axis0 == axis0
+            ]
+        )
+
+    stacked = named(BATCH)
     if stacked:
-        note(f"stored batch by batch, because they have no row an example: {listed(stacked)}")
+        note(f"stored batch by batch, because they have no row per example: {listed_layers(stacked)}")
+    mixing = named(EXAMPLE)
     if run.training:
         note("--training: the values may depend on the batch size (batch statistics, random numbers)")
-        return stacked
+        return stacked + mixing if padding else stacked
     if probe.assigned:
         changed = listed(probe.assigned)
         note(f"the model changes variables while it runs, so values may depend on the batch size: {changed}")
-    mixing = names_of(named, EXAMPLE)
     if mixing:
-        note(f"the values depend on the other examples of the batch: {listed(mixing)}")
+        note(f"the values depend on the other examples of the batch: {listed_layers(mixing)}")
     return stacked + mixing

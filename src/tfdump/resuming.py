@@ -72,7 +72,8 @@ class Kept:
                     if value is not None:
                         sink.prepare(value, stop)  # constants are compared with the first
             *stored, beside = record.values
-            for sink, value in zip(self._sinks, stored, strict=True):
+            for sink, value, state in zip(self._sinks, stored, record.about["states"], strict=True):
+                sink.restore(state)  # what the batches up to this one told, as `store` needs it
                 if value is not None:
                     sink.store(value)
             numbers.append(np.array(beside))
@@ -82,8 +83,6 @@ class Kept:
             self._late.update(record.about["late"])
             if start > 0:
                 self._compare(compute(batch, start, stop)[0], record, start, stop)
-            for sink, state in zip(self._sinks, record.about["states"], strict=True):
-                sink.restore(state)
             self._journal.keeps = True
             self._note(f"goes on behind the {self.replayed} examples that {self._journal.path.name} keeps")
         return numbers

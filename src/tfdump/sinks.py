@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,11 @@ import numpy as np
 from tfdump.analysis.reduction import Reduction
 from tfdump.analysis.statistics import StatisticsAccumulator, attributes_of
 from tfdump.dtypes import dtype_name, kind_of
-from tfdump.dump.collectors import Collector, same_bits
+from tfdump.dump.collectors import ByExample, Collector, Stack, same_bits
 from tfdump.dump.layout import stored_dtype
 from tfdump.errors import TfdumpError
 from tfdump.example_axis import EXAMPLE, NONE
+from tfdump.tensor_kind import TensorKind, common_dtype
 from tfdump.tensors import Array, Ragged, Sparse, TensorInfo, Value
 
 
@@ -26,6 +27,12 @@ class StoreOptions:
     statistics: bool = False
     values: bool = True
     save_inputs: bool = False
+
+    @property
+    def about_dtypes(self) -> str:
+        """The options that decide the dtype in which values are stored, as on the command line."""
+        names = {"--dtype": self.dtype is not None, "--reduce": self.reduction is not None}
+        return " and ".join(name for name, given in names.items() if given)
 
     def check(self, compression: str) -> None:
         """Raise TfdumpError for options about values where no values are stored."""
@@ -47,79 +54,126 @@ OpenCollector = Callable[[TensorInfo, Value, str], Collector]
 
 
 class TensorSink:
-    """Takes the batches of one tensor; `group` and `info` say where the result is linked."""
+    """Takes the batches of one tensor; `group` and `info` say where the result is linked.
+
+    Its `kind` is what was planned, `axis0`, until a batch tells otherwise. `padded_to` is the number of examples to
+    which every batch is padded, or None.
+    """
 
     def __init__(
-        self, group: str, info: TensorInfo, axis0: str, options: StoreOptions, open_collector: OpenCollector
+        self,
+        group: str,
+        info: TensorInfo,
+        axis0: str,
+        options: StoreOptions,
+        open_collector: OpenCollector,
+        padded_to: int | None = None,
     ) -> None:
         self.group = group
-        self.info = info
-        self.axis0 = axis0
-        self.batches = 0
+        self.kind = TensorKind(info, axis0, padded_to, options.about_dtypes)
         self.overflowed = 0
+        self.unfit = 0
         self.reduced = False
         self._options = options
         self._open = open_collector
         self._collector: Collector | None = None
+        self._opened_as = ("", "")
         self._first: Array | None = None
-        self._varied = False
-        self._form: tuple[Any, ...] | None = None
-        self.changed: str | None = None
         numeric = kind_of(info.dtype) != "S"
         self._statistics = StatisticsAccumulator() if options.statistics and numeric else None
         self._narrow = options.dtype is not None and kind_of(info.dtype) == "f"
+
+    @property
+    def info(self) -> TensorInfo:
+        """The record of the tensor, as far as the batches tell."""
+        return self.kind.info
+
+    @property
+    def axis0(self) -> str:
+        """What the first axis of the tensor is, as far as the batches tell."""
+        return self.kind.axis0
+
+    @property
+    def batches(self) -> int:
+        """The number of batches that gave the tensor."""
+        return self.kind.batches
 
     @property
     def busy(self) -> bool:
         """Whether `prepare` looks at every value."""
         return self._statistics is not None or self._options.reduction is not None or self._narrow
 
+    @property
+    def widens(self) -> bool:
+        """Whether the reduction is stored in a wider float than the tensor would be."""
+        reduction, stored = self._options.reduction, dtype_name(stored_dtype(self.info.dtype))
+        return reduction is not None and kind_of(stored) == "f" and reduction.dtype_of(stored) != stored
+
     def add(self, value: Value, examples: int) -> None:
-        """Take in the value for one batch, of which the first `examples` rows count."""
+        """Take in the value for one batch of so many examples."""
         self.store(self.prepare(value, examples))
 
     def prepare(self, value: Value, examples: int) -> Value:
         """Take the value for one batch into the statistics and counts; return what of it is to be stored."""
-        value = first_rows(value, examples) if self.axis0 == EXAMPLE else value
-        self.batches += 1
+        value = self.kind.take(value, examples)
+        if self.kind.lost is not None:
+            return np.zeros(0)
+        self._measure(value)
         again = self.axis0 == NONE and self._repeats(value)
         if self._statistics is not None and not again:
             self._statistics.add(_dense_part(value))
         if self._options.reduction is not None and isinstance(value, np.ndarray):
             self.reduced |= bool(self._options.reduction.axes_of(value.shape))
-            value = self._options.reduction.apply(_upcast(value))
+            reduced = self._options.reduction.reduce(_upcast(value))
+            value = reduced.values
+            self.unfit += 0 if again else reduced.overflowed
+        self.kind.take_rows(value)
         if self._narrow and not again:
             self._count_overflow(_dense_part(value))
         return value
 
+    def _measure(self, value: Value) -> None:
+        """Take what counts of a batch into what else is kept of it."""
+
     def store(self, value: Value) -> None:
-        """Store what `prepare` returned; nothing more of a tensor that has become one of another form (`changed`)."""
-        form = _form_of(value)
-        if self._form not in (None, form):
-            self.changed = f"{_words(self._form)} in the first batches and {_words(form)} in a later one"
+        """Store what `prepare` returned; where the tensor is of another kind than before, store all of it anew."""
+        if self.kind.lost is not None:
             self._collector = None
-        if self.changed is not None:
             return
-        self._form = form
-        if self._collector is None:
-            self._collector = self._open(self.stored_info(value), value, self.axis0)
+        info = self.stored_info(value)
+        axis0, dtype = self._opened_as
+        if self._collector is not None:
+            info = replace(info, dtype=common_dtype(dtype, info.dtype) or info.dtype)
+        if self._collector is None or (axis0, dtype) != (self.axis0, info.dtype):
+            self._collector = self._reopened(info, value, self._collector)
+            self._opened_as = (self.axis0, info.dtype)
         self._collector.append(value)
+
+    def _reopened(self, info: TensorInfo, value: Value, earlier: Collector | None) -> Collector:
+        """Return a new collector, with what an earlier one has; `value` is the next batch."""
+        collector = self._open(info, value, self.axis0)
+        if isinstance(collector, Stack) and isinstance(earlier, ByExample) and not earlier.had_only(value.shape):
+            collector.expect_unequal()
+        for batch in earlier.batches() if earlier is not None else ():
+            collector.append(batch)
+        return collector
 
     def kept(self, value: Value) -> Value:
         """Return as much of what `prepare` returned as `store` looks at: without values, the shape is enough."""
-        if self._options.values or self.axis0 != EXAMPLE or not isinstance(value, np.ndarray):
+        if self._options.values or self.axis0 == NONE or not isinstance(value, np.ndarray):
             return value
         return np.broadcast_to(np.zeros((), value.dtype), value.shape)
 
     def state(self) -> dict[str, Any]:
         """Return what is summed up so far, as JSON that keeps every bit."""
         statistics = self._statistics.state() if self._statistics is not None else None
-        counts = [self.batches, self.overflowed, self.reduced, self._varied]
-        return {"counts": counts, "statistics": statistics}
+        counts = [self.overflowed, self.unfit, self.reduced]
+        return {"kind": self.kind.state(), "counts": counts, "statistics": statistics}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Bring what is summed up to a state; a first value was prepared before."""
-        self.batches, self.overflowed, self.reduced, self._varied = state["counts"]
+        self.kind.restore(state["kind"])
+        self.overflowed, self.unfit, self.reduced = state["counts"]
         if self._statistics is not None:
             self._statistics.restore(state["statistics"])
 
@@ -128,14 +182,14 @@ class TensorSink:
 
         When it is not, all of them will be stored: those that agreed until now enter the statistics again.
         """
-        if not isinstance(value, np.ndarray) or self._varied:
+        if not isinstance(value, np.ndarray):
             return False
         if self._first is None:
             self._first = np.array(value)
             return False
         if same_bits(self._first, value):
             return True
-        self._varied = True
+        self.kind.vary()
         for _ in range(self.batches - 2):
             if self._statistics is not None:
                 self._statistics.add(self._first)
@@ -145,20 +199,21 @@ class TensorSink:
 
     def stored_info(self, value: Value) -> TensorInfo:
         """Return the record of what is stored: a reduction may change the dtype (the mean of integers)."""
-        kind = kind_of(self.info.dtype)
-        if self._options.reduction is None or kind in "fS" or dtype_name(value.dtype) == self.info.dtype:
+        stored = dtype_name(stored_dtype(self.info.dtype))
+        if self._options.reduction is None or dtype_name(value.dtype) == stored:
             return self.info
-        return TensorInfo(**{**vars(self.info), "dtype": dtype_name(value.dtype)})
+        reduced = self._options.reduction.dtype_of(stored)
+        return self.info if reduced == stored else replace(self.info, dtype=reduced)
 
     def finish(self) -> tuple[Collector | None, dict[str, Any]]:
-        """Return the collector, None when no batch came, and the attributes that it does not know."""
+        """Return the collector, None when there is nothing to be stored, and the attributes that it does not know."""
         extra: dict[str, Any] = {}
         if self._statistics is not None:
             extra |= attributes_of(self._statistics.result())
         if self.reduced:
             extra["reduce"] = str(self._options.reduction)
-        if self.overflowed:
-            extra["overflowed"] = np.int64(self.overflowed)
+        if self.overflowed + self.unfit:
+            extra["overflowed"] = np.int64(self.overflowed + self.unfit)
         return self._collector, extra
 
     def _count_overflow(self, values: Array) -> None:
@@ -193,39 +248,6 @@ def count_overflow(values: Array, wanted: np.dtype[Any]) -> int:
     with np.errstate(over="ignore", invalid="ignore"):
         narrowed = values.astype(wanted)
     return int(np.count_nonzero(np.isinf(narrowed) & np.isfinite(values)))
-
-
-def first_rows(value: Value, count: int) -> Value:
-    """Return the first `count` rows of a value; the others only pad its batch."""
-    if isinstance(value, Ragged):
-        splits, stop = [], count
-        for level in value.row_splits:
-            splits.append(level[: stop + 1])
-            stop = int(level[stop]) if stop < len(level) else int(level[-1])
-        return Ragged(value.values[:stop], tuple(splits))
-    if isinstance(value, Sparse):
-        inside = value.indices[:, 0] < count
-        rows = min(count, value.dense_shape[0])
-        return Sparse(value.values[inside], value.indices[inside], (rows, *value.dense_shape[1:]))
-    return value[:count]
-
-
-def _form_of(value: Value) -> tuple[Any, ...]:
-    """Return what all batches of a tensor must share to be stored together."""
-    if isinstance(value, Ragged):
-        return "ragged", len(value.row_splits), value.values.shape[1:]
-    if isinstance(value, Sparse):
-        return "sparse", value.indices.shape[1], len(value.dense_shape), value.values.shape[1:]
-    return ("dense",)
-
-
-def _words(form: tuple[Any, ...] | None) -> str:
-    """Return a form in words."""
-    kind, *sizes = form or ("dense",)
-    inner = f", values of shape {sizes[-1]}" if sizes and sizes[-1] else ""
-    if kind == "ragged":
-        return f"ragged ({sizes[0]} ragged ax{'i' if sizes[0] == 1 else 'e'}s{inner})"
-    return f"sparse (rank {sizes[1]}, {sizes[0]} located{inner})" if kind == "sparse" else kind
 
 
 def _dense_part(value: Value) -> Array:

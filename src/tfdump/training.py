@@ -34,7 +34,7 @@ from tfdump.dump.writer import storage_for
 from tfdump.errors import DumpError, TfdumpError, TfdumpWarning, near
 from tfdump.gradient_options import GradientOptions
 from tfdump.gradient_run import OpenedGradients, probe_gradients
-from tfdump.gradient_sinks import GradientStore
+from tfdump.gradient_store import GradientStore
 from tfdump.interrupts import interrupt_waiting
 from tfdump.model.quiet import import_aside
 from tfdump.pictures import need_matplotlib

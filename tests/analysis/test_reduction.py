@@ -138,3 +138,81 @@ def test_an_empty_axis_of_floats_keeps_the_dtype(operation: str) -> None:
 
 def test_no_examples_reduce_to_no_examples() -> None:
     assert parse_reduction("max").apply(np.zeros((0, 4), np.float32)).shape == (0,)
+
+
+# What does not fit into the dtype of the tensor
+
+
+def wide(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float64)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2])
+@pytest.mark.parametrize("text", ["sum", "norm"])
+def test_sums_and_norms_of_narrow_floats_are_float32(dtype: type, text: str) -> None:
+    values = np.full((2, 3000), 400).astype(dtype)
+    reduced = parse_reduction(text).apply(values)
+    exact = wide(values).sum(1) if text == "sum" else np.sqrt((wide(values) ** 2).sum(1))
+    assert reduced.dtype == np.float32
+    np.testing.assert_array_equal(reduced, exact.astype(np.float32))
+
+
+@pytest.mark.parametrize("text", ["mean", "max", "min"])
+def test_what_fits_into_float16_stays_float16(text: str) -> None:
+    values = np.full((2, 3000), 60000, np.float16)
+    reduced = parse_reduction(text).apply(values)
+    assert (reduced.dtype, reduced.tolist()) == (np.float16, [60000.0, 60000.0])
+
+
+@pytest.mark.parametrize(
+    ("text", "dtype", "expected"),
+    [
+        ("sum", "float16", "float32"),
+        ("norm", "bfloat16", "float32"),
+        ("sum", "float8_e5m2", "float32"),
+        ("mean", "float16", "float16"),
+        ("max", "bfloat16", "bfloat16"),
+        ("sum", "float32", "float32"),
+        ("norm", "float64", "float64"),
+        ("sum", "uint8", "int64"),
+        ("sum", "bool", "int64"),
+        ("sum", "uint64", "uint64"),
+        ("mean", "int32", "float64"),
+        ("norm", "int8", "float64"),
+        ("min", "int8", "int8"),
+        ("norm", "complex64", "float32"),
+        ("sum", "complex64", "complex64"),
+        ("sum", "string", "string"),
+    ],
+)
+def test_the_dtype_of_what_is_stored_is_known_before(text: str, dtype: str, expected: str) -> None:
+    reduction = parse_reduction(text)
+    assert reduction.dtype_of(dtype) == expected
+    if dtype != "string":
+        kind = getattr(ml_dtypes, dtype, None) or np.dtype(dtype)
+        assert reduction.apply(np.ones((1, 2), kind)).dtype.name == expected
+
+
+def test_sums_that_no_dtype_holds_are_counted() -> None:
+    values = np.array([[3e38, 3e38], [1, 2], [np.inf, 1], [-3e38, -3e38]], np.float32)
+    reduced = parse_reduction("sum").reduce(values)
+    assert reduced.overflowed == 2
+    assert reduced.values.tolist() == [np.inf, 3, np.inf, -np.inf]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "row", "expected", "overflowed"),
+    [
+        (np.int64, [2**62, 2**62], 2**63 - 1, 1),
+        (np.int64, [-(2**63), -1], -(2**63), 1),
+        (np.int64, [2**62, 2**62 - 1], 2**63 - 1, 0),
+        (np.int64, [2**62, 2**62, -(2**62)], 2**62, 0),
+        (np.uint64, [2**63, 5], 2**63 + 5, 0),
+        (np.uint64, [2**63, 2**63], 2**64 - 1, 1),
+        (np.int32, [2**31 - 1] * 4, 2**33 - 4, 0),
+        (np.int8, [-128] * 5, -640, 0),
+    ],
+)
+def test_sums_of_integers_do_not_wrap(dtype: type, row: list[int], expected: int, overflowed: int) -> None:
+    reduced = parse_reduction("sum").reduce(np.array([row], dtype))
+    assert (int(reduced.values[0]), reduced.overflowed) == (expected, overflowed)

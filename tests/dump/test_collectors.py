@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tfdump.dump.collectors import ByExample, Collector, Constant, Stack
-from tfdump.dump.composites import RaggedRows, SparseRows, SparseSteps, SparseValue
+from tfdump.dump.composites import RaggedRows, RaggedStack, SparseRows, SparseStack, SparseSteps, SparseValue
 from tfdump.dump.layout import stored_dtype
 from tfdump.dump.rows import Storage
 from tfdump.dump.shapes import NoValues
@@ -348,3 +348,87 @@ def test_without_values_a_sparse_value_has_the_shape_of_the_dense_one(file: h5py
     assert (attributes["axis0"], attributes["computed_shape"].tolist()) == ("none", [9, 3])
     _, attributes = collect(NoValues(file, F4, "none", 2), value, value)
     assert (attributes["axis0"], attributes["computed_shape"].tolist()) == ("step", [2, 9, 3])
+
+
+# What was appended can be had back, to be collected in another way
+
+
+def ragged(*lengths: int, start: int = 0) -> Ragged:
+    return Ragged(np.arange(start, start + sum(lengths), dtype=np.float32), (np.cumsum([0, *lengths]),))
+
+
+DEEP = [
+    Ragged(np.arange(5, dtype=np.float32), (np.array([0, 2, 2]), np.array([0, 1, 5]))),
+    Ragged(np.arange(5, 7, dtype=np.float32), (np.array([0, 1]), np.array([0, 2]))),
+]
+SPARSES = [
+    Sparse(array(1, 2), np.array([[0, 1], [3, 0]]), (4, 2)),
+    Sparse(array(), np.zeros((0, 2), np.int64), (1, 2)),
+    Sparse(array(5), np.array([[1, 1]]), (2, 2)),
+]
+ROWS = np.arange(14, dtype=np.float32).reshape(7, 2)
+TEXT = [np.array([[b"a", b""]], object), np.array([[b"bc", b"d"]], object)]
+
+BACK = {
+    "rows": (lambda *c: ByExample(*c, 7), [ROWS[:3], ROWS[3:6], ROWS[6:]]),
+    "rows of steps": (lambda *c: ByExample(*c, 4, 2), [ROWS[:3], ROWS[3:4], ROWS[4:7], ROWS[:1]]),
+    "unequal rows": (lambda *c: ByExample(*c, 4), [ROWS[:3], ROWS[:1, :1]]),
+    "constant": (lambda *c: Constant(*c, 3), [ROWS, ROWS, ROWS]),
+    "varied constant": (lambda *c: Constant(*c, 3), [ROWS, ROWS, -ROWS]),
+    "stack": (lambda *c: Stack(*c, 2), [ROWS, -ROWS]),
+    "unequal stack": (lambda *c: Stack(*c, 3), [ROWS, -ROWS, ROWS[0, 0]]),
+    "ragged": (RaggedRows, [ragged(1, 0, 3), ragged(), ragged(2)]),
+    "ragged stack": (RaggedStack, [ragged(1, 0, 3), ragged(), ragged(2)]),
+    "ragged twice": (RaggedRows, DEEP),
+    "ragged twice, stack": (RaggedStack, DEEP),
+    "sparse": (SparseRows, SPARSES),
+    "sparse stack": (SparseStack, SPARSES),
+    "one sparse value": (SparseValue, SPARSES[:1]),
+}
+
+
+def parts(value: object) -> list[object]:
+    if isinstance(value, Ragged):
+        return [value.values.tolist(), *(splits.tolist() for splits in value.row_splits)]
+    if isinstance(value, Sparse):
+        return [value.values.tolist(), value.indices.tolist(), value.dense_shape]
+    return [np.asarray(value).tolist(), np.shape(value)]
+
+
+@pytest.mark.parametrize("storage", [Storage(), Storage(16), Storage(64, {"compression": "gzip"})])
+@pytest.mark.parametrize("name", BACK)
+def test_batches_come_back_one_by_one(file: h5py.File, name: str, storage: Storage) -> None:
+    make, batches = BACK[name]
+    for number in range(len(batches) + 1):
+        collector = make(file, F4, storage)
+        for batch in batches[:number]:
+            collector.append(batch)
+        assert [parts(value) for value in collector.batches()] == [parts(value) for value in batches[:number]]
+
+
+def test_batches_of_text_come_back_as_text(file: h5py.File) -> None:
+    collector = ByExample(file, stored_dtype("string"), Storage(), 2)
+    for batch in TEXT:
+        collector.append(batch)
+    assert [value.tolist() for value in collector.batches()] == [value.tolist() for value in TEXT]
+
+
+def test_without_values_the_shapes_come_back_and_the_value_of_a_constant(file: h5py.File) -> None:
+    rows, constant = NoValues(file, F4, "example"), NoValues(file, F4, "none")
+    for collector in (rows, constant):
+        collector.append(ROWS)
+        collector.append(ROWS)
+    assert [value.shape for value in rows.batches()] == [(7, 2), (7, 2)]
+    assert [value.tolist() for value in constant.batches()] == [ROWS.tolist()] * 2
+
+
+def test_stacks_of_ragged_and_sparse_batches_have_one_axis_more(file: h5py.File) -> None:
+    found, attributes = collect(RaggedStack(file, F4, Storage()), *BACK["ragged"][1])
+    assert attributes == {"axis0": "batch", "encoding": "ragged"}
+    assert found["row_splits"][()].tolist() == [0, 3, 3, 4]
+    assert found["row_splits_1"][()].tolist() == [0, 1, 1, 4, 6]
+    assert found["values"][()].tolist() == [0, 1, 2, 3, 0, 1]
+    found, attributes = collect(SparseStack(file, F4, Storage()), *SPARSES)
+    assert (attributes["axis0"], attributes["encoding"]) == ("batch", "sparse")
+    assert attributes["dense_shape"].tolist() == [3, 4, 2]
+    assert found["indices"][()].tolist() == [[0, 0, 1], [0, 3, 0], [2, 1, 1]]

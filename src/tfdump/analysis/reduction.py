@@ -1,15 +1,23 @@
 """`--reduce OP[:AXES]`: make a tensor smaller before it is stored."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tfdump.dtypes import kind_of, numpy_dtype
 from tfdump.errors import TfdumpError
 from tfdump.tensors import Array
 
 SPATIAL = "spatial"
+
+NARROW_FLOATS = frozenset({"float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"})
+"""Floats whose sums and norms are stored as float32: 32,768 values of 2 overflow float16, and bfloat16 has 8 bits."""
+
+_HALF = 32
+"""Bits of each half of an integer of 64 bits: the sums of the halves do not overflow."""
 
 
 def _norm(values: Array, axis: tuple[int, ...], dtype: Any) -> Array:
@@ -28,6 +36,14 @@ _OPERATIONS: dict[str, Callable[..., Array]] = {
     "min": _extreme(np.min),
     "norm": _norm,
 }
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """What a reduction gave, and how many numbers of it do not fit: they are infinite, or the largest integer."""
+
+    values: Array
+    overflowed: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,35 +67,72 @@ class Reduction:
         inside = {axis % rank for axis in self.axes if -rank <= axis < rank}
         return tuple(sorted(inside - {0}))
 
-    def apply(self, values: Array) -> Array:
-        """Return the reduced values, in the dtype of the tensor (float64 for the mean or norm of integers).
+    def dtype_of(self, dtype: str) -> str:
+        """Return the dtype in which a tensor of this dtype is stored once it is reduced along an axis.
 
-        Sums run in float64. Without an axis to reduce, and for text, the values come back as they are; an
-        empty axis gives NaN (0 for sums).
+        Sums and norms of floats of 16 and 8 bits, which would not fit, are float32. Sums of integers are int64 (uint64
+        where they are that), means and norms of integers float64, norms of complex numbers real.
+        """
+        kind = kind_of(dtype)
+        if kind in "SV" or self.operation in ("max", "min"):
+            return dtype
+        if kind in "iub" and self.operation == "sum":
+            return "uint64" if dtype == "uint64" else "int64"
+        if kind in "iub":
+            return "float64"
+        if self.operation == "norm" and kind == "c":
+            return {"complex64": "float32"}.get(dtype, "float64")
+        return "float32" if self.operation in ("sum", "norm") and dtype in NARROW_FLOATS else dtype
+
+    def apply(self, values: Array) -> Array:
+        """Return the reduced values, in the dtype that `dtype_of` tells; see `reduce`."""
+        return self.reduce(values).values
+
+    def reduce(self, values: Array) -> Reduced:
+        """Return the reduced values, in the dtype that `dtype_of` tells.
+
+        Sums run in float64, those of integers exactly. Without an axis to reduce, and for text, the values come back
+        as they are; an empty axis gives NaN (0 for sums).
         """
         axes = self.axes_of(values.shape)
         if not axes or values.dtype.kind in "OSU":
-            return values
+            return Reduced(values)
         exact = values.dtype.kind in "iub"
-        nothing = 0 in (values.shape[axis] for axis in axes)
-        if nothing and self.operation in ("max", "min", "mean"):
-            dtype = np.dtype(np.float64) if exact else values.dtype
-            return np.full([n for axis, n in enumerate(values.shape) if axis not in axes], np.nan, dtype)
+        stored = numpy_dtype(self.dtype_of(values.dtype.name))
+        if 0 in (values.shape[axis] for axis in axes) and self.operation in ("max", "min", "mean"):
+            dtype = np.dtype(np.float64) if exact else stored
+            return Reduced(np.full([n for axis, n in enumerate(values.shape) if axis not in axes], np.nan, dtype))
+        if exact and self.operation == "sum":
+            return _exact_sum(values, axes, stored)
         with np.errstate(all="ignore"):
-            if exact and self.operation == "sum":
-                return np.asarray(values.sum(axis=axes, dtype=np.int64))
             wide = np.complex128 if values.dtype.kind == "c" and self.operation != "norm" else np.float64
             reduced = np.asarray(_OPERATIONS[self.operation](values, axis=axes, dtype=wide))
-        keep = np.float64 if exact and self.operation in ("mean", "norm") else values.dtype
-        if values.dtype.kind == "c" and self.operation == "norm":
-            keep = values.real.dtype
-        return reduced.astype(keep)
+            found = reduced.astype(stored)
+            if found.dtype.itemsize >= reduced.dtype.itemsize:
+                return Reduced(found)
+            return Reduced(found, int(np.count_nonzero(~np.isfinite(found) & np.isfinite(reduced))))
 
     def __str__(self) -> str:
         if self.axes is None:
             return self.operation
         axes = self.axes if isinstance(self.axes, str) else ",".join(map(str, self.axes))
         return f"{self.operation}:{axes}"
+
+
+def _exact_sum(values: Array, axes: tuple[int, ...], stored: np.dtype[Any]) -> Reduced:
+    """Sum integers and booleans in int64 or uint64; a sum that does not fit becomes the nearest that does."""
+    total = np.asarray(values.sum(axis=axes, dtype=stored))
+    limits = np.iinfo(stored)
+    count = math.prod(values.shape[axis] for axis in axes)
+    if values.dtype.itemsize < stored.itemsize or not values.size:
+        return Reduced(total)
+    if max(int(values.max()), -int(values.min())) * count <= limits.max:
+        return Reduced(total)
+    low = np.asarray((values & (2**_HALF - 1)).sum(axis=axes, dtype=np.int64))
+    high = np.asarray((values >> _HALF).sum(axis=axes, dtype=np.int64)) + (low >> _HALF)
+    above, below = high > limits.max >> _HALF, high < limits.min >> _HALF
+    total[above], total[below] = limits.max, limits.min
+    return Reduced(total, int(np.count_nonzero(above | below)))
 
 
 def parse_reduction(text: str) -> Reduction:

@@ -24,7 +24,7 @@ from tfdump.cli.settings import Settings, verbosity
 from tfdump.dump.writer import storage_for
 from tfdump.gradient_options import WRT, GradientOptions, Steps
 from tfdump.gradient_run import open_gradients
-from tfdump.gradient_sinks import GradientStore
+from tfdump.gradient_store import GradientStore
 from tfdump.inputs.arguments import check_stdin, open_arguments, open_each
 from tfdump.sinks import StoreOptions
 

@@ -1,5 +1,6 @@
 """What becomes of the batches of one dense tensor in the file: rows, a constant, or a stack."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -20,6 +21,9 @@ class Collector(Protocol):
 
     def append(self, value: Any) -> None:
         """Add the value of the next batch."""
+
+    def batches(self) -> Iterator[Any]:
+        """Yield what was appended, a batch at a time, in the stored dtype; nothing can be appended afterwards."""
 
     def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
         """Write what is left; return the unnamed object and its attributes (`axis0`, and `encoding` of a group)."""
@@ -98,15 +102,27 @@ class ByExample(Collecting):
         if self._into is None:
             self._into = self._rows(value.shape[1:], self._examples, steps=self._steps)
         if value.shape[1:] != self._into.tail:
-            self._into.flush()
-            self._unequal = _UnequalStack(self._file, self._dtype, self._storage)
-            stops = np.cumsum([0, *self._lengths])
-            for start, stop in pairwise(stops):
-                self._unequal.append(self._into.read(int(start), int(stop)))
+            unequal = _UnequalStack(self._file, self._dtype, self._storage)
+            for batch in self.batches():
+                unequal.append(batch)
+            self._unequal, self._into = unequal, None  # whose space in the file is free again
             self._unequal.append(value)
             return
         self._lengths.append(len(value))
         self._into.append(storable(value, self._dtype))
+
+    def had_only(self, shape: tuple[int, ...]) -> bool:
+        """Tell whether all batches so far were of this shape."""
+        return self._into is not None and {(length, *self._into.tail) for length in self._lengths} == {shape}
+
+    def batches(self) -> Iterator[Array]:
+        """Yield the rows of every batch so far, those of all steps in the order in which they came."""
+        if self._unequal is not None:
+            yield from self._unequal.batches()
+        elif self._into is not None:
+            self._into.flush()
+            for start, stop in pairwise(np.cumsum([0, *self._lengths])):
+                yield self._into.read(int(start), int(stop))
 
     def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
         """End as a dataset of axis0 `example`, or `step`, or as a composite of axis0 `batch`."""
@@ -141,6 +157,13 @@ class Constant(Collecting):
                 self._stack.append(self._first)
             self._stack.append(value)
 
+    def batches(self) -> Iterator[Array]:
+        """Yield the value of every batch so far."""
+        if self._stack is not None:
+            yield from self._stack.batches()
+        elif self._first is not None:
+            yield from (self._first for _ in range(self._agreeing))
+
     def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
         """End as a dataset of axis0 `none`, or as the stack's."""
         if self._stack is not None:
@@ -164,6 +187,10 @@ class Stack(Collecting):
         self._into: Rows | None = None
         self._unequal: _UnequalStack | None = None
 
+    def expect_unequal(self) -> None:
+        """Begin as a composite, because shapes are known to differ: nothing has to be written twice then."""
+        self._unequal = _UnequalStack(self._file, self._dtype, self._storage, self._axis0)
+
     def append(self, value: Array) -> None:
         """Add one value as the next item."""
         if self._unequal is not None:
@@ -174,11 +201,20 @@ class Stack(Collecting):
         if value.shape == self._into.tail:
             self._into.append(storable(value, self._dtype)[None])
             return
-        self._into.flush()
-        self._unequal = _UnequalStack(self._file, self._dtype, self._storage, self._axis0)
-        for item in range(self._into.written):
-            self._unequal.append(self._into.read(item, item + 1).reshape(self._into.tail))
+        unequal = _UnequalStack(self._file, self._dtype, self._storage, self._axis0)
+        for item in self.batches():
+            unequal.append(item)
+        self._unequal, self._into = unequal, None
         self._unequal.append(value)
+
+    def batches(self) -> Iterator[Array]:
+        """Yield every value so far."""
+        if self._unequal is not None:
+            yield from self._unequal.batches()
+        elif self._into is not None:
+            self._into.flush()
+            for item in range(self._into.written):
+                yield self._into.read(item, item + 1).reshape(self._into.tail)
 
     def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
         """End as a dataset, or as a composite."""
@@ -201,6 +237,9 @@ class _UnequalStack(Collecting):
     def append(self, value: Array) -> None:
         self._group[str(self._count)] = self._whole(np.asarray(value))
         self._count += 1
+
+    def batches(self) -> Iterator[Array]:
+        yield from (np.asarray(self._group[str(number)][()]) for number in range(self._count))
 
     def finish(self) -> tuple[h5py.Group, Attributes]:
         return self._group, {"axis0": self._axis0, "encoding": "stack"}

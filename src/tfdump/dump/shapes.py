@@ -1,5 +1,7 @@
 """What is kept of a tensor without its values: its shape."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
@@ -9,6 +11,13 @@ from tfdump.dump.collectors import Attributes, Collecting, same_bits
 from tfdump.dump.layout import stacked_shape
 from tfdump.dump.rows import Storage
 from tfdump.tensors import Array, Value
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is left of a value whose shape alone was kept."""
+
+    shape: tuple[int, ...]
 
 
 class NoValues(Collecting):
@@ -25,7 +34,7 @@ class NoValues(Collecting):
         self._rows_seen = 0
         self._shapes: list[tuple[int, ...]] = []
 
-    def append(self, value: Value) -> None:
+    def append(self, value: Value | Shape) -> None:
         """Count the rows of one batch."""
         if self._axis0 == "none" and isinstance(value, np.ndarray):
             if self._first is not None and not same_bits(self._first, value):
@@ -36,6 +45,11 @@ class NoValues(Collecting):
             self._axis0 = "batch"
         self._rows_seen += shape[0] if shape else 0
         self._shapes.append(shape)
+
+    def batches(self) -> Iterator[Value | Shape]:
+        """Yield every batch so far: the value of a constant, of other tensors the shape."""
+        constant = self._first if self._axis0 == "none" else None
+        yield from (Shape(shape) if constant is None else constant for shape in self._shapes)
 
     def finish(self) -> tuple[h5py.Dataset, Attributes]:
         """End as a zero-length dataset with the attribute `computed_shape`."""

@@ -23,7 +23,7 @@ from tfdump.dump.collectors import (
     Stack,
     anonymous_group,
 )
-from tfdump.dump.composites import RaggedRows, SparseRows, SparseSteps, SparseValue
+from tfdump.dump.composites import SparseSteps, SparseValue, composite_of
 from tfdump.dump.compression import ChunkQueue, filters_for
 from tfdump.dump.parts import holds_values
 from tfdump.dump.rows import Storage
@@ -103,7 +103,7 @@ class DumpWriter:
         if isinstance(first, (Ragged, Sparse)):
             if steps is not None:
                 raise DumpError(f"'{info.address}' is ragged or sparse, and cannot be kept for every step")
-            return RaggedRows(*common) if isinstance(first, Ragged) else SparseRows(*common)
+            return composite_of(first, axis0)(*common)
         if axis0 == "example":
             return ByExample(*common, examples, steps)
         if axis0 == "none":

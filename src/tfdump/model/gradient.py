@@ -1,7 +1,7 @@
 """Gradients: the same contract as a probe, one GradientTape pass a batch in one graph (DESIGN section 8)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +17,8 @@ from tfdump.tensors import Array, Batch, InputSpec, NotCaptured, Note, Sparse, V
 
 DIVISORS, ROWS = "divisors of the loss", "rows that count"
 """Names, unlike any of an input, under which these come with a batch."""
+
+_DIVISORS_SPEC = InputSpec(DIVISORS, (None,), "float64")
 
 
 @dataclass(frozen=True)
@@ -142,15 +144,35 @@ class GradientProbe(Gradients):
     def __init__(self, pass_over: Differentiation, specs: Sequence[InputSpec], fixed: int | None, note: Note) -> None:
         super().__init__(pass_over)
         self._examples_seen = 1
-        self._counting: Traced | None = None
+        self._counting: dict[int | None, Traced] = {}
         self._specs = [*specs, *([InputSpec(ROWS, (), "int32")] if fixed is not None else [])]
-        specs = [*self._specs, InputSpec(DIVISORS, (None,), "float64")]
+        self._other_sizes: dict[int, Traced] = {}
         try:
-            self._traced = self._trace(lambda: Traced(self._body, specs, note, pass_over.request.eager))
+            self._traced = self._trace(
+                lambda: Traced(self._body, [*self._specs, _DIVISORS_SPEC], note, pass_over.request.eager)
+            )
         except BaseException:  # the layers hold the losses of a graph that nobody will run
             self.close()
             raise
         self._prepare(self._traced.graph)
+
+    def _specs_at(self, size: int | None) -> list[InputSpec]:
+        """Return the specs of a batch of another size than the one that the model fixes, None for that."""
+        if size is None:
+            return self._specs
+        return [replace(spec, shape=(size, *spec.shape[1:])) if spec.shape else spec for spec in self._specs]
+
+    def takes(self, examples: int) -> bool:
+        """Get ready for batches of another size than the one that the model fixes; False where it refuses them.
+
+        Without a graph only the run itself tells.
+        """
+        if not self.eager and examples not in self._other_sizes:
+            traced = Traced(self._body, [*self._specs_at(examples), _DIVISORS_SPEC], lambda reason: None)
+            if traced.eager:
+                return False
+            self._other_sizes[examples] = traced
+        return True
 
     @property
     def coupled(self) -> str | None:
@@ -186,7 +208,8 @@ class GradientProbe(Gradients):
         if divisors is None:
             divisors = np.ones(max(64, len(self.terms)))
         self._examples_seen = max(1, len(next(iter(batch.values()))))
-        result = self._traced.run({**batch, DIVISORS: divisors, ROWS: np.array(rows, np.int32)})
+        traced = self._other_sizes.get(self._examples_seen, self._traced)
+        result = traced.run({**batch, DIVISORS: divisors, ROWS: np.array(rows, np.int32)})
         return GradientBatch(
             np.asarray(result["sums"]),
             np.asarray(result["counts"]),
@@ -212,13 +235,19 @@ class GradientProbe(Gradients):
             ],
         }
 
-    def counting(self, note: Note) -> Traced:
-        """Return a function that gives only the counts of the loss (terms, COUNTS), by a forward pass."""
-        if self._counting is None:
-            self._counting = Traced(
-                lambda tensors: counts_of(self._pass.forward(tensors, tensors.get(ROWS))), self._specs, note, self.eager
+    def counting(self, note: Note, size: int | None = None) -> Traced:
+        """Return a function that gives only the counts of the loss (terms, COUNTS), by a forward pass.
+
+        `size` is the number of examples of a batch where the model fixes one.
+        """
+        if size not in self._counting:
+            self._counting[size] = Traced(
+                lambda tensors: counts_of(self._pass.forward(tensors, tensors.get(ROWS))),
+                self._specs_at(size),
+                note,
+                self.eager,
             )
-        return self._counting
+        return self._counting[size]
 
 
 def gradient_value(gradient: Any) -> Value:

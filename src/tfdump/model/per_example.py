@@ -77,11 +77,28 @@ class PerExampleProbe(Gradients):
         """Return the loss of each example, (n,), and the gradients in the order of `targets`, (n, ...)."""
         count = len(next(iter(batch.values())))
         if not self.eager and count > 1:  # a vectorised map of one example may lose its axis
-            losses, *gradients = self._traced.run(batch)
+            try:
+                losses, *gradients = self._traced.run(batch)
+            except ModelError:
+                self._one_by_one(batch, count)  # which names the gradient, where shapes are why
+                raise
             return np.asarray(losses), [np.asarray(gradient) for gradient in gradients]
+        losses, *gradients = self._one_by_one(batch, count)
+        return losses, gradients
+
+    def _one_by_one(self, batch: Batch, count: int) -> list[Any]:
+        """Return the losses and the gradients, run example by example; raises ModelError where shapes differ."""
         rows = [self._single.run({name: array[n : n + 1] for name, array in batch.items()}) for n in range(count)]
-        columns = [np.stack([np.asarray(value) for value in column]) for column in zip(*rows, strict=True)]
-        return columns[0], list(columns[1:])
+        columns = list(zip(*rows, strict=True))
+        for address, column in zip(["", *(target.info.address for target in self.targets)], columns, strict=True):
+            shapes = [tuple(value.shape) for value in column]
+            other = next((n for n, shape in enumerate(shapes) if shape != shapes[0]), None)
+            if other is not None:
+                raise ModelError(
+                    f"--per-example: the gradient of '{address}' has the shape {shapes[0]} for one example and "
+                    f"{shapes[other]} for another, and needs one for all (leave it out: -x '{address}')"
+                )
+        return [np.stack([np.asarray(value) for value in column]) for column in columns]
 
     def _one(self, tensors: Tensors) -> list[Any]:
         """Return the loss and the gradients of a batch of one, dense and without its axis."""

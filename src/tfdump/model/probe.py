@@ -5,7 +5,7 @@ same graph; TensorFlow prunes what nobody asked for. Where tracing is impossible
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import tensorflow as tf
@@ -72,6 +72,8 @@ class Probe:
         self.model = model
         self._signature = signature
         self._request = request
+        self._specs = specs
+        self._other_sizes: dict[int, Traced] = {}
         self._state = ModelState(model, request.seed)
         self._note = note
         self.not_captured: tuple[NotCaptured, ...] = ()
@@ -155,7 +157,29 @@ class Probe:
         None stands for a tensor that this batch did not give, which only an eager run can do. Raises ModelError
         when the model fails on the batch.
         """
-        return [None if tensor is None else value_of(tensor) for tensor in self._traced.run(batch)]
+        size = int(next(iter(batch.values())).shape[0])
+        traced = self._other_sizes.get(size, self._traced)
+        return [None if tensor is None else value_of(tensor) for tensor in traced.run(batch)]
+
+    def takes(self, examples: int) -> bool:
+        """Get ready for batches of another size than the one that the model fixes; False where it refuses them.
+
+        Without a graph only the run itself tells.
+        """
+        if not self.eager and examples not in self._other_sizes:
+            specs = [replace(spec, shape=(examples, *(spec.shape or ())[1:])) for spec in self._specs]
+            traced = Traced(self._watch_again, specs, lambda reason: None)
+            if traced.eager:
+                return False
+            self._other_sizes[examples] = traced
+        return True
+
+    def _watch_again(self, inputs: Mapping[str, Any]) -> list[Any]:
+        """Return the tensors of `probed` in another graph of the same model; KeyError where it has not all of them."""
+        run = self._watch(inputs, frozenset(p.info.address for p in self.probed if not p.is_output))
+        got = {(False, record.address): record.tensor for record in run.records}
+        got |= {(True, name): tensor for name, tensor in run.outputs}
+        return [got[probed.is_output, probed.info.address] for probed in self.probed]
 
     def _run_eagerly(self, inputs: Mapping[str, Any]) -> list[Any]:
         only = frozenset(p.info.address for p in self.probed if not p.is_output) if self.probed else None

@@ -41,6 +41,9 @@ class RunnableProbe(Protocol):
     def live_bytes(self, batch: int) -> int:
         """Return about how many bytes of tensors live at once at this batch size."""
 
+    def takes(self, examples: int) -> bool:
+        """Get ready for batches of another size than the one that the model fixes; False where it refuses them."""
+
     def start(self) -> None:
         """Bring the model to where a run begins."""
 

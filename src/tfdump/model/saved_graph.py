@@ -173,6 +173,10 @@ class SavedGraphProbe:
         """Return about how many bytes of tensors live at once at this batch size."""
         return self._traced.live_bytes(batch)
 
+    def takes(self, examples: int) -> bool:
+        """Tell that a graph of a fixed batch size takes no other one."""
+        return False
+
     def start(self) -> None:
         """Put variables back, and let random operations begin again, which only a new graph does."""
         self.close()

@@ -143,6 +143,10 @@ class LiteProbe:
         """Return about how many bytes of tensors live at once at this batch size: all of them."""
         return sum(_bytes(tensor, batch) for tensor in self._model.graph.tensors if not tensor.constant)
 
+    def takes(self, examples: int) -> bool:
+        """Tell that a file of a fixed batch size takes no other one."""
+        return False
+
     def start(self) -> None:
         """Reset the variables, the states of stateful operations."""
         if self.assigned:
