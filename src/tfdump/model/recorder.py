@@ -22,6 +22,7 @@ from keras.src.models.functional import Functional
 from tfdump.address import encode, output_suffix, segment
 from tfdump.captures import NOTHING_MORE, Captures, option_for
 from tfdump.model.frames import INNER_GRAPH, Frame, Recorded
+from tfdump.model.hiding import LOOP
 from tfdump.model.hooks import hooks_for
 from tfdump.model.leaves import TENSORS, as_tensor, belongs_to, known_bytes, obstacle_of, obstacles_in, tensors_in
 from tfdump.model.replacing import replaced
@@ -36,7 +37,6 @@ Tap = Callable[[Any], Any]
 WATCHING = threading.RLock()
 """Held while Keras's classes are wrapped: one model is watched at a time."""
 
-_LOOP = "inside a recurrent loop, called once a time step"
 _FUSED = "not called: Keras computes attention in one fused operation"
 _NOT_A_TENSOR = "returns no tensor"
 _NEVER = "never called by the model"
@@ -63,8 +63,8 @@ class Recorder:
         self._tap = tap
         self._owned = owned_operations(model)
         owned_layers = (owned.operation for owned in self._owned.values() if isinstance(owned.operation, Layer))
-        self._hooks = hooks_for(self, owned_layers, captures)
-        self._loop = _LOOP + _advice("states", captures.rnn_steps)
+        self._loop = LOOP + _advice("states", captures.rnn_steps)
+        self._hooks = hooks_for(self, owned_layers, captures, self._loop)
         self._fused = _FUSED + _advice("attention_scores", captures.attention)
         self._thread = threading.get_ident()
         self._namesakes: dict[tuple[int, str], list[Operation]] = {}  # also keeps what was made in a call alive
@@ -186,7 +186,7 @@ class Recorder:
         namesake = next((number for number, known in enumerate(namesakes) if known is operation), len(namesakes))
         if namesake == len(namesakes):
             namesakes.append(operation)
-        hidden = parent.hidden or (self._loop if isinstance(parent.operation, RNN) else self.hiding)
+        hidden = parent.hidden or self.hiding
         call = parent.calls.get(id(operation), 0)
         parent.calls[id(operation)] = call + (hidden is None)
         last = segment(operation.name, namesake, call)
@@ -259,7 +259,7 @@ class Recorder:
             return self._never
         if not self.paths_of(owner):
             return self._reason_of_owners(self._owned[id(owner)])
-        if isinstance(owner, RNN):
+        if isinstance(owner, RNN) and owned.operation is owner.cell:  # which Keras may run without calling it
             return self._loop
         softmax = getattr(owner, "_softmax", None)
         if isinstance(owner, (MultiHeadAttention, GroupQueryAttention)) and not self.paths_of(softmax):
