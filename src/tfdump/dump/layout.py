@@ -26,6 +26,8 @@ TENSOR_GROUPS = (ACTIVATIONS, OUTPUTS, WEIGHT_GRADIENTS, ACTIVATION_GRADIENTS, I
 LOSS = "loss"
 CONFIG = "config"
 NOT_CAPTURED = "not_captured"
+READ = "inputs"
+"""The attribute of an activation that lists the addresses of the tensors that its layer read, as JSON."""
 DEPENDS_ON_BATCH = "depends_on_batch"
 INTERVAL = "interval"
 EPOCH = "epoch"

@@ -21,6 +21,7 @@ def record_info(record: Recorded, order: int) -> TensorInfo:
         tensor.dtype.name,
         declared_shape(tensor),
         record.parameters,
+        inputs=record.inputs,
     )
 
 
