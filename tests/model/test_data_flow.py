@@ -266,3 +266,15 @@ def test_damaged_lists_are_refused(tmp_path: Path, tfdump: Run) -> None:
         done = tfdump("show", "d.h5")
         assert done.returncode == 2
         assert "attribute 'inputs' is not a list of addresses" in done.stderr
+
+
+def test_comparing_attributes_passes_over_it(tmp_path: Path, tfdump: Run) -> None:
+    """It holds names, by which `diff` pairs or does not; older dumps have none."""
+    x = keras.Input((3,), name="x")
+    keras.Model(x, dense("d")(x)).save(tmp_path / "m.keras")
+    np.save(tmp_path / "x.npy", floats(4, 3))
+    for name in ("old.h5", "new.h5"):
+        assert tfdump("activations", "m.keras", "x.npy", "-o", name).returncode == 0
+    with h5py.File(tmp_path / "old.h5", "a") as file:
+        del file["activations/d"].attrs["inputs"]
+    assert tfdump("diff", "old.h5", "new.h5", "--check-attrs").returncode == 0
