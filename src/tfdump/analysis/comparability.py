@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfdump.analysis.pairing import Pair, full_name
+from tfdump.analysis.pairing import EXECUTION, Pair, full_name
 from tfdump.analysis.sides import Side
 from tfdump.errors import DumpError
 
@@ -66,7 +66,7 @@ def notes_on(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
     for side in (golden, new):
         if side.left_out:
             notes.append(f"not compared, because {side.name} has no numbers or text there: {_few(list(side.left_out))}")
-    for by in ("structure", "position"):
+    for by in ("structure", "position", EXECUTION):
         found = [(pair.golden, pair.new) for pair in pairs if pair.by == by]
         named = [(old.address, other.address) for old, other in found if old and other]
         renamed = [f"{old} = {other}" for old, other in named if old != other]

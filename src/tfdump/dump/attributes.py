@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-_TEXT = ("address", "layer", "class", "structure", "dtype", "stored_as", "axis0", "encoding", "reduce")
+_TEXT = ("address", "layer", "class", "structure", "dtype", "stored_as", "axis0", "encoding", "reduce", "executed_as")
 _ADDRESSES = "inputs"
 _WHOLE = ("order", "overflowed", "values", "connected", "examples", "first_example", "epoch", "batch", "per_example")
 _SIZES = ("shape", "computed_shape", "dense_shape")

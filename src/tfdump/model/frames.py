@@ -16,7 +16,8 @@ class Recorded:
     """One tensor of one call; `tensor` is one of TensorFlow (dense, ragged or sparse), None if not kept.
 
     `stacked` tells that it was put together of the steps of a loop: the model does not go on with it. `inputs` are
-    the addresses of what the call read, None where that cannot be told.
+    the addresses of what the call read, None where that cannot be told. `executed_as` is the address by the order of
+    execution, "" where the layer is called once.
     """
 
     address: str
@@ -27,6 +28,7 @@ class Recorded:
     tensor: Any
     stacked: bool = False
     inputs: tuple[str, ...] | None = None
+    executed_as: str = ""
 
 
 @dataclass
@@ -35,7 +37,8 @@ class Frame:
 
     `hidden` is why its tensors cannot be had, or None; `read` are the tensors that it was given, and `inputs` their
     addresses. `calls` has the numbers of the calls of each operation within, and `extras` counts the tensors beside
-    its outputs by suffix. `branch` is the number of the call among all that graphs make of the operation.
+    its outputs by suffix. `branch` is the number of the call among all that graphs make of the operation, and
+    `executed` the address by the order of execution, which matters for a layer that is `shared`, or within one.
     """
 
     operation: Operation
@@ -43,6 +46,8 @@ class Frame:
     hidden: str | None = None
     structure: str = ""
     branch: int = 0
+    executed: str = ""
+    shared: bool = False
     read: list[Any] = field(default_factory=list)
     inputs: tuple[str, ...] | None = None
     calls: dict[int, frozenset[int]] = field(default_factory=dict)

@@ -138,9 +138,18 @@ class Recorder:
         kept = tensor if self._only is None or address in self._only else None
         self.bytes += known_bytes(tensor)
         classes, parameters = class_names(frame.operation), parameter_count(frame.operation)
-        structure = frame.structure + suffix
+        structure, executed = frame.structure + suffix, frame.executed + suffix if frame.shared else ""
         self.book.records.append(
-            Recorded(address, frame.path, structure, classes, parameters, kept, inputs=frame.inputs)
+            Recorded(
+                address,
+                frame.path,
+                structure,
+                classes,
+                parameters,
+                kept,
+                inputs=frame.inputs,
+                executed_as=executed,
+            )
         )
 
     def _concerns(self, operation: Operation, args: Any, kwargs: Any) -> bool:
@@ -195,7 +204,10 @@ class Recorder:
             return Frame(operation, path, hidden)
         parent.calls[id(operation)] = calls | {call}
         self.book.calls[id(operation)] = run_calls | {number}
-        return Frame(operation, path, structure=self._structure(operation, path, number), branch=branch)
+        executed = ".".join(filter(None, [parent.executed, segment(operation.name, namesake, len(calls))]))
+        shared = parent.shared or call > 0 or (in_graph is not None and in_graph.count > 1)
+        structure = self._structure(operation, path, number)
+        return Frame(operation, path, None, structure, branch, executed, shared)
 
     def _structure(self, operation: Operation, path: str, number: int) -> str:
         owned = self._owned.get(id(operation))
