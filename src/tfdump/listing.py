@@ -23,7 +23,9 @@ class ListedTensor:
     """One row of the list.
 
     `shape` has -1 where a size is open, and is None where the rank is; `example_bytes` are the bytes of one
-    example, None where they are unknown; `parameters` belong to the layer, the same in every row of it.
+    example, None where they are unknown; `parameters` belong to the layer, the same in every row of it. `inputs` are
+    the addresses of the tensors that the layer call reads (`inputs/NAME` for those of the model itself), None where
+    they are not known.
     """
 
     address: str
@@ -32,6 +34,7 @@ class ListedTensor:
     dtype: str
     parameters: int
     example_bytes: int | None
+    inputs: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ def list_tensors(
                     probed.info.dtype,
                     probed.info.parameters,
                     example_bytes(probed.info.shape, probed.info.dtype),
+                    probed.info.inputs,
                 )
                 for probed in probe.probed
             )

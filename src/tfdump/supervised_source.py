@@ -52,11 +52,11 @@ def supervised_source(
     if needed and targets is None:
         first = [given.name for _, some in arguments[:-1] for given in some]
         declared, all_named = signature_of(model, first), signature_of(model, [given.name for given in every])
-        by_argument = [spec.name for spec in all_named.specs] if all_named.structure is None else []
-        inputs, expected = split_targets(arguments, declared.specs if declared.declared else None, by_argument)
+        specs_of_inputs = declared.specs if declared.declared else None
+        inputs, expected = split_targets(arguments, specs_of_inputs, all_named.arguments_by_name)
     signature = signature_of(model, [given.name for given in inputs])
     too_many = scalar.without_targets if not needed else "--targets is given, so all files are inputs" * bool(targets)
-    readers = match(inputs, signature.specs, note, too_many=too_many)
+    readers = match(inputs, signature.specs, too_many=too_many)
     specs = list(signature.specs)
     columns: dict[str, dict[str, str]] = {"target": {}, "sample weight": {}}
     labels: dict[str, str] = {}
@@ -74,7 +74,7 @@ def supervised_source(
             known = [item.renamed(outcome.canonical(item.name)) if item.name else item for item in given]
             if len(known) == len(outcome.names) > len(outputs) and all(item.name is None for item in known):
                 known = [item for item, name in zip(known, outcome.names, strict=True) if name in outputs]
-            for name, reader in match(known, optional, note, what).items():
+            for name, reader in match(known, optional, what).items():
                 column = f"{what} of {name}"
                 dtype = dtype_name(reader.dtype)  # the loss casts, as Keras does
                 if kind_of(dtype) not in "fiub":

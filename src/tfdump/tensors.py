@@ -30,7 +30,8 @@ class TensorInfo:
 
     `shape` is the shape as the model declares it, -1 where it is open, or None where the rank is unknown;
     `classes` are the names of the layer's class and of its bases, nearest first; `attributes` are further ones of the
-    dataset (the scale of a quantised tensor).
+    dataset (the scale of a quantised tensor). `inputs` are the addresses of the tensors that the layer call read, in
+    order (`inputs/NAME` for those of the model itself), None where they are not known.
     """
 
     address: str
@@ -42,6 +43,7 @@ class TensorInfo:
     shape: tuple[int, ...] | None
     parameters: int = 0
     attributes: tuple[tuple[str, Any], ...] = ()
+    inputs: tuple[str, ...] | None = None
 
     @property
     def class_name(self) -> str:

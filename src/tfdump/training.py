@@ -29,7 +29,7 @@ from tfdump.captures import Captures
 from tfdump.dump import layout
 from tfdump.dump.compression import COMPRESSIONS
 from tfdump.dump.target import check_space
-from tfdump.dump.training_names import MADE_BY, claim_folder, dump_name
+from tfdump.dump.training_names import MADE_BY
 from tfdump.dump.writer import storage_for
 from tfdump.errors import DumpError, TfdumpError, TfdumpWarning, near
 from tfdump.gradient_options import GradientOptions
@@ -42,6 +42,7 @@ from tfdump.pictures.naming import FLOW
 from tfdump.planning import Planned
 from tfdump.sinks import StoreOptions
 from tfdump.tensors import Detail
+from tfdump.training_folder import TrainingFolder
 
 import_aside()  # before the next line imports Keras, as this module does for its base class; it is imported lazily
 
@@ -49,6 +50,7 @@ from tfdump.model.callback import (  # noqa: E402 - see above
     BY_EPOCH,
     IntervalCallback,
     Moment,
+    check_part,
     standing_still,
     traced_in,
 )
@@ -56,6 +58,7 @@ from tfdump.model.load import in_memory  # noqa: E402 - see above
 from tfdump.model.surroundings import surroundings_untouched  # noqa: E402 - see above
 
 if TYPE_CHECKING:
+    from keras import Layer
     from keras.losses import Loss
 
 
@@ -69,6 +72,8 @@ class DumpCallback(IntervalCallback):
     `on="batch"`, and called `epoch-0003.activations.h5` or `batch-000120.gradients.h5` by the number of epochs or
     batches trained. Only the `keep` latest of this training are kept, all where it is None. `picture` is the address of
     a tensor, or `flow` for all layers along depth: it is drawn into a `.png` file beside every dump.
+
+    `model` is what is dumped where it is not what is trained: a part of it (`gan.generator`), or a model beside it.
 
     The training goes on as if there were no callback, to the last bit. The model is traced once, at the beginning,
     for a `run_eagerly` model at each dump. The mode is that of inference unless `training` is True.
@@ -89,6 +94,7 @@ class DumpCallback(IntervalCallback):
         x: Inputs,
         y: Inputs | None = None,
         *,
+        model: "Layer | None" = None,
         layers: Patterns = (),
         exclude: Patterns = (),
         depth: int | None = None,
@@ -122,25 +128,22 @@ class DumpCallback(IntervalCallback):
         stats_only: bool = False,
     ) -> None:
         check_intervals(every, on, keep, on_error)
-        super().__init__(every, on)
+        super().__init__(every, on, check_part(model))
         check_dtype(dtype)
         if compression not in COMPRESSIONS:
             raise TfdumpError(f"compression {compression!r} is none of {', '.join(COMPRESSIONS)}")
         storage_for(compression)
-        self.folder = Path(folder)
-        if self.folder.exists() and not self.folder.is_dir():
-            raise DumpError(f"{folder} is a file, and the dumps need a folder")
         if picture is not None:
             need_matplotlib()
         self._picture = picture
-        self._kind = layout.ACTIVATIONS if wrt is None else layout.GRADIENTS
-        self._keep, self._overwrite, self._on_error = keep, overwrite, on_error
+        kind = layout.ACTIVATIONS if wrt is None else layout.GRADIENTS
+        self._folder = TrainingFolder(Path(folder), on, kind, keep, overwrite)
+        self._overwrite, self._on_error = overwrite, on_error
         self._x, self._y, self._weights = x, y, sample_weight
         self._custom: dict[str, Any] = {}
         self._probed: OpenedActivations | OpenedGradients | None = None
         self._probed_for: tuple[Any, ...] = ()
         self._said: set[str] = set()
-        self._kept: list[list[Path]] = []
         self._made = self._missing = 0
         captures = Captures(attention, rnn_steps, rnn_gates, preactivation, layer_inputs)
         selection, run = selection_of(None, layers, exclude, depth), run_options(batch_size, memory, training)
@@ -186,10 +189,15 @@ class DumpCallback(IntervalCallback):
         )
         self._options.check()
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the dumps."""
+        return self._folder.path
+
     def begin(self, initial_epoch: int) -> None:
         """Make the folder; refuse what an earlier training left in it, or remove it with `overwrite`."""
-        self._kept, self._made, self._missing = [], 0, 0
-        claim_folder(self.folder, self._on, self._kind, initial_epoch, self._overwrite)
+        self._made, self._missing = 0, 0
+        self._folder.begin(initial_epoch)
 
     def open(self) -> None:
         """Trace the model, so that what does not fit it is an error before the training."""
@@ -208,7 +216,7 @@ class DumpCallback(IntervalCallback):
 
     def reach(self, moment: Moment) -> None:
         """Make a dump; where that fails, say so and go on, or raise."""
-        path = self.folder / dump_name(self._on, moment.epoch if self._on == BY_EPOCH else moment.batch, self._kind)
+        path = self._folder.dump_path(moment.epoch if self._on == BY_EPOCH else moment.batch)
         try:
             self._dump(path, moment)
         except (TfdumpError, OSError, MemoryError) as error:
@@ -218,15 +226,11 @@ class DumpCallback(IntervalCallback):
             self._warn(f"no dump {path.name}: {error or type(error).__name__}; the training goes on")
             return
         self._made += 1
-        self._kept.append([path])
+        files = [path]
         if self._picture is not None:
-            self._draw(self._picture, self._kept[-1])
-        while self._keep is not None and len(self._kept) > self._keep:
-            for old in self._kept.pop(0):
-                try:
-                    old.unlink(missing_ok=True)
-                except OSError as cause:
-                    self._warn(f"cannot remove {old}: {cause.strerror}")
+            self._draw(self._picture, files)
+        for problem in self._folder.add(files):
+            self._warn(problem)
 
     def close(self) -> None:
         """Let go of the traced model, and count what is missing."""
@@ -235,8 +239,7 @@ class DumpCallback(IntervalCallback):
             self._warn(f"{self._missing} of {self._missing + self._made} dumps in {self.folder} could not be made")
 
     def _dump(self, path: Path, moment: Moment) -> None:
-        if not self.folder.is_dir():
-            raise DumpError(f"the folder {self.folder} is gone")
+        self._folder.check()
         further = {
             layout.INTERVAL: self._on,
             layout.EPOCH: np.int64(moment.epoch),
@@ -267,7 +270,7 @@ class DumpCallback(IntervalCallback):
     @contextmanager
     def _standing_still(self) -> Iterator[OpenedActivations | OpenedGradients]:
         """Let the body run the model by a probe that fits it as it is now; the training notices nothing."""
-        now = traced_in(self.model)
+        now = traced_in(self.watched)
         if self._probed is None or self._probed_for != now or self.model.run_eagerly:
             with surroundings_untouched(python=True, eager=self._options.eager):
                 self._probed, self._probed_for = None, now
@@ -277,7 +280,7 @@ class DumpCallback(IntervalCallback):
             yield self._probed
 
     def _open_probe(self) -> OpenedActivations | OpenedGradients:
-        loaded = in_memory(self.model)
+        loaded = in_memory(self.watched)
         given = given_arrays(self._x)
         if isinstance(self._options, ActivationOptions):
             return probe_activations(loaded, given, self._options, self._note)

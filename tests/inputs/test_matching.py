@@ -32,11 +32,9 @@ def keyed(*keys: str) -> list[Given]:
     return [Given(key, array(f"a.npz::{key}"), optional_name=True) for key in keys]
 
 
-def matched(given: list[Given], *specs: InputSpec) -> tuple[dict[str, str], list[str]]:
-    """The label of the array of each input, and the notes."""
-    notes: list[str] = []
-    found = match(given, specs, notes.append)
-    return {name: reader.label for name, reader in found.items()}, notes
+def matched(given: list[Given], *specs: InputSpec) -> dict[str, str]:
+    """The label of the array of each input."""
+    return {name: reader.label for name, reader in match(given, specs).items()}
 
 
 @pytest.mark.parametrize(
@@ -61,14 +59,23 @@ def matched(given: list[Given], *specs: InputSpec) -> tuple[dict[str, str], list
 def test_arrays_go_to_the_inputs_they_name_and_the_others_in_order(
     given: list[Given], specs: list[InputSpec], expected: dict[str, str]
 ) -> None:
-    assert matched(given, *specs) == (expected, [])
+    assert matched(given, *specs) == expected
 
 
-def test_arrays_of_an_archive_that_are_no_inputs_are_left_out_with_a_note() -> None:
-    found, notes = matched(keyed("left", "labels"), LEFT)
-    assert found == {"left": "a.npz::left"}
-    assert len(notes) == 1
-    assert "a.npz::labels" in notes[0]
+def test_arrays_of_an_archive_that_are_no_inputs_are_not_left_out() -> None:
+    with pytest.raises(InputError, match=r"a.npz::labels is no input .*'left'\); name what to use: left=a.npz::left"):
+        matched(keyed("left", "labels"), LEFT)
+    with pytest.raises(InputError, match=r"a\.npz::labels, a\.npz::ids are no inputs of the model"):
+        matched(keyed("labels", "left", "ids"), LEFT, MASK)
+
+
+@pytest.mark.parametrize("given", [plain("x", "y"), keyed("arr_0", "arr_1"), named(left="x") + plain("y")])
+def test_one_array_of_several_that_are_optional_has_to_be_named(given: list[Given]) -> None:
+    other = InputSpec("other", None, None, optional=True)
+    with pytest.raises(InputError, match=r"may be any of the optional inputs 'mask', 'other' \(name it: mask=FILE\)"):
+        matched(given, LEFT, MASK, other)
+    assert matched([*plain("x"), *named(other="o")], LEFT, MASK, other) == {"left": "x", "other": "o"}
+    assert matched(plain("x", "y", "z"), LEFT, MASK, other) == {"left": "x", "mask": "y", "other": "z"}
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfdump.analysis.pairing import ORDER, PLACE, STRUCTURE, Pair
+from tfdump.analysis.pairing import EXECUTION, ORDER, PLACE, STRUCTURE, Pair
 from tfdump.analysis.plain_arrays import full_name
 from tfdump.analysis.sides import Side
 from tfdump.errors import DumpError
@@ -86,7 +86,7 @@ def notes_on_pairing(pairs: list[Pair]) -> list[str]:
             f"addresses overruled for {len(overruled)} of {len(pairs)} tensors, because names that Keras makes up "
             f"count less than structure, class and order: {_few([*overruled.values()])} (--map FILE decides otherwise)"
         )
-    for by in (STRUCTURE, ORDER, PLACE):
+    for by in (STRUCTURE, ORDER, PLACE, EXECUTION):
         found = [(pair.golden, pair.new) for pair in pairs if pair.by == by and id(pair) not in overruled]
         named = [(old.address, other.address) for old, other in found if old and other]
         renamed = [f"{old} = {other}" for old, other in named if old != other]

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from tfdump.address import split
 from tfdump.analysis.counterparts import Counterparts, counterparts
+from tfdump.analysis.execution_names import item_itself, name_by_execution, names_by_execution, side_by_execution
 from tfdump.analysis.layer_tree import INTERFACE_GROUPS, placed
 from tfdump.analysis.plain_arrays import Item, full_name
 from tfdump.analysis.renaming import answers, translations
@@ -19,6 +20,9 @@ from tfdump.errors import InputError, near
 
 ADDRESS, STRUCTURE, ORDER, PLACE, MAP = "address", "structure", "order", "position", "map"
 """Ways to pair tensors."""
+
+EXECUTION = "order of execution"
+"""How calls of one layer are paired where only one side numbers them as the model was built."""
 
 Value = TypeVar("Value")
 
@@ -52,8 +56,24 @@ def pair_sides(golden: Side, new: Side, renamed: Mapping[str, str]) -> list[Pair
     """Pair every tensor of both sides: in the order of the golden side, then what only the new one has.
 
     `renamed` maps golden names to new ones: addresses, or the beginnings of addresses. Raises InputError for a name
-    in it that is not there.
+    in it that is not there. Calls that only one side numbers as its model was built are paired by execution.
     """
+    names, new_names = names_by_execution(golden, new), names_by_execution(new, golden)
+    if not (names or new_names):
+        return _pairs(golden, new, renamed)
+    sides = side_by_execution(golden, names), side_by_execution(new, new_names)
+    renamed = {name_by_execution(old, names): name_by_execution(to, new_names) for old, to in renamed.items()}
+    return [_by_execution(pair) for pair in _pairs(*sides, renamed)]
+
+
+def _by_execution(pair: Pair) -> Pair:
+    """Return a pair of the items themselves, which was made by their addresses by execution."""
+    golden, new = item_itself(pair.golden), item_itself(pair.new)
+    unlike = golden is not None and new is not None and golden.address != new.address
+    return Pair(golden, new, EXECUTION if unlike and pair.by == ADDRESS else pair.by)
+
+
+def _pairs(golden: Side, new: Side, renamed: Mapping[str, str]) -> list[Pair]:
     pairing = _Pairing(golden, new)
     pairing.by_map(renamed)
     if golden.is_plain and new.is_plain and len(golden.items) == len(new.items) == 1:

@@ -20,7 +20,7 @@ from tfdump.errors import DumpError
 _KINDS = {"f": "floats", "i": "integers", "u": "integers", "b": "bools", "c": "complex numbers", "S": "text"}
 
 _RESULTS = ("stat_", "norm", "float16_zeros", "overflowed", "computed_shape", "dense_shape", "values", "stored_as")
-_NAMES = ("address", "layer", "order", "inputs")
+_NAMES = ("address", "layer", "order", "inputs", "executed_as")
 """Attributes that --check-attrs passes over: results, which are compared as such, and what follows from a name."""
 
 Outcome = tuple[str, str, str, Comparison | None]

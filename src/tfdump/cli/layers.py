@@ -86,6 +86,7 @@ def _json(listing: Listing) -> str:
             "dtype": tensor.dtype,
             "parameters": tensor.parameters,
             "bytes_per_example": tensor.example_bytes,
+            "inputs": None if tensor.inputs is None else list(tensor.inputs),
         }
         for tensor in listing.tensors
     ]

@@ -210,6 +210,7 @@ def item_of(tensor: Tensor) -> dict[str, Any]:
         **{name: value for name, value in tensor.attributes.items() if not name.startswith("stat_")},
         "shape": list(tensor.shape),
         "declared_shape": tensor.attributes.get("shape"),
+        **({} if tensor.inputs is None else {"inputs": list(tensor.inputs)}),
         **({} if tensor.connected else {"connected": False}),
         "statistics": tensor.statistics,
     }

@@ -1,9 +1,11 @@
 """What the attributes of a dump have to be before anything relies on them: text, numbers, lists of numbers."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-_TEXT = ("address", "layer", "class", "structure", "dtype", "stored_as", "axis0", "encoding", "reduce")
+_TEXT = ("address", "layer", "class", "structure", "dtype", "stored_as", "axis0", "encoding", "reduce", "executed_as")
+_ADDRESSES = "inputs"
 _WHOLE = ("order", "overflowed", "values", "connected", "examples", "first_example", "epoch", "batch", "per_example")
 _SIZES = ("shape", "computed_shape", "dense_shape")
 _STATISTIC = "stat_"
@@ -20,6 +22,8 @@ def check_attributes_of(attributes: Mapping[str, Any]) -> None:
             raise ValueError(f"its attribute '{name}' is not a whole number")
         if name in _SIZES and not _is_shape(value):
             raise ValueError(f"its attribute '{name}' is not a shape")
+        if name == _ADDRESSES and not _is_list_of_text(value):
+            raise ValueError(f"its attribute '{name}' is not a list of addresses")
         if name.startswith(_STATISTIC) and not isinstance(value, (int, float)):
             raise ValueError(f"its attribute '{name}' is not a number")
         if name in _COUNTS and (not isinstance(value, int) or value < 0):
@@ -34,6 +38,14 @@ def check_attributes_of(attributes: Mapping[str, Any]) -> None:
 def _is_shape(value: Any) -> bool:
     sizes = value if isinstance(value, list) else [None]
     return len(sizes) <= _MOST_SIZES and all(isinstance(size, int) and size >= -1 for size in sizes)
+
+
+def _is_list_of_text(value: Any) -> bool:
+    try:
+        items = json.loads(value) if isinstance(value, str) else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(items, list) and all(isinstance(item, str) for item in items)
 
 
 def _is_norm(value: Any) -> bool:

@@ -26,6 +26,10 @@ TENSOR_GROUPS = (ACTIVATIONS, OUTPUTS, WEIGHT_GRADIENTS, ACTIVATION_GRADIENTS, I
 LOSS = "loss"
 CONFIG = "config"
 NOT_CAPTURED = "not_captured"
+READ = "inputs"
+"""The attribute of an activation that lists the addresses of the tensors that its layer read, as JSON."""
+EXECUTED_AS = "executed_as"
+"""The attribute of a tensor of a shared layer that holds the address by the order in which its calls were run."""
 DEPENDS_ON_BATCH = "depends_on_batch"
 PADDING = "padding"
 """How many copies of its last example pad the last batch: an attribute of the root, and of each tensor whose values in

@@ -1,5 +1,6 @@
 """One tensor of a dump that is being read: its attributes, its shape, and its values when they are asked for."""
 
+import json
 import math
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from tfdump.dtypes import dtype_name, kind_of
 from tfdump.dump.attributes import check_attributes_of
-from tfdump.dump.layout import stacked_shape
+from tfdump.dump.layout import READ, stacked_shape
 from tfdump.dump.parts import Part, array_of, holds_values, load_filter
 from tfdump.errors import DumpError
 from tfdump.hdf5 import attributes_of, damage, has_link, lookup
@@ -61,6 +62,12 @@ class Tensor:
         if isinstance(found, list):
             return [float(step) for step in found]
         return None if found is None else float(found)
+
+    @property
+    def inputs(self) -> tuple[str, ...] | None:
+        """The addresses of the tensors that the layer call read, `inputs/NAME` for the model's; None if not known."""
+        found = self.attributes.get(READ)
+        return None if found is None else tuple(json.loads(found))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -140,6 +140,7 @@ class DumpWriter:
             "class": info.class_name,
             "order": info.order,
             "dtype": info.dtype,
+            **inputs_attribute(info),
             **dict(info.attributes),
             **extra,
         }
@@ -243,6 +244,12 @@ class DumpWriter:
         """Raise DumpError for an error of the file system while writing."""
         if isinstance(error, OSError) and error.errno is not None:
             raise DumpError(f"cannot write {self._shown}: {os.strerror(error.errno)}") from error
+
+
+def inputs_attribute(info: TensorInfo) -> dict[str, str]:
+    """Return the attribute `inputs`; none where they are not known, or too many for an attribute."""
+    text = None if info.inputs is None else json.dumps(info.inputs)
+    return {} if text is None or len(text) > layout.LARGEST_ATTRIBUTE_BYTES else {layout.READ: text}
 
 
 def set_attribute(target: h5py.Group | h5py.Dataset, name: str, value: Any) -> None:

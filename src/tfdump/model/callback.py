@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import keras
+from keras import Layer
 
+from tfdump.errors import ModelError
 from tfdump.model.surroundings import surroundings_untouched
 
 BY_EPOCH, BY_BATCH = "epoch", "batch"
@@ -15,6 +17,9 @@ BY_EPOCH, BY_BATCH = "epoch", "batch"
 
 _MANY = 1 << 62
 """Batches an epoch where nobody knows how many: with `steps_per_execution` Keras tells whole executions only."""
+
+_NO_CALL = (Layer.call, keras.Model.call)
+"""What a class has in the place of a `call` of its own."""
 
 _LATE = 1024
 """Among how many ends of batches the last one is looked for: threads may tell them out of order."""
@@ -32,16 +37,25 @@ class IntervalCallback(keras.callbacks.Callback):  # type: ignore[misc] # Keras 
     """Calls `begin`, `open`, `reach` and `close` during `model.fit`.
 
     Nothing of it waits for a batch: Keras goes on with the next one while it hands over what the last one gave. The
-    end of a batch is noticed when the next one begins or the epoch ends, with the weights as they are then.
+    end of a batch is noticed when the next one begins or the epoch ends, with the weights as they are then. `watched`
+    is the model to look at: `part`, or the one that is trained.
     """
 
-    def __init__(self, every: int, on: str) -> None:
+    def __init__(self, every: int, on: str, part: Layer | None = None) -> None:
         super().__init__()
+        self._part = part
         self.async_safe = True  # so that Keras does not wait at `on_train_batch_end`, which only counts
         self._every = every
         self._on = on
         self._ends: deque[int] = deque(maxlen=_LATE)
         self._forget()
+
+    @property
+    def watched(self) -> Layer:
+        """The model to look at; raises ModelError for one that cannot be called."""
+        if self._part is None and type(self.model).call in _NO_CALL:
+            raise ModelError(_no_call(self.model))
+        return self.model if self._part is None else self._part
 
     def begin(self, initial_epoch: int) -> None:
         """Called before the first batch, with the number of epochs that were trained before."""
@@ -62,7 +76,7 @@ class IntervalCallback(keras.callbacks.Callback):  # type: ignore[misc] # Keras 
     def on_train_begin(self, logs: Any = None) -> None:
         """Begin anew, whatever became of an earlier training."""
         self._forget()
-        if _is_built(self.model):
+        if _is_built(self.watched):
             self._open()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -110,6 +124,24 @@ class IntervalCallback(keras.callbacks.Callback):  # type: ignore[misc] # Keras 
         if batch // self._every > self._last // self._every:
             self.reach(Moment(self._epoch + 1, batch))
         self._last = batch
+
+
+def check_part(part: Any) -> Layer | None:
+    """Return a part of a model that is to be watched, or None; raises ModelError for anything else."""
+    if part is not None and not isinstance(part, Layer):
+        raise ModelError(f"model is a {type(part).__name__}, and a Keras model or layer is needed (gan.generator)")
+    if part is not None and type(part).call in _NO_CALL:
+        raise ModelError(_no_call(part))
+    return part
+
+
+def _no_call(model: Any) -> str:
+    parts = [name for name, value in vars(model).items() if isinstance(value, Layer) and not name.startswith("_")]
+    example = parts[0] if parts else "part"
+    return (
+        f"{type(model).__name__} has no call of its own and cannot be run as a whole; name the part to look at: "
+        f"DumpCallback(..., model=model.{example})"
+    )
 
 
 def _is_built(model: Any) -> bool:

@@ -104,7 +104,7 @@ class Differentiation:
             if WEIGHTS in self.request.wrt:
                 tape.watch([variable.value for variable in self.model.trainable_weights])
             recorder = Recorder(self.model, tap=lambda tensor: _watched(tensor, tape))
-            with recorder.watching():
+            with recorder.watching(inputs):
                 outputs = self._call({**tensors, **inputs})
             added = [tf.reduce_sum(loss) for loss in added_losses(self.model)] if self.scalar.regularised else []
             self.model._clear_losses()

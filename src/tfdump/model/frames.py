@@ -15,8 +15,9 @@ INNER_GRAPH = "inside a loop or branch of the graph, which keeps its tensors; --
 class Recorded:
     """One tensor of one call; `tensor` is one of TensorFlow (dense, ragged or sparse), None if not kept.
 
-    `stacked` tells that it was put together of the steps of a loop: the model does not go on with it.
-    `attributes` are further ones of its dataset.
+    `stacked` tells that it was put together of the steps of a loop: the model does not go on with it. `inputs` are
+    the addresses of what the call read, None where that cannot be told. `executed_as` is the address by the order of
+    execution, "" where the layer is called once. `attributes` are further ones of its dataset.
     """
 
     address: str
@@ -26,6 +27,8 @@ class Recorded:
     parameters: int
     tensor: Any
     stacked: bool = False
+    inputs: tuple[str, ...] | None = None
+    executed_as: str = ""
     attributes: tuple[tuple[str, Any], ...] = ()
 
 
@@ -33,15 +36,22 @@ class Recorded:
 class Frame:
     """A call that has not returned yet: of an operation, at an address (`path`, "" for the model).
 
-    `hidden` is why its tensors cannot be had, or None; `calls` counts the calls of each operation within, and
-    `extras` the tensors beside its outputs by suffix.
+    `hidden` is why its tensors cannot be had, or None; `read` are the tensors that it was given, and `inputs` their
+    addresses. `calls` has the numbers of the calls of each operation within, and `extras` counts the tensors beside
+    its outputs by suffix. `branch` is the number of the call among all that graphs make of the operation, and
+    `executed` the address by the order of execution, which matters for a layer that is `shared`, or within one.
     """
 
     operation: Operation
     path: str
     hidden: str | None = None
     structure: str = ""
-    calls: dict[int, int] = field(default_factory=dict)
+    branch: int = 0
+    executed: str = ""
+    shared: bool = False
+    read: list[Any] = field(default_factory=list)
+    inputs: tuple[str, ...] | None = None
+    calls: dict[int, frozenset[int]] = field(default_factory=dict)
     extras: Counter[str] = field(default_factory=Counter)
 
 

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+
+from tfdump.model.shapes import BATCHES, Shapes, resolved_shapes
 
 _ALIASES = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient", "PreventGradient"})
 """Operations whose output shares the buffer of their first input."""
@@ -19,18 +22,20 @@ _NO_BYTES = (tf.resource, tf.variant)
 
 @dataclass(frozen=True)
 class _Buffer:
-    """One buffer of the graph: the known part of its size in bytes, its open axes, and when it lives."""
+    """One buffer of the graph: the known part of its size in bytes, its axes of batch and open ones, and its life."""
 
     fixed_bytes: int
+    batch_axes: int
     open_axes: int
     born: int
     dies: int
 
     def bytes_at(self, batch: int, longest: int) -> int:
-        """Bytes when one open axis is the batch, wherever it stands, and any other the larger of both."""
-        if not self.open_axes:
+        """Bytes when an open axis is the batch, wherever it stands, and any other the larger of both."""
+        if not self.batch_axes and not self.open_axes:
             return self.fixed_bytes
-        return self.fixed_bytes * batch * int(max(batch, longest) ** (self.open_axes - 1))
+        guessed = self.open_axes if self.batch_axes else self.open_axes - 1
+        return int(self.fixed_bytes * batch ** max(1, self.batch_axes) * max(batch, longest) ** guessed)
 
 
 BODIES = ("body", "cond", "then_branch", "else_branch", "branches", "f")
@@ -41,12 +46,14 @@ class LiveMemory:
     """The largest sum of live tensors while a graph runs in the order in which it was built.
 
     `wanted` are the tensors that are returned: they live to the end. `longest` stands for open axes that are
-    not the batch. Buffers that TensorFlow reuses in place are counted twice, so this errs on the large side; it is
-    `uncertain` where a tensor's rank is unknown.
+    not the batch; with `resolve` those are left open that do not follow from the shapes of the inputs, which takes
+    time. Buffers that TensorFlow reuses in place are counted twice, so this errs on the large side; it is `uncertain`
+    where a tensor's rank is unknown.
     """
 
-    def __init__(self, graph: Any, wanted: Sequence[Any], longest: int) -> None:
+    def __init__(self, graph: Any, wanted: Sequence[Any], longest: int, resolve: bool = False) -> None:
         self._longest = longest
+        self._shapes = resolved_shapes(graph) if resolve else {}
         needed = _ancestors(wanted)
         order = [operation for operation in graph.get_operations() if operation.name in needed]
         self._end = len(order)
@@ -54,13 +61,13 @@ class LiveMemory:
         self._dies: dict[str, int] = {}  # by the name of a tensor, when it is read for the last time
         self._buffers = self._lifetimes(order, wanted)
         self._inner = [
-            (time, LiveMemory(body, body.outputs, longest))
+            (time, LiveMemory(body, body.outputs, longest, resolve))
             for time, operation in enumerate(order)
             for body in bodies(graph, operation)
         ]
         self.uncertain |= any(inner.uncertain for _, inner in self._inner)
         self._lists = [
-            _Buffer(*_size(element), born=time, dies=end)
+            (_Buffer(*_size(element, None), born=time, dies=end), _rounds(operation, longest))
             for time, operation in enumerate(order)
             for body in bodies(graph, operation)
             for elements, end in (
@@ -89,10 +96,11 @@ class LiveMemory:
         for name, (time, tensor) in born.items():
             if tensor.dtype in _NO_BYTES:
                 continue
-            if tensor.shape.rank is None:
+            shapes = self._shapes.get(name)
+            if tensor.shape.rank is None and shapes is None:
                 self.uncertain = True
             else:
-                buffers.append(_Buffer(*_size(tensor), born=time, dies=dies.get(name, time)))
+                buffers.append(_Buffer(*_size(tensor, shapes), born=time, dies=dies.get(name, time)))
         return buffers
 
     def _last_use(self, operation: Any, time: int) -> int:
@@ -111,8 +119,8 @@ class LiveMemory:
             size = inner.peak(batch)
             changes[time] += size
             changes[time + 1] -= size
-        for element in self._lists:
-            size = element.bytes_at(batch, self._longest) * self._longest
+        for element, rounds in self._lists:
+            size = element.bytes_at(batch, self._longest) * rounds
             changes[element.born] += size
             changes[element.dies + 1] -= size
         live = peak = 0
@@ -158,10 +166,38 @@ def _listed(body: Any, kind: str, place: int) -> list[Any]:
     return [tensor for tensor in listed if tensor.shape.rank and None in tensor.shape and tensor.dtype not in _NO_BYTES]
 
 
-def _size(tensor: Any) -> tuple[int, int]:
-    """Return the bytes of the known axes, and the number of open axes."""
-    itemsize = 16 if tensor.dtype == tf.string else tensor.dtype.size
-    known = 1
-    for size in tensor.shape:
-        known *= 1 if size is None else size
-    return known * itemsize, sum(size is None for size in tensor.shape)
+def _rounds(operation: Any, longest: int) -> int:
+    """Return how many rounds a loop makes at most, where the graph tells, else `longest`.
+
+    `tf.while_loop` hands its `maximum_iterations` to the operation beside its counter, -1 for any number.
+    """
+    if operation.type not in ("While", "StatelessWhile"):
+        return longest
+    limit = operation.inputs[1]
+    known = tf.get_static_value(limit.op.inputs[0] if limit.op.type == "Max" else limit)
+    most = -1 if known is None or np.size(known) == 0 else int(np.max(known))
+    return most if most >= 0 else longest
+
+
+def _size(tensor: Any, shapes: Shapes | None) -> tuple[int, int, int]:
+    """Return the bytes of the known axes, and the numbers of the axes that follow the batch and of the open ones.
+
+    `shapes` are those of the tensor in batches of the sizes `BATCHES`; without them the static shape counts.
+    """
+    small, large = shapes or (tensor.shape, tensor.shape)
+    known, batch_axes, open_axes = 16 if tensor.dtype == tf.string else tensor.dtype.size, 0, 0
+    for size, larger in zip(small, large, strict=True):
+        if size is None or larger is None:
+            open_axes += 1
+        elif size == larger:
+            known *= size
+        elif larger == 2 * size:
+            known *= size // BATCHES[0]
+            batch_axes += 1
+        elif larger == 4 * size:  # the batch times itself
+            known *= size // BATCHES[0] ** 2
+            batch_axes += 2
+        else:  # the batch and something else
+            known *= max(size, larger)
+            batch_axes += 1
+    return known, batch_axes, open_axes

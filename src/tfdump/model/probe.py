@@ -104,7 +104,7 @@ class Probe:
         """Call the model once, watched."""
         recorder = Recorder(self.model, only, captures=self._request.captures)
         args, kwargs = self._signature.arguments(inputs)
-        with recorder.watching():
+        with recorder.watching(inputs):
             outputs = self.model(*args, **training_argument(self.model, self._request.training), **kwargs)
         final = outputs_of(self.model, outputs) if self._request.outputs else None
         named, missing = ([], ()) if final is None else (list(final.named), final.not_captured)

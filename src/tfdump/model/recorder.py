@@ -4,27 +4,27 @@ The class method `Operation.__call__` of Keras is wrapped while the model runs o
 stack gives the addresses (DESIGN section 3).
 """
 
-import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import Layer, Operation
-from keras.layers import RNN, GroupQueryAttention, InputLayer, MultiHeadAttention
 from keras.src.backend.common.keras_tensor import any_symbolic_tensors
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from keras.src.models.functional import Functional
 
 from tfdump.address import encode, output_suffix, segment
-from tfdump.captures import NOTHING_MORE, Captures, option_for
+from tfdump.captures import NOTHING_MORE, Captures
+from tfdump.model.call_numbers import GraphCalls, free_number
+from tfdump.model.data_flow import DataFlow, set_apart, tensors_read
 from tfdump.model.frames import INNER_GRAPH, Frame, Recorded
 from tfdump.model.hooks import hooks_for
 from tfdump.model.layer_axes import axis_attributes
 from tfdump.model.leaves import TENSORS, as_tensor, belongs_to, known_bytes, obstacle_of, obstacles_in, tensors_in
+from tfdump.model.missing import Missing
 from tfdump.model.replacing import replaced
 from tfdump.model.scopes import valid_name_scopes
 from tfdump.model.steps import Book, RecordedSteps
@@ -37,11 +37,7 @@ Tap = Callable[[Any], Any]
 WATCHING = threading.RLock()
 """Held while Keras's classes are wrapped: one model is watched at a time."""
 
-_LOOP = "inside a recurrent loop, called once a time step"
-_FUSED = "not called: Keras computes attention in one fused operation"
 _NOT_A_TENSOR = "returns no tensor"
-_NEVER = "never called by the model"
-_PYTHON = "never called, or within tf.py_function, which --eager sees"
 
 
 class Recorder:
@@ -64,15 +60,14 @@ class Recorder:
         self._tap = tap
         self._owned = owned_operations(model)
         owned_layers = (owned.operation for owned in self._owned.values() if isinstance(owned.operation, Layer))
-        self._hooks = hooks_for(self, owned_layers, captures)
-        self._loop = _LOOP + _advice("states", captures.rnn_steps)
-        self._fused = _FUSED + _advice("attention_scores", captures.attention)
+        self._missing = Missing(model, self._owned, captures)
+        self._graph_calls = GraphCalls(self)
+        self._hooks = [self._graph_calls, *hooks_for(self, owned_layers, captures, self._missing.in_loop)]
         self._thread = threading.get_ident()
         self._namesakes: dict[tuple[int, str], list[Operation]] = {}  # also keeps what was made in a call alive
-        self._paths: dict[int, dict[str, None]] = {}
-        self._missed: dict[str, str] = {}
-        self._seen: set[int] = set()
+        self._paths: dict[int, dict[str, int]] = {}  # of the calls of an operation, with their numbers in the run
         self._graph: Any = None
+        self._flow = DataFlow(None, {})
         self.classes: dict[str, tuple[str, ...]] = {}  # of every call, by its address
         self.frames: list[Frame] = []
         self.hiding: str | None = None
@@ -85,10 +80,11 @@ class Recorder:
         return self.book.records
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Wrap Keras's calls in this thread until the body ends."""
+    def watching(self, inputs: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Wrap Keras's calls in this thread until the body ends; `inputs` are what the model will be called with."""
         self._thread = threading.get_ident()
         self._graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+        self._flow = DataFlow(self._graph, inputs or {})
         with ExitStack() as stack:
             stack.enter_context(WATCHING)
             stack.enter_context(valid_name_scopes())
@@ -106,20 +102,11 @@ class Recorder:
 
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """Return the calls that gave no tensor and the layers that were never seen, with the reasons."""
-        taken = self.book.returned
-        missing = {address: reason for address, reason in self._missed.items() if address not in taken}
-        for identity, owned in self._owned.items():
-            layer = owned.operation
-            if isinstance(layer, Layer) and not isinstance(layer, InputLayer) and identity not in self._seen:
-                address = self._ownership_address(owned)
-                names = itertools.chain([address], (f"{address}~{number}" for number in itertools.count(1)))
-                free = next(name for name in names if name not in missing and name not in taken)
-                missing[free] = self._reason_of_owners(owned)
-        return tuple(NotCaptured(address, reason) for address, reason in missing.items())
+        return self._missing.all(self, self.book.returned, self._graph)
 
     def miss(self, address: str, reason: str) -> None:
         """Name what was not captured."""
-        self._missed.setdefault(address, reason)
+        self._missing.reasons.setdefault(address, reason)
 
     def steps(self) -> RecordedSteps:
         """Begin a loop within the innermost call, of which each step is recorded by itself."""
@@ -152,8 +139,20 @@ class Recorder:
         kept = tensor if self._only is None or address in self._only else None
         self.bytes += known_bytes(tensor)
         classes, parameters = class_names(frame.operation), parameter_count(frame.operation)
-        structure, axes = frame.structure + suffix, axis_attributes(frame.operation)
-        self.book.records.append(Recorded(address, frame.path, structure, classes, parameters, kept, attributes=axes))
+        structure, executed = frame.structure + suffix, frame.executed + suffix if frame.shared else ""
+        self.book.records.append(
+            Recorded(
+                address,
+                frame.path,
+                structure,
+                classes,
+                parameters,
+                kept,
+                inputs=frame.inputs,
+                executed_as=executed,
+                attributes=axis_attributes(frame.operation),
+            )
+        )
 
     def _concerns(self, operation: Operation, args: Any, kwargs: Any) -> bool:
         """Tell whether a call belongs to the run: not shape inference, and a layer or a node of the graph."""
@@ -169,6 +168,9 @@ class Recorder:
     def call(self, function: Callable[..., Any], operation: Operation, args: Any, kwargs: Mapping[str, Any]) -> Any:
         """Call `function(operation, ...)`, recorded as a call of the operation; return what the model goes on with."""
         frame = self._enter(operation)
+        if frame.path and not frame.hidden:
+            frame.read, masks = tensors_read(args, kwargs)
+            frame.inputs = self._flow.read_by(frame.read, masks)
         with ExitStack() as stack:
             self.frames.append(frame)
             stack.callback(self.frames.pop)
@@ -188,22 +190,28 @@ class Recorder:
         namesake = next((number for number, known in enumerate(namesakes) if known is operation), len(namesakes))
         if namesake == len(namesakes):
             namesakes.append(operation)
-        hidden = parent.hidden or (self._loop if isinstance(parent.operation, RNN) else self.hiding)
-        call = parent.calls.get(id(operation), 0)
-        parent.calls[id(operation)] = call + (hidden is None)
+        hidden = parent.hidden or self.hiding
+        in_graph = self._graph_calls.next(parent.operation, operation)
+        calls = parent.calls.get(id(operation), frozenset())
+        call = free_number(calls, in_graph.number if in_graph else 0)
+        branch = in_graph.number + in_graph.count * parent.branch if in_graph else parent.branch
         last = segment(operation.name, namesake, call)
         path = f"{parent.path}.{last}" if parent.path else last
-        self._paths.setdefault(id(operation), {})[path] = None
+        run_calls = self.book.calls.get(id(operation), frozenset())
+        number = free_number(run_calls, branch)
+        self._paths.setdefault(id(operation), {}).setdefault(path, number)
         self.classes[path] = class_names(operation)
-        self._seen.add(id(operation))
         if hidden:
             self.miss(path, hidden)
             return Frame(operation, path, hidden)
-        return Frame(operation, path, structure=self._structure(operation, path))
+        parent.calls[id(operation)] = calls | {call}
+        self.book.calls[id(operation)] = run_calls | {number}
+        executed = ".".join(filter(None, [parent.executed, segment(operation.name, namesake, len(calls))]))
+        shared = parent.shared or call > 0 or (in_graph is not None and in_graph.count > 1)
+        structure = self._structure(operation, path, number)
+        return Frame(operation, path, None, structure, branch, executed, shared)
 
-    def _structure(self, operation: Operation, path: str) -> str:
-        number = self.book.calls.get(id(operation), 0)
-        self.book.calls[id(operation)] = number + 1
+    def _structure(self, operation: Operation, path: str, number: int) -> str:
         owned = self._owned.get(id(operation))
         return self.book.free_structure((owned.path if owned else f"({path})") + (f"@{number}" if number else ""))
 
@@ -217,35 +225,40 @@ class Recorder:
             self.miss(frame.path + (output_suffix(path) if several else ""), reason)
         if not tensors:
             if not obstacles:
-                self._missed[frame.path] = _NOT_A_TENSOR
+                self._missing.reasons[frame.path] = _NOT_A_TENSOR
             return outputs
         if not all(belongs_to(tensor, self._graph) for _, tensor in tensors):
-            self._missed[frame.path] = INNER_GRAPH
+            self._missing.reasons[frame.path] = INNER_GRAPH
             return outputs
         if self._tap is not None:
             outputs, tensors = _tapped(outputs, self._tap)
+        elif (apart := set_apart(outputs, frame.read)) is not outputs:
+            outputs, tensors = apart, tensors_in(apart)
         self.book.returned.add(frame.path)
         for path, tensor in tensors:
-            self._record(frame, output_suffix(path) if several else "", tensor)
+            suffix = output_suffix(path) if several else ""
+            self._record(frame, suffix, tensor)
+            self._flow.add(frame.path + suffix, tensor)
         return outputs
 
     def paths_of(self, operation: Operation | None) -> list[str]:
-        """Return the addresses of the calls of a layer, in order; none where it was not called."""
-        return list(self._paths.get(id(operation), ()))
+        """Return the addresses of the calls of a layer, in the order of their numbers; none where it was not called."""
+        paths = self._paths.get(id(operation), {})
+        return sorted(paths, key=paths.__getitem__)
 
-    def _ownership_address(self, owned: Owned) -> str:
+    def ownership_address(self, owned: Owned) -> str:
         """Return the address that a layer has, or would have had by those who own it."""
         if paths := self.paths_of(owned.operation):
             return paths[0]
         name = segment(owned.operation.name)
         if owned.owner is self._model:
             return name
-        return f"{self._ownership_address(self._owned[id(owned.owner)])}.{name}"
+        return f"{self.ownership_address(self._owned[id(owned.owner)])}.{name}"
 
     def address_of(self, operation: Operation) -> str:
         """Return the address of a layer: of its first call or, without one, of its ownership; "" for the model."""
         owned = self._owned.get(id(operation))
-        return self._ownership_address(owned) if owned is not None else "".join(self.paths_of(operation)[:1])
+        return self.ownership_address(owned) if owned is not None else "".join(self.paths_of(operation)[:1])
 
     @property
     def layers(self) -> list[Owned]:
@@ -253,31 +266,6 @@ class Recorder:
         order = {identity: number for number, identity in enumerate(self._paths)}
         owned = [item for item in self._owned.values() if isinstance(item.operation, Layer)]
         return sorted(owned, key=lambda item: order.get(id(item.operation), len(order)))
-
-    def _reason_of_owners(self, owned: Owned) -> str:
-        """Return why a layer without a call of its own is missing, as far as its owners tell."""
-        owner = owned.owner
-        if owner is self._model:
-            return self._never
-        if not self.paths_of(owner):
-            return self._reason_of_owners(self._owned[id(owner)])
-        if isinstance(owner, RNN):
-            return self._loop
-        softmax = getattr(owner, "_softmax", None)
-        if isinstance(owner, (MultiHeadAttention, GroupQueryAttention)) and not self.paths_of(softmax):
-            return self._fused
-        return self._missed.get("".join(self.paths_of(owner)[:1]), self._never)
-
-    @cached_property
-    def _never(self) -> str:
-        """Why a layer was not seen; the graph of a model does not tell what its Python functions will call."""
-        operations = self._graph.get_operations() if self._graph is not None else []
-        return _PYTHON if any(operation.type == "EagerPyFunc" for operation in operations) else _NEVER
-
-
-def _advice(word: str, given: bool) -> str:
-    """Return which option gives the tensors of a reserved word, unless it is given."""
-    return "" if given else f"; tfdump activations {option_for(word)} gives its {word.replace('_', ' ')}"
 
 
 def _tapped(outputs: Any, tap: Tap) -> tuple[Any, list[tuple[Any, Any]]]:

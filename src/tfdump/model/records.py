@@ -4,6 +4,7 @@ from typing import Any
 
 from keras import Layer
 
+from tfdump.dump.layout import EXECUTED_AS
 from tfdump.model.frames import Recorded
 from tfdump.model.structure import class_names
 from tfdump.tensors import TensorInfo
@@ -21,7 +22,8 @@ def record_info(record: Recorded, order: int) -> TensorInfo:
         tensor.dtype.name,
         declared_shape(tensor),
         record.parameters,
-        attributes=record.attributes,
+        attributes=(*record.attributes, *(((EXECUTED_AS, record.executed_as),) if record.executed_as else ())),
+        inputs=record.inputs,
     )
 
 

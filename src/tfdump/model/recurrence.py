@@ -24,7 +24,7 @@ from tfdump.model.frames import Frame, Hook, Recording
 from tfdump.model.replacing import replaced
 
 STATES, GATES = "states", "gates"
-_NO_LOOP = "Keras ran the layer without its loop over the time steps (by cuDNN)"
+_NO_LOOP = "the layer did not run Keras's loop over the time steps (it has its own, or ran by cuDNN)"
 _NO_GATES = "the cell computed other activations than an LSTM or GRU does"
 _LSTM_GATES = (("input", "forget", "output"), ("cell", ""))
 _GRU_GATES = (("update", "reset"), ("candidate",))

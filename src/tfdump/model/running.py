@@ -21,7 +21,7 @@ def open_source(model: Any, given: Sequence[Given], reading: ReadingOptions, not
     """
     callable_model = runnable(model)
     signature = callable_model.signature([item.name for item in given])
-    readers = match(given, signature.specs, note)
+    readers = match(given, signature.specs)
     reading = replace(reading, float_dtype=callable_model.float_dtype)
     return signature, Source(signature.specs, readers, reading, note)
 
@@ -41,13 +41,14 @@ def probe_declared(model: Any, request: Request, note: Note) -> RunnableProbe:
     signature = callable_model.signature([])
     specs = []
     for spec in signature.specs:
+        if spec.optional:
+            continue
         shape = spec.built or spec.shape
         if shape is None:
             raise ModelError(
                 f"the model does not declare the shape of its input '{spec.name}'; add an INPUT to look at"
             )
-        if not spec.optional:
-            specs.append(InputSpec(spec.name, shape, spec.dtype or "float32"))
+        specs.append(InputSpec(spec.name, shape, spec.dtype or "float32"))
     failures: list[str] = []
     probe = callable_model.probe(signature, specs, request, failures.append)
     if probe.eager:

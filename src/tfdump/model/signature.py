@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -20,14 +20,15 @@ class Signature:
     """The inputs of a model and the form of its call.
 
     `structure` is what the first argument of the call looks like, with the names of inputs as leaves; where it
-    is None the inputs are arguments of these names, and with `spread` it is a list of arguments. `declared` tells
-    whether the model itself says all this.
+    is None the inputs are arguments of these names, and with `spread` it is a list of arguments. `keywords` are the
+    inputs that are arguments of their own beside it. `declared` tells whether the model itself says all this.
     """
 
     specs: tuple[InputSpec, ...]
     structure: Any
     declared: bool
     spread: bool = False
+    keywords: tuple[str, ...] = ()
 
     @property
     def batch_size(self) -> int | None:
@@ -40,7 +41,13 @@ class Signature:
         if self.structure is None:
             return (), dict(tensors)
         filled = keras.tree.map_structure(tensors.get, self.structure)
-        return (tuple(filled) if self.spread else (filled,)), {}
+        named = {name: tensors[name] for name in self.keywords if name in tensors}
+        return (tuple(filled) if self.spread else (filled,)), named
+
+    @property
+    def arguments_by_name(self) -> list[str]:
+        """The names that only an input can have, because they are those of arguments of the call."""
+        return [spec.name for spec in self.specs] if self.structure is None else list(self.keywords)
 
 
 def signature_of(model: Layer, given: Sequence[str | None]) -> Signature:
@@ -84,13 +91,26 @@ def _of_graph(model: Functional) -> Signature:
 
 
 def _of_call(model: Layer, given: Sequence[str | None]) -> Signature:
-    """Return the signature of a subclassed model, of what its build configuration and its `call` tell."""
-    required, optional = _tensor_arguments(model)
-    arguments = required + optional
-    if not arguments and _collects_positional(model):
+    """Return the signature of a subclassed model, of what its build configuration and its `call` tell.
+
+    Arguments of `call` that may be left out are optional inputs where their default is None, or their name is given.
+    """
+    arguments = _arguments_of(model, given)
+    others, optional = list(given), list(arguments.optional)
+    for name in [name for name in optional if name in others]:
+        others.remove(name)
+    base = _without_optional(model, arguments, others)
+    optional = [name for name in optional if name not in {spec.name for spec in base.specs}]
+    specs = tuple(InputSpec(name, None, None, optional=True) for name in optional)
+    return replace(base, specs=base.specs + specs, keywords=tuple(optional))
+
+
+def _without_optional(model: Layer, arguments: "_Arguments", given: Sequence[str | None]) -> Signature:
+    """Return the signature without the optional inputs; `given` are the names of the other arrays."""
+    required, first = arguments.required, arguments.first
+    if not required and _collects_positional(model):
         names = [str(position) for position in range(max(1, len(given)))]
         return Signature(tuple(InputSpec(name, None, None) for name in names), names, declared=False, spread=True)
-    first = arguments[0] if arguments else "inputs"
     shapes = _built_shapes(model)
     by_argument = {name.removesuffix("_shape"): shape for name, shape in shapes.items()}
     if len(shapes) == 1:
@@ -102,7 +122,7 @@ def _of_call(model: Layer, given: Sequence[str | None]) -> Signature:
         return Signature(specs, structure, declared=all(name in by_argument for name in names))
     if len(by_argument) == 1:
         return _of_nested_shapes(by_argument[first])
-    return _of_given(arguments, first, given)
+    return _of_given(arguments, given)
 
 
 def _of_nested_shapes(shapes: Any) -> Signature:
@@ -127,32 +147,47 @@ def _shape_leaves(node: Any, path: tuple[str | int, ...]) -> list[tuple[tuple[st
     return [leaf for key, value in items for leaf in _shape_leaves(value, (*path, key))]
 
 
-def _of_given(arguments: list[str], first: str, given: Sequence[str | None]) -> Signature:
+def _of_given(arguments: "_Arguments", given: Sequence[str | None]) -> Signature:
     """Return the signature of a model that declares nothing, by the arrays that were given."""
     named = [name for name in given if name is not None]
-    required = arguments[: len(given)]
-    if len(given) > 1 and (len(arguments) > 1 and set(named) <= set(arguments)):
+    required, first = arguments.required, arguments.first
+    if len(required) > 1 and len(given) > 1 and set(named) <= set(required):
         return Signature(tuple(InputSpec(name, None, None) for name in required), None, declared=False)
     if named and len(named) == len(given) and (len(given) > 1 or named[0] != first):
         specs = tuple(InputSpec(name, None, None) for name in named)
         return Signature(specs, {name: name for name in named}, declared=False)
-    if len(given) > 1:
+    if len(given) > 1 and (first == _NESTED or not arguments.optional):
         names = [str(position) for position in range(len(given))]
         return Signature(tuple(InputSpec(name, None, None) for name in names), names, declared=False)
     return Signature((InputSpec(first, None, None),), first, declared=False)
 
 
-def _tensor_arguments(model: Layer) -> tuple[list[str], list[str]]:
-    """Return the names of the arguments of `call` that take data: those without a default, and the others."""
-    context = {"training", "mask", *getattr(model, "_call_context_args", ())}
+_NESTED = "inputs"
+"""What Keras calls the first argument of `call`, which may be a list of arrays: several plain files go there."""
+
+
+@dataclass(frozen=True)
+class _Arguments:
+    """The arguments of a `call` that take data: those that it needs, of which the first may be nested, and others."""
+
+    first: str
+    required: list[str]
+    optional: list[str]
+
+
+def _arguments_of(model: Layer, given: Sequence[str | None]) -> _Arguments:
+    context = {"training", *getattr(model, "_call_context_args", ())}
     collecting = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = [
         p
         for p in inspect.signature(model.call).parameters.values()
-        if p.kind not in collecting and p.name not in context and not p.name.endswith("_mask")
+        if p.kind not in collecting and p.name not in context
     ]
     required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
-    return required, [p.name for p in parameters if p.name not in required]
+    optional = [p.name for p in parameters if p.default is None or (p.name not in required and p.name in given)]
+    if not required and optional and not _collects_positional(model):
+        required, optional = optional[:1], optional[1:]
+    return _Arguments(required[0] if required else _NESTED, required, optional)
 
 
 def _collects_positional(model: Layer) -> bool:

@@ -15,11 +15,11 @@ _UNLIKE = "not the same in every step of the loop"
 
 @dataclass
 class Book:
-    """What was recorded: the tensors, the calls that returned some, the calls of each operation, the structures."""
+    """What was recorded: the tensors, the calls that returned some, the numbers of each operation's, the structures."""
 
     records: list[Recorded] = field(default_factory=list)
     returned: set[str] = field(default_factory=set)
-    calls: dict[int, int] = field(default_factory=dict)
+    calls: dict[int, frozenset[int]] = field(default_factory=dict)
     structures: set[str] = field(default_factory=set)
 
     def further(self) -> "Book":

@@ -23,6 +23,9 @@ Tensors = dict[str, Any]
 
 CAUTIOUS_BATCH = 32
 
+_MUCH = 64 << 20
+"""Bytes of one example above which a closer look at the shapes is worth its time."""
+
 
 class Traced:
     """A function from the tensors of a batch, by name, to a structure of tensors.
@@ -60,7 +63,10 @@ class Traced:
             return
         self.function = traced
         longest = max((size or 1 for spec in self._specs for size in (spec.shape or [])[1:]), default=1)
-        self._memory = LiveMemory(traced.graph, flat_tensors(traced.structured_outputs), longest)
+        wanted = flat_tensors(traced.structured_outputs)
+        self._memory = LiveMemory(traced.graph, wanted, longest)
+        if self._memory.peak(1) > _MUCH:  # which may be due to shapes that are open in the graph alone
+            self._memory = LiveMemory(traced.graph, wanted, longest, resolve=True)
 
     def feed(self, batch: Batch) -> Tensors:
         """Return a batch as tensors, of which `run` makes no copies; raises ModelError where that cannot be."""
