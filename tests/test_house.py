@@ -80,3 +80,7 @@ def test_only_the_command_line_prints() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "click.echo", "sys.stdout.write"):
                 assert part_of(path) == "cli", path
+
+
+def test_the_types_of_the_package_are_for_others_too() -> None:
+    assert (SOURCE / "py.typed").read_text() == ""
