@@ -20,7 +20,7 @@ import numpy as np
 
 from tfdump.dump.packing import ALIGNMENT, pack, unpack
 from tfdump.dump.target import PARTIAL
-from tfdump.errors import DumpError
+from tfdump.errors import DumpError, reason_of
 from tfdump.tensors import Array, Value
 
 MARK = b"tfdump journal 1\n"
@@ -134,7 +134,7 @@ class Journal:
             yield
         except _MALFORMED as cause:
             raise DumpError(
-                f"{self.path} is no journal that tfdump wrote: {cause} (remove it to start over)"
+                f"{self.path} is no journal that tfdump wrote: {reason_of(cause)} (remove it to start over)"
             ) from cause
 
     def _next(self) -> Array | None:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tfdump.errors import ModelError, TfdumpError
+from tfdump.errors import ModelError, TfdumpError, reason_of
 from tfdump.importing import hold_collection, settle_collection
 from tfdump.requirements import REQUIREMENTS, complaint
 
@@ -77,9 +77,8 @@ def _import() -> None:
         tensorflow = importlib.import_module("tensorflow")
         importlib.import_module("keras")
     except Exception as cause:  # also what a library raises that fits to no other
-        first = str(cause).strip().partition("\n")[0]
         raise ModelError(
-            f"TensorFlow or Keras cannot be imported: {type(cause).__name__}: {first} "
+            f"TensorFlow or Keras cannot be imported: {type(cause).__name__}: {reason_of(cause)} "
             f"(-v shows more; to install both anew: pip install --force-reinstall {_BOTH})"
         ) from cause
     _check_versions()  # once more: a build of another name does not tell before
