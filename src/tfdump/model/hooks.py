@@ -6,12 +6,12 @@ from typing import Any
 
 import tensorflow as tf
 from keras import Layer
-from keras.src.backend.tensorflow import core
 
 from tfdump.captures import Captures
 from tfdump.model.attention import AttentionScores
 from tfdump.model.direct_calls import DirectCalls
 from tfdump.model.frames import INNER_GRAPH, Hook, Recording
+from tfdump.model.keras_internals import core
 from tfdump.model.layer_taps import LayerInputs, Preactivations
 from tfdump.model.recurrence import RecurrentSteps
 from tfdump.model.replacing import replaced
