@@ -102,6 +102,11 @@ def test_links_lead_somewhere() -> None:
             assert target.startswith("https://") or (folder / target).exists(), target
 
 
+@pytest.mark.parametrize("path", sorted([*ROOT.glob("*.md"), *SAMPLES.glob("*.md")]), ids=lambda path: path.name)
+def test_no_document_has_a_place_that_waits_for_words(path: Path) -> None:
+    assert re.findall(r"\b(FIGURES?|NUMBERS?|TODO|TBD|FIXME|XXX+|LOREM)\b(?![^`\n]*`)", path.read_text()) == []
+
+
 def test_outside_of_the_repository_no_link_is_dead() -> None:
     """The page of a package index knows no files beside it: what is linked says where it is, and is there."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
