@@ -64,4 +64,4 @@ samples: $(READY)
 	$(BIN)/python sample_models/make.py
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build dist demo-output
+	rm -rf $(VENV) $(VENV)-* build dist demo-output

@@ -218,3 +218,11 @@ def test_a_mistake_of_tfdump_stays_one(tfdump: Run, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(show.command, "callback", mistaken)
     write_dump(tmp_path / "d.h5")
     assert "Error: unexpected KeyError: 'min' (a mistake in tfdump" in tfdump("show", "d.h5").stderr
+
+
+def test_what_is_not_in_use_explains_nothing(tmp_path: Path) -> None:
+    others = installed(tmp_path / "others", "tensorflow", "2.10.0")
+    code = "from tfdump.requirements import complaint_behind; print(complaint_behind(KeyError('min')))"
+    path = f"import sys; sys.path.insert(0, {str(others)!r}); "
+    done = subprocess.run([sys.executable, "-c", path + code], capture_output=True, text=True)
+    assert done.stdout == "None\n"

@@ -78,11 +78,13 @@ def complaint(packages: Iterable[str]) -> str | None:
 
 
 def complaint_behind(error: BaseException) -> str | None:
-    """Return the line for an error that a package of another version explains, or one that is missing; or None."""
+    """Return the line for an error that another version of a package explains, or one that is missing; or None.
+
+    What is installed and not in use explains nothing.
+    """
     missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    return complaint(
-        package for package in REQUIREMENTS if package == missing or installed_version(package) is not None
-    )
+    in_use = {missing, *sys.modules, "click"}  # the command line may have failed to import that one
+    return complaint(package for package in REQUIREMENTS if package in in_use)
 
 
 def installed_version(package: str) -> str | None:
