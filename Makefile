@@ -3,8 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+LOWEST := $(VENV)-lowest
 
-.PHONY: demo test test-fast test-browser lint format clean samples bench sweep ends fuzz
+.PHONY: demo test test-fast test-lowest test-browser lint format clean samples bench sweep ends fuzz
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -19,6 +20,17 @@ test: $(READY)
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -m 'not tensorflow and not browser'
+
+# The same with the lowest version of everything that pyproject.toml allows.
+test-lowest: $(LOWEST)/.ready
+	$(LOWEST)/bin/python -m pytest -n auto --dist loadfile -m 'not browser'
+
+$(LOWEST)/.ready: pyproject.toml tests/lowest.py
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) tests/lowest.py > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint $(LOWEST)/lowest.txt --editable '.[dev]'
+	touch $@
 
 test-browser: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,browser]'
@@ -52,4 +64,4 @@ samples: $(READY)
 	$(BIN)/python sample_models/make.py
 
 clean:
-	rm -rf $(VENV) build dist demo-output
+	rm -rf $(VENV) $(VENV)-* build dist demo-output

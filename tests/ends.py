@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from signalled import take_default_signals
 from tfdump import interrupts
 from tfdump.activation_run import open_writer
 from tfdump.batch_run import run_batches
@@ -41,6 +42,7 @@ from tfdump.inputs.arguments import open_arguments
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.resuming import Kept
 from tfdump.sinks import StoreOptions, TensorSink
+from tfdump.supervision import PASSED
 from tfdump.tensors import InputSpec, TensorInfo
 
 SAMPLES = Path(__file__).resolve().parent.parent / "sample_models"
@@ -74,13 +76,16 @@ class Place:
     def start(self, *options: str, before: Callable[[], None] = lambda: None) -> tuple[int, Path]:
         """Start a run in a child; return its process id and the stem of the files that take its words."""
         words = Path(tempfile.mkdtemp(dir=self.folder.parent))
+        signal.pthread_sigmask(signal.SIG_BLOCK, PASSED)  # what comes before the run can answer waits until it can
         child = os.fork()
         if child == 0:
+            take_default_signals()
             for number, name in ((1, "out"), (2, "err")):
                 os.dup2(os.open(words / name, os.O_WRONLY | os.O_CREAT), number)
             os.chdir(self.folder)
             before()
             self.run(list(options))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED)
         return child, words
 
     @staticmethod
@@ -118,8 +123,7 @@ class Place:
             assert self.left() == {"d.h5"}, (self.left(), about)
             return
         answered = [128 + number for number in SIGNALS if number != signal.SIGKILL]
-        before_it_could = [-number for number in SIGNALS if number != signal.SIGINT]
-        assert ended.status in (2, *answered, *before_it_could), about
+        assert ended.status in (2, *answered, -signal.SIGKILL), about
         killed = ended.status == -signal.SIGKILL  # that may come when all is done, before the process has ended
         assert ended.out == "" or (killed and whole), about
         if ended.status > 0:

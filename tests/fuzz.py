@@ -282,13 +282,16 @@ def judged(status: Any, err: str) -> str | None:
     """Return what is wrong with how a command ended, or None."""
     lines = err.splitlines()
     errors = [line for line in lines if line.startswith("Error: ")]
-    if "Traceback" in err or "unexpected " in err or status not in (0, 1, 2):
+    if "Traceback" in err or MISTAKE in err or status not in (0, 1, 2):
         return f"status {status}: {err.strip()[-1500:]}"
     if len(errors) != (status == 2):
         return f"status {status} with {len(errors)} errors: {err[-500:]}"
     odd = [line for line in lines if not WORDS.match(line)]
     return f"other words on stderr: {odd}"[:1500] if odd else None
 
+
+MISTAKE = "a mistake in tfdump"
+"""What every error ends with that nobody foresaw."""
 
 WORDS = re.compile(r"Error: |Note: |Warning: |\S+ and \S+ (agree in|differ: )|(NaN|Inf) first appears in ")
 """What commands say on stderr: `diff` and `check` give their verdict there."""

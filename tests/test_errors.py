@@ -1,11 +1,12 @@
 """Errors have one base, and suggestions of near names help."""
 
+import tokenize
 import warnings
 
 import pytest
 
 from tfdump import errors
-from tfdump.errors import TfdumpError, near
+from tfdump.errors import TfdumpError, near, reason_of
 
 
 @pytest.mark.parametrize("name", ["InputError", "ModelError", "UntrustedModelError", "SelectionError", "DumpError"])
@@ -42,3 +43,26 @@ def test_near_names_at_most_three_and_none_twice() -> None:
 
 def test_near_takes_an_iterator() -> None:
     assert near("conv_9", iter(["conv_1"])) == "; near: 'conv_1'"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ValueError("too short\nsecond line"), "too short"),
+        (tokenize.TokenError("EOF in multi-line statement", (2, 0)), "EOF in multi-line statement"),
+        (KeyError("sizes"), "it has no 'sizes'"),
+        (
+            KeyError("Unable to open object (object 'x' doesn't exist)"),
+            "Unable to open object (object 'x' doesn't exist)",
+        ),
+        (FileNotFoundError(2, "No such file", "x"), "[Errno 2] No such file: 'x'"),
+        (
+            UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"),
+            "'utf-8' codec can't decode byte 0xff in position 0: invalid",
+        ),
+        (EOFError(), "EOFError"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_reason_is_words_and_one_line(error: Exception, expected: str) -> None:
+    assert reason_of(error) == expected

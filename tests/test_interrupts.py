@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from signalled import default_signals
+
 BEGIN = """
 import os, signal, sys, time
 sys.path.insert(0, ".")
@@ -16,7 +18,8 @@ def tell():
 
 def printed(folder: Path, code: str) -> list[str]:
     command = [sys.executable, "-c", BEGIN + code]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=True)
+    with default_signals():
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr == ""
     return done.stdout.split()
 

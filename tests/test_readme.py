@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -99,6 +100,26 @@ def test_links_lead_somewhere() -> None:
     for folder, text in ((ROOT, README), (SAMPLES, SAMPLES_README)):
         for target in re.findall(r"\]\(([^)#]+)\)", text):
             assert target.startswith("https://") or (folder / target).exists(), target
+
+
+@pytest.mark.parametrize("path", sorted([*ROOT.glob("*.md"), *SAMPLES.glob("*.md")]), ids=lambda path: path.name)
+def test_no_document_has_a_place_that_waits_for_words(path: Path) -> None:
+    assert re.findall(r"\b(FIGURES?|NUMBERS?|TODO|TBD|FIXME|XXX+|LOREM)\b(?![^`\n]*`)", path.read_text()) == []
+
+
+def test_outside_of_the_repository_no_link_is_dead() -> None:
+    """The page of a package index knows no files beside it: what is linked says where it is, and is there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    tables = project["tool"]["hatch"]
+    (substitution,) = tables["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]
+    shown = re.sub(substitution["pattern"], substitution["replacement"], README)
+    assert "SECURITY (`SECURITY.md` in the source archive)" in shown
+    assert all(target.startswith(("https://", "#")) for target in re.findall(r"\]\(([^)]+)\)", shown))
+    archive = tables["build"]["targets"]["sdist"]["include"]
+    for target in re.findall(r"\(`([^`]+)` in the source archive\)", shown):
+        assert Path(target).parts[0] in archive
+        assert (ROOT / target).exists()
+    assert len(shown) > len(README)
 
 
 def test_the_changelog_names_this_version() -> None:

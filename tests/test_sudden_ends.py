@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, SAMPLES, Run
+from signalled import default_signals
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import DumpError
 from tfdump.tensors import TensorInfo
@@ -87,7 +88,8 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(tmp_path: P
     assert whole.returncode == 0
     for number, status in ((signal.SIGKILL, 137), (signal.SIGTERM, 143)):
         script = [sys.executable, "-c", END_AFTER, "2", str(int(number))]
-        done = subprocess.run([*script, *command, "-o", "d.h5", "--resume"], **options)
+        with default_signals():
+            done = subprocess.run([*script, *command, "-o", "d.h5", "--resume"], **options)
         assert (done.returncode, done.stdout) == (status, ""), done.stderr
         left = {path.name for path in tmp_path.iterdir()}
         assert left == {"whole.h5", "d.h5.partial"} | ({"d.h5.new.partial"} if number == signal.SIGKILL else set())

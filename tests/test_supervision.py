@@ -1,13 +1,17 @@
 """The parent of a command: crashes, hangs, signals both ways, and what they cost."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from signalled import default_signals
 
 START = """
 import ctypes, itertools, os, signal, sys, time
@@ -32,7 +36,8 @@ CRASHED = "on d.h5: damaged, or more than the library can take\n"
 def started(folder: Path, body: str, before: str = "") -> subprocess.Popen[str]:
     (folder / "d.h5").touch()
     code = START.format(body=body, before=before)
-    return subprocess.Popen([sys.executable, "-c", code], cwd=folder, stderr=subprocess.PIPE, text=True)
+    with default_signals():
+        return subprocess.Popen([sys.executable, "-c", code], cwd=folder, stderr=subprocess.PIPE, text=True)
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -111,6 +116,33 @@ def test_signals_reach_the_command_once(tmp_path: Path, number: signal.Signals, 
         os.killpg(process.pid, number) if whole_group else process.send_signal(number)
         assert ended(process) == (status, "")
         (tmp_path / "once").unlink()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_what_the_shell_has_ignored_stays_ignored(tmp_path: Path, number: signal.Signals) -> None:
+    """As `nohup tfdump ...` and `tfdump ... &` in a script ask for it."""
+    body = "open('here', 'w').write('x'); time.sleep(1)"
+    process = started(tmp_path, body, f"os.setpgrp(); signal.signal({int(number)}, signal.SIG_IGN)")
+    wait_for(tmp_path / "here")
+    os.killpg(process.pid, number)
+    assert ended(process) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("nohup") is None, reason="the system has no nohup")
+def test_nohup_has_its_way(tmp_path: Path) -> None:
+    """From before the first line of the command to after its last one."""
+    np.save(tmp_path / "x.npy", np.zeros((200_000, 10)))
+    shell = ["nohup", "sh", "-c", 'echo ready; exec "$@"', "sh"]  # nohup itself needs a moment
+    command = [*shell, sys.executable, "-m", "tfdump", "diff", "x.npy", "x.npy"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with default_signals():
+        process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipes)
+    assert process.stdout.readline() == "ready\n"
+    while process.poll() is None:
+        os.killpg(process.pid, signal.SIGHUP)
+        time.sleep(0.01)
+    status, words = ended(process)
+    assert status == 0, words
 
 
 def test_a_command_that_the_system_kills_says_so(tmp_path: Path) -> None:

@@ -452,7 +452,12 @@ def test_an_error_of_the_user_leaves_model_and_callback_usable(tmp_path: Path) -
     assert len(names_in(tmp_path)) == 3
 
 
-def test_an_interruption_in_the_middle_of_a_dump_leaves_no_half_file(tmp_path: Path) -> None:
+def test_an_interruption_in_the_middle_of_a_dump_leaves_no_half_file(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the suite may have been started without it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+
     class Interrupting(layers.Layer):
         armed = False
 

@@ -29,8 +29,16 @@ def main() -> None:
 
 def _run() -> int:
     hold_collection()
-    from tfdump.cli.main import run_process
+    try:
+        from tfdump.cli.main import run_process
+    except Exception as error:  # Click is missing, or too old for the classes made of its own
+        from tfdump.requirements import complaint_behind
 
+        unmet = complaint_behind(error)
+        if unmet is None:
+            raise
+        _say(f"Error: {unmet}\n")
+        return 2
     return run_process()
 
 

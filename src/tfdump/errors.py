@@ -34,6 +34,20 @@ class TfdumpWarning(UserWarning):
     """Something that the user should know about a result: a cast, a padding, a layer left out."""
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the first line of what an error of a library says, as words; the name of its class where it says nothing.
+
+    Python shows several arguments as a tuple, and the missing key of a mapping in quotes alone.
+    """
+    text = str(error)
+    if isinstance(error, KeyError) and len(error.args) == 1:
+        key = error.args[0]
+        text = key if isinstance(key, str) and " " in key else f"it has no {key!r}"
+    elif len(error.args) > 1 and text == str(error.args):
+        text = str(error.args[0])
+    return next(iter(text.splitlines()), "") or type(error).__name__
+
+
 def with_article(noun: str) -> str:
     """Return a noun with `a` or `an` before it."""
     return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import h5py
 
-from tfdump.errors import TfdumpError, near
+from tfdump.errors import TfdumpError, near, reason_of
 from tfdump.limits import check_bytes
 from tfdump.paths import check_path
 from tfdump.text_memory import text_memory
@@ -90,8 +90,7 @@ def damage(error: type[TfdumpError], where: str) -> Iterator[None]:
 
 def damage_of(where: str, cause: BaseException) -> str:
     """Return the line that says what h5py found wrong with a damaged file."""
-    reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-    return f"{where} is damaged: {reason}"
+    return f"{where} is damaged: {reason_of(cause)}"
 
 
 def raised_by_hdf5(error: BaseException) -> bool:

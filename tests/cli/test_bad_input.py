@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from conftest import SAMPLES, Ended, Run
+from signalled import start_command
 
 pytestmark = pytest.mark.tensorflow
 
@@ -277,12 +278,7 @@ def test_a_file_size_limit_leaves_nothing(tfdump_process: Run, tmp_path: Path) -
 )
 def test_a_signal_leaves_nothing(tmp_path: Path, signum: int, status: int, said: bytes) -> None:
     np.save(tmp_path / "many.npy", np.zeros((200_000, 8, 8, 1), "float32"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tfdump", "activations", str(MODEL), "many.npy", "--batch-size", "64"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = start_command("activations", MODEL, "many.npy", "--batch-size", "64", cwd=tmp_path)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("*.partial")) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -4,8 +4,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 
 from conftest import ROOT, SAMPLES, Run
 from dumps import TEXT, describe, empty_dump, write_dump
+from signalled import start_command
 from tfdump.dump.reader import open_dump
 from tfdump.errors import DumpError
 
@@ -162,7 +161,7 @@ def test_damaged_composites_are_one_line(tfdump: Run, tmp_path: Path) -> None:
         done = tfdump("show", "given", "x")
         assert done.returncode == 2, change
         assert done.stderr.count("\n") == 1
-        assert "unexpected" not in done.stderr
+        assert "a mistake in tfdump" not in done.stderr
 
 
 def test_flipped_bits_never_end_in_a_traceback(tfdump: Run, tmp_path: Path) -> None:
@@ -176,7 +175,7 @@ def test_flipped_bits_never_end_in_a_traceback(tfdump: Run, tmp_path: Path) -> N
         command = [("show", "x.h5", "*", "--json"), ("cat", "x.h5", "--all", "-f", "-o", "x.npz")][number % 2]
         done = tfdump(*command, "-q")
         assert done.returncode in (0, 2)
-        assert "unexpected" not in done.stderr, done.stderr
+        assert "a mistake in tfdump" not in done.stderr, done.stderr
         assert done.stderr.count("\n") == (done.returncode == 2)
         assert not list(tmp_path.glob("*.partial"))
 
@@ -207,15 +206,14 @@ def test_a_file_that_is_replaced_is_read_to_its_end(tmp_path: Path) -> None:
         assert dump["scalar"].read() == 2.5
 
 
-@pytest.mark.parametrize("delay", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("delay", [0, 0.2, 0.5, 0.8])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_cat_leaves_the_whole_file_or_none(
     tmp_path: Path, delay: float, number: signal.Signals, status: int
 ) -> None:
     with empty_dump(tmp_path / "d.h5") as file:
         describe(file["activations"].create_dataset("x", data=np.random.default_rng(0).normal(size=2_000_000)))
-    command = [sys.executable, "-m", "tfdump", "cat", "d.h5", "x", "-o", "x.csv"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start_command("cat", "d.h5", "x", "-o", "x.csv", cwd=tmp_path)
     time.sleep(delay)
     process.send_signal(number)
     out, _ = process.communicate(timeout=60)
@@ -223,7 +221,7 @@ def test_an_interrupted_cat_leaves_the_whole_file_or_none(
     if process.returncode == 0:
         assert (left, out) == ({"d.h5", "x.csv"}, b"x.csv\n")
     else:
-        assert (process.returncode, left, out) in ((status, {"d.h5"}, b""), (-number, {"d.h5"}, b""))
+        assert (process.returncode, left, out) == (status, {"d.h5"}, b"")
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal(tfdump: Run, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from conftest import SAMPLES, Ended, Run
+from signalled import start_command
 
 pytestmark = pytest.mark.tensorflow
 
@@ -618,12 +619,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     np.save(tmp_path / "many.npy", np.zeros((300_000, 13), "float32"))
     np.save(tmp_path / "labels.npy", np.zeros(300_000, "int64"))
     arguments = ["gradients", WINE[0], "many.npy", "labels.npy", "--batch-size", "16", "--steps", "9"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tfdump", *arguments, "--learning-rate", "0.001"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = start_command(*arguments, "--learning-rate", "0.001", cwd=tmp_path)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("*.partial")) and time.monotonic() < deadline:
         time.sleep(0.05)

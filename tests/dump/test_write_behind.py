@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -107,26 +106,28 @@ def test_no_thread_for_what_stays(handle: int) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of processes are those of POSIX")
-def test_without_threads_dumps_are_written_and_compared_all_the_same() -> None:
-    """A user who may have no further process may have no further thread either; the administrator has no limit."""
+def test_without_threads_dumps_are_written_and_compared_all_the_same(tmp_path: Path) -> None:
+    """A user who may have no further process may have no further thread either; the administrator has no limit.
+
+    So the administrator's process becomes one of another user, who can read and write what the administrator can: the
+    environment and the folder may be below one that only its owner may enter.
+    """
     script = """
-import concurrent.futures.thread, os, resource, sys, threading
+import ctypes, os, resource, sys, threading
 import numpy as np
 from pathlib import Path
 from tfdump.analysis.diff import diff
 from tfdump.dump import write_behind
 from tfdump.dump.stream import DumpStream
-from tfdump.inputs import readers
 
-path = Path(sys.argv[1])
-values = np.arange(3 << 20, dtype=np.float32)
-np.save(path / "a.npy", values)
-np.save(path / "b.npy", values + 1)
-(path / "large").touch()
-for name in ("a.npy", "b.npy", "large"):
-    (path / name).chmod(0o666)
 if os.getuid() == 0:
+    kernel, keep_capabilities, version, dac_override = ctypes.CDLL(None), 8, 0x20080522, 1 << 1
+    if sys.platform != "linux" or kernel.prctl(keep_capabilities, 1, 0, 0, 0):
+        sys.exit(77)
     os.setuid(61234)
+    own = (ctypes.c_uint32 * 2)(version, 0), (ctypes.c_uint32 * 6)(dac_override, dac_override, 0, 0, 0, 0)
+    if kernel.capset(*own):
+        sys.exit(77)
 resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 try:
     threading.Thread(target=int).start()
@@ -134,6 +135,11 @@ except RuntimeError:
     pass
 else:
     sys.exit(77)
+path = Path(sys.argv[1])
+values = np.arange(3 << 20, dtype=np.float32)
+np.save(path / "a.npy", values)
+np.save(path / "b.npy", values + 1)
+(path / "large").touch()
 write_behind.bytes_kept = lambda: 0
 stream = DumpStream(path / "large")
 for _ in range(6):
@@ -143,10 +149,8 @@ stream.close()
 print((path / "large").stat().st_size, diff(path / "a.npy", path / "b.npy").tensors[0].comparison.count)
 """
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-    with tempfile.TemporaryDirectory() as folder:  # below no folder that only its owner may enter
-        Path(folder).chmod(0o777)
-        command = [sys.executable, "-c", script, folder]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", script, tmp_path]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode == 77:
         pytest.skip("the system does not limit the threads of this user")
     assert (done.returncode, done.stderr) == (0, "")

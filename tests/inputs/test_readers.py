@@ -133,6 +133,16 @@ def test_a_nonsensical_header_is_an_error(tmp_path: Path, header: str) -> None:
         open_npy(tmp_path / "x.npy")
 
 
+@pytest.mark.parametrize("header", ["{'shape': (2,", "{'descr': '<f4", "", "{'shape': (2,)}", "[", "\\"])
+def test_a_header_that_is_none_is_explained_in_words(tmp_path: Path, header: str) -> None:
+    """Python's own reason, whatever its version calls it; not the tuple that Python makes of some."""
+    (tmp_path / "x.npy").write_bytes(header_only(header))
+    with pytest.raises(InputError, match=r"x\.npy is not a \.npy array \(\w") as raised:
+        open_npy(tmp_path / "x.npy")
+    assert "((" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
 def test_no_damaged_byte_of_the_header_crashes(tmp_path: Path) -> None:
     """Whatever one byte of the header becomes, the file is read or refused."""
     complete = npy_bytes(X)

@@ -153,7 +153,14 @@ def _message(error: Exception) -> str:
         return f"{where}: {error.strerror or error}"
     if isinstance(error, MemoryError):
         return "out of memory; lower --batch-size or --memory"
-    return f"unexpected {type(error).__name__}: {error} (a mistake in tfdump: please report it, with -v)"
+    return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> str:
+    from tfdump.requirements import complaint_behind
+
+    mistake = f"unexpected {type(error).__name__}: {error} (a mistake in tfdump: please report it, with -v)"
+    return complaint_behind(error) or mistake
 
 
 def _one_line(text: str) -> str:

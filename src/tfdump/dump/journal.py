@@ -5,7 +5,6 @@ a length, a CRC-32 and that many bytes. The first frame says in JSON of what run
 batch. A frame that was not written to its end is cut off by the next run. The run holds a lock on the file.
 """
 
-import fcntl
 import json
 import os
 import struct
@@ -21,7 +20,7 @@ import numpy as np
 
 from tfdump.dump.packing import ALIGNMENT, pack, unpack
 from tfdump.dump.target import PARTIAL
-from tfdump.errors import DumpError
+from tfdump.errors import DumpError, reason_of
 from tfdump.tensors import Array, Value
 
 MARK = b"tfdump journal 1\n"
@@ -135,7 +134,7 @@ class Journal:
             yield
         except _MALFORMED as cause:
             raise DumpError(
-                f"{self.path} is no journal that tfdump wrote: {cause} (remove it to start over)"
+                f"{self.path} is no journal that tfdump wrote: {reason_of(cause)} (remove it to start over)"
             ) from cause
 
     def _next(self) -> Array | None:
@@ -177,6 +176,12 @@ class Journal:
 
 def _open_locked(path: Path) -> int:
     """Open the file, made if it is not there, and lock it; one that vanished meanwhile is made again."""
+    try:
+        import fcntl  # here, so that dumps are made without --resume where a system has none
+    except ImportError:
+        raise DumpError(
+            "--resume needs locks on files, which this system does not have (leave it out: the dump is made in one go)"
+        ) from None
     while True:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)

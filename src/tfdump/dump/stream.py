@@ -46,7 +46,7 @@ class DumpStream(io.RawIOBase):
         view[:] = bytes(len(view))
         data = b""
         try:
-            data = os.pread(self._handle, len(view), self._position)
+            data = _read_at(self._handle, len(view), self._position)
         except BaseException as failure:  # kept for raise_failure
             self._failure = self._failure or failure
         view[: len(data)] = data
@@ -59,7 +59,7 @@ class DumpStream(io.RawIOBase):
         done = 0
         try:
             while done < len(view) and self._failure is None:
-                done += os.pwrite(self._handle, view[done:], self._position + done)
+                done += _write_at(self._handle, view[done:], self._position + done)
         except BaseException as failure:  # kept for raise_failure
             self._failure = self._failure or failure
         self._position += len(view)
@@ -83,3 +83,17 @@ class DumpStream(io.RawIOBase):
             self._behind.close()
             os.close(self._handle)
         super().close()
+
+
+def _read_at(handle: int, count: int, position: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(handle, count, position)
+    os.lseek(handle, position, os.SEEK_SET)  # Windows; HDF5 calls from one thread at a time
+    return os.read(handle, count)
+
+
+def _write_at(handle: int, data: memoryview, position: int) -> int:
+    if hasattr(os, "pwrite"):
+        return os.pwrite(handle, data, position)
+    os.lseek(handle, position, os.SEEK_SET)
+    return os.write(handle, data)

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tfdump.errors import InputError
+from tfdump.errors import InputError, reason_of
 from tfdump.hdf5 import check_declared
 from tfdump.inputs.readers import Reader
 from tfdump.limits import allowed_bytes, check_bytes
@@ -133,7 +133,7 @@ class VlenReader(RaggedReader):
         try:
             return list(self._dataset[start:stop])
         except (OSError, RuntimeError, ValueError) as cause:
-            raise InputError(f"cannot read {self.label}: {cause}") from None
+            raise InputError(f"cannot read {self.label}: {reason_of(cause)}") from None
 
 
 VALUES, ROW_SPLITS = ".values", ".row_splits"

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.byte_strings import holds_bytes, read_bytes
-from tfdump.errors import InputError
+from tfdump.errors import InputError, reason_of
 from tfdump.hdf5 import check_declared, place_of
 from tfdump.inputs.read_behind import ReadBehind
 from tfdump.limits import allowed_bytes, check_bytes
@@ -138,7 +138,7 @@ class NpyReader:
                     raise InputError(f"{self.label} ended early: {count - done} bytes of its rows are missing")
                 done += got
         except _DAMAGE as cause:
-            raise InputError(f"cannot read {self.label}: {cause}") from None
+            raise InputError(f"cannot read {self.label}: {reason_of(cause)}") from None
         return buffer
 
 
@@ -202,7 +202,7 @@ class Hdf5Reader:
             rows = read_bytes(self._dataset, key) if self._bytes else np.asarray(self._dataset[key])
             rows = np.atleast_1d(rows)
         except (OSError, RuntimeError, ValueError) as cause:
-            raise InputError(f"cannot read {self.label}: {cause}") from None
+            raise InputError(f"cannot read {self.label}: {reason_of(cause)}") from None
         if self._behind is not None:
             self._behind.add(start, stop, rows.nbytes)
         return rows
@@ -232,7 +232,7 @@ def open_npz(path: Path) -> dict[str, Callable[[], NpyReader]]:
     try:
         archive = zipfile.ZipFile(path)
     except (*_DAMAGE, NotImplementedError, ValueError) as cause:
-        raise InputError(f"{path} is not a readable .npz archive: {cause}") from None
+        raise InputError(f"{path} is not a readable .npz archive: {reason_of(cause)}") from None
 
     def opener(member: zipfile.ZipInfo, name: str) -> Callable[[], NpyReader]:
         def opened() -> NpyReader:
@@ -244,7 +244,7 @@ def open_npz(path: Path) -> dict[str, Callable[[], NpyReader]]:
             try:
                 stream = archive.open(member)
             except (*_DAMAGE, RuntimeError, NotImplementedError, ValueError) as cause:
-                raise InputError(f"cannot read {path}::{name}: {cause}") from None
+                raise InputError(f"cannot read {path}::{name}: {reason_of(cause)}") from None
             return NpyReader(stream, f"{path}::{name}", member.file_size)
 
         return opened
@@ -269,6 +269,6 @@ def _read_header(stream: IO[bytes], label: str) -> tuple[tuple[int, ...], bool, 
         if any(size < 0 for size in shape):
             raise ValueError(f"negative shape {shape}")
     except (ValueError, SyntaxError, tokenize.TokenError, *_DAMAGE) as cause:
-        reason = str(cause).splitlines()[0] if str(cause) else "no header"
+        reason = reason_of(cause) if str(cause) else "no header"
         raise InputError(f"{label} is not a .npy array ({reason})") from None
     return tuple(shape), bool(fortran), np.dtype(dtype)

@@ -16,9 +16,9 @@ import tensorflow as tf
 from keras import Model, activations
 from keras.layers import Activation, Dense, EinsumDense, Softmax
 from keras.models import Sequential
-from keras.src import backend
 
 from tfdump.model.frames import Frame, Hook, Recording
+from tfdump.model.keras_internals import nn, ops
 from tfdump.model.replacing import replaced
 
 WORD = "attention_scores"
@@ -44,20 +44,20 @@ class AttentionScores(Hook):
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Watch the softmax of Keras and TensorFlow, and the fused operation that calls it."""
-        fused = backend.nn.dot_product_attention
+        fused = nn.dot_product_attention
 
         def watched_fused(query: Any, key: Any, *args: Any, **kwargs: Any) -> Any:
             if self.recording.current is None:
                 return fused(query, key, *args, **kwargs)
-            self._fused = backend.result_type(*(backend.standardize_dtype(x.dtype) for x in (query, key)))
+            self._fused = keras.backend.result_type(*(keras.backend.standardize_dtype(x.dtype) for x in (query, key)))
             try:
                 return fused(query, key, *args, **kwargs)
             finally:
                 self._fused = None
 
         with ExitStack() as stack:
-            stack.enter_context(replaced(backend.nn, "dot_product_attention", watched_fused))
-            for module in (tf.nn, tf.math, backend.nn, keras.ops, keras.src.ops, keras.src.ops.nn):
+            stack.enter_context(replaced(nn, "dot_product_attention", watched_fused))
+            for module in (tf.nn, tf.math, nn, keras.ops, ops, ops.nn):
                 stack.enter_context(replaced(module, "softmax", self._watched(module.softmax)))
             yield
 

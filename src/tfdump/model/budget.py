@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from keras.src.backend import standardize_dtype
-from keras.src.backend.common.name_scope import current_path
-from keras.src.backend.common.variables import Variable as KerasVariable
+import keras
 
 from tfdump.batching import show_bytes
 from tfdump.dtypes import numpy_dtype
 from tfdump.errors import ModelError
 from tfdump.limits import check_bytes
+from tfdump.model.keras_internals import Variable as KerasVariable
+from tfdump.model.keras_internals import current_path
 from tfdump.model.replacing import replaced
 
 _NOT_SAVED_BYTES = 64 << 20
@@ -38,7 +38,8 @@ class _Meter:
             raise
 
     def _check(self, name: Any, shape: Sequence[Any], dtype: Any) -> None:
-        size = math.prod(max(0, int(axis)) for axis in shape) * numpy_dtype(standardize_dtype(dtype)).itemsize
+        item = numpy_dtype(keras.backend.standardize_dtype(dtype)).itemsize
+        size = math.prod(max(0, int(axis)) for axis in shape) * item
         self._total += size
         layer = current_path() or "the model"
         what = f"the variable '{name}' {tuple(shape)} of layer '{layer}' takes {show_bytes(size)}"

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras import Operation
-from keras.src.models.functional import Functional
-from keras.src.models.sequential import Sequential
-from keras.src.ops.symbolic_arguments import SymbolicArguments
 
 from tfdump.model.frames import Hook, Recording
+from tfdump.model.keras_internals import Functional, Sequential, SymbolicArguments
 from tfdump.model.replacing import replaced
 
 

@@ -5,11 +5,10 @@ from typing import Any
 
 import keras
 from keras import Layer
-from keras.src.saving import serialization_lib
-from keras.src.trainers.trainer import Trainer
 
 from tfdump.errors import ModelError, UntrustedModelError
 from tfdump.model.error_text import first_line
+from tfdump.model.keras_internals import Trainer, serialization_lib
 from tfdump.model.load import LoadedModel
 from tfdump.model.loss_names import is_name_of_keras
 from tfdump.model.losses import HOW, CompiledLosses, LossChoice, NamedLosses, Objective, Scalar

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.backend import get_keras_mask
 
 from tfdump.dump.layout import INPUTS
+from tfdump.model.keras_internals import get_keras_mask
 from tfdump.model.leaves import TENSORS
 
 _SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.ops.parallel_for import pfor
 
 from tfdump.model.recorder import WATCHING
+from tfdump.model.tensorflow_internals import CONVERTERS, vectorized_value
 
 _OPERATION = "Conv2DBackpropFilter"
 
@@ -20,14 +20,13 @@ _OPERATION = "Conv2DBackpropFilter"
 @contextmanager
 def filter_gradients_at_once() -> Iterator[None]:
     """While the body runs, let `tf.vectorized_map` convert the gradients of filters this way."""
-    converters: dict[str, Callable[[Any], Any]] = pfor._pfor_converter_registry
     with WATCHING:
-        original = converters[_OPERATION]
-        converters[_OPERATION] = lambda given: _converted(given, original)
+        original = CONVERTERS[_OPERATION]
+        CONVERTERS[_OPERATION] = lambda given: _converted(given, original)
         try:
             yield
         finally:
-            converters[_OPERATION] = original
+            CONVERTERS[_OPERATION] = original
 
 
 def _converted(given: Any, original: Callable[[Any], Any]) -> Any:
@@ -51,4 +50,4 @@ def _converted(given: Any, original: Callable[[Any], Any]) -> Any:
     rows = tf.reshape(patches, [whole[0], -1, height * width * channels])
     columns = tf.reshape(gradients, [whole[0], -1, filters])
     product = tf.matmul(rows, columns, transpose_a=True)
-    return pfor.wrap(tf.reshape(product, [whole[0], height, width, channels, filters]), True)
+    return vectorized_value(tf.reshape(product, [whole[0], height, width, channels, filters]), True)

@@ -7,10 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 from keras.layers import RNN
-from keras.src import backend
-from keras.src.backend.tensorflow import core
 
 from tfdump.model.frames import INNER_GRAPH, Hook, Recording
+from tfdump.model.keras_internals import core, loops
 from tfdump.model.replacing import replaced
 
 LOOP = "inside a recurrent loop, called once a time step"
@@ -44,7 +43,7 @@ class RecurrentLoops(Hook):
         """Stand in for the loop of Keras, and for what comes before it."""
         masks = "_maybe_config_dropout_masks"
         with (
-            replaced(backend, "rnn", self._hiding(backend.rnn)),
+            replaced(loops, "rnn", self._hiding(loops.rnn)),
             replaced(RNN, masks, self._hiding(getattr(RNN, masks))),
         ):
             yield

@@ -6,8 +6,7 @@ Loops and branches keep their functions: what is inside them runs any number of 
 from collections.abc import Mapping
 from typing import Any
 
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.python.framework.function_def_to_graph import function_def_to_graph_def
+from tfdump.model.tensorflow_internals import GraphDef, function_def_to_graph_def
 
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _SEEDED = frozenset({"seed", "seed2"})

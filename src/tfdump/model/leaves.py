@@ -6,7 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.composite_tensor import CompositeTensor
+
+from tfdump.model.tensorflow_internals import CompositeTensor, EagerTensor
 
 TENSORS = (tf.Tensor, tf.RaggedTensor, tf.SparseTensor)
 
@@ -69,10 +70,10 @@ def data_in(structure: Any) -> list[tuple[tuple[str | int, ...], Any]]:
 def known_bytes(tensor: Any) -> int:
     """Return the bytes of a tensor that has a value; 0 for those of a graph, and for text."""
     parts = tf.nest.flatten(tensor, expand_composites=True)
-    return sum(math.prod(p.shape) * p.dtype.size for p in parts if isinstance(p, tf.__internal__.EagerTensor))
+    return sum(math.prod(p.shape) * p.dtype.size for p in parts if isinstance(p, EagerTensor))
 
 
 def belongs_to(tensor: Any, graph: Any) -> bool:
     """Tell whether a tensor can be handed out: it is a value, or belongs to the graph that is being built."""
     parts = tf.nest.flatten(tensor, expand_composites=True)
-    return all(isinstance(part, tf.__internal__.EagerTensor) or part.graph is graph for part in parts)
+    return all(isinstance(part, EagerTensor) or part.graph is graph for part in parts)

@@ -8,10 +8,15 @@ from typing import Any
 import h5py
 import keras
 from keras import Layer
-from keras.src.legacy.saving import legacy_h5_format, saving_options, saving_utils
-from keras.src.saving import object_registration, serialization_lib
 
 from tfdump.errors import ModelError
+from tfdump.model.keras_internals import (
+    legacy_h5_format,
+    object_registration,
+    saving_options,
+    saving_utils,
+    serialization_lib,
+)
 
 _FORMER_ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "time_major": (False,),

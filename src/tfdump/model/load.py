@@ -19,7 +19,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import Layer
-from keras.src.saving import serialization_lib
 
 from tfdump.batching import parse_bytes
 from tfdump.errors import ModelError, UntrustedModelError
@@ -29,6 +28,7 @@ from tfdump.model.archive import check_folder, check_members, check_weights
 from tfdump.model.budget import limited_variables
 from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.files import SAVED_MODEL, TFLITE, kind_of_file, read_config, sha256_of
+from tfdump.model.keras_internals import serialization_lib
 from tfdump.model.legacy import load_hdf5
 from tfdump.model.trust import check_config, check_saved_model
 from tfdump.paths import check_path

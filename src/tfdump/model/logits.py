@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from keras.src.backend.tensorflow import nn
-
+from tfdump.model.keras_internals import GET_LOGITS, nn
 from tfdump.model.recorder import WATCHING
+from tfdump.model.replacing import replaced
 
 NOTED = "_keras_logits"
 """The attribute in which Keras notes the logits on the output of a softmax or sigmoid."""
@@ -29,7 +29,7 @@ def looking_behind_copies() -> Iterator[list[Any]]:
     """
     taken: list[Any] = []
     with WATCHING:
-        theirs: Callable[..., tuple[Any, bool]] = nn._get_logits
+        theirs: Callable[..., tuple[Any, bool]] = getattr(nn, GET_LOGITS)
 
         def ours(output: Any, *options: Any, **named: Any) -> tuple[Any, bool]:
             original = getattr(output, ORIGINAL, output)
@@ -39,8 +39,5 @@ def looking_behind_copies() -> Iterator[list[Any]]:
             taken.append(source_of_logits(output))
             return found, from_logits
 
-        nn._get_logits = ours
-        try:
+        with replaced(nn, GET_LOGITS, ours):
             yield taken
-        finally:
-            nn._get_logits = theirs

@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-from keras.src.losses import ALL_OBJECTS_DICT
-from keras.src.losses import losses as losses_module
-from keras.src.losses.losses import LossFunctionWrapper
 
 from tfdump.errors import ModelError, near
 from tfdump.model.error_text import first_line
+from tfdump.model.keras_internals import ALL_OBJECTS_DICT, LossFunctionWrapper
+from tfdump.model.keras_internals import losses as losses_module
 
 _BASES = ("Loss", "LossFunctionWrapper")
 """Classes that are no losses by themselves."""

@@ -13,11 +13,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from keras.src.backend.common.masking import get_keras_mask
-from keras.src.losses.loss import apply_mask, squeeze_or_expand_to_same_rank
 
 from tfdump.errors import InputError, ModelError, TfdumpError
 from tfdump.model.error_text import first_line
+from tfdump.model.keras_internals import apply_mask, get_keras_mask, squeeze_or_expand_to_same_rank
 from tfdump.model.logits import NOTED, looking_behind_copies
 from tfdump.model.target_checks import check_shapes, function_name, shown
 

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 from keras import Layer
-from keras.src.trainers.compile_utils import CompileLoss
 
 from tfdump.dtypes import kind_of
 from tfdump.errors import ModelError, near
 from tfdump.model.error_text import first_line
+from tfdump.model.keras_internals import CompileLoss
 from tfdump.model.loss_names import named_loss, split_loss
 from tfdump.model.loss_terms import Term, loss_term, objective_term
 from tfdump.model.outputs import Outputs

@@ -11,15 +11,20 @@ from enum import Enum
 from typing import Any
 
 import keras
-from keras.src import api_export, layers
-from keras.src import models as models_of_keras
-from keras.src.distillation.distillation_loss import DistillationLoss
-from keras.src.export.tfsm_layer import TFSMLayer
-from keras.src.quantizers.quantization_config import QuantizationConfig
-from keras.src.saving.keras_saveable import KerasSaveable
-from keras.src.saving.serialization_lib import BUILTIN_MODULES
-from keras.src.utils.jax_layer import FlaxLayer, JaxLayer
-from keras.src.utils.torch_utils import TorchModuleWrapper
+
+from tfdump.model.keras_internals import (
+    BUILTIN_MODULES,
+    DistillationLoss,
+    FlaxLayer,
+    JaxLayer,
+    KerasSaveable,
+    QuantizationConfig,
+    TFSMLayer,
+    TorchModuleWrapper,
+    api_export,
+    layers,
+)
+from tfdump.model.keras_internals import models as models_of_keras
 
 ACTIVATION = "activation"
 

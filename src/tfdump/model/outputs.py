@@ -6,12 +6,11 @@ from typing import Any
 
 import keras
 from keras import Layer
-from keras.src.models.functional import Functional, unpack_singleton
-from keras.src.models.sequential import Sequential
 
 from tfdump.address import member_name
 from tfdump.dump.layout import OUTPUTS
 from tfdump.inputs.source import Source
+from tfdump.model.keras_internals import Functional, Sequential, unpack_singleton
 from tfdump.model.leaves import as_tensor, obstacles_in
 from tfdump.model.signature import Signature, training_argument
 from tfdump.model.state import ModelState

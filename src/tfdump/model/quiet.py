@@ -9,15 +9,21 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tfdump.errors import ModelError
+from tfdump.errors import ModelError, TfdumpError, reason_of
 from tfdump.importing import hold_collection, settle_collection
+from tfdump.requirements import REQUIREMENTS, complaint
+
+_STACK = "tensorflow", "keras"
+_BOTH = " ".join(f"'{REQUIREMENTS[package].specifier}'" for package in _STACK)
 
 
 def choose_backend() -> None:
-    """See that Keras runs on TensorFlow, whatever its own configuration file says.
+    """See that TensorFlow and Keras are those that tfdump needs, and that Keras runs on TensorFlow.
 
-    Raises ModelError when the environment asks for another backend, or when this process already runs Keras on one.
+    What Keras's own configuration file says does not count. Raises ModelError when one of the two is missing or has
+    another version, when the environment asks for another backend, or when this process already runs Keras on one.
     """
+    _check_versions()
     keras = sys.modules.get("keras")
     if keras is not None and hasattr(keras, "config"):
         running = keras.config.backend()
@@ -50,7 +56,7 @@ def import_aside() -> None:
 def import_quietly(verbose: bool = False) -> None:
     """Import TensorFlow and Keras, keeping what they print off stderr unless `verbose`.
 
-    What they printed is shown when the import fails. Raises ModelError when Keras is set to another backend.
+    Raises ModelError when they cannot be imported, are not those that tfdump needs, or Keras is set to another backend.
     """
     choose_backend()
     if verbose:
@@ -67,21 +73,39 @@ def import_quietly(verbose: bool = False) -> None:
 def _import() -> None:
     if "tensorflow" not in sys.modules:
         hold_collection()
-    tensorflow = importlib.import_module("tensorflow")
-    importlib.import_module("keras")
+    try:
+        tensorflow = importlib.import_module("tensorflow")
+        importlib.import_module("keras")
+    except Exception as cause:  # also what a library raises that fits to no other
+        raise ModelError(
+            f"TensorFlow or Keras cannot be imported: {type(cause).__name__}: {reason_of(cause)} "
+            f"(-v shows more; to install both anew: pip install --force-reinstall {_BOTH})"
+        ) from cause
+    _check_versions()  # once more: a build of another name does not tell before
     tensorflow.config.list_physical_devices()  # the first look at devices prints as well
     settle_collection()
 
 
+def _check_versions() -> None:
+    wrong = complaint(_STACK)
+    if wrong is not None:
+        raise ModelError(wrong)
+
+
 @contextmanager
 def _stderr_kept_aside() -> Iterator[None]:
-    """Send file descriptor 2 to a temporary file; what it holds is replayed when the body fails."""
+    """Send file descriptor 2 to a temporary file.
+
+    What it holds is replayed when the body fails with anything but a TfdumpError, which says it in one line.
+    """
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as aside:
         os.dup2(aside.fileno(), 2)
         try:
             yield
+        except TfdumpError:
+            raise
         except Exception:
             os.dup2(saved, 2)
             aside.seek(0)

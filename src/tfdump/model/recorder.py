@@ -12,9 +12,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras import Layer, Operation
-from keras.src.backend.common.keras_tensor import any_symbolic_tensors
-from keras.src.backend.common.symbolic_scope import in_symbolic_scope
-from keras.src.models.functional import Functional
 
 from tfdump.address import encode, output_suffix, segment
 from tfdump.captures import NOTHING_MORE, Captures
@@ -22,6 +19,7 @@ from tfdump.model.call_numbers import GraphCalls, free_number
 from tfdump.model.data_flow import DataFlow, set_apart, tensors_read
 from tfdump.model.frames import INNER_GRAPH, Frame, Recorded
 from tfdump.model.hooks import hooks_for
+from tfdump.model.keras_internals import Functional, any_symbolic_tensors, in_symbolic_scope
 from tfdump.model.layer_axes import axis_attributes
 from tfdump.model.leaves import TENSORS, as_tensor, belongs_to, known_bytes, obstacle_of, obstacles_in, tensors_in
 from tfdump.model.missing import Missing

@@ -17,10 +17,9 @@ import keras
 import tensorflow as tf
 from keras import Layer
 from keras.layers import RNN, GRUCell, LSTMCell, StackedRNNCells
-from keras.src import backend
-from keras.src.layers.rnn.conv_lstm import ConvLSTMCell
 
 from tfdump.model.frames import Frame, Hook, Recording
+from tfdump.model.keras_internals import ConvLSTMCell, loops
 from tfdump.model.replacing import replaced
 
 STATES, GATES = "states", "gates"
@@ -45,7 +44,7 @@ class RecurrentSteps(Hook):
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Stand in for the loop of Keras."""
-        original = backend.rnn
+        original = loops.rnn
         parameters = inspect.signature(original)
 
         def watched_loop(*args: Any, **kwargs: Any) -> Any:
@@ -67,7 +66,7 @@ class RecurrentSteps(Hook):
                 self.recording.miss(f"{frame.path}:{GATES}", _NO_GATES)
             return result
 
-        with replaced(backend, "rnn", watched_loop):
+        with replaced(loops, "rnn", watched_loop):
             yield
 
     @contextmanager

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
-from tensorflow.python.eager import context
+from tfdump.model.tensorflow_internals import RewriterConfig, context
 
 _OFF = ("remapping", "arithmetic_optimization", "constant_folding")
 

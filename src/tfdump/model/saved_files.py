@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfdump.errors import ModelError, near
+from tfdump.model.tensorflow_internals import SavedModel
 
 _DEFAULT = "serving_default"
 _OWN = "__saved_model"

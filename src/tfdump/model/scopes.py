@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
-from keras.src.backend.tensorflow import core
+
+from tfdump.model.keras_internals import core
 
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_.\\/>-]")
 

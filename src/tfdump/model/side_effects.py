@@ -3,9 +3,8 @@
 from functools import cache
 from typing import Any
 
-from tensorflow.python.framework import op_def_registry
-
 from tfdump.model.memory import BODIES, bodies
+from tfdump.model.tensorflow_internals import op_def_registry
 
 READING = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp"})
 """Operations on a variable that leave it as it is."""

@@ -8,10 +8,9 @@ from typing import Any
 import keras
 from keras import Layer
 from keras.layers import InputLayer
-from keras.src.models.functional import Functional
-from keras.src.models.sequential import Sequential
 
 from tfdump.address import member_name
+from tfdump.model.keras_internals import Functional, Sequential
 from tfdump.tensors import InputSpec
 
 

@@ -9,9 +9,8 @@ import numpy as np
 import tensorflow as tf
 from keras import Layer
 from keras.random import SeedGenerator
-from keras.src.backend.common import global_state
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 
+from tfdump.model.keras_internals import GLOBAL_SEED_GENERATOR, global_seed_generator, global_state
 from tfdump.model.side_effects import READING
 from tfdump.model.structure import owned_operations
 

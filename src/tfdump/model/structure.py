@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras import Layer, Operation
-from keras.src.models.functional import Functional
-from keras.src.models.sequential import Sequential
 
 from tfdump.address import encode, segment
+from tfdump.model.keras_internals import Functional, Sequential
 
 _BOOKKEEPING = frozenset({"_layers", "_functional", "_operations", "_nodes", "_inbound_nodes", "_outbound_nodes"})
 """Attributes in which Keras keeps the same layers again."""

@@ -9,12 +9,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
-from keras.src.backend.common import global_state
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
-from tensorflow.python.eager import context
-from tensorflow.python.ops import stateful_random_ops
 
+from tfdump.model.keras_internals import GLOBAL_SEED_GENERATOR, global_state
 from tfdump.model.replacing import replaced
+from tfdump.model.tensorflow_internals import context, stateful_random_ops
 
 _NAMES = "object_name_uids"
 """Where Keras counts the objects of each name, for `dense_1` after `dense`."""

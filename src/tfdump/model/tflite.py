@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python.interpreter import OpResolverType
 
 from tfdump.address import Candidate
 from tfdump.dtypes import STRING, numpy_dtype
@@ -21,6 +20,7 @@ from tfdump.model.probe import Probed, Request
 from tfdump.model.runnable import check_request
 from tfdump.model.signature import Signature
 from tfdump.model.tflite_file import LiteFile, LiteSignature, LiteTensor, read_tflite
+from tfdump.model.tflite_internals import OpResolverType
 from tfdump.tensors import Array, Batch, InputSpec, NotCaptured, Note, TensorInfo, Value
 
 CLASS = "TFLite"

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
 
 from tfdump.errors import ModelError
+from tfdump.model.tflite_internals import schema_py_generated as schema
 from tfdump.tensors import Array
 
 _BUILTINS = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}

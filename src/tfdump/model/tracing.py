@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.eager import context
 
 from tfdump.dtypes import STRING
 from tfdump.errors import ModelError, TfdumpError
@@ -17,6 +16,7 @@ from tfdump.model.memory import LiveMemory
 from tfdump.model.recorder import WATCHING
 from tfdump.model.rewriting import values_untouched
 from tfdump.model.side_effects import has_side_effects
+from tfdump.model.tensorflow_internals import context
 from tfdump.tensors import Batch, InputSpec, Note, Ragged, Sparse, Value
 
 Tensors = dict[str, Any]

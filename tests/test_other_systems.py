@@ -1,0 +1,72 @@
+"""What tfdump does where the system lacks what only POSIX has, as far as a POSIX system can show that."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from conftest import SAMPLES
+
+WITHOUT = """
+import os, runpy, signal, sys, tempfile, threading, subprocess, multiprocessing
+for name in ("fcntl", "termios", "pwd", "grp"):
+    sys.modules[name] = None  # importing it fails
+for name in ("fork", "pread", "preadv", "pwrite", "pwritev", "posix_fadvise", "O_NOFOLLOW", "sysconf", "getuid",
+             "sched_getaffinity", "mkfifo", "chown"):
+    delattr(os, name)
+for name in ("SIGHUP", "SIGQUIT", "SIGXCPU", "SIGALRM", "setitimer", "pthread_sigmask"):
+    delattr(signal, name)
+sys.argv = ["tfdump", *sys.argv[1:]]
+runpy.run_module("tfdump", run_name="__main__")
+"""
+"""Runs the command on a system that has nothing but files."""
+
+READING = (
+    ("show", "d.h5", "--stats"),
+    ("cat", "d.h5", "hidden", "-o", "hidden.npy"),
+    ("diff", "d.h5", "d.h5"),
+    ("check", "d.h5"),
+    ("plot", "d.h5", "hidden", "-o", "hidden.png"),
+    ("report", "d.h5", "-o", "d.html"),
+)
+
+
+def run_without(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT, *map(str, words)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.tensorflow
+def test_a_dump_is_made_and_read(tmp_path: Path) -> None:
+    """Also over an older file, and with the same values; TensorFlow itself is that of this system."""
+    model, x = SAMPLES / "wine_mlp.keras", np.load(SAMPLES / "wine.npy")
+    for options in ((), ("-f",)):
+        done = run_without(tmp_path, "activations", model, SAMPLES / "wine.npy", "-o", "d.h5", *options)
+        assert (done.returncode, done.stdout) == (0, "d.h5\n"), done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"d.h5"}
+    import keras
+
+    loaded = keras.models.load_model(model)
+    hidden = x
+    for layer in loaded.layers[: loaded.layers.index(loaded.get_layer("hidden")) + 1]:
+        hidden = layer(hidden)
+    with h5py.File(tmp_path / "d.h5") as file:
+        np.testing.assert_allclose(file["activations/hidden"], hidden, rtol=1e-5, atol=1e-6)
+    for command in READING:
+        done = run_without(tmp_path, *command)
+        assert done.returncode == 0, (command, done.stderr)
+
+
+@pytest.mark.tensorflow
+def test_resuming_without_locks_is_refused_in_one_line(tmp_path: Path) -> None:
+    files = SAMPLES / "wine_mlp.keras", SAMPLES / "wine.npy"
+    done = run_without(tmp_path, "activations", *files, "-o", "d.h5", "--resume")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "Error: --resume needs locks on files, which this system does not have "
+        "(leave it out: the dump is made in one go)\n"
+    )
+    assert list(tmp_path.iterdir()) == []
