@@ -10,14 +10,13 @@ import tensorflow as tf
 from tfdump.dump.layout import INPUTS
 from tfdump.model.keras_internals import get_keras_mask
 from tfdump.model.leaves import TENSORS
+from tfdump.model.tensorflow_internals import EagerTensor
 
 _SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
 """Operations whose outputs hold nothing of the values of their inputs."""
 
 _NOTED = ("_keras_mask", "_keras_logits")
 """Attributes in which Keras notes on a tensor what belongs to it."""
-
-_Eager = tf.__internal__.EagerTensor
 
 
 class DataFlow:
@@ -40,7 +39,7 @@ class DataFlow:
             if key is None:
                 continue
             self._addresses[key] = address
-            if isinstance(part, _Eager):  # another one may come to stand where it stood
+            if isinstance(part, EagerTensor):  # another one may come to stand where it stood
                 weakref.finalize(part, self._addresses.pop, key, None)
 
     def read_by(self, tensors: Iterable[Any], masks: Iterable[Any] = ()) -> tuple[str, ...] | None:
@@ -59,12 +58,12 @@ class DataFlow:
         return tuple(addresses)
 
     def _key(self, part: Any) -> str | int | None:
-        if isinstance(part, _Eager):
+        if isinstance(part, EagerTensor):
             return id(part) if self._graph is None else None
         return part.name if part.graph is self._graph else None
 
     def _sources(self, part: Any) -> tuple[str, ...] | None:
-        if isinstance(part, _Eager) and self._graph is not None:
+        if isinstance(part, EagerTensor) and self._graph is not None:
             return ()  # a constant of the graph
         key = self._key(part)
         if key is None:
