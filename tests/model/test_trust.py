@@ -20,7 +20,8 @@ import hostile_files as hostile
 from conftest import ROOT, Ended, Run
 from hostile_files import function, instance, layer_of
 from tfdump.errors import UntrustedModelError
-from tfdump.model.load import import_user_code, load_model
+from tfdump.model.imported_code import import_user_code
+from tfdump.model.load import load_model
 
 pytestmark = pytest.mark.tensorflow
 

@@ -30,7 +30,8 @@ def load(
     with starting(settings, "Starting TensorFlow"):
         import_quietly(settings.verbose)
     stage(f"Loading {model.name}")
-    from tfdump.model.load import import_user_code, load_model
+    from tfdump.model.imported_code import import_user_code
+    from tfdump.model.load import load_model
     from tfdump.model.state import start_session
 
     custom = import_user_code(tuple(str(item) for item in imports))

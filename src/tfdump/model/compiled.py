@@ -71,6 +71,8 @@ def _compiled(loaded: LoadedModel) -> tuple[Any, Any] | None:
             loss = keras.tree.map_structure(
                 lambda leaf: loaded.custom.get(leaf, leaf) if isinstance(leaf, str) else leaf, loss
             )
+    except ModelError as cause:
+        raise ModelError(f"{loaded.name}: {cause}") from cause
     except Exception as cause:  # Keras raises nearly every class of error for a bad configuration
         raise ModelError(f"{loaded.name}: its compiled loss cannot be read: {first_line(cause)}; {HOW}") from cause
     return loss, config.get("loss_weights")
@@ -85,6 +87,11 @@ def _deserialized(config: Any, custom: Mapping[str, Any]) -> Any:
     if "class_name" not in config:
         return {name: _deserialized(item, custom) for name, item in config.items()}
     legacy, inner = "module" not in config, config.get("config")
+    if isinstance(inner, str) and isinstance(custom.get(config["class_name"]), type):
+        raise ModelError(
+            f"of its compiled loss '{config['class_name']}' the file holds the name and not the arguments (--loss "
+            f"{config['class_name']} makes one without arguments)"
+        )
     if isinstance(inner, Mapping):
         name = str(config.get("registered_name") or config["class_name"])
         found = keras.saving.get_registered_object(name, dict(custom))

@@ -1,13 +1,9 @@
 """Loading a saved model: the file is looked at before Keras sees it, and no code of its own runs."""
 
 import copy
-import importlib
-import importlib.util
-import inspect
 import json
 import os
 import re
-import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,21 +24,12 @@ from tfdump.model.archive import check_folder, check_members, check_weights
 from tfdump.model.budget import limited_variables
 from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.files import SAVED_MODEL, TFLITE, kind_of_file, read_config, sha256_of
+from tfdump.model.imported_code import UserCode
 from tfdump.model.keras_internals import serialization_lib
 from tfdump.model.legacy import load_hdf5
+from tfdump.model.named_imports import with_named_code
 from tfdump.model.trust import check_config, check_saved_model
 from tfdump.paths import check_path
-
-_SERIALIZABLE = (
-    keras.Operation,
-    keras.Loss,
-    keras.Initializer,
-    keras.Regularizer,
-    keras.constraints.Constraint,
-    keras.Metric,
-    keras.Optimizer,
-)
-"""What a model file may name by class."""
 
 
 @dataclass(frozen=True)
@@ -67,59 +54,6 @@ class LoadedModel:
     def class_name(self) -> str:
         """The name of the model's class, or what kind of file it is."""
         return type(self.model).__name__ if isinstance(self.model, Layer) else str(self.model.class_name)
-
-
-def import_user_code(modules: tuple[str, ...]) -> dict[str, Any]:
-    """Import modules by name or by file, and return the layers, losses, functions and the like in them, by name.
-
-    Raises ModelError when one cannot be imported.
-    """
-    found: dict[str, Any] = {}
-    for text in modules:
-        module = _import(text)
-        for name, value in vars(module).items():
-            keras_class = isinstance(value, type) and issubclass(value, _SERIALIZABLE)
-            own_function = inspect.isfunction(value) and value.__module__ == module.__name__
-            if keras_class or own_function:
-                found[name] = value
-    return found
-
-
-def _import(text: str) -> Any:
-    try:
-        if text.endswith(".py"):
-            path = Path(text)
-            if not path.is_file():
-                raise ModelError(f"--import {text}: no such file")
-            return _run_file(path)
-        if not text or text.startswith("."):
-            raise ModelError(f"--import '{text}' is neither the name of a module nor a file that ends in .py")
-        if os.getcwd() not in sys.path:
-            sys.path.insert(0, os.getcwd())
-        return importlib.import_module(text)
-    except ModelError:
-        raise
-    except (Exception, SystemExit) as cause:  # whatever the user's own module raises
-        raise_interruption(cause)
-        raise ModelError(f"--import {text} fails: {type(cause).__name__}: {first_line(cause)}") from cause
-
-
-def _run_file(path: Path) -> Any:
-    """Run a Python file as a module of its name, or of another one where that name is taken (`h5py.py`)."""
-    name = path.stem if path.stem not in sys.modules else f"imported by tfdump: {path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ModelError(f"--import {path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        sys.path.remove(str(path.parent))
-        raise
-    return module
 
 
 def load_model(
@@ -158,10 +92,14 @@ def load_model(
             raise ModelError(
                 f"--signature {signature}: {path} is a Keras model, which has no signatures (leave it out)"
             )
-        return _load_keras(path, trust, dict(custom or {}), limit)
+        return _load_keras(path, trust, _as_code(custom), limit)
 
 
-def _load_keras(path: Path, trust: bool, custom: dict[str, Any], limit: int) -> LoadedModel:
+def _as_code(custom: Mapping[str, Any] | None) -> UserCode:
+    return custom if isinstance(custom, UserCode) else UserCode((), custom or {})
+
+
+def _load_keras(path: Path, trust: bool, code: UserCode, limit: int) -> LoadedModel:
     """Look at all of a Keras model, then load it."""
     if path.is_dir():
         check_folder(path, trust)
@@ -169,19 +107,21 @@ def _load_keras(path: Path, trust: bool, custom: dict[str, Any], limit: int) -> 
         check_members(path, limit)
     config = read_config(path)
     compiled = _compile_config(path, config)
-    check_config({**config, "compile_config": compiled}, str(path), trust, custom)
+    whole = {**config, "compile_config": compiled}
+    code = with_named_code(code, whole, str(path))
+    check_config(whole, str(path), trust, code)
     stored = check_weights(path, limit)
     scope = serialization_lib.SafeModeScope(not trust)  # a module of the user's may have ended safe mode for good
     try:
         with scope, limited_variables(limit, None if trust else stored):
-            model = _load(path, config, custom, safe_mode=not trust)
+            model = _load(path, config, dict(code), safe_mode=not trust)
     except ModelError as cause:
         raise ModelError(f"{path}: {cause}") from cause
     except (Exception, SystemExit) as cause:  # Keras raises nearly every class of error for a bad file
         raise_interruption(cause)
         raise _explained(path, cause) from cause
     text = json.dumps(config, ensure_ascii=False)
-    return LoadedModel(model, path.name, sha256_of(path), text, compiled, custom, trust, limit)
+    return LoadedModel(model, path.name, sha256_of(path), text, compiled, code, trust, limit)
 
 
 def _load(path: Path, config: dict[str, Any], custom: dict[str, Any], *, safe_mode: bool) -> Layer:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from tfdump.errors import ModelError, UntrustedModelError
+from tfdump.model.imported_code import UserCode
 from tfdump.model.named import ACTIVATION, Verdict, judge, reads_files
 
 _TRUST = "(add --trust-model if you trust its author)"
@@ -117,21 +118,34 @@ def _check_object(place: _Place, where: str, custom: Mapping[str, Any]) -> None:
     if verdict is Verdict.MISPLACED:
         raise _refused(where, place, f"names {_spelled(node)}, which does not belong there")
     if verdict is Verdict.UNKNOWN:
-        _check_unknown(place, where)
+        _check_unknown(place, where, custom)
     elif verdict is Verdict.FINE and name != "function":
         _check_files(place, where, custom)
 
 
-def _check_unknown(place: _Place, where: str) -> None:
+def _check_unknown(place: _Place, where: str, custom: Mapping[str, Any]) -> None:
     """Refuse what is neither in Keras nor imported; where a file names no module, Keras itself says so."""
     module = place.node.get("module")
     if module is None or (place.idle and module.split(".")[0] not in sys.stdlib_module_names - {"builtins"}):
         return
-    package = module.split(".")[0]
-    how = f"--import {package}" if package.startswith("keras_") else "--import MODULE or --import FILE.py"
-    raise UntrustedModelError(
-        f"{where}: {place.text} needs {_spelled(place.node)}, which is not part of Keras (import the code that defines "
-        f"it, if you have it and trust it: {how}; --trust-model alone imports nothing)"
+    raise UntrustedModelError(f"{where}: {place.text} needs {_spelled(place.node)}, {_how_to_import(module, custom)}")
+
+
+def _how_to_import(module: str, custom: Mapping[str, Any]) -> str:
+    """Say what is to be imported; `module` is where a file says that a class is, or `builtins` for functions."""
+    package, code = module.split(".", maxsplit=1)[0], custom if isinstance(custom, UserCode) else UserCode(())
+    if code.covers(module):
+        return f"which it does not define (is this the {package} that the model was saved with?)"
+    packages = [root.__name__ for root in code.modules if hasattr(root, "__path__")]
+    if module == "builtins" and packages:
+        return (
+            f"which {' and '.join(packages)} did not import (name the module that defines it: --import "
+            f"{packages[0]}.MODULE, or --import FILE.py; --trust-model alone imports nothing)"
+        )
+    how = "MODULE" if package in ("builtins", "__main__") or package in sys.stdlib_module_names else package
+    return (
+        "which is not part of Keras (import the code that defines it, if you have it and trust it: "
+        f"--import {how} or --import FILE.py; --trust-model alone imports nothing)"
     )
 
 
@@ -184,7 +198,7 @@ def _spelled(node: Mapping[str, Any]) -> str:
     """Return how a file names an object, for messages."""
     function = node["class_name"] == "function"
     what = f"the function '{node.get('config')}'" if function else f"the class '{node['class_name']}'"
-    return f"{what} of the module '{node['module']}'" if node.get("module") else what
+    return f"{what} of the module '{node['module']}'" if node.get("module") not in (None, "builtins") else what
 
 
 def _refused(where: str, place: _Place, why: str) -> UntrustedModelError:

@@ -1,0 +1,80 @@
+"""Where code comes from: whether two modules are of one author, and which module defines a class or a function."""
+
+import site
+import sys
+import sysconfig
+from functools import cache, partial
+from inspect import isfunction
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import tensorflow as tf
+
+_FRAMEWORKS = ("keras", "tensorflow", "tf_keras", "numpy")
+"""Packages whose functions do all kinds of things; what of them may stand in a model file is decided elsewhere."""
+
+
+def origin(value: Any) -> Any:
+    """Return the class or function that a value is or stands for, or None for all other values.
+
+    A function may be wrapped by `tf.function` or `functools.partial`; an object that can be called stands for its
+    class. What is built into Python, and modules, are neither.
+    """
+    if isinstance(value, type) or isfunction(value):
+        return value
+    if isinstance(value, partial):
+        return origin(value.func)
+    if isinstance(value, tf.types.experimental.PolymorphicFunction):
+        return origin(value.python_function)
+    if callable(value) and type(value).__module__ != "builtins":
+        return type(value)
+    return None
+
+
+def is_of_same_author(code: Any, module: ModuleType) -> bool:
+    """Tell whether a class or function is defined in the package of a module, or in a file beside it.
+
+    Nothing is of the same author as a part of Python, Keras, TensorFlow or NumPy.
+    """
+    defined_in = str(getattr(code, "__module__", ""))
+    if is_library(module):
+        return False
+    ours, theirs = module.__name__.split(".")[0], defined_in.split(".", maxsplit=1)[0]
+    if ours == theirs:
+        return True
+    folder = _folder(ours)
+    return folder is not None and folder == _folder(theirs) and folder not in _library_folders()
+
+
+def is_library(module: ModuleType) -> bool:
+    """Tell whether a module is a part of Python, Keras, TensorFlow or NumPy."""
+    if module.__name__.split(".")[0] in _FRAMEWORKS:
+        return True
+    folder = _folder(module.__name__.split(".")[0])
+    return folder in _standard_folders() or (folder is None and module.__name__ in sys.stdlib_module_names)
+
+
+def _folder(package: str) -> Path | None:
+    """Return the folder in which a module or package of the first level lies, None where it has no file."""
+    file = getattr(sys.modules.get(package), "__file__", None)
+    if file is None:
+        return None
+    path = Path(file).resolve()
+    return path.parent.parent if path.stem == "__init__" else path.parent
+
+
+@cache
+def _standard_folders() -> frozenset[Path]:
+    paths = sysconfig.get_paths()
+    found = {Path(paths[name]).resolve() for name in ("stdlib", "platstdlib")}
+    return frozenset(found | {folder / "lib-dynload" for folder in found})
+
+
+@cache
+def _library_folders() -> frozenset[Path]:
+    """Return the folders in which packages of many authors lie beside each other."""
+    paths = sysconfig.get_paths()
+    installed = [paths["purelib"], paths["platlib"], *site.getsitepackages(), site.getusersitepackages()]
+    named = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    return _standard_folders() | {Path(path).resolve() for path in (*installed, *named)}
