@@ -38,6 +38,7 @@ from keras.src.saving.keras_saveable import KerasSaveable as KerasSaveable  # a 
 from keras.src.saving.serialization_lib import BUILTIN_MODULES as BUILTIN_MODULES  # whose functions a file may name
 from keras.src.trainers import trainer as _trainer
 from keras.src.trainers.compile_utils import CompileLoss as CompileLoss  # the losses of a compiled model
+from keras.src.utils import python_utils as python_utils  # builds the code of Lambda layers again
 from keras.src.utils.jax_layer import FlaxLayer as FlaxLayer  # run code of a file: need trust
 from keras.src.utils.jax_layer import JaxLayer as JaxLayer
 from keras.src.utils.torch_utils import TorchModuleWrapper as TorchModuleWrapper

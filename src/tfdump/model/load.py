@@ -26,6 +26,7 @@ from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.files import SAVED_MODEL, TFLITE, kind_of_file, read_config, sha256_of
 from tfdump.model.imported_code import UserCode
 from tfdump.model.keras_internals import serialization_lib
+from tfdump.model.lambda_code import advice_on_names, names_for_lambdas
 from tfdump.model.legacy import load_hdf5
 from tfdump.model.named_imports import with_named_code
 from tfdump.model.trust import check_config, check_saved_model
@@ -113,13 +114,14 @@ def _load_keras(path: Path, trust: bool, code: UserCode, limit: int) -> LoadedMo
     stored = check_weights(path, limit)
     scope = serialization_lib.SafeModeScope(not trust)  # a module of the user's may have ended safe mode for good
     try:
-        with scope, limited_variables(limit, None if trust else stored):
+        with scope, names_for_lambdas(code), limited_variables(limit, None if trust else stored):
             model = _load(path, config, dict(code), safe_mode=not trust)
     except ModelError as cause:
         raise ModelError(f"{path}: {cause}") from cause
     except (Exception, SystemExit) as cause:  # Keras raises nearly every class of error for a bad file
         raise_interruption(cause)
-        raise _explained(path, cause) from cause
+        advice = advice_on_names(cause)
+        raise (ModelError(f"{path}: {advice}") if advice else _explained(path, cause)) from cause
     text = json.dumps(config, ensure_ascii=False)
     return LoadedModel(model, path.name, sha256_of(path), text, compiled, code, trust, limit)
 

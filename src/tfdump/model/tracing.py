@@ -12,6 +12,7 @@ from tfdump.errors import ModelError, TfdumpError
 from tfdump.limits import allowed_bytes, check_bytes
 from tfdump.model.budget import limited_variables
 from tfdump.model.error_text import first_line, raise_interruption
+from tfdump.model.lambda_code import advice_on_names
 from tfdump.model.memory import LiveMemory
 from tfdump.model.recorder import WATCHING
 from tfdump.model.rewriting import values_untouched
@@ -137,7 +138,8 @@ def _explained() -> Iterator[None]:
         raise
     except (Exception, SystemExit) as cause:  # whatever the user's own code raises
         raise_interruption(cause)
-        raise ModelError(f"the model fails on this input: {first_line(cause)}") from cause
+        reason = advice_on_names(cause) or first_line(cause)
+        raise ModelError(f"the model fails on this input: {reason}") from cause
 
 
 @contextmanager
