@@ -1,13 +1,18 @@
 """A SavedModel directory looked at before TensorFlow loads it: is all of it there, and which signatures it has."""
 
 from pathlib import Path
+from typing import Any
 
+import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from tfdump.errors import ModelError, near
 from tfdump.model.tensorflow_internals import SavedModel
 
 _DEFAULT = "serving_default"
+_SERVING = "serve"
+"""The tag of the graph that is run."""
+
 _OWN = "__saved_model"
 """How the names of signatures begin that TensorFlow itself uses."""
 
@@ -27,17 +32,14 @@ def signatures_of(path: Path) -> list[str]:
         raise ModelError(f"{path} is damaged: its saved_model.pb is not a SavedModel or is truncated") from cause
     except OSError as cause:
         raise ModelError(f"cannot read {file}: {cause.strerror}") from cause
-    graphs = [graph for graph in saved.meta_graphs if "serve" in graph.meta_info_def.tags]
+    graphs = [graph for graph in saved.meta_graphs if _SERVING in graph.meta_info_def.tags]
     if not graphs:
-        raise ModelError(f"{path} is damaged: its saved_model.pb holds no graph for serving")
+        raise ModelError(_without_serving(path, [sorted(graph.meta_info_def.tags) for graph in saved.meta_graphs]))
     if any(node.HasField("variable") for node in graphs[0].object_graph_def.nodes):
         _check_variables(path)
     names = sorted(name for name in graphs[0].signature_def if not name.startswith(_OWN))
     if not names:
-        raise ModelError(
-            f"{path} has no signatures, so it does not say how to call it (model.export writes one; so does "
-            "tf.saved_model.save(model, folder, signatures=...))"
-        )
+        raise ModelError(_without_signatures(path, graphs[0].object_graph_def))
     return names
 
 
@@ -55,6 +57,58 @@ def chosen_signature(names: list[str], wanted: str | None, path: Path) -> str:
     if len(names) > 1:
         raise ModelError(f"{path} has several signatures; choose one with --signature: {', '.join(names)}")
     return names[0]
+
+
+def _without_serving(path: Path, tags: list[list[str]]) -> str:
+    """Say what is wrong with a SavedModel whose graphs have other tags, as TensorFlow 1 and TF Hub of then wrote it."""
+    if not tags:
+        return f"{path} is damaged: its saved_model.pb holds no graph"
+    have = "; ".join("no tags" if not some else f"the tags {', '.join(some)}" for some in tags)
+    return (
+        f"{path} has no graph with the tag '{_SERVING}', but one with {have} (give it that tag: "
+        f"m = tf.saved_model.load({str(path)!r}, tags={tags[0]}); "
+        "tf.saved_model.save(m, 'NEW', signatures=dict(m.signatures)))"
+    )
+
+
+def _without_signatures(path: Path, objects: Any) -> str:
+    """Say how to give signatures to a SavedModel, with the shape that its `__call__` takes where that can be told."""
+    try:
+        specs = _called_with(objects)
+    except (IndexError, TypeError):  # of a damaged file, which names objects or dtypes that there are not
+        specs = None
+    text = f"{path} has no signatures, so it does not say how to call it (model.export writes one"
+    if specs is None:
+        return f"{text}; so does tf.saved_model.save(model, folder, signatures=...))"
+    names = ", ".join("xyz"[: len(specs)] if len(specs) <= len("xyz") else (f"x{n}" for n in range(len(specs))))
+    return (
+        f"{text}; without the model's code, as for TF Hub: m = tf.saved_model.load({str(path)!r}); "
+        f"tf.saved_model.save(m, 'NEW', signatures=tf.function(lambda {names}: m({names}))"
+        f".get_concrete_function({', '.join(specs)})))"
+    )
+
+
+def _called_with(objects: Any) -> list[str] | None:
+    """Return the specifications of the tensors that the root of a SavedModel is called with, as Python code.
+
+    None where the root cannot be called, or with something else than some tensors.
+    """
+    children = objects.nodes[0].children if objects.nodes else ()
+    calls = [objects.nodes[child.node_id].function for child in children if child.local_name == "__call__"]
+    names = [name for call in calls for name in call.concrete_functions]
+    if not names:
+        return None
+    arguments = objects.concrete_functions[names[0]].canonicalized_input_signature.tuple_value.values
+    values = arguments[0].tuple_value.values if arguments else ()
+    specs = [value.tensor_spec_value for value in values if value.HasField("tensor_spec_value")]
+    nested = any(value.WhichOneof("kind") in ("tuple_value", "list_value", "dict_value") for value in values)
+    return [_code_of(spec) for spec in specs] if specs and not nested else None
+
+
+def _code_of(spec: Any) -> str:
+    dtype = tf.dtypes.as_dtype(spec.dtype).name
+    shape = None if spec.shape.unknown_rank else [None if dim.size < 0 else dim.size for dim in spec.shape.dim]
+    return f"tf.TensorSpec({shape})" if dtype == "float32" else f"tf.TensorSpec({shape}, tf.{dtype})"
 
 
 def _check_variables(path: Path) -> None:
