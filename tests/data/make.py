@@ -4,12 +4,14 @@
     KERAS_BACKEND=torch python tests/data/make.py torch    # with keras and torch
     python tests/data/make.py keras2                       # with tensorflow and tf_keras
     python tests/data/make.py keras2_words                 # the same; layers whose words Keras 3 does not know
+    python tests/data/make.py keras2_archives              # with tensorflow 2.12 to 2.15: keras2_15.keras and the like
 
 Each in an environment of its own: none of them is needed to run the tests. An archive holds the inputs as `x:NAME` and
 what every layer gives as `y:ADDRESS`.
 """
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,11 @@ def values_of(keras: Any, model: Any, x: dict[str, np.ndarray]) -> dict[str, np.
 def save(name: str, model: Any, x: dict[str, np.ndarray], values: dict[str, np.ndarray], ending: str) -> None:
     """Write the model and its values."""
     model.save(FOLDER / f"{name}{ending}")
+    save_values(name, x, values)
+
+
+def save_values(name: str, x: dict[str, np.ndarray], values: dict[str, np.ndarray]) -> None:
+    """Write the inputs and what the layers give."""
     np.savez_compressed(
         FOLDER / f"{name}.npz",
         **{f"x:{key}": value for key, value in x.items()},
@@ -135,6 +142,72 @@ def of_keras_2_words() -> None:
     save("keras2_words", model, sample, values, ".h5")
 
 
+def graph_of_keras_2(keras: Any) -> Any:
+    """A functional model of what archives of Keras 2 write in words of their own: weights, operations, inner models."""
+    import keras2_house
+    import tensorflow as tf
+
+    layers = keras.layers
+    image, tokens = keras.Input((6, 6, 2), name="image"), keras.Input((5,), dtype="int32", name="tokens")
+    x = layers.BatchNormalization(name="norm")(layers.Conv2D(4, 3, activation="relu", name="conv")(image))
+    x = tf.reduce_mean(layers.SeparableConv2D(4, 2, name="separable")(x), axis=[1, 2])
+    y = layers.Embedding(11, 4, mask_zero=True, name="embedding")(tokens)
+    y = layers.Bidirectional(layers.LSTM(2, return_sequences=True, name="lstm"), name="both")(y)
+    y, state = layers.GRU(4, return_sequences=True, return_state=True, name="gru")(y)
+    y = layers.GRU(4, return_sequences=True, name="decoder")(y, initial_state=state)
+    y = layers.MultiHeadAttention(2, 2, name="attention")(y, y)
+    y = layers.LayerNormalization(name="level")(y)
+    y = tf.concat([y[:, 0], 1.0 - tf.expand_dims(y[:, -1, 1], 1)], axis=-1)[:, :4]
+    start = keras.Input((4,), name="start")
+    wide = [layers.Dense(4, activation="tanh", name=name)(start) for name in ("n2", "n0", "n1")]
+    inner = keras.Model(start, [wide[1] * 2.0 - wide[0], wide[2]], name="inner")
+    tower = keras.Sequential(
+        [layers.Dense(4, name="t1"), layers.BatchNormalization(name="t2"), layers.Dense(4, name="t3")], name="tower"
+    )
+    a, b = inner(x)
+    c, d = inner(tower(y))
+    z = tf.abs(a - tower(d)) + tf.nn.relu(b) * c
+    z = keras2_house.Block(4, name="block")(tf.reshape(tf.stack([z, tf.maximum(z, 0.1)], axis=1), [-1, 8]))
+    z = layers.Dense(4, activation=keras2_house.bent, name="bent")(z)
+    return keras.Model({"image": image, "tokens": tokens}, layers.Dense(3, activation="softmax", name="logits")(z))
+
+
+def of_keras_2_archives() -> None:
+    """Archives of the model of operations and of a subclassed one, named after the version of Keras."""
+    import keras2_house
+    from tensorflow import keras
+
+    keras.utils.set_random_seed(0)
+    name = "keras" + "_".join(version("keras").split(".")[:2])
+    archive = {"save_format": "keras_v3"} if name == "keras2_12" else {}  # which wrote HDF5 under the name otherwise
+    x = inputs()
+    x["image"] = x["image"][:, :6, :6]
+    model = graph_of_keras_2(keras)
+    spread(model)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
+    once = [layer for layer in model.layers if len(layer.inbound_nodes) == 1 and layer.name not in x]
+    whole = keras.Model(model.inputs, [layer.output for layer in once])
+    values: dict[str, np.ndarray] = {}
+    for layer, found in zip(once, whole.predict(x, verbose=0), strict=True):
+        parts = found if isinstance(found, list) else [found]
+        address = layer.name.replace(".", "%2E")
+        values |= {address if len(parts) == 1 else f"{address}:{n}": np.asarray(part) for n, part in enumerate(parts)}
+    values["logits"] = model.predict(x, verbose=0)
+    model.save(FOLDER / f"{name}.keras", **archive)
+    if name == "keras2_12":  # the last one whose legacy files have no modules inside of layers
+        model.save(FOLDER / f"{name}.h5")
+    save_values(name, x, values)
+    net, rows = keras2_house.Net(name="net"), {"x": np.random.default_rng(2).normal(size=(3, 4)).astype("float32")}
+    net(rows["x"])
+    spread(net)
+    net.save(FOLDER / f"{name}_net.keras", **archive)
+    save_values(f"{name}_net", rows, {"output": np.asarray(net(rows["x"]))})
+    if name == "keras2_15":
+        start = keras.Input((4,), name="x")
+        keras.Model(start, net(start)).save(FOLDER / f"{name}_net.h5")
+
+
 if __name__ == "__main__":
     chosen = sys.argv[1]
-    {"keras2": of_keras_2, "keras2_words": of_keras_2_words}.get(chosen, lambda: of_backend(chosen))()
+    kinds = {"keras2": of_keras_2, "keras2_words": of_keras_2_words, "keras2_archives": of_keras_2_archives}
+    kinds.get(chosen, lambda: of_backend(chosen))()

@@ -10,7 +10,7 @@ from tfdump.errors import ModelError, UntrustedModelError
 from tfdump.model.error_text import first_line
 from tfdump.model.keras_internals import Trainer, serialization_lib
 from tfdump.model.load import LoadedModel
-from tfdump.model.loss_names import is_name_of_keras
+from tfdump.model.loss_names import LOSSES, is_name_of_keras
 from tfdump.model.losses import HOW, CompiledLosses, LossChoice, NamedLosses, Objective, Scalar
 from tfdump.model.trust import check_config
 
@@ -97,8 +97,10 @@ def _deserialized(config: Any, custom: Mapping[str, Any]) -> Any:
         found = keras.saving.get_registered_object(name, dict(custom))
         if getattr(getattr(found, "from_config", None), "__func__", None) is keras.losses.Loss.from_config.__func__:
             inner = {key: _array(value) for key, value in inner.items()}
-        if legacy and inner.get("reduction") == "auto":  # of Keras 2
+        if inner.get("reduction") == "auto":  # of Keras 2
             inner = {**inner, "reduction": "sum_over_batch_size"}
+        if name in LOSSES and found is None:  # which Keras 2 wrote with the function that they call
+            inner = {key: value for key, value in inner.items() if key != "fn"}
         config = {**config, "config": inner}
     return keras.losses.deserialize(config) if legacy else serialization_lib.deserialize_keras_object(config)
 

@@ -16,7 +16,7 @@ from tfdump.model.error_text import first_line
 KERAS, SAVED_MODEL, TFLITE = "keras", "SavedModel", "TFLite"
 """The kinds of models that can be read."""
 
-_CONFIG, _WEIGHTS = "config.json", "model.weights"
+_CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights"
 _LARGEST_CONFIG = 256 << 20
 _TFLITE_MARK = b"TFL3"
 """The file identifier of a TFLite FlatBuffer, at byte 4."""
@@ -72,6 +72,30 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ModelError(f"{path} is damaged: its {_CONFIG} describes no model")
     return config
+
+
+def is_of_keras_2(path: Path) -> bool:
+    """Tell whether a `.keras` archive, the folder of one, or a legacy HDF5 file says that Keras 2 wrote it."""
+    try:
+        version = _version_of(path)
+    except (*DAMAGED_ARCHIVE, KeyError, RecursionError):  # Keras 3 does not read it
+        return False
+    return version.startswith(("1.", "2"))
+
+
+def _version_of(path: Path) -> str:
+    """Return the version of Keras that a model file names; legacy files of the first ones name none."""
+    if path.is_file() and not zipfile.is_zipfile(path):
+        with h5py.File(path, "r") as file:
+            version = file.attrs.get("keras_version", "2")
+            return version.decode() if isinstance(version, bytes) else str(version)
+    if path.is_dir():
+        text = (path / _METADATA).read_text()
+    else:
+        with zipfile.ZipFile(path) as archive:
+            text = archive.read(_METADATA).decode()
+    metadata = json.loads(text)
+    return str(metadata.get("keras_version")) if isinstance(metadata, dict) else ""
 
 
 def _config_of_folder(path: Path) -> str:

@@ -20,6 +20,7 @@ from keras.src.layers.rnn.conv_lstm import ConvLSTMCell as ConvLSTMCell  # its g
 from keras.src.legacy.saving import legacy_h5_format as legacy_h5_format  # loads `.h5` files without `load_model`
 from keras.src.legacy.saving import saving_options as saving_options
 from keras.src.legacy.saving import saving_utils as saving_utils
+from keras.src.legacy.saving import serialization as serialization  # one object that stands in a file twice
 from keras.src.losses import ALL_OBJECTS_DICT as ALL_OBJECTS_DICT  # what `--loss NAME` may name
 from keras.src.losses import losses as losses
 from keras.src.losses.loss import apply_mask as apply_mask  # how a loss masks and shapes its elements
@@ -41,6 +42,7 @@ from keras.src.trainers.compile_utils import CompileLoss as CompileLoss  # the l
 from keras.src.utils import python_utils as python_utils  # builds the code of Lambda layers again
 from keras.src.utils.jax_layer import FlaxLayer as FlaxLayer  # run code of a file: need trust
 from keras.src.utils.jax_layer import JaxLayer as JaxLayer
+from keras.src.utils.naming import to_snake_case as to_snake_case  # what weights are called by in an archive
 from keras.src.utils.torch_utils import TorchModuleWrapper as TorchModuleWrapper
 
 try:  # the operations of the TensorFlow backend: `map`, name scopes; `softmax`, fused attention, logits
@@ -49,6 +51,9 @@ try:  # the operations of the TensorFlow backend: `map`, name scopes; `softmax`,
 except ImportError:  # Keras 3.16
     from keras.src.backend.tensorflow.ops import core as core
     from keras.src.backend.tensorflow.ops import nn as nn
+
+compute_output_spec = _backend.compute_output_spec
+"""What a function gives for symbolic tensors; that of an operation hides why it fails."""
 
 Trainer = _trainer.Trainer if hasattr(_trainer, "Trainer") else _trainer.BaseTrainer
 """What a model trains by, where its class has no way of its own; `BaseTrainer` from Keras 3.16 on."""

@@ -23,11 +23,12 @@ from tfdump.limits import allowed, default_max_bytes
 from tfdump.model.archive import check_folder, check_members, check_weights
 from tfdump.model.budget import limited_variables
 from tfdump.model.error_text import first_line, raise_interruption
-from tfdump.model.files import SAVED_MODEL, TFLITE, kind_of_file, read_config, sha256_of
+from tfdump.model.files import SAVED_MODEL, TFLITE, is_of_keras_2, kind_of_file, read_config, sha256_of
 from tfdump.model.imported_code import UserCode
+from tfdump.model.keras2_config import without_modules
 from tfdump.model.keras_internals import serialization_lib
 from tfdump.model.lambda_code import advice_on_names, names_for_lambdas
-from tfdump.model.legacy import load_hdf5
+from tfdump.model.legacy import load_archive, load_hdf5
 from tfdump.model.named_imports import with_named_code
 from tfdump.model.trust import check_config, check_saved_model
 from tfdump.paths import check_path
@@ -108,14 +109,19 @@ def _load_keras(path: Path, trust: bool, code: UserCode, limit: int) -> LoadedMo
         check_members(path, limit)
     config = read_config(path)
     compiled = _compile_config(path, config)
-    whole = {**config, "compile_config": compiled}
+    words = config
+    if is_keras_2 := is_of_keras_2(path):
+        words, compiled = copy.deepcopy(config), copy.deepcopy(compiled)
+        without_modules(words)
+        without_modules(compiled)
+    whole = {**words, "compile_config": compiled}
     code = with_named_code(code, whole, str(path))
     check_config(whole, str(path), trust, code)
     stored = check_weights(path, limit)
     scope = serialization_lib.SafeModeScope(not trust)  # a module of the user's may have ended safe mode for good
     try:
         with scope, names_for_lambdas(code), limited_variables(limit, None if trust else stored):
-            model = _load(path, config, dict(code), safe_mode=not trust)
+            model = _load(path, words, dict(code), is_keras_2, safe_mode=not trust)
     except ModelError as cause:
         raise ModelError(f"{path}: {cause}") from cause
     except (Exception, SystemExit) as cause:  # Keras raises nearly every class of error for a bad file
@@ -126,9 +132,11 @@ def _load_keras(path: Path, trust: bool, code: UserCode, limit: int) -> LoadedMo
     return LoadedModel(model, path.name, sha256_of(path), text, compiled, code, trust, limit)
 
 
-def _load(path: Path, config: dict[str, Any], custom: dict[str, Any], *, safe_mode: bool) -> Layer:
+def _load(path: Path, config: dict[str, Any], custom: dict[str, Any], is_keras_2: bool, *, safe_mode: bool) -> Layer:
     if path.is_file() and path.suffix in (".h5", ".hdf5"):
-        return load_hdf5(path, copy.deepcopy(config), custom, safe_mode=safe_mode)
+        return load_hdf5(path, copy.deepcopy(config), custom, old=is_keras_2, safe_mode=safe_mode)
+    if is_keras_2:
+        return load_archive(path, copy.deepcopy(config), custom, safe_mode=safe_mode)
     place = f"{path}{os.sep}" if path.is_dir() else path  # without the slash, Keras opens x.keras/ as a file
     return keras.models.load_model(place, custom_objects=custom, compile=False, safe_mode=safe_mode)
 

@@ -1,0 +1,96 @@
+"""The order in which Keras 2 had the layers of a model, by which its files tell weights apart."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import keras
+from keras import Layer
+
+from tfdump.model.keras_internals import Functional
+
+Orders = Mapping[str, list[list[str]]]
+"""By the name of a model, the names of its layers in the order of Keras 2; models of one name can be several."""
+
+
+def orders_of(config: Any) -> Orders:
+    """Return the order of the layers of every model in a configuration of Keras 2, which wrote them in its own."""
+    found: dict[str, list[list[str]]] = {}
+    waiting = [config]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            inner = node.get("config")
+            if isinstance(inner, dict) and isinstance(inner.get("layers"), list):
+                names = [str(layer["config"].get("name")) for layer in inner["layers"] if _is_object(layer)]
+                found.setdefault(str(inner.get("name")), []).append(names)
+        waiting.extend(node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
+    return found
+
+
+def layers_in_order(layer: Layer, orders: Orders) -> list[Layer]:
+    """Return the layers directly inside of one in the order of Keras 2.
+
+    That of a model of a graph stands in its configuration; others tracked their layers by attributes.
+    """
+    if isinstance(layer, (Functional, keras.Sequential)):
+        layers = {inner.name: inner for inner in layer.layers}
+        order = next((names for names in orders.get(layer.name, ()) if layers.keys() <= set(names)), None)
+        return [layers[name] for name in order if name in layers] if order else list(layer.layers)
+    return list(_by_attributes(layer))
+
+
+def legacy_weights(layer: Layer, orders: Orders) -> list[Any]:
+    """Return the weights of a layer in the order of a legacy file of Keras 2: those that are trained come first."""
+    return [*_weights(layer, orders, trained=True), *_weights(layer, orders, trained=False)]
+
+
+def _weights(layer: Layer, orders: Orders, trained: bool) -> list[Any]:
+    """Return the weights of a layer and of those inside that are trained, or those that are not."""
+    theirs = list(layer.trainable_weights if trained else layer.non_trainable_weights)
+    inner = [] if _is_of_keras(layer) else layers_in_order(layer, orders)
+    if not inner:
+        return theirs
+    below = {id(weight) for one in inner for weight in one.weights}
+    own = [weight for weight in theirs if id(weight) not in below]
+    found = [*own, *(weight for one in inner for weight in _weights(one, orders, trained))]
+    unique = list({id(weight): weight for weight in found}.values())
+    wanted = {id(weight) for weight in theirs}
+    return unique if {id(weight) for weight in unique} == wanted else theirs
+
+
+def _is_of_keras(layer: Layer) -> bool:
+    """Tell whether a layer is one of Keras's that is no model: its parts are in the order in which it makes them."""
+    models = isinstance(layer, (Functional, keras.Sequential))
+    return type(layer).__module__.partition(".")[0] == "keras" and not models
+
+
+def _by_attributes(layer: Layer) -> Iterator[Layer]:
+    """Yield the layers inside of one in the order of its attributes, those in a dictionary by their keys."""
+    known, done = {id(one) for one in layer._layers}, set()
+    waiting = [value for name, value in reversed(vars(layer).items()) if _is_own(name)]
+    while waiting:
+        value = waiting.pop()
+        if id(value) in done:
+            continue
+        done.add(id(value))
+        if id(value) in known:
+            yield value
+        elif isinstance(value, (list, tuple)):
+            waiting.extend(reversed(value))
+        elif isinstance(value, dict):
+            waiting.extend(value[key] for key in sorted(value, key=str, reverse=True))
+
+
+def _is_own(attribute: str) -> bool:
+    """Tell whether an attribute is one of the class itself; some that Keras and TensorFlow add hold all layers."""
+    return not attribute.startswith("_self_") and attribute not in _of_every_layer()
+
+
+@cache
+def _of_every_layer() -> frozenset[str]:
+    return frozenset(vars(keras.Model()))
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("config"), dict)
