@@ -199,7 +199,8 @@ def test_a_member_is_chosen_whatever_lies_beside_it(tfdump: Run, tmp_path: Path)
         assert done.returncode == 0, done.stderr
 
 
-def test_a_damaged_dump_is_one_line(tfdump: Run, tmp_path: Path) -> None:
+def test_a_damaged_dump_is_one_line(tfdump: Run, tfdump_process: Run, tmp_path: Path) -> None:
+    """In a process each, because HDF5 itself crashes on some of them."""
     assert tfdump("activations", MODEL, WINE, "-o", "d.h5", "--stats").returncode == 0
     whole = bytearray((tmp_path / "d.h5").read_bytes())
     dice = random.Random(1)
@@ -208,7 +209,7 @@ def test_a_damaged_dump_is_one_line(tfdump: Run, tmp_path: Path) -> None:
         for _ in range(3):
             damaged[dice.randrange(len(damaged))] ^= 1 << dice.randrange(8)
         (tmp_path / "x.h5").write_bytes(damaged)
-        done = tfdump("show", "x.h5", "--json")
+        done = tfdump_process("show", "x.h5", "--json")
         assert done.returncode in (0, 2)
         assert "a mistake in tfdump" not in done.stderr, done.stderr
         assert done.stderr.count("\n") == (done.returncode == 2)
