@@ -71,8 +71,8 @@ class LiteModel:
     def probe(self, signature: Signature, specs: Sequence[InputSpec], request: Request, note: Note) -> "LiteProbe":
         """Return a probe on the tensors of the subgraph."""
         check_request(request, "a .tflite file")
-        if request.dequantize and not any(tensor.quantized for tensor in self.graph.tensors):
-            raise ModelError(f"--dequantize: no tensor of {self.path} is quantised (leave it out)")
+        if request.dequantize and not any(tensor.quantized and not tensor.constant for tensor in self.graph.tensors):
+            note(f"--dequantize changes nothing: no activation of {self.path} is quantized")
         return LiteProbe(self, request)
 
 
