@@ -1,10 +1,15 @@
 """Addresses from the names of operations: pure text, without TensorFlow."""
 
+from dataclasses import replace
+
 import pytest
 
-from tfdump.model.op_addresses import Nameable, addresses_of, node_name
+from tfdump.model.node_names import node_name
+from tfdump.model.op_addresses import Addressed, addresses_of
 from tfdump.model.op_flow import GraphTensor, Role, roles_of
 from tfdump.model.op_names import Scopes, last_part, parts
+from tfdump.model.op_owners import Nameable
+from tfdump.tensors import NotCaptured
 
 CALL = "StatefulPartitionedCall/"
 
@@ -30,6 +35,15 @@ def chain(*names: str, final: int = -1) -> list[Nameable]:
 def addresses(*names: str) -> list[str]:
     found, _ = addresses_of(chain(*names), Scopes(names))
     return [item.address for item in found]
+
+
+def activated(tensors: list[Nameable], position: int) -> list[Nameable]:
+    """The tensors, where an activation was fused into one."""
+    return [replace(tensor, activated=n == position) for n, tensor in enumerate(tensors)]
+
+
+def converted(tensors: list[Nameable], *names: str) -> tuple[list[Addressed], list[NotCaptured]]:
+    return addresses_of(tensors, Scopes(names), converted=True)
 
 
 # --- which layer
@@ -163,29 +177,29 @@ def test_what_is_read_outside_is_the_output_and_not_what_comes_last() -> None:
 
 
 def test_a_layer_that_was_fused_away_is_named() -> None:
-    tensors = chain("n_1/r_1/Relu;n_1/b_1/batchnorm/add_1;n_1/c_1/convolution", "n_1/out_1/MatMul")
-    found, missing = addresses_of(tensors, Scopes([tensor.name for tensor in tensors]))
+    names = ("n_1/r_1/Relu;n_1/b_1/batchnorm/add_1;n_1/c_1/convolution", "n_1/out_1/MatMul")
+    found, missing = converted(activated(chain(*names), 0), *names)
     assert [item.address for item in found] == ["r", "out"]
     assert {item.address: item.reason for item in missing} == {"b": "fused into r", "c": "fused into r"}
 
 
 def test_the_constant_of_an_operation_is_no_layer() -> None:
     names = ("truediv;truediv/y", "Tanh", "PartitionedCall:0")
-    found, missing = addresses_of(chain(*names), Scopes(names))
+    found, missing = converted(chain(*names), *names)
     assert [item.address for item in found][:1] == ["true_divide"]
     assert not missing
 
 
 def test_half_of_a_layer_is_not_taken_for_its_output() -> None:
     names = ("n_1/sep_1/separable_conv2d/depthwise", "n_1/r_1/Relu;n_1/sep_1/separable_conv2d", "n_1/o_1/MatMul")
-    found, missing = addresses_of(chain(*names), Scopes(names))
+    found, missing = converted(activated(chain(*names), 1), *names)
     assert [item.address for item in found] == ["sep:op.separable_conv2d.depthwise", "r", "o"]
     assert [item.address for item in missing] == ["sep"]
 
 
 def test_an_operation_without_a_name_makes_the_layer_before_it_uncertain() -> None:
     names = ("n_1/a_1/MatMul", "n_1/logits_1/MatMul", "StatefulPartitionedCall_1:0")
-    found, missing = addresses_of(chain(*names), Scopes(names))
+    found, missing = converted(chain(*names), *names)
     assert [item.address for item in found] == ["a", "logits:op.MatMul", "StatefulPartitionedCall_1:0"]
     assert [item.address for item in missing] == ["logits"]
 

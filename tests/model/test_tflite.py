@@ -256,12 +256,21 @@ def test_operations_of_tensorflow_are_refused(tmp_path: Path) -> None:
     [
         ({"training": True}, "--training needs a Keras model"),
         ({"eager": True}, "--eager needs a Keras model"),
-        ({"dequantize": True}, "no tensor of .* is quantised"),
     ],
 )
 def test_options_that_make_no_sense(dense: dict[str, Path], options: dict[str, bool], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         tfdump.activations(dense["float"], floats(2, 6), **options)
+
+
+@pytest.mark.parametrize("how", ["float", "float16", "dynamic"])
+def test_dequantizing_floats_changes_nothing_and_is_said(dense: dict[str, Path], how: str) -> None:
+    plain = tfdump.activations(dense[how], floats(2, 6))
+    with pytest.warns(tfdump.TfdumpWarning, match="--dequantize changes nothing: no activation of"):
+        got = tfdump.activations(dense[how], floats(2, 6), dequantize=True)
+    assert set(got) == set(plain)
+    for address, value in plain.items():
+        np.testing.assert_array_equal(got[address], value)
 
 
 def test_gradients_are_refused(dense: dict[str, Path]) -> None:

@@ -5,9 +5,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdump.model.op_addresses import Addressed, Nameable, addresses_of, operation_address
+from tfdump.model.op_addresses import Addressed, addresses_of, operation_address
 from tfdump.model.op_flow import GraphTensor, Role, roles_of
 from tfdump.model.op_names import Scopes
+from tfdump.model.op_owners import Nameable
 from tfdump.model.records import declared_shape
 from tfdump.tensors import NotCaptured, TensorInfo
 
@@ -105,6 +106,7 @@ def _nameable(
             final=position in final,
             index=tensors[position].value_index if len(tensors[position].op.outputs) > 1 else None,
             shown=tensors[position].dtype not in _HANDLES,
+            boolean=tensors[position].dtype == tf.bool,
         )
         for position in positions
     ]

@@ -1,11 +1,11 @@
 """The tensors of a TFLite subgraph with their addresses: those of interest, and what cannot be had."""
 
-import re
-
-from tfdump.model.op_addresses import Addressed, Nameable, addresses_of
+from tfdump.model.lite_constants import LiteConstants, names_of
+from tfdump.model.op_addresses import Addressed, addresses_of
 from tfdump.model.op_flow import GraphTensor, Role, roles_of
 from tfdump.model.op_names import Scopes, parts
-from tfdump.model.tflite_file import LiteFile, LiteOperator, LiteSignature, LiteSubgraph
+from tfdump.model.op_owners import Nameable
+from tfdump.model.tflite_file import LiteFile, LiteSignature
 from tfdump.tensors import NotCaptured
 
 _INNER = "inside a loop or branch of the graph, which keeps its tensors"
@@ -36,9 +36,7 @@ class LiteTensors:
         ]
         final = {place[number] for _, number in signature.outputs}
         roles = roles_of(found, range(len(found)))  # the converter has removed what serves no value
-        taken = {graph.tensors[number].name for number in fixed}
-        taken |= {tensor.name for other in file.subgraphs if other is not graph for tensor in other.tensors}
-        names = {number: _without_counter(graph.tensors[number].name, taken) for number in range(len(graph.tensors))}
+        names = names_of(graph, file)
         scopes = Scopes([name for number, name in names.items() if number not in graph.inputs])
         self._kept = [
             position
@@ -51,19 +49,29 @@ class LiteTensors:
             for read in found[position].reads:
                 if read in readers:
                     readers[read].add(number_of[position])
+        constants = LiteConstants(graph, names, scopes)
         nameable = [
             Nameable(
-                _told_by_constants(self._made[position][0], made_by, graph, names, scopes),
+                constants.name_of(self._made[position][0]),
                 tuple(number_of[read] for read in found[position].reads if read in number_of),
                 frozenset(readers[position]),
                 data=roles[position] is Role.DATA,
                 final=position in final,
                 shown=graph.tensors[self._made[position][0]].dtype not in _HANDLES,
                 represents=self._made[position][1] in _REPRESENTING,
+                boolean=graph.tensors[self._made[position][0]].dtype == "bool",
+                floating=graph.tensors[self._made[position][0]].dtype.startswith("float"),
+                kind=self._made[position][1],
+                activated=made_by[self._made[position][0]].activated,
+                constants=constants.of(self._made[position][0]),
+                weights=constants.weights(self._made[position][0]),
+                bias=constants.bias(self._made[position][0]),
             )
             for position in self._kept
         ]
-        self.addressed, hidden = addresses_of(nameable, scopes)
+        self._scopes = scopes
+        self._names = [tensor.name for tensor in nameable]
+        self.addressed, hidden = addresses_of(nameable, scopes, converted=True)
         self.not_captured = (*hidden, *self._inner())
 
     def number(self, item: Addressed) -> int:
@@ -74,6 +82,12 @@ class LiteTensors:
         """Return the name of the operation that gives the tensor of an address."""
         return self._made[self._kept[item.position]][1]
 
+    @property
+    def untold(self) -> list[str]:
+        """The addresses of the tensors whose names tell no layer: those of the last operations, mostly."""
+        names = {item.address: self._names[item.position] for item in self.addressed}
+        return [a for a, name in names.items() if not any(self._scopes.place(part).own for part in parts(name))]
+
     def _inner(self) -> list[NotCaptured]:
         """Name the loops and branches that the subgraph runs through."""
         found: dict[int, NotCaptured] = {}
@@ -82,40 +96,3 @@ class LiteTensors:
             if self.kind(item) in _CONTROL:
                 found.setdefault(makers[self.number(item)], NotCaptured(f"{item.address}.body", _INNER))
         return list(found.values())
-
-
-def _without_counter(name: str, taken: set[str]) -> str:
-    """Return a name without the digits that the converter puts behind one that is taken: by a constant of the same
-    operation, or in another subgraph."""
-    for cut in range(len(name) - 1, 0, -1):
-        if not name[cut].isdigit():
-            return name
-        if name[:cut] in taken:
-            return name[:cut]
-    return name
-
-
-def _is_weight(number: int, made_by: dict[int, LiteOperator], graph: LiteSubgraph) -> bool:
-    """Tell whether a tensor is a constant, or one in float16 that is widened when the model runs."""
-    operator = made_by.get(number)
-    if operator is None or operator.kind != "DEQUANTIZE":
-        return graph.tensors[number].constant
-    return graph.tensors[operator.inputs[0]].constant
-
-
-def _told_by_constants(
-    number: int, made_by: dict[int, LiteOperator], graph: LiteSubgraph, names: dict[int, str], scopes: Scopes
-) -> str:
-    """Return the name of a tensor; where the converter lost it, that of the weights of its operation.
-
-    Weights tell the layer only where all of them belong to one, and no activation was fused, which may be another's.
-    """
-    name = names[number]
-    operator = made_by[number]
-    if operator.activated or any(scopes.place(part).own for part in parts(name)):
-        return name
-    weights = [names[read] for read in operator.inputs if read >= 0 and _is_weight(read, made_by, graph)]
-    told = [part for weight in weights for part in parts(weight) if scopes.place(part).layers]
-    if len({scopes.place(part).layers for part in told}) != 1:
-        return name
-    return re.sub(r";+$", "", told[0])

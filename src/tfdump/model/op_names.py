@@ -61,13 +61,15 @@ class Scopes:
     names: Iterable[str]
     known: frozenset[str] = frozenset()
     _children: dict[Path, set[str]] = field(default_factory=dict)
+    _operations: set[Path] = field(default_factory=set)
     _root: str | None = None
     _counted: bool = False
 
     def __post_init__(self) -> None:
         paths = {path for name in self.names for part in parts(name) if (path := _plain(part))}
         self._root = _common_root(paths)
-        for path in map(self._below_root, paths):
+        self._operations = {self._below_root(path) for path in paths}
+        for path in self._operations:
             for depth, child in enumerate(path):
                 self._children.setdefault(path[:depth], set()).add(child)
         top = sorted(name for name in self._children.get((), ()) if (name,) in self._children)
@@ -79,10 +81,14 @@ class Scopes:
         layers: list[tuple[str, int]] = []
         for depth, scope in enumerate(path[:-1]):
             layer = self._layer(path[:depth], scope)
-            if layer is None:
+            if layer is None or path[: depth + 1] in self._operations:  # the scope of an operation of several parts
                 return Place(tuple(layers), path[depth:])
             layers.append(layer)
         return Place(tuple(layers), path[len(layers) :])
+
+    def in_model(self, name: str) -> bool:
+        """Tell whether a name is below that of the model, if there is one: others have lost where they belong."""
+        return self._root is None or _plain(name)[:1] == (self._root,)
 
     def _below_root(self, path: Path) -> Path:
         return path[1:] if self._root is not None and path[:1] == (self._root,) and len(path) > 1 else path
@@ -140,13 +146,15 @@ def _plain(name: str) -> Path:
 
 
 def _common_root(paths: Iterable[Path]) -> str | None:
-    """Return the scope of the model: the only one at the top, if it has scopes in it."""
+    """Return the scope of the model: the only one at the top, if it has scopes in it or a number of Keras behind it."""
     tops = {path[0] for path in paths if len(path) > 1}
     if len(tops) != 1:
         return None
+    root = next(iter(tops))
     inner = [path[1] for path in paths if len(path) > 2]
     layered = [scope for scope in inner if scope not in _INTERNAL and _COUNTED.sub(r"\1", scope) not in _INTERNAL]
-    return next(iter(tops)) if layered else None
+    counted = _COUNTED.fullmatch(root)
+    return root if layered or (counted is not None and int(counted[2]) % 2) else None
 
 
 def _made_by_keras(scope: re.Match[str], siblings: Iterable[str]) -> bool:

@@ -71,15 +71,15 @@ class LiteModel:
     def probe(self, signature: Signature, specs: Sequence[InputSpec], request: Request, note: Note) -> "LiteProbe":
         """Return a probe on the tensors of the subgraph."""
         check_request(request, "a .tflite file")
-        if request.dequantize and not any(tensor.quantized for tensor in self.graph.tensors):
-            raise ModelError(f"--dequantize: no tensor of {self.path} is quantised (leave it out)")
-        return LiteProbe(self, request)
+        if request.dequantize and not any(tensor.quantized and not tensor.constant for tensor in self.graph.tensors):
+            note(f"--dequantize changes nothing: no activation of {self.path} is quantized")
+        return LiteProbe(self, request, note)
 
 
 class LiteProbe:
     """The interpreter, ready to give the requested tensors batch by batch (see RunnableProbe)."""
 
-    def __init__(self, model: LiteModel, request: Request) -> None:
+    def __init__(self, model: LiteModel, request: Request, note: Note) -> None:
         self._model = model
         self._tensors = LiteTensors(model.file, model.chosen)
         self.not_captured: tuple[NotCaptured, ...] = self._tensors.not_captured
@@ -102,6 +102,9 @@ class LiteProbe:
                 probed.append(Probed(self._info(name, name, name, (CLASS,), order, number), is_output=True))
                 self._numbers.append(number)
         self.probed: tuple[Probed, ...] = tuple(probed)
+        untold = [item for item in self._tensors.untold if any(p.info.address == item for p in probed)]
+        if untold:
+            note(f"the file does not tell which layers give {', '.join(untold)}: the converter forgets these names")
 
     def _info(
         self, address: str, layer: str, structure: str, classes: tuple[str, ...], order: int, number: int
