@@ -19,7 +19,7 @@ from tfdump.dtypes import dtype_name, kind_of, numpy_dtype
         (object, "string"),
         ("S5", "string"),
         ("U5", "string"),
-        (np.dtypes.StringDType(), "string"),
+        *([(np.dtypes.StringDType(), "string")] if hasattr(np.dtypes, "StringDType") else []),  # from NumPy 2 on
         (ml_dtypes.bfloat16, "bfloat16"),
         (ml_dtypes.float8_e4m3fn, "float8_e4m3fn"),
         (ml_dtypes.float8_e5m2, "float8_e5m2"),

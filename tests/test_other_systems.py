@@ -14,7 +14,7 @@ WITHOUT = """
 import os, runpy, signal, sys, tempfile, threading, subprocess, multiprocessing
 for name in ("fcntl", "termios", "pwd", "grp"):
     sys.modules[name] = None  # importing it fails
-for name in ("fork", "pread", "preadv", "pwrite", "pwritev", "posix_fadvise", "O_NOFOLLOW", "sysconf", "getuid",
+for name in ("fork", "pread", "preadv", "pwrite", "pwritev", "posix_fadvise", "O_NOFOLLOW", "getuid",
              "sched_getaffinity", "mkfifo", "chown"):
     delattr(os, name)
 for name in ("SIGHUP", "SIGQUIT", "SIGXCPU", "SIGALRM", "setitimer", "pthread_sigmask"):
