@@ -216,3 +216,30 @@ def test_sums_that_no_dtype_holds_are_counted() -> None:
 def test_sums_of_integers_do_not_wrap(dtype: type, row: list[int], expected: int, overflowed: int) -> None:
     reduced = parse_reduction("sum").reduce(np.array([row], dtype))
     assert (int(reduced.values[0]), reduced.overflowed) == (expected, overflowed)
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "expected", "overflowed"),
+    [
+        ("norm", [3e200, 4e200], 5e200, 0),
+        ("norm", [3e-200, 4e-200], 5e-200, 0),
+        ("norm", [3e200 + 4e200j, 0], 5e200, 0),
+        ("norm", [1.5e308, 1.5e308], np.inf, 1),
+        ("mean", [1.5e308, 1.5e308], 1.5e308, 0),
+        ("mean", [1.5e308j, 1.5e308j], 1.5e308j, 0),
+        ("sum", [1.5e308, 1.5e308, -1.5e308], 1.5e308, 0),
+        ("sum", [1.5e308, 1.5e308], np.inf, 1),
+        ("sum", [np.inf, 1.0], np.inf, 0),
+        ("norm", [0.0, 0.0], 0.0, 0),
+    ],
+)
+def test_squares_and_sums_of_64_bit_floats_may_overflow_on_the_way(
+    text: str, row: list[complex], expected: complex, overflowed: int
+) -> None:
+    """The other row of the batch keeps its bits."""
+    values = np.stack([np.array(row), np.array([0.1, 0.7, 0.3][: len(row)])])
+    reduced = parse_reduction(text).reduce(values)
+    assert reduced.values.dtype == (values.real.dtype if text == "norm" else values.dtype)
+    np.testing.assert_allclose(reduced.values[0], expected, rtol=1e-15)
+    assert reduced.overflowed == overflowed
+    assert reduced.values[1] == parse_reduction(text).reduce(values[1:]).values[0]

@@ -20,6 +20,10 @@ _HALF = 32
 """Bits of each half of an integer of 64 bits: the sums of the halves do not overflow."""
 
 
+_LEAST_SOUND_NORM = 1e-140
+"""Squares of less than this lose bits in float64."""
+
+
 def _norm(values: Array, axis: tuple[int, ...], dtype: Any) -> Array:
     squares: Array = np.sum(np.square(np.abs(values), dtype=dtype), axis=axis)
     return np.sqrt(squares)
@@ -91,8 +95,8 @@ class Reduction:
     def reduce(self, values: Array) -> Reduced:
         """Return the reduced values, in the dtype that `dtype_of` tells.
 
-        Sums run in float64, those of integers exactly. Without an axis to reduce, and for text, the values come back
-        as they are; an empty axis gives NaN (0 for sums).
+        Sums run in float64 (where they may overflow it, in the longest float), those of integers exactly. Without an
+        axis to reduce, and for text, the values come back as they are; an empty axis gives NaN (0 for sums).
         """
         axes = self.axes_of(values.shape)
         if not axes or values.dtype.kind in "OSU":
@@ -105,12 +109,29 @@ class Reduction:
         if exact and self.operation == "sum":
             return _exact_sum(values, axes, stored)
         with np.errstate(all="ignore"):
-            wide = np.complex128 if values.dtype.kind == "c" and self.operation != "norm" else np.float64
-            reduced = np.asarray(_OPERATIONS[self.operation](values, axis=axes, dtype=wide))
+            reduced = self._in_wide_floats(values, axes)
             found = reduced.astype(stored)
             if found.dtype.itemsize >= reduced.dtype.itemsize:
                 return Reduced(found)
             return Reduced(found, int(np.count_nonzero(~np.isfinite(found) & np.isfinite(reduced))))
+
+    def _in_wide_floats(self, values: Array, axes: tuple[int, ...]) -> Array:
+        """Return the results in float64 or complex128; where these may be left on the way, in the longest float.
+
+        The squares and sums of 64-bit floats may overflow where their norm and mean do not.
+        """
+        function = _OPERATIONS[self.operation]
+        is_complex = values.dtype.kind == "c" and self.operation != "norm"
+        reduced = np.asarray(function(values, axis=axes, dtype=np.complex128 if is_complex else np.float64))
+        if self.operation in ("max", "min") or values.dtype.name not in ("float64", "complex128"):
+            return reduced
+        sound = np.isfinite(reduced)
+        if self.operation == "norm":
+            sound &= reduced > _LEAST_SOUND_NORM
+        if sound.all():
+            return reduced
+        longest = function(values, axis=axes, dtype=np.clongdouble if is_complex else np.longdouble)
+        return np.where(sound, reduced, longest)
 
     def __str__(self) -> str:
         if self.axes is None:
