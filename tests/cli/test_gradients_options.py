@@ -156,7 +156,6 @@ def test_targets_of_several_outputs(gradients: Gradients, tmp_path: Path) -> Non
     one_hot = np.eye(3)[kind]
     np.save(tmp_path / "kind_rows.npy", one_hot)
     np.savez(tmp_path / "named.npz", kind=one_hot, price=price)
-    np.savez(tmp_path / "extra.npz", kind=one_hot, price=price, neither=np.zeros(2))
     with h5py.File(tmp_path / "named.h5", "w") as file:
         file["targets/price"], file["targets/kind"] = price, one_hot
     losses = ["--loss", "price=mse", "--loss", "kind=mse"]
@@ -170,7 +169,6 @@ def test_targets_of_several_outputs(gradients: Gradients, tmp_path: Path) -> Non
     assert_is(reference, (loss, expected))
     for way in (
         ["--targets", "named.npz"],
-        ["--targets", "extra.npz"],
         ["--targets", "named.h5::/targets"],
         ["named.h5::targets"],
         ["--targets", "price=price.npy", "--targets", "kind=kind_rows.npy"],
@@ -178,6 +176,17 @@ def test_targets_of_several_outputs(gradients: Gradients, tmp_path: Path) -> Non
         ["--targets", "price=price.npy", "--targets", "kind_rows.npy"],
     ):
         assert_close(gradients(model, "x.npy", *way, *losses), reference, 0, 0)
+
+
+def test_an_array_that_names_no_output_is_refused(tfdump: Run, tmp_path: Path) -> None:
+    """It is not left out: the user may have misspelled an output."""
+    model = two_outputs(tmp_path)
+    price, kind = loads(tmp_path, "price", "kind")
+    np.savez(tmp_path / "extra.npz", kind=np.eye(3)[kind], price=price, neither=np.zeros(2))
+    losses = ["--loss", "price=mse", "--loss", "kind=mse"]
+    done = tfdump("gradients", model, "x.npy", "--targets", "extra.npz", *losses)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "extra.npz::neither is no target of the model (its targets: 'kind', 'price')" in done.stderr
 
 
 def test_targets_of_several_outputs_in_the_order_of_the_model(gradients: Gradients, tmp_path: Path) -> None:
@@ -762,7 +771,11 @@ def test_notes_on_a_terminal_stand_on_lines_of_their_own(tmp_path: Path) -> None
     command = [sys.executable, "-m", "tfdump", "gradients", *map(str, WINE[:2]), "nan.npy", "--loss", "mse"]
     terminal = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
     process = subprocess.Popen(
-        [*command, "--batch-size", "1"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=follower, env=terminal
+        [*command, "--batch-size", "1", "--training"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=follower,
+        env=terminal,
     )
     os.close(follower)
     written = b""

@@ -88,7 +88,7 @@ def weights_of(model: Layer, recorder: Recorder) -> list[Weight]:
                 _obstacle(variable, id(variable) in trainable),
                 tuple(_around([address, *(path for _, path, *_ in held[1:])], class_names(layer), recorder)),
                 getattr(layer, "compute_dtype", None) == "float16",
-                any(variable is state for state in getattr(layer, "_non_trainable_variables", [])),
+                _is_state(layer, variable),
             )
         )
     return found
@@ -97,6 +97,12 @@ def weights_of(model: Layer, recorder: Recorder) -> list[Weight]:
 def _own_variables(layer: Layer) -> list[Any]:
     """Return the variables that a layer holds itself, not those of the layers in it."""
     return [*getattr(layer, "_trainable_variables", []), *getattr(layer, "_non_trainable_variables", [])]
+
+
+def _is_state(layer: Layer, variable: keras.Variable) -> bool:
+    """Tell whether nobody expects a gradient of a variable: a moving average or a seed, but no quantized kernel."""
+    made_so = any(variable is state for state in getattr(layer, "_non_trainable_variables", []))
+    return made_so and str(keras.backend.standardize_dtype(variable.dtype)) not in ("int8", "uint8")
 
 
 def _obstacle(variable: keras.Variable, trainable: bool) -> str | None:
