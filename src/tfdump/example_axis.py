@@ -27,10 +27,13 @@ class AxisFinding:
     depends_on_batch: bool
 
 
-def find_example_axis(small: Value, large: Value, few: int, many: int, dtype: str) -> AxisFinding:
+def find_example_axis(
+    small: Value, large: Value, few: int, many: int, dtype: str, reverse: bool = False
+) -> AxisFinding:
     """Compare the value of one tensor for a batch of `few` examples with that for a batch of `many`.
 
-    The last examples of both batches must be the same. Axis 0 is the example when it has `few` and `many` rows
+    The last examples of both batches must be the same; with `reverse` the small batch has them in reverse order, in
+    which a sort or a shuffle does not hide. Axis 0 is the example when it has `few` and `many` rows
     and all other axes agree; a tensor that is the same for both is a constant.
     """
     if isinstance(small, (Ragged, Sparse)) or isinstance(large, (Ragged, Sparse)):
@@ -38,7 +41,8 @@ def find_example_axis(small: Value, large: Value, few: int, many: int, dtype: st
     by_example = small.ndim > 0 and large.ndim > 0 and (len(small), len(large)) == (few, many)
     if by_example and small.shape[1:] == large.shape[1:]:
         shared = min(few, many)
-        return AxisFinding(EXAMPLE, not agrees(small[few - shared :], large[many - shared :], dtype))
+        rows = small[::-1] if reverse else small
+        return AxisFinding(EXAMPLE, not agrees(rows[few - shared :], large[many - shared :], dtype))
     if small.shape == large.shape and identical(small, large):
         return AxisFinding(NONE, depends_on_batch=False)
     return AxisFinding(BATCH, depends_on_batch=True)

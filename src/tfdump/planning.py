@@ -97,11 +97,12 @@ def make_plan(
         probe.start()
         probe.run(source.first(many))
     looks = _Looks(probe, source)
-    look = looks.at(last_of_first_batch(source, few, many, rolled=fixed is not None))
+    last = last_of_first_batch(source, few, many, rolled=fixed is not None)
+    look = looks.at(last if fixed else {name: rows[::-1] for name, rows in last.items()})
     padding = -source.examples % fixed if fixed else 0
     if fixed is None:
         first = looks.at(source.first(many))
-        findings = looks.findings(first, look, few, many)
+        findings = looks.findings(first, look, few, many, reverse=True)
     else:
         alone = looks.at(padded(last_of_first_batch(source, 1, many, rolled=False), fixed))
         first = looks.at(source.first(many))
@@ -142,12 +143,14 @@ class _Looks:
         self._probe.start()
         return self._probe.run(batch)
 
-    def findings(self, first: list[Value | None], look: list[Value | None], few: int, many: int) -> list[AxisFinding]:
-        """Compare the first batch of `many` with a look at its last `few` examples."""
+    def findings(
+        self, first: list[Value | None], look: list[Value | None], few: int, many: int, reverse: bool = False
+    ) -> list[AxisFinding]:
+        """Compare the first batch of `many` with a look at its last `few` examples, in reverse order or not."""
         return [
             _by_shape(value, many)
             if value is None or other is None
-            else find_example_axis(other, value, few, many, probed.info.dtype)
+            else find_example_axis(other, value, few, many, probed.info.dtype, reverse)
             for probed, value, other in zip(self._probe.probed, first, look, strict=True)
         ]
 

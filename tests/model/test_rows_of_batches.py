@@ -122,6 +122,28 @@ def test_rows_whose_shape_depends_on_the_batch_are_stacks_with_a_note(eager: boo
     np.testing.assert_array_equal(reduced, [1, 2, 3, 4, 5, 7, 8])
 
 
+class Sorted(layers.Layer):
+    """Sorts the rows of a batch."""
+
+    def call(self, x: Any) -> Any:
+        return tf.gather(x, tf.argsort(x[:, 0]))
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_rows_that_are_sorted_depend_on_the_batch_even_where_the_first_batch_is_sorted(eager: bool) -> None:
+    x = keras.Input((2,))
+    model = keras.Model(x, Sorted(name="sorted")(layers.Rescaling(1.0, name="same")(x)))
+    data = X[[7, 6, 4, 9, 8, 0, 2, 1]]
+    data = data[np.concatenate([np.argsort(data[:4, 0]), [7, 6, 5, 4]])]
+    with pytest.warns(tfdump.TfdumpWarning) as record:
+        got = tfdump.activations(model, data, batch_size=4, eager=eager)
+    said = [str(warning.message) for warning in record]
+    assert "the values depend on the other examples of the batch: sorted" in said
+    np.testing.assert_array_equal(got["same"], data)
+    by_hand = np.concatenate([rows[np.argsort(rows[:, 0], kind="stable")] for rows in (data[:4], data[4:])])
+    np.testing.assert_array_equal(got["sorted"], by_hand)
+
+
 # --- gradients
 
 
