@@ -205,6 +205,28 @@ def of_keras_2_archives() -> None:
     if name == "keras2_15":
         start = keras.Input((4,), name="x")
         keras.Model(start, net(start)).save(FOLDER / f"{name}_net.h5")
+        with_losses_of_its_own(keras)
+
+
+def with_losses_of_its_own(keras: Any) -> None:
+    """A model with a layer that leads to a loss and to no output, of the class and shape of another one."""
+    import tensorflow as tf
+
+    start = keras.Input((4,), name="x")
+    first = keras.layers.Dense(4, name="first")(start)
+    aside = keras.layers.Dense(4, name="aside")(start)
+    model = keras.Model(start, keras.layers.Dense(4, name="last")(first))
+    model.add_loss(tf.reduce_mean(tf.square(first - aside)))
+    model.add_metric(tf.reduce_mean(first), name="size")
+    model.compile("sgd", "mse")
+    spread(model)
+    rows = {"x": np.random.default_rng(2).normal(size=(3, 4)).astype("float32")}
+    model.save(FOLDER / "keras2_15_losses.keras")
+    model.save(FOLDER / "keras2_15_losses.h5")
+    values = {
+        name: np.asarray(keras.Model(start, model.get_layer(name).output)(rows["x"])) for name in ("first", "last")
+    }
+    save_values("keras2_15_losses", rows, values)
 
 
 if __name__ == "__main__":

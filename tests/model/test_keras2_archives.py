@@ -103,6 +103,27 @@ def test_gradients_of_the_loss_that_it_was_compiled_with(tmp_path: Path, name: s
         np.testing.assert_allclose(file["gradients/weights/logits.bias"], wanted, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+def test_losses_that_the_model_adds_itself(tmp_path: Path, ending: str) -> None:
+    """They are not in the model of Keras 3, nor is a layer that leads to nothing else, of the class of the others."""
+    x, expected = from_elsewhere("keras2_15_losses")
+    shutil.copy(DATA / f"keras2_15_losses.{ending}", tmp_path / f"m.{ending}")
+    found = zoo.dumped(tmp_path / f"m.{ending}", x)
+    assert list(found.values) == list(expected)
+    assert_as_there(found, expected)
+    np.save(tmp_path / "x.npy", x["x"])
+    command = ("gradients", tmp_path / f"m.{ending}", tmp_path / "x.npy", tmp_path / "x.npy", "-o", tmp_path / "g.h5")
+    status, said = zoo.command(*command)
+    assert status == 2
+    assert "add_loss" in said
+    assert "--loss" in said
+    status, said = zoo.command(*command, "--loss", "mse")
+    assert status == 0, said
+    with h5py.File(tmp_path / "g.h5") as file:
+        wanted = 2 * (expected["last"] - x["x"]).sum(axis=0) / x["x"].size
+        np.testing.assert_allclose(file["gradients/weights/last.bias"], wanted, rtol=1e-3, atol=1e-5)
+
+
 def test_without_the_import_the_advice_is_not_about_keras() -> None:
     status, said = zoo.command("layers", DATA / "keras2_15.keras")
     assert status == 2
