@@ -206,6 +206,26 @@ def of_keras_2_archives() -> None:
         start = keras.Input((4,), name="x")
         keras.Model(start, net(start)).save(FOLDER / f"{name}_net.h5")
         with_losses_of_its_own(keras)
+        with_masks(keras)
+
+
+def with_masks(keras: Any) -> None:
+    """A model whose masks go through recurrent layers with and without initial states, attention and a sum."""
+    layers = keras.layers
+    tokens = keras.Input((5,), dtype="int32", name="tokens")
+    x = layers.Embedding(11, 4, mask_zero=True, name="embedding")(tokens)
+    y, h, c = layers.LSTM(4, return_sequences=True, return_state=True, name="encoder")(x)
+    y = layers.Add(name="sum")([y, layers.MultiHeadAttention(2, 2, name="attention")(y, y)])
+    y = layers.Bidirectional(layers.GRU(2, return_sequences=True), name="both")(y)
+    z = layers.LSTM(4, return_sequences=True, name="decoder")(x, initial_state=[h, c])
+    z = layers.Bidirectional(layers.LSTM(4), name="ends")(z, initial_state=[c, h, h, c])
+    model = keras.Model(tokens, [layers.GlobalAveragePooling1D(name="mean")(y), z])
+    spread(model)
+    rows = {"tokens": inputs()["tokens"]}
+    model.save(FOLDER / "keras2_15_masks.keras")
+    names = ["embedding", "sum", "attention", "both", "decoder", "ends", "mean"]
+    whole = keras.Model(tokens, [model.get_layer(name).output for name in names])
+    save_values("keras2_15_masks", rows, dict(zip(names, map(np.asarray, whole(rows["tokens"])), strict=True)))
 
 
 def with_losses_of_its_own(keras: Any) -> None:

@@ -70,6 +70,12 @@ def test_a_subclassed_model_whose_layers_only_their_order_tells_apart(tmp_path: 
     np.testing.assert_allclose(next(iter(found.outputs.values())), expected["output"], rtol=1e-4, atol=2e-5)
 
 
+def test_masks_also_of_recurrent_layers_that_get_states(tmp_path: Path) -> None:
+    x, expected = from_elsewhere("keras2_15_masks")
+    shutil.copy(DATA / "keras2_15_masks.keras", tmp_path)
+    assert_as_there(zoo.dumped(tmp_path / "keras2_15_masks.keras", x), expected)
+
+
 def test_the_folder_that_an_archive_unpacks_to(tmp_path: Path) -> None:
     x, expected = from_elsewhere("keras2_15")
     zipfile.ZipFile(DATA / "keras2_15.keras").extractall(tmp_path / "folder")
@@ -188,6 +194,16 @@ def test_a_call_of_which_keras_2_lost_the_tensors(tmp_path: Path) -> None:
     status, said = zoo.command("layers", changed(tmp_path, change), "--import", HOUSE)
     assert status == 2
     assert "'tf.nn.relu' without the tensors" in said
+    assert "SavedModel" in said
+
+
+def test_constants_of_a_recurrent_layer_are_not_taken_for_states(tmp_path: Path) -> None:
+    def change(config: dict[str, Any]) -> None:
+        layer_of(config, "decoder")["config"]["num_constants"] = 1
+
+    status, said = zoo.command("layers", changed(tmp_path, change), "--import", HOUSE)
+    assert status == 2
+    assert "layer 'decoder' takes constants" in said
     assert "SavedModel" in said
 
 

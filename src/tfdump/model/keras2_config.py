@@ -242,6 +242,8 @@ def _call(node: Any, layer: dict[str, Any], names: set[Any]) -> Any:
     keywords = _with_tensors(options, names)
     tensors = [_with_tensors(tensor[:3], names) for tensor in node]
     if layer.get("class_name") in _RECURRENT and len(tensors) > 1:
+        if keywords.pop("constants", None) or layer["config"].get("num_constants"):
+            raise ModelError(f"layer '{layer.get('name')}' takes constants, which Keras 3 cannot pass on {WAY_OUT}")
         return {"args": tensors[:1], "kwargs": {**keywords, "initial_state": tensors[1:]}}
     if keywords == options:
         return node
