@@ -205,6 +205,48 @@ def of_keras_2_archives() -> None:
     if name == "keras2_15":
         start = keras.Input((4,), name="x")
         keras.Model(start, net(start)).save(FOLDER / f"{name}_net.h5")
+        with_losses_of_its_own(keras)
+        with_masks(keras)
+
+
+def with_masks(keras: Any) -> None:
+    """A model whose masks go through recurrent layers with and without initial states, attention and a sum."""
+    layers = keras.layers
+    tokens = keras.Input((5,), dtype="int32", name="tokens")
+    x = layers.Embedding(11, 4, mask_zero=True, name="embedding")(tokens)
+    y, h, c = layers.LSTM(4, return_sequences=True, return_state=True, name="encoder")(x)
+    y = layers.Add(name="sum")([y, layers.MultiHeadAttention(2, 2, name="attention")(y, y)])
+    y = layers.Bidirectional(layers.GRU(2, return_sequences=True), name="both")(y)
+    z = layers.LSTM(4, return_sequences=True, name="decoder")(x, initial_state=[h, c])
+    z = layers.Bidirectional(layers.LSTM(4), name="ends")(z, initial_state=[c, h, h, c])
+    model = keras.Model(tokens, [layers.GlobalAveragePooling1D(name="mean")(y), z])
+    spread(model)
+    rows = {"tokens": inputs()["tokens"]}
+    model.save(FOLDER / "keras2_15_masks.keras")
+    names = ["embedding", "sum", "attention", "both", "decoder", "ends", "mean"]
+    whole = keras.Model(tokens, [model.get_layer(name).output for name in names])
+    save_values("keras2_15_masks", rows, dict(zip(names, map(np.asarray, whole(rows["tokens"])), strict=True)))
+
+
+def with_losses_of_its_own(keras: Any) -> None:
+    """A model with a layer that leads to a loss and to no output, of the class and shape of another one."""
+    import tensorflow as tf
+
+    start = keras.Input((4,), name="x")
+    first = keras.layers.Dense(4, name="first")(start)
+    aside = keras.layers.Dense(4, name="aside")(start)
+    model = keras.Model(start, keras.layers.Dense(4, name="last")(first))
+    model.add_loss(tf.reduce_mean(tf.square(first - aside)))
+    model.add_metric(tf.reduce_mean(first), name="size")
+    model.compile("sgd", "mse")
+    spread(model)
+    rows = {"x": np.random.default_rng(2).normal(size=(3, 4)).astype("float32")}
+    model.save(FOLDER / "keras2_15_losses.keras")
+    model.save(FOLDER / "keras2_15_losses.h5")
+    values = {
+        name: np.asarray(keras.Model(start, model.get_layer(name).output)(rows["x"])) for name in ("first", "last")
+    }
+    save_values("keras2_15_losses", rows, values)
 
 
 if __name__ == "__main__":

@@ -223,6 +223,23 @@ def test_a_function_of_a_module_that_the_package_has_imported(package: Path) -> 
     np.testing.assert_allclose(found.values["clipped"], expected, rtol=1e-6)
 
 
+def test_a_function_of_a_module_that_another_module_of_the_file_imports(package: Path) -> None:
+    """The function stands before the class whose module brings it along."""
+    (package / "mypkg" / "__init__.py").write_text("")
+    own = package / "mypkg" / "deep" / "own.py"
+    own.write_text("from mypkg import parts\n" + own.read_text())
+    from mypkg.deep.own import Scale
+    from mypkg.parts import clipped
+
+    x = keras.Input((3,))
+    y = layers.Activation(clipped, name="clipped")(x)
+    keras.Model(x, Scale(4.0, name="scale")(y)).save(package / "c.keras")
+    forget()
+    data = floats(4, 3)
+    found = zoo.dumped(package / "c.keras", data, "--import", "mypkg")
+    np.testing.assert_allclose(found.values["scale"], np.clip(data, -0.5, 0.5) * 4, rtol=1e-6)
+
+
 def model_of_clipped(package: Path) -> tuple[Path, np.ndarray, np.ndarray]:
     from mypkg.parts import clipped
 

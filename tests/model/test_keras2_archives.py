@@ -70,6 +70,12 @@ def test_a_subclassed_model_whose_layers_only_their_order_tells_apart(tmp_path: 
     np.testing.assert_allclose(next(iter(found.outputs.values())), expected["output"], rtol=1e-4, atol=2e-5)
 
 
+def test_masks_also_of_recurrent_layers_that_get_states(tmp_path: Path) -> None:
+    x, expected = from_elsewhere("keras2_15_masks")
+    shutil.copy(DATA / "keras2_15_masks.keras", tmp_path)
+    assert_as_there(zoo.dumped(tmp_path / "keras2_15_masks.keras", x), expected)
+
+
 def test_the_folder_that_an_archive_unpacks_to(tmp_path: Path) -> None:
     x, expected = from_elsewhere("keras2_15")
     zipfile.ZipFile(DATA / "keras2_15.keras").extractall(tmp_path / "folder")
@@ -101,6 +107,27 @@ def test_gradients_of_the_loss_that_it_was_compiled_with(tmp_path: Path, name: s
         np.testing.assert_allclose(file["loss"][()], loss, rtol=1e-4)
         wanted = (probabilities - np.eye(3)[[2, 0]]).mean(axis=0)
         np.testing.assert_allclose(file["gradients/weights/logits.bias"], wanted, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+def test_losses_that_the_model_adds_itself(tmp_path: Path, ending: str) -> None:
+    """They are not in the model of Keras 3, nor is a layer that leads to nothing else, of the class of the others."""
+    x, expected = from_elsewhere("keras2_15_losses")
+    shutil.copy(DATA / f"keras2_15_losses.{ending}", tmp_path / f"m.{ending}")
+    found = zoo.dumped(tmp_path / f"m.{ending}", x)
+    assert list(found.values) == list(expected)
+    assert_as_there(found, expected)
+    np.save(tmp_path / "x.npy", x["x"])
+    command = ("gradients", tmp_path / f"m.{ending}", tmp_path / "x.npy", tmp_path / "x.npy", "-o", tmp_path / "g.h5")
+    status, said = zoo.command(*command)
+    assert status == 2
+    assert "add_loss" in said
+    assert "--loss" in said
+    status, said = zoo.command(*command, "--loss", "mse")
+    assert status == 0, said
+    with h5py.File(tmp_path / "g.h5") as file:
+        wanted = 2 * (expected["last"] - x["x"]).sum(axis=0) / x["x"].size
+        np.testing.assert_allclose(file["gradients/weights/last.bias"], wanted, rtol=1e-3, atol=1e-5)
 
 
 def test_without_the_import_the_advice_is_not_about_keras() -> None:
@@ -167,6 +194,16 @@ def test_a_call_of_which_keras_2_lost_the_tensors(tmp_path: Path) -> None:
     status, said = zoo.command("layers", changed(tmp_path, change), "--import", HOUSE)
     assert status == 2
     assert "'tf.nn.relu' without the tensors" in said
+    assert "SavedModel" in said
+
+
+def test_constants_of_a_recurrent_layer_are_not_taken_for_states(tmp_path: Path) -> None:
+    def change(config: dict[str, Any]) -> None:
+        layer_of(config, "decoder")["config"]["num_constants"] = 1
+
+    status, said = zoo.command("layers", changed(tmp_path, change), "--import", HOUSE)
+    assert status == 2
+    assert "layer 'decoder' takes constants" in said
     assert "SavedModel" in said
 
 

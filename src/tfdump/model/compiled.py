@@ -9,7 +9,7 @@ from keras import Layer
 from tfdump.errors import ModelError, UntrustedModelError
 from tfdump.model.error_text import first_line
 from tfdump.model.keras_internals import Trainer, serialization_lib
-from tfdump.model.load import LoadedModel
+from tfdump.model.load import ADDED_LOSSES, LoadedModel
 from tfdump.model.loss_names import LOSSES, is_name_of_keras
 from tfdump.model.losses import HOW, CompiledLosses, LossChoice, NamedLosses, Objective, Scalar
 from tfdump.model.trust import check_config
@@ -62,6 +62,11 @@ def _compiled(loaded: LoadedModel) -> tuple[Any, Any] | None:
     config = loaded.compile_config
     if not config:
         return None
+    if config.get(ADDED_LOSSES):
+        raise ModelError(
+            f"{loaded.name}: Keras 2 saved losses of its own in the model (add_loss), which Keras 3 cannot take from a "
+            f"file; {HOW}"
+        )
     _check(config.get("loss"), loaded)
     try:
         scope = keras.saving.custom_object_scope(dict(loaded.custom))

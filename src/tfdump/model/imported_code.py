@@ -11,7 +11,6 @@ import inspect
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -86,13 +85,11 @@ class UserCode(Mapping[str, Any]):
             return None
         return value if found is not None and _may_be_named(value, found) else None
 
-    def loaded_members(self, name: str) -> list[Any]:
-        """Return the different classes and functions of this name in the modules below that are imported by now."""
-        return self._loaded.get(name, [])
+    def loaded_members(self) -> dict[str, list[Any]]:
+        """Return the classes and functions that the modules below define, by name, as far as these are imported now.
 
-    @cached_property
-    def _loaded(self) -> dict[str, list[Any]]:
-        """What the modules below the user's define themselves, by name; there may be several of one name."""
+        There may be several of one name.
+        """
         found: dict[str, list[Any]] = {}
         names = [name for name in sorted(sys.modules) if self.covers(name) and _package(name) not in HUBS]
         for module in [sys.modules[name] for name in names]:

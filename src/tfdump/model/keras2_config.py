@@ -28,6 +28,9 @@ _FORMER_ARGUMENTS: dict[str, tuple[Any, ...]] = {
 _UNTRANSLATED = ("ClassMethod", "InstanceMethod", "InstanceProperty")
 """Layers by which Keras 2 saved what a functional model does with objects of TensorFlow."""
 
+_ADDING = ("AddLoss", "AddMetric")
+"""Layers by which Keras 2 saved `add_loss` and `add_metric` of a functional model; they lead to no output."""
+
 HARD_SIGMOID = "keras_2_hard_sigmoid"
 """What the `hard_sigmoid` of Keras 2 is called; that of Keras 3 is steeper on a shorter range."""
 
@@ -47,6 +50,11 @@ def modernize(config: dict[str, Any], old: bool) -> None:
     """
     for item in list(_objects(config)):
         _modernize(item, old)
+
+
+def adds_losses(config: Any) -> bool:
+    """Tell whether a model of Keras 2 had losses of its own, which are not translated."""
+    return any(item["class_name"] == "AddLoss" for item in _objects(config))
 
 
 def without_modules(config: Any) -> None:
@@ -182,7 +190,8 @@ def _parts(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _modernize_graph(graph: dict[str, Any], old: bool) -> None:
-    """Change the calls of the layers of a functional model."""
+    """Change the calls of the layers of a functional model; leave out those that only add losses and metrics."""
+    graph["layers"] = [layer for layer in graph["layers"] if layer.get("class_name") not in _ADDING]
     _renumber(graph, old)
     names = {layer.get("name") for layer in graph["layers"]}
     for layer in graph["layers"]:
@@ -233,6 +242,8 @@ def _call(node: Any, layer: dict[str, Any], names: set[Any]) -> Any:
     keywords = _with_tensors(options, names)
     tensors = [_with_tensors(tensor[:3], names) for tensor in node]
     if layer.get("class_name") in _RECURRENT and len(tensors) > 1:
+        if keywords.pop("constants", None) or layer["config"].get("num_constants"):
+            raise ModelError(f"layer '{layer.get('name')}' takes constants, which Keras 3 cannot pass on {WAY_OUT}")
         return {"args": tensors[:1], "kwargs": {**keywords, "initial_state": tensors[1:]}}
     if keywords == options:
         return node

@@ -31,9 +31,9 @@ def masks_beside_states() -> Iterator[None]:
 def _with_mask(call: Any) -> Any:
     """Return a method `__call__` that looks for the mask at the sequence itself."""
 
-    def called(self: Any, sequences: Any, initial_state: Any = None, mask: Any = None, **options: Any) -> Any:
-        if mask is None and initial_state is not None:
-            mask = getattr(sequences, "_keras_mask", None)
-        return call(self, sequences, initial_state=initial_state, mask=mask, **options)
+    def called(self: Any, sequences: Any, *others: Any, **options: Any) -> Any:
+        if options.get("initial_state") is not None and options.get("mask") is None:
+            options["mask"] = getattr(sequences, "_keras_mask", None)
+        return call(self, sequences, *others, **options)
 
     return called

@@ -9,35 +9,48 @@ from keras import Layer
 
 from tfdump.model.keras_internals import Functional
 
-Orders = Mapping[str, list[list[str]]]
-"""By the name of a model, the names of its layers in the order of Keras 2; models of one name can be several."""
+Orders = Mapping[str, list[dict[str, str]]]
+"""By the name of a model, the names of its layers in the order of Keras 2, each with its class.
+
+Models of one name can be several.
+"""
 
 
 def orders_of(config: Any) -> Orders:
     """Return the order of the layers of every model in a configuration of Keras 2, which wrote them in its own."""
-    found: dict[str, list[list[str]]] = {}
+    found: dict[str, list[dict[str, str]]] = {}
     waiting = [config]
     while waiting:
         node = waiting.pop()
         if isinstance(node, dict):
             inner = node.get("config")
             if isinstance(inner, dict) and isinstance(inner.get("layers"), list):
-                names = [str(layer["config"].get("name")) for layer in inner["layers"] if _is_object(layer)]
-                found.setdefault(str(inner.get("name")), []).append(names)
+                layers = [layer for layer in inner["layers"] if _is_object(layer)]
+                order = {str(layer["config"].get("name")): str(layer.get("class_name")) for layer in layers}
+                found.setdefault(str(inner.get("name")), []).append(order)
         waiting.extend(node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
     return found
 
 
 def layers_in_order(layer: Layer, orders: Orders) -> list[Layer]:
-    """Return the layers directly inside of one in the order of Keras 2.
+    """Return the layers directly inside of one in the order of Keras 2."""
+    return [inner for inner, _ in places_in_order(layer, orders) if inner is not None]
 
-    That of a model of a graph stands in its configuration; others tracked their layers by attributes.
+
+def places_in_order(layer: Layer, orders: Orders) -> list[tuple[Layer | None, str]]:
+    """Return the layers directly inside of one in the order of Keras 2, each with the name of its class.
+
+    That of a model of a graph stands in its configuration; others tracked their layers by attributes. In place of a
+    layer that led to no output, and is not in a model of Keras 3, stands None.
     """
-    if isinstance(layer, (Functional, keras.Sequential)):
-        layers = {inner.name: inner for inner in layer.layers}
-        order = next((names for names in orders.get(layer.name, ()) if layers.keys() <= set(names)), None)
-        return [layers[name] for name in order if name in layers] if order else list(layer.layers)
-    return list(_by_attributes(layer))
+    if not isinstance(layer, (Functional, keras.Sequential)):
+        return [(inner, type(inner).__name__) for inner in _by_attributes(layer)]
+    layers = {inner.name: inner for inner in layer.layers}
+    order = next((names for names in orders.get(layer.name, ()) if layers.keys() <= names.keys()), None)
+    if order is None:
+        return [(inner, type(inner).__name__) for inner in layer.layers]
+    classes = {name: type(layers[name]).__name__ if name in layers else kind for name, kind in order.items()}
+    return [(layers.get(name), kind) for name, kind in classes.items()]
 
 
 def legacy_weights(layer: Layer, orders: Orders) -> list[Any]:

@@ -6,7 +6,7 @@ told apart by their classes and by their order alone, so the order has to be tha
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from keras import Layer
 
 from tfdump.errors import ModelError
-from tfdump.model.keras2_order import Orders, layers_in_order, legacy_weights
+from tfdump.model.keras2_order import Orders, layers_in_order, legacy_weights, places_in_order
 from tfdump.model.keras_internals import legacy_h5_format, to_snake_case
 
 _LAYERS, _DEPENDENCIES = "layers", "_layer_checkpoint_dependencies"
@@ -99,7 +99,7 @@ class _Plan:
     places: list[tuple[Layer, str]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     _met: set[int] = field(default_factory=set)
-    _metrics: set[str] = field(default_factory=set)
+    _others: list[str] = field(default_factory=list)
 
     def stored(self, path: str) -> Mapping[str, h5py.Dataset]:
         """Return the variables under a path, by number."""
@@ -118,25 +118,33 @@ class _Plan:
                 continue
             child = vars(layer).get(name)
             if isinstance(child, keras.Metric):
-                self._metrics.add(f"{path}/{name}".lstrip("/"))
+                self._others.append(f"{path}/{name}".lstrip("/"))
             elif isinstance(child, Layer):
                 self.visit(child, f"{path}/{name}".lstrip("/"))
             elif isinstance(child, (list, tuple, dict)):
                 items = child.values() if isinstance(child, dict) else child
-                self._visit_all(items, f"{path}/{name}".lstrip("/"))
+                layers = [(item, type(item).__name__) for item in items if isinstance(item, Layer)]
+                self._visit_all(layers, f"{path}/{name}".lstrip("/"))
 
-    def _visit_all(self, items: Any, path: str) -> None:
+    def _visit_all(self, layers: Iterable[tuple[Layer | None, str]], path: str) -> None:
         seen: Counter[str] = Counter()
-        for item in items:
-            if isinstance(item, Layer) and (self.counts or id(item) not in self._met):
-                name = to_snake_case(type(item).__name__)
-                number, seen[name] = seen[name], seen[name] + 1
-                self.visit(item, f"{path}/{name}_{number}" if number else f"{path}/{name}")
+        for layer, kind in layers:
+            if layer is not None and id(layer) in self._met and not self.counts:
+                continue
+            name = to_snake_case(kind)
+            number, seen[name] = seen[name], seen[name] + 1
+            place = f"{path}/{name}_{number}" if number else f"{path}/{name}"
+            if layer is None:
+                self._others.append(place)
+            else:
+                self.visit(layer, place)
 
-    def _layers(self, model: keras.Model, twice: bool) -> Iterator[Layer]:
+    def _layers(self, model: keras.Model, twice: bool) -> Iterator[tuple[Layer | None, str]]:
         """Yield the layers of a model in the order of Keras 2; once, it had those with weights twice."""
-        for layer in layers_in_order(model, self.orders):
-            yield from (layer, layer) if twice and layer.weights else (layer,)
+        for layer, kind in places_in_order(model, self.orders):
+            yield layer, kind
+            if twice and layer is not None and layer.weights:
+                yield layer, kind
 
     def look_over(self, model: Layer) -> None:
         """Note every layer whose variables are not there or are others, and variables that no layer has."""
@@ -152,8 +160,12 @@ class _Plan:
             there = [stored[str(number)].shape for number in range(len(stored)) if str(number) in stored]
             if shapes != there:
                 self.faults.append(f"'{layer.name}' has {_listed(shapes)}, and {_listed(there)} were saved")
-        paths = self._metrics | {path for _, path in self.places}
-        self.faults += [f"'{path}' belongs to no layer" for path in sorted(self._paths() - paths)]
+        rest = sorted(self._paths() - {path for _, path in self.places})
+        self.faults += [f"'{path}' belongs to no layer" for path in rest if not self._is_other(path)]
+
+    def _is_other(self, path: str) -> bool:
+        """Tell whether variables are those of metrics, or inside of a layer that led to no output."""
+        return any(path == other or path.startswith(f"{other}/") for other in self._others)
 
     def _places_of_same(self, layer: Layer) -> list[str]:
         """Return where layers of the same name and shapes stand: one that was in two models has become two."""

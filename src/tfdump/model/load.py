@@ -25,13 +25,16 @@ from tfdump.model.budget import limited_variables
 from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.files import SAVED_MODEL, TFLITE, is_of_keras_2, kind_of_file, read_config, sha256_of
 from tfdump.model.imported_code import UserCode
-from tfdump.model.keras2_config import without_modules
+from tfdump.model.keras2_config import adds_losses, without_modules
 from tfdump.model.keras_internals import serialization_lib
 from tfdump.model.lambda_code import advice_on_names, names_for_lambdas
 from tfdump.model.legacy import load_archive, load_hdf5
 from tfdump.model.named_imports import with_named_code
 from tfdump.model.trust import check_config, check_saved_model
 from tfdump.paths import check_path
+
+ADDED_LOSSES = "added_losses"
+"""What a compile configuration holds where the model of Keras 2 had losses that are not in the one of Keras 3."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def _load_keras(path: Path, trust: bool, code: UserCode, limit: int) -> LoadedMo
         words, compiled = copy.deepcopy(config), copy.deepcopy(compiled)
         without_modules(words)
         without_modules(compiled)
+        compiled |= {ADDED_LOSSES: True} if adds_losses(words) else {}
     whole = {**words, "compile_config": compiled}
     code = with_named_code(code, whole, str(path))
     check_config(whole, str(path), trust, code)

@@ -8,8 +8,6 @@ import keras
 from tfdump.errors import ModelError
 from tfdump.model.imported_code import UserCode, is_name_of_keras
 
-_LONGEST_NAME = 200
-
 
 def with_named_code(code: UserCode, config: Any, where: str) -> UserCode:
     """Return the user's code with what an architecture names of the modules below it.
@@ -21,10 +19,19 @@ def with_named_code(code: UserCode, config: Any, where: str) -> UserCode:
         return code
     found: dict[str, Any] = {}
     for node in _objects(config):
-        for key, value in _named(node, code, where):
+        for key, value in _of_object(node, code):
             known = found.setdefault(key, value)
             if known is not value:
                 raise _ambiguous(where, key, [known, value])
+    loaded = code.loaded_members()  # now that what the file names is imported
+    names = {name for node in _objects(config) for name in _bare_names(node)}
+    meant = {name for node in _objects(config) if (name := _name_of(node)) is not None}
+    for name in sorted(names - found.keys()):
+        values = loaded.get(name, []) if _is_free(name, code) else []
+        if len(values) > 1 and name in meant:
+            raise _ambiguous(where, name, values)
+        if len(values) == 1:
+            found[name] = values[0]
     return code.with_names(found)
 
 
@@ -38,37 +45,34 @@ def _objects(config: Any) -> Iterator[Mapping[str, Any]]:
         waiting.extend(node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ())
 
 
-def _named(node: Mapping[str, Any], code: UserCode, where: str) -> Iterator[tuple[str, Any]]:
-    """Yield what a JSON object names of the user's code, with the name by which Keras will look for it."""
-    kind = node.get("class_name")
-    if isinstance(kind, str):
-        name = node.get("config") if kind == "function" else kind
-        if isinstance(name, str):
-            yield from _of_object(node, name, code, where)
-    for value in node.values():  # a legacy file has a function by its name alone
-        if isinstance(value, str) and len(value) <= _LONGEST_NAME:
-            yield from _loaded(value, code, where)
+def _bare_names(node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what may be the name of a class or function; a legacy file has a function by its name alone."""
+    yield from (value for value in node.values() if isinstance(value, str) and value.isidentifier())
 
 
-def _of_object(node: Mapping[str, Any], name: str, code: UserCode, where: str) -> Iterator[tuple[str, Any]]:
-    registered, module = node.get("registered_name"), node.get("module")
+def _of_object(node: Mapping[str, Any], code: UserCode) -> Iterator[tuple[str, Any]]:
+    """Yield the class or function that an object with a module names, and the name by which Keras looks for it."""
+    name, module, registered = _name_of(node), node.get("module"), node.get("registered_name")
+    if name is None or not isinstance(module, str):
+        return
     key = registered if isinstance(registered, str) and registered.rpartition(">")[2] == name else name
     if keras.saving.get_registered_object(key) is not None:
         return
-    value = code.member(module, name) if isinstance(module, str) else None
+    value = code.member(module, name)
     if value is not None and keras.saving.get_registered_object(key) is None:  # the import may have registered it
         yield key, value
 
 
-def _loaded(name: str, code: UserCode, where: str) -> Iterator[tuple[str, Any]]:
-    """Yield what the modules below define under a name that nothing else has."""
-    if name in code or is_name_of_keras(name) or keras.saving.get_registered_object(name) is not None:
-        return
-    found = code.loaded_members(name)
-    if len(found) > 1:
-        raise _ambiguous(where, name, found)
-    if found:
-        yield name, found[0]
+def _name_of(node: Mapping[str, Any]) -> str | None:
+    """Return the name of the class or function that an object is, None for what is no object."""
+    kind = node.get("class_name")
+    name = node.get("config") if kind == "function" else kind
+    return name if isinstance(name, str) else None
+
+
+def _is_free(name: str, code: UserCode) -> bool:
+    """Tell whether nothing else has a name."""
+    return not (name in code or is_name_of_keras(name) or keras.saving.get_registered_object(name) is not None)
 
 
 def _ambiguous(where: str, name: str, found: list[Any]) -> ModelError:
