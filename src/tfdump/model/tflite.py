@@ -21,7 +21,7 @@ from tfdump.model.runnable import check_request
 from tfdump.model.signature import Signature
 from tfdump.model.tflite_file import LiteFile, LiteSignature, LiteTensor, read_tflite
 from tfdump.model.tflite_internals import OpResolverType
-from tfdump.tensors import Array, Batch, InputSpec, NotCaptured, Note, TensorInfo, Value
+from tfdump.tensors import Array, Batch, InputSpec, NotCaptured, Note, TensorInfo, Value, listed
 
 CLASS = "TFLite"
 _THREADS = 1
@@ -104,7 +104,7 @@ class LiteProbe:
         self.probed: tuple[Probed, ...] = tuple(probed)
         untold = [item for item in self._tensors.untold if any(p.info.address == item for p in probed)]
         if untold:
-            note(f"the file does not tell which layers give {', '.join(untold)}: the converter forgets these names")
+            note(f"the file does not tell which layers give {listed(untold)}: the converter forgets these names")
 
     def _info(
         self, address: str, layer: str, structure: str, classes: tuple[str, ...], order: int, number: int
