@@ -1,9 +1,10 @@
-"""Write the model files of other Kerases, and what their layers give there: `NAME.keras` or `.h5`, and `NAME.npz`.
+"""Write the models of other Kerases, and what their layers give there: `NAME.keras`, `.h5` or a folder, and `NAME.npz`.
 
     KERAS_BACKEND=jax python tests/data/make.py jax        # with keras and jax
     KERAS_BACKEND=torch python tests/data/make.py torch    # with keras and torch
     python tests/data/make.py keras2                       # with tensorflow and tf_keras
     python tests/data/make.py keras2_words                 # the same; layers whose words Keras 3 does not know
+    python tests/data/make.py keras2_masks                 # with tensorflow-cpu 2.15.1 and its Keras: a SavedModel
     python tests/data/make.py keras2_archives              # with tensorflow 2.12 to 2.15: keras2_15.keras and the like
 
 Each in an environment of its own: none of them is needed to run the tests. An archive holds the inputs as `x:NAME` and
@@ -249,7 +250,34 @@ def with_losses_of_its_own(keras: Any) -> None:
     save_values("keras2_15_losses", rows, values)
 
 
+def of_keras_2_masks() -> None:
+    """A SavedModel of layers that make masks and hand them on."""
+    import keras
+
+    assert keras.__version__.startswith("2."), f"this is Keras {keras.__version__}"
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    tokens = keras.Input((5,), dtype="int32", name="tokens")
+    signal = keras.Input((5, 3), name="signal")
+    x = layers.Embedding(11, 4, mask_zero=True, name="embedding")(tokens)
+    y = layers.Dense(4, activation="tanh", name="dense")(layers.Masking(name="masking")(signal))
+    x = layers.Concatenate(name="both")([x, layers.Add(name="sum")([x, y])])
+    x = layers.LayerNormalization(name="normal")(layers.Attention(name="attention")([x, x]))
+    x = layers.Dense(2, name="logits")(layers.GlobalAveragePooling1D(name="mean")(x))
+    model = keras.Model({"tokens": tokens, "signal": signal}, x)
+    spread(model)
+    sample = {"tokens": inputs()["tokens"], "signal": np.random.default_rng(2).normal(0, 1, (EXAMPLES, 5, 3))}
+    sample["signal"] = sample["signal"].astype("float32")
+    sample["signal"][:, 3:] = 0
+    names = [layer.name for layer in model.layers if not isinstance(layer, layers.InputLayer)]
+    whole = keras.Model(model.inputs, [model.get_layer(name).output for name in names])
+    values = dict(zip(names, map(np.asarray, whole.predict(sample, verbose=0)), strict=True))
+    save("keras2_masks", model, sample, values, "")
+    (FOLDER / "keras2_masks" / "keras_metadata.pb").unlink()  # which nothing but Keras 2 reads
+
+
 if __name__ == "__main__":
     chosen = sys.argv[1]
     kinds = {"keras2": of_keras_2, "keras2_words": of_keras_2_words, "keras2_archives": of_keras_2_archives}
+    kinds |= {"keras2_masks": of_keras_2_masks}
     kinds.get(chosen, lambda: of_backend(chosen))()

@@ -12,7 +12,7 @@ from keras import layers
 
 import tfdump
 import tiny_models
-from conftest import SAMPLES
+from conftest import ROOT, SAMPLES
 from saved_formats import exported, sample, saved
 from tfdump import batch_run
 from tfdump.errors import ModelError, UntrustedModelError
@@ -21,6 +21,7 @@ from tiny_models import floats
 
 pytestmark = pytest.mark.tensorflow
 
+DATA = ROOT / "tests" / "data"
 NO_TRACE = {"dropout"}
 """Layers that hand on their own input at inference, and so leave no operation in the graph."""
 
@@ -164,6 +165,28 @@ def test_a_layer_that_hands_on_a_table_keeps_it(tmp_path: Path) -> None:
     np.testing.assert_array_equal(got["positions"], values * 2)
     close(got["total"], floats(5, 4, 3) + values * 2)
     assert not any("ReadVariableOp" in address for address in got)
+
+
+def test_a_mask_is_not_the_output_of_the_layer_that_makes_it() -> None:
+    """In SavedModels of Keras 2 the next layers read the mask of a layer, which it makes behind its values."""
+    with np.load(DATA / "keras2_masks.npz") as archive:
+        stored = dict(archive)
+    x = {key[2:]: value for key, value in stored.items() if key.startswith("x:")}
+    got = tfdump.activations(DATA / "keras2_masks", x, trust=True)
+    for address, value in ((key[2:], value) for key, value in stored.items() if key.startswith("y:")):
+        close(got[address], value)
+    assert got["embedding:op.NotEqual"].dtype == bool
+
+
+def test_a_layer_of_two_outputs_has_none_that_bears_its_name_alone(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    x = keras.Input((4, 3), name="x")
+    whole, state = layers.SimpleRNN(5, return_sequences=True, return_state=True, unroll=True, name="rnn")(x)
+    model = keras.Model(x, layers.Dense(2, name="out")(whole) + layers.Dense(2, name="other")(state)[:, None])
+    got = tfdump.activations(exported(model, tmp_path / "m"), floats(6, 4, 3), trust=True)
+    assert "rnn" not in got
+    assert any("rnn (it gives several tensors" in str(warning.message) for warning in recwarn)
 
 
 def test_a_loop_is_named_as_not_captured(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:

@@ -53,22 +53,20 @@ def folded_before(graph: OwnedTensors, tensor: Nameable) -> bool | None:
     """Tell whether an operation before a matrix product or convolution was folded into it; None where it is not told.
 
     Weights are called as the product. They are called as the whole operation where what they are multiplied with came
-    before it; so is the bias of a matrix product to which a product of the weights was added.
+    before it; so is the bias of a matrix product to which a product of the weights was added. What is folded in behind
+    it hides what came before, and a number added before a convolution that pads nothing leaves no trace.
     """
-    if not tensor.weights:
+    weights = graph.parts_of(tensor.weights or "")
+    if not any(map(is_product, weights)):
         return None
-    weights = [is_product(part) for part in graph.parts_of(tensor.weights)]
-    if not any(weights):
-        return None  # something behind it was folded in, which hides what was before
-    if not all(weights):
+    if not all(map(is_product, weights)):
         return True
     if tensor.kind != "FULLY_CONNECTED" or tensor.bias is None:
-        return False
+        return None if tensor.unpadded else False
     bias = graph.parts_of(tensor.bias)
     if any(map(is_product, bias)):
         return True
-    product = graph.parts_of(tensor.weights)[0].owner
-    return False if any(part.owner == product for part in bias) else None
+    return False if any(part.owner == weights[0].owner for part in bias) else None
 
 
 def _behind_product(graph: OwnedTensors, tensor: Nameable, parts: Sequence[Part]) -> Owner | None:

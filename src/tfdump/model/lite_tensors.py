@@ -63,6 +63,7 @@ class LiteTensors:
                 floating=graph.tensors[self._made[position][0]].dtype.startswith("float"),
                 kind=self._made[position][1],
                 activated=made_by[self._made[position][0]].activated,
+                unpadded=made_by[self._made[position][0]].unpadded,
                 constants=constants.of(self._made[position][0]),
                 weights=constants.weights(self._made[position][0]),
                 bias=constants.bias(self._made[position][0]),

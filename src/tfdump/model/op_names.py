@@ -147,7 +147,8 @@ def _plain(name: str) -> Path:
 
 def _common_root(paths: Iterable[Path]) -> str | None:
     """Return the scope of the model: the only one at the top, if it has scopes in it or a number of Keras behind it."""
-    tops = {path[0] for path in paths if len(path) > 1}
+    paths = set(paths)
+    tops = {path[0] for path in paths if len(path) > 1 and path[:1] not in paths}
     if len(tops) != 1:
         return None
     root = next(iter(tops))

@@ -98,12 +98,15 @@ class _Converted:
     def output(self, owner: Owner) -> int | str:
         """Return the position of the output of an owner, or why there is none."""
         ends = self._ends(owner)
-        if len(ends) != 1:
-            return _SEVERAL if ends else "only shapes and constants bear its name"
+        if not ends:
+            return "only shapes and constants bear its name"
         position = ends[0]
-        if not owner.holds(self._last[position]):
+        if not any(owner.holds(self._last[end]) for end in ends):
             return _fused(self._graph, position, self._last[position])
-        return self._untold_reader(owner) or self._doubt(owner, position) or position
+        untold = self._untold_reader(owner)
+        if untold or len(ends) > 1:
+            return untold or _SEVERAL
+        return self._doubt(owner, position) or position
 
     def _ends(self, owner: Owner) -> list[int]:
         """Return the tensors of an owner that none other of it follows."""
@@ -133,14 +136,17 @@ class _Converted:
     def _untold_reader(self, owner: Owner) -> str:
         """Tell of an operation without a name that may belong to an owner, whose tensors it reads.
 
-        What reads the outputs of two calls of one layer alike is in neither. A single operation of the model itself is
-        what its name says.
+        What reads the outputs of two calls of one layer alike is in neither. A product is the layer's that its weights
+        are called after. A single operation of the model itself is what its name says.
         """
         graph = self._graph
         named = [part for member in graph.members[owner] for part in graph.parts[member]]
         if owner.node and len(named) == 1 and len(named[0].place.own) == 1:
             return ""
         for reader, sources in self._untold.items():
+            products = [part.owner for part in graph.parts_of(graph.tensors[reader].weights or "") if is_product(part)]
+            if products and not any(owner.holds(product) for product in products):
+                continue
             owners = [next((o for o in graph.owners(s) if owner.holds(o)), None) for s in sources]
             if any(owners) and not self._reads_another_call(owner, sources):
                 return _UNTOLD.format(graph.tensors[reader].name)
@@ -191,24 +197,29 @@ class _Converted:
             return ""
         products = {part.owner for part in [*told, *graph.parts[reader]] if is_product(part)}
         others = [part.owner for part in [*told, *graph.parts[reader]] if part.owner not in products]
-        if folded is False or (folded and others):
+        explained = bool(folded and others) and (bool(graph.parts[reader]) or self._closed(owner, position, reader))
+        if folded is False or explained:
             return ""
         return f"its last operation may be folded into the weights behind it ({tensor.name})"
 
     def _closed(self, owner: Owner, position: int, reader: int) -> bool:
         """Tell whether a tensor ends as layers of Keras do, with nothing that is a half of something.
 
-        A single function of each element is a whole only where the constants are quantized, which have no names.
+        A single function of each element is a half wherever a product with a constant may follow unseen: where the
+        weights behind it have no name, unless that is because they are quantized.
         """
         graph = self._graph
         if any(owner.holds(other) for other in graph.members if other != owner):
             return False
         own = [part for member in graph.members[owner] for part in graph.parts[member] if part.owner == owner]
         leaves = {part.leaf for part in own}
+        behind = graph.tensors[reader]
+        unseen = behind.floating and not behind.weights and not any(map(is_product, own))
         last = {part.leaf for part in graph.parts[position] if part.owner == owner}
         if any("batchnorm" in part.place.own for part in own) or last & _CHOOSING:
             return True
-        if {"Relu6", "add"} <= leaves or (not any(map(is_product, own)) and graph.tensors[reader].floating):
+        half = {"Relu6", "add"} <= leaves  # of a hard sigmoid, whose division comes behind them
+        if half or unseen:
             return False
         return bool(last & _CLOSING) or ("Sigmoid" in leaves and last == {"mul"})
 

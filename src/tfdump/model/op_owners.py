@@ -47,8 +47,9 @@ class Nameable:
     `final` that it is an output of the graph, `shown` that it can have an address at all (a handle cannot), `index`
     which output of its operation it is (None for the only one), and `represents` that its operation only writes the
     same numbers in another dtype. `boolean` and `floating` tell of its dtype. `activated` tells that an activation was
-    fused into its operation; `constants` are the names of the constants that the operation reads alone, and `weights`
-    and `bias` those of a matrix product or convolution: None where it has none, "" where the name tells nothing.
+    fused into its operation, `unpadded` that it is a convolution that pads nothing. `constants` are the names of the
+    constants that the operation reads alone, and `weights` and `bias` those of a matrix product or convolution: None
+    where it has none, "" where the name tells nothing.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Nameable:
     floating: bool = True
     kind: str = ""
     activated: bool = False
+    unpadded: bool = False
     constants: tuple[str, ...] = ()
     weights: str | None = None
     bias: str | None = None

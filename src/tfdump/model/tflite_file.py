@@ -48,13 +48,14 @@ class LiteTensor:
 
 @dataclass(frozen=True)
 class LiteOperator:
-    """One operation: its name in the schema (`CONV_2D`), the numbers of its tensors, and whether it has a fused
-    activation."""
+    """One operation: its name in the schema (`CONV_2D`), the numbers of its tensors, whether it has a fused activation,
+    and whether it is a convolution that pads nothing."""
 
     kind: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     activated: bool
+    unpadded: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,18 +169,22 @@ def _tensor(tensor: Any, buffers: Sequence[bool]) -> LiteTensor:
 
 
 def _operator(operator: Any, codes: Sequence[str], tensors: int) -> LiteOperator:
-    activated = False
+    activated, unpadded = False, False
     name = _OPTIONS.get(operator.BuiltinOptionsType(), "NONE")
     table = operator.BuiltinOptions()
-    if table is not None and hasattr(schema, name) and hasattr(getattr(schema, name), "FusedActivationFunction"):
+    if table is not None and hasattr(schema, name):
         options = getattr(schema, name)()
         options.Init(table.Bytes, table.Pos)
-        activated = options.FusedActivationFunction() != schema.ActivationFunctionType.NONE
+        if hasattr(options, "FusedActivationFunction"):
+            activated = options.FusedActivationFunction() != schema.ActivationFunctionType.NONE
+        if hasattr(options, "Padding"):
+            unpadded = options.Padding() == schema.Padding.VALID
     return LiteOperator(
         codes[operator.OpcodeIndex()],
         _numbers(operator.Inputs, operator.InputsLength(), tensors),
         _numbers(operator.Outputs, operator.OutputsLength(), tensors),
         activated,
+        unpadded,
     )
 
 
