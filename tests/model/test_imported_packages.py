@@ -162,7 +162,8 @@ def package(tmp_path: Path, canary: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 def forget() -> None:
     """As in a process that has not imported the package."""
-    for name in [name for name in sys.modules if name.split(".")[0] in ("mypkg", "beside", "house", "parts")]:
+    written = ("mypkg", "beside", "house", "parts", "elsewhere")
+    for name in [name for name in sys.modules if name.split(".")[0] in written]:
         del sys.modules[name]
     keras.saving.get_custom_objects().clear()
 
@@ -399,6 +400,68 @@ def test_classes_that_are_not_of_the_package(package: Path, canary: Path, module
     assert not canary.exists()
     assert "beside" not in sys.modules
     assert {name for name in set(sys.modules) - before if "main" in name} == set()
+
+
+ALIASES = """
+import sys
+
+import elsewhere
+
+sys.modules["mypkg.vendored"] = vendored = elsewhere
+"""
+
+
+@pytest.mark.parametrize("module", ["builtins", "mypkg.vendored", "elsewhere", None])
+def test_a_module_of_another_author_below_the_package_stays_closed(
+    package: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, module: str | None
+) -> None:
+    """As `requests.packages.urllib3`, which is urllib3 under another name."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "elsewhere.py").write_text("def danger(x): return x\n")
+    monkeypatch.syspath_prepend(elsewhere)
+    own = package / "mypkg" / "__init__.py"
+    own.write_text(own.read_text() + ALIASES)
+
+    def change(config: dict[str, Any]) -> None:
+        layer_of(config, "clipped")["config"]["activation"] = function(module, "danger")
+
+    path = changed(package, change)
+    with pytest.raises((UntrustedModelError, ModelError)) as caught:
+        load_model(path, custom=import_user_code(("mypkg",)))
+    assert "danger" in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["mypkg", "house.py"])
+def test_packages_that_lie_beside_each_other_are_not_of_one_author(package: Path, file: str) -> None:
+    """In a folder that `pip install --target` filled."""
+    (package / "other-1.0.dist-info").mkdir()
+    (package / "parts.py").write_text("def danger(x): return x\n")
+    path = changed(package, lambda config: None)  # while the package is as it was
+    for name in ("house.py", "mypkg/__init__.py"):
+        own = package / name
+        own.write_text((own.read_text() if own.exists() else "") + "from parts import danger\n")
+
+    def change(config: dict[str, Any]) -> None:
+        layer_of(config, "clipped")["config"]["activation"] = function("builtins", "danger")
+
+    path = hostile.with_config(path, package / "y.keras", change)
+    code = import_user_code(("mypkg", str(package / "house.py") if file.endswith(".py") else file))
+    with pytest.raises(UntrustedModelError) as caught:
+        load_model(path, custom=code)
+    assert "danger" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("keras_hub", "upload_preset"), ("keras_hub.src.utils.preset_utils", "get_file")]
+)
+def test_keras_hub_lends_no_functions(package: Path, module: str, name: str) -> None:
+    def change(config: dict[str, Any]) -> None:
+        layer_of(config, "clipped")["config"]["activation"] = function("builtins", name)
+
+    path = changed(package, change)
+    with pytest.raises(UntrustedModelError) as caught:
+        load_model(path, custom=import_user_code(("mypkg", module)))
+    assert name in str(caught.value)
 
 
 def test_only_the_module_that_is_named_is_imported(package: Path, canary: Path) -> None:

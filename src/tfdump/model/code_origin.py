@@ -44,7 +44,7 @@ def is_of_same_author(code: Any, module: ModuleType) -> bool:
     if ours == theirs:
         return True
     folder = _folder(ours)
-    return folder is not None and folder == _folder(theirs) and folder not in _library_folders()
+    return folder is not None and folder == _folder(theirs) and not _holds_libraries(folder)
 
 
 def is_library(module: ModuleType) -> bool:
@@ -69,6 +69,12 @@ def _standard_folders() -> frozenset[Path]:
     paths = sysconfig.get_paths()
     found = {Path(paths[name]).resolve() for name in ("stdlib", "platstdlib")}
     return frozenset(found | {folder / "lib-dynload" for folder in found})
+
+
+@cache
+def _holds_libraries(folder: Path) -> bool:
+    """Tell whether packages of many authors lie beside each other in a folder (`pip install --target` makes one)."""
+    return folder in _library_folders() or any(folder.glob("*.dist-info"))
 
 
 @cache

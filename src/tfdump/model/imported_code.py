@@ -70,8 +70,7 @@ class UserCode(Mapping[str, Any]):
 
     def covers(self, module: str) -> bool:
         """Tell whether a module is one of those that were imported, or lies below one of them."""
-        roots = (root.__name__ for root in self.modules if not is_library(root))
-        return any(module == root or module.startswith(f"{root}.") for root in roots)
+        return bool(self._roots_of(module))
 
     def member(self, module: str, name: str) -> Any:
         """Return what a module that the user's imports cover defines or re-exports by this name, else None.
@@ -80,10 +79,7 @@ class UserCode(Mapping[str, Any]):
         """
         found = _import_below(module) if self.covers(module) else None
         value = vars(found).get(name) if found is not None else None
-        saveable = isinstance(value, type) and issubclass(value, KerasSaveable)
-        if _package(module) in HUBS and not saveable:
-            return None
-        return value if found is not None and _may_be_named(value, found) else None
+        return value if self._is_own(value, module) else None
 
     def loaded_members(self) -> dict[str, list[Any]]:
         """Return the classes and functions that the modules below define, by name, as far as these are imported now.
@@ -94,10 +90,23 @@ class UserCode(Mapping[str, Any]):
         names = [name for name in sorted(sys.modules) if self.covers(name) and _package(name) not in HUBS]
         for module in [sys.modules[name] for name in names]:
             for name, value in vars(module).items():
-                if getattr(origin(value), "__module__", None) == module.__name__ and _may_be_named(value, module):
+                defined_here = getattr(origin(value), "__module__", None) == module.__name__
+                if defined_here and self._is_own(value, module.__name__):
                     known = found.setdefault(name, [])
                     known += [value] if all(value is not other for other in known) else []
         return found
+
+    def _roots_of(self, module: str) -> list[ModuleType]:
+        """Return the modules of the user at or below which a module lies by its name."""
+        roots = (root for root in self.modules if not is_library(root))
+        return [root for root in roots if module == root.__name__ or module.startswith(f"{root.__name__}.")]
+
+    def _is_own(self, value: Any, module: str) -> bool:
+        """Tell whether something in a module is code of the author of the module that the user named.
+
+        A module of another author can stand below it under a name of its own (`requests.packages.urllib3`).
+        """
+        return any(_may_be_named(value, root) for root in self._roots_of(module))
 
 
 def import_user_code(modules: tuple[str, ...]) -> UserCode:
@@ -123,15 +132,17 @@ def _names_in(modules: Iterable[ModuleType]) -> dict[str, Any]:
     for module in modules:
         for name, value in vars(module).items():
             of_keras = isinstance(value, type) and issubclass(value, _SERIALIZABLE)
-            own = inspect.isfunction(value) and value.__module__ == module.__name__ and not is_library(module)
-            if of_keras or own or (_may_be_named(value, module) and not is_name_of_keras(name)):
+            own = inspect.isfunction(value) and value.__module__ == module.__name__
+            if of_keras or (_may_be_named(value, module) and (own or not is_name_of_keras(name))):
                 found[name] = value
     return found
 
 
 def _may_be_named(value: Any, module: ModuleType) -> bool:
-    """Tell whether something in the namespace of a module is code of the same author."""
+    """Tell whether something in the namespace of a module is code of the same author that a file may name."""
     defined = origin(value)
+    if _package(module.__name__) in HUBS and not (isinstance(value, type) and issubclass(value, KerasSaveable)):
+        return False
     return defined is not None and is_of_same_author(defined, module)
 
 
