@@ -5,6 +5,7 @@
     python tests/data/make.py keras2                       # with tensorflow and tf_keras
     python tests/data/make.py keras2_words                 # the same; layers whose words Keras 3 does not know
     python tests/data/make.py keras2_masks                 # with tensorflow-cpu 2.15.1 and its Keras: a SavedModel
+    python tests/data/make.py keras2_integers              # with tensorflow 2.14: layers of integer dtypes
     python tests/data/make.py keras2_archives              # with tensorflow 2.12 to 2.15: keras2_15.keras and the like
 
 Each in an environment of its own: none of them is needed to run the tests. An archive holds the inputs as `x:NAME` and
@@ -250,6 +251,35 @@ def with_losses_of_its_own(keras: Any) -> None:
     save_values("keras2_15_losses", rows, values)
 
 
+def of_keras_2_integers() -> None:
+    """Layers of integer dtypes, which Keras 2 gives other numbers as they are, and a lookup that has weights there."""
+    from tensorflow import keras
+
+    layers = keras.layers
+    number = keras.Input((4,), name="number")
+    word = keras.Input((2,), dtype="int64", name="word")
+    made = [
+        layers.Discretization(bin_boundaries=[-1.0, 0.0, 1.0], name="bins")(number),
+        layers.Flatten(dtype="int32", name="flat")(layers.Reshape((2, 2), dtype="int64", name="square")(number)),
+        layers.Embedding(4, 2, name="embedding")(layers.Hashing(4, name="hash")(word)),
+        layers.IntegerLookup(vocabulary=[3, 5, 7], output_mode="tf_idf", idf_weights=[0.3, 0.4, 0.5], name="lookup")(
+            word
+        ),
+        layers.CategoryEncoding(8, output_mode="count", dtype="int32", name="count")(word),
+    ]
+    model = keras.Model({"number": number, "word": word}, made)
+    spread(model)
+    rows = {
+        "number": np.array([[0.9, -1.5, 0.4, 1.7], [-0.4, -0.2, -0.9, 0.2]], "float32"),
+        "word": np.array([[3, 6], [7, 5]]),
+    }
+    model.save(FOLDER / "keras2_14_integers.h5")
+    names = ["bins", "square", "flat", "hash", "embedding", "lookup", "count"]
+    whole = keras.Model(model.inputs, [model.get_layer(name).output for name in names])
+    values = dict(zip(names, map(np.asarray, whole.predict(rows, verbose=0)), strict=True))
+    save("keras2_14_integers", model, rows, values, ".keras")
+
+
 def of_keras_2_masks() -> None:
     """A SavedModel of layers that make masks and hand them on."""
     import keras
@@ -279,5 +309,5 @@ def of_keras_2_masks() -> None:
 if __name__ == "__main__":
     chosen = sys.argv[1]
     kinds = {"keras2": of_keras_2, "keras2_words": of_keras_2_words, "keras2_archives": of_keras_2_archives}
-    kinds |= {"keras2_masks": of_keras_2_masks}
+    kinds |= {"keras2_masks": of_keras_2_masks, "keras2_integers": of_keras_2_integers}
     kinds.get(chosen, lambda: of_backend(chosen))()

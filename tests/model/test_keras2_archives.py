@@ -76,6 +76,17 @@ def test_masks_also_of_recurrent_layers_that_get_states(tmp_path: Path) -> None:
     assert_as_there(zoo.dumped(tmp_path / "keras2_15_masks.keras", x), expected)
 
 
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_layers_of_integer_dtypes_take_other_numbers_as_they_are(tmp_path: Path, ending: str) -> None:
+    """Keras 3 would round -0.4 to 0 before it looks for its bin."""
+    x, expected = from_elsewhere("keras2_14_integers")
+    shutil.copy(DATA / f"keras2_14_integers{ending}", tmp_path)
+    found = zoo.dumped(tmp_path / f"keras2_14_integers{ending}", x)
+    assert_as_there(found, expected)
+    np.testing.assert_array_equal(found.values["bins"], [[2, 0, 2, 3], [1, 1, 1, 2]])
+    np.testing.assert_array_equal(found.values["flat"], x["number"])
+
+
 def test_the_folder_that_an_archive_unpacks_to(tmp_path: Path) -> None:
     x, expected = from_elsewhere("keras2_15")
     zipfile.ZipFile(DATA / "keras2_15.keras").extractall(tmp_path / "folder")

@@ -37,6 +37,9 @@ HARD_SIGMOID = "keras_2_hard_sigmoid"
 _RECURRENT = ("Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "GRU", "LSTM", "RNN", "SimpleRNN")
 """Layers whose initial states Keras 2 wrote beside their input."""
 
+_CONVERTING = ("keras.src.layers.preprocessing", "keras.src.layers.core.embedding", "keras.src.layers.core.input_layer")
+"""Modules of layers whose dtype is that of what they take, hold or give, in Keras 2 as in Keras 3."""
+
 _STILL_TAKEN = ("score_mode",)
 _KERAS = ("keras", "tf_keras")
 _WRITTEN_BESIDE = ("module", "registered_name", "build_config", "compile_config")
@@ -132,15 +135,25 @@ def _modernize(item: dict[str, Any], old: bool) -> None:
     for argument in ("activation", "recurrent_activation"):
         if old and config.get(argument) == "hard_sigmoid":
             config[argument] = HARD_SIGMOID
-    policy = config.get("dtype")
-    if isinstance(policy, dict) and str(policy.get("class_name")).startswith("Policy"):
-        config["dtype"] = policy["config"]["name"]
+    _modernize_dtype(config, name, old)
     if isinstance(config.get("layers"), list):
         for later in config["layers"][1:]:  # an input has a shape, and the first layer of an old Sequential model
             if later.get("class_name") != "InputLayer":
                 later["config"].pop("batch_input_shape", None)
         if "input_layers" in config:
             _modernize_graph(config, old)
+
+
+def _modernize_dtype(config: dict[str, Any], name: str, old: bool) -> None:
+    """Change the dtype of a layer; drop an integer one by which Keras 3 would round inputs and Keras 2 did nothing."""
+    dtype = config.get("dtype")
+    if isinstance(dtype, dict) and str(dtype.get("class_name")).startswith("Policy"):
+        config["dtype"] = dtype = dtype["config"]["name"]
+    layer = vars(keras.layers).get(name)
+    of_integers = isinstance(dtype, str) and dtype.startswith(("int", "uint", "bool"))
+    converts = name != "Discretization" and getattr(layer, "__module__", "").startswith(_CONVERTING)
+    if old and layer is not None and of_integers and not converts:
+        del config["dtype"]
 
 
 def _axes(config: dict[str, Any]) -> list[Any]:

@@ -57,7 +57,7 @@ def load_legacy_weights(model: Layer, orders: Orders, group: h5py.Group) -> None
     """
     pairs: list[tuple[Any, Any]] = []
     for layer, stored in _by_layer(model, orders, group):
-        weights = legacy_weights(layer, orders)
+        weights = legacy_weights(layer, orders) or _weights_of_words(layer)
         there, shapes = [value.shape for value in stored], [tuple(weight.shape) for weight in weights]
         if there != shapes:
             raise ModelError(_misfit(f"'{layer.name}' has {_listed(shapes)}, and {_listed(there)} were saved"))
@@ -65,8 +65,14 @@ def load_legacy_weights(model: Layer, orders: Orders, group: h5py.Group) -> None
     for weight, value in pairs:
         weight.assign(value)
     for layer in model._flatten_layers():
-        if hasattr(layer, "finalize_state") and layer.weights:
+        if hasattr(layer, "finalize_state") and (layer.weights or _weights_of_words(layer)):
             layer.finalize_state()
+
+
+def _weights_of_words(layer: Layer) -> list[Any]:
+    """Return what a layer multiplies counts of words by, which is no weight to Keras 3."""
+    lookup = getattr(layer, "_lookup_layer", layer)
+    return [lookup.idf_weights] if getattr(lookup, "output_mode", None) == "tf_idf" else []
 
 
 def _by_layer(model: Layer, orders: Orders, group: h5py.Group) -> list[tuple[Layer, list[Any]]]:
