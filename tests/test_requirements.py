@@ -151,7 +151,7 @@ def test_python_says_the_same(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(others)!r})\n"
         "import tfdump\n"
-        "for call in (lambda: tfdump.activations('m.keras', [1]), lambda: tfdump.DumpCallback):\n"
+        "for call in (lambda: tfdump.activations('m.keras', [1]), lambda: tfdump.DumpCallback('run')):\n"
         "    try:\n"
         "        call()\n"
         "    except tfdump.TfdumpError as error:\n"
@@ -186,6 +186,21 @@ def test_what_only_reads_dumps_needs_three_packages(tmp_path: Path) -> None:
         "Error: tfdump needs TensorFlow 2.18 to 2.22.x, which is not installed, and Keras 3.15.1 to 3.15.x, which is "
         "not installed (pip install 'tensorflow>=2.18,<2.23' 'keras>=3.15.1,<3.16')\n"
     )
+
+
+def test_python_lists_all_names_without_keras_and_says_what_the_callback_needs(tmp_path: Path) -> None:
+    """`from tfdump import *` and `help(tfdump)` look at each name."""
+    packages = linked(tmp_path / "packages", *READS_DUMPS)
+    code = (
+        f"import sys; sys.path[:0] = {[str(packages), str(ROOT / 'src')]}\n"
+        "import pydoc, tfdump\nfrom tfdump import *\nprint('Writes dumps while' in pydoc.render_doc(tfdump))\n"
+        "try: DumpCallback('run')\nexcept TfdumpError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr == ""
+    said, why = done.stdout.splitlines()
+    assert said == "True"
+    assert why.startswith("tfdump needs TensorFlow 2.18 to 2.22.x, which is not installed")
 
 
 @pytest.mark.parametrize("version", ["8.1.7", "8.3.3"])

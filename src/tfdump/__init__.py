@@ -58,7 +58,17 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'tfdump' has no attribute '{name}'")
     module, attribute = _HOMES[name]
+    if name == "DumpCallback" and _lacks_keras():
+        from tfdump.no_training import DumpCallback
+
+        return DumpCallback
     return getattr(import_module(module), attribute)
+
+
+def _lacks_keras() -> bool:
+    from tfdump.requirements import STACK, complaint
+
+    return complaint(STACK) is not None
 
 
 def __dir__() -> list[str]:

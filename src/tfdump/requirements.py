@@ -57,6 +57,9 @@ REQUIREMENTS = {
 }
 """By the name of the package, which is that of its module too."""
 
+STACK = ("tensorflow", "keras")
+"""What runs models."""
+
 
 def complaint(packages: Iterable[str]) -> str | None:
     """Return the line that says which of some packages is missing or has another version, or None.

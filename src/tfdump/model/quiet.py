@@ -11,10 +11,9 @@ from contextlib import contextmanager
 
 from tfdump.errors import ModelError, TfdumpError, reason_of
 from tfdump.importing import hold_collection, settle_collection
-from tfdump.requirements import REQUIREMENTS, complaint
+from tfdump.requirements import REQUIREMENTS, STACK, complaint
 
-_STACK = "tensorflow", "keras"
-_BOTH = " ".join(f"'{REQUIREMENTS[package].specifier}'" for package in _STACK)
+_BOTH = " ".join(f"'{REQUIREMENTS[package].specifier}'" for package in STACK)
 
 
 def choose_backend() -> None:
@@ -87,7 +86,7 @@ def _import() -> None:
 
 
 def _check_versions() -> None:
-    wrong = complaint(_STACK)
+    wrong = complaint(STACK)
     if wrong is not None:
         raise ModelError(wrong)
 
