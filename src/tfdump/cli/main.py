@@ -38,8 +38,8 @@ class CommandTable(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read `help [COMMAND]` as `[COMMAND] --help`."""
-        if args[:1] == [HELP] and len(args) < 3 and args[1:2] != [HELP]:
-            args = [*args[1:], "--help"]
+        if args[:1] == [HELP]:
+            args = [name for name in args[1:2] if name != HELP] + ["--help"]
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
