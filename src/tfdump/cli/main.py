@@ -26,6 +26,9 @@ COMMANDS = {
 }
 """Every command with its first line of help, so that `--help` imports none of them."""
 
+COMPLETION = "_TFDUMP_COMPLETE"
+"""The variable by which a shell asks for completions."""
+
 OK, TROUBLE, INTERRUPTED = 0, 2, 130
 
 
@@ -111,6 +114,10 @@ def run_process() -> int:
 def run(args: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status; errors become one line on stderr."""
     settings = Settings()
+    if COMPLETION in os.environ:
+        from tfdump.cli.completion import complete_whole_words
+
+        complete_whole_words()
     try:
         result: Any = cli.main(args, prog_name="tfdump", standalone_mode=False, obj=settings)
         return result if isinstance(result, int) else OK
