@@ -86,11 +86,16 @@ def diff(
         names = dict(renamed or {})
     else:
         names = read_map(file_path("renamed", renamed, "a dict of names does it too"))
-    cosine = None if min_cosine is None else real_number("min_cosine", min_cosine, 0.99)
+    if min_cosine is not None:
+        real_number("min_cosine", min_cosine, 0.99)
     tolerances = Tolerances(overrides_of(rtol), overrides_of(atol), overrides_of(scale))
     options = DiffOptions(
         Criteria(
-            tolerances, flag("exact", exact), whole_number("max_ulp", max_ulp, 0), cosine, flag("nan_equal", nan_equal)
+            tolerances,
+            flag("exact", exact),
+            whole_number("max_ulp", max_ulp, 0),
+            min_cosine,
+            flag("nan_equal", nan_equal),
         ),
         check_attrs=flag("check_attrs", check_attrs),
         allow_missing=flag("allow_missing", allow_missing),
