@@ -1,5 +1,6 @@
 """What the Python API takes, and what it says of what it does not take."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,17 @@ def test_a_keras_tensor_is_explained(model: keras.Model) -> None:
         ({"memory": 0}, "memory 0 is not a number from 1 up"),
         ({"seed": -1}, "seed -1 is not a number from 0 up"),
         ({"seed": 2**32}, "seed 4294967296 is not between 0 and"),
+        ({"exclude": 3}, "exclude: 3 is no pattern"),
+        ({"layers": b"out"}, "layers: b'out' is no pattern"),
+        ({"reduce": 3}, "reduce 3 is no text"),
+        ({"dtype": object}, "is none of float16, float32, float64"),
+        ({"training": "no"}, "training 'no' is neither True nor False"),
+        ({"eager": 2}, "eager 2 is neither True nor False"),
+        ({"trust": "no"}, "trust 'no' is neither True nor False"),
+        ({"rnn_steps": "states"}, "rnn_steps 'states' is neither True nor False"),
+        ({"dequantize": "yes"}, "dequantize 'yes' is neither True nor False"),
+        ({"signature": "serving_default"}, "signature is for SavedModels and .tflite files"),
+        ({"max_bytes": "much"}, "'much' is not a number of bytes"),
     ],
 )
 def test_arguments_of_activations_that_are_none(model: keras.Model, arguments: dict[str, Any], words: str) -> None:
@@ -173,11 +185,63 @@ def test_arguments_of_activations_that_are_none(model: keras.Model, arguments: d
         ({"loss": [keras.losses.MeanSquaredError()]}, "give a dict: loss="),
         ({"loss": 3}, "loss 3 is neither the name of a loss, nor a loss"),
         ({"loss": {"out": 3}}, "loss 3 is neither the name of a loss, nor a loss"),
+        ({"loss": keras.Input((1,), name="k")}, "loss is a KerasTensor"),
+        ({"learning_rate": 0}, "learning_rate 0 is not above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate nan is not above 0"),
+        ({"loss_scale": 0}, "loss_scale 0 is not above 0"),
+        ({"loss_scale": [2]}, "loss_scale [2] is not a number"),
+        ({"reduction": "total"}, "reduction 'total' is none of mean, sum"),
+        ({"reduction": ["sum"]}, "reduction ['sum'] is none of mean, sum"),
+        ({"objective": 3}, "objective 3 is no text"),
+        ({"wrt": 3}, "wrt: 3 is no text"),
+        ({"wrt": keras.Input((1,), name="k")}, "is no text"),
+        ({"per_example": "yes"}, "per_example 'yes' is neither True nor False"),
+        ({"norms_only": "yes"}, "norms_only 'yes' is neither True nor False"),
+        ({"save_weights": "yes"}, "save_weights 'yes' is neither True nor False"),
+        ({"steps": None, "learning_rate": None, "save_weights": True}, "save_weights is for a descent (add steps)"),
+        ({"steps": None, "learning_rate": None, "optimizer": "Adam"}, "optimizer is for a descent (add steps)"),
     ],
 )
 def test_arguments_of_gradients_that_are_none(model: keras.Model, arguments: dict[str, Any], words: str) -> None:
-    with pytest.raises(TfdumpError, match=words.replace("(", r"\(").replace(")", r"\)")):
+    with pytest.raises(TfdumpError, match=re.escape(words)):
         tfdump.gradients(model, X, Y, **{"loss": "mse", "steps": 1, "learning_rate": 0.1} | arguments)
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_what_is_advised_of_a_data_set_makes_an_array(model: keras.Model, pairs: bool) -> None:
+    dataset = tf.data.Dataset.from_tensor_slices((X, Y) if pairs else X).batch(2)
+    with pytest.raises(TfdumpError, match="put a part of it together") as raised:
+        tfdump.activations(model, dataset)
+    advice = str(raised.value).partition("together: ")[2].removesuffix(")").replace("...", "dataset")
+    np.testing.assert_array_equal(eval(advice, {"np": np, "dataset": dataset}), X)
+
+
+def test_switches_may_be_those_of_numpy(model: keras.Model) -> None:
+    """And None, which is how Keras writes that nothing was said of `training`."""
+    expected = tfdump.activations(model, X)["out"]
+    found = tfdump.activations(model, X, training=None, eager=np.bool_(False), attention=0)["out"]
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"training": "no"}, "training 'no' is neither True nor False"),
+        ({"overwrite": "no"}, "overwrite 'no' is neither True nor False"),
+        ({"stats": "no"}, "stats 'no' is neither True nor False"),
+        ({"stats_only": "no"}, "stats_only 'no' is neither True nor False"),
+        ({"outputs": "no"}, "outputs 'no' is neither True nor False"),
+        ({"attention": "no"}, "attention 'no' is neither True nor False"),
+        ({"reduce": 3}, "reduce 3 is no text"),
+        ({"compression": ["gzip"]}, "compression ['gzip'] is none of none, gzip"),
+        ({"wrt": 3}, "wrt: 3 is no text"),
+        ({"wrt": "weights", "objective": 3}, "objective 3 is no text"),
+        ({"wrt": "weights", "norms_only": "no"}, "norms_only 'no' is neither True nor False"),
+    ],
+)
+def test_arguments_of_a_callback_that_are_none(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(TfdumpError, match=re.escape(words)):
+        tfdump.DumpCallback("run", X, **arguments)
 
 
 def test_a_callback_takes_addresses_only(model: keras.Model) -> None:

@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from tfdump.activation_run import ActivationOptions, open_activations
 from tfdump.address import Selection
-from tfdump.analysis.reduction import parse_reduction
 from tfdump.api_arguments import (
     Inputs,
     Patterns,
     byte_size,
+    captures_of,
     check_dtype,
     given_arrays,
     loss_names,
     optimizer_name,
     patterns_of,
+    reduction_of,
+    refuse_arguments,
     refuse_symbolic,
     run_options,
     seed_number,
     selection_of,
-    whole_number,
 )
+from tfdump.argument_kinds import flag, flags, one_of, positive_number, text, texts, whole_number
 from tfdump.batching import DEFAULT_MEMORY
-from tfdump.captures import Captures
 from tfdump.dump import layout
 from tfdump.dump.reader import Dump
 from tfdump.errors import TfdumpError, TfdumpWarning
@@ -97,11 +98,11 @@ def activations(
         selection=selection_of(model, layers, exclude, depth),
         outputs=False,
         seed=seed_number(seed),
-        eager=eager,
-        dequantize=dequantize,
+        eager=flag("eager", eager),
+        dequantize=flag("dequantize", dequantize),
         run=run_options(batch_size, memory, training),
-        store=StoreOptions(reduction=parse_reduction(reduce) if reduce is not None else None, dtype=dtype),
-        captures=Captures(attention, rnn_steps, rnn_gates, preactivation, layer_inputs),
+        store=StoreOptions(reduction=reduction_of(reduce), dtype=dtype),
+        captures=captures_of(attention, rnn_steps, rnn_gates, preactivation, layer_inputs),
     )
     with open_activations(_loaded(model, signature, trust, max_bytes), given_arrays(x), options, _warn) as run:
         writer = run.open_writer(None, force=False)
@@ -191,18 +192,18 @@ def gradients(
     names, custom = loss_names(loss)
     options = GradientOptions(
         selection=selection_of(model, layers, exclude, depth),
-        wrt=tuple(dict.fromkeys(patterns_of(wrt))),
+        wrt=tuple(dict.fromkeys(texts("wrt", wrt, "weights"))),
         losses=names,
-        objective=objective,
-        from_logits=from_logits,
-        reduction=reduction,
-        per_example=per_example,
+        objective=text("objective", objective, "sum"),
+        from_logits=flag("from_logits", from_logits),
+        reduction=one_of("reduction", reduction, ("mean", "sum")),
+        per_example=flag("per_example", per_example),
         steps=_steps(steps, learning_rate, optimizer, save_weights),
-        loss_scale=loss_scale,
+        loss_scale=positive_number("loss_scale", loss_scale),
         seed=seed_number(seed),
-        eager=eager,
+        eager=flag("eager", eager),
         run=run_options(batch_size, memory, training),
-        store=GradientStore(StoreOptions(dtype=dtype), norms_only, sparse),
+        store=GradientStore(StoreOptions(dtype=dtype), **flags(norms_only=norms_only, sparse=sparse)),
     )
     loaded = _loaded(model, signature, trust, max_bytes)
     loaded = replace(loaded, custom={**loaded.custom, **custom})
@@ -246,7 +247,7 @@ def layers(
     `activations`.
     """
     given = given_arrays(x) if x is not None else []
-    captures = Captures(attention, rnn_steps, rnn_gates, preactivation, layer_inputs)
+    captures = captures_of(attention, rnn_steps, rnn_gates, preactivation, layer_inputs)
     loaded = _loaded(model, signature, trust, max_bytes)
     return list(list_tensors(loaded, given, Selection(patterns_of(layers, model)), _warn, captures).tensors)
 
@@ -254,28 +255,30 @@ def layers(
 def _steps(count: int | None, learning_rate: float | None, optimizer: str, save_weights: bool) -> Steps | None:
     """Return the descent that was asked for; raises TfdumpError where only half of it was."""
     if (count is None) != (learning_rate is None):
-        raise TfdumpError("steps and learning_rate belong together")
+        raise TfdumpError("steps and learning_rate belong together (for example steps=5, learning_rate=0.01)")
     name = optimizer_name(optimizer)
+    keeps_weights = flag("save_weights", save_weights)
     number = whole_number("steps", count)
     if number is None or learning_rate is None:
+        refuse_arguments({"optimizer": name != "SGD", "save_weights": keeps_weights}, "a descent (add steps)")
         return None
-    try:
-        return Steps(number, float(learning_rate), name, save_weights)
-    except (TypeError, ValueError):
-        raise TfdumpError(f"learning_rate {learning_rate!r} is not a number (for example 0.01)") from None
+    return Steps(number, positive_number("learning_rate", learning_rate), name, keeps_weights)
 
 
 def _loaded(
     model: "Layer | str | Path", signature: str | None, trust: bool, max_bytes: int | str | None
 ) -> "LoadedModel":
     refuse_symbolic(model, "model")
+    trusted, limit = flag("trust", trust), byte_size("max_bytes", max_bytes)
+    name = text("signature", signature, "serving_default")
     from tfdump.model.quiet import choose_backend
 
     choose_backend()
     from tfdump.model.load import in_memory, load_model
 
     if isinstance(model, (str, Path)):
-        return load_model(Path(model), trust=trust, signature=signature, max_bytes=byte_size("max_bytes", max_bytes))
+        return load_model(Path(model), trust=trusted, signature=name, max_bytes=limit)
+    refuse_arguments({"signature": name is not None}, "SavedModels and .tflite files, and this model is in memory")
     return in_memory(model)
 
 

@@ -1,6 +1,5 @@
 """The arguments of the Python API as the features take them: arrays, patterns, losses, and what is refused."""
 
-import operator
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.address import Selection
+from tfdump.analysis.reduction import Reduction, parse_reduction
+from tfdump.argument_kinds import flag, flags, shown, text, whole_number
 from tfdump.batching import DEFAULT_MEMORY, parse_bytes
+from tfdump.captures import Captures
 from tfdump.dump import layout
 from tfdump.errors import TfdumpError
 from tfdump.inputs.arguments import Given, open_arguments
@@ -35,20 +37,7 @@ def seed_number(seed: Any) -> int:
 def check_dtype(dtype: str | None) -> None:
     """Raise TfdumpError for a dtype in which floats are not stored."""
     if dtype not in (None, *FLOAT_DTYPES):
-        raise TfdumpError(f"dtype {dtype!r} is none of {', '.join(FLOAT_DTYPES)}")
-
-
-def whole_number(name: str, value: Any, least: int = 1) -> int | None:
-    """Return a number of Python or NumPy as an int, None as it is; raises TfdumpError for what is below `least`."""
-    if value is None:
-        return None
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least or isinstance(value, (bool, np.bool_)):
-        raise TfdumpError(f"{name} {value!r} is not a number from {least} up")
-    return number
+        raise TfdumpError(f"dtype {shown(dtype)} is none of {', '.join(FLOAT_DTYPES)}")
 
 
 def byte_size(name: str, value: Any) -> int | None:
@@ -56,48 +45,72 @@ def byte_size(name: str, value: Any) -> int | None:
     return parse_bytes(value) if isinstance(value, str) else whole_number(name, value)
 
 
-def patterns_of(patterns: Patterns, model: Any = None) -> tuple[str, ...]:
+def patterns_of(patterns: Patterns, model: Any = None, name: str = "layers") -> tuple[str, ...]:
     """Return one pattern, or several, as a tuple of text; none for None.
 
-    A layer of `model`, a Keras model in memory, stands for its address. Raises TfdumpError for what is no pattern.
+    A layer of `model`, a Keras model in memory, stands for its address. Raises TfdumpError for what is no pattern, with
+    the name of the argument.
     """
-    refuse_symbolic(patterns, "layers")
+    refuse_symbolic(patterns, name)
     if patterns is None:
         return ()
-    if isinstance(patterns, str) or _is_layer(patterns) or not isinstance(patterns, Iterable):
+    if isinstance(patterns, (str, bytes)) or _is_layer(patterns) or not isinstance(patterns, Iterable):
         patterns = [patterns]
-    return tuple(_pattern(item, model) for item in patterns)
+    return tuple(_pattern(item, model, name) for item in patterns)
 
 
 def selection_of(model: Any, layers: Patterns, exclude: Patterns, depth: int | None) -> Selection:
     """Return what `layers`, `exclude` and `depth` choose; raises SelectionError, or TfdumpError for what is none."""
-    return Selection(patterns_of(layers, model), patterns_of(exclude, model), whole_number("depth", depth, 0))
+    return Selection(
+        patterns_of(layers, model), patterns_of(exclude, model, "exclude"), whole_number("depth", depth, 0)
+    )
 
 
 def run_options(batch_size: int | None, memory: int | str, training: bool) -> RunOptions:
     """Return how to run; raises TfdumpError for sizes that are none."""
     size = byte_size("memory", memory)
-    return RunOptions(whole_number("batch_size", batch_size), DEFAULT_MEMORY if size is None else size, training)
+    return RunOptions(
+        whole_number("batch_size", batch_size), DEFAULT_MEMORY if size is None else size, flag("training", training)
+    )
 
 
-def _pattern(item: Any, model: Any) -> str:
+def captures_of(attention: Any, rnn_steps: Any, rnn_gates: Any, preactivation: Any, layer_inputs: Any) -> Captures:
+    """Return what is taken beside what the layers return; raises TfdumpError for what is no switch."""
+    return Captures(
+        **flags(
+            attention=attention,
+            rnn_steps=rnn_steps,
+            rnn_gates=rnn_gates,
+            preactivation=preactivation,
+            layer_inputs=layer_inputs,
+        )
+    )
+
+
+def reduction_of(reduce: Any) -> Reduction | None:
+    """Return a reduction, None where there is none; raises TfdumpError for what is no text, or no reduction."""
+    words = text("reduce", reduce, "mean:spatial")
+    return None if words is None else parse_reduction(words)
+
+
+def _pattern(item: Any, model: Any, name: str) -> str:
     if isinstance(item, str):
         return item
-    refuse_symbolic(item, "layers")
+    refuse_symbolic(item, name)
     if not _is_layer(item):
         raise TfdumpError(
-            f"layers: {_shortened(item)} is no pattern (give an address such as 'block1.conv', a glob or a layer)"
+            f"{name}: {shown(item)} is no pattern (give an address such as 'block1.conv', a glob or a layer)"
         )
     if not _is_layer(model):
         raise TfdumpError(
-            f"layers: a layer object stands for its address only where the model is in memory (layers='{item.name}')"
+            f"{name}: a layer object stands for its address only where the model is in memory ({name}='{item.name}')"
         )
     from tfdump.model.structure import ownership_address
 
     address = ownership_address(model, item)
     if address is None:
         raise TfdumpError(
-            f"layers: the layer '{item.name}' is not part of the model '{model.name}' (list what is: "
+            f"{name}: the layer '{item.name}' is not part of the model '{model.name}' (list what is: "
             "tfdump.layers(model))"
         )
     return address
@@ -142,7 +155,7 @@ def _reader(value: Any, label: str) -> ArrayReader:
     if hasattr(value, "element_spec") or any(base.__name__ == "PyDataset" for base in type(value).__mro__):
         raise TfdumpError(
             f"{label} is a {type(value).__name__}, which yields batches and is no array (put a part of it together: "
-            "np.concatenate([np.asarray(batch) for batch in ...]))"
+            f"np.concatenate([np.asarray({_first_of(value)}) for batch in ...]))"
         )
     if isinstance(value, Iterator):
         raise TfdumpError(f"{label} is a {type(value).__name__}, which can be read only once ({_ONE_ROW})")
@@ -151,13 +164,13 @@ def _reader(value: Any, label: str) -> ArrayReader:
     except (TypeError, ValueError) as cause:
         raise TfdumpError(f"{label} is no array: {cause} ({_ONE_ROW})") from None
     if array.dtype == object and not array.ndim:
-        raise TfdumpError(f"{label} is {_shortened(value)}, and no array ({_ONE_ROW})")
+        raise TfdumpError(f"{label} is {shown(value)}, and no array ({_ONE_ROW})")
     return ArrayReader(array, label)
 
 
-def _shortened(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _first_of(batches: Any) -> str:
+    """Return how one gets at the arrays in batches that are tuples of inputs and targets."""
+    return "batch[0]" if isinstance(getattr(batches, "element_spec", None), tuple) else "batch"
 
 
 def loss_names(loss: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -165,6 +178,7 @@ def loss_names(loss: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
 
     Raises TfdumpError for what is neither a name nor a loss.
     """
+    refuse_symbolic(loss, "loss")
     if loss is None or isinstance(loss, str):
         return (() if loss is None else (loss,)), {}
     custom: dict[str, Any] = {}
@@ -173,12 +187,12 @@ def loss_names(loss: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
     if callable(loss):
         return (_loss_name(loss, custom),), custom
     if not isinstance(loss, Iterable):
-        raise TfdumpError(f"loss {_shortened(loss)} is neither the name of a loss, nor a loss (for example loss='mse')")
+        raise TfdumpError(f"loss {shown(loss)} is neither the name of a loss, nor a loss (for example loss='mse')")
     names = tuple(loss)
     for item in names:
         if not isinstance(item, str):
             raise TfdumpError(
-                f"loss: {_shortened(item)} in a list is no text OUTPUT=NAME (give a dict: loss={{'output': ...}})"
+                f"loss: {shown(item)} in a list is no text OUTPUT=NAME (give a dict: loss={{'output': ...}})"
             )
     return names, {}
 
@@ -190,7 +204,7 @@ def _loss_name(loss: Any, custom: dict[str, Any]) -> str:
     if isinstance(loss, type):
         raise TfdumpError(f"loss is the class {loss.__name__}, and not a loss (make one: {loss.__name__}())")
     if not callable(loss):
-        raise TfdumpError(f"loss {_shortened(loss)} is neither the name of a loss, nor a loss (for example 'mse')")
+        raise TfdumpError(f"loss {shown(loss)} is neither the name of a loss, nor a loss (for example 'mse')")
     plain = str(getattr(loss, "name", None) or getattr(loss, "__name__", "loss")).replace("=", "_")
     name, number = plain, 1
     while custom.get(name, loss) is not loss:

@@ -1,5 +1,6 @@
 """What a path leads to, asked in a way that cannot fail with a traceback."""
 
+import shlex
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,6 +58,12 @@ def refuse_other_ending(path: Path, ours: Sequence[str], error: type[TfdumpError
             f"'{path.name}' is the name of {KNOWN_ENDINGS[ending]}, which is not what is written there "
             f"(end it in {', '.join(ours)})"
         )
+
+
+def as_argument(path: Path | str) -> str:
+    """Return a path as one writes it behind a command in a shell, for advice that can be copied."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def check_path(path: Path, what: str, error: type[TfdumpError]) -> None:

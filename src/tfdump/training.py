@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfdump.activation_run import ActivationOptions, OpenedActivations, probe_activations
-from tfdump.analysis.reduction import parse_reduction
 from tfdump.api_arguments import (
     Inputs,
     Patterns,
+    captures_of,
     check_dtype,
     check_intervals,
     given_arrays,
     loss_names,
-    patterns_of,
+    reduction_of,
     refuse_arguments,
     run_options,
     seed_number,
     selection_of,
 )
+from tfdump.argument_kinds import flag, one_of, text, texts
 from tfdump.batching import DEFAULT_MEMORY
-from tfdump.captures import Captures
 from tfdump.dump import layout
 from tfdump.dump.compression import COMPRESSIONS
 from tfdump.dump.target import check_space
@@ -130,14 +130,13 @@ class DumpCallback(IntervalCallback):
         check_intervals(every, on, keep, on_error)
         super().__init__(every, on, check_part(model))
         check_dtype(dtype)
-        if compression not in COMPRESSIONS:
-            raise TfdumpError(f"compression {compression!r} is none of {', '.join(COMPRESSIONS)}")
+        compression = one_of("compression", compression, COMPRESSIONS) or "none"
         storage_for(compression)
         if picture is not None:
             need_matplotlib()
         self._picture = picture
         kind = layout.ACTIVATIONS if wrt is None else layout.GRADIENTS
-        self._folder = TrainingFolder(Path(folder), on, kind, keep, overwrite)
+        self._folder = TrainingFolder(Path(folder), on, kind, keep, flag("overwrite", overwrite))
         self._overwrite, self._on_error = overwrite, on_error
         self._x, self._y, self._weights = x, y, sample_weight
         self._custom: dict[str, Any] = {}
@@ -145,30 +144,27 @@ class DumpCallback(IntervalCallback):
         self._probed_for: tuple[Any, ...] = ()
         self._said: set[str] = set()
         self._made = self._missing = 0
-        captures = Captures(attention, rnn_steps, rnn_gates, preactivation, layer_inputs)
+        captures = captures_of(attention, rnn_steps, rnn_gates, preactivation, layer_inputs)
         selection, run = selection_of(None, layers, exclude, depth), run_options(batch_size, memory, training)
-        store = StoreOptions(None, dtype, stats or stats_only, not stats_only)
+        number = seed_number(seed)
+        stats_only, eager = flag("stats_only", stats_only), flag("eager", eager)
+        store = StoreOptions(None, dtype, flag("stats", stats) or stats_only, not stats_only)
         store.check(compression)
         self._options: ActivationOptions | GradientOptions
         of_activations = vars(captures) | {"outputs": outputs is not None, "reduce": reduce is not None}
         of_gradients = {
             "y": y is not None, "loss": loss is not None, "objective": objective is not None,
-            "from_logits": from_logits, "sample_weight": sample_weight is not None, "norms_only": norms_only,
+            "from_logits": flag("from_logits", from_logits), "sample_weight": sample_weight is not None,
+            "norms_only": flag("norms_only", norms_only),
         }  # fmt: skip
         if wrt is None:
             refuse_arguments(
                 of_gradients, "gradients, and without wrt activations are dumped (add wrt='weights', or leave it out)"
             )
-            store = replace(store, reduction=parse_reduction(reduce) if reduce is not None else None)
+            store = replace(store, reduction=reduction_of(reduce))
+            shown = None if outputs is None else flag("outputs", outputs)
             self._options = ActivationOptions(
-                selection,
-                outputs,
-                seed_number(seed),
-                eager,
-                compression=compression,
-                run=run,
-                store=store,
-                captures=captures,
+                selection, shown, number, eager, compression=compression, run=run, store=store, captures=captures
             )
             return
         refuse_arguments(
@@ -177,15 +173,15 @@ class DumpCallback(IntervalCallback):
         names, self._custom = loss_names(loss)
         self._options = GradientOptions(
             selection,
-            tuple(dict.fromkeys(patterns_of(wrt))),
+            tuple(dict.fromkeys(texts("wrt", wrt, "weights"))),
             names,
-            objective,
-            from_logits,
-            seed=seed_number(seed),
+            text("objective", objective, "sum"),
+            of_gradients["from_logits"],
+            seed=number,
             eager=eager,
             compression=compression,
             run=run,
-            store=GradientStore(store, norms_only),
+            store=GradientStore(store, of_gradients["norms_only"]),
         )
         self._options.check()
 

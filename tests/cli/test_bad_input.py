@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from conftest import SAMPLES, Ended, Run
+from dumps import write_dump
 from signalled import start_command
 
 pytestmark = pytest.mark.tensorflow
@@ -298,6 +299,35 @@ def test_an_output_with_the_ending_of_another_format(tfdump: Run, tmp_path: Path
     done = tfdump("gradients", MODEL, DIGITS, SAMPLES / "digits_labels.npy", "-o", name)
     assert_refused(done, tmp_path, f"'{name}' is the name of", "end it in .h5, .hdf5")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["my dump's.h5", "-d.h5", "$HOME.h5"])
+def test_the_advice_to_list_the_tensors_works_when_copied_into_a_shell(tfdump: Run, tmp_path: Path, name: str) -> None:
+    write_dump(tmp_path / name)
+    for command in (["show", "--", name, "nope"], ["cat", "--", name, "nope"], ["plot", "--", name, "nope"],
+                    ["check", "-l", "nope", "--", name], ["show", "-l", "nope", "--", name]):  # fmt: skip
+        said = tfdump(*command).stderr
+        advice = said.partition("list them: ")[2].rstrip(")\n")
+        done = subprocess.run(["sh", "-c", f"printf '%s\\n' {advice}"], capture_output=True, text=True, check=True)
+        words = done.stdout.splitlines()
+        assert words[0] == "tfdump", said
+        assert tfdump(*words[1:]).returncode == 0, said
+
+
+def test_models_are_no_dumps_to_compare(tfdump: Run, tmp_path: Path) -> None:
+    done = tfdump("diff", MODEL, MODEL)
+    assert_refused(done, tmp_path, "is a Keras model, not a dump", "dump it first: tfdump activations")
+
+
+def test_a_dump_that_cannot_be_read_is_told_before_a_page_that_exists(tfdump: Run, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("mine")
+    (tmp_path / "cut.h5").write_bytes(write_dump(tmp_path / "d.h5").read_bytes()[:3000])
+    for name in ("nope.h5", "cut.h5"):
+        done = tfdump("report", name, "-o", "page.html")
+        assert_refused(done, tmp_path, name)
+        assert "exists" not in done.stderr
+    assert_refused(tfdump("report", "d.h5", "nope.h5", "-o", "page.html"), tmp_path, "no such file: nope.h5")
+    assert_refused(tfdump("report", "d.h5", "-o", "page.html"), tmp_path, "page.html exists")
 
 
 def test_an_unreadable_input_is_told_before_an_existing_output(tfdump: Run, tmp_path: Path) -> None:

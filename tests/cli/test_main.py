@@ -118,6 +118,12 @@ def test_help_on_a_command_that_does_not_exist(tfdump: Run) -> None:
     assert done.stderr == "Error: no command 'shwo'; near: 'show' (see: tfdump --help)\n"
 
 
+def test_words_behind_the_command_that_is_asked_about(tfdump: Run) -> None:
+    for words in (["help", "show", "cat"], ["help", "show", "--stats"]):
+        assert tfdump(*words).stdout == tfdump("show", "--help").stdout
+    assert tfdump("help", "help").stdout == tfdump("--help").stdout
+
+
 def test_a_star_import_leaves_the_builtin_open() -> None:
     names: dict[str, object] = {}
     exec("from tfdump import *\nopened = open", names)

@@ -1,9 +1,12 @@
 """SavedModels that do not say how they are to be called: the words that they get, and that what these advise works."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -35,6 +38,29 @@ class Words(tf.Module):
     @tf.function
     def __call__(self, words: Any, numbers: Any) -> Any:
         return tf.cast(tf.strings.length(words), tf.float32) * 2.0 + numbers
+
+
+def test_a_model_of_more_layers_in_a_row_than_python_lets_a_function_call_itself(tmp_path: Path) -> None:
+    """Keras follows a chain of layers by calling itself, and cannot load such a file with Python's own limit."""
+    layers, limit = 1100, sys.getrecursionlimit()
+    sys.setrecursionlimit(10_000)
+    try:
+        inputs = keras.Input((2,))
+        hidden = inputs
+        for number in range(layers):
+            hidden = keras.layers.Rescaling(1.0, offset=1.0, name=f"plus{number}")(hidden)
+        keras.Model(inputs, hidden).save(tmp_path / "long.keras")
+    finally:
+        sys.setrecursionlimit(limit)
+    np.save(tmp_path / "x.npy", np.array([[0.0, 0.5]], "f4"))
+    dump = tmp_path / "long.h5"
+    status, said = zoo.command("activations", tmp_path / "long.keras", tmp_path / "x.npy", "-o", dump)
+    assert status == 0, said
+    with h5py.File(dump) as file:
+        assert len(file["activations"]) == layers
+        for number in (0, 999, layers - 1):
+            np.testing.assert_array_equal(file[f"activations/plus{number}"], [[number + 1, number + 1.5]])
+    assert sys.getrecursionlimit() == limit
 
 
 def of_tensorflow_1(path: Path, tags: list[str]) -> None:

@@ -28,6 +28,7 @@ from tfdump.analysis.verdict import (
     DiffReport,
     TensorDiff,
 )
+from tfdump.argument_kinds import file_path, flag, real_number, texts, whole_number
 from tfdump.dump.reader import Dump
 from tfdump.errors import DumpError, SelectionError, near
 from tfdump.progress import Meter, Progress, silent_progress
@@ -81,21 +82,28 @@ def diff(
     Raises TfdumpError where there is nothing to compare, where the dumps are of different examples, and where a file
     cannot be read.
     """
-
-    def patterns(given: str | Iterable[str]) -> tuple[str, ...]:
-        return (given,) if isinstance(given, str) else tuple(given)
-
-    names = read_map(Path(renamed)) if isinstance(renamed, (str, Path)) else dict(renamed or {})
+    if renamed is None or isinstance(renamed, Mapping):
+        names = dict(renamed or {})
+    else:
+        names = read_map(file_path("renamed", renamed, "a dict of names does it too"))
+    if min_cosine is not None:
+        real_number("min_cosine", min_cosine, 0.99)
     tolerances = Tolerances(overrides_of(rtol), overrides_of(atol), overrides_of(scale))
     options = DiffOptions(
-        Criteria(tolerances, exact, max_ulp, min_cosine, nan_equal),
-        check_attrs=check_attrs,
-        allow_missing=allow_missing,
-        ignore=patterns(ignore),
-        layers=patterns(layers),
-        exclude=patterns(exclude),
+        Criteria(
+            tolerances,
+            flag("exact", exact),
+            whole_number("max_ulp", max_ulp, 0),
+            min_cosine,
+            flag("nan_equal", nan_equal),
+        ),
+        check_attrs=flag("check_attrs", check_attrs),
+        allow_missing=flag("allow_missing", allow_missing),
+        ignore=texts("ignore", ignore, "dropout*"),
+        layers=texts("layers", layers, "conv*"),
+        exclude=texts("exclude", exclude, "conv*"),
         renamed=names,
-        transpose=tuple(parse_transpose(text) for text in patterns(transpose)),
+        transpose=tuple(parse_transpose(text) for text in texts("transpose", transpose, "*=0,2,3,1")),
     )
     return compare(golden, new, options)
 

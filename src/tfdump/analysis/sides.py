@@ -7,12 +7,13 @@ from typing import Any, Protocol, Self
 import h5py
 
 from tfdump.analysis.plain_arrays import ArrayPart, InMemory, Item, PlainItem, in_memory
+from tfdump.argument_kinds import file_path
 from tfdump.dump import layout
 from tfdump.dump.parts import Part
 from tfdump.dump.reader import Dump
+from tfdump.dump.recognise import refuse_models
 from tfdump.errors import DumpError
 from tfdump.hdf5 import damage, lookup, open_hdf5
-from tfdump.paths import check_path
 from tfdump.text_memory import text_memory
 
 
@@ -86,8 +87,8 @@ def _open(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
         return Side(source.name, _items_of(source), source)
     if isinstance(source, Mapping):
         return Side("the arrays", [in_memory(str(name), value) for name, value in source.items()])
-    path = Path(source)
-    check_path(path, "file", DumpError)
+    path = file_path("dump", source, "give one, or arrays by name: {'conv1': array}")
+    refuse_models(path)
     if path.suffix in (".npy", ".npz"):
         from tfdump.inputs.readers import open_npy, open_npz
 

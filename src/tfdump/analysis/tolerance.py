@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tfdump.address import Pattern
+from tfdump.argument_kinds import real_number
 from tfdump.dtypes import kind_of
 from tfdump.errors import TfdumpError
 
@@ -64,8 +65,8 @@ def overrides_of(given: float | Mapping[str, float] | None) -> tuple[Override, .
     if given is None:
         return ()
     if isinstance(given, Mapping):
-        return tuple(Override(glob, float(value)) for glob, value in given.items())
-    return (Override(None, float(given)),)
+        return tuple(Override(glob, real_number("tolerance", value, 1e-3)) for glob, value in given.items())
+    return (Override(None, real_number("tolerance", given, 1e-3)),)
 
 
 @dataclass(frozen=True)

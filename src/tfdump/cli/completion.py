@@ -1,8 +1,10 @@
 """Completion by the shell: the addresses inside the dump that stands on the command line."""
 
+import os
 from typing import Any
 
 import click
+from click.shell_completion import BashComplete, CompletionItem, add_completion_class, split_arg_string
 
 
 class Address(click.ParamType[Any]):
@@ -28,4 +30,36 @@ class Address(click.ParamType[Any]):
                 addresses = list(dict.fromkeys([*opened, *names]))
         except (TfdumpError, OSError):  # a shell shows no errors; the command itself will
             return []
-        return [click.shell_completion.CompletionItem(name) for name in addresses if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in addresses if name.startswith(incomplete)]
+
+
+class WholeWords(BashComplete):
+    """Completion in bash of words that hold `:` and `@`, at which bash splits them, as addresses do."""
+
+    source_template = BashComplete.source_template.replace(
+        "env ", 'env COMP_LINE="${COMP_LINE:0:$COMP_POINT}" COMP_WORDBREAKS="$COMP_WORDBREAKS" ', 1
+    )
+    _done = ""
+    """The part of the word that bash takes for words of their own, and leaves as it is."""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """Return the words before the cursor as the command will see them, and the one that is not complete."""
+        line, breaks = os.environ.get("COMP_LINE"), os.environ.get("COMP_WORDBREAKS", "")
+        if line is None:
+            return super().get_completion_args()
+        words = split_arg_string(line)[1:]
+        incomplete = words.pop() if words and not line[-1].isspace() else ""
+        split = os.environ["COMP_WORDS"].split("\n")[int(os.environ["COMP_CWORD"])]
+        if not split.startswith(("'", '"')):
+            ends = [incomplete.rfind(":") + 1 if ":" in breaks else 0, incomplete.rfind("@") if "@" in breaks else 0]
+            self._done = incomplete[: max(ends)]  # an @ is part of the word behind it
+        return words, incomplete
+
+    def format_completion(self, item: CompletionItem) -> str:
+        """Return a completion, without what stands there already."""
+        return f"{item.type},{item.value.removeprefix(self._done)}"
+
+
+def complete_whole_words() -> None:
+    """Let the completion in bash be that of `WholeWords`."""
+    add_completion_class(WholeWords)

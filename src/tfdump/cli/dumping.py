@@ -1,6 +1,5 @@
 """Writing the dump of a planned run, or saying what it would hold: the same for every kind of dump."""
 
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from tfdump.dump.writer import DumpWriter
 from tfdump.errors import DumpError, ModelError
 from tfdump.inputs.arguments import input_files, reads_stdin
 from tfdump.interrupts import held_back, ignore
-from tfdump.paths import check_path, exists, refuse_other_ending
+from tfdump.paths import as_argument, check_path, exists, refuse_other_ending
 from tfdump.planning import Planned
 from tfdump.progress import Progress
 from tfdump.resuming import code_hashes
@@ -127,7 +126,7 @@ def suggest(target: Path, settings: Settings) -> None:
     """Say on a terminal what one would do next with a dump."""
     if settings.quiet or not (sys.stdout.isatty() and sys.stderr.isatty()):
         return
-    name = shlex.quote(f"./{target}" if str(target).startswith("-") else str(target))
+    name = as_argument(target)
     say(f"Next: tfdump show {name}, or tfdump check {name}")
 
 

@@ -26,6 +26,9 @@ COMMANDS = {
 }
 """Every command with its first line of help, so that `--help` imports none of them."""
 
+COMPLETION = "_TFDUMP_COMPLETE"
+"""The variable by which a shell asks for completions."""
+
 OK, TROUBLE, INTERRUPTED = 0, 2, 130
 
 
@@ -38,8 +41,8 @@ class CommandTable(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read `help [COMMAND]` as `[COMMAND] --help`."""
-        if args[:1] == [HELP] and len(args) < 3 and args[1:2] != [HELP]:
-            args = [*args[1:], "--help"]
+        if args[:1] == [HELP]:
+            args = [name for name in args[1:2] if name != HELP] + ["--help"]
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -111,6 +114,10 @@ def run_process() -> int:
 def run(args: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status; errors become one line on stderr."""
     settings = Settings()
+    if COMPLETION in os.environ:
+        from tfdump.cli.completion import complete_whole_words
+
+        complete_whole_words()
     try:
         result: Any = cli.main(args, prog_name="tfdump", standalone_mode=False, obj=settings)
         return result if isinstance(result, int) else OK

@@ -12,6 +12,7 @@ from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.dump.selecting import tensor_at
 from tfdump.dump.target import check_target, write_bytes
 from tfdump.errors import TfdumpError
+from tfdump.paths import as_argument
 from tfdump.pictures.choice import Kind
 from tfdump.pictures.divergence import divergence
 from tfdump.pictures.drawing import View, draw, draw_loss
@@ -160,7 +161,8 @@ def _chosen(dump: Dump, selection: Selection) -> list[Tensor]:
     if not tensors:
         raise TfdumpError(f"{dump.name} holds no tensors")
     candidates = [Candidate(tensor.address, (str(tensor.attributes.get("class", "")),)) for tensor in tensors]
-    return [tensors[place] for place in selection.choose(candidates, remedy=f"list them: tfdump show {dump.name}")]
+    remedy = f"list them: tfdump show {as_argument(dump.name)}"
+    return [tensors[place] for place in selection.choose(candidates, remedy=remedy)]
 
 
 def _view(choices: dict[str, Any], tensor: Tensor | None) -> View:

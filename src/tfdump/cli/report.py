@@ -13,9 +13,10 @@ from tfdump.cli.options import FileName, parsed
 from tfdump.cli.progress import notes, reading_bars
 from tfdump.cli.render import write
 from tfdump.cli.settings import Settings, verbosity
+from tfdump.dump.reader import open_dump
 from tfdump.dump.target import check_target, write_bytes
-from tfdump.errors import TfdumpError
-from tfdump.paths import refuse_other_ending
+from tfdump.errors import DumpError, TfdumpError
+from tfdump.paths import check_path, refuse_other_ending
 from tfdump.pictures.report.gathering import gather
 from tfdump.pictures.report.page import page_of
 from tfdump.pictures.report.records import PICTURES, READ_BYTES, ReportOptions
@@ -94,6 +95,10 @@ def command(
     if output == Path("-"):
         raise click.UsageError("a page goes into a file: -o FILE.html")
     target = output or Path(f"{dump.stem}.report.html")
+    with open_dump(dump):  # what cannot be read is told before an output that exists
+        for path in (other, map_file):
+            if path is not None:
+                check_path(path, "file", DumpError)
     resolved = check_target(target, force, [path for path in (dump, other, map_file) if path is not None])
     refuse_other_ending(target, (".html", ".htm"), TfdumpError)
     criteria = Criteria(Tolerances(rtol, atol, scale))

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from tfdump.argument_kinds import file_path, shown
 from tfdump.dump import layout
 from tfdump.dump.attributes import check_attributes_of
 from tfdump.dump.checksums import Verified, verify
@@ -18,6 +19,7 @@ from tfdump.dump.recognise import kind_of_hdf5, refuse_other_formats
 from tfdump.dump.tensor import Tensor, plain
 from tfdump.errors import DumpError, near
 from tfdump.hdf5 import attributes_of, check_declared, damage, damage_of, has_link, lookup, open_hdf5, raised_by_hdf5
+from tfdump.paths import as_argument
 from tfdump.tensors import NotCaptured
 
 __all__ = ["Dump", "Tensor", "open_dump"]
@@ -117,6 +119,10 @@ class Dump(Mapping[str, Tensor]):
             return str(plain(lookup(self._file, layout.LOSS, DumpError).attrs.get("axis0", "step")))
 
     def __getitem__(self, address: str) -> Tensor:
+        if not isinstance(address, str):
+            raise DumpError(
+                f"{shown(address)} is no address (a tensor is dump['conv1'], a part of it dump['conv1'][:4])"
+            )
         group, slash, name = address.rpartition("/")
         if slash and group in self.groups and name in self.groups[group]:
             return self._tensor(group, name)
@@ -124,9 +130,10 @@ class Dump(Mapping[str, Tensor]):
             if address in names:
                 return self._tensor(group, address)
         if address == layout.LOSS and has_link(self._file, layout.LOSS):
-            raise DumpError(f"{self.name} keeps its loss beside the tensors (print it: tfdump cat {self.name} loss)")
+            remedy = f"print it: tfdump cat {as_argument(self.name)} loss"
+            raise DumpError(f"{self.name} keeps its loss beside the tensors ({remedy})")
         known = [f"{group}/{name}" if slash else name for group, names in self.groups.items() for name in names]
-        remedy = f"{near(address, known)} (list them: tfdump show {self.name})"
+        remedy = f"{near(address, known)} (list them: tfdump show {as_argument(self.name)})"
         raise DumpError(f"{self.name} has no tensor '{address}'{remedy}")
 
     def get(self, address: str, default: Any = None) -> Any:
@@ -200,8 +207,9 @@ def _stamp(file: h5py.File) -> tuple[int, int] | None:
 
 def open_dump(path: str | Path) -> Dump:
     """Open a dump for reading; raises DumpError when it is not one, or a newer one."""
-    refuse_other_formats(Path(path))
-    file = open_hdf5(Path(path), DumpError)
+    place = file_path("dump", path, "for example 'd.h5'")
+    refuse_other_formats(place)
+    file = open_hdf5(place, DumpError)
     try:
         return Dump(file, str(path))
     except BaseException:

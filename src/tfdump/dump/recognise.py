@@ -6,7 +6,7 @@ import h5py
 
 from tfdump.errors import DumpError
 from tfdump.hdf5 import has_link
-from tfdump.paths import check_path
+from tfdump.paths import as_argument, check_path
 
 _DUMP_FIRST = "dump it first: tfdump activations {}"
 _MOST_COUNTED = 10_000
@@ -28,10 +28,17 @@ def refuse_other_formats(path: Path) -> None:
         raise DumpError(f"{path} {found}")
 
 
+def refuse_models(path: Path) -> None:
+    """Raise DumpError for a model, where arrays of other formats are welcome."""
+    check_path(path, "file", DumpError)
+    if path.suffix in (".keras", ".tflite") or path.is_dir():
+        refuse_other_formats(path)
+
+
 def refuse_model_folder(path: Path) -> None:
     """Raise DumpError for a folder that is a model."""
     if (path / "saved_model.pb").exists() or (path / "model.weights.h5").exists():
-        raise DumpError(f"{path} is a model, not a dump ({_DUMP_FIRST.format(path)})")
+        raise DumpError(f"{path} is a model, not a dump ({_DUMP_FIRST.format(as_argument(path))})")
 
 
 def _kind(path: Path, start: bytes) -> str | None:
@@ -40,7 +47,7 @@ def _kind(path: Path, start: bytes) -> str | None:
     if start.startswith(b"\x93NUMPY"):
         return "is an array (.npy), not a dump"
     if start[4:8] == b"TFL3":
-        return f"is a .tflite model, not a dump ({_DUMP_FIRST.format(path)})"
+        return f"is a .tflite model, not a dump ({_DUMP_FIRST.format(as_argument(path))})"
     return _kind_of_archive(path) if start.startswith(b"PK") else None
 
 
@@ -53,7 +60,7 @@ def _kind_of_archive(path: Path) -> str:
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
         return "is a damaged zip archive, not a dump"
     if "model.weights.h5" in names or "config.json" in names:
-        return f"is a Keras model, not a dump ({_DUMP_FIRST.format(path)})"
+        return f"is a Keras model, not a dump ({_DUMP_FIRST.format(as_argument(path))})"
     arrays = sum(name.endswith(".npy") for name in names)
     return f"is an archive of {arrays} arrays (.npz), not a dump" if arrays else "is a zip archive, not a dump"
 

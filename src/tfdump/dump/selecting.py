@@ -6,6 +6,7 @@ from tfdump.address import Candidate, Pattern, Selection
 from tfdump.dump.reader import Dump
 from tfdump.dump.tensor import Tensor
 from tfdump.errors import DumpError
+from tfdump.paths import as_argument
 
 _PATTERN_STARTS = ("re:", "type:")
 _MOST_NAMED = 4
@@ -19,7 +20,7 @@ def choose(dump: Dump, selection: Selection) -> list[Tensor]:
     """
     tensors = list(dump.tensors())
     candidates = [_candidate(tensor) for tensor in tensors]
-    return [tensors[n] for n in selection.choose(candidates, remedy=f"list them: tfdump show {dump.name}")]
+    return [tensors[n] for n in selection.choose(candidates, remedy=f"list them: tfdump show {as_argument(dump.name)}")]
 
 
 def tensor_at(dump: Dump, text: str) -> Tensor:
@@ -59,7 +60,8 @@ def _matching(dump: Dump, address: str) -> list[Tensor]:
     pattern = Pattern(address)
     matching = [tensor for tensor in dump.tensors() if pattern.selects(_candidate(tensor))]
     if not matching:
-        raise DumpError(f"{dump.name} has no tensor that matches '{address}' (list them: tfdump show {dump.name})")
+        remedy = f"list them: tfdump show {as_argument(dump.name)}"
+        raise DumpError(f"{dump.name} has no tensor that matches '{address}' ({remedy})")
     return matching
 
 

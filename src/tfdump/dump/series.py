@@ -10,7 +10,7 @@ from tfdump.dump import layout
 from tfdump.dump.reader import Dump, open_dump
 from tfdump.dump.recognise import refuse_model_folder
 from tfdump.errors import DumpError, near
-from tfdump.paths import check_path
+from tfdump.paths import as_argument, check_path
 
 SUFFIXES = (".h5", ".hdf5")
 """What the names of dumps end in."""
@@ -96,7 +96,7 @@ def locate(series: Series, address: str) -> Located:
     if not groups:
         raise DumpError(
             f"no dump in {series.folder} has a tensor '{address}'{near(address, known)} "
-            f"(list those of one: tfdump show {series.dumps[-1].path})"
+            f"(list those of one: tfdump show {as_argument(series.dumps[-1].path)})"
         )
     group = min(groups.values(), key=layout.TENSOR_GROUPS.index)
     dumps = tuple(place for place in groups if groups[place] == group)

@@ -4,8 +4,10 @@ import copy
 import json
 import os
 import re
+import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,10 @@ from tfdump.paths import check_path
 
 ADDED_LOSSES = "added_losses"
 """What a compile configuration holds where the model of Keras 2 had losses that are not in the one of Keras 3."""
+
+
+_MOST_LAYERS_IN_A_ROW = 20_000
+"""So deep Keras may call itself: once for each layer of a chain, where Python stops after a thousand calls."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,7 @@ def _load_keras(path: Path, trust: bool, code: UserCode, limit: int) -> LoadedMo
     stored = check_weights(path, limit)
     scope = serialization_lib.SafeModeScope(not trust)  # a module of the user's may have ended safe mode for good
     try:
-        with scope, names_for_lambdas(code), limited_variables(limit, None if trust else stored):
+        with scope, names_for_lambdas(code), _long_chains(), limited_variables(limit, None if trust else stored):
             model = _load(path, words, dict(code), is_keras_2, safe_mode=not trust)
     except ModelError as cause:
         raise ModelError(f"{path}: {cause}") from cause
@@ -134,6 +140,17 @@ def _load_keras(path: Path, trust: bool, code: UserCode, limit: int) -> LoadedMo
         raise (ModelError(f"{path}: {advice}") if advice else _explained(path, cause)) from cause
     text = json.dumps(config, ensure_ascii=False)
     return LoadedModel(model, path.name, sha256_of(path), text, compiled, code, trust, limit)
+
+
+@contextmanager
+def _long_chains() -> Iterator[None]:
+    """Let Keras build a model of more than a thousand layers in a row; the configuration was read without that."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _MOST_LAYERS_IN_A_ROW))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def _load(path: Path, config: dict[str, Any], custom: dict[str, Any], is_keras_2: bool, *, safe_mode: bool) -> Layer:
@@ -204,4 +221,5 @@ def _explained(path: Path, cause: BaseException) -> ModelError:
         return ModelError(f"cannot load {path}: {reasons[-1]}")
     if isinstance(cause, (OSError, zipfile.BadZipFile, EOFError, KeyError)):
         return ModelError(f"{path} is damaged or incomplete: {first_line(cause)}")
-    return ModelError(f"cannot load {path}: {first_line(cause)}")
+    nested = f"it has more than about {_MOST_LAYERS_IN_A_ROW:,} layers in a row"
+    return ModelError(f"cannot load {path}: {nested if isinstance(cause, RecursionError) else first_line(cause)}")

@@ -29,9 +29,10 @@ from tfdump.analysis.checks.records import (
     thresholds_of,
 )
 from tfdump.analysis.checks.selecting import chosen_tensors
+from tfdump.argument_kinds import shown, texts, whole_number
 from tfdump.dump import layout
 from tfdump.dump.reader import Dump, Tensor, open_dump
-from tfdump.errors import DumpError
+from tfdump.errors import DumpError, TfdumpError
 from tfdump.hdf5 import damage
 from tfdump.progress import Meter, Progress, silent_progress
 
@@ -56,10 +57,14 @@ def check(
     file that is no dump or damaged, a dump without tensors, a pattern that matches nothing, and a check or threshold
     that does not exist.
     """
+    if not callable(progress):
+        raise TfdumpError(f"progress {shown(progress)} cannot be called (give a function of two numbers)")
     limits = thresholds_of(thresholds)
     failing = parse_checks(fail_on)
-    selection = Selection(_texts(layers), _texts(exclude), depth)
-    with open_dump(dump) if isinstance(dump, (str, Path)) else nullcontext(dump) as opened:
+    selection = Selection(
+        texts("layers", layers, "conv*"), texts("exclude", exclude, "conv*"), whole_number("depth", depth, 0)
+    )
+    with nullcontext(dump) if isinstance(dump, Dump) else open_dump(dump) as opened:
         if not len(opened):
             raise DumpError(f"{opened.name} holds no tensors, so there is nothing to check")
         whole = not (selection.layers or selection.exclude or selection.max_depth)
@@ -125,7 +130,3 @@ def _final(dump: Dump) -> set[str]:
     outputs = dump.groups.get(layout.OUTPUTS, [])
     last = dump.groups.get(layout.ACTIVATIONS, [])[-1:] if outputs else []
     return {*outputs, *last}
-
-
-def _texts(patterns: str | Iterable[str]) -> tuple[str, ...]:
-    return (patterns,) if isinstance(patterns, str) else tuple(patterns)

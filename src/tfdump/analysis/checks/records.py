@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from tfdump.argument_kinds import real_number, texts, whole_number
 from tfdump.errors import TfdumpError, near
 
 CHECKS = {
@@ -134,7 +135,8 @@ class CheckReport:
 
 def parse_checks(text: str | Iterable[str]) -> tuple[str, ...]:
     """Return the names in a list with commas, `all` or `none`; raises TfdumpError for a name that is none."""
-    names = [name.strip() for name in text.split(",")] if isinstance(text, str) else list(text)
+    given = texts("fail_on", text, "nan,inf")
+    names = [name.strip() for name in text.split(",")] if isinstance(text, str) else list(given)
     if names == ["all"]:
         return tuple(CHECKS)
     if names == ["none"]:
@@ -151,4 +153,8 @@ def thresholds_of(given: Mapping[str, Any]) -> Thresholds:
     for name in given:
         if name not in known:
             raise TfdumpError(f"no threshold '{name}'{near(name, known)} (they are: {', '.join(known)})")
-    return Thresholds(**given)
+    numbers: dict[str, Any] = {
+        name: whole_number(name, value) if name == "dead_examples" else real_number(name, value, 0.5)
+        for name, value in given.items()
+    }
+    return Thresholds(**numbers)

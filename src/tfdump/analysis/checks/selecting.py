@@ -6,6 +6,7 @@ from tfdump.address import Candidate, Selection
 from tfdump.analysis.checks.origin import full_name
 from tfdump.dump.reader import Dump
 from tfdump.dump.tensor import Tensor
+from tfdump.paths import as_argument
 
 
 def chosen_tensors(dump: Dump, selection: Selection) -> list[Tensor]:
@@ -16,7 +17,7 @@ def chosen_tensors(dump: Dump, selection: Selection) -> list[Tensor]:
     """
     tensors = list(dump.tensors())
     candidates = [_candidate(tensor) for tensor in tensors]
-    return [tensors[n] for n in selection.choose(candidates, remedy=f"list them: tfdump show {dump.name}")]
+    return [tensors[n] for n in selection.choose(candidates, remedy=f"list them: tfdump show {as_argument(dump.name)}")]
 
 
 def _candidate(tensor: Tensor) -> Candidate:
