@@ -178,7 +178,8 @@ class GradientDump:
             described[layout.DEPENDS_ON_BATCH] = json.dumps(depends_on_batch)
         norms = [sink.norm for target, sink in chosen if target.weight is not None and isinstance(sink, SumSink)]
         if norms and not self._steps:
-            described["gradient_norm"] = np.float64(np.sqrt(np.sum(np.square([norm or 0.0 for norm in norms]))))
+            wide = np.array([norm or 0.0 for norm in norms], np.longdouble)  # squares may overflow float64
+            described["gradient_norm"] = np.float64(np.sqrt(np.sum(np.square(wide))))
         self._writer.describe(described, config, tuple(missing))
         raise_waiting()
 
