@@ -85,7 +85,7 @@ class ActivationRun:
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """The layers that the model owns and that will not be in the dump."""
-        return self.probe.not_captured
+        return (*self.loaded.not_loaded, *self.probe.not_captured)
 
     @property
     def kept_bytes(self) -> int:
@@ -122,6 +122,7 @@ class ActivationRun:
             self.note,
             progress,
             journal,
+            self.loaded.not_loaded,
         )
 
 
@@ -150,7 +151,7 @@ class OpenedActivations:
                 f"the {self.loaded.class_name} '{name}' has no layers inside, so there is nothing to dump (give the "
                 f"model that it is part of, and layers='{name}')"
             )
-        tell_not_captured(self.probe.not_captured, self.note)
+        tell_not_captured((*self.loaded.not_loaded, *self.probe.not_captured), self.note)
         return ActivationRun(self.loaded, self.source, self.probe, plan, options, self.note)
 
 

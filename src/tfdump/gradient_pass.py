@@ -139,9 +139,11 @@ class GradientDump:
         for sink in self.sinks:
             sink.end_step()
 
-    def link(self, loss: Loss, root: Mapping[str, Any], config: str | None) -> None:
+    def link(
+        self, loss: Loss, root: Mapping[str, Any], config: str | None, not_loaded: Sequence[NotCaptured] = ()
+    ) -> None:
         """Give everything its name: the gradients, the loss, the weights, and the attributes of the root."""
-        missing = list(self._probe.not_captured)
+        missing = [*not_loaded, *self._probe.not_captured]
         chosen = [(t, s) for t, s in zip(self._probe.targets, self.sinks, strict=True) if t.selected]
         late = dict.fromkeys(sorted(self._probe.late), "not connected with the loss in the first batch")
         kinds = [(target.info.address, sink.kind) for target, sink in chosen if isinstance(sink, RowsSink)]
