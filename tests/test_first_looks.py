@@ -16,7 +16,7 @@ def test_places_are_those_of_examples_and_never_as_many_as_in_the_batch(examples
         places = last_places(many, examples)
         assert max(places) < examples
         assert len(places) != many
-        assert len(places) <= 6
+        assert len(places) in ((2, 4) if many > 2 else (2, 3))
 
 
 @pytest.mark.parametrize("many", range(2, 12))
@@ -37,7 +37,7 @@ def shows(counts: tuple[int, ...], places: tuple[int, ...]) -> bool:
     return len(look) != len(places) or (whole[list(places)] != look).any()
 
 
-@pytest.mark.parametrize("examples", range(3, 8))
+@pytest.mark.parametrize("examples", range(3, 9))
 def test_two_looks_show_any_repeats_that_cancel_out_in_a_small_batch(examples: int) -> None:
     looks = first_places(examples), last_places(examples, examples)
     assert [counts for counts in repeats(examples) if not any(shows(counts, places) for places in looks)] == []

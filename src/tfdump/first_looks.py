@@ -26,8 +26,8 @@ FEW = 2
 """Examples of a look; one more is taken where the batches have just as many."""
 
 SMALL = 8
-"""Up to so many examples of the first batch, all but one or two are looked at: no further batch may follow that would
-show what this one hides."""
+"""Up to so many examples of the first batch, two or four of them are looked at, at places that together with those of
+the first look show every repeat of rows that cancels out: no further batch may follow that would show it."""
 
 
 def first_places(examples: int) -> tuple[int, ...]:
@@ -42,7 +42,7 @@ def last_places(many: int, examples: int) -> tuple[int, ...]:
     """Return the places of other examples, those in a first batch of `many` last, but never just as many.
 
     The first ones would agree on too much (a cumulative sum, the number of a row). The places are those of no rotation
-    and no reversal, and an even number wherever it can be, as some models take pairs.
+    and no reversal. They are two or four wherever they can be, as some models take pairs, or groups of at most four.
     """
     if many == 1:
         return (min(1, examples - 1), 0)
@@ -50,6 +50,8 @@ def last_places(many: int, examples: int) -> tuple[int, ...]:
         return (1, 2, 0) if examples > FEW else (1, 0, 1)
     if many > SMALL:
         return (many - 1, many - 3)
+    if many > 6:
+        return (1, many - 3, many - 1, many // 2)
     places = [place for place in range(1, many) if many % 2 or place != many // 2]
     return tuple(places[1::2] + places[::2])
 

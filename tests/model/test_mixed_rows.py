@@ -126,6 +126,23 @@ def test_repeats_and_filters_that_cancel_out_within_the_batch_are_told(counts: s
     np.testing.assert_array_equal(got["repeated"].reshape(5, 2), np.repeat(x, COUNTS[counts], axis=0))
 
 
+@pytest.mark.parametrize("examples", [4, 8, 16])
+def test_a_model_of_groups_of_four_is_looked_at_in_groups(examples: int) -> None:
+    """The deviation over a group of at most four examples, as discriminators of GANs append it."""
+
+    def deviation(x: Any) -> Any:
+        count = tf.shape(x)[0]
+        groups = tf.reshape(x, [tf.minimum(4, count), -1, 2])
+        spread = tf.math.reduce_std(groups, axis=0)
+        return tf.concat([x, tf.tile(spread, [tf.minimum(4, count), 1])], axis=1)
+
+    x = floats(examples, 2)
+    got, names = told(lambda: tfdump.activations(model_of({"deviation": deviation} | ROWWISE), x))
+    assert names == {"deviation"}
+    by_hand = np.tile(x.reshape(4, -1, 2).std(axis=0), (4, 1))
+    np.testing.assert_allclose(got["deviation"], np.concatenate([x, by_hand], axis=1), rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["ragged", "sparse"])
 def test_rows_of_ragged_and_sparse_tensors_are_compared_too(kind: str) -> None:
     make = {
