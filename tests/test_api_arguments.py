@@ -247,3 +247,55 @@ def test_arguments_of_a_callback_that_are_none(arguments: dict[str, Any], words:
 def test_a_callback_takes_addresses_only(model: keras.Model) -> None:
     with pytest.raises(TfdumpError, match=r"only where the model is in memory \(layers='out'\)"):
         tfdump.DumpCallback("run", X, layers=model.get_layer("out"))
+
+
+class Keeps(keras.layers.Layer):
+    """Zeros where the mask is false."""
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        return x if mask is None else tf.where(mask, x, 0.0)
+
+
+def masked() -> keras.Model:
+    x, keep = keras.Input((2,), name="x"), keras.Input((2,), name="keep", dtype="bool")
+    return keras.Model([x, keep], Keeps(name="kept")(x, mask=keep))
+
+
+@pytest.mark.parametrize("item", [bool, np.bool_, int, float])
+def test_an_array_of_objects_that_are_booleans_or_numbers_is_taken_as_such(item: type) -> None:
+    keep = np.array([[True, False], [False, True]])
+    objects = np.empty((2, 2), object)
+    objects[...] = [[item(value) for value in row] for row in keep]
+    x = np.array([[1, 2], [3, 4]], "float32")
+    got = tfdump.activations(masked(), {"x": x, "keep": objects})
+    np.testing.assert_array_equal(got["kept"], x * keep)
+    numbers = tfdump.activations(masked(), {"x": x.astype(object), "keep": keep})
+    np.testing.assert_array_equal(numbers["kept"], x * keep)
+
+
+@pytest.mark.parametrize("odd", ["yes", None, 3])
+def test_an_array_of_objects_of_several_kinds_is_refused(odd: Any) -> None:
+    keep = np.array([[True, odd], [False, True]], object)
+    with pytest.raises(TfdumpError, match="'keep'"):
+        tfdump.activations(masked(), {"x": np.ones((2, 2), "float32"), "keep": keep})
+
+
+def test_a_layer_by_itself_says_that_nothing_is_inside(model: keras.Model) -> None:
+    layer = model.get_layer("out")
+    with pytest.raises(TfdumpError, match=r"the Dense 'out' has no layers inside.*layers='out'"):
+        tfdump.activations(layer, np.ones((2, 4), "float32"))
+    assert list(tfdump.activations(model, X, layers="out")) == ["out"]
+
+
+def test_a_callback_on_a_layer_by_itself_dumps_its_output_or_says_what_to_give(
+    model: keras.Model, tmp_path: Path
+) -> None:
+    made = keras.models.clone_model(model)
+    made.compile("sgd", "mse")
+    layer, x = made.get_layer("out"), np.ones((2, 4), "float32")
+    made.fit(X, Y, verbose=0, callbacks=[tfdump.DumpCallback(tmp_path / "a", x, model=layer)])
+    with tfdump.open(tmp_path / "a" / "epoch-0001.activations.h5") as dump:
+        np.testing.assert_allclose(dump["outputs/output"][:], layer(x), rtol=1e-6)
+    callback = tfdump.DumpCallback(tmp_path / "b", x, model=layer, outputs=False)
+    with pytest.raises(TfdumpError, match="no layers inside"):
+        made.fit(X, Y, verbose=0, callbacks=[callback])

@@ -89,11 +89,13 @@ def sparse(rows: int) -> Sparse:
 def test_ragged_and_sparse_tensors_have_a_row_an_example_where_they_follow_the_batch(
     make: Callable[[int], Ragged | Sparse],
 ) -> None:
-    assert find_example_axis(make(2), make(5), 2, 5, "int64") == AxisFinding(EXAMPLE, False)
+    assert find_example_axis(make(2), make(5), 2, 5, "int64", (0, 1)) == AxisFinding(EXAMPLE, False)
+    assert find_example_axis(make(2), make(5), 2, 5, "int64", (1, 0)) == AxisFinding(EXAMPLE, True)
     assert find_example_axis(make(1), make(5), 2, 5, "int64") == AxisFinding(BATCH, True)
     assert find_example_axis(make(2), make(4), 2, 5, "int64") == AxisFinding(BATCH, True)
     assert find_example_axis(make(2), ROWS, 2, 5, "int64") == AxisFinding(BATCH, True)
-    assert find_by_rolling(make(2), make(2), 2, "int64") == AxisFinding(EXAMPLE, False)
+    assert find_by_rolling(make(2), make(2), 2, "int64", (0, 1)) == AxisFinding(EXAMPLE, False)
+    assert find_by_rolling(make(2), make(2), 2, "int64") == AxisFinding(EXAMPLE, True)
     assert find_by_rolling(make(3), make(3), 2, "int64") == AxisFinding(BATCH, True)
 
 

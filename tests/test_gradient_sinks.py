@@ -189,6 +189,25 @@ def test_a_norm_of_float16_does_not_overflow(file: File) -> None:
     assert values == pytest.approx(100 * float(np.float16(6e4)), rel=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e200, 1e-200, 1.0])
+@pytest.mark.parametrize("kind", ["sum", "rows"])
+def test_a_norm_is_right_where_its_squares_leave_float64(file: File, scale: float, kind: str) -> None:
+    values = [scale * np.array([[3.0, 0, 0], [0, 0, 4]]), scale * np.array([[0, 12.0, 0], [0, 0, 0]])]
+    store = GradientStore(norms_only=True)
+    make = summed if kind == "sum" else rowwise
+    sink, tensor, _ = file.run(make(record("float64"), store), [values], store, examples=4)
+    assert sink.finite
+    np.testing.assert_allclose(tensor[()], 13 * scale if kind == "sum" else scale * np.array([3, 4, 12, 0]), rtol=1e-15)
+    np.testing.assert_allclose(sink.norm, 13 * scale, rtol=1e-15)
+
+
+def test_an_infinite_or_undefined_norm_stays_so(file: File) -> None:
+    for bad in (np.inf, np.nan):
+        values = np.array([[1e200, 0, 0], [0, 0, bad]])
+        sink, _, _ = file.run(summed(record("float64"), GradientStore()), [[values]], GradientStore())
+        np.testing.assert_equal(sink.norm, bad)
+
+
 def test_statistics_of_a_sum_are_those_of_the_sum(file: File) -> None:
     given, store = batches_of(2, 3), GradientStore(StoreOptions(statistics=True))
     _, values, attributes = file.run(summed(record(), store), [given], store)

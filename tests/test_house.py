@@ -20,7 +20,7 @@ FLOORS = {
     "analysis": 2, "exports": 2, "model": 2,
     "pictures": 3, "sinks": 3, "gradient_sinks": 3, "gradient_store": 3, "supervised_source": 3,
     "tensor_kind": 3, "tensor_notes": 4,
-    "batch_run": 4, "resuming": 4, "planning": 4, "pipeline": 4, "listing": 4, "writing": 4,
+    "batch_run": 4, "resuming": 4, "first_looks": 3, "planning": 4, "pipeline": 4, "listing": 4, "writing": 4,
     "gradient_findings": 4, "gradient_planning": 4, "gradient_pass": 4, "gradient_weights": 4, "gradient_steps": 4,
     "gradient_options": 5, "activation_run": 5, "gradient_run": 5, "api_arguments": 5, "training_folder": 5,
     "api": 6, "training": 6, "testing": 6, "cli": 7,

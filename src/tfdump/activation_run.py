@@ -11,6 +11,7 @@ from tfdump.captures import Captures
 from tfdump.dump import layout
 from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
+from tfdump.errors import ModelError
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.limits import allowed
@@ -84,7 +85,7 @@ class ActivationRun:
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """The layers that the model owns and that will not be in the dump."""
-        return self.probe.not_captured
+        return (*self.loaded.not_loaded, *self.probe.not_captured)
 
     @property
     def kept_bytes(self) -> int:
@@ -121,6 +122,7 @@ class ActivationRun:
             self.note,
             progress,
             journal,
+            self.loaded.not_loaded,
         )
 
 
@@ -136,10 +138,20 @@ class OpenedActivations:
     note: Note
 
     def plan(self) -> ActivationRun:
-        """Look at a few examples, and return the run; raises ModelError where the model fails on them."""
+        """Look at a few examples, and return the run.
+
+        Raises ModelError where the model fails on them, and where there is nothing to dump: a layer by itself, which
+        has none inside, without its output.
+        """
         options = self.options
         plan = make_plan(self.probe, self.source, self.fixed, options.run, options.store, self.note)
-        tell_not_captured(self.probe.not_captured, self.note)
+        if not plan.tensors and not self.probe.not_captured:
+            name = getattr(self.loaded.model, "name", self.loaded.name)
+            raise ModelError(
+                f"the {self.loaded.class_name} '{name}' has no layers inside, so there is nothing to dump (give the "
+                f"model that it is part of, and layers='{name}')"
+            )
+        tell_not_captured((*self.loaded.not_loaded, *self.probe.not_captured), self.note)
         return ActivationRun(self.loaded, self.source, self.probe, plan, options, self.note)
 
 

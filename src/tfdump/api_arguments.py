@@ -25,6 +25,8 @@ Patterns = str | Iterable[Any] | None
 
 _ONE_ROW = "give an array with one row per example, a dict of arrays by name, or the path of a file of them"
 
+_NUMBERS = (bool, int, float, complex, np.bool_, np.number)
+
 
 def seed_number(seed: Any) -> int:
     """Return the seed of random numbers as an int; raises TfdumpError for what is none."""
@@ -165,7 +167,18 @@ def _reader(value: Any, label: str) -> ArrayReader:
         raise TfdumpError(f"{label} is no array: {cause} ({_ONE_ROW})") from None
     if array.dtype == object and not array.ndim:
         raise TfdumpError(f"{label} is {shown(value)}, and no array ({_ONE_ROW})")
-    return ArrayReader(array, label)
+    return ArrayReader(_numbers(array), label)
+
+
+def _numbers(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array of objects that are booleans, or numbers, as NumPy would have made it; any other as it is."""
+    if array.dtype != object:
+        return array
+    kinds = {isinstance(item, (bool, np.bool_)) for item in array.flat if isinstance(item, _NUMBERS)}
+    if len(kinds) != 1 or not all(isinstance(item, _NUMBERS) for item in array.flat):
+        return array
+    numbers = np.array(array.tolist())
+    return array if numbers.dtype == object else numbers
 
 
 def _first_of(batches: Any) -> str:

@@ -1,5 +1,6 @@
 """Which tensors have a row an example: found by looking at the same examples in two batches of different sizes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,24 +29,51 @@ class AxisFinding:
 
 
 def find_example_axis(
-    small: Value, large: Value, few: int, many: int, dtype: str, reverse: bool = False
+    small: Value, large: Value, few: int, many: int, dtype: str, places: Sequence[int] | None = None
 ) -> AxisFinding:
     """Compare the value of one tensor for a batch of `few` examples with that for a batch of `many`.
 
-    The last examples of both batches must be the same; with `reverse` the small batch has them in reverse order, in
-    which a sort or a shuffle does not hide. Axis 0 is the example when it has `few` and `many` rows
-    and all other axes agree; a tensor that is the same for both is a constant.
+    The last examples of both batches must be the same; or `places` tells, for each example of the small batch, which
+    one of the large batch it is (behind its end: none). Axis 0 is the example when it has `few` and `many` rows and all
+    other axes agree; a tensor that is the same for both is a constant.
     """
+    by_example = (rows_of(small), rows_of(large)) == (few, many)
     if isinstance(small, (Ragged, Sparse)) or isinstance(large, (Ragged, Sparse)):
-        return _by_rows(type(small) is type(large) and (rows_of(small), rows_of(large)) == (few, many))
-    by_example = small.ndim > 0 and large.ndim > 0 and (len(small), len(large)) == (few, many)
-    if by_example and small.shape[1:] == large.shape[1:]:
-        shared = min(few, many)
-        rows = small[::-1] if reverse else small
-        return AxisFinding(EXAMPLE, not agrees(rows[few - shared :], large[many - shared :], dtype))
-    if small.shape == large.shape and identical(small, large):
-        return AxisFinding(NONE, depends_on_batch=False)
-    return AxisFinding(BATCH, depends_on_batch=True)
+        by_example = by_example and type(small) is type(large)
+    else:
+        by_example = by_example and small.shape[1:] == large.shape[1:]
+        if not by_example and small.shape == large.shape and identical(small, large):
+            return AxisFinding(NONE, depends_on_batch=False)
+    if not by_example:
+        return AxisFinding(BATCH, depends_on_batch=True)
+    shared = min(few, many)
+    last = (few - shared, many - shared)
+    first, second = pairs_inside(places, many) if places is not None else (range(last[0], few), range(last[1], many))
+    return AxisFinding(EXAMPLE, not rows_agree(small, first, large, second, dtype))
+
+
+def confirm(finding: AxisFinding, value: Value, other: Value, places: Sequence[int], dtype: str) -> AxisFinding:
+    """Return a finding on the `value` for the first batch after one more look, `other`, at its examples at `places`.
+
+    Further looks only take away: rows that do not follow those examples are none of theirs, and what changes is no
+    constant.
+    """
+    if finding.axis0 == BATCH or (finding.axis0 == EXAMPLE and finding.depends_on_batch):
+        return finding
+    if finding.axis0 == NONE:
+        dense = isinstance(value, np.ndarray) and isinstance(other, np.ndarray)
+        same = dense and value.shape == other.shape and identical(value, other)  # type: ignore[arg-type]  # dense
+        return finding if same else AxisFinding(BATCH, depends_on_batch=True)
+    if rows_of(other) != len(places):
+        return AxisFinding(BATCH, depends_on_batch=True)
+    first, second = pairs_inside(places, rows_of(value))
+    return AxisFinding(EXAMPLE, not rows_agree(other, first, value, second, dtype))
+
+
+def pairs_inside(places: Sequence[int], many: int) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the numbers of the examples of a look that a batch of `many` has too, and their places there."""
+    inside = [number for number, place in enumerate(places) if place < many]
+    return inside, [places[number] for number in inside]
 
 
 def rows_of(value: Value) -> int:
@@ -53,36 +81,85 @@ def rows_of(value: Value) -> int:
     return int(value.shape[0]) if value.shape else -1
 
 
+def rows_agree(a: Value, rows_a: Sequence[int], b: Value, rows_b: Sequence[int], dtype: str) -> bool:
+    """Tell whether these rows of two values are equal up to the rounding of their dtype."""
+    if isinstance(a, Ragged) and isinstance(b, Ragged):
+        a, b = _ragged_rows(a, rows_a), _ragged_rows(b, rows_b)
+        same_places = len(a.row_splits) == len(b.row_splits) and all(map(np.array_equal, a.row_splits, b.row_splits))
+    elif isinstance(a, Sparse) and isinstance(b, Sparse):
+        a, b = _sparse_rows(a, rows_a), _sparse_rows(b, rows_b)
+        same_places = np.array_equal(a.indices, b.indices)
+    elif isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.shape[1:] == b.shape[1:] and agrees(a[list(rows_a)], b[list(rows_b)], dtype)
+    else:
+        return False
+    return same_places and a.values.shape == b.values.shape and agrees(a.values, b.values, dtype)
+
+
+def _ragged_rows(value: Ragged, rows: Sequence[int]) -> Ragged:
+    """Return some rows of a ragged tensor."""
+    inner, splits = np.asarray(rows, np.int64), []
+    for level in value.row_splits:
+        lengths = level[inner + 1] - level[inner]
+        splits.append(np.concatenate([[0], np.cumsum(lengths)]))
+        parts = [np.arange(level[row], level[row + 1]) for row in inner]
+        inner = np.concatenate(parts) if parts else inner
+    return Ragged(value.values[inner], tuple(splits))
+
+
+def _sparse_rows(value: Sparse, rows: Sequence[int]) -> Sparse:
+    """Return some rows of a sparse tensor."""
+    entries = [np.flatnonzero(value.indices[:, 0] == row) for row in rows]
+    taken = np.concatenate(entries) if entries else np.zeros(0, np.int64)
+    indices = value.indices[taken]
+    indices[:, 0] = np.repeat(np.arange(len(entries)), [len(entry) for entry in entries])
+    return Sparse(value.values[taken], indices, (len(entries), *value.dense_shape[1:]))
+
+
 def _by_rows(by_example: bool) -> AxisFinding:
     """Return the finding on a ragged or sparse tensor, which has a row per example or belongs to its batch."""
     return AxisFinding(EXAMPLE if by_example else BATCH, depends_on_batch=not by_example)
 
 
-def find_by_rolling(value: Value, rolled: Value, batch: int, dtype: str) -> AxisFinding:
+def find_by_rolling(
+    value: Value, rolled: Value, batch: int, dtype: str, places: Sequence[int] | None = None
+) -> AxisFinding:
     """Tell the same of a model whose batch size is fixed, from a batch and from it with its examples moved by one.
 
-    Axis 0 is the example when its rows moved along (or are all equal, which cannot be told apart).
+    Or moved as `places` tells. Axis 0 is the example when its rows moved along (or are all equal, which cannot be told
+    apart).
     """
+    order = np.roll(np.arange(batch), 1).tolist() if places is None else places
     if isinstance(value, (Ragged, Sparse)) or isinstance(rolled, (Ragged, Sparse)):
-        return _by_rows(type(value) is type(rolled) and (rows_of(value), rows_of(rolled)) == (batch, batch))
+        finding = _by_rows(type(value) is type(rolled) and (rows_of(value), rows_of(rolled)) == (batch, batch))
+        return confirm(finding, value, rolled, order, dtype)
     if value.shape != rolled.shape:
         return AxisFinding(BATCH, depends_on_batch=True)
     unchanged = identical(value, rolled)
-    if value.ndim and len(value) == batch and agrees(np.roll(value, 1, axis=0), rolled, dtype):
+    if value.ndim and len(value) == batch and agrees(value[list(order)], rolled, dtype):
         return AxisFinding(EXAMPLE, depends_on_batch=False)
     return AxisFinding(NONE, depends_on_batch=False) if unchanged else AxisFinding(BATCH, depends_on_batch=True)
 
 
-def find_in_fixed_batches(value: Value, rolled: Value, alone: Value, batch: int, dtype: str) -> AxisFinding:
-    """Tell the same from a third look too, at a batch made of the last example alone: mixing does not hide there.
+def find_in_fixed_batches(
+    value: Value,
+    rolled: Value,
+    alone: Value,
+    batch: int,
+    dtype: str,
+    places: Sequence[int] | None = None,
+    place: int = -1,
+) -> AxisFinding:
+    """Tell the same from a third look too, at a batch made of the example at `place` alone: mixing does not hide there.
 
     A sum, mean or sort over the batch does not change when the examples change places, but does with the others gone.
     """
-    finding = find_by_rolling(value, rolled, batch, dtype)
+    finding = find_by_rolling(value, rolled, batch, dtype, places)
     if isinstance(value, (Ragged, Sparse)) or isinstance(alone, (Ragged, Sparse)):
         return finding
     if finding.axis0 == EXAMPLE:
-        return AxisFinding(EXAMPLE, value.shape != alone.shape or not agrees(value[-1:], alone[-1:], dtype))
+        agree = value.shape == alone.shape and agrees(value[[place]], alone[[place]], dtype)
+        return AxisFinding(EXAMPLE, not agree)
     if finding.axis0 == NONE and (value.shape != alone.shape or not identical(value, alone)):
         return AxisFinding(BATCH, depends_on_batch=True)
     return finding

@@ -1,14 +1,28 @@
 """What two looks at gradients tell: which belong together how, and what the user should know of them."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from tfdump.example_axis import BATCH, EXAMPLE, NONE, AxisFinding, agrees, find_by_rolling, find_example_axis, identical
+from tfdump.example_axis import (
+    BATCH,
+    EXAMPLE,
+    NONE,
+    AxisFinding,
+    agrees,
+    confirm,
+    find_by_rolling,
+    find_example_axis,
+    identical,
+    pairs_inside,
+)
+from tfdump.first_looks import alone_place, examples_at
 from tfdump.inputs.source import Source
 from tfdump.planning import RunOptions
-from tfdump.tensors import Array, Note, Value, listed
+from tfdump.tensors import Array, Note, listed
 from tfdump.writing import tell_not_captured
 
 if TYPE_CHECKING:
@@ -17,6 +31,14 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 1 << 16
 """Targets that are checked together."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a small batch gave; `places` are those of its examples in the first batch."""
+
+    places: Sequence[int]
+    batch: "GradientBatch"
 
 
 def check_classes(probe: "Gradients", source: Source) -> None:
@@ -32,56 +54,80 @@ def coupling(
     source: Source,
     fixed: int | None,
     divisors: npt.NDArray[np.float64],
-    look: "GradientBatch",
+    looks: Sequence[Look],
     first: "GradientBatch",
+    many: int,
 ) -> str | None:
-    """Tell why the loss of an example depends on the others in its batch, or None.
+    """Tell why the loss of an example depends on the others in its batch, of `many`, or None.
 
-    The last example of both batches is the same. A model of fixed batch size gets one made of that example alone.
+    A model of fixed batch size gets one made of a single example, beside the `looks`.
     """
-    others = look.elements
     if fixed is not None:
-        alone = {name: np.repeat(rows[-1:], fixed, axis=0) for name, rows in source.first(fixed).items()}
+        places = (alone_place(fixed),) * fixed
         probe.start()
-        others = probe.run(alone, divisors, fixed).elements
+        looks = [*looks, Look(places, probe.run(examples_at(source, places), divisors, fixed))]
         probe.start()
-    for term, one, other in zip(probe.terms, first.elements, others, strict=True):
-        if one.ndim and one.shape[1:] != other.shape[1:]:
+    for number, term in enumerate(probe.terms):
+        one = first.elements[number]
+        others = [look.batch.elements[number] for look in looks]
+        if one.ndim and any(one.shape[1:] != other.shape[1:] for other in others):
             return f"the loss '{term.name}' has no value for each of them"
-        if one.ndim and not agrees(one[-1:], other[-1:], term.dtype):
+        if one.ndim and not _follow(one, others, [look.places for look in looks], many, term.dtype):
             return f"the output '{term.output}' of an example, or its loss, depends on the others in its batch"
     return None
 
 
+def _follow(one: Array, others: Sequence[Array], places: Sequence[Sequence[int]], many: int, dtype: str) -> bool:
+    """Tell whether the elements of a loss are those of their examples in any batch.
+
+    Each example has one of them, or as many as the others have. Where that is not so, none can be told to be its own.
+    """
+    share, rest = divmod(len(one), many)
+    if rest or any(len(other) != share * len(these) for other, these in zip(others, places, strict=True)):
+        return True
+    rows = one.reshape(many, share, *one.shape[1:])
+    for other, these in zip(others, places, strict=True):
+        inside, second = pairs_inside(these, many)
+        own = other.reshape(len(these), share, *other.shape[1:])[list(inside)]
+        if not agrees(rows[list(second)], own, dtype):
+            return False
+    return True
+
+
 def finding(
-    target: "Target",
-    value: Value | None,
-    other: Value | None,
-    forward: Array | None,
-    forward_other: Array | None,
-    few: int,
-    many: int,
-    fixed: int | None,
+    target: "Target", number: int, first: "GradientBatch", looks: Sequence[Look], many: int, fixed: int | None
 ) -> AxisFinding:
-    """Tell how the gradients of batches belong together: as rows, as a sum, or not at all."""
+    """Tell how the gradients of batches belong together: as rows, as a sum, or not at all.
+
+    `number` is that of the target among the values of the first batch, of `many` examples, and of the `looks`.
+    """
     from tfdump.model.gradient_sources import GROUPS, WEIGHTS
 
     if target.group == GROUPS[WEIGHTS]:
         return AxisFinding(NONE, depends_on_batch=False)
-    if value is None or other is None:  # an eager run whose batches differ: the shape has to do
-        by_example = value is not None and value.shape[:1] == (many,)
-        return AxisFinding(EXAMPLE if by_example else BATCH, depends_on_batch=False)
-    dtype = target.info.dtype
-    if fixed is not None:
-        return find_by_rolling(value, other, fixed, dtype)
-    finding = find_example_axis(other, value, few, many, dtype)
-    if finding.axis0 == EXAMPLE:
-        return finding
-    constant = forward is not None and forward_other is not None and forward.shape == forward_other.shape
-    if constant and identical(forward, forward_other):  # type: ignore[arg-type]  # both are there
-        empty = forward is not None and not forward.size  # rows may come yet, of which there is no sum
-        return AxisFinding(BATCH if empty else NONE, depends_on_batch=empty)
-    return AxisFinding(BATCH, depends_on_batch=True)
+    value, forward, dtype = first.values[number], first.forward[number], target.info.dtype
+    told = AxisFinding(BATCH, depends_on_batch=True)
+    for look in looks:
+        other = look.batch.values[number]
+        if value is None or other is None:  # an eager run whose batches differ: the shape has to do
+            by_example = value is not None and value.shape[:1] == (many,)
+            return AxisFinding(EXAMPLE if by_example else BATCH, depends_on_batch=False)
+        if fixed is not None:
+            return find_by_rolling(value, other, fixed, dtype, look.places)
+        if look is not looks[0]:
+            told = confirm(told, value, other, look.places, dtype) if told.axis0 == EXAMPLE else told
+        else:
+            told = find_example_axis(other, value, len(look.places), many, dtype, look.places)
+    if told.axis0 == EXAMPLE:
+        return told
+    others = [look.batch.forward[number] for look in looks]
+    if forward is None or any(other is None or not _same(forward, other) for other in others):
+        return AxisFinding(BATCH, depends_on_batch=True)
+    return AxisFinding(NONE if forward.size else BATCH, depends_on_batch=not forward.size)  # rows may come yet
+
+
+def _same(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and identical(a, b)
 
 
 def tell_ranges(probe: "GradientProbe", first: "GradientBatch", note: Note) -> None:

@@ -139,9 +139,11 @@ class GradientDump:
         for sink in self.sinks:
             sink.end_step()
 
-    def link(self, loss: Loss, root: Mapping[str, Any], config: str | None) -> None:
+    def link(
+        self, loss: Loss, root: Mapping[str, Any], config: str | None, not_loaded: Sequence[NotCaptured] = ()
+    ) -> None:
         """Give everything its name: the gradients, the loss, the weights, and the attributes of the root."""
-        missing = list(self._probe.not_captured)
+        missing = [*not_loaded, *self._probe.not_captured]
         chosen = [(t, s) for t, s in zip(self._probe.targets, self.sinks, strict=True) if t.selected]
         late = dict.fromkeys(sorted(self._probe.late), "not connected with the loss in the first batch")
         kinds = [(target.info.address, sink.kind) for target, sink in chosen if isinstance(sink, RowsSink)]
@@ -178,7 +180,8 @@ class GradientDump:
             described[layout.DEPENDS_ON_BATCH] = json.dumps(depends_on_batch)
         norms = [sink.norm for target, sink in chosen if target.weight is not None and isinstance(sink, SumSink)]
         if norms and not self._steps:
-            described["gradient_norm"] = np.float64(np.sqrt(np.sum(np.square([norm or 0.0 for norm in norms]))))
+            wide = np.array([norm or 0.0 for norm in norms], np.longdouble)  # squares may overflow float64
+            described["gradient_norm"] = np.float64(np.sqrt(np.sum(np.square(wide))))
         self._writer.describe(described, config, tuple(missing))
         raise_waiting()
 

@@ -11,11 +11,12 @@ from tfdump.batching import Batches, choose_batch_size, show_bytes
 from tfdump.dump.layout import stored_dtype
 from tfdump.errors import ModelError
 from tfdump.example_axis import EXAMPLE
-from tfdump.gradient_findings import check_classes, coupling, finding, tell_dependence, tell_ranges
+from tfdump.first_looks import FEW, examples_at, first_places, last_places, moved_places
+from tfdump.gradient_findings import Look, check_classes, coupling, finding, tell_dependence, tell_ranges
 from tfdump.gradient_store import GradientStore
 from tfdump.inputs.source import Source, padded
 from tfdump.interrupts import raise_waiting
-from tfdump.planning import FEW, Planned, RunOptions, last_of_first_batch
+from tfdump.planning import Planned, RunOptions
 from tfdump.progress import Stage, silent_stage
 from tfdump.sinks import stored_bytes
 from tfdump.tensors import Note, Sparse, TensorInfo, Value
@@ -121,24 +122,20 @@ def _look(
     """Run the first batch, and its last examples alone; return the plan, and why the examples are coupled."""
     examples = source.examples
     batches = Batches(size, examples)
-    few = fixed or FEW
     many = fixed or min(size, examples)
-    few += fixed is None and many == few
     probe.forget()
     if probe.eager:  # what there is, is known only when the first batch has run
         probe.start()
         probe.run(source.first(many), None, many)
     divisors = _divisors(probe, source, batches, fixed, note, stage)
-    probe.start()
-    look = probe.run(last_of_first_batch(source, few, many, rolled=fixed is not None), divisors, few)
+    every_places = [moved_places(fixed)] if fixed else [last_places(many, examples), first_places(examples)]
+    looks = []
+    for places in every_places:
+        probe.start()
+        looks.append(Look(places, probe.run(examples_at(source, places), divisors, len(places))))
     probe.start()
     first = probe.run(source.first(many), divisors, many)
-    findings = [
-        finding(target, value, other, forward, forward_other, few, many, fixed)
-        for target, value, other, forward, forward_other in zip(
-            probe.targets, first.values, look.values, first.forward, look.forward, strict=True
-        )
-    ]
+    findings = [finding(target, number, first, looks, many, fixed) for number, target in enumerate(probe.targets)]
     tensors = [
         Planned(
             target.group, target.info, finding.axis0, *_planned(target, value, finding.axis0, batches, store, steps)
@@ -148,7 +145,7 @@ def _look(
     ]
     coupled = None
     if not run.training and (len(batches) > 1 or (examples < size and fixed is not None)):
-        coupled = coupling(probe, source, fixed, divisors, look, first)
+        coupled = coupling(probe, source, fixed, divisors, looks, first, many)
     dependent = []
     if coupled is None:  # else another look follows, or an error
         tell_ranges(probe, first, note)

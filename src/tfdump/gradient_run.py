@@ -30,7 +30,7 @@ from tfdump.resuming import begin
 from tfdump.sinks import stored_size
 from tfdump.supervised_source import supervised_source
 from tfdump.tensors import InputSpec, NotCaptured, Note
-from tfdump.writing import open_writer, overhead_bytes, provenance
+from tfdump.writing import open_writer, overhead_bytes, provenance, tell_not_captured
 
 if TYPE_CHECKING:
     from tfdump.model.gradient import GradientProbe
@@ -91,7 +91,7 @@ class GradientRun:
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """What cannot be differentiated and will not be in the dump."""
-        return self.passes.probe.not_captured
+        return (*self.loaded.not_loaded, *self.passes.probe.not_captured)
 
     @property
     def kept_bytes(self) -> int:
@@ -135,7 +135,7 @@ class GradientRun:
         journal = begin(journal, probe, options.run.training, root, self.source, size, self.note)
         dump = GradientDump(probe, self.source, self.plan, options.store, steps, writer, self.note, journal)
         loss = self.passes.write(dump, progress)
-        dump.link(loss, root | dict(further or {}), self.loaded.config)
+        dump.link(loss, root | dict(further or {}), self.loaded.config, self.loaded.not_loaded)
         return loss
 
 
@@ -163,6 +163,7 @@ class OpenedGradients:
         from tfdump.model.gradient import GradientProbe
 
         options, source, probe = self.options, self.source, self.probe
+        tell_not_captured(self.loaded.not_loaded, self.note)
         if not isinstance(probe, GradientProbe):
             plan = plan_per_example(probe, source, options.run, options.store)
             tell_unconnected(probe, self.note)

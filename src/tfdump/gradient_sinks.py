@@ -20,12 +20,26 @@ MOST_NORMS = 4000
 """Norms that fit into an attribute, one a step."""
 
 
+_LEAST_SOUND = 1e-280
+"""Below it, squares that vanished in float64 may be missing in their sum."""
+
+
+def _sum_of_squares(block: Array) -> np.longdouble:
+    """Return the sum of squares in float64, or in the longest float where it overflows that or vanishes in it."""
+    with np.errstate(all="ignore"):
+        total = np.dot(block, block)
+        if not _LEAST_SOUND < total < np.inf and block.any():
+            wide = block.astype(np.longdouble)
+            return np.longdouble(np.dot(wide, wide))
+    return np.longdouble(total)
+
+
 class _Attributes:
     """The norm of a gradient and the zeros among numbers that passed through float16."""
 
     def __init__(self, half: bool) -> None:
         self._half = half
-        self._squares = 0.0
+        self._squares = np.longdouble(0)  # those of float64 may overflow it where their norm does not
         self.zeros = 0
 
     def add(self, values: Array) -> None:
@@ -33,20 +47,19 @@ class _Attributes:
             self.zeros += values.size - int(np.count_nonzero(values))
         flat = (np.abs(values) if values.dtype.kind == "c" else values).reshape(-1)
         for start in range(0, flat.size, BLOCK):
-            block = flat[start : start + BLOCK].astype(np.float64)
-            self._squares += float(np.dot(block, block))
+            self._squares += _sum_of_squares(flat[start : start + BLOCK].astype(np.float64))
 
     def take_norm(self) -> float:
         """Return the norm of what was added since it was last asked for."""
-        norm, self._squares = float(np.sqrt(self._squares)), 0.0
+        norm, self._squares = float(np.sqrt(self._squares)), np.longdouble(0)
         return norm
 
     def state(self) -> list[int | str]:
-        return [self.zeros, np.float64(self._squares).tobytes().hex()]
+        return [self.zeros, self._squares.tobytes().hex()]
 
     def restore(self, state: list[Any]) -> None:
         self.zeros = state[0]
-        self._squares = float(np.frombuffer(bytes.fromhex(state[1]), np.float64)[0])
+        self._squares = np.frombuffer(bytes.fromhex(state[1]), np.longdouble)[0]
 
     def as_dict(self, norms: list[float], stepwise: bool) -> dict[str, Any]:
         found: dict[str, Any] = {"float16_zeros": np.int64(self.zeros)} if self._half else {}

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tfdump.analysis.reduction import Reduced, Reduction
+from tfdump.analysis.reduction import LEAST_SOUND_NORM, Reduced, Reduction
 from tfdump.dtypes import kind_of
 from tfdump.sinks import StoreOptions
 from tfdump.tensors import Array, TensorInfo
@@ -38,6 +38,17 @@ class RowNorms(Reduction):
         return "float64" if kind_of(dtype) == "c" else super().dtype_of(dtype)
 
     def reduce(self, values: Array) -> Reduced:
-        """Return one norm a row, float64; of a single number, its magnitude."""
-        wide = np.abs(values).astype(np.float64)
-        return Reduced(np.asarray(np.sqrt(np.sum(np.square(wide), axis=tuple(range(1, wide.ndim))))))
+        """Return one norm per row, float64; of a single number, its magnitude.
+
+        Where the squares leave float64, or lose bits at its lower end, they are summed in the longest float.
+        """
+        magnitudes = np.abs(values)
+        wide = magnitudes.astype(np.float64)
+        axes = tuple(range(1, wide.ndim))
+        with np.errstate(all="ignore"):
+            norms = np.asarray(np.sqrt(np.sum(np.square(wide), axis=axes)))
+            sound = np.isfinite(norms) & (norms > LEAST_SOUND_NORM)
+            if magnitudes.dtype != np.float64 or sound.all():
+                return Reduced(norms)
+            longest = np.sqrt(np.sum(np.square(wide.astype(np.longdouble)), axis=axes))
+            return Reduced(np.asarray(np.where(sound, norms, longest).astype(np.float64)))

@@ -83,7 +83,7 @@ def list_tensors(
                 )
                 for probed in probe.probed
             )
-            return Listing(rows, probe.not_captured)
+            return Listing(rows, (*loaded.not_loaded, *probe.not_captured))
 
 
 def example_bytes(shape: tuple[int, ...] | None, dtype: str) -> int | None:

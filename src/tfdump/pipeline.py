@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,10 +37,12 @@ def write_dump(
     note: Note,
     progress: Progress = silent_progress,
     journal: Journal | None = None,
+    not_loaded: Sequence[NotCaptured] = (),
 ) -> None:
     """Run every batch and write what the plan says, then the attributes of the root and of each tensor.
 
-    A `journal` that was begun gives the batches that it keeps, and takes the others.
+    A `journal` that was begun gives the batches that it keeps, and takes the others. `not_loaded` are layers that the
+    model has not, though its file has.
     """
     sinks = _open_sinks(probe, source, plan, store, writer)
     inputs = _saved_inputs(source, store)
@@ -68,7 +70,7 @@ def write_dump(
         described[layout.PADDING] = np.int64(plan.padding)
     if depends_on_batch:
         described[layout.DEPENDS_ON_BATCH] = json.dumps(depends_on_batch)
-    writer.describe(described, config, missing)
+    writer.describe(described, config, (*not_loaded, *missing))
     raise_waiting()
 
 

@@ -4,29 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tfdump.batching import DEFAULT_MEMORY, Batches, choose_batch_size
 from tfdump.dump import layout
-from tfdump.errors import ModelError
-from tfdump.example_axis import (
-    BATCH,
-    EXAMPLE,
-    NONE,
-    AxisFinding,
-    find_example_axis,
-    find_in_fixed_batches,
-    rows_of,
-)
-from tfdump.inputs.source import Source, padded
+from tfdump.example_axis import BATCH, EXAMPLE, AxisFinding
+from tfdump.first_looks import Looks
+from tfdump.inputs.source import Source
 from tfdump.sinks import StoreOptions, stored_bytes
-from tfdump.tensors import Batch, Note, TensorInfo, Value, listed
+from tfdump.tensors import Note, TensorInfo, Value, listed
 
 if TYPE_CHECKING:
     from tfdump.model.runnable import RunnableProbe
-
-FEW = 2
-"""Examples of the first look; one more is taken where the batches have just as many."""
 
 
 @dataclass(frozen=True)
@@ -82,36 +69,24 @@ def make_plan(
 
     `fixed` is the batch size that the model insists on, or None.
     """
-    few = fixed or FEW
-    glance = probe.run(source.first(few))
-    bytes_at = _cost(probe, source, glance, few, store)
+    looks = Looks(probe, source, fixed)
+    bytes_at = _cost(probe, source, looks.glance, looks.few, store)
     size = choose_batch_size(
         run.batch_size, fixed, run.training, run.memory, bytes_at, probe.largest_batch, source.examples
     )
     batches = Batches(size, source.examples)
     many = fixed or min(size, source.examples)
-    few += fixed is None and many == few
-    del glance
     probe.forget()
     if probe.eager:  # what there is, is known only when the first batch has run
         probe.start()
         probe.run(source.first(many))
-    looks = _Looks(probe, source)
-    last = last_of_first_batch(source, few, many, rolled=fixed is not None)
-    look = looks.at(last if fixed else {name: rows[::-1] for name, rows in last.items()})
+    first, findings = looks.compare(many)
     padding = -source.examples % fixed if fixed else 0
-    if fixed is None:
-        first = looks.at(source.first(many))
-        findings = looks.findings(first, look, few, many, reverse=True)
-    else:
-        alone = looks.at(padded(last_of_first_batch(source, 1, many, rolled=False), fixed))
-        first = looks.at(source.first(many))
-        findings = looks.findings_of_fixed(first, look, alone, fixed)
-        if padding:
-            unpadded = looks.findings_unpadded(first, findings, fixed - padding, fixed)
-            if unpadded is not None:
-                findings, fixed, padding = unpadded, None, 0
-            first = looks.at(source.first(fixed or min(size, source.examples)))
+    if fixed is not None and padding:
+        unpadded = looks.findings_unpadded(first, findings, fixed - padding, fixed)
+        if unpadded is not None:
+            findings, fixed, padding = unpadded, None, 0
+        first = looks.first(fixed or min(size, source.examples))
     tensors = [
         Planned(
             layout.OUTPUTS if probed.is_output else layout.ACTIVATIONS,
@@ -131,89 +106,11 @@ def make_plan(
     return Plan(batches, fixed, tensors, dependent, padding, first)
 
 
-class _Looks:
-    """Runs a probe on a few batches, each time from the beginning, and compares what they give."""
-
-    def __init__(self, probe: "RunnableProbe", source: Source) -> None:
-        self._probe = probe
-        self._source = source
-
-    def at(self, batch: Batch) -> list[Value | None]:
-        """Return what the model gives for a batch."""
-        self._probe.start()
-        return self._probe.run(batch)
-
-    def findings(
-        self, first: list[Value | None], look: list[Value | None], few: int, many: int, reverse: bool = False
-    ) -> list[AxisFinding]:
-        """Compare the first batch of `many` with a look at its last `few` examples, in reverse order or not."""
-        return [
-            _by_shape(value, many)
-            if value is None or other is None
-            else find_example_axis(other, value, few, many, probed.info.dtype, reverse)
-            for probed, value, other in zip(self._probe.probed, first, look, strict=True)
-        ]
-
-    def findings_of_fixed(
-        self, first: list[Value | None], rolled: list[Value | None], alone: list[Value | None], fixed: int
-    ) -> list[AxisFinding]:
-        """Compare the first batch with it rolled by one, and with one of its last example alone."""
-        return [
-            _by_shape(value, fixed)
-            if value is None or moved is None or single is None
-            else find_in_fixed_batches(value, moved, single, fixed, probed.info.dtype)
-            for probed, value, moved, single in zip(self._probe.probed, first, rolled, alone, strict=True)
-        ]
-
-    def findings_unpadded(
-        self, first: list[Value | None], findings: list[AxisFinding], rest: int, fixed: int
-    ) -> list[AxisFinding] | None:
-        """Look at a batch of `rest` examples; None where a model of the `fixed` size refuses it, or takes it wrongly.
-
-        It is taken rightly where every tensor with a row per example has one for each of them too, with the same
-        values, unless it mixes examples: zeros of the fixed size that are added to one row make several.
-        """
-        if not self._probe.takes(rest):
-            return None
-        try:
-            look = self.at(last_of_first_batch(self._source, rest, fixed, rolled=False))
-        except ModelError:
-            return None
-        combined = []
-        for padded_finding, finding in zip(findings, self.findings(first, look, rest, fixed), strict=True):
-            mixes = padded_finding.depends_on_batch  # one look may hide what another shows
-            if padded_finding.axis0 == EXAMPLE and (finding.axis0 != EXAMPLE or finding.depends_on_batch > mixes):
-                return None
-            axis0 = BATCH if mixes and finding.axis0 == NONE else finding.axis0
-            combined.append(AxisFinding(axis0, mixes or finding.depends_on_batch))
-        return combined
-
-
-def _by_shape(value: Value | None, many: int) -> AxisFinding:
-    """Return the finding on what an eager run gave for one look alone: the shape has to do."""
-    by_example = value is not None and rows_of(value) == many
-    return AxisFinding(EXAMPLE if by_example else BATCH, depends_on_batch=False)
-
-
 def _declared(info: TensorInfo, axis0: str) -> TensorInfo:
     """Return the record of an eagerly computed tensor with its example axis open, as a graph declares it."""
     if axis0 != EXAMPLE or not info.shape:
         return info
     return replace(info, shape=(-1, *info.shape[1:]))
-
-
-def last_of_first_batch(source: Source, count: int, many: int, rolled: bool) -> Batch:
-    """Return the last `count` examples of the first batch, moved by one if `rolled`.
-
-    The first ones would agree on too much (a cumulative sum, the number of a row). Where there are fewer, others
-    are put in front of them or, without others, the first one again.
-    """
-    last = {}
-    further = source.read(min(many, source.examples), min(count, source.examples)) if many < count else {}
-    for name, rows in source.first(many).items():
-        some = np.concatenate([further[name], rows]) if further else rows[-count:]
-        last[name] = np.concatenate([np.repeat(some[:1], count - len(some), axis=0), some])
-    return {name: np.roll(rows, 1, axis=0) for name, rows in last.items()} if rolled else last
 
 
 def _cost(

@@ -192,3 +192,14 @@ def test_a_report_shows_what_it_does(large: Path) -> None:
     assert "drawing" in screen.plain
     assert screen.lines[-1] == "many.report.html"
     assert on_terminal("report", "many.h5", "-f", "-q", cwd=large).written == "many.report.html\n"
+
+
+@pytest.mark.tensorflow
+def test_one_bar_counts_the_examples_of_all_steps(tmp_path: Path) -> None:
+    step = ("--steps", 3, "--learning-rate", 0.01, "--batch-size", 16)
+    screen = on_terminal("gradients", *WINE, LABELS, *step, "-o", "d.h5", cwd=tmp_path)
+    assert screen.returncode == 0, screen.lines
+    drawn = [(int(done), int(total)) for done, total in re.findall(r"(\d+)/(\d+)", screen.plain)]
+    examples = len(np.load(WINE[1]))
+    assert {total for _, total in drawn} == {3 * examples}
+    assert drawn == sorted(drawn)

@@ -322,3 +322,43 @@ def test_show_begins_with_the_tensors_and_mentions_stats(dumps: Path) -> None:
     assert lines.index("") < next(n for n, line in enumerate(lines) if line.startswith("attribute"))
     assert "--stats" in lines[-1]
     assert "--stats" not in "".join(on_terminal("show", "d.h5", "--stats", cwd=dumps, columns=200).lines)
+
+
+# --- the verdict of diff
+
+
+def differing(folder: Path) -> None:
+    """Two dumps with long names, one tensor of which is missing in the second."""
+    rows = np.arange(12, dtype="float32").reshape(3, 4)
+    tensors = {f"encoder.layer_{number}.output_dense": rows + number for number in range(4)}
+    make_dump(folder / "golden_of_the_release_before.h5", tensors)
+    changed = {name: values * 2 for name, values in list(tensors.items())[:3]}
+    make_dump(folder / "new_of_the_pull_request.h5", changed)
+
+
+VERDICT = ("diff", "golden_of_the_release_before.h5", "new_of_the_pull_request.h5", "--ignore", "*3*")
+
+
+@SIZES
+def test_the_verdict_of_diff_is_broken_between_its_clauses_on_a_terminal(tmp_path: Path, columns: int) -> None:
+    differing(tmp_path)
+    screen = on_terminal(*VERDICT, cwd=tmp_path, columns=columns)
+    assert screen.returncode == 1
+    assert screen.widest() <= columns
+    start = next(number for number, line in enumerate(screen.lines) if line.startswith("golden_of_the"))
+    verdict = screen.lines[start:]
+    clauses = [line.strip() for line in verdict if line.startswith("  ")]
+    assert clauses[0].startswith("3 of 3 tensors differ")
+    assert any(clause.startswith("first diverging layer: encoder.layer_0.output_dense") for clause in clauses)
+    assert any(clause.startswith("all pass with --scale") for clause in clauses)
+    piped = on_terminal(*VERDICT, cwd=tmp_path, columns=columns, stderr=False)
+    (line,) = piped.stderr.splitlines()
+    assert "; first diverging layer: " in line
+    assert line.replace(";", "").split() == " ".join(verdict).split()
+
+
+def test_a_verdict_that_fits_stays_one_line(tmp_path: Path) -> None:
+    differing(tmp_path)
+    (tmp_path / "a.h5").write_bytes((tmp_path / "golden_of_the_release_before.h5").read_bytes())
+    screen = on_terminal("diff", "a.h5", "a.h5", cwd=tmp_path)
+    assert screen.lines == ["a.h5 and a.h5 agree in 4 tensors"]

@@ -162,3 +162,54 @@ def test_centred_activations_are_right_in_one_batch() -> None:
         tape.watch(x)
         loss = tf.reduce_mean(tf.square(model(x) - Y))
     assert_near(found.inputs["x"], tape.gradient(loss, x))
+
+
+class Over(layers.Layer):
+    """A function over the rows of a batch."""
+
+    def __init__(self, function: Callable[[Any], Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, x: Any) -> Any:
+        return self.function(x)
+
+
+HIDING = {
+    "sorted": lambda x: ops.sort(x, axis=0),
+    "by_first": lambda x: ops.take(x, ops.argsort(x[:, 0]), axis=0),
+    "by_largest": lambda x: x / ops.max(x, axis=0),
+    "by_least": lambda x: x - ops.min(x, axis=0),
+    "cumulated_largest": lambda x: tf.scan(tf.maximum, x),
+}
+
+
+@pytest.mark.parametrize("size", [None, 4])
+@pytest.mark.parametrize("name", HIDING)
+@pytest.mark.parametrize("descending", [False, True])
+def test_a_sorted_first_batch_does_not_hide_a_coupling_model(name: str, descending: bool, size: int | None) -> None:
+    if descending and name == "cumulated_largest":
+        pytest.skip("every look begins with another example")
+    x = value = keras.Input(batch_shape=(size, 3), name="x")
+    for layer in (Over(HIDING[name], name=name), layers.Dense(2, name="last")):
+        value = layer(value)
+    data = np.sort(floats(8, 3, seed=5) + 3, axis=0)
+    data = np.ascontiguousarray(data[::-1] if descending else data)
+    with pytest.raises(tfdump.TfdumpError, match="couples"):
+        tfdump.gradients(keras.Model(x, value), data, floats(8, 2), loss="mse", batch_size=4)
+
+
+def test_gradients_of_rows_that_are_mixed_without_coupling_the_loss_are_named() -> None:
+    """A shift there and back: every example's loss is its own, and the rows between are those of its neighbor."""
+    x = keras.Input((3,), name="x")
+    there = Over(lambda x: tf.roll(x, 1, 0), name="there")(layers.Rescaling(1.0, name="same")(x))
+    back = Over(lambda x: tf.roll(x, -1, 0), name="back")(layers.Rescaling(2.0, name="double")(there))
+    data = floats(5, 3)
+    with pytest.warns(tfdump.TfdumpWarning) as record:
+        found = tfdump.gradients(
+            keras.Model(x, back**2), data, objective="sum", wrt=("activations", "inputs"), batch_size=5
+        )
+    said = [str(item.message) for item in record]
+    assert "the gradients depend on the other examples of the batch: there, double" in said
+    np.testing.assert_allclose(found.inputs["x"], 8 * data, rtol=1e-5)
+    np.testing.assert_allclose(found.activations["double"], np.roll(4 * data, 1, axis=0), rtol=1e-5)

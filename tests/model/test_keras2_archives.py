@@ -141,6 +141,36 @@ def test_losses_that_the_model_adds_itself(tmp_path: Path, ending: str) -> None:
         np.testing.assert_allclose(file["gradients/weights/last.bias"], wanted, rtol=1e-3, atol=1e-5)
 
 
+LEFT_OUT = ["aside", "tf%2Emath%2Esubtract", "tf%2Emath%2Esquare", "tf%2Emath%2Ereduce_mean", "add_loss",
+            "tf%2Emath%2Ereduce_mean_1", "add_metric"]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["activations", "gradients", "layers"])
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+def test_layers_that_lead_to_no_output_are_named_and_recorded(tmp_path: Path, ending: str, command: str) -> None:
+    x, _ = from_elsewhere("keras2_15_losses")
+    np.save(tmp_path / "x.npy", x["x"])
+    dump = tmp_path / "d.h5"
+    further = {"activations": [tmp_path / "x.npy", "-o", dump], "layers": []}.get(
+        command, [tmp_path / "x.npy", tmp_path / "x.npy", "--loss", "mse", "-o", dump]
+    )
+    status, said = zoo.command(command, DATA / f"keras2_15_losses.{ending}", *further)
+    assert status == 0, said
+    assert "not captured: aside, tf%2Emath%2Esubtract," in said
+    assert "not captured: add_loss (Keras 2 saved it for add_loss; Keras 3 has no such layer)" in said
+    assert "not captured: add_metric (" in said
+    if command == "layers":
+        return
+    with h5py.File(dump) as file:
+        recorded = json.loads(file.attrs["not_captured"])
+    assert [item["address"] for item in recorded if item["address"] in LEFT_OUT] == LEFT_OUT
+
+
+@pytest.mark.parametrize("name", [*GRAPHS, *NETS])
+def test_nothing_is_said_to_be_left_out_where_all_layers_lead_to_outputs(name: str) -> None:
+    assert load_model(DATA / name, custom=import_user_code((str(HOUSE),))).not_loaded == ()
+
+
 def test_without_the_import_the_advice_is_not_about_keras() -> None:
     status, said = zoo.command("layers", DATA / "keras2_15.keras")
     assert status == 2

@@ -20,7 +20,7 @@ _HALF = 32
 """Bits of each half of an integer of 64 bits: the sums of the halves do not overflow."""
 
 
-_LEAST_SOUND_NORM = 1e-140
+LEAST_SOUND_NORM = 1e-140
 """Squares of less than this lose bits in float64."""
 
 
@@ -127,7 +127,7 @@ class Reduction:
             return reduced
         sound = np.isfinite(reduced)
         if self.operation == "norm":
-            sound &= reduced > _LEAST_SOUND_NORM
+            sound &= reduced > LEAST_SOUND_NORM
         if sound.all():
             return reduced
         longest = function(values, axis=axes, dtype=np.clongdouble if is_complex else np.longdouble)

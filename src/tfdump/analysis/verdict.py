@@ -96,19 +96,26 @@ class DiffReport:
     @property
     def summary(self) -> str:
         """The verdict in one line, with the first diverging layer."""
+        head, *clauses = self.clauses
+        return f"{head} {'; '.join(clauses)}" if clauses else head
+
+    @property
+    def clauses(self) -> tuple[str, ...]:
+        """The verdict, and where there are differences, one by one what is to be said of them."""
         compared = self.count(SAME, DIFFERS)
         first = self.first
         if first is None:
-            return f"{self.golden} and {self.new} agree in {_tensors(compared)}{self._besides()}"
+            return (f"{self.golden} and {self.new} agree in {_tensors(compared)}{self._besides()}",)
         where = f"{first.shown_name} ({first.class_name})" if first.class_name else first.shown_name
         differing = f"{self.count(DIFFERS)} of {_tensors(compared)} differ{self._besides()}"
         said = "first diverging layer: " if first.status == DIFFERS else ""
         remedy = "" if first.status == DIFFERS else " (--allow-missing lets that pass)"
+        clauses = [differing, f"{said}{where}: {first.reason}{remedy}"]
         scale = self.scale
         if scale is not None and self.count(DIFFERS) > 1:
             by_glob = any(kind_of(tensor.dtype or "float32") in "iu" for tensor in self.tensors if tensor.fails)
-            remedy += f"; all pass with --scale {_given(scale, by_glob)}"
-        return f"{self.golden} and {self.new} differ: {differing}; {said}{where}: {first.reason}{remedy}"
+            clauses.append(f"all pass with --scale {_given(scale, by_glob)}")
+        return (f"{self.golden} and {self.new} differ:", *clauses)
 
     @property
     def scale(self) -> float | None:

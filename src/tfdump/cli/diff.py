@@ -22,13 +22,17 @@ from tfdump.cli.progress import reading_bar
 from tfdump.cli.render import Cell, json_list, say, shape_text, table, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.cli.tensor_names import common_group, tensor_column
-from tfdump.cli.terminal import GREEN, RED, YELLOW
+from tfdump.cli.terminal import GREEN, RED, YELLOW, stderr_terminal
+from tfdump.cli.text_width import lines_of, width
 
 if TYPE_CHECKING:
     from tfdump.cli.junit import Case
 
 DIFFERENT = 1
 """The exit status when the two differ."""
+
+_INDENT, _NARROW = "  ", 24
+"""What stands before each clause of a verdict that takes several lines, and the columns that it gets at least."""
 
 _COLUMNS = ("tensor", "new", "class", "verdict", "shape", "failed", "worst at", "golden value", "new value",
             "max error", "scale needed", "paired by", "reason")  # fmt: skip
@@ -133,8 +137,22 @@ def command(
         if listed or chosen == "tsv":
             write(_table(listed, chosen == "table", min_cosine is not None))
         if not (report.same and settings.quiet):
-            say(report.summary)
+            _say_verdict(report)
     return 0 if report.same else DIFFERENT
+
+
+def _say_verdict(report: DiffReport) -> None:
+    """Write the verdict to stderr: in one line, or clause by clause on a terminal with shorter ones."""
+    columns = stderr_terminal().columns
+    if columns is None or width(report.summary) <= columns:
+        say(report.summary)
+        return
+    head, *clauses = report.clauses
+    for line in lines_of(head, columns):
+        say(line)
+    for clause in clauses:
+        for line in lines_of(clause, max(_NARROW, columns - len(_INDENT))):
+            say(f"{_INDENT}{line}")
 
 
 def _row(tensor: TensorDiff) -> tuple[Cell, ...]:

@@ -28,12 +28,14 @@ from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.files import SAVED_MODEL, TFLITE, is_of_keras_2, kind_of_file, read_config, sha256_of
 from tfdump.model.imported_code import UserCode
 from tfdump.model.keras2_config import adds_losses, without_modules
+from tfdump.model.keras2_left_out import layers_left_out
 from tfdump.model.keras_internals import serialization_lib
 from tfdump.model.lambda_code import advice_on_names, names_for_lambdas
 from tfdump.model.legacy import load_archive, load_hdf5
 from tfdump.model.named_imports import with_named_code
 from tfdump.model.trust import check_config, check_saved_model
 from tfdump.paths import check_path
+from tfdump.tensors import NotCaptured
 
 ADDED_LOSSES = "added_losses"
 """What a compile configuration holds where the model of Keras 2 had losses that are not in the one of Keras 3."""
@@ -50,6 +52,7 @@ class LoadedModel:
     `model` is a Keras model, or what stands for a SavedModel or a .tflite file (`tfdump.model.runnable.Runnable`);
     `config` of these is the signature. `compile_config` is how it was compiled when it was saved, `custom` what the
     user's modules define, `trusted` tells whether its file may run code, and `max_bytes` is what it may ask for.
+    `not_loaded` are layers of the file that the model has not.
     """
 
     model: Any
@@ -60,6 +63,7 @@ class LoadedModel:
     custom: Mapping[str, Any] = field(default_factory=dict)
     trusted: bool = False
     max_bytes: int | None = None
+    not_loaded: tuple[NotCaptured, ...] = ()
 
     @property
     def class_name(self) -> str:
@@ -139,7 +143,8 @@ def _load_keras(path: Path, trust: bool, code: UserCode, limit: int) -> LoadedMo
         advice = advice_on_names(cause)
         raise (ModelError(f"{path}: {advice}") if advice else _explained(path, cause)) from cause
     text = json.dumps(config, ensure_ascii=False)
-    return LoadedModel(model, path.name, sha256_of(path), text, compiled, code, trust, limit)
+    left_out = tuple(layers_left_out(config, model)) if is_keras_2 else ()
+    return LoadedModel(model, path.name, sha256_of(path), text, compiled, code, trust, limit, left_out)
 
 
 @contextmanager
