@@ -17,6 +17,7 @@ _LOOPS = frozenset({"WHILE", "STABLEHLO_WHILE"})
 _ALONG_TIME = _LOOPS | {"UNPACK", "REVERSE_V2"}
 """Operations that a recurrent layer begins with once the converter has dropped that it puts the time first."""
 
+_UNREAD = "nothing reads what it computes: it may hand on what it was given, and that only serves a loss, for example"
 _SEVERAL = "it gives several tensors, and the graph does not tell which is which"
 _UNTOLD = "its last operation may be the one behind it, whose layer is not told ({})"
 _CLOSING = frozenset({"BiasAdd", "Selu", "Softmax", "Softplus"}) | ACTIVATIONS
@@ -74,8 +75,10 @@ class _Traced:
             return any(tensors[reader].data for reader in outside)
 
         read = [position for position in data or shown if handed_on(position)]
-        if not read:
+        if not read and owner.node:
             read = ([position for position in data if not tensors[position].readers] or data)[-1:]
+        elif not read:
+            return _UNREAD if data else ""
         read = [position for position in read if not tensors[position].boolean] or read
         if len(read) == 1:
             return read[0]
