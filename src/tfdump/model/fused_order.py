@@ -54,15 +54,18 @@ def folded_before(graph: OwnedTensors, tensor: Nameable) -> bool | None:
 
     Weights are called as the product. They are called as the whole operation where what they are multiplied with came
     before it; so is the bias of a matrix product to which a product of the weights was added. What is folded in behind
-    it hides what came before, and a number added before a convolution that pads nothing leaves no trace.
+    it hides what came before, and a number added before a convolution that pads nothing leaves no trace, nor does a
+    product before a matrix product that has no bias.
     """
     weights = graph.parts_of(tensor.weights or "")
     if not any(map(is_product, weights)):
         return None
     if not all(map(is_product, weights)):
         return True
-    if tensor.kind != "FULLY_CONNECTED" or tensor.bias is None:
+    if tensor.kind != "FULLY_CONNECTED":
         return None if tensor.unpadded else False
+    if tensor.bias is None:
+        return None
     bias = graph.parts_of(tensor.bias)
     if any(map(is_product, bias)):
         return True

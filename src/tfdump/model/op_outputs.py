@@ -209,7 +209,8 @@ class _Converted:
         """Tell whether a tensor ends as layers of Keras do, with nothing that is a half of something.
 
         A single function of each element is a half wherever a product with a constant may follow unseen: where the
-        weights behind it have no name, unless that is because they are quantized.
+        weights behind it have no name, unless that is because they are quantized, and where there is no bias. Behind
+        the product and bias of a dense or convolutional layer of Keras it is the activation.
         """
         graph = self._graph
         if any(owner.holds(other) for other in graph.members if other != owner):
@@ -217,7 +218,8 @@ class _Converted:
         own = [part for member in graph.members[owner] for part in graph.parts[member] if part.owner == owner]
         leaves = {part.leaf for part in own}
         behind = graph.tensors[reader]
-        unseen = behind.floating and not behind.weights and not any(map(is_product, own))
+        unseen = behind.floating and (not behind.weights or (behind.kind == "FULLY_CONNECTED" and behind.bias is None))
+        unseen = unseen and not ("BiasAdd" in leaves and any(map(is_product, own)))
         last = {part.leaf for part in graph.parts[position] if part.owner == owner}
         if any("batchnorm" in part.place.own for part in own) or last & _CHOOSING:
             return True
