@@ -213,3 +213,21 @@ def test_a_transposition_that_was_moved_behind_the_last_operation(tmp_path: Path
     verdict = converted(model, tmp_path)
     assert not verdict.wrong
     assert {"tanh", "back", "sum"} <= verdict.missing
+
+
+def test_a_last_reshaping_that_was_merged_into_the_operation_behind_it(tmp_path: Path) -> None:
+    """Where the number of examples is fixed, all shapes are, and of two reshapings one is left."""
+    x = keras.Input((8, 4), batch_size=3, name="x")
+    rows = layers.DepthwiseConv1D(3, activation="relu", name="rows")(layers.Dense(4, name="before")(x))
+    rows = layers.Dense(3, name="behind")(layers.Flatten(name="flat")(rows))
+    heads = layers.GroupQueryAttention(4, 4, 2, name="heads")(x, x)
+    both = layers.Dot(1, name="dot")([layers.Dense(5, name="one")(rows), layers.Dense(5, name="two")(rows)])
+    ends = [layers.Dense(2, activation="tanh", name="end")(both), layers.Activation("tanh", name="last")(heads)]
+    model = randomized(keras.Model(x, ends, name="m"))
+    data = examples(model)
+    file = lite(model, tmp_path / "m.tflite")
+    expected = dict(tfdump.activations(model, data))
+    verdict = judged(model, file, expected, data)
+    assert not verdict.wrong
+    assert {"rows", "dot", "heads.key", "heads.value"} <= verdict.missing
+    assert {"before", "flat", "heads.query"} <= verdict.right

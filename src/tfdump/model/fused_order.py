@@ -20,7 +20,8 @@ _PRODUCT = re.compile(
 )
 _DIVISION = frozenset({"truediv", "RealDiv", "div", "divide"})
 _NORMALIZING = "batchnorm"
-_SHAPING = frozenset({"Reshape", "Squeeze", "ExpandDims"})
+SHAPING = frozenset({"Reshape", "Squeeze", "ExpandDims"})
+"""Operations that change nothing but the shape."""
 
 
 def last_owner(graph: OwnedTensors, position: int) -> Owner | None:
@@ -36,7 +37,7 @@ def last_owner(graph: OwnedTensors, position: int) -> Owner | None:
     if len(later) == 1:
         return later[0]
     if tensor.kind == "RESHAPE":  # which was moved behind the others
-        rest = list(dict.fromkeys(part.owner for part in parts if part.leaf not in _SHAPING))
+        rest = list(dict.fromkeys(part.owner for part in parts if part.leaf not in SHAPING))
         before = last_owner(graph, tensor.reads[0]) if len(rest) > 1 and tensor.reads else _only(rest)
         return before if before in rest else None
     if any(part.leaf in _DIVISION for part in parts) and all(part.leaf in _DIVISION | {"Sqrt"} for part in parts):

@@ -8,7 +8,7 @@ weights. So the output is the tensor behind which no operation of the layer is l
 
 from dataclasses import dataclass
 
-from tfdump.model.fused_order import ACTIVATIONS, folded_before, is_product, last_owner
+from tfdump.model.fused_order import ACTIVATIONS, SHAPING, folded_before, is_product, last_owner
 from tfdump.model.moved_operations import moved_operations
 from tfdump.model.node_names import is_node
 from tfdump.model.op_owners import OwnedTensors, Owner, Part
@@ -178,11 +178,25 @@ class _Converted:
         strange = next((other for other in mentioned if other not in graph.owners(position)), None)
         if strange is not None:
             return f"its weights are called as those of {strange.address}"
+        if any(self._reshaped_by(owner, position, reader) for reader in graph.behind(position)):
+            return "its last reshaping may be merged into the operation behind it"
         for reader in graph.behind(position):
             doubt = self._folded_into(owner, position, reader)
             if doubt:
                 return doubt
         return ""
+
+    def _reshaped_by(self, owner: Owner, position: int, reader: int) -> bool:
+        """Tell whether an operation that reads a tensor may do what a last reshaping of the owner did.
+
+        A dense layer of Keras keeps the number of axes, and a reshaping has a tensor of its own where it is left.
+        """
+        tensor, behind = self._graph.tensors[position], self._graph.tensors[reader]
+        if tensor.kind == "RESHAPE" or behind.kind not in ("RESHAPE", "FULLY_CONNECTED"):
+            return False
+        if behind.kind == "FULLY_CONNECTED" and behind.rank != tensor.rank:
+            return True
+        return any(part.leaf in SHAPING for part in self._graph.parts[position] if owner.holds(part.owner))
 
     def _along_time(self, reader: int) -> bool:
         return self._graph.tensors[reader].kind in _ALONG_TIME
