@@ -196,6 +196,8 @@ class _Converted:
             return False
         if behind.kind == "FULLY_CONNECTED" and behind.rank != tensor.rank:
             return True
+        if len(behind.reads) > 1:  # a shape that is known only in a run, into which nothing is merged
+            return False
         return any(part.leaf in SHAPING for part in self._graph.parts[position] if owner.holds(part.owner))
 
     def _along_time(self, reader: int) -> bool:
