@@ -5,7 +5,8 @@
     python tests/data/make.py keras2                       # with tensorflow and tf_keras
     python tests/data/make.py keras2_words                 # the same; layers whose words Keras 3 does not know
     python tests/data/make.py keras2_masks                 # with tensorflow-cpu 2.15.1 and its Keras: a SavedModel
-    python tests/data/make.py keras2_integers              # with tensorflow 2.14: layers of integer dtypes
+    kinds |= {"keras2_masks": of_keras_2_masks, "keras2_recurrent": of_keras_2_recurrent}
+    kinds |= {"keras2_integers": of_keras_2_integers}
     python tests/data/make.py keras2_archives              # with tensorflow 2.12 to 2.15: keras2_15.keras and the like
 
 Each in an environment of its own: none of them is needed to run the tests. An archive holds the inputs as `x:NAME` and
@@ -306,8 +307,40 @@ def of_keras_2_masks() -> None:
     (FOLDER / "keras2_masks" / "keras_metadata.pb").unlink()  # which nothing but Keras 2 reads
 
 
+def of_keras_2_recurrent() -> None:
+    """A SavedModel of recurrent layers behind each other, one of which takes the states of another, and of no layers.
+
+    A SavedModel keeps names of Keras only where they are those of scopes, so that `tf.math.multiply` is a layer too.
+    """
+    import keras
+
+    assert keras.__version__.startswith("2."), f"this is Keras {keras.__version__}"
+    layers = keras.layers
+    signal, first = keras.Input((5, 3), name="signal"), keras.Input((4,), name="first")
+    x = layers.LSTM(4, return_sequences=True, name="lower")(signal)
+    x, hidden, carry = layers.LSTM(4, return_sequences=True, return_state=True, name="upper")(x)
+    x = layers.Bidirectional(layers.GRU(2, return_sequences=True, name="gru"), name="both")(x)
+    x = layers.GRU(4, return_sequences=True, name="below")(x)
+    x = layers.GRU(4, return_sequences=True, go_backwards=True, name="above")(x, initial_state=hidden)
+    x = layers.SimpleRNN(4, name="simple")(x)
+    model = keras.Model({"signal": signal, "first": first}, layers.Add(name="sum")([first * 2.0 + x, carry]))
+    spread(model)
+    rng = np.random.default_rng(2)
+    rows = {"signal": rng.normal(size=(3, 5, 3)).astype("float32"), "first": rng.normal(size=(3, 4)).astype("float32")}
+    operations = [layer for layer in model.layers if not isinstance(layer, layers.InputLayer)]
+    values = {}
+    for layer, given in zip(operations, keras.Model(model.inputs, [o.output for o in operations])(rows), strict=True):
+        name = layer.name.replace(".", "%2E")
+        several = given if isinstance(given, (list, tuple)) else None
+        values |= {f"{name}:{number}": np.asarray(v) for number, v in enumerate(several)} if several else {}
+        values |= {name: np.asarray(given)} if several is None else {}
+    model.export(FOLDER / "keras2_recurrent")
+    save_values("keras2_recurrent", rows, values)
+
+
 if __name__ == "__main__":
     chosen = sys.argv[1]
     kinds = {"keras2": of_keras_2, "keras2_words": of_keras_2_words, "keras2_archives": of_keras_2_archives}
-    kinds |= {"keras2_masks": of_keras_2_masks, "keras2_integers": of_keras_2_integers}
+    kinds |= {"keras2_masks": of_keras_2_masks, "keras2_recurrent": of_keras_2_recurrent}
+    kinds |= {"keras2_integers": of_keras_2_integers}
     kinds.get(chosen, lambda: of_backend(chosen))()

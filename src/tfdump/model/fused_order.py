@@ -20,7 +20,8 @@ _PRODUCT = re.compile(
 )
 _DIVISION = frozenset({"truediv", "RealDiv", "div", "divide"})
 _NORMALIZING = "batchnorm"
-_SHAPING = frozenset({"Reshape", "Squeeze", "ExpandDims"})
+SHAPING = frozenset({"Reshape", "Squeeze", "ExpandDims"})
+"""Operations that change nothing but the shape."""
 
 
 def last_owner(graph: OwnedTensors, position: int) -> Owner | None:
@@ -36,7 +37,7 @@ def last_owner(graph: OwnedTensors, position: int) -> Owner | None:
     if len(later) == 1:
         return later[0]
     if tensor.kind == "RESHAPE":  # which was moved behind the others
-        rest = list(dict.fromkeys(part.owner for part in parts if part.leaf not in _SHAPING))
+        rest = list(dict.fromkeys(part.owner for part in parts if part.leaf not in SHAPING))
         before = last_owner(graph, tensor.reads[0]) if len(rest) > 1 and tensor.reads else _only(rest)
         return before if before in rest else None
     if any(part.leaf in _DIVISION for part in parts) and all(part.leaf in _DIVISION | {"Sqrt"} for part in parts):
@@ -54,15 +55,18 @@ def folded_before(graph: OwnedTensors, tensor: Nameable) -> bool | None:
 
     Weights are called as the product. They are called as the whole operation where what they are multiplied with came
     before it; so is the bias of a matrix product to which a product of the weights was added. What is folded in behind
-    it hides what came before, and a number added before a convolution that pads nothing leaves no trace.
+    it hides what came before, and a number added before a convolution that pads nothing leaves no trace, nor does a
+    product before a matrix product that has no bias.
     """
     weights = graph.parts_of(tensor.weights or "")
     if not any(map(is_product, weights)):
         return None
     if not all(map(is_product, weights)):
         return True
-    if tensor.kind != "FULLY_CONNECTED" or tensor.bias is None:
+    if tensor.kind != "FULLY_CONNECTED":
         return None if tensor.unpadded else False
+    if tensor.bias is None:
+        return None
     bias = graph.parts_of(tensor.bias)
     if any(map(is_product, bias)):
         return True

@@ -62,6 +62,7 @@ class LiteTensors:
                 boolean=graph.tensors[self._made[position][0]].dtype == "bool",
                 floating=graph.tensors[self._made[position][0]].dtype.startswith("float"),
                 kind=self._made[position][1],
+                rank=len(graph.tensors[self._made[position][0]].shape),
                 activated=made_by[self._made[position][0]].activated,
                 unpadded=made_by[self._made[position][0]].unpadded,
                 constants=constants.of(self._made[position][0]),

@@ -13,6 +13,9 @@ _ELEMENT_BY_ELEMENT = frozenset(
     | {"LOGICAL_AND", "LOGICAL_OR", "LOGICAL_NOT", "SELECT", "SELECT_V2", "GREATER", "LESS", "EQUAL"}
 )
 
+_UNTOLD = Owner(())
+"""The owner of a transposition whose name is lost: it is inside no layer that is told."""
+
 
 def moved_operations(graph: OwnedTensors) -> set[int]:
     """Return the positions of the transpositions and of the operations before them that may have changed places.
@@ -22,7 +25,7 @@ def moved_operations(graph: OwnedTensors) -> set[int]:
     moved: set[int] = set()
     for position, tensor in enumerate(graph.tensors):
         if tensor.kind == "TRANSPOSE":
-            for owner in graph.owners(position):
+            for owner in graph.owners(position) or [_UNTOLD]:
                 before = _moved_before(graph, position, owner)
                 moved |= before | {position} if before else set()
     return moved

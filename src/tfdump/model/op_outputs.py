@@ -8,7 +8,7 @@ weights. So the output is the tensor behind which no operation of the layer is l
 
 from dataclasses import dataclass
 
-from tfdump.model.fused_order import ACTIVATIONS, folded_before, is_product, last_owner
+from tfdump.model.fused_order import ACTIVATIONS, SHAPING, folded_before, is_product, last_owner
 from tfdump.model.moved_operations import moved_operations
 from tfdump.model.node_names import is_node
 from tfdump.model.op_owners import OwnedTensors, Owner, Part
@@ -17,6 +17,7 @@ _LOOPS = frozenset({"WHILE", "STABLEHLO_WHILE"})
 _ALONG_TIME = _LOOPS | {"UNPACK", "REVERSE_V2"}
 """Operations that a recurrent layer begins with once the converter has dropped that it puts the time first."""
 
+_UNREAD = "nothing reads what it computes: it may hand on what it was given, and that only serves a loss, for example"
 _SEVERAL = "it gives several tensors, and the graph does not tell which is which"
 _UNTOLD = "its last operation may be the one behind it, whose layer is not told ({})"
 _CLOSING = frozenset({"BiasAdd", "Selu", "Softmax", "Softplus"}) | ACTIVATIONS
@@ -74,8 +75,10 @@ class _Traced:
             return any(tensors[reader].data for reader in outside)
 
         read = [position for position in data or shown if handed_on(position)]
-        if not read:
+        if not read and owner.node:
             read = ([position for position in data if not tensors[position].readers] or data)[-1:]
+        elif not read:
+            return _UNREAD if data else ""
         read = [position for position in read if not tensors[position].boolean] or read
         if len(read) == 1:
             return read[0]
@@ -175,11 +178,27 @@ class _Converted:
         strange = next((other for other in mentioned if other not in graph.owners(position)), None)
         if strange is not None:
             return f"its weights are called as those of {strange.address}"
+        if any(self._reshaped_by(owner, position, reader) for reader in graph.behind(position)):
+            return "its last reshaping may be merged into the operation behind it"
         for reader in graph.behind(position):
             doubt = self._folded_into(owner, position, reader)
             if doubt:
                 return doubt
         return ""
+
+    def _reshaped_by(self, owner: Owner, position: int, reader: int) -> bool:
+        """Tell whether an operation that reads a tensor may do what a last reshaping of the owner did.
+
+        A dense layer of Keras keeps the number of axes, and a reshaping has a tensor of its own where it is left.
+        """
+        tensor, behind = self._graph.tensors[position], self._graph.tensors[reader]
+        if tensor.kind == "RESHAPE" or behind.kind not in ("RESHAPE", "FULLY_CONNECTED"):
+            return False
+        if behind.kind == "FULLY_CONNECTED" and behind.rank != tensor.rank:
+            return True
+        if len(behind.reads) > 1:  # a shape that is known only in a run, into which nothing is merged
+            return False
+        return any(part.leaf in SHAPING for part in self._graph.parts[position] if owner.holds(part.owner))
 
     def _along_time(self, reader: int) -> bool:
         return self._graph.tensors[reader].kind in _ALONG_TIME
@@ -206,7 +225,8 @@ class _Converted:
         """Tell whether a tensor ends as layers of Keras do, with nothing that is a half of something.
 
         A single function of each element is a half wherever a product with a constant may follow unseen: where the
-        weights behind it have no name, unless that is because they are quantized.
+        weights behind it have no name, unless that is because they are quantized, and where there is no bias. Behind
+        the product and bias of a dense or convolutional layer of Keras it is the activation.
         """
         graph = self._graph
         if any(owner.holds(other) for other in graph.members if other != owner):
@@ -214,7 +234,8 @@ class _Converted:
         own = [part for member in graph.members[owner] for part in graph.parts[member] if part.owner == owner]
         leaves = {part.leaf for part in own}
         behind = graph.tensors[reader]
-        unseen = behind.floating and not behind.weights and not any(map(is_product, own))
+        unseen = behind.floating and (not behind.weights or (behind.kind == "FULLY_CONNECTED" and behind.bias is None))
+        unseen = unseen and not ("BiasAdd" in leaves and any(map(is_product, own)))
         last = {part.leaf for part in graph.parts[position] if part.owner == owner}
         if any("batchnorm" in part.place.own for part in own) or last & _CHOOSING:
             return True

@@ -43,13 +43,13 @@ class Owner:
 class Nameable:
     """One tensor that wants an address: the name it has in its graph, and the positions of those that read it.
 
-    `reads` are the positions of those it is computed from. `data` tells that its values follow from the inputs,
-    `final` that it is an output of the graph, `shown` that it can have an address at all (a handle cannot), `index`
-    which output of its operation it is (None for the only one), and `represents` that its operation only writes the
-    same numbers in another dtype. `boolean` and `floating` tell of its dtype. `activated` tells that an activation was
-    fused into its operation, `unpadded` that it is a convolution that pads nothing. `constants` are the names of the
-    constants that the operation reads alone, and `weights` and `bias` those of a matrix product or convolution: None
-    where it has none, "" where the name tells nothing.
+    `reads` are the positions of those it is computed from. `data` tells that its values follow from the inputs, `final`
+    that it is an output of the graph, `shown` that it can have an address at all (a handle cannot), `index` which
+    output of its operation it is (None for the only one), and `represents` that its operation only writes the same
+    numbers in another dtype. `boolean` and `floating` tell of its dtype, `rank` of its axes, which a traced graph does
+    not tell. `activated` tells that an activation was fused into its operation, `unpadded` that it is a convolution
+    that pads nothing. `constants` are the names of the constants that the operation reads alone, and `weights` and
+    `bias` those of a matrix product or convolution: None where it has none, "" where the name tells nothing.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Nameable:
     boolean: bool = False
     floating: bool = True
     kind: str = ""
+    rank: int = 0
     activated: bool = False
     unpadded: bool = False
     constants: tuple[str, ...] = ()
