@@ -127,12 +127,11 @@ def tfdump_activations(folder: Path, target: Path, room: int = 0, **choices: Any
     It begins with `room` bytes of memory at hand. `layers` are patterns, `inputs` arguments of the command line; the
     rest are those of ActivationOptions, RunOptions and StoreOptions.
     """
-    from tfdump.activation_run import ActivationOptions, open_activations
     from tfdump.address import Selection
     from tfdump.inputs.arguments import open_arguments
-    from tfdump.model.load import import_user_code, load_model
-    from tfdump.planning import RunOptions
-    from tfdump.sinks import StoreOptions
+    from tfdump.model.loading.load import import_user_code, load_model
+    from tfdump.run.activations.run import ActivationOptions, open_activations
+    from tfdump.run.options import RunOptions, StoreOptions
 
     custom = import_user_code(("keras_hub",)) if (folder / "token_ids.npy").exists() else None
     loaded = load_model(folder / "model.keras", custom=custom)

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from measure import Row, compare, contest, elapsed, run_script
 
-from tfdump.analysis.diff import diff
+from tfdump.comparison.diff import diff
 from tfdump.dump.writer import DumpWriter
 from tfdump.tensors import TensorInfo
 

@@ -36,10 +36,10 @@ def make_files(folder: Path, examples: int) -> None:
 
 def tfdump_route(folder: Path) -> float:
     """Dump everything with tfdump, as the command line does."""
-    from tfdump.gradient_options import WRT, GradientOptions
-    from tfdump.gradient_run import open_gradients
     from tfdump.inputs.arguments import open_each
-    from tfdump.model.load import load_model
+    from tfdump.model.loading.load import load_model
+    from tfdump.run.gradients.options import WRT, GradientOptions
+    from tfdump.run.gradients.run import open_gradients
 
     loaded = load_model(folder / "model.keras")
     arguments = open_each([str(folder / "x.npy"), str(folder / "y.npy")])

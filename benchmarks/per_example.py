@@ -15,12 +15,12 @@ import numpy as np
 import tensorflow as tf
 from measure import Row, compare, contest_here, elapsed, run_script
 
-from tfdump.gradient_options import GradientOptions
-from tfdump.gradient_run import open_gradients
 from tfdump.inputs.arguments import Given
 from tfdump.inputs.readers import ArrayReader
-from tfdump.model.load import in_memory
-from tfdump.planning import RunOptions
+from tfdump.model.loading.load import in_memory
+from tfdump.run.gradients.options import GradientOptions
+from tfdump.run.gradients.run import open_gradients
+from tfdump.run.options import RunOptions
 
 BATCH, ROUNDS, WARM_UP = 64, 15, 3
 

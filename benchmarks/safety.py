@@ -24,10 +24,10 @@ def dump(folder: Path, name: str, checksums: bool = False, resume: bool = False)
     """Dump everything, as the command line does."""
     from contextlib import nullcontext
 
-    from tfdump.activation_run import ActivationOptions, open_activations
     from tfdump.dump.journal import Journal
     from tfdump.inputs.arguments import open_argument, parse_argument
-    from tfdump.model.load import load_model
+    from tfdump.model.loading.load import load_model
+    from tfdump.run.activations.run import ActivationOptions, open_activations
 
     loaded = load_model(folder / "model.keras")
     given = open_argument(parse_argument(str(folder / "x.npy")))

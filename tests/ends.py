@@ -29,20 +29,21 @@ from typing import Any
 
 import numpy as np
 
-from signalled import take_default_signals
-from tfdump import interrupts
-from tfdump.activation_run import open_writer
-from tfdump.batch_run import run_batches
-from tfdump.batching import Batches
+from support.signalled import take_default_signals
 from tfdump.cli.dumping import dump, dump_resumably
 from tfdump.cli.settings import Settings
 from tfdump.errors import TfdumpError
-from tfdump.example_axis import BATCH, EXAMPLE
 from tfdump.inputs.arguments import open_arguments
 from tfdump.inputs.source import ReadingOptions, Source
-from tfdump.resuming import Kept
-from tfdump.sinks import StoreOptions, TensorSink
-from tfdump.supervision import PASSED
+from tfdump.process import signals
+from tfdump.process.supervisor import PASSED
+from tfdump.run.activations.run import open_writer
+from tfdump.run.batching import Batches
+from tfdump.run.example_axis import BATCH, EXAMPLE
+from tfdump.run.options import StoreOptions
+from tfdump.run.pipeline import run_batches
+from tfdump.run.resume import Kept
+from tfdump.run.sinks import TensorSink
 from tfdump.tensors import InputSpec, TensorInfo
 
 SAMPLES = Path(__file__).resolve().parent.parent / "sample_models"
@@ -140,7 +141,7 @@ class Place:
 
 def run_command(options: list[str]) -> None:
     """Run the command line; does not return."""
-    from tfdump.entry import main
+    from tfdump.cli.entry import main
 
     model = [str(SAMPLES / "digits_cnn.keras"), "x.npy", "--batch-size", "16", "--stats", "-l", "conv*", "-l", "hidden"]
     sys.argv = ["tfdump", "activations", *model, "-o", "d.h5", *options]
@@ -181,21 +182,21 @@ class ArrayRun:
             kept = Kept(journal, sinks, set(), lambda note: None)
         run_batches(self.source, batches, compute, sinks, writer.check, progress, kept, independent=True)
         for sink in sinks:
-            interrupts.raise_waiting()
+            signals.raise_waiting()
             writer.link(sink.group, sink.info, *sink.finish())
         writer.describe({"format": "tfdump", "format_version": np.int64(1)}, None, ())
-        interrupts.raise_waiting()
+        signals.raise_waiting()
 
 
 def run_writer(options: list[str]) -> None:
     """Write a dump of arrays as the commands do; does not return."""
     status, force = 0, "-f" in options
     try:
-        interrupts.install()
+        signals.install()
         how: Any = (ArrayRun(), Path("d.h5"), force, "arrays", Settings(), False)
         dump_resumably(*how, []) if "--resume" in options else dump(*how)
         os.write(1, b"d.h5\n")
-    except (interrupts.Terminated, KeyboardInterrupt) as ended:
+    except (signals.Terminated, KeyboardInterrupt) as ended:
         status = getattr(ended, "status", 130)
         os.write(2, b"Error: interrupted\n")
     except (TfdumpError, OSError) as error:
@@ -379,7 +380,7 @@ def main() -> None:
     dice = random.Random(given.seed)
     run = {"command": run_command, "writer": run_writer}[given.runs]
     if given.runs == "command":
-        from tfdump.model.quiet import import_quietly
+        from tfdump.model.backend import import_quietly
 
         import_quietly()
     few = max(2, given.kills // 20)

@@ -35,10 +35,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-import mutations
 import tfdump
-from dumps import write_dump
-from made_dumps import Tensor, make_dump
+from support import mutations
+from support.dumps import write_dump
+from support.made_dumps import Tensor, make_dump
 from tfdump.dump.writer import DumpWriter, storage_for
 from tfdump.tensors import Ragged, TensorInfo
 
@@ -226,7 +226,7 @@ def make_specimens(folder: Path, models: bool) -> None:
 
 
 STATISTICS = {"count": 12, "min": 0.0, "max": 2.0, "mean": 0.5, "std": 0.5, "l2": 2.5, "nan": 1, "inf": 0, "zero": 3}
-WITH_TENSORFLOW = ("model", "training")
+WITH_TENSORFLOW = ("model", "run", "api")
 """Parts of tfdump that import it."""
 
 
@@ -303,7 +303,10 @@ def _address_space() -> int:
 
 def survived(command: str, path: Path) -> str | None:
     """Run a whole command on a file on which a library crashed; return what is wrong with how it ended, or None."""
-    code = f"import tfdump.supervision as s; s.HANGS_AFTER = {LIMITS[False][1]}; from tfdump.entry import main; main()"
+    code = (
+        f"import tfdump.process.supervisor as s; s.HANGS_AFTER = {LIMITS[False][1]}; "
+        "from tfdump.cli.entry import main; main()"
+    )
     try:
         done = subprocess.run(
             [sys.executable, "-c", code, *words_of(command, path)],
@@ -413,7 +416,7 @@ def finish(row: Row, child: Child, status: int) -> str | None:
 def import_commands(tensorflow: bool) -> None:
     """Import what the commands import, so that the processes of the mutations need not."""
     if tensorflow:
-        from tfdump.model.quiet import import_quietly
+        from tfdump.model.backend import import_quietly
 
         import_quietly()
     for module in Path(tfdump.__file__).parent.rglob("*.py"):

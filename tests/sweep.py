@@ -23,10 +23,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-import eager_recorder
-import hub_models
 import tfdump
-import zoo
+from support import eager_recorder, hub_models, zoo
 
 SIZES = {"NASNetLarge": 331, "NASNetMobile": 224, "InceptionV3": 128, "Xception": 128, "InceptionResNetV2": 128}
 SMALL, EXAMPLES = 96, 3

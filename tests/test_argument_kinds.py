@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tfdump
-from dumps import write_dump
+from support.dumps import write_dump
 from tfdump.argument_kinds import flag, positive_number, texts
 from tfdump.errors import TfdumpError
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import mutations
-from conftest import ROOT
-from dumps import write_dump
+from support import mutations
+from support.command import ROOT
+from support.dumps import write_dump
 
 FUZZ = ROOT / "tests" / "fuzz.py"
 READ = ["dump.h5", "gradients.h5", "verified.h5", "array.npy", "arrays.npz", "arrays.h5"]

@@ -1,4 +1,4 @@
-"""The house of the design: imports flow one way, modules are small, heavy packages stay where they belong."""
+"""The house: imports flow one way, modules are small, heavy packages stay where they belong."""
 
 import ast
 import re
@@ -6,75 +6,148 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from support.command import ROOT
 
 SOURCE = ROOT / "src" / "tfdump"
-MODULES = sorted(SOURCE.rglob("*.py"))
+MODULES = {".".join(("tfdump", *path.relative_to(SOURCE).with_suffix("").parts)): path for path in SOURCE.rglob("*.py")}
+MODULES = {name.removesuffix(".__init__"): path for name, path in sorted(MODULES.items())}
 
 FLOORS = {
-    "errors": 0, "argument_kinds": 0, "supervision": 0, "interrupts": 0, "paths": 0, "tensors": 0, "dtypes": 0,
-    "address": 0, "captures": 0, "batching": 0, "limits": 0, "machine": 0, "hdf5": 0, "text_memory": 0,
-    "importing": 0, "requirements": 0, "no_training": 0,
-    "example_axis": 0, "progress": 0, "byte_strings": 0, "lookup_gradients": 0,
-    "dump": 1, "inputs": 1,
-    "analysis": 2, "exports": 2, "model": 2,
-    "pictures": 3, "sinks": 3, "gradient_sinks": 3, "gradient_store": 3, "supervised_source": 3,
-    "tensor_kind": 3, "tensor_notes": 4,
-    "batch_run": 4, "resuming": 4, "first_looks": 3, "planning": 4, "pipeline": 4, "listing": 4, "writing": 4,
-    "gradient_findings": 4, "gradient_planning": 4, "gradient_pass": 4, "gradient_weights": 4, "gradient_steps": 4,
-    "gradient_options": 5, "activation_run": 5, "gradient_run": 5, "api_arguments": 5, "training_folder": 5,
-    "api": 6, "training": 6, "testing": 6, "cli": 7,
+    "captures": 0, "dtypes": 0, "errors": 0, "process": 0, "tensors": 0, "version": 0,
+    "address": 1, "argument_kinds": 1, "byte_sizes": 1,
+    "files": 2,
+    "dump": 3, "inputs": 3,
+    "exports": 4, "model": 4, "statistics": 4,
+    "comparison": 5, "checks": 5, "run": 5,
+    "plots": 6, "testing": 6,
+    "report": 7,
+    "api": 8, "cli": 8,
+    "tfdump": 9,
+    "__main__": 10,
 }  # fmt: skip
-"""A module imports from its own floor and from those below."""
+"""The parts at the top of the package: each imports from floors below its own only."""
 
 
-def part_of(path: Path) -> str:
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+def part_of(module: str) -> str:
+    """The part at the top of the package that a module belongs to; `tfdump` is the package's own first lines."""
+    return module.split(".")[1] if "." in module else module
 
 
-def imports_of(path: Path) -> set[str]:
-    """The parts of tfdump that a module imports, inside functions too."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tfdump."):
-            found.add(node.module.split(".")[1])
-    return found
+def imports_of(source: str, modules: dict[str, Path] = MODULES) -> set[str]:
+    """The modules of tfdump that some code imports, in functions and for types too, whatever the form of the import."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names if alias.name.split(".")[0] == "tfdump"}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tfdump":
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            names |= {name if name in modules else str(node.module) for name in whole}
+    return names
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_imports_flow_one_way(path: Path) -> None:
-    part = part_of(path)
-    if part in ("__init__", "__main__", "entry"):
-        return
-    for imported in imports_of(path):
-        assert FLOORS[imported] <= FLOORS[part], f"{part} imports {imported}"
-        if FLOORS[imported] == FLOORS[part] and imported != part:
-            assert part not in imports_of(SOURCE / f"{imported}.py") if (SOURCE / f"{imported}.py").exists() else True
+IMPORTS = {name: imports_of(path.read_text()) for name, path in MODULES.items()}
+each_module = pytest.mark.parametrize("name", MODULES)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 300
+@pytest.mark.parametrize(
+    ("source", "imports"),
+    [
+        ("from tfdump.dump.reader import Dump", {"tfdump.dump.reader"}),
+        ("from tfdump.dump import layout, reader", {"tfdump.dump.layout", "tfdump.dump.reader"}),
+        ("from tfdump import errors", {"tfdump.errors"}),
+        ("from tfdump import diff", {"tfdump"}),
+        ("import tfdump", {"tfdump"}),
+        ("import tfdump.dump.reader as reader", {"tfdump.dump.reader"}),
+        ("def late():\n    import numpy\n    from tfdump.tensors import Array", {"tfdump.tensors"}),
+        ("from tfdumper import x\nimport numpy", set()),
+    ],
+)
+def test_every_form_of_import_is_seen(source: str, imports: set[str]) -> None:
+    assert imports_of(source) == imports
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_only_the_model_package_names_tensorflow_or_keras(path: Path) -> None:
-    tree = ast.parse(path.read_text())
-    typing_only = {
+def test_no_import_is_relative() -> None:
+    relative = [
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert not relative
+
+
+def test_the_floors_are_those_of_the_tree() -> None:
+    assert {part_of(name) for name in MODULES} == set(FLOORS)
+
+
+@each_module
+def test_imports_flow_one_way(name: str) -> None:
+    others = {part_of(imported) for imported in IMPORTS[name]} - {part_of(name)}
+    assert {other: FLOORS[other] for other in others if FLOORS[other] >= FLOORS[part_of(name)]} == {}
+
+
+def circle_through(name: str, imports: dict[str, set[str]]) -> list[str] | None:
+    """The shortest way from a module back to itself along imports, or None."""
+    ways, seen = [[name]], set()
+    for way in ways:
+        for imported in sorted(imports.get(way[-1], ())):
+            if imported == name:
+                return [*way, name]
+            if imported not in seen:
+                seen.add(imported)
+                ways.append([*way, imported])
+    return None
+
+
+@each_module
+def test_no_module_imports_itself_around_a_circle(name: str) -> None:
+    assert circle_through(name, IMPORTS) is None
+
+
+def test_a_circle_is_seen() -> None:
+    imports = {"a": {"b", "d"}, "b": {"c"}, "c": {"a"}, "d": set()}
+    assert circle_through("a", imports) == ["a", "b", "c", "a"]
+    assert circle_through("d", imports) is None
+
+
+@each_module
+def test_a_module_can_be_read_in_one_sitting(name: str) -> None:
+    assert len(MODULES[name].read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES.values()}), ids=lambda folder: folder.name)
+def test_a_folder_can_be_overlooked(folder: Path) -> None:
+    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= 25
+
+
+def test_no_folder_hides_a_public_function_or_names_a_library() -> None:
+    folders = {path.parent.name for path in MODULES.values()}
+    top = {part_of(name) for name in MODULES if name != "tfdump"}
+    assert not folders & {"tensorflow", "keras"}
+    assert not top & {"activations", "gradients", "layers", "diff", "check", "weights", "compare"}
+
+
+def typing_only(tree: ast.AST) -> set[int]:
+    """The nodes that are read by type checkers alone."""
+    return {
         id(inner)
         for node in ast.walk(tree)
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
+
+
+@each_module
+def test_only_the_model_package_names_tensorflow_or_keras(name: str) -> None:
+    tree = ast.parse(MODULES[name].read_text())
+    for_types = typing_only(tree)
+    libraries = set()
     for node in ast.walk(tree):
-        names = []
-        if isinstance(node, ast.ImportFrom) and id(node) not in typing_only:
-            names = [node.module or ""]
+        if isinstance(node, ast.ImportFrom) and id(node) not in for_types:
+            libraries.add((node.module or "").split(".")[0])
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        for name in names:
-            if name.split(".")[0] in ("tensorflow", "keras"):
-                assert part_of(path) == "model", name
+            libraries |= {alias.name.split(".")[0] for alias in node.names}
+    assert part_of(name) == "model" or not libraries & {"tensorflow", "keras"}
 
 
 PRIVATE = re.compile(r"keras\.src\b|(tensorflow|tf)\.(python|core|lite\.python|compiler|__internal__|_api)\b")
@@ -100,14 +173,14 @@ def private_names(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_what_is_not_public_in_keras_and_tensorflow_is_named_in_one_place(path: Path) -> None:
-    assert not private_names(path) or (part_of(path) == "model" and path.stem.endswith("_internals"))
+@each_module
+def test_what_is_not_public_in_keras_and_tensorflow_is_named_in_one_place(name: str) -> None:
+    assert not private_names(MODULES[name]) or (part_of(name) == "model" and name.endswith("_internals"))
 
 
 def test_each_of_these_names_is_used() -> None:
-    internal = [path for path in MODULES if path.stem.endswith("_internals")]
-    used = "".join(path.read_text() for path in MODULES if path not in internal)
+    internal = [path for path in MODULES.values() if path.stem.endswith("_internals")]
+    used = "".join(path.read_text() for path in MODULES.values() if path not in internal)
     for path in internal:
         assert private_names(path)
         names = []
@@ -136,10 +209,14 @@ def test_the_search_for_private_names_finds_them(tmp_path: Path, code: str, name
 
 
 def test_only_the_command_line_prints() -> None:
-    for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "click.echo", "sys.stdout.write"):
-                assert part_of(path) == "cli", path
+    writing = ("print", "click.echo", "sys.stdout.write")
+    printing = {
+        part_of(name)
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in writing
+    }
+    assert printing <= {"cli"}
 
 
 def test_the_types_of_the_package_are_for_others_too() -> None:

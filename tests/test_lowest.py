@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from conftest import ROOT
 from lowest import lowest, requirements_of_the_project
+from support.command import ROOT
 
 
 def test_the_lowest_version_of_every_package() -> None:

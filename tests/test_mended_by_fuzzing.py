@@ -13,12 +13,12 @@ import h5py
 import numpy as np
 import pytest
 
-from conftest import SAMPLES, Run
-from made_dumps import Tensor, make_dump
-from mutations import members, packed
+from support.command import SAMPLES, Run
+from support.made_dumps import Tensor, make_dump
+from support.mutations import members, packed
 from tfdump.dump.reader import open_dump
 from tfdump.errors import DumpError, InputError, TfdumpError
-from tfdump.hdf5 import check_attributes, raised_by_hdf5
+from tfdump.files.hdf5 import check_attributes, raised_by_hdf5
 from tfdump.inputs.arguments import open_arguments
 
 pytestmark = pytest.mark.filterwarnings("error")  # pytest would keep them from stderr, where a user reads them

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from conftest import SAMPLES
+from support.command import SAMPLES
 
 WITHOUT = """
 import os, runpy, signal, sys, tempfile, threading, subprocess, multiprocessing

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import ROOT, SAMPLES, Run
+from support.command import ROOT, SAMPLES, Run
 from tfdump.cli.main import COMMANDS
 
 README = (ROOT / "README.md").read_text()

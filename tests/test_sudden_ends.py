@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import pytest
 
-from conftest import ROOT, SAMPLES, Run
-from signalled import default_signals
+from support.command import ROOT, SAMPLES, Run
+from support.signalled import default_signals
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import DumpError
 from tfdump.tensors import TensorInfo
@@ -74,7 +74,7 @@ def counted(journal, *batch):
         os.kill(os.getpid(), number)
 Journal.append = counted
 sys.argv = ["tfdump", *sys.argv[3:]]
-from tfdump.entry import main
+from tfdump.cli.entry import main
 main()
 """
 """Sends itself a signal when so many batches are kept."""

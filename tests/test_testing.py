@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from made_dumps import make_dump
+from support.made_dumps import make_dump
 from tfdump.errors import DumpError
 from tfdump.testing import assert_dumps_match
 

@@ -13,37 +13,37 @@ Importing this package is light; TensorFlow is imported when a model is first ru
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tfdump.version import __version__
+
 if TYPE_CHECKING:
-    from tfdump.analysis.checks import check as check
-    from tfdump.analysis.diff import diff as diff
-    from tfdump.analysis.verdict import DiffReport as DiffReport
-    from tfdump.analysis.verdict import TensorDiff as TensorDiff
-    from tfdump.api import Gradients as Gradients
-    from tfdump.api import activations as activations
-    from tfdump.api import gradients as gradients
-    from tfdump.api import layers as layers
+    from tfdump.api.functions import Gradients as Gradients
+    from tfdump.api.functions import activations as activations
+    from tfdump.api.functions import gradients as gradients
+    from tfdump.api.functions import layers as layers
+    from tfdump.checks import check as check
+    from tfdump.comparison.diff import diff as diff
+    from tfdump.comparison.verdict import DiffReport as DiffReport
+    from tfdump.comparison.verdict import TensorDiff as TensorDiff
     from tfdump.dump.reader import Dump as Dump
     from tfdump.dump.reader import Tensor as Tensor
     from tfdump.dump.reader import open_dump
 
     open = open_dump
+    from tfdump.api.callback import DumpCallback as DumpCallback
     from tfdump.errors import TfdumpError as TfdumpError
     from tfdump.errors import TfdumpWarning as TfdumpWarning
-    from tfdump.training import DumpCallback as DumpCallback
-
-__version__ = "0.1.0"
 
 _HOMES = {
-    "activations": ("tfdump.api", "activations"),
-    "diff": ("tfdump.analysis.diff", "diff"),
-    "gradients": ("tfdump.api", "gradients"),
-    "layers": ("tfdump.api", "layers"),
-    "check": ("tfdump.analysis.checks", "check"),
+    "activations": ("tfdump.api.functions", "activations"),
+    "diff": ("tfdump.comparison.diff", "diff"),
+    "gradients": ("tfdump.api.functions", "gradients"),
+    "layers": ("tfdump.api.functions", "layers"),
+    "check": ("tfdump.checks", "check"),
     "open": ("tfdump.dump.reader", "open_dump"),
-    "DumpCallback": ("tfdump.training", "DumpCallback"),
-    "Gradients": ("tfdump.api", "Gradients"),
-    "DiffReport": ("tfdump.analysis.verdict", "DiffReport"),
-    "TensorDiff": ("tfdump.analysis.verdict", "TensorDiff"),
+    "DumpCallback": ("tfdump.api.callback", "DumpCallback"),
+    "Gradients": ("tfdump.api.functions", "Gradients"),
+    "DiffReport": ("tfdump.comparison.verdict", "DiffReport"),
+    "TensorDiff": ("tfdump.comparison.verdict", "TensorDiff"),
     "Dump": ("tfdump.dump.reader", "Dump"),
     "Tensor": ("tfdump.dump.reader", "Tensor"),
     "TfdumpError": ("tfdump.errors", "TfdumpError"),
@@ -59,14 +59,14 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'tfdump' has no attribute '{name}'")
     module, attribute = _HOMES[name]
     if name == "DumpCallback" and _lacks_keras():
-        from tfdump.no_training import DumpCallback
+        from tfdump.api.no_training import DumpCallback
 
         return DumpCallback
     return getattr(import_module(module), attribute)
 
 
 def _lacks_keras() -> bool:
-    from tfdump.requirements import STACK, complaint
+    from tfdump.process.requirements import STACK, complaint
 
     return complaint(STACK) is not None
 

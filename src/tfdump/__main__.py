@@ -1,5 +1,5 @@
 """`python -m tfdump` is the same as `tfdump`."""
 
-from tfdump.entry import main
+from tfdump.cli.entry import main
 
 main()

@@ -7,8 +7,8 @@ def test_numerics(tmp_path):
 
 from typing import Any
 
-from tfdump.analysis.diff import Source, diff
-from tfdump.analysis.verdict import DiffReport
+from tfdump.comparison.diff import Source, diff
+from tfdump.comparison.verdict import DiffReport
 
 _MOST_LINES = 20
 

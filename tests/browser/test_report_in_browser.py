@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import chromium
-from check_dumps import normal, write_dump
-from tfdump.pictures.report.gathering import gather
-from tfdump.pictures.report.page import page_of
-from tfdump.pictures.report.records import ReportOptions
+from support import chromium
+from support.check_dumps import normal, write_dump
+from tfdump.report.gather import gather
+from tfdump.report.page import page_of
+from tfdump.report.records import ReportOptions
 
 pytestmark = pytest.mark.browser
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import SAMPLES, Ended, Run
-from dumps import write_dump
-from signalled import start_command
+from support.command import SAMPLES, Ended, Run
+from support.dumps import write_dump
+from support.signalled import start_command
 
 pytestmark = pytest.mark.tensorflow
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from conftest import SAMPLES, Run
+from support.command import SAMPLES, Run
 
 pytestmark = pytest.mark.tensorflow
 

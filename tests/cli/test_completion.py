@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from made_dumps import make_dump
+from support.made_dumps import make_dump
 
 NAMES = ["lstm:states.0", "lstm:states.1", "shared", "shared@1", "shared@2:a", "shared@2:b", "mha:attention_scores"]
 SETUP = 'bind "set enable-bracketed-paste off"; eval "$(_TFDUMP_COMPLETE=bash_source tfdump)"; touch ready\n'

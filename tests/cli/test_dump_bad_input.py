@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 import pytest
 
-from conftest import ROOT, SAMPLES, Run
-from dumps import TEXT, describe, empty_dump, write_dump
-from signalled import start_command
+from support.command import ROOT, SAMPLES, Run
+from support.dumps import TEXT, describe, empty_dump, write_dump
+from support.signalled import start_command
 from tfdump.dump.reader import open_dump
 from tfdump.errors import DumpError
 

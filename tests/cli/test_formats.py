@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from conftest import SAMPLES, Ended, Run
-from saved_formats import exported, lite, sample, saved
+from support.command import SAMPLES, Ended, Run
+from support.saved_formats import exported, lite, sample, saved
 
 pytestmark = pytest.mark.tensorflow
 

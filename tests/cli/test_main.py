@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import tfdump as package
-from conftest import SAMPLES, Run
-from dumps import write_dump
+from support.command import SAMPLES, Run
+from support.dumps import write_dump
 from tfdump.cli.main import COMMANDS
 
 
@@ -36,14 +36,14 @@ def test_importing_the_package_is_light() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_table_of_commands_tells_the_truth(name: str) -> None:
-    command = import_module(f"tfdump.cli.{name}").command
+    command = import_module(f"tfdump.cli.commands.{name}").command
     assert command.get_short_help_str(limit=100) == COMMANDS[name]
     assert command.name == name
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_help(name: str) -> None:
-    for parameter in import_module(f"tfdump.cli.{name}").command.params:
+    for parameter in import_module(f"tfdump.cli.commands.{name}").command.params:
         assert parameter.param_type_name == "argument" or parameter.help, parameter.name
 
 

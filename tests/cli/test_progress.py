@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from conftest import SAMPLES
-from made_dumps import make_dump
-from terminals import CODES, on_terminal
+from support.command import SAMPLES
+from support.made_dumps import make_dump
+from support.terminals import CODES, on_terminal
 
 WINE = (SAMPLES / "wine_mlp.keras", SAMPLES / "wine.npy")
 LABELS = SAMPLES / "wine_labels.npy"

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import Run
-from dump_folders import write_dump
+from support.command import Run
+from support.dump_folders import write_dump
 
 
 def rows_of(text: str) -> list[list[str]]:

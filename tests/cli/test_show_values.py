@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import Run
-from dumps import ARRAYS, DEEP, RAGGED, SPLITS, STACK, TEXTS, describe, empty_dump, write_dump
+from support.command import Run
+from support.dumps import ARRAYS, DEEP, RAGGED, SPLITS, STACK, TEXTS, describe, empty_dump, write_dump
 
 
 @pytest.fixture

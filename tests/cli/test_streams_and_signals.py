@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 import pytest
 
-from conftest import SAMPLES, Run
-from signalled import default_signals, start_command
+from support.command import SAMPLES, Run
+from support.signalled import default_signals, start_command
 
 pytestmark = pytest.mark.tensorflow
 
@@ -35,7 +35,7 @@ def seek(self, *args):
     return original(self, *args)
 DumpStream.seek = seek
 sys.argv = ["tfdump", *sys.argv[2:]]
-from tfdump.entry import main
+from tfdump.cli.entry import main
 main()
 """
 """Sends Ctrl-C while HDF5 is in the middle of its n-th step on the main thread."""

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from check_dumps import normal, write_dump
-from conftest import Run
-from made_dumps import Tensor, make_dump
-from terminals import Screen, on_terminal
+from support.check_dumps import normal, write_dump
+from support.command import Run
+from support.made_dumps import Tensor, make_dump
+from support.terminals import Screen, on_terminal
 from tfdump.cli.fitting import Column, aligned
 from tfdump.cli.terminal import Terminal
 from tfdump.cli.text_width import lines_of, padded, shortened, width

@@ -12,7 +12,7 @@ from tfdump.dump.collectors import ByExample, Collector, Constant, Stack
 from tfdump.dump.composites import RaggedRows, RaggedStack, SparseRows, SparseStack, SparseSteps, SparseValue
 from tfdump.dump.layout import stored_dtype
 from tfdump.dump.rows import Storage
-from tfdump.dump.shapes import NoValues
+from tfdump.dump.without_values import NoValues
 from tfdump.tensors import Ragged, Sparse
 
 F4 = np.dtype("f4")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dump_folders import write_dump
+from support.dump_folders import write_dump
 from tfdump.dump.series import locate, open_series
 from tfdump.errors import DumpError
 

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dumps import ARRAYS, DEEP, RAGGED, SPLITS, STACK, describe, empty_dump, write_dump
+from support.dumps import ARRAYS, DEEP, RAGGED, SPLITS, STACK, describe, empty_dump, write_dump
 from tfdump.dump.reader import Dump, open_dump
 from tfdump.dump.slicing import parse_slice
 from tfdump.dump.view import RaggedRows, views_of

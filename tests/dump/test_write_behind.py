@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from page_cache import WINDOW, can_tell, in_memory
+from support.page_cache import WINDOW, can_tell, in_memory
 from tfdump.dump import write_behind
 from tfdump.dump.reader import open_dump
 from tfdump.dump.write_behind import WriteBehind, bytes_kept
@@ -116,7 +116,7 @@ def test_without_threads_dumps_are_written_and_compared_all_the_same(tmp_path: P
 import ctypes, os, resource, sys, threading
 import numpy as np
 from pathlib import Path
-from tfdump.analysis.diff import diff
+from tfdump.comparison.diff import diff
 from tfdump.dump import write_behind
 from tfdump.dump.stream import DumpStream
 

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from page_cache import WINDOW, can_tell, in_memory
+from support.page_cache import WINDOW, can_tell, in_memory
 from tfdump.inputs import read_behind, readers
 from tfdump.inputs.read_behind import ReadBehind
 from tfdump.inputs.readers import Hdf5Reader, Reader, open_npy

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tfdump
-import tiny_models
+from support import tiny_models
 
 pytestmark = pytest.mark.tensorflow
 
@@ -49,7 +49,7 @@ def test_one_early_layer_does_not_run_the_rest() -> None:
 
     from tfdump.address import Selection
     from tfdump.model.probe import Request
-    from tfdump.model.running import probe_declared
+    from tfdump.model.runnable import probe_declared
 
     x = keras.Input((4,))
     model = keras.Model(x, keras.layers.Dense(2, name="late")(keras.layers.Dense(3, name="early")(x)))

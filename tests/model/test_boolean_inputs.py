@@ -8,7 +8,7 @@ import pytest
 from keras import layers, ops
 
 import tfdump
-import zoo
+from support import zoo
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore::tfdump.TfdumpWarning")]
 

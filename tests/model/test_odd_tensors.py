@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras import layers
 
 import tfdump
-import tiny_models
-from tiny_models import floats
+from support import tiny_models
+from support.tiny_models import floats
 
 pytestmark = pytest.mark.tensorflow
 
@@ -338,7 +338,7 @@ def test_structures_are_unique_and_lead_to_the_layer() -> None:
             return self.d["a.b"](self.d["a"]["b"](self.holder.inner(self.k(x))))
 
     model = Hiding()
-    from tfdump.model.recorder import Recorder
+    from tfdump.model.recording.recorder import Recorder
 
     recorder = Recorder(model)
     with recorder.watching():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tfdump as api
-from conftest import Run
+from support.command import Run
 from tfdump.errors import InputError, TfdumpError
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore::tfdump.TfdumpWarning")]

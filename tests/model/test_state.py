@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import Operation, layers, ops
 
 import tfdump
-from tiny_models import floats
+from support.tiny_models import floats
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore::tfdump.TfdumpWarning")]
 

@@ -11,8 +11,8 @@ import tensorflow as tf
 from keras import layers
 
 import tfdump
-import zoo
-from tiny_models import floats
+from support import zoo
+from support.tiny_models import floats
 
 pytestmark = pytest.mark.tensorflow
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfdump
-from tiny_models import floats
+from support.tiny_models import floats
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore::tfdump.TfdumpWarning")]
 

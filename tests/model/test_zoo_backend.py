@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import SAMPLES, Run
+from support.command import SAMPLES, Run
 
 pytestmark = pytest.mark.tensorflow
 

@@ -12,11 +12,9 @@ import keras
 import numpy as np
 import pytest
 
-import eager_recorder
-import hub_models
 import tfdump
-import zoo
-from conftest import Run
+from support import eager_recorder, hub_models, zoo
+from support.command import Run
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore")]
 

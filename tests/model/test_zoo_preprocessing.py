@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-import zoo
-from tiny_models import floats
+from support import zoo
+from support.tiny_models import floats
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore")]
 

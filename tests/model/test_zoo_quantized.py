@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-import eager_recorder
 import tfdump
-import zoo
-import zoo_models
-from tiny_models import floats
+from support import eager_recorder, zoo, zoo_models
+from support.tiny_models import floats
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore")]
 

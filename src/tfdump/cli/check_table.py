@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tfdump.analysis.checks import CheckReport, Finding
+from tfdump.checks import CheckReport, Finding
 from tfdump.cli.fitting import Column, Styled
 from tfdump.cli.render import Cell, one_cell, table
 from tfdump.cli.tensor_names import PREFIX, common_group, tensor_column

@@ -14,12 +14,12 @@ from tfdump.dump.journal import Journal, journal_path
 from tfdump.dump.target import check_space, check_target
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import DumpError, ModelError
+from tfdump.files.paths import as_argument, check_path, exists, refuse_other_ending
 from tfdump.inputs.arguments import input_files, reads_stdin
-from tfdump.interrupts import held_back, ignore
-from tfdump.paths import as_argument, check_path, exists, refuse_other_ending
-from tfdump.planning import Planned
-from tfdump.progress import Progress
-from tfdump.resuming import code_hashes
+from tfdump.process.signals import held_back, ignore
+from tfdump.process.stages import Progress
+from tfdump.run.planned import Planned
+from tfdump.run.resume import code_hashes
 
 _MODEL_SUFFIXES = (".keras", ".h5", ".tflite")
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from tfdump import __version__, interrupts
 from tfdump.cli.render import say, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.errors import INTERRUPTION, TfdumpError
-from tfdump.importing import settle_collection
+from tfdump.process import signals
+from tfdump.process.garbage import settle_collection
+from tfdump.version import __version__
 
 COMMANDS = {
     "layers": "List the address of every tensor that a model gives.",
@@ -53,7 +54,7 @@ class CommandTable(click.Group):
         """Import one command, or return None."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"tfdump.cli.{cmd_name}").command
+        command: click.Command = import_module(f"tfdump.cli.commands.{cmd_name}").command
         settle_collection()
         return command
 
@@ -103,11 +104,11 @@ def cli(ctx: click.Context) -> None:
 def run_process() -> int:
     """Run the command line of this process, with its signals, and return the exit status."""
     try:
-        interrupts.install()
+        signals.install()
         status = run()
-    except interrupts.Terminated as ended:
+    except signals.Terminated as ended:
         status = _interrupted(ended)
-    interrupts.ignore()
+    signals.ignore()
     return status
 
 
@@ -124,14 +125,14 @@ def run(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         say(INTERRUPTION)
         return INTERRUPTED
-    except interrupts.Terminated as ended:
+    except signals.Terminated as ended:
         return _interrupted(ended)
     except click.exceptions.NoArgsIsHelpError as error:
         say(error.format_message())
         return TROUBLE
     except Exception as error:
-        interrupted = interrupts.waiting()
-        if isinstance(interrupted, interrupts.Terminated):  # library code made an error of it
+        interrupted = signals.waiting()
+        if isinstance(interrupted, signals.Terminated):  # library code made an error of it
             return _interrupted(interrupted)
         if settings.verbose:
             import traceback
@@ -141,7 +142,7 @@ def run(args: Sequence[str] | None = None) -> int:
         return TROUBLE
 
 
-def _interrupted(ended: interrupts.Terminated) -> int:
+def _interrupted(ended: signals.Terminated) -> int:
     say(INTERRUPTION if ended.status == INTERRUPTED else f"Error: ended by {ended}")
     return ended.status
 
@@ -164,7 +165,7 @@ def _message(error: Exception) -> str:
 
 
 def _unexpected(error: Exception) -> str:
-    from tfdump.requirements import complaint_behind
+    from tfdump.process.requirements import complaint_behind
 
     mistake = f"unexpected {type(error).__name__}: {error} (a mistake in tfdump: please report it, with -v)"
     return complaint_behind(error) or mistake

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tfdump.batching import DEFAULT_MEMORY, parse_bytes, show_bytes
+from tfdump.byte_sizes import parse_bytes, show_bytes
 from tfdump.captures import Captures
 from tfdump.errors import TfdumpError
+from tfdump.run.batching import DEFAULT_MEMORY
 
 if TYPE_CHECKING:
     from tfdump.inputs.source import ReadingOptions
-    from tfdump.planning import RunOptions
+    from tfdump.run.options import RunOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -166,7 +167,7 @@ def running_options(command: Command) -> Command:
 
 def storing_options(kind: str) -> Callable[[Command], Command]:
     """Return what adds where a dump of this kind goes and how it is stored."""
-    from tfdump.sinks import FLOAT_DTYPES
+    from tfdump.run.options import FLOAT_DTYPES
 
     decorators = [
         click.option("-o", "--output", type=FileName(), help=f"The dump. [default: MODEL.{kind}.h5]"),
@@ -209,7 +210,7 @@ def take_captures(choices: dict[str, Any]) -> Captures:
 def reading_and_running(choices: dict[str, Any]) -> "tuple[ReadingOptions, RunOptions]":
     """Take what `running_options` added, but `seed` and `eager`, out of the parameters of a command."""
     from tfdump.inputs.source import ReadingOptions
-    from tfdump.planning import RunOptions
+    from tfdump.run.options import RunOptions
 
     take = choices.pop
     reading = ReadingOptions(take("pad_value"), take("pad_to"), take("strict_dtype"), take("examples"))

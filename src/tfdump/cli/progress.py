@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tfdump.cli.render import harmless, say
 from tfdump.cli.settings import Settings
 from tfdump.cli.terminal import is_dumb
-from tfdump.progress import Progress, Stage, silent_progress, silent_stage
+from tfdump.process.stages import Progress, Stage, silent_progress, silent_stage
 from tfdump.tensors import Detail, Note
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tfdump.analysis.following import Followed, follow, single_loss
 from tfdump.cli.fitting import Column
 from tfdump.cli.render import json_list, shape_text, table, write
 from tfdump.cli.tensor_names import tensor_column
 from tfdump.dump.series import NUMBER, Series, SeriesDump, open_series
+from tfdump.statistics.series import Followed, follow, single_loss
 from tfdump.tensors import Note
 
 _FEW = 5

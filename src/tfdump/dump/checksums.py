@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
-from tfdump.byte_strings import read_bytes
 from tfdump.dump.parts import Part
 from tfdump.errors import DumpError
-from tfdump.hdf5 import attributes_of, damage, lookup
+from tfdump.files.byte_strings import read_bytes
+from tfdump.files.hdf5 import attributes_of, damage, lookup
+from tfdump.files.hdf5_text import text_memory
 from tfdump.tensors import Array
-from tfdump.text_memory import text_memory
 
 VALUES = "crc32"
 """The attribute of a dataset: the CRC-32 of its values."""

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 
-from tfdump.byte_strings import are_text, bytes_dtype, write_bytes
 from tfdump.dump.checksums import crc_of, crc_of_bytes, seal
 from tfdump.dump.layout import storable
 from tfdump.dump.rows import Rows, Storage
+from tfdump.files.byte_strings import are_text, bytes_dtype, write_bytes
 from tfdump.tensors import Array
 
 Attributes = dict[str, Any]

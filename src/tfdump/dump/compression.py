@@ -16,7 +16,7 @@ import h5py
 from h5py._objects import phil
 
 from tfdump.errors import DumpError
-from tfdump.machine import cores
+from tfdump.process.machine import cores
 from tfdump.tensors import Array
 
 COMPRESSIONS = ("none", "gzip", "zstd")

@@ -7,8 +7,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tfdump.byte_strings import encoded
 from tfdump.dtypes import STRING, kind_of
+from tfdump.files.byte_strings import encoded
 from tfdump.tensors import Array
 
 FORMAT = "tfdump"

@@ -3,16 +3,16 @@
 import importlib
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
 
-from tfdump.byte_strings import holds_bytes, read_bytes
 from tfdump.errors import DumpError
-from tfdump.hdf5 import check_declared, check_stored_inside, damage
+from tfdump.files.byte_strings import holds_bytes, read_bytes
+from tfdump.files.hdf5 import check_declared, check_stored_inside, damage
+from tfdump.files.hdf5_text import text_memory
 from tfdump.tensors import Array
-from tfdump.text_memory import text_memory
 
 BLOCK_BYTES = 4 << 20
 """About how many bytes are read at once: a few chunks of a dump."""
@@ -136,3 +136,25 @@ def pieces(
         single = tuple(slice(index, index + 1) for index in before)
         for start in range(0, shape[cut], step):
             yield (*single, slice(start, min(start + step, shape[cut])), *behind)
+
+
+class Piecewise(Protocol):
+    """An array that is read in pieces, as `tfdump.dump.parts.Part` is; `name` is its place in a composite."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    is_text: bool
+
+    @property
+    def piece_bytes(self) -> int:
+        """About how many bytes to read at once."""
+
+    def keys(self, most_bytes: int) -> Iterator[tuple[slice, ...]]:
+        """Yield the pieces that together are the array."""
+
+    def read(self, key: Any) -> Array:
+        """Return the values of one piece."""
+
+    def read_into(self, key: tuple[slice, ...], buffer: Array) -> None:
+        """Fill an array with the numbers of one piece."""

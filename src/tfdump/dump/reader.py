@@ -15,11 +15,20 @@ from tfdump.argument_kinds import file_path, shown
 from tfdump.dump import layout
 from tfdump.dump.attributes import check_attributes_of
 from tfdump.dump.checksums import Verified, verify
-from tfdump.dump.recognise import kind_of_hdf5, refuse_other_formats
+from tfdump.dump.other_formats import kind_of_hdf5, refuse_other_formats
 from tfdump.dump.tensor import Tensor, plain
 from tfdump.errors import DumpError, near
-from tfdump.hdf5 import attributes_of, check_declared, damage, damage_of, has_link, lookup, open_hdf5, raised_by_hdf5
-from tfdump.paths import as_argument
+from tfdump.files.hdf5 import (
+    attributes_of,
+    check_declared,
+    damage,
+    damage_of,
+    has_link,
+    lookup,
+    open_hdf5,
+    raised_by_hdf5,
+)
+from tfdump.files.paths import as_argument
 from tfdump.tensors import NotCaptured
 
 __all__ = ["Dump", "Tensor", "open_dump"]

@@ -8,10 +8,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tfdump.byte_strings import are_text, bytes_dtype, read_bytes, write_bytes
 from tfdump.dump import layout
 from tfdump.dump.checksums import crc_of, crc_of_bytes, seal
 from tfdump.dump.compression import ChunkQueue, write_chunk
+from tfdump.files.byte_strings import are_text, bytes_dtype, read_bytes, write_bytes
 from tfdump.tensors import Array
 
 

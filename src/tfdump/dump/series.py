@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfdump.dump import layout
+from tfdump.dump.other_formats import refuse_model_folder
 from tfdump.dump.reader import Dump, open_dump
-from tfdump.dump.recognise import refuse_model_folder
 from tfdump.errors import DumpError, near
-from tfdump.paths import as_argument, check_path
+from tfdump.files.paths import as_argument, check_path
 
 SUFFIXES = (".h5", ".hdf5")
 """What the names of dumps end in."""

@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfdump.batching import show_bytes
+from tfdump.byte_sizes import show_bytes
 from tfdump.errors import DumpError
-from tfdump.paths import exists
+from tfdump.files.paths import exists
 
 PARTIAL = ".partial"
 """The end of the name of a file that is being written."""

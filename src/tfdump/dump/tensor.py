@@ -12,7 +12,7 @@ from tfdump.dump.attributes import check_attributes_of
 from tfdump.dump.layout import READ, stacked_shape
 from tfdump.dump.parts import Part, array_of, holds_values, load_filter
 from tfdump.errors import DumpError
-from tfdump.hdf5 import attributes_of, damage, has_link, lookup
+from tfdump.files.hdf5 import attributes_of, damage, has_link, lookup
 from tfdump.tensors import Array, Ragged, Sparse, Value
 
 _STATISTICS = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")

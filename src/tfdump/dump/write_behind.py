@@ -10,7 +10,7 @@ import os
 import queue
 import threading
 
-from tfdump.machine import cached_bytes
+from tfdump.process.machine import cached_bytes
 
 WINDOW = 64 << 20
 """Bytes that are handed over at once."""

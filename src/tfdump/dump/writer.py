@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tfdump.byte_strings import BYTES, holds_bytes
 from tfdump.dtypes import STRING, dtype_name
 from tfdump.dump import layout
 from tfdump.dump.checksums import DESCRIPTION, VALUES, crc_of, description_crc, seal
@@ -27,10 +26,11 @@ from tfdump.dump.composites import SparseSteps, SparseValue, composite_of
 from tfdump.dump.compression import ChunkQueue, filters_for
 from tfdump.dump.parts import holds_values
 from tfdump.dump.rows import Storage
-from tfdump.dump.shapes import NoValues
 from tfdump.dump.stream import DumpStream
 from tfdump.dump.target import check_target, make_partial, move_into_place
+from tfdump.dump.without_values import NoValues
 from tfdump.errors import DumpError
+from tfdump.files.byte_strings import BYTES, holds_bytes
 from tfdump.tensors import NotCaptured, Ragged, Sparse, TensorInfo, Value
 
 

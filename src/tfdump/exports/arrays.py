@@ -10,7 +10,7 @@ from tfdump.dump.reader import Dump
 from tfdump.dump.slicing import Slicing
 from tfdump.dump.tensor import Tensor
 from tfdump.dump.view import InMemory, View, WatchedView, views_of
-from tfdump.progress import Meter, Progress
+from tfdump.process.stages import Meter, Progress
 
 
 @dataclass(frozen=True)

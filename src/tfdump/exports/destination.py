@@ -10,7 +10,7 @@ from pathlib import Path
 from tfdump.dump.target import PARTIAL, check_target, make_partial, move_into_place, new_mode
 from tfdump.errors import DumpError
 from tfdump.exports.folder import INDEX, listed_files
-from tfdump.interrupts import raise_waiting
+from tfdump.process.signals import raise_waiting
 
 
 def write_file(path: Path, blocks: Iterable[bytes], force: bool, check: Callable[[], None]) -> None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 
-from tfdump.byte_strings import BYTES
 from tfdump.dtypes import STRING
 from tfdump.dump.reader import Dump
 from tfdump.exports.arrays import Exported
 from tfdump.exports.formats import SUFFIXES, array_file, header_file
 from tfdump.exports.names import FileNames
+from tfdump.files.byte_strings import BYTES
 
 INDEX = "index.tsv"
 COLUMNS = ("file", "tensor", "part", "shape", "dtype", "stored_as", "axis0", "class", "left_out")

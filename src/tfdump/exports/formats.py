@@ -11,7 +11,7 @@ from tfdump.exports.csv import csv
 from tfdump.exports.header import c_header, c_identifiers
 from tfdump.exports.npy import npy
 from tfdump.exports.npz import npz
-from tfdump.paths import refuse_other_ending
+from tfdump.files.paths import refuse_other_ending
 
 SUFFIXES = {"npy": ".npy", "npz": ".npz", "csv": ".csv", "c": ".h"}
 """Every format, with the suffix of its files."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdump.byte_strings import shown
+from tfdump.files.byte_strings import shown
 from tfdump.tensors import Array
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import h5py
 
-from tfdump.byte_strings import BYTES, holds_bytes
 from tfdump.errors import InputError, with_article
-from tfdump.hdf5 import damage, lookup, may_be_dataset, open_hdf5
+from tfdump.files.byte_strings import BYTES, holds_bytes
+from tfdump.files.hdf5 import damage, lookup, may_be_dataset, open_hdf5
+from tfdump.files.paths import check_path, exists, mode_of
 from tfdump.inputs.ragged import VlenReader, join_ragged
 from tfdump.inputs.readers import Hdf5Reader, Reader, open_npy, open_npz, read_npy_stream
-from tfdump.paths import check_path, exists, mode_of
 
 STDIN = "-"
 _HDF5_NAMES = (".h5", ".hdf5", ".hdf")

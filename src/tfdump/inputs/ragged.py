@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.errors import InputError, reason_of
-from tfdump.hdf5 import check_declared
+from tfdump.files.hdf5 import check_declared
+from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.inputs.readers import Reader
-from tfdump.limits import allowed_bytes, check_bytes
 from tfdump.tensors import Array
 
 

@@ -8,7 +8,7 @@ the pages behind again. Smaller arrays stay, and so does what was read first of 
 import os
 from collections.abc import Callable
 
-from tfdump.machine import cached_bytes, memory_bytes
+from tfdump.process.machine import cached_bytes, memory_bytes
 
 WINDOW = 64 << 20
 """Bytes that are read before the system is told again."""

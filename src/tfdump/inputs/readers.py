@@ -16,11 +16,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from tfdump.byte_strings import holds_bytes, read_bytes
 from tfdump.errors import InputError, reason_of
-from tfdump.hdf5 import check_declared, place_of
+from tfdump.files.byte_strings import holds_bytes, read_bytes
+from tfdump.files.hdf5 import check_declared, place_of
+from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.inputs.read_behind import ReadBehind
-from tfdump.limits import allowed_bytes, check_bytes
 from tfdump.tensors import Array
 
 _DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)

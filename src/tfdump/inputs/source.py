@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfdump.batching import show_bytes
+from tfdump.byte_sizes import show_bytes
 from tfdump.dtypes import STRING, dtype_name, kind_of, numpy_dtype
 from tfdump.errors import InputError
+from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.inputs.casting import cast, check_castable, quantize
 from tfdump.inputs.ragged import RaggedReader
 from tfdump.inputs.readers import Hdf5Reader, Reader
-from tfdump.limits import allowed_bytes, check_bytes
 from tfdump.tensors import Array, Batch, InputSpec, Note
 
 

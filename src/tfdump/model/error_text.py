@@ -2,7 +2,7 @@
 
 import re
 
-from tfdump.interrupts import interruption_behind, waiting
+from tfdump.process.signals import interruption_behind, waiting
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _NODE = re.compile(r"\{\{[^}]*\}\}|\[Op:[^\]]*\]")

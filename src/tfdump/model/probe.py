@@ -13,13 +13,13 @@ from keras import Layer
 
 from tfdump.address import Candidate, Selection, split
 from tfdump.captures import Captures
-from tfdump.model.frames import Recorded
 from tfdump.model.outputs import outputs_of
-from tfdump.model.recorder import Recorder
-from tfdump.model.records import output_info, record_info
+from tfdump.model.recording.frames import Recorded
+from tfdump.model.recording.recorder import Recorder
 from tfdump.model.signature import Signature, training_argument
 from tfdump.model.state import ModelState
-from tfdump.model.tracing import Traced, value_of
+from tfdump.model.tensor_info import output_info, record_info
+from tfdump.model.tracing.traced import Traced, value_of
 from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, TensorInfo, Value
 
 

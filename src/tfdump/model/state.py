@@ -11,8 +11,8 @@ from keras import Layer
 from keras.random import SeedGenerator
 
 from tfdump.model.keras_internals import GLOBAL_SEED_GENERATOR, global_seed_generator, global_state
-from tfdump.model.side_effects import READING
-from tfdump.model.structure import owned_operations
+from tfdump.model.recording.ownership import owned_operations
+from tfdump.model.tracing.side_effects import READING
 
 
 class ModelState:

@@ -1,1 +1,0 @@
-"""What can be said of arrays: statistics and reductions. NumPy only; nothing here prints."""

@@ -1,0 +1,61 @@
+"""Units that are zero for every example, at every position."""
+
+import numpy as np
+
+from tfdump.checks.evidence import Evidence
+from tfdump.checks.records import Finding, Thresholds
+from tfdump.dump.parts import Key
+from tfdump.tensors import Array
+
+MOST_UNITS = 1 << 24
+"""Longer axes are not units, and would take memory."""
+
+_ROWS_ELEMENTS = 1 << 16
+_SHOWN = 10
+
+
+class LivingUnits:
+    """Which units along `axis` were ever something else than zero."""
+
+    def __init__(self, shape: tuple[int, ...], axis: int) -> None:
+        self._axis = axis
+        self._alive = np.zeros(shape[axis], bool)
+        self._waiting = shape[axis]
+
+    def add(self, key: Key, block: Array) -> None:
+        """Look at a block, for as long as a unit waits for something else than zero."""
+        if not self._waiting:
+            return
+        alive = self._alive[key[self._axis]]
+        rows = np.moveaxis(block, self._axis, -1).reshape(-1, alive.size)
+        step = max(1, _ROWS_ELEMENTS // alive.size)
+        for start in range(0, len(rows), step):
+            waiting = np.flatnonzero(~alive)
+            if not waiting.size:
+                break
+            some = rows[start : start + step]
+            if 4 * waiting.size > alive.size:
+                alive |= (some != 0).any(axis=0)
+            else:
+                alive[waiting] = (some[:, waiting] != 0).any(axis=0)
+        self._waiting = self._alive.size - int(np.count_nonzero(self._alive))
+
+    @property
+    def dead(self) -> tuple[int, ...]:
+        """The units that were always zero."""
+        return tuple(np.flatnonzero(~self._alive).tolist()) if self._waiting else ()
+
+
+def dead(seen: Evidence, _: Thresholds) -> Finding | None:
+    """Find units that are always zero."""
+    if not seen.dead or seen.units is None:
+        return None
+    shown = ", ".join(map(str, seen.dead[:_SHOWN])) + (", ..." if len(seen.dead) > _SHOWN else "")
+    which = "" if len(seen.dead) == seen.units else f": {shown}"
+    message = f"{len(seen.dead)} of {seen.units} units are zero for every example, at every position{which}"
+    return Finding("dead", seen.name, len(seen.dead), seen.units, None, None, 0.0, message, seen.dead)
+
+
+def few_examples(examples: int) -> str:
+    """Say that units which are zero for so few examples may well not be dead."""
+    return f"{examples} examples are too few to call a unit dead (--dead-examples)"

@@ -1,0 +1,202 @@
+"""The checks of one tensor: what to ask of it, one pass over its values, and the findings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from tfdump.checks.activation import Function, Functions
+from tfdump.checks.axes import whole_axes
+from tfdump.checks.constant import constant
+from tfdump.checks.dead import dead, few_examples
+from tfdump.checks.evidence import Evidence
+from tfdump.checks.gradients import GradientNorms, unconnected
+from tfdump.checks.half_precision import bfloat16_overflow, bfloat16_underflow, float16_overflow, float16_underflow
+from tfdump.checks.nonfinite import infinite, nan
+from tfdump.checks.origin import full_name
+from tfdump.checks.records import Checked, Finding, Skipped, Thresholds
+from tfdump.checks.saturation import SATURATING, saturated
+from tfdump.checks.stored_statistics import NO_VALUES, REDUCED, from_statistics
+from tfdump.checks.sweep import Sweep, Swept, Wanted, steps_of
+from tfdump.dtypes import kind_of
+from tfdump.dump import layout
+from tfdump.dump.tensor import Tensor
+from tfdump.errors import DumpError
+from tfdump.files.hdf5 import damage
+
+_CHECKS: tuple[Callable[[Evidence, Thresholds], Finding | None], ...] = (
+    nan, infinite, dead, saturated, constant,
+    float16_overflow, float16_underflow, bfloat16_overflow, bfloat16_underflow,
+)  # fmt: skip
+
+_GRADIENTS = (layout.WEIGHT_GRADIENTS, layout.ACTIVATION_GRADIENTS, layout.INPUT_GRADIENTS)
+_NARROW = ("float16", "bfloat16")
+_KEEP_UNITS = ("mean:spatial", "sum:spatial", "max:spatial", "norm:spatial")
+"""Reductions after which a unit that is never negative is zero exactly when it was zero at every position."""
+
+_UNKNOWN_FUNCTION = "the dump does not tell its activation"
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What is known of one tensor: its findings, its norm if it is a gradient, and what could not be checked."""
+
+    checked: Checked
+    findings: tuple[Finding, ...] = ()
+    norms: GradientNorms | None = None
+    skipped: tuple[Skipped, ...] = ()
+
+
+class Examiner:
+    """Examines the tensors of one dump; `outputs` are the addresses of what the model gives.
+
+    `repeated` are those of activations, which the outputs may repeat: then they are only asked for NaN and Inf.
+    `advance` is called with numbers of values that were looked at.
+    """
+
+    def __init__(
+        self,
+        functions: Functions,
+        outputs: set[str],
+        repeated: frozenset[str],
+        first_example: int,
+        limits: Thresholds,
+        advance: Callable[[int], None] = lambda values: None,
+    ) -> None:
+        self._functions = functions
+        self._advance = advance
+        self._outputs = outputs
+        self._repeated = repeated
+        self._first_example = first_example
+        self._limits = limits
+
+    def examine(self, tensor: Tensor) -> Examined:
+        """Make every check of one tensor; raises DumpError where the file is damaged."""
+        name = full_name(tensor)
+        checked = Checked(name, str(tensor.attributes.get("class", "")))
+        if not tensor.connected:
+            finding = unconnected(tensor, name)
+            return Examined(replace(checked, reason="it is not connected to the loss"), (finding,) if finding else ())
+        if kind_of(tensor.dtype) not in "fciub":
+            return Examined(replace(checked, reason=f"it is {tensor.dtype} and has no numbers"))
+        wanted = self._wanted(tensor)
+        with damage(DumpError, name):
+            swept = self._sweep(tensor, wanted)
+        evidence = self._evidence(tensor, name, wanted, swept)
+        found = [check(evidence, self._limits) for check in _CHECKS]
+        skipped = swept.skipped | _lost_by_storing(tensor) | self._lost_by_encoding(tensor, wanted)
+        if wanted.saturated and wanted.function.may_saturate:
+            skipped.setdefault("saturated", _UNKNOWN_FUNCTION)
+        norms = None
+        if tensor.group in _GRADIENTS and (steps := steps_of(tensor.norm) or swept.squares):
+            norms = GradientNorms(tensor.group, tensor.address, steps)
+        elif tensor.group in _GRADIENTS:
+            skipped |= dict.fromkeys(("vanishing", "exploding"), "its norm is not in the dump")
+        return Examined(
+            checked,
+            tuple(finding for finding in found if finding is not None),
+            norms,
+            tuple(Skipped(check, name, reason) for check, reason in skipped.items()),
+        )
+
+    def _wanted(self, tensor: Tensor) -> Wanted:
+        """Return what to look for in a tensor of numbers."""
+        kind, by_example = kind_of(tensor.dtype), tensor.attributes.get("axis0") == "example"
+        gradient = tensor.group in _GRADIENTS
+        repeated = tensor.group == layout.OUTPUTS and tensor.address in self._repeated
+        forward = not gradient and not repeated and tensor.group != layout.WEIGHTS
+        activation = tensor.group == layout.ACTIVATIONS
+        function = self._functions.function(tensor) if activation and kind == "f" else Function("")
+        return Wanted(
+            narrow=() if kind != "f" or repeated else tuple(name for name in _NARROW if _could_change(tensor, name)),
+            constant=forward and by_example and kind not in "b" and not tensor.address.endswith(":lengths"),
+            dead=activation and by_example and kind == "f" and function.units and tensor.encoding in (None, "ragged"),
+            saturated=activation and kind == "f" and tensor.address not in self._outputs,
+            squares=gradient and tensor.norm is None,
+            function=function,
+        )
+
+    def _sweep(self, tensor: Tensor, wanted: Wanted) -> Swept:
+        """Return what the values tell, or the statistics where the values are none of the tensor itself."""
+        reduced = "reduce" in tensor.attributes
+        statistics = tensor.statistics
+        shape = tensor.shape
+        examples = shape[0] if shape else 0
+        if statistics is not None and (reduced or not tensor.has_values):
+            if kind_of(tensor.dtype) == "c" or examples < 2:  # the statistics of complex numbers are of magnitudes
+                wanted = replace(wanted, constant=False)
+            axis = whole_axes((wanted.function.axis,), len(shape))
+            units = shape[axis[0]] if wanted.dead and axis is not None else None
+            few = few_examples(examples) if examples < self._limits.dead_examples else None
+            reason = REDUCED if reduced else NO_VALUES
+            found = from_statistics(statistics, wanted, None if reduced or few else units, self._limits, reason)
+            if wanted.dead and (reduced or few):
+                found = replace(found, skipped=found.skipped | {"dead": few or reason})
+            if tensor.has_values and (found.tallies["nan"].count or found.tallies["inf"].count):
+                return self._with_places(tensor, found)
+            return found
+        if reduced:
+            return self._sweep_reduced(tensor, wanted)
+        return Sweep(tensor, wanted, self._limits, self._first_example, self._advance).run()
+
+    def _sweep_reduced(self, tensor: Tensor, wanted: Wanted) -> Swept:
+        """Look for what a reduction keeps: NaN, Inf, equal rows, and units where only positions were reduced."""
+        by_unit = str(tensor.attributes["reduce"]) in _KEEP_UNITS and wanted.function.axis == -1
+        dead_units = wanted.dead and by_unit and wanted.function.name == "relu"
+        kept = replace(wanted, narrow=(), saturated=False, dead=dead_units)
+        found = Sweep(tensor, kept, self._limits, self._first_example, self._advance).run()
+        missed = {f"{name}-{what}" for name in wanted.narrow for what in ("overflow", "underflow")}
+        missed |= {"dead"} if wanted.dead and not kept.dead else set()
+        missed |= {"saturated"} if wanted.saturated and wanted.function.name in SATURATING else set()
+        return replace(found, skipped=found.skipped | dict.fromkeys(sorted(missed), REDUCED))
+
+    def _with_places(self, tensor: Tensor, found: Swept) -> Swept:
+        """Add where NaN and Inf are first in the reduced values, and keep the counts of the statistics."""
+        places = Sweep(tensor, Wanted(), self._limits, self._first_example).run().tallies
+        tallies = {
+            name: replace(found.tallies[name], first=places[name].first) for name in ("nan", "inf") if name in places
+        }
+        return replace(found, tallies=found.tallies | tallies)
+
+    @staticmethod
+    def _lost_by_encoding(tensor: Tensor, wanted: Wanted) -> dict[str, str]:
+        """Return the checks that want rows of one shape, for a tensor whose rows are not."""
+        if tensor.group not in (layout.ACTIVATIONS, layout.OUTPUTS, layout.INPUTS) or tensor.encoding is None:
+            return {}
+        lost = ["constant"] + (["dead"] if wanted.function.units and not wanted.dead else [])
+        reason = "its batches have unequal shapes" if tensor.encoding == "stack" else f"it is {tensor.encoding}"
+        return dict.fromkeys(lost, reason)
+
+    def _evidence(self, tensor: Tensor, name: str, wanted: Wanted, swept: Swept) -> Evidence:
+        reduced = "reduce" in tensor.attributes
+        norms_only = tensor.attributes.get("reduce") == "norm" and tensor.group in _GRADIENTS
+        as_stored = tensor.has_values and not (reduced and tensor.statistics)
+        return Evidence(
+            name=name,
+            of=swept.of,
+            unit="norms" if norms_only else "values",
+            tallies=swept.tallies,
+            totals=swept.totals,
+            constant=swept.constant,
+            rows=tensor.shape[0] if tensor.shape else None,
+            constant_value=swept.constant_value,
+            dead=swept.dead,
+            units=swept.units,
+            activation=wanted.function.name,
+            overflowed=int(tensor.attributes.get("overflowed", 0)) if as_stored else 0,
+            stored_dtype=tensor.stored_dtype,
+        )
+
+
+def _could_change(tensor: Tensor, narrow: str) -> bool:
+    """Tell whether casting to a narrow dtype could make infinities or zeros of the values as they were computed."""
+    if tensor.dtype in ("float16", "float8_e4m3fn", "float8_e5m2"):
+        return False
+    return tensor.dtype != narrow and tensor.stored_dtype != "float16"
+
+
+def _lost_by_storing(tensor: Tensor) -> dict[str, str]:
+    """Return the checks that a tensor cannot answer because it was stored in float16."""
+    if kind_of(tensor.dtype) != "f" or tensor.stored_dtype != "float16" or tensor.dtype.startswith("float8"):
+        return {}
+    lost = {"float16": ("underflow",), "bfloat16": ("overflow", "underflow")} if tensor.dtype != "float16" else {}
+    names = [f"{name}-{what}" for name, kinds in lost.items() if name != tensor.dtype for what in kinds]
+    return dict.fromkeys(names, "it was stored as float16")

@@ -1,0 +1,123 @@
+"""Gradients that vanish or explode, tensor by tensor and along the depth; weights without any."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tfdump.checks.records import Finding, Thresholds
+from tfdump.dump import layout
+from tfdump.dump.tensor import Tensor
+
+_LONG_ENOUGH = 3
+"""Tensors that make a depth."""
+
+
+@dataclass(frozen=True)
+class GradientNorms:
+    """The L2 norm of one gradient at every step, in a chain of gradients that are compared with each other."""
+
+    group: str
+    address: str
+    norms: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """The group and the address."""
+        return f"{self.group}/{self.address}"
+
+    @property
+    def chain(self) -> str:
+        """What it is compared with: kernels with kernels, biases with biases, inputs and activations together."""
+        if self.group == layout.WEIGHT_GRADIENTS:
+            return f"{self.group}/*.{self.address.rpartition('.')[2].partition('~')[0]}"
+        return f"{layout.ACTIVATION_GRADIENTS}/*"
+
+
+def unconnected(tensor: Tensor, name: str) -> Finding | None:
+    """Find weights that the loss does not reach."""
+    if tensor.connected or tensor.group != layout.WEIGHT_GRADIENTS:
+        return None
+    return Finding("unconnected", name, 1, 1, None, None, None, "the loss does not depend on this weight")
+
+
+def norms_findings(gradients: Sequence[GradientNorms], limits: Thresholds) -> list[Finding]:
+    """Find gradients that vanish or explode, of norms in the order of the forward pass."""
+    chains: dict[str, list[GradientNorms]] = {}
+    for gradient in sorted(gradients, key=lambda one: one.group != layout.INPUT_GRADIENTS):  # inputs come first
+        chains.setdefault(gradient.chain, []).append(gradient)
+    return [
+        finding
+        for name, chain in chains.items()
+        for find in (vanishing, exploding)
+        for finding in find(name, chain, limits)
+    ]
+
+
+def vanishing(name: str, chain: Sequence[GradientNorms], limits: Thresholds) -> list[Finding]:
+    """Find norms that are tiny, or small beside the largest one nearer to the loss."""
+    found = []
+    for number, gradient in enumerate(chain):
+        tiny: list[tuple[int, str]] = []
+        for step, norm in enumerate(gradient.norms):
+            largest = max((n for n in _at(chain[number + 1 :], step) if math.isfinite(n)), default=0.0)
+            if norm == 0:
+                tiny.append((step, "the gradient is zero"))
+            elif norm < limits.vanish_norm:
+                tiny.append((step, f"the norm {norm:.3g} is below {limits.vanish_norm:g}"))
+            elif norm < limits.vanish_ratio * largest:
+                tiny.append((step, f"the norm {norm:.3g} is {norm / largest:.2g} of the largest nearer to the loss"))
+        found += _finding("vanishing", gradient, tiny)
+    return found + _along_depth("vanishing", name, chain, len(found), limits.vanish_ratio)
+
+
+def exploding(name: str, chain: Sequence[GradientNorms], limits: Thresholds) -> list[Finding]:
+    """Find norms that are huge, or large beside the one nearest to the loss."""
+    found = []
+    for number, gradient in enumerate(chain):
+        huge: list[tuple[int, str]] = []
+        for step, norm in enumerate(gradient.norms):
+            later = [n for n in _at(chain[number + 1 :], step) if math.isfinite(n) and n > 0]
+            if not math.isfinite(norm):
+                continue
+            if norm > limits.explode_norm:
+                huge.append((step, f"the norm {norm:.3g} is above {limits.explode_norm:g}"))
+            elif later and norm > limits.explode_ratio * later[-1]:
+                huge.append((step, f"the norm {norm:.3g} is {norm / later[-1]:.2g} times that nearest to the loss"))
+        found += _finding("exploding", gradient, huge)
+    return found + _along_depth("exploding", name, chain, len(found), limits.explode_ratio)
+
+
+def _at(chain: Sequence[GradientNorms], step: int) -> list[float]:
+    return [gradient.norms[step] for gradient in chain if step < len(gradient.norms)]
+
+
+def _finding(check: str, gradient: GradientNorms, found: list[tuple[int, str]]) -> list[Finding]:
+    if not found:
+        return []
+    step, message = found[0]
+    steps = len(gradient.norms)
+    index = (step,) if steps > 1 else None
+    if index:
+        message += f" (at step {step}{f', the first of {len(found)}' if len(found) > 1 else ''})"
+    return [Finding(check, gradient.name, len(found), steps, None, index, gradient.norms[step], message)]
+
+
+def _along_depth(check: str, name: str, chain: Sequence[GradientNorms], concerned: int, ratio: float) -> list[Finding]:
+    """Tell how the norm changes from the gradient nearest to the loss to the first one, at the last step.
+
+    Nothing where no tensor was found, or the change between the ends is below the ratio.
+    """
+    ends = [(gradient, gradient.norms[-1]) for gradient in chain if gradient.norms and gradient.norms[-1] > 0]
+    ends = [(gradient, norm) for gradient, norm in ends if math.isfinite(norm)]
+    if not concerned or len(ends) < _LONG_ENOUGH:
+        return []
+    (first, small), (last, large) = ends[0], ends[-1]
+    factor = (small / large) ** (1 / (len(ends) - 1))
+    if (small >= ratio * large) if check == "vanishing" else (small <= ratio * large):
+        return []
+    how = f"shrinks {1 / factor:.3g} times" if check == "vanishing" else f"grows {factor:.3g} times"
+    message = (
+        f"on the way back the norm {how} a tensor: from {large:.3g} in '{last.address}' "
+        f"to {small:.3g} in '{first.address}', {len(ends) - 1} tensors before it"
+    )
+    return [Finding(check, name, concerned, len(chain), None, None, factor, message)]

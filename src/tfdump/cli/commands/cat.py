@@ -1,0 +1,162 @@
+"""`tfdump cat`."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from tfdump.address import Selection
+from tfdump.cli.completion import Address
+from tfdump.cli.options import FileName, selection_options, slice_option
+from tfdump.cli.progress import notes, reading_bar
+from tfdump.cli.render import write, write_bytes
+from tfdump.cli.settings import Settings, verbosity
+from tfdump.dump.reader import Dump, open_dump
+from tfdump.dump.selection import choose, tensor_at
+from tfdump.dump.slicing import Slicing
+from tfdump.errors import DumpError
+from tfdump.exports.arrays import Exported, exported, exported_all, exported_loss, watched
+from tfdump.exports.destination import check_folder, write_file, write_folder
+from tfdump.exports.folder import folder_files
+from tfdump.exports.formats import BINARY, SUFFIXES, format_of, layout_of, npz_file, one_file
+from tfdump.files.paths import KNOWN_ENDINGS
+from tfdump.process.signals import held_back, ignore
+from tfdump.process.stages import Progress
+from tfdump.tensors import Note
+
+
+@click.command("cat")
+@click.argument("dump", type=FileName())
+@click.argument("address", required=False, type=Address(), metavar="[ADDRESS]")
+@slice_option
+@click.option("--all", "all_", is_flag=True, help="All tensors, to a folder or one .npz (-o); -l and -x choose.")
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(list(SUFFIXES)),
+    help="[default: what the name of the output says, else npy]",
+)
+@click.option("--no-header", is_flag=True, help="CSV without the line of column names.")
+@click.option("-o", "--output", type=FileName(), help="The file, or the folder of --all. [default: standard output]")
+@click.option("-f", "--force", is_flag=True, help="Overwrite the output.")
+@selection_options("tensors of --all")
+@verbosity
+@click.pass_obj
+def command(
+    settings: Settings,
+    /,
+    dump: Path,
+    address: str | None,
+    slicing: Slicing | None,
+    all_: bool,
+    layout: str | None,
+    no_header: bool,
+    output: Path | None,
+    force: bool,
+    layer: tuple[str, ...],
+    exclude: tuple[str, ...],
+    depth: int | None,
+) -> None:
+    """Write tensors of a dump as .npy, .npz, CSV or a C header.
+
+    One tensor goes to standard output, or to a file with -o, which prints its path. A ragged, sparse or stacked
+    tensor is several arrays: --format npz and c hold them all.
+    """
+    if all_ == (address is not None):
+        raise click.UsageError("give either the ADDRESS of one tensor or --all")
+    if not all_ and (layer or exclude or depth):
+        raise click.UsageError("-l, -x and --depth choose among the tensors of --all")
+    if all_ and slicing is not None:
+        raise click.UsageError("--slice is for one tensor, not for --all")
+    selection = Selection(layer, exclude, depth)
+    with open_dump(dump) as opened:
+        if output is not None and (not all_ or format_of(output) == "npz"):
+            _refuse_itself(opened, output)
+        layout = (layout or format_of(output) or "npy") if all_ else layout_of(output, layout)
+        if no_header and layout != "csv":
+            raise click.UsageError(f"--no-header is for --format csv, and this is {layout}")
+        if address is None:
+            output = _output_of_all(output)
+            with reading_bar(settings, "writing") as progress:
+                _write_all(opened, selection, layout, output, not no_header, force, notes(settings), progress)
+            write(f"{output}\n")
+            return
+        tensor = _one(opened, address, slicing)
+        cut = slicing.text if slicing else ""
+        if output is None and sys.stdout.isatty():  # which shows the values: a bar would stand among them
+            if layout in BINARY:
+                raise click.UsageError(
+                    f".{layout} is binary and not written to a terminal (use -o FILE, a pipe, or --format csv)"
+                )
+            _print(one_file(opened, tensor, layout, cut, not no_header))
+            return
+        with reading_bar(settings, "writing") as progress:
+            (tensor,) = watched([tensor], progress)
+            blocks = one_file(opened, tensor, layout, cut, not no_header)
+            if output is None:
+                _print(blocks)
+                return
+            with held_back():
+                write_file(output, blocks, force, opened.check_unchanged)
+                ignore()
+        write(f"{output}\n")
+
+
+def _print(blocks: Iterable[bytes]) -> None:
+    for block in blocks:
+        if not write_bytes(block):
+            return
+
+
+def _one(opened: Dump, address: str, slicing: Slicing | None) -> Exported:
+    """Return the tensor of an address, or the loss."""
+    loss = exported_loss(opened) if address == "loss" and address not in opened and slicing is None else None
+    return loss or exported(tensor_at(opened, address), slicing)
+
+
+def _output_of_all(output: Path | None) -> Path:
+    if output is None:
+        raise click.UsageError("--all needs -o FOLDER or -o FILE.npz")
+    if output.suffix.lower() in KNOWN_ENDINGS and format_of(output) != "npz" and not output.exists():
+        raise click.UsageError(f"--all writes a folder or a file named .npz, and {output.name} is neither")
+    return output
+
+
+def _write_all(
+    opened: Dump,
+    selection: Selection,
+    layout: str,
+    output: Path,
+    header: bool,
+    force: bool,
+    note: Note,
+    progress: Progress,
+) -> None:
+    selected = bool(selection.layers or selection.exclude or selection.max_depth)
+    if (layout == "npz") != (format_of(output) == "npz"):
+        raise click.UsageError("--format npz goes with -o FILE.npz, and the other formats with a folder")
+    if layout != "npz":
+        check_folder(output, force)
+    tensors = list(exported_all(choose(opened, selection) if selected else opened.tensors()))
+    loss = exported_loss(opened)
+    if loss is not None and not selected:
+        tensors.append(loss)
+    if not any(tensor.views for tensor in tensors):
+        reasons = {f"'{tensor.address}' {tensor.reason}" for tensor in tensors}
+        raise DumpError(f"{opened.name} holds no values to write{f': {min(reasons)}' if reasons else ''}")
+    for tensor in tensors:
+        if not tensor.views:
+            note(f"left out: '{tensor.name}' {tensor.reason}")
+    tensors = watched(tensors, progress)
+    with held_back():
+        if layout == "npz":
+            write_file(output, npz_file(tensors), force, opened.check_unchanged)
+        else:
+            write_folder(output, folder_files(opened, tensors, layout, header), force, opened.check_unchanged)
+        ignore()
+
+
+def _refuse_itself(opened: Dump, output: Path) -> None:
+    if output.is_file() and output.samefile(opened.name):
+        raise DumpError(f"output {output} is the dump that is read (choose another with -o)")

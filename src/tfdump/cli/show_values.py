@@ -1,0 +1,169 @@
+"""The values of tensors: shortened on a terminal, all of them in a pipe as TSV or JSON."""
+
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tfdump.cli.fitting import Column
+from tfdump.cli.render import SCHEMA_VERSION, json_text, one_cell, shape_text, table, write
+from tfdump.cli.tensor_text import dtype_text, item_of
+from tfdump.dump.reader import Dump, Tensor
+from tfdump.dump.slicing import Slicing
+from tfdump.dump.view import RaggedRows, View, check_sparse, views_of
+from tfdump.exports.rows import rows_of
+from tfdump.exports.text import empty_list, json_texts, nested
+from tfdump.files.byte_strings import shown
+from tfdump.tensors import Array, Note
+
+_SHOWN = 1000
+_SHOWN_OF_MORE = 300
+_EDGE = 3
+_LONGEST_TEXT = 60
+
+
+def show_values(dump: Dump, tensors: list[Tensor], slicing: Slicing | None, json: bool, note: Note) -> None:
+    """Print the values of these tensors; a tensor that has none is said to have none, unless it is to be sliced."""
+    terminal = sys.stdout.isatty() and not json
+    for tensor in tensors:
+        if slicing is not None or not tensor.without_values:
+            views_of(tensor, slicing)  # raises what is wrong before anything is printed
+        elif not terminal:
+            note(f"'{tensor.address}' {tensor.without_values}")
+    if terminal:
+        _write_all(_readable(tensor, slicing) for tensor in tensors)
+    else:
+        _write_all(_json(dump, tensors, slicing) if json else _tsv(tensors, slicing))
+
+
+def _write_all(texts: Iterable[str]) -> None:
+    for text in texts:
+        if not write(text):
+            return
+
+
+def _tsv(tensors: list[Tensor], slicing: Slicing | None) -> Iterator[str]:
+    yield "tensor\tindex\tvalue\n"
+    for tensor in tensors:
+        if tensor.without_values:
+            continue
+        name = one_cell(f"{tensor.group}/{tensor.address}")
+        for rows in rows_of(tensor, slicing):
+            values = map(one_cell, rows.values) if tensor.dtype == "string" else rows.values
+            lines = [f"{name}\t{index}\t{value}\n" for index, value in zip(rows.indices, values, strict=True)]
+            yield "".join(lines)
+
+
+def _json(dump: Dump, tensors: list[Tensor], slicing: Slicing | None) -> Iterator[str]:
+    head = {"schema_version": SCHEMA_VERSION, "kind": "values", "file": dump.name}
+    yield json_text(head | ({"slice": slicing.text} if slicing else {}))[:-1] + ', "items": ['
+    for number, tensor in enumerate(tensors):
+        yield (",\n" if number else "\n") + json_text(item_of(tensor))[:-1]
+        if tensor.without_values:
+            yield f', "values": null, "reason": {json_text(tensor.without_values)}}}'
+            continue
+        views = views_of(tensor, slicing)
+        if "" in views:
+            yield ', "values": '
+            yield from _json_array(views[""])
+            yield "}"
+            continue
+        yield ', "parts": {'
+        for position, (name, view) in enumerate(views.items()):
+            yield f"{', ' if position else ''}{json_text(name)}: "
+            yield from _json_array(view)
+        yield "}}"
+    yield "\n]}\n"
+
+
+def _json_array(view: View) -> Iterator[str]:
+    if 0 in view.shape:
+        yield empty_list(view.shape)
+    first = 0
+    for block in view.blocks(1 << 18):
+        yield nested(view.shape, first, json_texts(block))
+        first += len(block)
+
+
+def _readable(tensor: Tensor, slicing: Slicing | None) -> str:
+    """Return the attributes of a tensor and its values as NumPy shows them, shortened."""
+    name = f"{tensor.group}/{tensor.address}"
+    rows: list[tuple[str, str]] = [("tensor", name), ("shape", shape_text(tensor.shape)), ("dtype", dtype_text(tensor))]
+    known = {"address", "dtype", "stored_as", "shape"}
+    rows += [
+        ("declared_shape" if key == "shape" else key, _attribute(value))
+        for key, value in tensor.attributes.items()
+        if key not in known or key == "shape"
+    ]
+    head = table(("attribute", Column("value", shorten="wrap")), rows, aligned=True) + "\n"
+    if tensor.without_values:
+        return f"{head}no values: it {tensor.without_values}\n\n"
+    views = views_of(tensor, slicing)
+    if "" in views:
+        return f"{head}{_array(views[''], slicing)}\n\n"
+    if tensor.encoding == "sparse":
+        check_sparse(tensor, views["values"], views["indices"])
+        return f"{head}{_entries(views['values'], views['indices'])}\n\n"
+    return f"{head}{_items(tensor, views)}\n\n"
+
+
+def _attribute(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _array(view: View, slicing: Slicing | None = None) -> str:
+    """Return values, and below them how many are not shown."""
+    sliced = f"slice {slicing.text}, shape {shape_text(view.shape)}\n" if slicing and view.shape else ""
+    if view.size <= _SHOWN:
+        return sliced + _text(view.read(), sys.maxsize)
+    for edge in range(_EDGE, 0, -1):
+        shown = int(np.prod([min(size, 2 * edge) for size in view.shape], dtype=float))
+        if shown <= _SHOWN_OF_MORE:
+            more = f"{shown:,} of {view.size:,} values (--slice chooses others, a pipe gets all)"
+            return f"{sliced}{_text(view.edges(edge), 0, edge)}\n{more}"
+    return f"{sliced}{view.size:,} values in {len(view.shape)} axes: too many to show (choose with --slice)"
+
+
+def _text(values: Array, threshold: int, edge: int = _EDGE) -> str:
+    if values.dtype == object:
+        texts = np.empty(values.shape, object)
+        texts.reshape(-1)[:] = [_shortened(shown(text)) for text in values.reshape(-1)]
+        values = texts
+    width = max(40, shutil.get_terminal_size().columns - 1)
+    return np.array2string(values, threshold=threshold, edgeitems=edge, max_line_width=width, separator=" ")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"
+
+
+def _entries(values: View, indices: View) -> str:
+    """Return the first and the last entries of a sparse tensor, each with its coordinates."""
+    count = values.shape[0]
+    lines = [f"[{', '.join(map(str, indices.row(n).read().tolist()))}]  {_array(values.row(n))}" for n in _ends(count)]
+    return "\n".join([*_with_gap(lines, count), f"{len(lines):,} of {count:,} stored entries"])
+
+
+def _items(tensor: Tensor, views: dict[str, View]) -> str:
+    """Return the first and the last rows of a ragged tensor, or items of a stack, each with its shape."""
+    rows = RaggedRows(tensor) if tensor.encoding == "ragged" else None
+    count, word = (rows.rows, "rows") if rows else (len(views), "items")
+    lines = []
+    for number in _ends(count):
+        if rows and len(rows.splits) > 1:
+            start, stop = rows.splits[0][number : number + 2].tolist()
+            lines.append(f"{number}: {stop - start} ragged rows (--slice {number},0 shows the first)")
+            continue
+        found = views_of(tensor, Slicing(str(number), (number,)))[""]
+        lines.append(f"{number}: {shape_text(found.shape)}\n{_array(found)}")
+    return "\n".join([*_with_gap(lines, count), f"{len(lines):,} of {count:,} {word} (--slice 0 shows one)"])
+
+
+def _ends(count: int) -> list[int]:
+    return list(range(count)) if count <= 2 * _EDGE else [*range(_EDGE), *range(count - _EDGE, count)]
+
+
+def _with_gap(lines: list[str], count: int) -> list[str]:
+    return lines if len(lines) == count else [*lines[:_EDGE], "...", *lines[_EDGE:]]

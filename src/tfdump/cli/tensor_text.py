@@ -1,0 +1,23 @@
+"""How a tensor of a dump is told, as text and as JSON."""
+
+from typing import Any
+
+from tfdump.dump.reader import Tensor
+
+
+def dtype_text(tensor: Tensor) -> str:
+    """Return the dtype of a tensor, and that in which it is stored where it is another."""
+    return tensor.dtype if tensor.stored_dtype == tensor.dtype else f"{tensor.dtype} as {tensor.stored_dtype}"
+
+
+def item_of(tensor: Tensor) -> dict[str, Any]:
+    """Return a tensor without its values as a record for JSON."""
+    return {
+        "group": tensor.group,
+        **{name: value for name, value in tensor.attributes.items() if not name.startswith("stat_")},
+        "shape": list(tensor.shape),
+        "declared_shape": tensor.attributes.get("shape"),
+        **({} if tensor.inputs is None else {"inputs": list(tensor.inputs)}),
+        **({} if tensor.connected else {"connected": False}),
+        "statistics": tensor.statistics,
+    }

@@ -1,0 +1,56 @@
+"""`tfdump check --verify`: whether the bytes of a dump are those that were written."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tfdump.byte_sizes import show_bytes
+from tfdump.cli.fitting import Column
+from tfdump.cli.junit import Case, junit
+from tfdump.cli.progress import notes, reading_bar
+from tfdump.cli.render import json_list, table, write
+from tfdump.cli.settings import Settings
+from tfdump.dump.checksums import Verified
+from tfdump.dump.reader import open_dump
+from tfdump.process.stages import Meter
+
+_COLUMNS = (
+    Column("dataset", shorten="middle"),
+    Column("bytes", 2),
+    Column("stored", 0),
+    Column("found", 1),
+    Column("problem", shorten="wrap"),
+)
+
+
+def verify(dump: Path, layout: str, settings: Settings) -> bool:
+    """Print a row for each dataset that is not what was written; return whether there is none."""
+    with open_dump(dump) as opened, reading_bar(settings, "verifying") as progress:
+        found = []
+        meter = Meter(dump.stat().st_size, progress)
+        for item in opened.verify():
+            found.append(item)
+            meter.add(item.bytes)
+    wrong = [item for item in found if item.problem is not None]
+    write(_render(dump, found, wrong, layout))
+    read = show_bytes(sum(item.bytes for item in found))
+    problems = f"{len(wrong) or 'no'} problem{'' if len(wrong) == 1 else 's'}"
+    notes(settings)(f"verified {len(found)} checksums over {read}: {problems}")
+    return not wrong
+
+
+def _render(dump: Path, found: Sequence[Verified], wrong: Sequence[Verified], layout: str) -> str:
+    if layout == "json":
+        items = [asdict(item) for item in wrong]
+        return json_list("verify", items, file=str(dump), failed=bool(wrong), verified=len(found))
+    if layout == "junit":
+        return junit(
+            str(dump),
+            [Case(item.name, "", "failure" if item.problem else None, item.problem or "") for item in found],
+        )
+    rows = [(item.name, item.bytes, _hex(item.stored), _hex(item.found), item.problem) for item in wrong]
+    return table(_COLUMNS, rows, aligned=layout == "table")
+
+
+def _hex(crc: int | None) -> str | None:
+    return None if crc is None else f"{crc:08x}"

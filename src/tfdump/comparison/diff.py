@@ -1,0 +1,252 @@
+"""Two dumps tensor by tensor: what differs, and which layer is the first that does."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tfdump.address import Candidate, Pattern, Selection
+from tfdump.argument_kinds import file_path, flag, real_number, texts, whole_number
+from tfdump.comparison.execution_order import in_execution_order
+from tfdump.comparison.pairing import Pair, pair_sides
+from tfdump.comparison.plain_arrays import Item, TransposedItem, full_name, parse_transpose
+from tfdump.comparison.preconditions import check_comparable, check_reductions, notes_on
+from tfdump.comparison.renaming import read_map
+from tfdump.comparison.rule import Criteria
+from tfdump.comparison.sides import open_side
+from tfdump.comparison.tensors import compare_pair
+from tfdump.comparison.tolerance import Tolerances, overrides_of
+from tfdump.comparison.verdict import (
+    DIFFERS,
+    EXTRA,
+    IGNORED,
+    MISSING,
+    NORMS,
+    SAME,
+    SKIPPED,
+    STATISTICS,
+    DiffReport,
+    TensorDiff,
+)
+from tfdump.dump.reader import Dump
+from tfdump.errors import DumpError, SelectionError, near
+from tfdump.process.stages import Meter, Progress, silent_progress
+from tfdump.tensors import listed
+
+Source = str | Path | Dump | Mapping[str, Any]
+"""A dump, the path of one or of a `.npy`, `.npz` or HDF5 file, or arrays by name."""
+
+
+@dataclass(frozen=True)
+class DiffOptions:
+    """What is compared, and what counts as a difference; see `diff`."""
+
+    criteria: Criteria = field(default_factory=Criteria)
+    check_attrs: bool = False
+    allow_missing: bool = False
+    ignore: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    transpose: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+
+def diff(
+    golden: Source,
+    new: Source,
+    *,
+    rtol: float | Mapping[str, float] | None = None,
+    atol: float | Mapping[str, float] | None = None,
+    scale: float | Mapping[str, float] | None = None,
+    exact: bool = False,
+    max_ulp: int | None = None,
+    min_cosine: float | None = None,
+    nan_equal: bool = True,
+    check_attrs: bool = False,
+    allow_missing: bool = False,
+    ignore: str | Iterable[str] = (),
+    layers: str | Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
+    renamed: Mapping[str, str] | str | Path | None = None,
+    transpose: str | Iterable[str] = (),
+) -> DiffReport:
+    """Compare two dumps, or a dump with plain arrays (`.npy`, `.npz`, HDF5, or a dict by name).
+
+    An element passes when `|new - golden| <= atol + rtol*|golden| + scale*max|golden|`; the defaults depend on the
+    dtype. `rtol`, `atol` and `scale` are numbers, or dicts by glob of which the last match wins. `exact` wants equal
+    bits, `max_ulp` counts representable numbers in between, `min_cosine` judges each tensor as a vector. `renamed`
+    maps golden names to new ones (or is a file that does), `transpose` are `GLOB=AXES` for channels-first arrays.
+    The other arguments are those of `tfdump diff`.
+
+    Raises TfdumpError where there is nothing to compare, where the dumps are of different examples, and where a file
+    cannot be read.
+    """
+    if renamed is None or isinstance(renamed, Mapping):
+        names = dict(renamed or {})
+    else:
+        names = read_map(file_path("renamed", renamed, "a dict of names does it too"))
+    if min_cosine is not None:
+        real_number("min_cosine", min_cosine, 0.99)
+    tolerances = Tolerances(overrides_of(rtol), overrides_of(atol), overrides_of(scale))
+    options = DiffOptions(
+        Criteria(
+            tolerances,
+            flag("exact", exact),
+            whole_number("max_ulp", max_ulp, 0),
+            min_cosine,
+            flag("nan_equal", nan_equal),
+        ),
+        check_attrs=flag("check_attrs", check_attrs),
+        allow_missing=flag("allow_missing", allow_missing),
+        ignore=texts("ignore", ignore, "dropout*"),
+        layers=texts("layers", layers, "conv*"),
+        exclude=texts("exclude", exclude, "conv*"),
+        renamed=names,
+        transpose=tuple(parse_transpose(text) for text in texts("transpose", transpose, "*=0,2,3,1")),
+    )
+    return compare(golden, new, options)
+
+
+def compare(golden: Source, new: Source, options: DiffOptions, progress: Progress = silent_progress) -> DiffReport:
+    """Compare two sides; see `diff`. `progress` is called with the values compared, and all of them."""
+    options.criteria.check()
+    with open_side(golden) as old, open_side(new) as other:
+        check_comparable(old, other)
+        pairs = _selected(in_execution_order(pair_sides(old, other, options.renamed), old, other), options)
+        ignored = _matching(pairs, options.ignore, "--ignore")
+        _matching(pairs, options.criteria.tolerances.globs, "a tolerance")
+        check_reductions([pair for pair in pairs if id(pair) not in ignored])
+        turning = _Turning(options, turns_golden=old.is_plain and not other.is_plain)
+        turned = [pair if id(pair) in ignored else turning.turn(pair) for pair in pairs]
+        turning.check_used()
+        tensors = tuple(_verdicts(turned, options, ignored, progress))
+        for side in (old, other):
+            side.check_unchanged()
+        report = DiffReport(old.name, other.name, tensors, (*notes_on(old, other, pairs), *_told(tensors)))
+    if not report.count(SAME, DIFFERS):
+        raise DumpError(_nothing_compared(report))
+    return report
+
+
+def _selected(pairs: list[Pair], options: DiffOptions) -> list[Pair]:
+    selection = Selection(options.layers, options.exclude)
+    if not (options.layers or options.exclude):
+        return pairs
+    candidates = [_candidate(pair) for pair in pairs]
+    return [pairs[position] for position in selection.choose(candidates, remedy="list them: tfdump show DUMP")]
+
+
+def _candidate(pair: Pair) -> Candidate:
+    first, *others = (Candidate(name.replace("/", "."), tuple(pair.classes)) for name in pair.names)
+    return Candidate(first.address, first.classes, tuple(others))
+
+
+def _matching(pairs: list[Pair], globs: Iterable[str], what: str) -> set[int]:
+    """Return the identities of the pairs that globs name; raises SelectionError for one that names none."""
+    found = set()
+    for glob in globs:
+        pattern = Pattern(glob)
+        matched = {id(pair) for pair in pairs if pattern.selects(_candidate(pair))}
+        if not matched:
+            known = [name for pair in pairs for name in pair.names]
+            raise SelectionError(f"{what} names '{glob}', which no tensor matches{near(glob, known)}")
+        found |= matched
+    return found
+
+
+class _Turning:
+    """Puts the axes of the plain side, or else of the new one, in the order of the other."""
+
+    def __init__(self, options: DiffOptions, turns_golden: bool) -> None:
+        self._patterns = [(Pattern(glob), axes) for glob, axes in options.transpose]
+        self._used: set[int] = set()
+        self._turns_golden = turns_golden
+
+    def turn(self, pair: Pair) -> Pair:
+        """Return the pair with the axes of one side turned by the last pattern that fits its rank, if one does."""
+        if pair.golden is None or pair.new is None:
+            return pair
+        item = pair.golden if self._turns_golden else pair.new
+        chosen: Item = item
+        for number, (pattern, axes) in enumerate(self._patterns):
+            if item.encoding is None and len(axes) == len(item.shape) and pattern.selects(_candidate(pair)):
+                self._used.add(number)
+                chosen = TransposedItem(item, axes)
+        return Pair(chosen, pair.new, pair.by) if self._turns_golden else Pair(pair.golden, chosen, pair.by)
+
+    def check_used(self) -> None:
+        """Raise SelectionError for a pattern that no tensor of its rank matched."""
+        for number, (pattern, axes) in enumerate(self._patterns):
+            if number not in self._used:
+                raise SelectionError(
+                    f"--transpose names '{pattern.text}', which no tensor of {len(axes)} axes on both sides matches"
+                )
+
+
+def _verdicts(
+    pairs: Sequence[Pair], options: DiffOptions, ignored: Set[int], progress: Progress
+) -> Iterator[TensorDiff]:
+    """Yield the verdict on each pair; of those that are compared, the progress counts the values."""
+    sizes = [math.prod(max(1, abs(size)) for size in pair.items[0].shape) for pair in pairs]
+    meter = Meter(sum(sizes), progress)
+    for pair, size in zip(pairs, sizes, strict=True):
+        meter.add(0)
+        yield _verdict(pair, options, id(pair) in ignored)
+        meter.add(size)
+
+
+def _verdict(pair: Pair, options: DiffOptions, ignored: bool) -> TensorDiff:
+    compared_by, comparison = "", None
+    if ignored:
+        status, reason = IGNORED, ""
+    elif pair.golden is None or pair.new is None:
+        status, side = (MISSING, "golden") if pair.new is None else (EXTRA, "new")
+        reason = f"only the {side} side has it"
+    else:
+        status, reason, compared_by, comparison = compare_pair(
+            pair.golden, pair.new, pair, options.criteria, options.check_attrs
+        )
+    old, other = pair.golden, pair.new
+    return TensorDiff(
+        name=full_name(old) if old is not None else None,
+        new_name=full_name(other) if other is not None else None,
+        class_name=pair.classes[0] if pair.classes else "",
+        status=status,
+        fails=status == DIFFERS or (status in (MISSING, EXTRA) and not options.allow_missing),
+        reason=reason,
+        shape=old.shape if old is not None else None,
+        new_shape=other.shape if other is not None else None,
+        dtype=old.dtype if old is not None else None,
+        new_dtype=other.dtype if other is not None else None,
+        compared_by=compared_by,
+        comparison=comparison,
+        paired_by=pair.by,
+    )
+
+
+def _told(tensors: tuple[TensorDiff, ...]) -> list[str]:
+    """Return what was not compared by its values."""
+    notes = []
+    for by, why in ((STATISTICS, "one side has no values"), (NORMS, "one side has nothing else")):
+        count = sum(tensor.compared_by == by for tensor in tensors)
+        if count:
+            notes.append(f"compared by their {by}, because {why}: {count} of {len(tensors)} tensors")
+    skipped = [tensor.shown_name for tensor in tensors if tensor.status == SKIPPED]
+    if skipped:
+        notes.append(f"not compared, because one side has neither values nor statistics: {listed(skipped)}")
+    return notes
+
+
+def _nothing_compared(report: DiffReport) -> str:
+    """Return why there is no verdict, and what would give one."""
+    if report.count(MISSING) and report.count(EXTRA):
+        golden = next(tensor.name for tensor in report.tensors if tensor.status == MISSING)
+        new = next(tensor.new_name for tensor in report.tensors if tensor.status == EXTRA)
+        return (
+            f"nothing to compare: no name of {report.golden} ('{golden}', ...) is one of {report.new} ('{new}', ...); "
+            "--map FILE tells which belong together"
+        )
+    return (
+        f"nothing to compare: of the {len(report.tensors)} tensors chosen, none is left that both sides have values of"
+    )

@@ -1,0 +1,267 @@
+"""One array against another, block by block and read once: does every element pass, and which is the worst?
+
+The bound of an element depends on the largest golden magnitude, which is known only at the end. A block is judged
+with the largest one so far; it is read again only where the final one may have changed its verdict.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from tfdump.comparison.distances import (
+    Wide,
+    bits_are_equal,
+    distances,
+    largest_magnitude,
+    same_where_not_finite,
+    ulps_apart,
+    zeros_of_unlike_sign,
+)
+from tfdump.comparison.places import Place, Placer
+from tfdump.comparison.rule import Rule
+from tfdump.comparison.screening import Screen
+from tfdump.comparison.verdict import Comparison
+from tfdump.dump.parts import Piecewise
+from tfdump.tensors import Array
+
+PIECE = 1 << 15
+"""Elements that are judged at once: 256 kB in float64, so that all passes over them read from cache."""
+
+_CLOSE = 2
+"""By which factor the largest golden magnitude may still grow before blocks of failing elements are read again."""
+
+_MOST_KEPT = 1 << 20
+"""Of how many failing elements it is kept how much they need: 8 MB."""
+
+
+@dataclass
+class _Doubtful:
+    """A block with elements above the bound of its time.
+
+    `failed` are that many, none needs less than `lowest` or more than `highest`. Those that need no more than `ceiling`
+    are kept in `near`, so that a bound that grows up to there need not read the block again; None where there were
+    too many of them.
+    """
+
+    pair: tuple[Piecewise, Piecewise]
+    key: tuple[slice, ...]
+    ceiling: Any
+    failed: int = 0
+    lowest: Any = np.inf
+    highest: Any = -np.inf
+    near: list[Any] | None = field(default_factory=list)
+
+    def add(self, failed: int, close: Wide, lowest: Any, highest: Any) -> int:
+        """Count failing elements, of which `close` are known by what they need; return how many are kept."""
+        self.failed += failed
+        self.lowest = min(self.lowest, lowest)
+        self.highest = max(self.highest, highest)
+        kept = close[close <= self.ceiling]
+        if self.near is not None and kept.size:
+            self.near.append(kept)
+        return int(kept.size)
+
+    def failing(self, bound: Any) -> int | None:
+        """Return how many elements fail by the final bound; None where the block has to be read again."""
+        if self.lowest > bound:
+            return self.failed
+        if self.highest <= bound:
+            return 0
+        if self.near is None or bound > self.ceiling:
+            return None
+        return self.failed - sum(int(np.count_nonzero(values <= bound)) for values in self.near)
+
+
+class Judge:
+    """Gathers the verdict of one tensor."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._buffers = (np.empty(PIECE), np.empty(PIECE))
+        self._screen = Screen(PIECE, rule.tolerance) if rule.can_be_screened and rule.tolerance is not None else None
+        self._count = self._unlike = self._signs = 0
+        self._largest: Any = np.longdouble(0)
+        self._max_error: Any = np.longdouble(0)
+        self._need: Any = np.longdouble(-np.inf)  # the largest excess
+        self._doubtful: list[_Doubtful] = []
+        self._kept = 0
+        self._products = np.zeros(3, np.longdouble)
+        self._place_of_unlike: Place | None = None
+        self._place_of_sign: Place | None = None
+        self._place_of_error: Place | None = None
+        self._place_of_need: Place | None = None
+
+    def add(
+        self, golden: Piecewise, new: Piecewise, key: tuple[slice, ...], old_block: Array, new_block: Array
+    ) -> None:
+        """Judge one block of both."""
+        self._count += old_block.size
+        if self._rule.min_cosine is None and bits_are_equal(old_block, new_block):
+            largest = largest_magnitude(old_block)
+            if largest is not None:
+                self._largest = max(self._largest, np.longdouble(largest))
+                return
+        if not self._largest:
+            self._largest = np.longdouble(largest_magnitude(old_block) or 0)
+        block = _Doubtful((golden, new), key, _CLOSE * self._rule.bound(self._largest))
+        if self._kept > _MOST_KEPT:
+            block.near = None
+        for positions, old, other in _pieces(old_block, new_block):
+            place = Placer(golden.name, key, old_block, new_block, positions)
+            self._judge(old, other, place, block)
+        if block.failed:
+            self._doubtful.append(block)
+
+    def _settled(self, golden: Array, new: Array, block: _Doubtful) -> bool:
+        """Tell whether a quick look settles a piece: without the worst element, nor one whose verdict is close."""
+        found = self._screen.look(golden, new) if self._screen is not None else None
+        if found is None:
+            return False
+        self._largest = max(self._largest, np.longdouble(found.largest))
+        if found.error > self._max_error or found.need > max(self._need, 0):
+            return False
+        bound = self._rule.bound(self._largest)
+        if found.need <= bound:
+            return True
+        count, close = found.above(float(bound), float(max(bound, block.ceiling)))
+        if close.size > PIECE // 8:
+            return False
+        needs = self._needs(golden[close], new[close])
+        failing = needs[needs > self._bound(needs)]
+        lowest = failing.min() if failing.size else max(bound, block.ceiling)
+        self._kept += block.add(count - close.size + failing.size, failing, lowest, found.need)
+        return True
+
+    def _needs(self, golden: Array, new: Array) -> Wide:
+        """Return the excess of finite elements."""
+        if not golden.size:
+            return np.empty(0)
+        return self._rule.excess(*distances(golden, new, self._buffers), golden, new)
+
+    def _judge(self, golden: Array, new: Array, place: Placer, block: _Doubtful) -> None:
+        if self._settled(golden, new, block):
+            return
+        if self._rule.exact:
+            self._look_at_signs(golden, new, place)
+        error, magnitude = distances(golden, new, self._buffers)
+        if not (np.isfinite(error.max()) and np.isfinite(magnitude.max())):
+            golden, new, place = self._set_aside(golden, new, place)
+            if not golden.size:
+                return
+            error, magnitude = distances(golden, new, self._buffers)
+        if self._rule.min_cosine is not None:
+            self._products += _products(golden, new)
+        self._largest = max(self._largest, np.longdouble(magnitude.max()))
+        furthest = error.max()
+        if furthest > self._max_error:
+            self._max_error, self._place_of_error = np.longdouble(furthest), place(error.argmax())
+        excess = self._rule.excess(error, magnitude, golden, new)
+        need = excess.max()
+        if need > self._need:
+            self._need, self._place_of_need = np.longdouble(need), place(excess.argmax())
+        bound = self._bound(excess)
+        if need > bound:
+            above = excess[excess > bound]
+            self._kept += block.add(above.size, above, above.min(), need)
+
+    def _bound(self, excess: Wide) -> Any:
+        """Return the bound in the dtype of the excess, rounded down, so that the comparison is that of the wider."""
+        bound = self._rule.bound(self._largest)
+        narrow = excess.dtype.type(bound)
+        return np.nextafter(narrow, excess.dtype.type(-np.inf)) if narrow > bound else narrow
+
+    def _set_aside(self, golden: Array, new: Array, place: Placer) -> tuple[Array, Array, Placer]:
+        """Judge what is NaN or infinite on a side, and return the rest."""
+        finite = np.isfinite(golden) & np.isfinite(new)
+        alike = same_where_not_finite(golden, new, self._rule.nan_equal)
+        unlike = np.flatnonzero(~(finite | alike))
+        self._unlike += unlike.size
+        if unlike.size and self._place_of_unlike is None:
+            self._place_of_unlike = place(unlike[0])
+        kept = np.flatnonzero(finite)
+        alone = golden[np.isfinite(golden) & ~finite]
+        if alone.size:  # they count for the largest golden magnitude all the same
+            self._largest = max(self._largest, np.longdouble(distances(alone, alone, self._buffers)[1].max()))
+        return golden[kept], new[kept], place.of(kept)
+
+    def _look_at_signs(self, golden: Array, new: Array, place: Placer) -> None:
+        unlike = np.flatnonzero(zeros_of_unlike_sign(golden, new))
+        self._signs += unlike.size
+        if unlike.size and self._place_of_sign is None:
+            self._place_of_sign = place(unlike[0])
+
+    def finish(self) -> Comparison:
+        """Read again what the largest golden magnitude has put in doubt, and return the verdict."""
+        bound = self._rule.bound(self._largest)
+        failed = self._unlike + self._signs
+        for block in self._doubtful:
+            known = block.failing(bound)
+            failed += self._count_above(block) if known is None else known
+        cosine = self._cosine()
+        worst = self._place_of_unlike
+        if worst is None and (self._need > 0 or not self._max_error):
+            worst = self._place_of_need if self._need > 0 else self._place_of_sign
+        elif worst is None:
+            worst = self._place_of_error
+        found = Comparison(
+            passed=not failed and (cosine is None or not cosine < (self._rule.min_cosine or 0.0)),
+            count=self._count,
+            failed=failed,
+            unlike=self._unlike,
+            max_error=float(self._max_error),
+            largest=float(self._largest),
+            scale=None if self._unlike else self._rule.scale_for(self._need, self._largest),
+            cosine=cosine,
+        )
+        if worst is None:
+            return found
+        golden, new = worst.golden.item(), worst.new.item()
+        return replace(found, index=worst.index, golden=golden, new=new, part=worst.part, ulp=self._ulp(worst))
+
+    def _count_above(self, block: _Doubtful) -> int:
+        """Read one block again and count the elements above the final bound."""
+        count = 0
+        for _, old, other in _pieces(*(np.asarray(side.read(block.key), order="C") for side in block.pair)):
+            finite = np.isfinite(old) & np.isfinite(other)
+            needs = self._needs(old[finite], other[finite])
+            count += int(np.count_nonzero(needs > self._bound(needs)))
+        return count
+
+    def _cosine(self) -> float | None:
+        if self._rule.min_cosine is None:
+            return None
+        both, old, other = self._products
+        if not (old and other):
+            return 1.0 if old == other else 0.0
+        return float(min(np.longdouble(1), both / (np.sqrt(old) * np.sqrt(other))))
+
+    def _ulp(self, worst: Place) -> int | None:
+        values = np.array([worst.golden]), np.array([worst.new])
+        if self._rule.ulp_dtype is None or not all(np.isfinite(value).all() for value in values):
+            return None
+        return int(ulps_apart(*values, self._rule.ulp_dtype)[0])
+
+
+def _pieces(golden: Array, new: Array) -> Iterator[tuple[int, Array, Array]]:
+    """Cut two contiguous blocks into pieces that stay in cache."""
+    old, other = golden.reshape(-1), new.reshape(-1)
+    for start in range(0, old.size, PIECE):
+        yield start, old[start : start + PIECE], other[start : start + PIECE]
+
+
+def _products(golden: Array, new: Array) -> Array:
+    """Return the inner products of finite numbers: both, golden with itself, new with itself."""
+    wide = np.complex128 if golden.dtype.kind == "c" else np.float64
+    old, other = golden.astype(wide), new.astype(wide)
+    old_unit, unit = _unit(old), _unit(other)
+    old, other = old / float(old_unit), other / float(unit)
+    found = [np.vdot(old, other).real, np.vdot(old, old).real, np.vdot(other, other).real]
+    return np.asarray(np.array(found, np.longdouble) * np.array([old_unit * unit, old_unit**2, unit**2]))
+
+
+def _unit(values: Array) -> Any:
+    """Return what to divide by so that no square overflows or vanishes: 1, but for the very large and very small."""
+    top = np.longdouble(np.abs(values).max())
+    return np.longdouble(1) if top == 0 or 1e-140 < top < 1e140 else top

@@ -1,0 +1,1 @@
+"""Which layer of one side is which of the other."""

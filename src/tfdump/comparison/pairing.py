@@ -1,0 +1,244 @@
+"""Which tensor of one side belongs to which of the other: by a map, or by what agrees best as a whole.
+
+A tensor follows its layer. Layers are paired by names that a user chose, and by structure, class, order and shape where
+Keras made the names up; inputs and outputs alike, or else by position.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tfdump.address import split
+from tfdump.comparison.counterparts import Counterparts, counterparts
+from tfdump.comparison.execution_names import item_itself, name_by_execution, names_by_execution, side_by_execution
+from tfdump.comparison.layers.certain_pairs import POSITION
+from tfdump.comparison.layers.tree import INTERFACE_GROUPS, placed
+from tfdump.comparison.plain_arrays import Item, full_name
+from tfdump.comparison.renaming import answers, translations
+from tfdump.comparison.sides import Side
+from tfdump.errors import InputError, near
+
+ADDRESS, STRUCTURE, ORDER, PLACE, MAP = "address", "structure", "order", "position", "map"
+"""Ways to pair tensors."""
+
+EXECUTION = "order of execution"
+"""How calls of one layer are paired where only one side numbers them as the model was built."""
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two tensors that belong together, or one without a counterpart; `by` tells how they were found."""
+
+    golden: Item | None
+    new: Item | None
+    by: str
+
+    @property
+    def items(self) -> list[Item]:
+        """The golden item, then the new one, as far as they are there."""
+        return [item for item in (self.golden, self.new) if item is not None]
+
+    @property
+    def names(self) -> list[str]:
+        """The names that patterns may match: addresses, with and without their groups."""
+        addresses = dict.fromkeys(item.address for item in self.items)
+        return [*addresses, *dict.fromkeys(full_name(item) for item in self.items)]
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes of the layers."""
+        return [str(item.attributes["class"]) for item in self.items if "class" in item.attributes]
+
+
+def pair_sides(golden: Side, new: Side, renamed: Mapping[str, str]) -> list[Pair]:
+    """Pair every tensor of both sides: in the order of the golden side, then what only the new one has.
+
+    `renamed` maps golden names to new ones: addresses, or the beginnings of addresses. Raises InputError for a name
+    in it that is not there. Calls that only one side numbers as its model was built are paired by execution.
+    """
+    names, new_names = names_by_execution(golden, new), names_by_execution(new, golden)
+    if not (names or new_names):
+        return _pairs(golden, new, renamed)
+    sides = side_by_execution(golden, names), side_by_execution(new, new_names)
+    renamed = {name_by_execution(old, names): name_by_execution(to, new_names) for old, to in renamed.items()}
+    return [_by_execution(pair) for pair in _pairs(*sides, renamed)]
+
+
+def _by_execution(pair: Pair) -> Pair:
+    """Return a pair of the items themselves, which was made by their addresses by execution."""
+    golden, new = item_itself(pair.golden), item_itself(pair.new)
+    unlike = golden is not None and new is not None and golden.address != new.address
+    return Pair(golden, new, EXECUTION if unlike and pair.by == ADDRESS else pair.by)
+
+
+def _pairs(golden: Side, new: Side, renamed: Mapping[str, str]) -> list[Pair]:
+    pairing = _Pairing(golden, new)
+    pairing.by_map(renamed)
+    if golden.is_plain and new.is_plain and len(golden.items) == len(new.items) == 1:
+        pairing.match(PLACE, lambda item: "the only one")
+    pairing.by_layer(counterparts(golden, new, pairing.mapped()))
+    for group in INTERFACE_GROUPS:
+        pairing.by_position(group)
+    return pairing.result()
+
+
+def _structure(item: Item) -> tuple[str, ...] | None:
+    """Return what identifies a tensor by the attributes of its model; None where nothing does."""
+    found = str(item.attributes.get("structure", ""))
+    if not found or item.group in INTERFACE_GROUPS:
+        return None
+    kind = str(item.attributes.get("class", "")) if POSITION.search(found) else ""
+    return (item.group, found, split(item.address)[1], kind)
+
+
+class _Pairing:
+    """Pairs in the making: by position on the golden side, and by identity of the new items that are taken."""
+
+    def __init__(self, golden: Side, new: Side) -> None:
+        self._golden = golden
+        self._new = new
+        self._pairs: dict[int, list[Pair]] = {}
+        self._taken: set[int] = set()
+
+    def _take(self, position: int, item: Item, by: str) -> None:
+        self._pairs.setdefault(position, []).append(Pair(self._golden.items[position], item, by))
+        self._taken.add(id(item))
+
+    def _left(self) -> tuple[list[int], list[Item]]:
+        golden = [position for position in range(len(self._golden.items)) if position not in self._pairs]
+        return golden, [item for item in self._new.items if id(item) not in self._taken]
+
+    def match(
+        self, by: str, key: Callable[[Item], Hashable], new_key: Callable[[Item], Hashable] | None = None
+    ) -> None:
+        """Pair what is left and has the same key, where no other item on its side has it."""
+        positions, items = self._left()
+        olds = _unique((key(self._golden.items[position]), position) for position in positions)
+        news = _unique(((new_key or key)(item), item) for item in items)
+        for name, position in olds.items():
+            if name in news:
+                self._take(position, news[name], by)
+
+    def mapped(self) -> list[tuple[Item, Item]]:
+        """Return the tensors that are paired so far."""
+        pairs = [pair for found in self._pairs.values() for pair in found]
+        return [(pair.golden, pair.new) for pair in pairs if pair.golden is not None and pair.new is not None]
+
+    def by_layer(self, known: Counterparts) -> None:
+        """Pair what belongs to layers that are paired, then what has one address and belongs to none of them."""
+        positions, items = self._left()
+        if self._golden.is_plain == self._new.is_plain:
+            by_name = _unique((placed(item), item) for item in items)
+            for position in positions:
+                group, address = placed(self._golden.items[position])
+                self._follow(position, by_name.get((group, known.address(group, address))))
+            for by, key in ((ADDRESS, full_name), (STRUCTURE, _structure)):
+                self.match(by, _without(known, key), _without(known.turned(), key))
+            return
+        if self._new.is_plain:
+            arrays = _plain_names(items)
+            for position in positions:
+                self._follow(position, _array_of(self._golden.items[position], arrays, known))
+            return
+        known = known.turned()
+        plain = {id(self._golden.items[position]): position for position in positions}
+        arrays = _plain_names([self._golden.items[position] for position in positions])
+        for item in items:
+            array = _array_of(item, arrays, known)
+            if array is not None:
+                self._follow(plain[id(array)], item)
+
+    def _follow(self, position: int, item: Item | None) -> None:
+        if item is not None:
+            self._take(position, item, _way(self._golden.items[position], item))
+
+    def by_position(self, group: str) -> None:
+        """Pair what is left of a group at the same position in it, where both sides have as many members."""
+        olds = [position for position, item in enumerate(self._golden.items) if item.group == group]
+        news = [item for item in self._new.items if item.group == group]
+        if len(olds) == len(news):
+            for position, item in zip(olds, news, strict=True):
+                if position not in self._pairs and id(item) not in self._taken:
+                    self._take(position, item, PLACE)
+
+    def by_map(self, renamed: Mapping[str, str]) -> None:
+        """Pair what the map names; the whole name of a tensor counts before the beginning of one."""
+        known: set[str] = set()
+        reached: set[str] = set()
+        for position, item in enumerate(self._golden.items):
+            for old, name in translations(item, renamed):
+                known.add(old)
+                found = [other for other in self._new.items if answers(other, name, item.group)]
+                for other in found:
+                    if other.group and id(other) in self._taken:
+                        raise InputError(f"the map leads twice to '{name}' of {self._new.name} (name it once)")
+                    self._take(position, other, MAP)
+                reached |= {old} if found else set()
+                if found:
+                    break
+        for old, name in renamed.items():
+            if old not in known:
+                names = [name for item in self._golden.items for name in (item.address, full_name(item))]
+                raise InputError(f"{self._golden.name} has no tensor '{old}', which the map names{near(old, names)}")
+            if old not in reached:
+                names = [other.address for other in self._new.items]
+                raise InputError(f"{self._new.name} has no tensor '{name}', which the map names{near(name, names)}")
+
+    def result(self) -> list[Pair]:
+        """Return all pairs, and what has no counterpart."""
+        _, rest = self._left()
+        found = []
+        for position, item in enumerate(self._golden.items):
+            found += self._pairs.get(position, [Pair(item, None, "")])
+        return found + [Pair(None, item, "") for item in rest]
+
+
+def _unique(entries: Iterable[tuple[Hashable, Value]]) -> dict[Hashable, Value]:
+    """Return a mapping without the keys that are None or come twice."""
+    once: dict[Hashable, Value] = {}
+    twice = set()
+    for key, value in entries:
+        if key in once:
+            twice.add(key)
+        once[key] = value
+    return {key: value for key, value in once.items() if key is not None and key not in twice}
+
+
+def _way(golden: Item, new: Item) -> str:
+    """Return how two tensors of paired layers were found: by address where it is one, else by what told more."""
+    (group, address), (new_group, new_address) = placed(golden), placed(new)
+    if address == new_address:
+        return ADDRESS
+    if group in INTERFACE_GROUPS and new_group == group:
+        return PLACE
+    structure = golden.attributes.get("structure")
+    return STRUCTURE if structure and structure == new.attributes.get("structure") else ORDER
+
+
+def _without(known: Counterparts, key: Callable[[Item], Hashable]) -> Callable[[Item], Hashable]:
+    """Return a key that is None for tensors of layers that have counterparts."""
+
+    def limited(item: Item) -> Hashable:
+        return key(item) if known.address(*placed(item)) is None else None
+
+    return limited
+
+
+def _array_of(item: Item, arrays: Mapping[str, Item], known: Counterparts) -> Item | None:
+    """Return the plain array that stands for a tensor of a dump.
+
+    Where the layer has no counterpart, the array has the name itself, unless it stands for another layer.
+    """
+    address = known.address(item.group, item.address)
+    if address is None:
+        if known.is_counterpart(item.group, item.address):
+            return None
+        address = item.address
+    return arrays.get(f"{item.group}/{address}" if item.group else address) or arrays.get(address)
+
+
+def _plain_names(items: Sequence[Item]) -> dict[str, Item]:
+    """Return plain arrays by their names, and by these with dots where the file has slashes."""
+    return {**{item.address.replace("/", "."): item for item in items}, **{item.address: item for item in items}}

@@ -1,0 +1,104 @@
+"""Whether two dumps answer the same question: what makes a verdict meaningless, and what one should know of it."""
+
+from typing import Any
+
+from tfdump.comparison.pairing import EXECUTION, ORDER, PLACE, STRUCTURE, Pair
+from tfdump.comparison.plain_arrays import full_name
+from tfdump.comparison.sides import Side
+from tfdump.errors import DumpError
+
+_SAME_QUESTION = {
+    "kind": "hold different things",
+    "examples": "are of different numbers of examples",
+    "first_example": "begin at different examples",
+    "loss": "are gradients of different losses",
+    "reduction": "are gradients of different scalars",
+    "per_example": "are gradients of one and of each example",
+    "steps": "have different numbers of steps",
+    "learning_rate": "have different learning rates",
+    "optimizer": "have different optimizers",
+}
+"""Attributes of the root that must agree, with what is wrong where they do not."""
+
+_WORTH_KNOWING = ("training", "loss_scale", "tensorflow_version", "keras_version", "numpy_version")
+"""Attributes of the root that may explain a difference."""
+
+
+def check_comparable(golden: Side, new: Side) -> None:
+    """Raise DumpError where two dumps are of different examples, kinds or losses; plain arrays are of none."""
+    if golden.is_plain or new.is_plain:
+        return
+    for name, wrong in _SAME_QUESTION.items():
+        old, other = golden.attributes.get(name), new.attributes.get(name)
+        if old != other and (name in ("kind", "steps", "per_example") or None not in (old, other)):
+            raise DumpError(
+                f"{golden.name} and {new.name} {wrong} ({name}: {_shown(old)} and {_shown(other)}), "
+                "so their values say nothing of each other (dump both alike)"
+            )
+
+
+def check_reductions(pairs: list[Pair]) -> None:
+    """Raise DumpError where only one of two tensors was reduced; norms of gradients are compared as norms."""
+    for pair in pairs:
+        if pair.golden is None or pair.new is None or not (pair.golden.group and pair.new.group):
+            continue
+        old, other = (item.attributes.get("reduce") for item in (pair.golden, pair.new))
+        if old != other and "norm" not in (old, other):
+            raise DumpError(
+                f"'{full_name(pair.golden)}' was dumped with --reduce {old} in one file and --reduce {other} in the "
+                "other (dump both alike)".replace("--reduce None", "no --reduce")
+            )
+
+
+def notes_on(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
+    """Return what one should know of the verdict: how the two dumps were made, and how tensors were paired."""
+    notes = []
+    if not golden.is_plain and not new.is_plain:
+        names = list(_WORTH_KNOWING)
+        both = (golden.attributes, new.attributes)
+        if any(side.get("training") for side in both):
+            names.append("seed")
+        if any(item.attributes.get("axis0") == "batch" for pair in pairs for item in pair.items):
+            names.append("batch_size")
+        unlike = [name for name in names if both[0].get(name) != both[1].get(name)]
+        if unlike:
+            told = "; ".join(f"{name} {_shown(both[0].get(name))}, {_shown(both[1].get(name))}" for name in unlike)
+            notes.append(f"made differently: {told}")
+    for side in (golden, new):
+        if side.left_out:
+            notes.append(f"not compared, because {side.name} has no numbers or text there: {_few(list(side.left_out))}")
+    return notes + notes_on_pairing(pairs)
+
+
+def notes_on_pairing(pairs: list[Pair]) -> list[str]:
+    """Return how tensors of other addresses were paired, and where addresses of both sides were overruled."""
+    notes = []
+    names = {full_name(pair.golden) for pair in pairs if pair.golden is not None}
+    new_names = {full_name(pair.new) for pair in pairs if pair.new is not None}
+    overruled = {
+        id(pair): f"{pair.golden.address} = {pair.new.address}"
+        for pair in pairs
+        if pair.by in (STRUCTURE, ORDER) and pair.golden is not None and pair.new is not None
+        if full_name(pair.golden) in new_names or full_name(pair.new) in names
+    }
+    if overruled:
+        notes.append(
+            f"addresses overruled for {len(overruled)} of {len(pairs)} tensors, because names that Keras makes up "
+            f"count less than structure, class and order: {_few([*overruled.values()])} (--map FILE decides otherwise)"
+        )
+    for by in (STRUCTURE, ORDER, PLACE, EXECUTION):
+        found = [(pair.golden, pair.new) for pair in pairs if pair.by == by and id(pair) not in overruled]
+        named = [(old.address, other.address) for old, other in found if old and other]
+        renamed = [f"{old} = {other}" for old, other in named if old != other]
+        if renamed:
+            notes.append(f"paired by {by}: {_few(renamed)}")
+    return notes
+
+
+def _few(names: list[str], most: int = 8) -> str:
+    names = list(dict.fromkeys(names))
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value)

@@ -1,0 +1,59 @@
+"""Maps of golden names to new ones, which a user gives: what they say of a tensor, and files that hold them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from tfdump.comparison.plain_arrays import Item, full_name
+from tfdump.errors import InputError
+from tfdump.files.paths import check_path
+
+
+def translations(item: Item, renamed: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the entries of the map that say something of an item, the longest first, with the name they give."""
+    found = []
+    for own in (full_name(item), item.address):
+        for old, name in renamed.items():
+            if own == old:
+                found.append((old, name))
+            elif own.startswith(old) and own[len(old)] in ".:@":
+                found.append((old, name + own[len(old) :]))
+    return sorted(found, key=lambda entry: -len(entry[0]))
+
+
+def answers(item: Item, name: str, group: str) -> bool:
+    """Tell whether an item bears a name, given for a tensor of a group."""
+    if full_name(item) == name:
+        return True
+    return item.address == name and (not item.group or not group or item.group == group)
+
+
+def read_map(path: Path) -> dict[str, str]:
+    """Read a map of golden names to new ones: a JSON object, or lines of two names with a tab between them.
+
+    Empty lines and such that begin with `#` count for nothing. Raises InputError where the file is neither.
+    """
+    check_path(path, "file", InputError)
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeError) as cause:
+        raise InputError(f"cannot read {path}: {getattr(cause, 'strerror', None) or cause}") from None
+    if text.lstrip().startswith("{"):
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError) as cause:
+            raise InputError(f"{path} is no JSON object: {cause}") from None
+        if not all(isinstance(name, str) for name in found.values()):
+            raise InputError(f'{path} maps a name to something that is no name (write {{"golden": "new"}})')
+        return dict(found)
+    pairs: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        row = line.split("\t")
+        if len(row) != 2 or not all(row):
+            raise InputError(f"{path}, line {number} is not two names with a tab between them")
+        if row[0] in pairs:
+            raise InputError(f"{path}, line {number} maps '{row[0]}' a second time")
+        pairs[row[0]] = row[1]
+    return pairs

@@ -1,0 +1,129 @@
+"""When one element, or one tensor, passes: the criteria of a comparison, and the rule that they make for a tensor."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tfdump.comparison.distances import Wide, ulps_apart
+from tfdump.comparison.tolerance import Tolerance, Tolerances, coarsest
+from tfdump.dtypes import kind_of
+from tfdump.errors import TfdumpError
+from tfdump.tensors import Array
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one tensor is judged.
+
+    An element needs an *excess*, and passes where that is not above a bound: the distance without `rtol*|golden|` and
+    `atol` against `scale*max|golden|`; with `max_ulp`, steps of `ulp_dtype` against their number. `tolerance` None
+    leaves the elements alone, and only `min_cosine` counts. `ulp_dtype` is None where numbers are not floats.
+    `fixed` tells that no tolerance would be listened to, `by_glob` that one would be only if it names the tensor.
+    NaN and infinities are not subject to the rule: they must be alike.
+    """
+
+    tolerance: Tolerance | None
+    exact: bool = False
+    max_ulp: int | None = None
+    min_cosine: float | None = None
+    nan_equal: bool = True
+    ulp_dtype: str | None = None
+    fixed: bool = False
+    by_glob: bool = False
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether only equal numbers pass."""
+        return self.max_ulp is None and self.tolerance == Tolerance()
+
+    @property
+    def can_be_screened(self) -> bool:
+        """Whether bounds of the distances are enough: not where bits, steps or all products are asked for."""
+        return not (self.tolerance is None or self.exact or self.max_ulp is not None or self.min_cosine is not None)
+
+    def excess(self, error: Wide, magnitude: Wide, golden: Array, new: Array) -> Wide:
+        """Return the excess of finite elements; `error` and `magnitude` are used up."""
+        if self.max_ulp is not None:
+            return ulps_apart(golden, new, str(self.ulp_dtype)).astype(np.float64)
+        if self.tolerance is None:
+            return error
+        if self.tolerance.rtol:
+            np.multiply(magnitude, self.tolerance.rtol, out=magnitude)
+            np.subtract(error, magnitude, out=error)
+        if self.tolerance.atol:
+            np.subtract(error, self.tolerance.atol, out=error)
+        return error
+
+    def bound(self, largest: Any) -> Any:
+        """Return what the excess of an element may be, in extended precision."""
+        if self.max_ulp is not None:
+            return np.longdouble(self.max_ulp)
+        if self.tolerance is None:
+            return np.longdouble(np.inf)
+        return np.longdouble(self.tolerance.scale) * largest
+
+    def scale_for(self, need: Any, largest: Any) -> float | None:
+        """Return the smallest scale whose bound is not below `need`; None where there is none, or it does not count."""
+        if self.tolerance is None or self.exact or self.fixed or self.max_ulp is not None:
+            return None
+        if need <= 0:
+            return 0.0
+        if not largest:
+            return None
+        scale = float(need / largest)
+        while np.longdouble(scale) * largest < need and np.isfinite(scale):
+            scale = float(np.nextafter(scale, np.inf))
+        return scale if np.isfinite(scale) else None
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What was asked for of all tensors.
+
+    `exact`, `max_ulp` and tolerances exclude each other, `min_cosine` goes with any of them; alone, it leaves the
+    elements of floats alone. Integers, bools and text are exact but for tolerances that name them.
+    """
+
+    tolerances: Tolerances = field(default_factory=Tolerances)
+    exact: bool = False
+    max_ulp: int | None = None
+    min_cosine: float | None = None
+    nan_equal: bool = True
+
+    def check(self) -> None:
+        """Raise TfdumpError for criteria that exclude each other, or are out of range."""
+        rules = {"exact": self.exact, "max-ulp": self.max_ulp is not None, "tolerances": self.tolerances.given}
+        given = [name for name, is_given in rules.items() if is_given]
+        if len(given) > 1:
+            raise TfdumpError(f"{given[0]} and {given[1]} exclude each other: each says when an element passes")
+        if self.max_ulp is not None and self.max_ulp < 0:
+            raise TfdumpError(f"max-ulp {self.max_ulp} is below 0")
+        if self.min_cosine is not None and not -1 <= self.min_cosine <= 1:
+            raise TfdumpError(f"min-cosine {self.min_cosine} is not between -1 and 1")
+
+    def rule_for(self, names: Sequence[str], classes: Sequence[str], dtypes: Sequence[str]) -> Rule:
+        """Return the rule of a tensor by its names, its classes, and the dtypes that it has on both sides."""
+        is_float = kind_of(dtypes[0]) in "fc"
+        tolerance: Tolerance | None = self.tolerances.of(names, classes, dtypes)
+        if self.exact or (self.max_ulp is not None and not is_float):
+            tolerance = Tolerance()
+        elif self.min_cosine is not None and not self.tolerances.given and is_float:
+            tolerance = None
+        return Rule(
+            tolerance,
+            exact=self.exact,
+            max_ulp=self.max_ulp if is_float else None,
+            min_cosine=self.min_cosine if is_float else None,
+            nan_equal=self.nan_equal,
+            ulp_dtype=coarsest_dtype(dtypes) if is_float else None,
+            fixed=self.exact or self.max_ulp is not None or kind_of(dtypes[0]) in "bS",
+            by_glob=not is_float,
+        )
+
+
+def coarsest_dtype(dtypes: Sequence[str]) -> str:
+    """Return the least precise of some dtypes of floats; of complex numbers, that of their parts."""
+    row = coarsest(dtypes)
+    return next((dtype for dtype in dtypes if dtype.startswith("float8")), row) if row == "float8" else row

@@ -1,0 +1,148 @@
+"""The two sides of a comparison: a dump, or plain arrays from elsewhere (`.npy`, `.npz`, HDF5, or in memory)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import h5py
+
+from tfdump.argument_kinds import file_path
+from tfdump.comparison.plain_arrays import ArrayPart, InMemory, Item, PlainItem, in_memory
+from tfdump.dump import layout
+from tfdump.dump.other_formats import refuse_models
+from tfdump.dump.parts import Part
+from tfdump.dump.reader import Dump
+from tfdump.errors import DumpError
+from tfdump.files.hdf5 import damage, lookup, open_hdf5
+from tfdump.files.hdf5_text import text_memory
+
+
+class Closeable(Protocol):
+    """An open file."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class Side:
+    """One side of a comparison: its items in order, its attributes, and whether it is plain; a context manager.
+
+    `left_out` are the members of a plain HDF5 file that cannot be compared, each with the reason.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        items: Sequence[Item],
+        dump: Dump | None = None,
+        path: Path | None = None,
+        files: Sequence[Closeable] = (),
+        left_out: Sequence[str] = (),
+    ) -> None:
+        self.name = name
+        self.items = items
+        self.attributes: dict[str, Any] = dump.attributes if dump is not None else {}
+        self.is_plain = dump is None
+        self.left_out = left_out
+        self._path = path
+        self._files = files
+        self._state = self._look()
+
+    def _look(self) -> tuple[int, ...] | None:
+        if self._path is None:
+            return None
+        try:
+            found = self._path.stat()
+        except OSError:
+            return ()
+        return (found.st_ino, found.st_size, found.st_mtime_ns)
+
+    def check_unchanged(self) -> None:
+        """Raise DumpError when the file was written to, or replaced, since it was opened."""
+        if self._look() != self._state:
+            raise DumpError(f"{self.name} changed while it was being read (compare it again when it is complete)")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files:
+            file.close()
+
+
+def open_side(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
+    """Open a dump, or plain arrays by their names; a `.npy` bears that of its file.
+
+    Raises DumpError or InputError where nothing can be read, or where there is nothing.
+    """
+    side = _open(source)
+    if not side.items:
+        with side:
+            raise DumpError(f"{side.name} holds no tensors, so there is nothing to compare")
+    return side
+
+
+def _open(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
+    if isinstance(source, Dump):
+        return Side(source.name, _items_of(source), source)
+    if isinstance(source, Mapping):
+        return Side("the arrays", [in_memory(str(name), value) for name, value in source.items()])
+    path = file_path("dump", source, "give one, or arrays by name: {'conv1': array}")
+    refuse_models(path)
+    if path.suffix in (".npy", ".npz"):
+        from tfdump.inputs.readers import open_npy, open_npz
+
+        if path.suffix == ".npy":
+            members = {path.stem: open_npy(path)}
+        else:
+            members = {name: opened() for name, opened in open_npz(path).items()}
+        items = [PlainItem(name, [ArrayPart("", member)]) for name, member in members.items()]
+        return Side(str(path), items, path=path, files=list(members.values()))
+    file = open_hdf5(path, DumpError)
+    try:
+        with damage(DumpError, str(path)), text_memory(file):
+            is_dump = str(file.attrs.get("format")) == layout.FORMAT
+        if is_dump:
+            dump = Dump(file, str(path))
+            return Side(str(path), _items_of(dump), dump, path, [file])
+        left_out: list[str] = []
+        with damage(DumpError, str(path)):
+            found = list(_datasets(file, set(), left_out))
+        return Side(str(path), found, path=path, files=[file], left_out=left_out)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _items_of(dump: Dump) -> list[Item]:
+    items: list[Item] = list(dump.tensors())
+    loss = dump.loss
+    if loss is not None:
+        items.append(PlainItem(layout.LOSS, [ArrayPart("", InMemory(loss))]))
+    return items
+
+
+def _datasets(group: h5py.Group, seen: set[int], left_out: list[str]) -> Iterator[PlainItem]:
+    """Yield the datasets of numbers and text of a plain file, by their paths, without following links elsewhere.
+
+    `seen` are the addresses of the groups above, so that a group that contains itself is passed over; `left_out` is
+    told what else is no number and no text.
+    """
+    seen = {*seen, h5py.h5o.get_info(group.id).addr}
+    for name in group:
+        path = f"{group.name.rstrip('/')}/{name}".lstrip("/")
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            left_out.append(f"{path} (a link)")
+            continue
+        found = lookup(group, name, DumpError)
+        if isinstance(found, h5py.Group):
+            if h5py.h5o.get_info(found.id).addr not in seen:
+                yield from _datasets(found, seen, left_out)
+        elif not isinstance(found, h5py.Dataset):
+            left_out.append(f"{path} (a type)")
+        elif found.shape is None:
+            left_out.append(f"{path} (empty)")
+        elif found.dtype.hasobject and h5py.check_string_dtype(found.dtype) is None:
+            left_out.append(f"{path} (lists or references)")
+        else:
+            yield PlainItem(path, [Part("", found)])

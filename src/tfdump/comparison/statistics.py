@@ -1,0 +1,116 @@
+"""The statistics of one tensor against those of another, where one of the two was dumped without its values.
+
+The bound of each statistic is the furthest that it can move while every element stays within the element's own bound,
+so that what passes by its values passes by its statistics too.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfdump.comparison.rule import Rule
+from tfdump.comparison.tolerance import Tolerance
+from tfdump.comparison.verdict import Comparison
+
+_COUNTS = ("count", "nan", "inf", "zero")
+COMPARED = {*_COUNTS, "min", "max", "mean", "std", "l2"}
+"""All of them are needed for a verdict."""
+
+_ROUNDING = 1e-12
+"""Mean, deviation and norm depend on the order of summation by about this much of the largest value."""
+
+
+def compare_statistics(golden: Mapping[str, Any], new: Mapping[str, Any], rule: Rule) -> Comparison:
+    """Compare statistics; `part` of the result names the first that differs, or else the one that is furthest off.
+
+    The number of zeros counts only where the rule is exact: a tolerance lets a zero become a small number.
+    """
+    tolerance = rule.tolerance or Tolerance()
+    golden, new = _settled(golden, new), _settled(new, golden)
+    largest = max(abs(golden["min"]), abs(golden["max"]))
+    largest = largest if math.isfinite(largest) else 0.0
+    finite = golden["count"] - golden["nan"] - golden["inf"]
+    typical = golden["l2"] / math.sqrt(finite) if finite else 0.0
+    terms = {  # what rtol, atol and rounding are multiplied with
+        "min": (abs(golden["min"]) if tolerance.rtol <= 1 else largest, 1.0, 0.0),
+        "max": (abs(golden["max"]) if tolerance.rtol <= 1 else largest, 1.0, 0.0),
+        "mean": (typical, 1.0, largest),
+        "std": (typical, 1.0, largest),
+        "l2": (golden["l2"], math.sqrt(finite), golden["l2"]),
+    }
+    found = {}
+    for name in _COUNTS:
+        if name != "zero" or rule.is_strict:
+            found[name] = _Found(golden[name] == new[name] and (name != "nan" or rule.nan_equal or not golden[name]))
+    for name, (relative, absolute, rounding) in terms.items():
+        found[name] = _judge(
+            golden[name], new[name], tolerance, largest, relative, absolute, rounding * _ROUNDING * (1 + tolerance.rtol)
+        )
+    failed = [name for name, item in found.items() if not item.passed]
+    shown = failed[0] if failed else max(terms, key=lambda name: found[name].error)
+    hopeless = any(found[name].scale is None for name in failed) or rule.exact
+    return Comparison(
+        passed=not failed,
+        count=len(found),
+        failed=len(failed),
+        golden=golden[shown],
+        new=new[shown],
+        max_error=found[shown].error,
+        largest=largest,
+        scale=None if hopeless else max((found[name].scale or 0.0 for name in found), default=0.0),
+        part=shown,
+    )
+
+
+def _settled(statistics: Mapping[str, Any], others: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return statistics as they are; without a finite value, as earlier versions and this one both write them.
+
+    Those wrote `l2` as 0 and `min` and `max` as NaN; the range of infinities counts where both sides have it.
+    """
+    if statistics["count"] == 0 or statistics["count"] > statistics["nan"] + statistics["inf"]:
+        return statistics
+    unknown = ["mean", "std", "l2"]
+    if math.isnan(statistics["min"]) or math.isnan(others["min"]):
+        unknown += ["min", "max"]
+    return {**statistics, **dict.fromkeys(unknown, math.nan)}
+
+
+class _Found:
+    """The verdict of one statistic: how far off it is, and the scale that it needs."""
+
+    def __init__(self, passed: bool, error: float = 0.0, scale: float | None = None) -> None:
+        self.passed = passed
+        self.error = error
+        self.scale = scale
+
+
+def _judge(
+    golden: float,
+    new: float,
+    tolerance: Tolerance,
+    largest: float,
+    relative: float,
+    absolute: float,
+    rounding: float,
+) -> _Found:
+    if math.isnan(golden) or math.isnan(new):
+        alike = math.isnan(golden) and math.isnan(new)
+        return _Found(alike, scale=0.0 if alike else None)
+    if golden == new:
+        return _Found(True, scale=0.0)
+    if not (math.isfinite(golden) and math.isfinite(new)):
+        return _Found(False)
+    error = abs(np.longdouble(new) - np.longdouble(golden))
+    need = error - rounding - np.longdouble(tolerance.rtol) * relative - np.longdouble(tolerance.atol) * absolute
+    unit = np.longdouble(largest) * absolute
+    passed = bool(need <= np.longdouble(tolerance.scale) * unit)
+    if need <= 0:
+        return _Found(passed, float(error), 0.0)
+    if not unit:
+        return _Found(passed, float(error))
+    scale = float(need / unit)
+    while np.longdouble(scale) * unit < need and math.isfinite(scale):
+        scale = math.nextafter(scale, math.inf)
+    return _Found(passed, float(error), scale if math.isfinite(scale) else None)

@@ -1,0 +1,73 @@
+"""What a dump tells of the graph of a model: for each tensor, a number for all that leads to it, and all that follows.
+
+Two tensors with equal numbers stand at the same place in graphs of equal classes and shapes, whatever their names.
+"""
+
+import json
+from collections.abc import Hashable, Sequence
+from typing import Any, Protocol
+
+from tfdump.dump import layout
+
+Labels = dict[str, tuple[int, int]]
+"""By address: the number of what leads to the tensor, and of what follows from it; 0 where that is not known."""
+
+
+class GraphTensor(Protocol):
+    """What the labels need of a tensor, of a dump or of a comparison."""
+
+    address: str
+    attributes: dict[str, Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the values."""
+
+
+_INPUTS = f"{layout.INPUTS}/"
+
+
+def graph_labels(*sides: Sequence[GraphTensor]) -> list[Labels]:
+    """Return the labels of the activations of each side, which stand in the order of execution.
+
+    The numbers are comparable between the sides of one call.
+    """
+    known: dict[Hashable, int] = {}
+    return [_labels(side, known) for side in sides]
+
+
+def _labels(items: Sequence[GraphTensor], known: dict[Hashable, int]) -> Labels:
+    def label(*parts: Hashable) -> int:
+        return known.setdefault(parts, len(known) + 1)
+
+    ahead: dict[str, int] = {}
+    for item in items:
+        read = inputs_of(item)
+        leading = [label("input") if name.startswith(_INPUTS) else ahead.get(name, 0) for name in read or ()]
+        ahead[item.address] = 0 if read is None or 0 in leading else label("ahead", _kind(item), tuple(leading))
+    behind: dict[str, int] = {}
+    readers: dict[str, list[tuple[int, int]]] = {}
+    complete = True  # a tensor of which it is not known what it read may have read any before it
+    for item in reversed(items):
+        following = tuple(sorted(readers.get(item.address, ())))
+        is_known = complete and all(number for _, number in following)
+        behind[item.address] = label("behind", _kind(item), following) if is_known else 0
+        read = inputs_of(item)
+        complete = complete and read is not None
+        for place, name in enumerate(read or ()):
+            readers.setdefault(name, []).append((place, behind[item.address]))
+    return {item.address: (ahead[item.address], behind[item.address]) for item in items}
+
+
+def inputs_of(item: GraphTensor) -> list[str] | None:
+    """Return the addresses of the tensors that a layer read; None where the dump does not tell."""
+    text = item.attributes.get("inputs")
+    try:
+        names = json.loads(text) if isinstance(text, str) else text
+    except ValueError:
+        return None
+    return [str(name) for name in names] if isinstance(names, list) else None
+
+
+def _kind(item: GraphTensor) -> Hashable:
+    return (str(item.attributes.get("class", "")), item.shape)

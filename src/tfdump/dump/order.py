@@ -1,0 +1,38 @@
+"""The order in which a backward pass computes the gradients of a dump."""
+
+from collections.abc import Iterable
+from typing import Any, Protocol, TypeVar
+
+from tfdump.dump import layout
+
+
+class Named(Protocol):
+    """What the order needs of a tensor, of a dump or of a comparison."""
+
+    group: str
+    address: str
+    attributes: dict[str, Any]
+
+
+Gradient = TypeVar("Gradient", bound=Named)
+
+
+def backward_order(items: Iterable[Gradient]) -> list[Gradient]:
+    """Return the gradients of activations and weights in the order in which a backward pass computes them.
+
+    Those of a layer's weights come after that of its output; where that is not in the dump, with the weight before
+    them; and where there are no activations, from the last weight to the first.
+    """
+    found = sorted(items, key=_order)
+    activations = [item for item in found if item.group == layout.ACTIVATION_GRADIENTS]
+    layers = {str(item.attributes.get("layer", item.address)): _order(item) for item in activations}
+    keyed = [(-_order(item), 0, item) for item in activations]
+    last = -1.0
+    for number, item in enumerate(item for item in found if item.group == layout.WEIGHT_GRADIENTS):
+        last = layers.get(str(item.attributes.get("layer")), last) if layers else float(number)
+        keyed.append((-last, 1, item))
+    return [item for _, _, item in sorted(keyed, key=lambda entry: entry[:2])]
+
+
+def _order(item: Named) -> float:
+    return float(item.attributes.get("order", 0))

@@ -1,0 +1,85 @@
+"""What a file is that was given as a dump and is none, and what to do with it. Looks at names and first bytes only."""
+
+from pathlib import Path
+
+import h5py
+
+from tfdump.errors import DumpError
+from tfdump.files.hdf5 import has_link
+from tfdump.files.paths import as_argument, check_path
+
+_DUMP_FIRST = "dump it first: tfdump activations {}"
+_MOST_COUNTED = 10_000
+
+
+def refuse_other_formats(path: Path) -> None:
+    """Raise DumpError for a folder, an empty file and the formats of other things that tfdump knows."""
+    check_path(path, "file", DumpError)
+    if path.is_dir():
+        refuse_model_folder(path)
+        raise DumpError(f"{path} is a folder, not a dump")
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(8)
+    except OSError as cause:
+        raise DumpError(f"cannot read {path}: {cause.strerror}") from None
+    found = _kind(path, start)
+    if found is not None:
+        raise DumpError(f"{path} {found}")
+
+
+def refuse_models(path: Path) -> None:
+    """Raise DumpError for a model, where arrays of other formats are welcome."""
+    check_path(path, "file", DumpError)
+    if path.suffix in (".keras", ".tflite") or path.is_dir():
+        refuse_other_formats(path)
+
+
+def refuse_model_folder(path: Path) -> None:
+    """Raise DumpError for a folder that is a model."""
+    if (path / "saved_model.pb").exists() or (path / "model.weights.h5").exists():
+        raise DumpError(f"{path} is a model, not a dump ({_DUMP_FIRST.format(as_argument(path))})")
+
+
+def _kind(path: Path, start: bytes) -> str | None:
+    if not start:
+        return "is empty, and no dump"
+    if start.startswith(b"\x93NUMPY"):
+        return "is an array (.npy), not a dump"
+    if start[4:8] == b"TFL3":
+        return f"is a .tflite model, not a dump ({_DUMP_FIRST.format(as_argument(path))})"
+    return _kind_of_archive(path) if start.startswith(b"PK") else None
+
+
+def _kind_of_archive(path: Path) -> str:
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return "is a damaged zip archive, not a dump"
+    if "model.weights.h5" in names or "config.json" in names:
+        return f"is a Keras model, not a dump ({_DUMP_FIRST.format(as_argument(path))})"
+    arrays = sum(name.endswith(".npy") for name in names)
+    return f"is an archive of {arrays} arrays (.npz), not a dump" if arrays else "is a zip archive, not a dump"
+
+
+def kind_of_hdf5(file: h5py.File) -> str:
+    """Return what an HDF5 file is that no tfdump wrote; follows no link out of the file."""
+    if "model_config" in file.attrs:
+        return "it is a whole Keras model (dump it first: tfdump activations)"
+    if "layer_names" in file.attrs or has_link(file, "_layer_checkpoint_dependencies"):
+        return "it holds the weights of a Keras model"
+    if has_link(file, "layers") and (has_link(file, "vars") or has_link(file, "optimizer")):
+        return "it holds the weights of a Keras model"
+    count = 0
+
+    def count_datasets(_: bytes, found: h5py.h5o.ObjInfo) -> bool | None:
+        nonlocal count
+        count += found.type == h5py.h5o.TYPE_DATASET
+        return True if count >= _MOST_COUNTED else None
+
+    h5py.h5o.visit(file.id, count_datasets, info=True)  # hard links only, and no object is opened
+    more = " or more" if count >= _MOST_COUNTED else ""
+    return f"it holds {count}{more} dataset{'' if count == 1 else 's'} of something else"

@@ -1,0 +1,1 @@
+"""What is known of files, whatever they hold: HDF5, paths, limits."""

@@ -1,0 +1,226 @@
+"""Opening HDF5 files of strangers: no link leads out of the file, and no dataset keeps its bytes elsewhere."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from tfdump.errors import TfdumpError, near, reason_of
+from tfdump.files.hdf5_text import text_memory
+from tfdump.files.limits import check_bytes
+from tfdump.files.paths import check_path
+
+_MOST_COMPRESSED = 1100
+"""How many times smaller gzip makes values at the most: it reaches 1032."""
+
+_DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, UnicodeError)
+"""What h5py raises on a damaged file."""
+
+_SMALL_BYTES = 1 << 20
+
+_LARGEST_ATTRIBUTE = 16 << 20
+"""Above 64 kB an attribute needs a storage of its own, which nothing here writes; a model's architecture may."""
+
+_MOST_TEXTS = 4096
+"""Texts of variable length in one attribute; each may be the same long one."""
+
+
+def open_hdf5(path: Path, error: type[TfdumpError]) -> h5py.File:
+    """Open an HDF5 file for reading; raises `error` with one line when that is not possible."""
+    check_path(path, "file", error)
+    if path.is_dir():
+        raise error(f"{path} is a folder, not an HDF5 file")
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as cause:
+        raise error(f"cannot read {path}: {cause.strerror}") from None
+    try:
+        is_hdf5 = h5py.is_hdf5(path)
+        if is_hdf5:
+            return h5py.File(path, "r")
+    except OSError as cause:
+        if "truncated" in str(cause):
+            raise error(f"{path} is truncated: it is shorter than its own header says") from None
+        raise error(f"cannot open {path}: {_reason(cause)}") from None
+    raise error(f"{path} is not an HDF5 file")
+
+
+def lookup(group: h5py.Group, name: str, error: type[TfdumpError]) -> h5py.Group | h5py.Dataset:
+    """Return the object at the path `name` below `group`, following hard links only.
+
+    Raises `error` where nothing is there (with near names), where a soft or external link stands in the
+    way, and for a dataset whose values are in other files.
+    """
+    with damage(error, f"{group.file.filename}: '{name}'"):
+        return _walk(group, name, error)
+
+
+def _walk(group: h5py.Group, name: str, error: type[TfdumpError]) -> h5py.Group | h5py.Dataset:
+    here: Any = group
+    walked = ""
+    for part in (part for part in name.split("/") if part):
+        if not isinstance(here, h5py.Group) or not has_link(here, part):
+            known = [str(key) for key in here] if isinstance(here, h5py.Group) else []
+            raise error(f"{group.file.filename} has no '{walked}/{part}'{near(part, known)}")
+        link = here.get(part, getlink=True)
+        walked += "/" + part
+        if not isinstance(link, h5py.HardLink):
+            raise error(
+                f"{group.file.filename}: '{walked}' is a link to another place, which is not followed "
+                "(copy the data into the file itself)"
+            )
+        here = here[part]
+    if isinstance(here, h5py.Dataset):
+        check_stored_inside(here, error)
+    return here
+
+
+@contextmanager
+def damage(error: type[TfdumpError], where: str) -> Iterator[None]:
+    """Turn what h5py raises on a damaged file into `error`."""
+    try:
+        yield
+    except _DAMAGE as cause:
+        raise error(damage_of(where, cause)) from cause
+
+
+def damage_of(where: str, cause: BaseException) -> str:
+    """Return the line that says what h5py found wrong with a damaged file."""
+    return f"{where} is damaged: {reason_of(cause)}"
+
+
+def raised_by_hdf5(error: BaseException) -> bool:
+    """Tell whether h5py itself raised an error: of a damaged file, any access may do that."""
+    here = error.__traceback__
+    while here is not None and here.tb_next is not None:
+        here = here.tb_next
+    made_in = here.tb_frame.f_code.co_filename if here is not None else ""
+    return isinstance(error, _DAMAGE) and "h5py" in Path(made_in).parts
+
+
+def may_be_dataset(group: h5py.Group, name: str) -> bool:
+    """Tell whether a member of a group is no sub-group; links that lead elsewhere and damaged members may be."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        return True
+    try:
+        return group.get(name, getclass=True) is not h5py.Group
+    except (OSError, KeyError, RuntimeError):
+        return True
+
+
+def has_link(group: h5py.Group, name: str) -> bool:
+    """Tell whether a group has a link of this name, without following it (which `name in group` does)."""
+    return name != "." and group.get(name, getlink=True) is not None
+
+
+def check_stored_inside(dataset: h5py.Dataset, error: type[TfdumpError]) -> None:
+    """Raise `error` when a dataset is virtual or has external storage."""
+    if dataset.is_virtual or dataset.external:
+        kind = "virtual" if dataset.is_virtual else "stored in external files"
+        raise error(
+            f"{dataset.file.filename}: '{dataset.name}' is {kind}, and other files are not read "
+            "(copy the data into the file itself)"
+        )
+
+
+def check_declared(dataset: h5py.Dataset, error: type[TfdumpError]) -> None:
+    """Raise `error` when a dataset declares more values than its file can hold, however well compressed."""
+    declared = declared_bytes(dataset)
+    if declared <= _SMALL_BYTES or declared <= dataset.file.id.get_filesize() * _MOST_COMPRESSED:
+        return
+    if dataset.chunks is not None and _chunk_bytes(dataset) * dataset.id.get_num_chunks() >= declared:
+        return  # other filters than gzip do better on long runs of one value, but every chunk is there
+    raise error(f"{dataset.file.filename}: '{dataset.name}' is damaged: it declares more values than the file holds")
+
+
+def declared_bytes(dataset: h5py.Dataset) -> int:
+    """Return how many bytes the values of a dataset take in memory; of text, the references to it."""
+    return 0 if dataset.shape is None else int(math.prod(dataset.shape)) * int(dataset.dtype.itemsize)
+
+
+def _chunk_bytes(dataset: h5py.Dataset) -> int:
+    return int(math.prod(dataset.chunks)) * int(dataset.dtype.itemsize)
+
+
+def place_of(dataset: h5py.Dataset, start: int, stop: int) -> tuple[int, int] | None:
+    """Return the first byte in the file of the rows from `start` up to `stop`, and the end of the last one.
+
+    None where they are in no such place; of chunks, the first and the last one count.
+    """
+    try:
+        if dataset.chunks is None:
+            offset, row = dataset.id.get_offset(), dataset.id.get_type().get_size() * math.prod(dataset.shape[1:])
+            return None if offset is None else (offset + start * row, offset + stop * row)
+        rows = dataset.chunks[0]
+        behind = [
+            (size - 1) // chunk * chunk for size, chunk in zip(dataset.shape[1:], dataset.chunks[1:], strict=True)
+        ]
+        first = dataset.id.get_chunk_info_by_coord((start // rows * rows, *(0 for _ in behind)))
+        last = dataset.id.get_chunk_info_by_coord(((stop - 1) // rows * rows, *behind))
+        low, high = first.byte_offset, last.byte_offset
+    except _DAMAGE:
+        return None
+    return None if low is None or high is None or high < low else (low, high + last.size)
+
+
+def check_attributes(item: h5py.Group | h5py.Dataset, error: type[TfdumpError]) -> None:
+    """Raise `error` when an attribute is larger than any that is written on purpose, before it is read."""
+    for number in range(h5py.h5a.get_num_attrs(item.id)):
+        found = h5py.h5a.open(item.id, index=number)
+        kind, count = found.get_type(), 0 if found.shape is None else math.prod(found.shape)
+        listed = isinstance(kind, h5py.h5t.TypeVlenID)
+        text = isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()
+        if kind.get_size() * count > _LARGEST_ATTRIBUTE or ((listed or text) and count > _MOST_TEXTS):
+            name = found.name.decode(errors="backslashreplace")
+            raise error(
+                f"{item.file.filename}: the attribute '{name}' of '{item.name}' is damaged: it is larger than any "
+                "that a model or a dump has"
+            )
+
+
+def attributes_of(item: h5py.Group | h5py.Dataset, error: type[TfdumpError]) -> dict[str, Any]:
+    """Return what h5py reads of all attributes of an object; raises `error` for one that is larger than any can be."""
+    check_attributes(item, error)
+    with text_memory(item.file):
+        return dict(item.attrs)
+
+
+def check_whole(file: h5py.File, name: str, limit: int | None, error: type[TfdumpError]) -> int:
+    """Return the bytes that all datasets of a file declare, after a look at everything in it.
+
+    Raises `error` where a link leads elsewhere, where values are outside of the file or more than it can hold, where
+    they are more than `limit` altogether, and for lists of unknown length; `name` is the file's, for the message.
+    Cycles of hard links are walked once.
+    """
+    total = 0
+    seen = set()
+    waiting: list[h5py.Group] = [file["/"]]
+    while waiting:
+        group = waiting.pop()
+        info = h5py.h5o.get_info(group.id)
+        if (info.fileno, info.addr) in seen:
+            continue
+        seen.add((info.fileno, info.addr))
+        check_attributes(group, error)
+        for member in group:
+            found = lookup(group, member, error)
+            if isinstance(found, h5py.Group):
+                waiting.append(found)
+            elif isinstance(found, h5py.Dataset):
+                check_attributes(found, error)
+                check_declared(found, error)
+                if found.dtype.hasobject:
+                    raise error(f"{name}: '{found.name}' holds text, references or lists, which are no weights")
+                total += declared_bytes(found)
+                check_bytes(total, limit, f"{name} declares weights of", error)
+    return total
+
+
+def _reason(cause: OSError) -> str:
+    """Return the informative part of HDF5's message."""
+    text = str(cause)
+    return text[text.find("(") + 1 : text.rfind(")")] if "(" in text else text

@@ -1,0 +1,1 @@
+"""Gradients of weights, activations and inputs, by tapes and per example."""

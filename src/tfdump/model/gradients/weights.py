@@ -1,0 +1,135 @@
+"""The weights of a model: their addresses (DESIGN section 3), who owns them, and which can be trained."""
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import Layer
+
+from tfdump.address import Candidate, encode
+from tfdump.dtypes import kind_of
+from tfdump.model.recording.ownership import class_names
+from tfdump.model.recording.recorder import Recorder
+
+_CALL = re.compile(r"@\d+")
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One variable of a model under its address; `aliases` are the other paths to it, `obstacle` why not to train it.
+
+    `around` are the layers that contain it, its own first, with their classes; `half` tells that its own computes in
+    float16, `is_state` that its layer made it as one that no training changes (a moving mean, and no frozen kernel).
+    """
+
+    address: str
+    layer: str
+    structure: str
+    classes: tuple[str, ...]
+    variable: keras.Variable
+    aliases: tuple[str, ...]
+    obstacle: str | None
+    around: tuple[Candidate, ...]
+    half: bool
+    is_state: bool
+
+    @property
+    def tensor(self) -> tf.Variable:
+        """The variable of TensorFlow behind it."""
+        return self.variable.value
+
+    @property
+    def dtype(self) -> str:
+        """The dtype in which it is kept."""
+        return str(keras.backend.standardize_dtype(self.variable.dtype))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return tuple(int(size) for size in self.variable.shape)
+
+
+def weights_of(model: Layer, recorder: Recorder) -> list[Weight]:
+    """Return every weight of a model that was run under `recorder`, in the order in which its layers were called.
+
+    A weight that several layers hold belongs to the first of them. Random states and metrics are no weights.
+    """
+    trainable = {id(variable) for variable in model.trainable_weights}
+    wanted = {id(variable) for variable in model.weights}
+    holders: dict[int, list[tuple[Layer, str, str, keras.Variable]]] = {}
+    taken: set[str] = set()
+    owners = [(model, "", ""), *((o.operation, recorder.address_of(o.operation), o.path) for o in recorder.layers)]
+    for layer, address, structure in owners:
+        for variable in _own_variables(layer):
+            if id(variable) in wanted:
+                holders.setdefault(id(variable), []).append((layer, address, structure, variable))
+    for variable in model.weights:  # what no layer holds in its own lists
+        holders.setdefault(id(variable), [(model, "", "", variable)])
+    found = []
+    for held in holders.values():
+        layer, address, structure, variable = held[0]
+        name = encode(str(variable.name))
+        paths = [_join(path, name) for other, *_ in held for path in recorder.paths_of(other)]
+        paths += [_join(path, name) for _, path, *_ in held[1:]]
+        own = _free(_join(address, name), taken)
+        aliases = dict.fromkeys(_CALL.sub("", path) for path in paths)
+        found.append(
+            Weight(
+                own,
+                address,
+                _join(structure, name),
+                class_names(layer),
+                variable,
+                tuple(alias for alias in aliases if alias not in (own, _CALL.sub("", _join(address, name)))),
+                _obstacle(variable, id(variable) in trainable),
+                tuple(_around([address, *(path for _, path, *_ in held[1:])], class_names(layer), recorder)),
+                getattr(layer, "compute_dtype", None) == "float16",
+                _is_state(layer, variable),
+            )
+        )
+    return found
+
+
+def _own_variables(layer: Layer) -> list[Any]:
+    """Return the variables that a layer holds itself, not those of the layers in it."""
+    return [*getattr(layer, "_trainable_variables", []), *getattr(layer, "_non_trainable_variables", [])]
+
+
+def _is_state(layer: Layer, variable: keras.Variable) -> bool:
+    """Tell whether nobody expects a gradient of a variable: a moving average or a seed, but no quantized kernel."""
+    made_so = any(variable is state for state in getattr(layer, "_non_trainable_variables", []))
+    return made_so and str(keras.backend.standardize_dtype(variable.dtype)) not in ("int8", "uint8")
+
+
+def _obstacle(variable: keras.Variable, trainable: bool) -> str | None:
+    if not trainable:
+        return "not trainable"
+    if kind_of(str(keras.backend.standardize_dtype(variable.dtype))) not in "fc":
+        return f"{variable.dtype} has no gradient"
+    return None
+
+
+def _around(paths: list[str], classes: tuple[str, ...], recorder: Recorder) -> Iterator[Candidate]:
+    """Yield the layers that hold a weight and the calls around them; the model itself is not one of them."""
+    for path in filter(None, paths):
+        yield Candidate(path, classes)
+        segments = path.split(".")
+        for count in range(len(segments) - 1, 0, -1):
+            outer = ".".join(segments[:count])
+            yield Candidate(outer, recorder.classes.get(outer, ()))
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Return the name, made unlike those taken before by `~1`, `~2`, ..."""
+    names = itertools.chain([name], (f"{name}~{number}" for number in itertools.count(1)))
+    free = next(candidate for candidate in names if candidate not in taken)
+    taken.add(free)
+    return free

@@ -1,0 +1,164 @@
+"""What lies in a `.keras` archive or in the folder that it unpacks to, looked at before anything is unpacked."""
+
+import io
+import lzma
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import h5py
+
+from tfdump.errors import ModelError, UntrustedModelError
+from tfdump.files.hdf5 import check_whole, damage
+from tfdump.files.limits import check_bytes
+from tfdump.model.error_text import first_line
+
+WEIGHTS = "model.weights.h5"
+
+DAMAGED_ARCHIVE = (
+    OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error, lzma.LZMAError
+)  # fmt: skip
+"""What reading a damaged archive raises."""
+
+_ENCRYPTED = 1
+"""The flag of a member that needs a password."""
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+"""What stands before the bytes of a member: a mark, and at its end the lengths of its name and of what follows."""
+
+
+def check_members(path: Path, limit: int | None) -> None:
+    """Raise ModelError when a `.keras` archive has members that would be unpacked outside of its folder, that bear
+    the same name, or that take more than `limit` bytes altogether."""
+    with _opened(path) as archive:
+        members = archive.infolist()
+        names = set()
+        for member in members:
+            parts = PurePosixPath(member.filename.replace("\\", "/")).parts
+            if (
+                not parts
+                or parts[0].startswith("/")
+                or ".." in parts
+                or ":" in parts[0]
+                or "\0" in member.orig_filename
+            ):
+                raise ModelError(f"{path}: its member '{member.filename}' lies outside of the archive's folder")
+            if stat.S_ISLNK(member.external_attr >> 16):
+                raise ModelError(f"{path}: its member '{member.filename}' is a link, which is not followed")
+            if member.compress_type == zipfile.ZIP_STORED and member.compress_size != member.file_size:
+                raise ModelError(f"{path} is damaged: its member '{member.filename}' is not as long as it says")
+            if member.flag_bits & _ENCRYPTED:
+                raise ModelError(f"{path}: its member '{member.filename}' is encrypted (save the model again)")
+            if parts in names:
+                raise ModelError(f"{path} is damaged: it has two members '{member.filename}'")
+            names.add(parts)
+        check_bytes(sum(member.file_size for member in members), limit, f"{path} unpacks to", ModelError)
+
+
+def check_folder(path: Path, trust: bool) -> None:
+    """Raise UntrustedModelError for a folder with links in it, which may lead to any file; `trust` allows them."""
+    for item in sorted(path.rglob("*")):
+        if item.is_symlink() and not trust:
+            raise UntrustedModelError(
+                f"{item} is a link to another place, which is not followed (copy the file into the folder, or add "
+                "--trust-model if you trust its author)"
+            )
+
+
+def check_weights(path: Path, limit: int | None) -> int:
+    """Return how many bytes the weights of a Keras model take in memory, after a look at everything in their file.
+
+    Raises ModelError for links, for values in other files, and for more values than are stored or than `limit`.
+    """
+    if path.is_dir():
+        weights = path / WEIGHTS
+        if not weights.is_file():
+            raise ModelError(f"{path} is incomplete: {WEIGHTS} is missing")
+        return _weights_of(weights, str(weights), limit)
+    if not zipfile.is_zipfile(path):
+        return _weights_of(path, str(path), limit)
+    with _opened(path) as archive:
+        if WEIGHTS not in archive.namelist():
+            raise ModelError(f"{path} is incomplete: its {WEIGHTS} is missing")
+        return _weights_of(_seekable(archive, path, archive.getinfo(WEIGHTS)), f"{path}::{WEIGHTS}", limit)
+
+
+def _weights_of(source: "Path | _Member", name: str, limit: int | None) -> int:
+    try:
+        with damage(ModelError, name), h5py.File(source, "r") as file:
+            return check_whole(file, name, limit, ModelError)
+    except ModelError:
+        raise
+    except (zipfile.BadZipFile, EOFError) as cause:
+        raise ModelError(f"{name} is damaged: {first_line(cause)}") from cause
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open an archive; what reading it raises becomes ModelError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except DAMAGED_ARCHIVE as cause:
+        raise ModelError(f"cannot read {path}: {first_line(cause)}") from cause
+
+
+class _Member(io.RawIOBase):
+    """Some bytes of a file, as a file of their own that can seek; it is called `name` in messages of h5py."""
+
+    def __init__(self, stream: IO[bytes], start: int, length: int, name: str) -> None:
+        super().__init__()
+        self._stream, self._start, self._length, self._name, self._at = stream, start, length, name, 0
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to a place in the bytes."""
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """Return the place."""
+        return self._at
+
+    def readinto(self, buffer: "bytearray | memoryview", /) -> int:  # type: ignore[override]  # what h5py hands over
+        """Read up to the end of the bytes."""
+        view = memoryview(buffer).cast("B")
+        view = view[: max(0, min(len(view), self._length - self._at))]
+        if not view:  # far behind the end, where a damaged file points, no stream can go
+            return 0
+        self._stream.seek(self._start + self._at)
+        found = self._stream.read(len(view))
+        view[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
+
+def _seekable(archive: zipfile.ZipFile, path: Path, member: zipfile.ZipInfo) -> _Member:
+    """Return a member as a file that can seek: Keras stores weights as they are; others are unpacked in memory."""
+    name = f"{path}::{member.filename}"
+    if member.compress_type != zipfile.ZIP_STORED:
+        content = archive.read(member)
+        return _Member(io.BytesIO(content), 0, len(content), name)
+    stream = archive.fp
+    assert stream is not None, "the archive is open"
+    stream.seek(member.header_offset)
+    header = stream.read(_LOCAL_HEADER.size)
+    if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
+        raise zipfile.BadZipFile(f"the member {member.filename} is not where the archive says")
+    _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+    return _Member(stream, member.header_offset + len(header) + name_length + extra_length, member.file_size, name)

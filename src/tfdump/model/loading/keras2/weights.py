@@ -1,0 +1,211 @@
+"""The weights of a `.keras` archive of Keras 2, which stand in it by the attributes and the classes of the layers.
+
+Follows `_save_state` and `_save_container_state` of `keras/saving/saving_lib.py` of Keras 2.12 to 2.15, which went
+through the attributes of a model in different orders: a layer stands where it was met first. Layers of a model are
+told apart by their classes and by their order alone, so the order has to be that of Keras 2.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+from keras import Layer
+
+from tfdump.errors import ModelError
+from tfdump.model.keras_internals import legacy_h5_format, to_snake_case
+from tfdump.model.loading.keras2.order import Orders, layers_in_order, legacy_weights, places_in_order
+
+_LAYERS, _DEPENDENCIES = "layers", "_layer_checkpoint_dependencies"
+"""Attributes of a model that hold its layers, since Keras 2.15 and before."""
+
+_NOT_OF_LAYERS = ("optimizer", "_optimizer", "metrics", "_metrics", "compiled_loss", "compiled_metrics", "loss")
+"""Attributes of a model that hold what it was compiled with."""
+
+_VARIABLES = "vars"
+
+
+def load_weights(model: Layer, orders: Orders, file: h5py.File, assets: Path | None) -> None:
+    """Set the weights of a model to those of the file of an archive of Keras 2, and read its words from `assets`.
+
+    Raises ModelError where a layer and what was stored for it do not fit, before anything is set.
+    """
+    plans = [_Plan(file, orders, backwards, counts) for backwards, counts in _MANNERS]
+    for plan in plans:
+        plan.visit(model, "")
+        plan.look_over(model)
+    plan = next((plan for plan in plans if not plan.faults), plans[0])
+    if plan.faults:
+        more = f" and {len(plan.faults) - 1} more" if len(plan.faults) > 1 else ""
+        raise ModelError(_misfit(f"{plan.faults[0]}{more}"))
+    for layer, path in plan.places:
+        stored = plan.stored(path)
+        if stored:
+            layer.load_own_variables({name: np.asarray(dataset[()]) for name, dataset in stored.items()})
+        if assets is not None and hasattr(layer, "load_assets") and (assets / path).is_dir():
+            layer.load_assets(str(assets / path))
+
+
+def load_legacy_weights(model: Layer, orders: Orders, group: h5py.Group) -> None:
+    """Set the weights of a model to those of a legacy HDF5 file of Keras 2, by the names of its layers.
+
+    Raises ModelError where a layer and what was stored for it do not fit, before anything is set.
+    """
+    pairs: list[tuple[Any, Any]] = []
+    for layer, stored in _by_layer(model, orders, group):
+        weights = legacy_weights(layer, orders) or _weights_of_words(layer)
+        there, shapes = [value.shape for value in stored], [tuple(weight.shape) for weight in weights]
+        if there != shapes:
+            raise ModelError(_misfit(f"'{layer.name}' has {_listed(shapes)}, and {_listed(there)} were saved"))
+        pairs += zip(weights, stored, strict=True)
+    for weight, value in pairs:
+        weight.assign(value)
+    for layer in model._flatten_layers():
+        if hasattr(layer, "finalize_state") and (layer.weights or _weights_of_words(layer)):
+            layer.finalize_state()
+
+
+def _weights_of_words(layer: Layer) -> list[Any]:
+    """Return what a layer multiplies counts of words by, which is no weight to Keras 3."""
+    lookup = getattr(layer, "_lookup_layer", layer)
+    return [lookup.idf_weights] if getattr(lookup, "output_mode", None) == "tf_idf" else []
+
+
+def _by_layer(model: Layer, orders: Orders, group: h5py.Group) -> list[tuple[Layer, list[Any]]]:
+    """Return the layers of a model with what was stored for each: by name, or by order where a class forgets names."""
+    read = legacy_h5_format.load_attributes_from_hdf5_group
+    found = {
+        name: legacy_h5_format.load_subset_weights_from_hdf5_group(legacy_h5_format.safe_get_h5_group(group, name))
+        for name in read(group, "layer_names")
+    }
+    layers = {layer.name: layer for layer in layers_in_order(model, orders)}
+    with_weights = [name for name, layer in layers.items() if layer.weights]
+    stored = {name: values for name, values in found.items() if values}
+    if set(stored) == set(with_weights) or len(stored) != len(with_weights):
+        return [(layer, found.get(name, [])) for name, layer in layers.items()]
+    return [(layers[name], values) for name, values in zip(with_weights, stored.values(), strict=True)]
+
+
+_MANNERS = ((True, False), (False, False), (False, True))
+"""How Keras 2.15, 2.14, and 2.12 and 2.13 went: attributes from Z to A, and met layers counted in a list."""
+
+
+@dataclass
+class _Plan:
+    """Where the weights of each layer are, if they were saved in one manner, and what speaks against it."""
+
+    file: h5py.File
+    orders: Orders
+    backwards: bool
+    counts: bool
+    places: list[tuple[Layer, str]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    _met: set[int] = field(default_factory=set)
+    _others: list[str] = field(default_factory=list)
+
+    def stored(self, path: str) -> Mapping[str, h5py.Dataset]:
+        """Return the variables under a path, by number."""
+        group = self.file.get(f"{path}/{_VARIABLES}")
+        return dict(group) if isinstance(group, h5py.Group) else {}
+
+    def visit(self, layer: Layer, path: str) -> None:
+        """Put a layer and those inside of it where they stand, unless it was met before or does not stand there."""
+        if id(layer) in self._met or f"{path}/{_VARIABLES}" not in self.file:
+            return
+        self._met.add(id(layer))
+        self.places.append((layer, path))
+        for name in sorted(self.file[path or "/"], reverse=self.backwards):
+            if isinstance(layer, keras.Model) and name in (_LAYERS, _DEPENDENCIES):
+                self._visit_all(self._layers(layer, twice=name == _DEPENDENCIES), f"{path}/{name}".lstrip("/"))
+                continue
+            child = vars(layer).get(name)
+            if isinstance(child, keras.Metric):
+                self._others.append(f"{path}/{name}".lstrip("/"))
+            elif isinstance(child, Layer):
+                self.visit(child, f"{path}/{name}".lstrip("/"))
+            elif isinstance(child, (list, tuple, dict)):
+                items = child.values() if isinstance(child, dict) else child
+                layers = [(item, type(item).__name__) for item in items if isinstance(item, Layer)]
+                self._visit_all(layers, f"{path}/{name}".lstrip("/"))
+
+    def _visit_all(self, layers: Iterable[tuple[Layer | None, str]], path: str) -> None:
+        seen: Counter[str] = Counter()
+        for layer, kind in layers:
+            if layer is not None and id(layer) in self._met and not self.counts:
+                continue
+            name = to_snake_case(kind)
+            number, seen[name] = seen[name], seen[name] + 1
+            place = f"{path}/{name}_{number}" if number else f"{path}/{name}"
+            if layer is None:
+                self._others.append(place)
+            else:
+                self.visit(layer, place)
+
+    def _layers(self, model: keras.Model, twice: bool) -> Iterator[tuple[Layer | None, str]]:
+        """Yield the layers of a model in the order of Keras 2; once, it had those with weights twice."""
+        for layer, kind in places_in_order(model, self.orders):
+            yield layer, kind
+            if twice and layer is not None and layer.weights:
+                yield layer, kind
+
+    def look_over(self, model: Layer) -> None:
+        """Note every layer whose variables are not there or are others, and variables that no layer has."""
+        placed = {id(layer) for layer, _ in self.places}
+        for layer in model._flatten_layers():
+            if id(layer) not in placed and _own(layer):
+                same = self._places_of_same(layer)
+                self.places += [(layer, path) for path in same] if len(same) == 1 else []
+                self.faults += [] if len(same) == 1 else [f"there are none for '{layer.name}'"]
+        for layer, path in self.places:
+            shapes = [tuple(variable.shape) for variable in _own(layer)]
+            stored = self.stored(path)
+            there = [stored[str(number)].shape for number in range(len(stored)) if str(number) in stored]
+            if shapes != there:
+                self.faults.append(f"'{layer.name}' has {_listed(shapes)}, and {_listed(there)} were saved")
+        rest = sorted(self._paths() - {path for _, path in self.places})
+        self.faults += [f"'{path}' belongs to no layer" for path in rest if not self._is_other(path)]
+
+    def _is_other(self, path: str) -> bool:
+        """Tell whether variables are those of metrics, or inside of a layer that led to no output."""
+        return any(path == other or path.startswith(f"{other}/") for other in self._others)
+
+    def _places_of_same(self, layer: Layer) -> list[str]:
+        """Return where layers of the same name and shapes stand: one that was in two models has become two."""
+        shapes = [variable.shape for variable in _own(layer)]
+        return sorted(
+            {
+                path
+                for other, path in self.places
+                if (other.name, type(other)) == (layer.name, type(layer))
+                and [variable.shape for variable in _own(other)] == shapes
+            }
+        )
+
+    def _paths(self) -> set[str]:
+        """Return the paths under which there are variables of layers."""
+        found: set[str] = set()
+
+        def look(name: str, item: Any) -> None:
+            path, _, last = name.rpartition(f"/{_VARIABLES}/")
+            if isinstance(item, h5py.Dataset) and last and path.partition("/")[0] not in _NOT_OF_LAYERS:
+                found.add(path)
+
+        self.file.visititems(look)
+        return found
+
+
+def _own(layer: Layer) -> list[Any]:
+    """Return the variables that a layer has itself."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def _misfit(why: str) -> str:
+    return f"the layers do not fit the weights that Keras 2 saved: {why}"
+
+
+def _listed(shapes: list[tuple[int, ...]]) -> str:
+    return ", ".join(map(str, shapes)) if shapes else "no weights"

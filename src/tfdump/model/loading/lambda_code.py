@@ -1,0 +1,86 @@
+"""Code of Lambda layers in a trusted file: it was saved without the names that it used, which it gets here."""
+
+import builtins
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfdump.model.keras_internals import python_utils
+from tfdump.model.loading.user_code import UserCode
+
+_HOME = "lambda layers of a model file"
+"""What the code takes for its module."""
+
+
+@contextmanager
+def names_for_lambdas(code: UserCode) -> Iterator[None]:
+    """Let code in files that are loaded meanwhile find `keras`, `tf`, `np` and what the user's modules hold.
+
+    Keras gives it the names of the module of its own that builds it, `keras.src.utils.python_utils`.
+    """
+    build: Callable[..., Any] = python_utils.func_load
+    python_utils.func_load = partial(build, globs=_globals(code))
+    try:
+        yield
+    finally:
+        python_utils.func_load = build
+
+
+def advice_on_names(error: BaseException) -> str:
+    """Return what to do about a name that the code of a Lambda layer lacks, where that is behind an error, else ""."""
+    for one in _chain(error):
+        if isinstance(one, NameError) and one.name is not None and _is_of_lambda(one.__traceback__):
+            return (
+                f"the code of a Lambda layer uses '{one.name}', which the file does not hold (give the module that has "
+                "this name: --import MODULE or --import FILE.py)"
+            )
+    return ""
+
+
+def _globals(code: UserCode) -> dict[str, Any]:
+    """Return the names that most code of Lambda layers expects; those of the user's modules go before them."""
+    found = {
+        "__builtins__": builtins,
+        "__name__": _HOME,
+        "keras": keras,
+        "K": tf.keras.backend,
+        "layers": keras.layers,
+        "math": math,
+        "np": np,
+        "numpy": np,
+        "ops": keras.ops,
+        "tensorflow": tf,
+        "tf": tf,
+    }
+    for module in code.modules:
+        package = module.__name__.partition(".")[0]
+        found |= {package: sys.modules.get(package, module)}
+        found |= {name: value for name, value in vars(module).items() if not name.startswith("__")}
+    return found | {name: value for name, value in code.items() if name.isidentifier()}
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those behind it, also such as Keras hides behind its own."""
+    seen: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and all(one is not other for other in seen):
+            seen.append(one)
+            yield one
+            waiting += [one.__context__, one.__cause__]
+
+
+def _is_of_lambda(traceback: TracebackType | None) -> bool:
+    """Tell whether an error came up in code of a Lambda layer."""
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback is not None and traceback.tb_frame.f_globals.get("__name__") == _HOME

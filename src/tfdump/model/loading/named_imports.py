@@ -1,0 +1,83 @@
+"""What a model file names of the user's own modules: looked up, where need be by importing the module that it names."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+
+from tfdump.errors import ModelError
+from tfdump.model.loading.user_code import UserCode, is_name_of_keras
+
+
+def with_named_code(code: UserCode, config: Any, where: str) -> UserCode:
+    """Return the user's code with what an architecture names of the modules below it.
+
+    Only modules that `--import` covers are imported. Raises ModelError where one of them fails, and where two classes
+    or functions of one name are meant, which Keras cannot tell apart.
+    """
+    if not code.modules:
+        return code
+    found: dict[str, Any] = {}
+    for node in _objects(config):
+        for key, value in _of_object(node, code):
+            known = found.setdefault(key, value)
+            if known is not value:
+                raise _ambiguous(where, key, [known, value])
+    loaded = code.loaded_members()  # now that what the file names is imported
+    names = {name for node in _objects(config) for name in _bare_names(node)}
+    meant = {name for node in _objects(config) if (name := _name_of(node)) is not None}
+    for name in sorted(names - found.keys()):
+        values = loaded.get(name, []) if _is_free(name, code) else []
+        if len(values) > 1 and name in meant:
+            raise _ambiguous(where, name, values)
+        if len(values) == 1:
+            found[name] = values[0]
+    return code.with_names(found)
+
+
+def _objects(config: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield every JSON object, however deep."""
+    waiting = [config]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Mapping):
+            yield node
+        waiting.extend(node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ())
+
+
+def _bare_names(node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what may be the name of a class or function; a legacy file has a function by its name alone."""
+    yield from (value for value in node.values() if isinstance(value, str) and value.isidentifier())
+
+
+def _of_object(node: Mapping[str, Any], code: UserCode) -> Iterator[tuple[str, Any]]:
+    """Yield the class or function that an object with a module names, and the name by which Keras looks for it."""
+    name, module, registered = _name_of(node), node.get("module"), node.get("registered_name")
+    if name is None or not isinstance(module, str):
+        return
+    key = registered if isinstance(registered, str) and registered.rpartition(">")[2] == name else name
+    if keras.saving.get_registered_object(key) is not None:
+        return
+    value = code.member(module, name)
+    if value is not None and keras.saving.get_registered_object(key) is None:  # the import may have registered it
+        yield key, value
+
+
+def _name_of(node: Mapping[str, Any]) -> str | None:
+    """Return the name of the class or function that an object is, None for what is no object."""
+    kind = node.get("class_name")
+    name = node.get("config") if kind == "function" else kind
+    return name if isinstance(name, str) else None
+
+
+def _is_free(name: str, code: UserCode) -> bool:
+    """Tell whether nothing else has a name."""
+    return not (name in code or is_name_of_keras(name) or keras.saving.get_registered_object(name) is not None)
+
+
+def _ambiguous(where: str, name: str, found: list[Any]) -> ModelError:
+    modules = " and ".join(sorted({str(getattr(value, "__module__", value)) for value in found}))
+    return ModelError(
+        f"{where} names '{name}', which {modules} define each, and Keras tells them apart by nothing but their names "
+        "(give one of them a name of its own with @keras.saving.register_keras_serializable and save the model again)"
+    )

@@ -1,0 +1,1 @@
+"""What is differentiated: the scalar, by name, function or as compiled."""

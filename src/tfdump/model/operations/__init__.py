@@ -1,0 +1,1 @@
+"""From operations of plain graphs to layers: what SavedModel and TFLite share."""

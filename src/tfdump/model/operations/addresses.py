@@ -1,0 +1,100 @@
+"""The addresses of the tensors of a graph of plain operations.
+
+A tensor that is the output of a layer bears the layer's address; the others are `<layer>:op.<name>`.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tfdump.address import encode
+from tfdump.model.operations.fused_order import last_owner
+from tfdump.model.operations.node_names import node_name
+from tfdump.model.operations.outputs import outputs_of
+from tfdump.model.operations.owners import Nameable, OwnedTensors, Owner
+from tfdump.model.operations.scopes import Place, Scopes, last_part
+from tfdump.tensors import NotCaptured
+
+OPERATION = "op"
+"""The first word of the suffix of a tensor inside a layer."""
+
+
+@dataclass(frozen=True)
+class Addressed:
+    """One address: the tensor at `position`, and the address of the layer that it belongs to."""
+
+    address: str
+    layer: str
+    position: int
+
+
+def addresses_of(
+    tensors: Sequence[Nameable], scopes: Scopes, converted: bool = False
+) -> tuple[list[Addressed], list[NotCaptured]]:
+    """Return the addresses of the tensors in their order, and the layers that have no tensor of their own.
+
+    The output of a layer that is that of a layer in it too has an address for both, the inner one first. `converted`
+    tells that the graph was rewritten by a converter, which fuses operations.
+    """
+    graph = OwnedTensors(tensors, scopes)
+    outputs = outputs_of(graph, converted)
+    claims: dict[int, list[Owner]] = {}
+    for owner, position in outputs.positions.items():
+        claims.setdefault(position, []).append(owner)
+    taken = {owner.node for owner in (*outputs.positions, *outputs.missing) if owner.node}
+    result = []
+    used: set[str] = set()
+    for position, tensor in enumerate(tensors):
+        owners = sorted(claims.get(position, []), key=lambda owner: len(owner.layers), reverse=True)
+        own = [(owner.address, "") for owner in owners]
+        if not own and tensor.data and tensor.shown:
+            own = [_own_address(tensor, _place(graph, position, scopes), taken)]
+        for layer, suffix in own:
+            address = _free(layer, suffix, used)
+            result.append(Addressed(address, address.partition(":")[0] if suffix else address, position))
+    names = {address.address for address in result}
+    missing = {owner.address: reason for owner, reason in outputs.missing.items()}
+    return result, [NotCaptured(address, reason) for address, reason in missing.items() if address not in names]
+
+
+def operation_address(place: Place) -> str:
+    """Return the address of an operation that is no layer's output; the name of a node of the model has no suffix."""
+    if not place.layers:
+        return node_name(place.own)
+    return f"{Owner(place.layers).address}:{_suffix(place)}"
+
+
+def _place(graph: OwnedTensors, position: int, scopes: Scopes) -> Place:
+    """Return the place of the operation that gives a tensor: the one of the layer that comes last, if that is told."""
+    own = last_part(graph.tensors[position].name)
+    place = scopes.place(own) if own else Place((), ())
+    parts, last = graph.parts[position], last_owner(graph, position)
+    mine = [part.place for part in parts if part.owner == last] or [part.place for part in parts]
+    return place if place in mine or not mine else mine[0]
+
+
+def _own_address(tensor: Nameable, place: Place, taken: set[str]) -> tuple[str, str]:
+    """Return the layer and the suffix of a tensor that is no layer's output."""
+    if not place.layers and not place.own:
+        name, _, number = last_part(tensor.name).partition(":")
+        return encode(name), f":{number or 0}"
+    layer, colon, suffix = operation_address(place).partition(":")
+    if not colon and node_name(place.own[:1]) in taken:
+        layer, colon, suffix = node_name(place.own[:1]), ":", _suffix(place)
+    if tensor.index is None:
+        return layer, colon + suffix
+    return layer, f":{suffix}.{tensor.index}" if colon else f":{tensor.index}"
+
+
+def _suffix(place: Place) -> str:
+    return f"{OPERATION}.{'.'.join(encode(part) for part in place.own)}"
+
+
+def _free(layer: str, suffix: str, used: set[str]) -> str:
+    """Return the address, made unlike those given before by `~1`, `~2`, ... behind it."""
+    address = layer + suffix
+    free = next(
+        name for name in itertools.chain([address], (f"{address}~{n}" for n in itertools.count(1))) if name not in used
+    )
+    used.add(free)
+    return free

@@ -1,0 +1,118 @@
+"""Of the layers whose operations a converter fused into one tensor: the one that is computed last.
+
+The order in the name is no evidence by itself. A fused activation comes last. A layer that has an operation before
+the tensor began earlier. What was folded into the weights of a matrix product or convolution stands in the names of
+these: `bn/batchnorm/mul_1` where it came after, `d/MatMul;d/BiasAdd` where something before it was folded in.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from tfdump.model.operations.owners import Nameable, OwnedTensors, Owner, Part
+
+ACTIVATIONS = frozenset(
+    {"Relu", "Relu6", "Elu", "Tanh", "Sigmoid", "Maximum", "Minimum", "clip_by_value", "LeakyRelu", "Selu", "HardSwish"}
+)
+"""Operations that TFLite fuses into the one before them."""
+
+_PRODUCT = re.compile(
+    r"(Batch)?MatMul(V\d)?|convolution|depthwise|separable_conv\dd|conv_transpose|Conv\dD.*|[Ee]insum.*"
+)
+_DIVISION = frozenset({"truediv", "RealDiv", "div", "divide"})
+_NORMALIZING = "batchnorm"
+SHAPING = frozenset({"Reshape", "Squeeze", "ExpandDims"})
+"""Operations that change nothing but the shape."""
+
+
+def last_owner(graph: OwnedTensors, position: int) -> Owner | None:
+    """Return the innermost owner of the operation that gives the values of a tensor; None where it is not told."""
+    owners = graph.owners(position)
+    tensor, parts = graph.tensors[position], graph.parts[position]
+    if tensor.activated:
+        acting = [part for part in parts if part.leaf in ACTIVATIONS]
+        return _only(part.owner for part in [part for part in acting if part.leaf.startswith("Relu")] or acting)
+    if len(owners) <= 1:
+        return owners[0] if owners else None
+    later = [owner for owner in owners if not _began_before(graph, owner, position, owners)]
+    if len(later) == 1:
+        return later[0]
+    if tensor.kind == "RESHAPE":  # which was moved behind the others
+        rest = list(dict.fromkeys(part.owner for part in parts if part.leaf not in SHAPING))
+        before = last_owner(graph, tensor.reads[0]) if len(rest) > 1 and tensor.reads else _only(rest)
+        return before if before in rest else None
+    if any(part.leaf in _DIVISION for part in parts) and all(part.leaf in _DIVISION | {"Sqrt"} for part in parts):
+        return _only(part.owner for part in parts if part.leaf in _DIVISION)
+    return _behind_product(graph, tensor, parts) if tensor.weights is not None else None
+
+
+def is_product(part: Part) -> bool:
+    """Tell whether the operation is the product of a matrix product or convolution."""
+    return any(_PRODUCT.fullmatch(word) for word in part.place.own)
+
+
+def folded_before(graph: OwnedTensors, tensor: Nameable) -> bool | None:
+    """Tell whether an operation before a matrix product or convolution was folded into it; None where it is not told.
+
+    Weights are called as the product. They are called as the whole operation where what they are multiplied with came
+    before it; so is the bias of a matrix product to which a product of the weights was added. What is folded in behind
+    it hides what came before, and a number added before a convolution that pads nothing leaves no trace, nor does a
+    product before a matrix product that has no bias.
+    """
+    weights = graph.parts_of(tensor.weights or "")
+    if not any(map(is_product, weights)):
+        return None
+    if not all(map(is_product, weights)):
+        return True
+    if tensor.kind != "FULLY_CONNECTED":
+        return None if tensor.unpadded else False
+    if tensor.bias is None:
+        return None
+    bias = graph.parts_of(tensor.bias)
+    if any(map(is_product, bias)):
+        return True
+    return False if any(part.owner == weights[0].owner for part in bias) else None
+
+
+def _behind_product(graph: OwnedTensors, tensor: Nameable, parts: Sequence[Part]) -> Owner | None:
+    """Return the last owner of a matrix product or convolution with what was folded into its constants."""
+    product = _only(part.owner for part in parts if is_product(part))
+    if product is None:
+        return None
+    others = [part for part in parts if part.owner != product]
+    if tensor.weights:
+        names = [graph.parts_of(name) for name in (tensor.weights, tensor.bias) if name]
+        told = [
+            [part.owner for part in name if part.owner != product] for name in names if not any(map(is_product, name))
+        ]
+        if tensor.kind != "FULLY_CONNECTED":
+            told.append([part.owner for part in others if _NORMALIZING in part.place.own])
+        after = [owners for owners in told if owners]
+        if after:
+            return _only(after[-1])  # a product with a constant comes before the sum with one
+        return _by_order(product, parts) if tensor.kind == "FULLY_CONNECTED" and folded_before(graph, tensor) else None
+    if tensor.kind != "FULLY_CONNECTED":
+        return _only(part.owner for part in others) if all(_NORMALIZING in p.place.own for p in others) else None
+    return _by_order(product, parts)
+
+
+def _by_order(product: Owner, parts: Sequence[Part]) -> Owner | None:
+    """Return the last owner of a matrix product whose constants do not tell it.
+
+    What came before stands before the product in the name, what came behind stands behind it.
+    """
+    first = next(number for number, part in enumerate(parts) if is_product(part))
+    return _only(part.owner for part in parts[first:] if part.owner != product) or (
+        product if all(part.owner == product for part in parts[first:]) else None
+    )
+
+
+def _began_before(graph: OwnedTensors, owner: Owner, position: int, owners: Sequence[Owner]) -> bool:
+    """Tell whether an owner has an operation before a tensor, and none of the others is inside it."""
+    if any(owner.holds(other) for other in owners if other != owner):
+        return False
+    return any(graph.follows(position, member) for member in graph.members[owner] if member < position)
+
+
+def _only(owners: Iterable[Owner]) -> Owner | None:
+    distinct = list(dict.fromkeys(owners))
+    return distinct[0] if len(distinct) == 1 else None

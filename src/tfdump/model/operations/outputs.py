@@ -1,0 +1,252 @@
+"""Which tensor of a graph of plain operations is the output of which layer.
+
+It must be the layer's own output, or there is none: where names and dataflow leave a doubt, the layer is named with the
+reason. In a graph as it was traced, the output is what other operations read, values rather than masks. A converter
+rewrites the graph: it fuses operations, moves them, forgets the names of the last ones, and folds constants into
+weights. So the output is the tensor behind which no operation of the layer is left, and nothing speaks against it.
+"""
+
+from dataclasses import dataclass
+
+from tfdump.model.operations.fused_order import ACTIVATIONS, SHAPING, folded_before, is_product, last_owner
+from tfdump.model.operations.moved import moved_operations
+from tfdump.model.operations.node_names import is_node
+from tfdump.model.operations.owners import OwnedTensors, Owner, Part
+
+_LOOPS = frozenset({"WHILE", "STABLEHLO_WHILE"})
+_ALONG_TIME = _LOOPS | {"UNPACK", "REVERSE_V2"}
+"""Operations that a recurrent layer begins with once the converter has dropped that it puts the time first."""
+
+_UNREAD = "nothing reads what it computes: it may hand on what it was given, and that only serves a loss, for example"
+_SEVERAL = "it gives several tensors, and the graph does not tell which is which"
+_UNTOLD = "its last operation may be the one behind it, whose layer is not told ({})"
+_CLOSING = frozenset({"BiasAdd", "Selu", "Softmax", "Softplus"}) | ACTIVATIONS
+_CHOOSING = frozenset(
+    {"MaxPool", "MaxPool2d", "AvgPool", "AvgPool2d", "Mean", "Max", "Reshape", "transpose", "concat", "Pad"}
+)
+"""Operations that end a layer of Keras unless another one of the layer follows; the second choose among elements."""
+
+
+@dataclass(frozen=True)
+class LayerOutputs:
+    """The positions of the outputs by their owners, and the reasons why other owners have none."""
+
+    positions: dict[Owner, int]
+    missing: dict[Owner, str]
+
+
+def outputs_of(graph: OwnedTensors, converted: bool) -> LayerOutputs:
+    """Return the outputs of all owners of a graph; `converted` tells that a converter has rewritten it."""
+    finder = _Converted(graph) if converted else _Traced(graph)
+    positions: dict[Owner, int] = {}
+    missing: dict[Owner, str] = {}
+    for owner in graph.members:
+        found = finder.output(owner)
+        if isinstance(found, int):
+            positions[owner] = found
+        elif found:
+            missing[owner] = found
+    if converted:
+        for position, tensor in enumerate(graph.tensors):
+            told = [part.owner for name in tensor.constants for part in graph.parts_of(name)]
+            for owner in dict.fromkeys(around for innermost in told for around in innermost.around()):
+                if owner not in graph.members and (not owner.node or is_node(owner.node)):
+                    missing.setdefault(owner, _fused(graph, position))
+    return LayerOutputs(positions, missing)
+
+
+class _Traced:
+    """A graph as it was traced: every operation has its name."""
+
+    def __init__(self, graph: OwnedTensors) -> None:
+        self._graph = graph
+
+    def output(self, owner: Owner) -> int | str:
+        """Return the position of the output of an owner, or why there is none ("" where that need not be said)."""
+        tensors = self._graph.tensors
+        mine = frozenset(self._graph.members[owner])
+        shown = [position for position in sorted(mine) if tensors[position].shown]
+        data = [position for position in shown if tensors[position].data]
+
+        def handed_on(position: int) -> bool:
+            outside = tensors[position].readers - mine
+            if tensors[position].data:
+                return tensors[position].final or bool(outside)
+            return any(tensors[reader].data for reader in outside)
+
+        read = [position for position in data or shown if handed_on(position)]
+        if not read and owner.node:
+            read = ([position for position in data if not tensors[position].readers] or data)[-1:]
+        elif not read:
+            return _UNREAD if data else ""
+        read = [position for position in read if not tensors[position].boolean] or read
+        if len(read) == 1:
+            return read[0]
+        return _SEVERAL if read and not owner.node else ""
+
+
+class _Converted:
+    """A graph that a converter has rewritten."""
+
+    def __init__(self, graph: OwnedTensors) -> None:
+        self._graph = graph
+        self._last = [last_owner(graph, position) for position in range(len(graph.tensors))]
+        self._moved = moved_operations(graph)
+        self._untold = {
+            position: graph.sources(position)
+            for position, tensor in enumerate(graph.tensors)
+            if tensor.data and not tensor.represents and not graph.parts[position]
+        }
+
+    def output(self, owner: Owner) -> int | str:
+        """Return the position of the output of an owner, or why there is none."""
+        ends = self._ends(owner)
+        if not ends:
+            return "only shapes and constants bear its name"
+        position = ends[0]
+        if not any(owner.holds(self._last[end]) for end in ends):
+            return _fused(self._graph, position, self._last[position])
+        untold = self._untold_reader(owner)
+        if untold or len(ends) > 1:
+            return untold or _SEVERAL
+        return self._doubt(owner, position) or position
+
+    def _ends(self, owner: Owner) -> list[int]:
+        """Return the tensors of an owner that none other of it follows."""
+        graph, tensors = self._graph, self._graph.tensors
+        members = [position for position in graph.members[owner] if tensors[position].shown]
+        data = [position for position in members if tensors[position].data]
+        data = data or [position for position in members if tensors[position].floating]
+        ends = [p for p in data if not any(graph.follows(later, p) for later in data if later > p)]
+        ended = [position for position in ends if owner.holds(self._last[position])]
+        ends = [p for p in ends if p in ended or not any(self._again(owner, p, other) for other in ended)]
+        ends = [position for position in ends if not tensors[position].boolean] or ends
+        return [p for p in ends if tensors[p].final or tensors[p].readers] or ends
+
+    def _again(self, owner: Owner, position: int, other: int) -> bool:
+        """Tell whether an operation was made once more, with something fused into it, beside the one at `other`."""
+        graph = self._graph
+        one, two = graph.tensors[position], graph.tensors[other]
+
+        def own(number: int) -> set[Part]:
+            return {part for part in graph.parts[number] if owner.holds(part.owner)}
+
+        def data(number: int) -> list[int]:
+            return [read for read in graph.tensors[number].reads if graph.tensors[read].data]
+
+        return one.kind == two.kind and data(position) == data(other) and own(position) == own(other)
+
+    def _untold_reader(self, owner: Owner) -> str:
+        """Tell of an operation without a name that may belong to an owner, whose tensors it reads.
+
+        What reads the outputs of two calls of one layer alike is in neither. A product is the layer's that its weights
+        are called after. A single operation of the model itself is what its name says.
+        """
+        graph = self._graph
+        named = [part for member in graph.members[owner] for part in graph.parts[member]]
+        if owner.node and len(named) == 1 and len(named[0].place.own) == 1:
+            return ""
+        for reader, sources in self._untold.items():
+            products = [part.owner for part in graph.parts_of(graph.tensors[reader].weights or "") if is_product(part)]
+            if products and not any(owner.holds(product) for product in products):
+                continue
+            owners = [next((o for o in graph.owners(s) if owner.holds(o)), None) for s in sources]
+            if any(owners) and not self._reads_another_call(owner, sources):
+                return _UNTOLD.format(graph.tensors[reader].name)
+        return ""
+
+    def _reads_another_call(self, owner: Owner, sources: list[int]) -> bool:
+        members = self._graph.members
+        names = [name for name, _ in owner.layers]
+        for other in members:
+            if owner.node or other == owner or [name for name, _ in other.layers] != names:
+                continue
+            theirs = [source for source in sources if source in members[other]]
+            mine = [source for source in sources if source in members[owner]]
+            if len(theirs) == len(mine) == 1 and theirs != mine and len(members[other]) == len(members[owner]):
+                return True
+        return False
+
+    def _doubt(self, owner: Owner, position: int) -> str:
+        """Return what speaks against a tensor as the output of an owner."""
+        graph, tensor = self._graph, self._graph.tensors[position]
+        if position in self._moved:
+            return "a transposition may have been moved across its last operation"
+        if tensor.kind in _LOOPS or (tensor.kind == "PACK" and any(self._along_time(r) for r in tensor.readers)):
+            return "what its loop gives may have the time before the examples, since the converter drops transpositions"
+        mentioned = [part.owner for name in (tensor.weights, tensor.bias) if name for part in graph.parts_of(name)]
+        strange = next((other for other in mentioned if other not in graph.owners(position)), None)
+        if strange is not None:
+            return f"its weights are called as those of {strange.address}"
+        if any(self._reshaped_by(owner, position, reader) for reader in graph.behind(position)):
+            return "its last reshaping may be merged into the operation behind it"
+        for reader in graph.behind(position):
+            doubt = self._folded_into(owner, position, reader)
+            if doubt:
+                return doubt
+        return ""
+
+    def _reshaped_by(self, owner: Owner, position: int, reader: int) -> bool:
+        """Tell whether an operation that reads a tensor may do what a last reshaping of the owner did.
+
+        A dense layer of Keras keeps the number of axes, and a reshaping has a tensor of its own where it is left.
+        """
+        tensor, behind = self._graph.tensors[position], self._graph.tensors[reader]
+        if tensor.kind == "RESHAPE" or behind.kind not in ("RESHAPE", "FULLY_CONNECTED"):
+            return False
+        if behind.kind == "FULLY_CONNECTED" and behind.rank != tensor.rank:
+            return True
+        if len(behind.reads) > 1:  # a shape that is known only in a run, into which nothing is merged
+            return False
+        return any(part.leaf in SHAPING for part in self._graph.parts[position] if owner.holds(part.owner))
+
+    def _along_time(self, reader: int) -> bool:
+        return self._graph.tensors[reader].kind in _ALONG_TIME
+
+    def _folded_into(self, owner: Owner, position: int, reader: int) -> str:
+        """Tell of the end of an owner that may be folded into the constants of an operation that reads the tensor."""
+        graph, tensor = self._graph, self._graph.tensors[reader]
+        told = [part for name in tensor.constants for part in graph.parts_of(name)]
+        if any(owner.holds(part.owner) for part in told):
+            return _fused(graph, reader, self._last[reader])
+        if tensor.weights is None:
+            return ""
+        folded = folded_before(graph, tensor)
+        if folded is None and self._closed(owner, position, reader):
+            return ""
+        products = {part.owner for part in [*told, *graph.parts[reader]] if is_product(part)}
+        others = [part.owner for part in [*told, *graph.parts[reader]] if part.owner not in products]
+        explained = bool(folded and others) and (bool(graph.parts[reader]) or self._closed(owner, position, reader))
+        if folded is False or explained:
+            return ""
+        return f"its last operation may be folded into the weights behind it ({tensor.name})"
+
+    def _closed(self, owner: Owner, position: int, reader: int) -> bool:
+        """Tell whether a tensor ends as layers of Keras do, with nothing that is a half of something.
+
+        A single function of each element is a half wherever a product with a constant may follow unseen: where the
+        weights behind it have no name, unless that is because they are quantized, and where there is no bias. Behind
+        the product and bias of a dense or convolutional layer of Keras it is the activation.
+        """
+        graph = self._graph
+        if any(owner.holds(other) for other in graph.members if other != owner):
+            return False
+        own = [part for member in graph.members[owner] for part in graph.parts[member] if part.owner == owner]
+        leaves = {part.leaf for part in own}
+        behind = graph.tensors[reader]
+        unseen = behind.floating and (not behind.weights or (behind.kind == "FULLY_CONNECTED" and behind.bias is None))
+        unseen = unseen and not ("BiasAdd" in leaves and any(map(is_product, own)))
+        last = {part.leaf for part in graph.parts[position] if part.owner == owner}
+        if any("batchnorm" in part.place.own for part in own) or last & _CHOOSING:
+            return True
+        half = {"Relu6", "add"} <= leaves  # of a hard sigmoid, whose division comes behind them
+        if half or unseen:
+            return False
+        return bool(last & _CLOSING) or ("Sigmoid" in leaves and last == {"mul"})
+
+
+def _fused(graph: OwnedTensors, position: int, last: Owner | None = None) -> str:
+    owners = graph.owners(position)
+    if last is None and len(owners) > 1:
+        return f"what was fused into {graph.tensors[position].name} is in no order that is told"
+    return f"fused into {last.address if last else owners[0].address if owners else graph.tensors[position].name}"

@@ -1,0 +1,159 @@
+"""The owners of the tensors of a graph of plain operations: each bears the names of one layer's operations, or more."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tfdump.address import segment
+from tfdump.model.operations.node_names import node_name
+from tfdump.model.operations.scopes import Place, Scopes, parts
+
+_CONSTANT = re.compile(r"(Const|cst|arith\.constant|tfl\.pseudo_q?const|tf\.Const)_?\d*")
+"""Names of constants that belong to nothing."""
+
+Layers = tuple[tuple[str, int], ...]
+"""The calls of layers around a tensor, from the model down: the name of each, and the number of the call."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A call of a layer by the calls around it, or `node`, an operation of the model itself that is no layer."""
+
+    layers: Layers
+    node: str = ""
+
+    @property
+    def address(self) -> str:
+        """The address of its output."""
+        return self.node or ".".join(segment(name, 0, call) for name, call in self.layers)
+
+    def holds(self, other: "Owner | None") -> bool:
+        """Tell whether another one is this one, or a layer inside it."""
+        if other is None or self.node or other.node:
+            return self == other
+        return other.layers[: len(self.layers)] == self.layers
+
+    def around(self) -> list["Owner"]:
+        """Return this one and the layers around it, the innermost first."""
+        return [self] if self.node else [Owner(self.layers[:depth]) for depth in range(len(self.layers), 0, -1)]
+
+
+@dataclass(frozen=True)
+class Nameable:
+    """One tensor that wants an address: the name it has in its graph, and the positions of those that read it.
+
+    `reads` are the positions of those it is computed from. `data` tells that its values follow from the inputs, `final`
+    that it is an output of the graph, `shown` that it can have an address at all (a handle cannot), `index` which
+    output of its operation it is (None for the only one), and `represents` that its operation only writes the same
+    numbers in another dtype. `boolean` and `floating` tell of its dtype, `rank` of its axes, which a traced graph does
+    not tell. `activated` tells that an activation was fused into its operation, `unpadded` that it is a convolution
+    that pads nothing. `constants` are the names of the constants that the operation reads alone, and `weights` and
+    `bias` those of a matrix product or convolution: None where it has none, "" where the name tells nothing.
+    """
+
+    name: str
+    reads: tuple[int, ...]
+    readers: frozenset[int]
+    data: bool = True
+    final: bool = False
+    index: int | None = None
+    shown: bool = True
+    represents: bool = False
+    boolean: bool = False
+    floating: bool = True
+    kind: str = ""
+    rank: int = 0
+    activated: bool = False
+    unpadded: bool = False
+    constants: tuple[str, ...] = ()
+    weights: str | None = None
+    bias: str | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """The name of one operation of those that were fused into a tensor: its owner, and its own name in there."""
+
+    owner: Owner
+    place: Place
+
+    @property
+    def leaf(self) -> str:
+        """The last word of the name, without the number that tells it from others of the kind."""
+        return leaf_of(self.place.own[-1])
+
+
+def leaf_of(name: str) -> str:
+    """Return the name of an operation without the number that tells it from others of the kind."""
+    return re.sub(r"_\d+$", "", name)
+
+
+class OwnedTensors:
+    """The tensors of a graph with what their names tell: `parts` of each, and the `members` of each owner in order."""
+
+    def __init__(self, tensors: Sequence[Nameable], scopes: Scopes) -> None:
+        self.tensors = tensors
+        self._scopes = scopes
+        self.parts = [self.parts_of(tensor.name) for tensor in tensors]
+        self.members: dict[Owner, list[int]] = {}
+        for position, found in enumerate(self.parts):
+            for owner in dict.fromkeys(around for part in found for around in part.owner.around()):
+                self.members.setdefault(owner, []).append(position)
+
+    def parts_of(self, name: str) -> list[Part]:
+        """Return the parts of a fused name that belong to a layer or are nodes of the model.
+
+        A constant that two calls of a layer share bears the name of one of them: of several calls, that with the most
+        parts counts.
+        """
+        places = [self._scopes.place(part) for part in parts(name) if self._scopes.in_model(part)]
+        found = [
+            Part(Owner(place.layers) if place.layers else Owner((), node_name(place.own[:1])), place)
+            for place in places
+            if place.own and (place.layers or not _CONSTANT.fullmatch(place.own[0]))
+        ]
+        calls: dict[tuple[str, ...], list[Owner]] = {}
+        for part in found:
+            if part.owner.layers:
+                calls.setdefault(tuple(name for name, _ in part.owner.layers), []).append(part.owner)
+        true = {names: max(owners, key=owners.count) for names, owners in calls.items()}
+        return [
+            part for part in found if true.get(tuple(name for name, _ in part.owner.layers), part.owner) == part.owner
+        ]
+
+    def owners(self, position: int) -> list[Owner]:
+        """Return the innermost owners of a tensor, in the order of its name."""
+        return list(dict.fromkeys(part.owner for part in self.parts[position]))
+
+    @cached_property
+    def _before(self) -> list[int]:
+        """The tensors whose values each is computed from, as bits; those that serve its shape do not count."""
+        before: list[int] = []
+        for tensor in self.tensors:
+            bits = 0
+            for read in tensor.reads:
+                if self.tensors[read].data or not tensor.data:
+                    bits |= before[read] | 1 << read
+            before.append(bits)
+        return before
+
+    def follows(self, position: int, earlier: int) -> bool:
+        """Tell whether a tensor is computed from another one."""
+        return bool(self._before[position] >> earlier & 1)
+
+    def behind(self, position: int) -> Iterator[int]:
+        """Yield the operations that read the numbers of a tensor, in whatever dtype they were written in between."""
+        for reader in sorted(self.tensors[position].readers):
+            if self.tensors[reader].represents:
+                yield from self.behind(reader)
+            elif self.tensors[reader].data:
+                yield reader
+
+    def sources(self, position: int) -> list[int]:
+        """Return the tensors that an operation reads numbers of."""
+        found = []
+        for read in self.tensors[position].reads:
+            tensor = self.tensors[read]
+            found += self.sources(read) if tensor.represents and tensor.reads else [read]
+        return found

@@ -1,0 +1,1 @@
+"""Watching a model's own call: which layer gives which tensor."""

@@ -1,0 +1,133 @@
+"""What each call reads: the addresses of the tensors that it is given, or of the nearest recorded ones behind them."""
+
+import weakref
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfdump.dump.layout import INPUTS
+from tfdump.model.keras_internals import get_keras_mask
+from tfdump.model.recording.tensors import TENSORS
+from tfdump.model.tensorflow_internals import EagerTensor
+
+_SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
+"""Operations whose outputs hold nothing of the values of their inputs."""
+
+_NOTED = ("_keras_mask", "_keras_logits")
+"""Attributes in which Keras notes on a tensor what belongs to it."""
+
+
+class DataFlow:
+    """Where the tensors of one run come from; `graph` is the one that is being built, None for an eager run.
+
+    Values do not tell of what they were computed, so that an eager run knows recorded tensors alone.
+    """
+
+    def __init__(self, graph: Any, inputs: Mapping[str, Any]) -> None:
+        self._graph = graph
+        self._addresses: dict[str | int | None, str] = {}
+        self._behind: dict[str, tuple[str, ...]] = {}
+        for name, tensor in inputs.items():
+            self.add(f"{INPUTS}/{name}", tensor)
+
+    def add(self, address: str, tensor: Any) -> None:
+        """Note that a tensor has an address; the latest counts."""
+        for part in _parts(tensor):
+            key = self._key(part)
+            if key is None:
+                continue
+            self._addresses[key] = address
+            if isinstance(part, EagerTensor):  # another one may come to stand where it stood
+                weakref.finalize(part, self._addresses.pop, key, None)
+
+    def read_by(self, tensors: Iterable[Any], masks: Iterable[Any] = ()) -> tuple[str, ...] | None:
+        """Return the addresses of what a call reads, in order, each once; None where that cannot be told.
+
+        Of `masks` those count that are recorded themselves, as they are in functional models.
+        """
+        addresses: dict[str, None] = {}
+        for part in (part for tensor in tensors for part in _parts(tensor)):
+            sources = self._sources(part)
+            if sources is None:
+                return None
+            addresses.update(dict.fromkeys(sources))
+        keys = [self._key(part) for mask in masks for part in _parts(mask)]
+        addresses.update(dict.fromkeys(self._addresses[key] for key in keys if key in self._addresses))
+        return tuple(addresses)
+
+    def _key(self, part: Any) -> str | int | None:
+        if isinstance(part, EagerTensor):
+            return id(part) if self._graph is None else None
+        return part.name if part.graph is self._graph else None
+
+    def _sources(self, part: Any) -> tuple[str, ...] | None:
+        if isinstance(part, EagerTensor) and self._graph is not None:
+            return ()  # a constant of the graph
+        key = self._key(part)
+        if key is None:
+            return None
+        if key in self._addresses:
+            return (self._addresses[key],)
+        return None if self._graph is None else self._walk(part.op)
+
+    def _walk(self, operation: Any) -> tuple[str, ...]:
+        """Return the addresses of the nearest recorded tensors before an operation of the graph."""
+        waiting, entered = [operation], set()
+        while waiting:
+            current = waiting[-1]
+            inputs = [] if current.type in _SHAPES else list(current.inputs)
+            before = [tensor.op for tensor in inputs if tensor.name not in self._addresses]
+            unknown = [earlier for earlier in before if earlier.name not in self._behind]
+            if unknown and current.name not in entered and current.name not in self._behind:
+                entered.add(current.name)
+                waiting.extend(reversed(unknown))
+                continue
+            waiting.pop()
+            if current.name not in self._behind:
+                found: dict[str, None] = {}
+                for tensor in inputs:
+                    own = self._addresses.get(tensor.name)
+                    found.update(dict.fromkeys((own,) if own else self._behind.get(tensor.op.name, ())))
+                self._behind[current.name] = tuple(found)
+        return self._behind[operation.name]
+
+
+def tensors_read(args: Any, kwargs: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Return the tensors among the arguments of a call, in order, and the masks that Keras hands on beside them.
+
+    These are arguments called `mask` or `..._mask` of a call on tensors to which Keras has attached a mask.
+    """
+    masks = {name: value for name, value in kwargs.items() if name == "mask" or name.endswith("_mask")}
+    data = _tensors_in([*args, *(value for name, value in kwargs.items() if name not in masks)])
+    if any(get_keras_mask(tensor) is not None for tensor in data):
+        return data, _tensors_in(list(masks.values()))
+    return _tensors_in([*args, *kwargs.values()]), []
+
+
+def _tensors_in(structure: Any) -> list[Any]:
+    return [leaf for leaf in keras.tree.flatten(structure) if isinstance(leaf, TENSORS)]
+
+
+def set_apart(outputs: Any, tensors: Iterable[Any]) -> Any:
+    """Return a call's outputs, those that are among the tensors it read as further tensors equal to them.
+
+    Layers may return their own input (dropout at inference), and one tensor can have one address only.
+    """
+    read = {id(tensor) for tensor in tensors}
+    if not any(id(leaf) in read for leaf in keras.tree.flatten(outputs)):
+        return outputs
+    return keras.tree.map_structure(lambda leaf: _twin(leaf) if id(leaf) in read else leaf, outputs)
+
+
+def _twin(tensor: Any) -> Any:
+    twin = tf.identity(tensor)
+    for name in _NOTED:
+        if hasattr(tensor, name):
+            setattr(twin, name, getattr(tensor, name))
+    return twin
+
+
+def _parts(tensor: Any) -> list[Any]:
+    return list(tf.nest.flatten(tensor, expand_composites=True))

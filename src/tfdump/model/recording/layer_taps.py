@@ -1,0 +1,131 @@
+"""What goes into layers, and into their fused activations."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from keras import Layer, Operation, activations
+from keras.layers import RNN, Activation
+
+from tfdump.model.recording.frames import Frame, Hook, Recording
+from tfdump.model.recording.patching import replaced
+from tfdump.model.recording.recurrence import has_gates
+from tfdump.model.recording.tensors import data_in
+
+PREACTIVATION, INPUT = "preactivation", "input"
+
+
+_RECURRENT = "the activation of a recurrent layer works within its loop"
+_GATES = "; --rnn-gates gives its gates"
+_UNUSED = "the layer's call does not use its activation"
+
+
+class Preactivations(Hook):
+    """Records `<address>:preactivation`: what a layer hands to its `activation`, where that is not linear."""
+
+    def __init__(self, recording: Recording) -> None:
+        super().__init__(recording)
+        self._found = 0
+
+    @contextmanager
+    def around(self, frame: Frame, args: Any, kwargs: Mapping[str, Any]) -> Iterator[None]:
+        """Stand in for the activation of the layer that is called; one that is a layer is seen when it is called."""
+        frames = self.recording.frames
+        if len(frames) > 1 and _activation_of(frames[-2].operation) is frame.operation:
+            self._record(frames[-2], (args, kwargs))
+        layer = frame.operation
+        activation = _activation_of(layer)
+        found = self._found
+        if activation is None:
+            yield
+        elif isinstance(activation, Layer):
+            yield
+            self._tell_unused(frame, found)
+        elif isinstance(getattr(type(layer), "activation", None), property):
+            yield
+            reason = _RECURRENT + _GATES * has_gates(layer.cell) if isinstance(layer, RNN) else _UNUSED
+            self.recording.miss(f"{frame.path}:{PREACTIVATION}", reason)
+        else:
+            with replaced(layer, "activation", _WatchedActivation(activation, lambda data: self._seen(frame, data))):
+                yield
+            self._tell_unused(frame, found)
+
+    def _seen(self, frame: Frame, data: Any) -> None:
+        if self.recording.current is frame:
+            self._record(frame, data)
+
+    def _record(self, frame: Frame, data: Any) -> None:
+        self._found += 1
+        tensors = data_in(data)
+        for number, (_, tensor) in enumerate(tensors):
+            self.recording.add(frame, PREACTIVATION, tensor, (number,) if len(tensors) > 1 else ())
+
+    def _tell_unused(self, frame: Frame, found: int) -> None:
+        """Name a layer that called neither its activation nor a layer within that did."""
+        if self._found == found:
+            self.recording.miss(f"{frame.path}:{PREACTIVATION}", _UNUSED)
+
+
+class _WatchedActivation:
+    """Stands for an activation and tells what it is called with; in all else it is that activation."""
+
+    def __init__(self, activation: Callable[..., Any], seen: Callable[[Any], None]) -> None:
+        self._activation = activation
+        self._seen = seen
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._seen((args, kwargs))
+        return self._activation(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._activation, name)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._activation == other)
+
+    def __hash__(self) -> int:
+        return hash(self._activation)
+
+
+def _activation_of(layer: Operation) -> Any:
+    """Return the activation that is fused into a layer, None without one."""
+    activation = getattr(layer, "activation", None)
+    if isinstance(layer, Activation) or not callable(activation) or activation is activations.linear:
+        return None
+    return activation
+
+
+class LayerInputs(Hook):
+    """Records `<address>:input`: the tensors with which a layer's `call` is called, after Keras's own casts.
+
+    Several are told apart by the argument's name, or by the structure of the first where it holds all. Masks stand
+    beside the data under their own names: `<address>:input.mask`.
+    """
+
+    @contextmanager
+    def around(self, frame: Frame, args: Any, kwargs: Mapping[str, Any]) -> Iterator[None]:
+        """Record the arguments."""
+        if frame.path and isinstance(frame.operation, Layer):
+            self._record(frame, args, kwargs)
+        yield
+
+    def _record(self, frame: Frame, args: Any, kwargs: Mapping[str, Any]) -> None:
+        named = _arguments(frame.operation, args, kwargs)
+        data = {name: tensors for name, tensors in named.items() if name != "mask" and not name.endswith("_mask")}
+        for name, tensors in named.items():
+            for path, tensor in tensors:
+                prefix = () if name in data and len(data) == 1 else (name,)
+                self.recording.add(frame, INPUT, tensor, (*prefix, *path))
+
+
+def _arguments(
+    layer: Layer, args: Any, kwargs: Mapping[str, Any]
+) -> dict[str, list[tuple[tuple[str | int, ...], Any]]]:
+    """Return the tensors among the arguments of a call, by the names of the arguments."""
+    try:
+        bound = inspect.signature(layer.call).bind(*args, **kwargs).arguments
+    except TypeError:  # the call itself will say what is wrong
+        return {}
+    found = {name: data_in(value) for name, value in bound.items()}
+    return {name: tensors for name, tensors in found.items() if tensors}

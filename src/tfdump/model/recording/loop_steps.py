@@ -1,0 +1,93 @@
+"""What one run recorded, and loops in one graph whose steps are recorded one by one and stacked."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from tfdump.model.recording.frames import Frame, Recorded
+
+_UNLIKE = "not the same in every step of the loop"
+
+
+@dataclass
+class Book:
+    """What was recorded: the tensors, the calls that returned some, the numbers of each operation's, the structures."""
+
+    records: list[Recorded] = field(default_factory=list)
+    returned: set[str] = field(default_factory=set)
+    calls: dict[int, frozenset[int]] = field(default_factory=dict)
+    structures: set[str] = field(default_factory=set)
+
+    def further(self) -> "Book":
+        """Return a book without records that goes on from here."""
+        return Book(calls=dict(self.calls), structures=set(self.structures))
+
+    def free_structure(self, structure: str) -> str:
+        """Return the structure, made unlike those given before by `~1`, `~2`, ..."""
+        names = itertools.chain([structure], (f"{structure}~{number}" for number in itertools.count(1)))
+        free = next(name for name in names if name not in self.structures)
+        self.structures.add(free)
+        return free
+
+
+class _Holder(Protocol):
+    book: Book
+
+    def miss(self, address: str, reason: str) -> None: ...
+
+
+class RecordedSteps:
+    """The steps of a loop within one call: each is recorded as though it were the only one."""
+
+    def __init__(self, holder: _Holder, frame: Frame) -> None:
+        self._holder = holder
+        self._frame = frame
+        self._before = holder.book
+        self._calls = dict(frame.calls)
+        self._steps: list[Book] = []
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Record one step."""
+        self._frame.calls.clear()
+        self._frame.calls.update(self._calls)
+        book = self._holder.book = self._before.further()
+        try:
+            yield
+        finally:
+            self._holder.book = self._before
+            self._steps.append(book)
+
+    def stack(self) -> None:
+        """Record what every step gave, stacked behind the axis of the examples; name what only some gave."""
+        if not self._steps:
+            return
+        by_step = [{record.address: record for record in book.records} for book in self._steps]
+        returned = set.intersection(*(book.returned for book in self._steps))
+        for address in dict.fromkeys(itertools.chain(*by_step)):
+            records = [step[address] for step in by_step if address in step]
+            stacked = _stacked([record.tensor for record in records]) if len(records) == len(by_step) else None
+            if stacked is None:
+                self._holder.miss(address, _UNLIKE)
+                returned.discard(address)
+            else:
+                self._before.records.append(replace(records[0], tensor=stacked(), stacked=True))
+        self._before.returned |= returned
+        self._before.calls = self._steps[-1].calls
+        self._before.structures = self._steps[-1].structures
+
+
+def _stacked(tensors: list[Any]) -> Callable[[], Any] | None:
+    """Return what stacks the tensors of the steps, None where that cannot be; those not kept stay None."""
+    if any(tensor is None for tensor in tensors):
+        return lambda: None
+    if not all(isinstance(tensor, tf.Tensor) for tensor in tensors):
+        return None
+    shapes = {(tensor.dtype, tuple(tensor.shape) if tensor.shape.rank is not None else None) for tensor in tensors}
+    if len(shapes) > 1:
+        return None
+    return lambda: tf.stack(tensors, axis=min(1, tensors[0].shape.rank or 0))

@@ -1,0 +1,231 @@
+"""SavedModels: one signature as one flat graph, every tensor of which can be had."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import tensorflow as tf
+
+from tfdump.address import Candidate
+from tfdump.errors import ModelError
+from tfdump.model.error_text import first_line, raise_interruption
+from tfdump.model.probe import Probed, Request
+from tfdump.model.runnable import check_request
+from tfdump.model.saved_model.files import chosen_signature, signatures_of
+from tfdump.model.saved_model.inlining import inlined
+from tfdump.model.saved_model.tensors import LOOPS, GraphTensors
+from tfdump.model.signature import Signature
+from tfdump.model.tensor_info import declared_shape
+from tfdump.model.tracing.side_effects import READING
+from tfdump.model.tracing.traced import CAUTIOUS_BATCH, Traced, value_of
+from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, TensorInfo, Value
+
+CLASS = "SavedModel"
+
+
+class SavedGraph:
+    """One signature of a SavedModel, as something to run.
+
+    `function` is the signature's concrete function, and `config` tells its inputs and outputs, as JSON.
+    """
+
+    class_name = CLASS
+    float_dtype = "float32"
+
+    def __init__(self, owner: Any, name: str, names: Sequence[str]) -> None:
+        self._owner = owner  # its variables live as long as it does
+        self.name = name
+        self.function = owner.signatures[name]
+        arguments = self.function.structured_input_signature[1]
+        self.argument_names = sorted(arguments)  # as TensorFlow flattens them
+        self.specs = tuple(_spec(argument, arguments[argument]) for argument in self.argument_names)
+        self.output_names = sorted(self.function.structured_outputs)
+        outputs = self.function.structured_outputs
+        described = {
+            "format": CLASS,
+            "signature": name,
+            "signatures": list(names),
+            "inputs": [{"name": s.name, "shape": s.shape, "dtype": s.dtype} for s in self.specs],
+            "outputs": [
+                {"name": output, "shape": _shape(outputs[output].shape), "dtype": outputs[output].dtype.name}
+                for output in self.output_names
+            ],
+        }
+        self.config = json.dumps(described)
+
+    def signature(self, given: Sequence[str | None]) -> Signature:
+        """Return the arguments of the signature."""
+        for spec in self.specs:
+            if spec.shape == ():
+                raise ModelError(
+                    f"the signature '{self.name}' takes '{spec.name}', a single number without an example axis, which "
+                    "tfdump cannot feed (save a signature in which it is fixed)"
+                )
+        return Signature(self.specs, {name: name for name in self.argument_names}, declared=True)
+
+    def probe(
+        self, signature: Signature, specs: Sequence[InputSpec], request: Request, note: Note
+    ) -> "SavedGraphProbe":
+        """Return a probe on the graph of the signature."""
+        check_request(request, "a SavedModel")
+        if request.dequantize:
+            raise ModelError("--dequantize is for quantised .tflite files, and this is a SavedModel (leave it out)")
+        return SavedGraphProbe(self, specs, request)
+
+
+class SavedGraphProbe:
+    """The graph of a signature, ready to give the requested tensors batch by batch (see RunnableProbe)."""
+
+    def __init__(self, model: SavedGraph, specs: Sequence[InputSpec], request: Request) -> None:
+        self._model = model
+        self._request = request
+        self._specs = list(specs)
+        self._graph_def = inlined(model.function.graph.as_graph_def(), request.seed)
+        self.probed: tuple[Probed, ...] = ()
+        self.not_captured: tuple[NotCaptured, ...] = ()
+        self.late: set[str] = set()
+        self.random = any("seed2" in node.attr for node in self._graph_def.node)
+        self._loops = any(node.op in LOOPS for node in self._graph_def.node)
+        self._written, self.assigned = self._variables()
+        self._saved = [(variable, variable.numpy()) for variable in self._written]
+        self._traced = self._trace()
+
+    def _trace(self) -> Traced:
+        failures: list[str] = []
+        traced = Traced(self._body, self._specs, failures.append)
+        if traced.function is None:
+            raise ModelError(f"the signature '{self._model.name}' cannot be run: {failures[0]}")
+        return traced
+
+    def _body(self, inputs: Mapping[str, Any]) -> list[Any]:
+        """Build the graph on the tensors of a batch; return those that were asked for."""
+        function = self._model.function
+        graph = tf.compat.v1.get_default_graph()
+        captured = [graph.capture(tensor) for tensor in function.captured_inputs]
+        given = [inputs[name] for name in self._model.argument_names]
+        names = [tensor.op.name for tensor in function.inputs]
+        outputs = tf.graph_util.import_graph_def(
+            self._graph_def,
+            input_map=dict(zip(names, [*given, *captured], strict=True)),
+            return_elements=[tensor.name for tensor in function.outputs],
+            name="",
+        )
+        found = GraphTensors(graph, given, outputs, self._known_layers())
+        candidates = [Candidate(item.address, (found.kind(item),)) for item in found.addressed]
+        missing = {item.address: item.reason for item in found.not_captured}
+        chosen = self._request.selection.choose(candidates, missing)
+        probed = [Probed(found.info(found.addressed[number], number), is_output=False) for number in chosen]
+        tensors = [found.tensor(found.addressed[number]) for number in chosen]
+        if self._request.outputs:
+            for order, (name, tensor) in enumerate(
+                zip(self._model.output_names, outputs, strict=True), len(candidates)
+            ):
+                info = TensorInfo(name, name, name, (CLASS,), order, tensor.dtype.name, declared_shape(tensor))
+                probed.append(Probed(info, is_output=True))
+                tensors.append(tensor)
+        self.probed, self.not_captured = tuple(probed), found.not_captured
+        return tensors
+
+    def _known_layers(self) -> frozenset[str]:
+        """Return the first parts of the names of the variables: the layers that have weights."""
+        names = (str(variable.name) for variable in self._model.function.variables)
+        return frozenset(name.partition("/")[0] for name in names if "/" in name)
+
+    def _variables(self) -> tuple[list[Any], list[str]]:
+        """Return the variables that the graph may change, and the names of those that it assigns itself."""
+        function = self._model.function
+        by_handle = {id(variable.handle): variable for variable in function.variables}
+        placeholders = [tensor.op.name for tensor in function.inputs][len(self._model.argument_names) :]
+        variables = {
+            name: by_handle[id(handle)]
+            for name, handle in zip(placeholders, function.captured_inputs, strict=True)
+            if id(handle) in by_handle
+        }
+        written: dict[str, Any] = {}
+        assigned = []
+        for node in self._graph_def.node:
+            for name in node.input:
+                if name in variables and node.op not in READING:
+                    written[name] = variables[name]
+                    assigned += [name] if node.op.startswith("Assign") else []
+        return list(written.values()), [str(variables[name].name).partition(":")[0] for name in dict.fromkeys(assigned)]
+
+    @property
+    def eager(self) -> bool:
+        """Whether the tensors are known only after a run: never."""
+        return False
+
+    @property
+    def independent(self) -> bool:
+        """Whether batches may be run at once: no run shows in another one."""
+        return self._traced.independent
+
+    @property
+    def largest_batch(self) -> int | None:
+        """The batch size above which the memory that the graph needs is anybody's guess, or None.
+
+        What a loop keeps inside cannot be seen.
+        """
+        return CAUTIOUS_BATCH if self._loops else self._traced.largest_batch
+
+    def live_bytes(self, batch: int) -> int:
+        """Return about how many bytes of tensors live at once at this batch size."""
+        return self._traced.live_bytes(batch)
+
+    def takes(self, examples: int) -> bool:
+        """Tell that a graph of a fixed batch size takes no other one."""
+        return False
+
+    def start(self) -> None:
+        """Put variables back, and let random operations begin again, which only a new graph does."""
+        self.close()
+        if self.random:
+            self._traced = self._trace()
+
+    def feed(self, batch: Batch) -> Batch:
+        """Return a batch as tensors, which `run` takes as well; raises ModelError where that cannot be."""
+        return self._traced.feed(batch)
+
+    def run(self, batch: Batch) -> list[Value | None]:
+        """Return the values of the probed tensors for one batch; raises ModelError when the model fails on it."""
+        return [value_of(tensor) for tensor in self._traced.run(batch)]
+
+    def forget(self) -> None:
+        """Do nothing: the graph stays what it is."""
+
+    def renew(self) -> None:
+        """Do nothing: a model from a file is not trained meanwhile."""
+
+    def close(self) -> None:
+        """Put the variables back."""
+        for variable, value in self._saved:
+            variable.assign(value)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def load_saved_model(path: Path, signature: str | None) -> SavedGraph:
+    """Load a SavedModel directory that is trusted; raises ModelError when it is damaged or has no such signature."""
+    names = signatures_of(path)
+    name = chosen_signature(names, signature, path)
+    try:
+        owner = tf.saved_model.load(str(path))
+        return SavedGraph(owner, name, names)
+    except ModelError:
+        raise
+    except (Exception, SystemExit) as cause:  # TensorFlow raises nearly every class of error for a bad file
+        raise_interruption(cause)
+        raise ModelError(f"cannot load {path}: {first_line(cause)}") from cause
+
+
+def _spec(name: str, spec: Any) -> InputSpec:
+    return InputSpec(name, _shape(spec.shape), spec.dtype.name)
+
+
+def _shape(shape: Any) -> tuple[int | None, ...] | None:
+    return None if shape.rank is None else tuple(shape.as_list())

@@ -1,0 +1,113 @@
+"""The tensors of a TensorFlow graph with their addresses: those of interest, and what cannot be fetched."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfdump.model.operations.addresses import Addressed, addresses_of, operation_address
+from tfdump.model.operations.owners import Nameable
+from tfdump.model.operations.roles import GraphTensor, Role, roles_of
+from tfdump.model.operations.scopes import Scopes
+from tfdump.model.tensor_info import declared_shape
+from tfdump.tensors import NotCaptured, TensorInfo
+
+_HANDLES = (tf.resource, tf.variant)
+LOOPS = frozenset({"While", "StatelessWhile"})
+_BRANCHES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
+_INNER = "inside a loop or branch of the graph, which keeps its tensors"
+
+
+class GraphTensors:
+    """What a graph computes from `inputs`: `addressed` are its tensors in order, `not_captured` what it keeps."""
+
+    def __init__(self, graph: Any, inputs: Sequence[Any], outputs: Sequence[Any], known: frozenset[str]) -> None:
+        self._tensors = [tensor for operation in graph.get_operations() for tensor in operation.outputs]
+        scopes = Scopes([tensor.op.name for tensor in self._tensors if tensor.op.type != "Placeholder"], known)
+        place = {tensor.name: position for position, tensor in enumerate(self._tensors)}
+        fed = {tensor.name for tensor in inputs}
+        copies = {
+            tensor.name: tensor.op.inputs[0].name
+            for tensor in self._tensors
+            if tensor.op.type == "Identity" and not scopes.place(tensor.op.name).layers
+        }
+
+        def original(tensor: Any) -> int:
+            name = tensor.name
+            while name in copies:
+                name = copies[name]
+            return place[name]
+
+        found = [
+            GraphTensor(
+                tensor.name,
+                tensor.op.type,
+                tuple(original(read) for read in tensor.op.inputs),
+                tensor.name in copies,
+                tensor.name in fed,
+            )
+            for tensor in self._tensors
+        ]
+        final = {original(tensor) for tensor in outputs}
+        roles = roles_of(found, sorted(final), self._beside_loops())
+        self._positions, nameable = _nameable(found, self._tensors, roles, final)
+        self.addressed, hidden = addresses_of(nameable, scopes)
+        self.not_captured = (*hidden, *self._inner(scopes))
+
+    def _beside_loops(self) -> frozenset[int]:
+        """Return the positions of the tensors in the scopes of loops."""
+        loops = [tensor.op.name for tensor in self._tensors if tensor.op.type in LOOPS]
+        scopes = tuple({f"{name.rpartition('/')[0]}/" for name in loops if "/" in name})
+        return frozenset(n for n, tensor in enumerate(self._tensors) if scopes and tensor.op.name.startswith(scopes))
+
+    def tensor(self, item: Addressed) -> Any:
+        """Return the tensor of an address."""
+        return self._tensors[self._positions[item.position]]
+
+    def kind(self, item: Addressed) -> str:
+        """Return the type of the operation that gives the tensor of an address."""
+        return str(self.tensor(item).op.type)
+
+    def info(self, item: Addressed, order: int) -> TensorInfo:
+        """Return what is known of the tensor of an address."""
+        tensor = self.tensor(item)
+        structure = tensor.name.removesuffix(":0")
+        kinds = (self.kind(item),)
+        return TensorInfo(item.address, item.layer, structure, kinds, order, tensor.dtype.name, declared_shape(tensor))
+
+    def _inner(self, scopes: Scopes) -> list[NotCaptured]:
+        """Name the loops and branches that the graph runs through."""
+        kinds = LOOPS | _BRANCHES
+        names = dict.fromkeys(tensor.op.name for tensor in self._tensors if tensor.op.type in kinds)
+        return [NotCaptured(f"{operation_address(scopes.place(name))}.body", _INNER) for name in names]
+
+
+def _nameable(
+    found: Sequence[GraphTensor], tensors: Sequence[Any], roles: Sequence[Role], final: set[int]
+) -> tuple[list[int], list[Nameable]]:
+    """Return the positions of the tensors that may get an address, and what decides on it."""
+    positions = [
+        position
+        for position, role in enumerate(roles)
+        if role in (Role.DATA, Role.CONSTANT) or (role is Role.READ and position in final)
+    ]
+    number = {position: place for place, position in enumerate(positions)}
+    readers: dict[int, set[int]] = {position: set() for position in positions}
+    for position in positions:
+        for read in found[position].reads:
+            if read in readers:
+                readers[read].add(number[position])
+    nameable = [
+        Nameable(
+            tensors[position].op.name,
+            tuple(number[read] for read in found[position].reads if read in number),
+            frozenset(readers[position]),
+            data=roles[position] is Role.DATA,
+            final=position in final,
+            index=tensors[position].value_index if len(tensors[position].op.outputs) > 1 else None,
+            shown=tensors[position].dtype not in _HANDLES,
+            boolean=tensors[position].dtype == tf.bool,
+        )
+        for position in positions
+    ]
+    return positions, nameable

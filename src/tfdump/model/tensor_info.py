@@ -1,0 +1,40 @@
+"""What is known of the tensors of one run."""
+
+from typing import Any
+
+from keras import Layer
+
+from tfdump.dump.layout import EXECUTED_AS
+from tfdump.model.recording.frames import Recorded
+from tfdump.model.recording.ownership import class_names
+from tfdump.tensors import TensorInfo
+
+
+def record_info(record: Recorded, order: int) -> TensorInfo:
+    """Return what is known of a recorded tensor."""
+    tensor = record.tensor
+    return TensorInfo(
+        record.address,
+        record.layer,
+        record.structure,
+        record.classes,
+        order,
+        tensor.dtype.name,
+        declared_shape(tensor),
+        record.parameters,
+        attributes=(*record.attributes, *(((EXECUTED_AS, record.executed_as),) if record.executed_as else ())),
+        inputs=record.inputs,
+    )
+
+
+def declared_shape(tensor: Any) -> tuple[int, ...] | None:
+    """Return a tensor's static shape with -1 where it is open, None where the rank is unknown."""
+    if tensor.shape.rank is None:
+        return None
+    return tuple(-1 if size is None else int(size) for size in tensor.shape)
+
+
+def output_info(model: Layer, name: str, tensor: Any, order: int) -> TensorInfo:
+    """Return what is known of a final output of the model."""
+    classes = class_names(model)
+    return TensorInfo(name, name, name, classes, order, tensor.dtype.name, declared_shape(tensor))

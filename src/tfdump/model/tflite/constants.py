@@ -1,0 +1,99 @@
+"""What the constants of a TFLite graph tell of its operations, whose names the converter changes and forgets."""
+
+import re
+from collections import Counter
+
+from tfdump.model.operations.node_names import is_node, node_name
+from tfdump.model.operations.owners import Owner
+from tfdump.model.operations.scopes import Scopes, parts
+from tfdump.model.tflite.flatbuffer import LiteFile, LiteOperator, LiteSubgraph
+
+_PRODUCTS = {"FULLY_CONNECTED": (1, 2), "CONV_2D": (1, 2), "DEPTHWISE_CONV_2D": (1, 2), "CONV_3D": (1, 2)} | {
+    "TRANSPOSE_CONV": (1, 3)
+}
+"""Operations into whose weights others are folded, and where they read their weights and bias."""
+
+_OWN_DIGITS = re.compile(r"(.*[/;])?(Relu6|Expm1|Log1p|Atan2|.*[0-9]D|.*:[0-9]+)")
+
+
+def names_of(graph: LiteSubgraph, file: LiteFile) -> dict[int, str]:
+    """Return the names of the tensors of a graph, without the digits that the converter puts behind one that is taken.
+
+    It is taken by a constant or another operation that the same one was made into, or in another graph.
+    """
+    taken = {tensor.name for other in file.subgraphs for tensor in other.tensors}
+    return {number: _without_counter(tensor.name, taken) for number, tensor in enumerate(graph.tensors)}
+
+
+def _without_counter(name: str, taken: set[str]) -> str:
+    for cut in range(len(name) - 1, 0, -1):
+        if not name[cut].isdigit():
+            return name
+        if name[:cut] in taken and not _OWN_DIGITS.fullmatch(name[: cut + 1]):
+            return name[:cut]
+    return name
+
+
+class LiteConstants:
+    """The constants of a graph by the operations that read them; one that several read tells nothing of any."""
+
+    def __init__(self, graph: LiteSubgraph, names: dict[int, str], scopes: Scopes) -> None:
+        self._graph = graph
+        self._names = names
+        self._scopes = scopes
+        self._made_by = {number: operator for operator in graph.operators for number in operator.outputs}
+        reading = [operator for operator in graph.operators if operator.kind != "DEQUANTIZE"]
+        self._reads = Counter(self._constant(read) for operator in reading for read in operator.inputs)
+
+    def name_of(self, number: int) -> str:
+        """Return the name of a tensor; where the converter lost it, that of the constants of its operation.
+
+        They tell the layer only where all of them belong to one, and no activation was fused, which may be another's.
+        """
+        name, operator = self._names[number], self._made_by[number]
+        if operator.activated or any(self._scopes.place(part).own for part in parts(name)):
+            return name
+        constants = [read for read in operator.inputs if self._constant(read) is not None]
+        told = [self._owners(self._told(read)) for read in constants]
+        if not told or len({owner for owners in told for owner in owners}) != 1 or not all(told):
+            return name
+        return re.sub(r";+$", "", parts(self._told(constants[0]))[0])
+
+    def of(self, number: int) -> tuple[str, ...]:
+        """Return the names of the constants that the operation of a tensor reads alone."""
+        names = [self._told(read) for read in self._made_by[number].inputs if self._constant(read) is not None]
+        return tuple(name for name in names if name)
+
+    def weights(self, number: int) -> str | None:
+        """Return the name of the weights of a product; "" where it tells nothing, None where there are none."""
+        return self._operand(self._made_by[number], 0)
+
+    def bias(self, number: int) -> str | None:
+        """Return the name of the bias of a product, as that of the weights."""
+        return self._operand(self._made_by[number], 1)
+
+    def _operand(self, operator: LiteOperator, which: int) -> str | None:
+        place = _PRODUCTS.get(operator.kind, (-1, -1))[which]
+        if not 0 <= place < len(operator.inputs) or self._constant(operator.inputs[place]) is None:
+            return None
+        return self._told(operator.inputs[place])
+
+    def _constant(self, number: int) -> int | None:
+        """Return the number of the constant that a tensor is, or of that in float16 which is widened to it, or None."""
+        if number < 0:
+            return None
+        operator = self._made_by.get(number)
+        source = operator.inputs[0] if operator is not None and operator.kind == "DEQUANTIZE" else number
+        return source if self._graph.tensors[source].constant else None
+
+    def _told(self, number: int) -> str:
+        """Return the name of a constant that one operation reads, and "" for one that tells nothing."""
+        constant = self._constant(number)
+        name = self._names[number]
+        return name if constant is not None and self._reads[constant] == 1 and self._owners(name) else ""
+
+    def _owners(self, name: str) -> set[Owner]:
+        places = [place for part in parts(name) if (place := self._scopes.place(part)).own]
+        layers = {Owner(place.layers) for place in places if place.layers}
+        nodes = {Owner((), node_name(place.own[:1])) for place in places if not place.layers}
+        return layers | {node for node in nodes if is_node(node.node)}

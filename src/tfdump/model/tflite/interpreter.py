@@ -1,0 +1,285 @@
+"""TFLite models: the interpreter with all tensors kept, and the addresses of these."""
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import tensorflow as tf
+
+from tfdump.address import Candidate
+from tfdump.dtypes import STRING, numpy_dtype
+from tfdump.errors import ModelError, near
+from tfdump.files.limits import allowed_bytes, check_bytes
+from tfdump.model.error_text import first_line
+from tfdump.model.probe import Probed, Request
+from tfdump.model.runnable import check_request
+from tfdump.model.signature import Signature
+from tfdump.model.tflite.flatbuffer import LiteFile, LiteSignature, LiteTensor, read_tflite
+from tfdump.model.tflite.tensors import LiteTensors
+from tfdump.model.tflite_internals import OpResolverType
+from tfdump.tensors import Array, Batch, InputSpec, NotCaptured, Note, TensorInfo, Value, listed
+
+CLASS = "TFLite"
+_THREADS = 1
+"""One thread, because some kernels add up in another order with more."""
+
+
+class LiteModel:
+    """One signature of a `.tflite` file, as something to run; `config` tells its inputs and outputs, as JSON."""
+
+    class_name = CLASS
+    float_dtype = "float32"
+
+    def __init__(self, path: Path, file: LiteFile, chosen: LiteSignature, named: bool) -> None:
+        self.path = path
+        self.file = file
+        self.chosen = chosen
+        self.named = named
+        self.graph = file.subgraphs[chosen.subgraph]
+        whole = sum(_bytes(tensor, 1) for graph in file.subgraphs for tensor in graph.tensors if not tensor.constant)
+        check_bytes(whole, allowed_bytes(), f"the tensors that {path} declares take", ModelError)
+        self.interpreter = _interpreter(path)
+        described = {
+            "format": CLASS,
+            "signature": chosen.name if named else None,
+            "signatures": [signature.name for signature in file.signatures],
+            "inputs": [_described(name, self.graph.tensors[number]) for name, number in chosen.inputs],
+            "outputs": [_described(name, self.graph.tensors[number]) for name, number in chosen.outputs],
+        }
+        self.config = json.dumps(described)
+
+    def signature(self, given: Sequence[str | None]) -> Signature:
+        """Return the inputs of the signature; a quantised one takes real numbers too."""
+        specs = []
+        for name, number in self.chosen.inputs:
+            tensor = self.graph.tensors[number]
+            shape = tuple(None if size == -1 else size for size in tensor.shape)
+            if not shape:
+                raise ModelError(
+                    f"the model takes '{name}', a single number without an example axis, which tfdump cannot feed"
+                )
+            spec = InputSpec(name, shape, tensor.dtype)
+            if tensor.quantized and tensor.axis is None:
+                spec = replace(spec, quantization=(float(tensor.scale[0]), int(tensor.zero_point[0])))
+            specs.append(spec)
+        return Signature(tuple(specs), None, declared=True)
+
+    def probe(self, signature: Signature, specs: Sequence[InputSpec], request: Request, note: Note) -> "LiteProbe":
+        """Return a probe on the tensors of the subgraph."""
+        check_request(request, "a .tflite file")
+        if request.dequantize and not any(tensor.quantized and not tensor.constant for tensor in self.graph.tensors):
+            note(f"--dequantize changes nothing: no activation of {self.path} is quantized")
+        return LiteProbe(self, request, note)
+
+
+class LiteProbe:
+    """The interpreter, ready to give the requested tensors batch by batch (see RunnableProbe)."""
+
+    def __init__(self, model: LiteModel, request: Request, note: Note) -> None:
+        self._model = model
+        self._tensors = LiteTensors(model.file, model.chosen)
+        self.not_captured: tuple[NotCaptured, ...] = self._tensors.not_captured
+        self.late: set[str] = set()
+        self.assigned = [tensor.name for tensor in model.graph.tensors if tensor.variable]
+        addressed = self._tensors.addressed
+        candidates = [Candidate(item.address, (self._tensors.kind(item),)) for item in addressed]
+        missing = {item.address: item.reason for item in self.not_captured}
+        probed, self._numbers = [], []
+        self._dequantize = request.dequantize
+        for order in request.selection.choose(candidates, missing):
+            item = addressed[order]
+            number = self._tensors.number(item)
+            structure = model.graph.tensors[number].name
+            classes = (self._tensors.kind(item),)
+            probed.append(Probed(self._info(item.address, item.layer, structure, classes, order, number), False))
+            self._numbers.append(number)
+        if request.outputs:
+            for order, (name, number) in enumerate(model.chosen.outputs, len(addressed)):
+                probed.append(Probed(self._info(name, name, name, (CLASS,), order, number), is_output=True))
+                self._numbers.append(number)
+        self.probed: tuple[Probed, ...] = tuple(probed)
+        untold = [item for item in self._tensors.untold if any(p.info.address == item for p in probed)]
+        if untold:
+            note(f"the file does not tell which layers give {listed(untold)}: the converter forgets these names")
+
+    def _info(
+        self, address: str, layer: str, structure: str, classes: tuple[str, ...], order: int, number: int
+    ) -> TensorInfo:
+        tensor = self._model.graph.tensors[number]
+        attributes: list[tuple[str, Any]] = []
+        dtype = tensor.dtype
+        if tensor.quantized:
+            attributes.append(("scale", tensor.scale[0] if tensor.axis is None else tensor.scale))
+            attributes.append(("zero_point", tensor.zero_point[0] if tensor.axis is None else tensor.zero_point))
+            if tensor.axis is not None:
+                attributes.append(("quantized_axis", np.int64(tensor.axis)))
+            if self._dequantize:
+                attributes.append(("quantized_dtype", dtype))
+                dtype = "float32"
+        return TensorInfo(address, layer, structure, classes, order, dtype, tensor.shape, attributes=tuple(attributes))
+
+    @property
+    def random(self) -> bool:
+        """Whether random numbers are drawn: not that it could be told."""
+        return False
+
+    @property
+    def eager(self) -> bool:
+        """Whether the tensors are known only after a run: never."""
+        return False
+
+    @property
+    def independent(self) -> bool:
+        """Whether batches may be run at once: never, as there is one interpreter."""
+        return False
+
+    @property
+    def largest_batch(self) -> int | None:
+        """None: the memory is known, because every tensor is kept."""
+        return None
+
+    def live_bytes(self, batch: int) -> int:
+        """Return about how many bytes of tensors live at once at this batch size: all of them."""
+        return sum(_bytes(tensor, batch) for tensor in self._model.graph.tensors if not tensor.constant)
+
+    def takes(self, examples: int) -> bool:
+        """Tell that a file of a fixed batch size takes no other one."""
+        return False
+
+    def start(self) -> None:
+        """Reset the variables, the states of stateful operations."""
+        if self.assigned:
+            self._model.interpreter.allocate_tensors()
+            self._model.interpreter.reset_all_variables()
+
+    def feed(self, batch: Batch) -> Batch:
+        """Return the batch as it is: the interpreter copies it into its own tensors, and runs one after the other."""
+        return batch
+
+    def run(self, batch: Batch) -> list[Value | None]:
+        """Return the values of the probed tensors for one batch, None for one that the interpreter did not keep.
+
+        Raises ModelError when the model fails on the batch.
+        """
+        model, interpreter = self._model, self._model.interpreter
+        try:
+            if model.named:
+                interpreter.get_signature_runner(model.chosen.name)(
+                    **{n: _fed(batch[n]) for n, _ in model.chosen.inputs}
+                )
+            else:
+                for name, number in model.chosen.inputs:
+                    if tuple(interpreter._get_tensor_details(number, 0)["shape"]) != batch[name].shape:
+                        interpreter.resize_tensor_input(number, batch[name].shape, strict=True)
+                interpreter.allocate_tensors()
+                for name, number in model.chosen.inputs:
+                    interpreter.set_tensor(number, _fed(batch[name]))
+                interpreter.invoke()
+        except (RuntimeError, ValueError) as cause:
+            raise ModelError(f"the model fails on this input: {first_line(cause)}") from cause
+        return [self._value(number) for number in self._numbers]
+
+    def _value(self, number: int) -> Value | None:
+        tensor = self._model.graph.tensors[number]
+        try:
+            value: Array = self._model.interpreter.get_tensor(number, self._model.chosen.subgraph)
+        except ValueError:  # the interpreter has no data of a tensor that it optimised away
+            return None
+        return dequantized(value, tensor) if self._dequantize and tensor.quantized else value
+
+    def forget(self) -> None:
+        """Do nothing: the graph stays what it is."""
+
+    def renew(self) -> None:
+        """Do nothing: a file is not trained meanwhile."""
+
+    def close(self) -> None:
+        """Do nothing: the file is not changed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def dequantized(values: Array, tensor: LiteTensor) -> Array:
+    """Return the numbers that quantised ones stand for, `(q - zero_point) * scale` in float32."""
+    shape = [1] * values.ndim
+    if tensor.axis is not None:
+        shape[tensor.axis] = -1
+    zero_point = tensor.zero_point.reshape(shape) if tensor.axis is not None else tensor.zero_point[0]
+    scale = tensor.scale.reshape(shape) if tensor.axis is not None else tensor.scale[0]
+    return ((values.astype(np.int64) - zero_point).astype(np.float32) * scale).astype(np.float32)
+
+
+def load_tflite(path: Path, signature: str | None) -> LiteModel:
+    """Load a `.tflite` file; raises ModelError when it is damaged, or has no such signature."""
+    file = read_tflite(path)
+    flex = sorted({op.kind for graph in file.subgraphs for op in graph.operators if op.kind.startswith("Flex")})
+    if flex:
+        raise ModelError(
+            f"{path} needs operations of TensorFlow ({', '.join(flex)}), which the TFLite interpreter does not run by "
+            "itself (dump the SavedModel that it was converted from, or convert it with TFLITE_BUILTINS)"
+        )
+    names = [item.name for item in file.signatures]
+    if signature is not None and signature not in names:
+        has = f"it has: {', '.join(names)}" if names else "it has none: leave --signature out"
+        raise ModelError(f"{path} has no signature '{signature}'{near(signature, names)} ({has})")
+    if signature is None and len(names) > 1 and "serving_default" not in names:
+        raise ModelError(f"{path} has several signatures; choose one with --signature: {', '.join(names)}")
+    wanted = signature or ("serving_default" if "serving_default" in names else (names or [""])[0])
+    chosen = next((item for item in file.signatures if item.name == wanted), None)
+    return LiteModel(path, file, chosen or _unnamed(file), named=chosen is not None)
+
+
+def _unnamed(file: LiteFile) -> LiteSignature:
+    """Return the main graph as a signature, its inputs and outputs called as their tensors are."""
+    graph = file.subgraphs[0]
+
+    def named(numbers: Sequence[int]) -> tuple[tuple[str, int], ...]:
+        found: dict[str, int] = {}
+        for number in numbers:
+            name = graph.tensors[number].name.removeprefix("serving_default_").removesuffix(":0").replace("/", ".")
+            found[name if name not in found else f"{name}~{len(found)}"] = number
+        return tuple(found.items())
+
+    return LiteSignature("", 0, named(graph.inputs), named(graph.outputs))
+
+
+def _interpreter(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tf.lite moves to another package some day
+            interpreter = tf.lite.Interpreter(
+                str(path),
+                num_threads=_THREADS,
+                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+                experimental_preserve_all_tensors=True,
+            )
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as cause:
+        raise ModelError(f"the TFLite interpreter cannot run {path}: {first_line(cause)}") from cause
+    return interpreter
+
+
+def _fed(values: Array) -> Array:
+    return np.array(values.tolist(), dtype=object) if values.dtype.hasobject else np.ascontiguousarray(values)
+
+
+def _bytes(tensor: LiteTensor, batch: int) -> int:
+    if tensor.dtype == STRING or tensor.dtype.startswith(("type", "resource", "variant")):
+        return 0
+    sizes = [batch if size == -1 else size for size in tensor.shape]
+    return int(np.prod(sizes, dtype=np.float64)) * numpy_dtype(tensor.dtype).itemsize
+
+
+def _described(name: str, tensor: LiteTensor) -> dict[str, Any]:
+    described: dict[str, Any] = {"name": name, "shape": tensor.shape, "dtype": tensor.dtype}
+    if tensor.quantized:
+        described |= {"scale": tensor.scale.tolist(), "zero_point": tensor.zero_point.tolist()}
+    return described

@@ -1,0 +1,1 @@
+"""A model as a graph: traced, and asked for its memory and side effects."""

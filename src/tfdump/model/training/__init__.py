@@ -1,0 +1,1 @@
+"""What DumpCallback needs of a model in training."""

@@ -1,0 +1,39 @@
+"""The histogram of a tensor of a dump, or of one example of it. Needs no matplotlib."""
+
+from collections.abc import Iterator
+
+from tfdump.dump.reader import Tensor
+from tfdump.plots.kinds import subject_of
+from tfdump.plots.values import take_one
+from tfdump.statistics.histogram import BINS, Histogram, histogram_of
+from tfdump.tensors import Array
+
+
+def count_values(
+    tensor: Tensor, example: int | None = None, step: int | None = None, bins: int = BINS
+) -> tuple[Histogram, tuple[str, ...], tuple[str, ...]]:
+    """Return the histogram of all stored values, or of one example or step; what they are, and notes.
+
+    Raises TfdumpError for what has no numbers to count.
+    """
+    subject = subject_of(tensor)
+    if example is None and step is None:
+        sparse = tensor.encoding == "sparse"
+        notes = ("only stored values are counted: what a sparse tensor does not store is 0",) if sparse else ()
+        return histogram_of(lambda: pieces_of(tensor), bins), ("all values",), notes
+    taken = take_one(tensor, subject, example, step)
+    return histogram_of(lambda: [taken.values], bins), taken.said, taken.notes
+
+
+def pieces_of(tensor: Tensor) -> Iterator[Array]:
+    """Yield all stored values of a tensor, piece by piece."""
+    for part in tensor.value_parts():
+        for _, block in part.blocks():
+            yield block
+
+
+def described(tensor: Tensor) -> str:
+    """Return the group, class, shape and dtype of a tensor in a line."""
+    of = str(tensor.attributes.get("class", ""))
+    shape = str(tensor.shape).replace("-1", "?")
+    return ", ".join(part for part in (tensor.group, of, f"{shape} {tensor.dtype}", tensor.encoding) if part)

@@ -1,0 +1,1 @@
+"""One kind of picture a module: arrays in, a Figure out."""

@@ -1,0 +1,1 @@
+"""The process and the machine: crashes, signals, memory, installed versions."""

@@ -1,0 +1,185 @@
+"""Dumps to a report: one pass over the tensors, the checks, the comparison, and the pictures."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tfdump.address import Selection
+from tfdump.byte_sizes import show_bytes
+from tfdump.checks import Finding, check_tensors
+from tfdump.checks.origin import full_name
+from tfdump.checks.selection import chosen_tensors
+from tfdump.comparison.diff import compare
+from tfdump.comparison.sides import open_side
+from tfdump.comparison.verdict import DiffReport, TensorDiff
+from tfdump.dump import layout
+from tfdump.dump.reader import Dump, Tensor, open_dump
+from tfdump.errors import DumpError
+from tfdump.files.hdf5 import damage
+from tfdump.process.stages import Progress, silent_progress
+from tfdump.report.architecture import architecture_of
+from tfdump.report.numbers import examined_by_sample, numbers_of, scale_of, stored_bytes
+from tfdump.report.records import SAMPLED, Loss, Report, ReportOptions, Row
+from tfdump.report.sampling import shares_of
+from tfdump.report.thumbnails import thumbnails_of
+
+_LONG = (layout.NOT_CAPTURED, layout.DEPENDS_ON_BATCH)
+"""Attributes of the root that have a place of their own on the page."""
+
+
+def gather(
+    path: Path,
+    other: Path | None,
+    options: ReportOptions,
+    watch: Callable[[str], Progress] = lambda what: silent_progress,
+) -> Report:
+    """Return all that the page of a dump shows, compared with another one or with plain arrays.
+
+    `watch` is called with what begins (`checking`), and what it returns with how much of that is done.
+
+    Raises TfdumpError for what is no dump or damaged, a dump without tensors, patterns that match nothing, and sides
+    that cannot be compared.
+    """
+    with open_dump(path) as dump:
+        if not len(dump):
+            raise DumpError(f"{dump.name} holds no tensors, so there is nothing to report")
+        chosen = bool(options.layers or options.exclude)
+        tensors = chosen_tensors(dump, Selection(options.layers, options.exclude))
+        sizes = [stored_bytes(tensor) for tensor in tensors]
+        shares = shares_of(sizes, options.read_bytes)
+        with damage(DumpError, f"{dump.name}: first_example"):
+            first_example = int(dump.attributes.get("first_example", 0))
+        by_sample = {
+            full_name(tensor): examined
+            for tensor, share in zip(tensors, shares, strict=True)
+            if (examined := examined_by_sample(tensor, share, first_example)) is not None
+        }
+        checks = check_tensors(dump, tensors, whole=not chosen, known=by_sample, progress=watch("checking"))
+        compared = None if other is None else _compared(dump, other, options, watch("comparing"))
+        rows = _rows(tensors, shares, checks.findings, compared, watch("counting"))
+        by_number = {row.number: tensor for row, tensor in zip(rows, tensors, strict=True)}
+        pictures = thumbnails_of(dump, by_number, _order(rows), options.pictures, watch("drawing"))
+        rows = [
+            replace(row, thumbnail=pictures.drawn.get(row.number), undrawn=pictures.reasons.get(row.number, ""))
+            for row in rows
+        ]
+        notes = [*_sampled(rows, sizes, other is not None), *pictures.notes]
+        if chosen:
+            notes.insert(0, f"{len(rows):,} of {len(dump):,} tensors were chosen (-l, -x)")
+        with damage(DumpError, f"{dump.name}: '{layout.CONFIG}'"):
+            architecture = architecture_of(dump.config)
+        return Report(
+            path.name,
+            None if other is None else other.name,
+            tuple(_provenance(dump.attributes, {} if other is None else _attributes(other))),
+            architecture,
+            tuple(rows),
+            replace(checks, dump=path.name),
+            compared,
+            _loss(dump),
+            dump.not_captured,
+            dump.depends_on_batch,
+            tuple(notes),
+        )
+
+
+def _rows(
+    tensors: Sequence[Tensor],
+    shares: Sequence[int | None],
+    findings: Sequence[Finding],
+    compared: DiffReport | None,
+    progress: Progress,
+) -> list[Row]:
+    by_tensor: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_tensor.setdefault(finding.tensor, []).append(finding)
+    verdicts: dict[str | None, TensorDiff] = {one.name: one for one in compared.tensors} if compared else {}
+    rows = []
+    for number, (tensor, share) in enumerate(zip(tensors, shares, strict=True), 1):
+        progress(number - 1, len(tensors))
+        numbers = numbers_of(tensor, share)
+        scale, norms = scale_of(tensor, numbers, tensor.group.startswith(f"{layout.GRADIENTS}/"))
+        attributes = tensor.attributes
+        rows.append(
+            Row(
+                number,
+                tensor.group,
+                tensor.address,
+                str(attributes.get("class", "")),
+                str(attributes.get("structure", "")),
+                tensor.shape,
+                tensor.dtype,
+                tensor.stored_dtype,
+                tensor.encoding,
+                str(attributes.get("axis0", "none")),
+                tensor.connected,
+                str(attributes.get("reduce", "")),
+                numbers,
+                scale,
+                norms,
+                tuple(by_tensor.get(full_name(tensor), ())),
+                verdicts.get(full_name(tensor)),
+            )
+        )
+    return rows
+
+
+def _order(rows: Sequence[Row]) -> list[int]:
+    """Return the numbers of the rows in the order in which they get pictures."""
+
+    def rank(row: Row) -> int:
+        fails = row.diff is not None and row.diff.fails
+        return 0 if fails else 1 if row.findings else 2
+
+    return [row.number for row in sorted(rows, key=lambda row: (rank(row), row.number))]
+
+
+def _sampled(rows: Sequence[Row], sizes: Sequence[int], compared: bool) -> list[str]:
+    """Return what to say where not all values were read."""
+    partly = [row for row in rows if row.numbers.read < row.numbers.total and row.numbers.histogram is not None]
+    if not partly:
+        return []
+    estimated = sum(row.numbers.source == SAMPLED for row in partly)
+    of = sum(row.numbers.total for row in rows)
+    read = sum(row.numbers.read for row in rows)
+    estimates = f"the statistics of {estimated:,}" if estimated else "their histograms"
+    text = (
+        f"sampled: {read:,} of {of:,} values were read (the dump has {show_bytes(sum(sizes))}); {len(partly):,} of "
+        f"{len(rows):,} tensors only in part, marked \u2248: {estimates} are estimates, and only the sample is "
+        "checked, for NaN and Inf (--read all reads everything; so does tfdump check)"
+    )
+    return [text, *(["the comparison read every value of both files"] if compared else [])]
+
+
+def _compared(dump: Dump, other: Path, options: ReportOptions, progress: Progress) -> DiffReport:
+    """Return the comparison, with files named without their folders."""
+    found = compare(dump, other, replace(options.diff, layers=options.layers, exclude=options.exclude), progress)
+    names = {dump.name: Path(dump.name).name, str(other): other.name}
+    notes = found.notes
+    for whole, short in names.items():
+        notes = tuple(note.replace(whole, short) for note in notes)
+    return replace(found, golden=names[dump.name], new=other.name, notes=notes)
+
+
+def _attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes of a dump; none of plain arrays."""
+    with open_side(path) as side:
+        return side.attributes
+
+
+def _provenance(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str | None, str | None]]:
+    names = [name for name in dict.fromkeys([*old, *new]) if name not in _LONG]
+    return [(name, _text(old.get(name)), _text(new.get(name))) for name in names]
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _loss(dump: Dump) -> Loss | None:
+    loss = dump.loss
+    if loss is None:
+        return None
+    return Loss(dump.loss_axis if loss.ndim else "none", tuple(float(value) for value in loss.reshape(-1)))

@@ -1,0 +1,175 @@
+"""The list of tensors of a page: a row each, with what sorting and filtering need."""
+
+import math
+from collections.abc import Sequence
+
+from tfdump.checks import Finding
+from tfdump.comparison.verdict import DIFFERS, SAME, TensorDiff
+from tfdump.report.charts import bars
+from tfdump.report.html import MISSING, Markup, element, join, name_of, number, shape_text, share_text
+from tfdump.report.records import NONE, SAMPLED, Report, Row
+
+_SEVERE = ("nan", "inf")
+
+
+def table_of(report: Report) -> Markup:
+    """Return the filter and the table of all tensors."""
+    rows, compared = report.rows, report.diff is not None
+    first = report.diff.first if report.diff is not None else None
+    gradients = any(row.is_gradient for row in rows)
+    heads = [
+        _head("#", "n", "the order of execution within each group"),
+        _head("tensor", "t"),
+        _head("class", "t"),
+        _head("shape, dtype", "n", "sorted by the number of values"),
+        *(_head(name, "n") for name in ("min", "max", "mean", "std")),
+        _head(
+            "norm" if gradients else "rms",
+            "n",
+            "L2 norm of a gradient (of its last step); root mean square of anything else" if gradients else
+            "root mean square",
+        ),
+        _head("zero", "n", "share of the values that are exactly zero"),
+        _head("NaN, Inf", "n", "how many values are not finite"),
+        _head("histogram", None, "heights are square roots of counts; the mark below is the bin of 0"),
+        *([_head("difference", "n", "largest error as a share of the largest value")] if compared else []),
+        _head("findings", "n"),
+    ]  # fmt: skip
+    caption = element("caption", f"The {len(rows):,} tensors of {report.dump}", class_="unseen")
+    body = [_row(row, compared, first is not None and row.diff is first) for row in rows]
+    table = element("table", caption, element("thead", element("tr", *heads)), element("tbody", *body), id="tensors")
+    scale = "norm: L2 norm of a gradient (of its last step), else root" if gradients else "rms: root"
+    legend = (
+        f"{scale} mean square. Heights of a histogram are square roots of counts, and the mark below is that of 0. "
+        "\u25a3 has a picture."
+    )
+    if any(row.numbers.source == SAMPLED for row in rows):
+        legend += " \u2248 is estimated from a sample."
+    around = element("div", table, id="list", role="region", tabindex=0, aria_label="list of tensors")
+    return join([_filter(rows, compared), element("p", legend, class_="soft"), around])
+
+
+def badges(findings: Sequence[Finding]) -> list[Markup]:
+    """Return the names of the checks that found something."""
+    names = dict.fromkeys(finding.check for finding in findings)
+    return [element("span", name, class_=f"badge {'bad' if name in _SEVERE else 'warn'}") for name in names]
+
+
+def verdict_badge(diff: TensorDiff) -> Markup:
+    """Return the verdict of the comparison on one tensor."""
+    kind = "bad" if diff.fails else "good" if diff.status == SAME else "mild"
+    return element("span", diff.status, class_=f"badge {kind}")
+
+
+def error_share(diff: TensorDiff) -> float | None:
+    """Return the largest error as a share of the largest golden value; of a tensor of zeros, the error itself."""
+    found = diff.comparison
+    if found is None or diff.status not in (SAME, DIFFERS):
+        return None
+    return found.max_error / found.largest if found.largest > 0 else found.max_error
+
+
+def _head(name: str, sort: str | None, title: str | None = None) -> Markup:
+    numeric = "n" if name in ("#", "min", "max", "mean", "std", "rms", "norm", "zero", "NaN, Inf") else None
+    return element("th", name, scope="col", class_=numeric, data_sort=sort, title=title)
+
+
+def _row(row: Row, compared: bool, is_first: bool) -> Markup:
+    found, numbers = row.numbers.statistics, row.numbers
+    about = "≈" if numbers.source == SAMPLED else ""
+    numeric = [_number(found.get(name), about) for name in ("min", "max", "mean", "std")]
+    count, odd = found.get("count", 0), found.get("nan", 0) + found.get("inf", 0)
+    known = numbers.source != NONE
+    least = ("\u2265" if odd else about) if numbers.source == SAMPLED else ""
+    zeros = found["zero"] / count if count and "zero" in found else None
+    zero = share_text(found["zero"], count) if "zero" in found else MISSING
+    differs = row.diff is not None and row.diff.fails
+    link = element("a", name_of(row.address), href=f"#t{row.number}", class_="name", aria_label=row.address)
+    pictured = None
+    if row.thumbnail is not None:
+        pictured = element("span", " \u25a3", element("span", " has a picture", class_="unseen"), class_="soft")
+    size = math.prod(max(1, axis) for axis in row.shape)
+    dtype = element("div", _dtype(row), class_="soft")
+    group = None if row.group == "activations" else element("div", row.group, class_="soft")
+    cells = [
+        element("td", f"{row.number}", class_="n", data_v=row.number),
+        element("th", link, pictured, group, scope="row", data_v=row.address),
+        element("td", row.class_name),
+        element("td", shape_text(row.shape), dtype, class_="s", data_v=size),
+        *numeric,
+        _number(row.scale, about),
+        element("td", f"{about}{zero}", class_="n", data_v=zeros),
+        element("td", f"{least}{number(odd)}" if known else MISSING, class_="n",
+                data_v=odd if known else None),
+        element("td", _histogram(row)),
+        *([_difference(row)] if compared else []),
+        element("td", *badges(row.findings), class_="findings", data_v=len(row.findings) or None),
+    ]  # fmt: skip
+    kinds = " ".join(kind for kind, here in (("differs", differs), ("first", is_first)) if here)
+    return element(
+        "tr",
+        *cells,
+        id=f"r{row.number}",
+        class_=kinds or None,
+        data_group=row.group,
+        data_class=row.class_name,
+        data_found=1 if row.findings else 0,
+        data_differs=1 if differs else 0,
+        data_words=f"{row.name} {row.class_name} {row.dtype} {shape_text(row.shape)}".lower(),
+    )
+
+
+def _number(value: float | None, about: str) -> Markup:
+    finite = value is not None and math.isfinite(value)
+    text = f"{about}{number(value, 3)}" if value is not None else MISSING
+    return element("td", text, class_="n", data_v=repr(float(value)) if finite and value is not None else None)
+
+
+def _dtype(row: Row) -> str:
+    return row.dtype if row.stored_dtype == row.dtype else f"{row.dtype} as {row.stored_dtype}"
+
+
+def _histogram(row: Row) -> str | Markup:
+    found = row.numbers.histogram
+    if found is None:
+        return element("span", row.numbers.reason, class_="soft")
+    if len(found.counts):
+        return bars(found)
+    return element("span", "no finite value" if found.total else "empty", class_="soft")
+
+
+def _difference(row: Row) -> Markup:
+    if row.diff is None:
+        return element("td", MISSING)
+    share = error_share(row.diff)
+    text = None if share is None else f" {number(share, 3)}"
+    value = share if share is not None and math.isfinite(share) else None
+    return element("td", verdict_badge(row.diff), text, class_="s", data_v=None if value is None else repr(value))
+
+
+def _filter(rows: Sequence[Row], compared: bool) -> Markup:
+    """Return the form that chooses among the rows; without JavaScript it is not shown."""
+
+    def choice(name: str, key: str, values: Sequence[str]) -> Markup:
+        options = [element("option", one, value=one) for one in values]
+        return element("label", name, element("select", element("option", "all", value=""), *options, id=key))
+
+    def box(name: str, key: str) -> Markup:
+        return element("label", element("input", type="checkbox", id=key), name, class_="box")
+
+    groups = list(dict.fromkeys(row.group for row in rows))
+    classes = sorted({row.class_name for row in rows if row.class_name})
+    search = element("input", type="search", id="text", autocomplete="off", spellcheck="false", aria_keyshortcuts="/")
+    return element(
+        "form",
+        element("label", "address, class, dtype or shape contains", search),
+        choice("group", "group", groups),
+        choice("class", "class", classes),
+        box("only with findings", "findings"),
+        box("only what differs", "differs") if compared else None,
+        element("button", "reset", type="reset", class_="tool"),
+        element("span", id="count", role="status"),
+        id="filter",
+        class_="filter",
+        role="search",
+    )

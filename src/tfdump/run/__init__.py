@@ -1,0 +1,1 @@
+"""A model over a source into a dump: plan, batches, sinks."""

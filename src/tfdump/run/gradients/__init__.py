@@ -1,0 +1,1 @@
+"""`tfdump gradients`: what is planned, and how the batches come into the dump."""

@@ -1,0 +1,102 @@
+"""How the values of a dump of gradients come about: of each example, or of all together, perhaps step by step."""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from tfdump.process.stages import Progress
+from tfdump.run.gradients.lookups import LookupRows
+from tfdump.run.gradients.plan import GradientPlan
+from tfdump.run.gradients.sinks import SumSink
+from tfdump.run.gradients.write import GradientDump, Loss
+
+if TYPE_CHECKING:
+    from tfdump.model.gradients.descent import Descent, Regularization
+    from tfdump.model.gradients.per_example import PerExampleProbe
+    from tfdump.model.gradients.probe import GradientProbe, Gradients
+
+
+class Passes(Protocol):
+    """A probe with the way to run it over all examples."""
+
+    @property
+    def probe(self) -> "Gradients":
+        """What gives the gradients of a batch."""
+
+    def write(self, dump: GradientDump, progress: Progress) -> Loss:
+        """Fill the sinks of a dump, and return the loss."""
+
+
+@dataclass(frozen=True)
+class EachExample:
+    """One pass; every example has a gradient of its own, without the regularization, whose loss is `left_out`."""
+
+    probe: "PerExampleProbe"
+    left_out: float | None = None
+
+    def write(self, dump: GradientDump, progress: Progress) -> Loss:
+        """Fill the sinks of a dump, and return the loss of each example."""
+        losses = dump.run_examples(self.probe, progress)
+        dump.end_step()
+        return Loss(losses, None, _dtype(self.probe), self.left_out)
+
+
+@dataclass(frozen=True)
+class AllExamples:
+    """A pass over all batches, or one for each of `steps`, between which the `descent` moves the weights.
+
+    It gets the gradients of tables row by row, as in Keras, while these take at most `lookup_bytes`.
+    """
+
+    probe: "GradientProbe"
+    plan: GradientPlan
+    regularization: "Regularization | None"
+    steps: int | None = None
+    descent: "Callable[[Sequence[Any]], Descent] | None" = None
+    save_weights: bool = False
+    lookup_bytes: int = 0
+
+    def write(self, dump: GradientDump, progress: Progress) -> Loss:
+        """Fill the sinks of a dump, and return the loss, one a step where there are steps."""
+        pairs = list(zip(self.probe.targets, dump.sinks, strict=True))
+        weights = [target.weight for target, _ in pairs if target.weight is not None]
+        sums = [sink for target, sink in pairs if target.weight is not None]
+        descent = self.descent(weights) if self.descent is not None else None
+        lookups = LookupRows(self.lookup_bytes)
+        for sink in sums:
+            if isinstance(sink, SumSink) and descent is not None and descent.takes_rows:
+                sink.lookups = lookups
+        losses = []
+        own = None
+        with closing(descent) if descent is not None else nullcontext():
+            for step in range(self.steps or 1):
+                if self.save_weights:
+                    dump.keep_weights()
+                loss = self._loss(dump.run_batches(self.probe, progress, step))
+                if self.regularization is not None:
+                    own, gradients = self.regularization.run(weights)
+                    loss += own
+                    for sink, gradient in zip(sums, gradients, strict=True):
+                        if gradient is not None:
+                            sink.add(gradient, 0)
+                dump.end_step()
+                losses.append(loss)
+                if descent is not None:
+                    descent.apply([sink.take_for_optimizer() for sink in sums if isinstance(sink, SumSink)])
+        dump.summed_lookups = lookups.summed
+        values = np.array(losses if self.steps else losses[0], np.float64)
+        return Loss(values, own if not self.steps else None, _dtype(self.probe))
+
+    def _loss(self, found: Any) -> float:
+        """Return the loss without regularisation, of the sums of its terms and, last, of what layers add to it."""
+        divisors = np.ones(len(self.probe.terms)) if self.plan.divisors is None else self.plan.divisors
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means = np.where(divisors == 0, 0.0, found[:-1] / divisors)
+        return float(np.dot(means, [term.weight for term in self.probe.terms]) + found[-1])
+
+
+def _dtype(probe: "Gradients") -> str:
+    return probe.terms[0].dtype if probe.terms else "float32"

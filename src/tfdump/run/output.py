@@ -1,0 +1,77 @@
+"""What every dump has: its writer, where it came from, about how large it will be, and what is missing in it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfdump.dump import layout
+from tfdump.dump.writer import DumpWriter, storage_for
+from tfdump.inputs.source import Source
+from tfdump.run.options import RunOptions
+from tfdump.tensors import Detail, NotCaptured, Note, listed
+from tfdump.version import __version__
+
+if TYPE_CHECKING:
+    from tfdump.model.loading.loaded_model import LoadedModel
+
+SMALLEST_CHUNK = 64 << 10
+
+FILE_OVERHEAD, TENSOR_OVERHEAD, WHOLE_OVERHEAD = 6000, 4500, 2000
+"""Bytes of the root, of the attributes and the index of chunks of one tensor, and of the attributes of one without
+chunks, as measured on the sample models."""
+
+
+def open_writer(
+    path: Path | None,
+    force: bool,
+    compression: str,
+    memory: int,
+    tensors: int,
+    checksums: bool = False,
+    alone: bool = False,
+) -> DumpWriter:
+    """Return the writer of a dump, with chunks small enough that those being filled stay within `memory`.
+
+    `path` None makes the dump in memory; `alone` tells that no other run can write the same one.
+    """
+    chunk_bytes = min(layout.CHUNK_BYTES, max(SMALLEST_CHUNK, memory // max(1, tensors)))
+    return DumpWriter(path, force=force, storage=storage_for(compression, chunk_bytes, checksums), alone=alone)
+
+
+def overhead_bytes(tensors: int, config: str | None, whole: int = 0) -> int:
+    """Return about how many bytes a file takes beside the values of `tensors` in chunks and of `whole` without."""
+    return FILE_OVERHEAD + TENSOR_OVERHEAD * tensors + WHOLE_OVERHEAD * whole + len(config or "")
+
+
+def provenance(
+    kind: str, loaded: "LoadedModel", source: Source, run: RunOptions, seed: int, values: bool, command: str
+) -> dict[str, Any]:
+    """Return the attributes of the root: what made the file, and nothing that changes from run to run."""
+    from tfdump.model.loading.load import versions
+
+    return {
+        "format": layout.FORMAT,
+        "format_version": np.int64(layout.FORMAT_VERSION),
+        "kind": kind,
+        "tfdump_version": __version__,
+        **versions(),
+        "model": loaded.name,
+        "model_sha256": loaded.sha256,
+        "model_class": loaded.class_name,
+        "first_example": np.int64(source.first_example),
+        "training": run.training,
+        "seed": np.int64(seed),
+        "stats_only": not values,
+        "command": command,
+    }
+
+
+def tell_not_captured(missing: tuple[NotCaptured, ...], note: Note) -> None:
+    """Say what is not captured, one line for each reason; what is expected is a detail."""
+    by_reason: dict[tuple[str, bool], list[str]] = {}
+    for item in missing:
+        by_reason.setdefault((item.reason, item.expected), []).append(item.address)
+    for (reason, expected), addresses in by_reason.items():
+        text = f"not captured: {listed(addresses)} ({reason})"
+        note(Detail(text) if expected else text)

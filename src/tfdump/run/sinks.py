@@ -1,0 +1,228 @@
+"""Where the values of one tensor go: statistics, reduction, cast, and the collector that writes them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tfdump.dtypes import dtype_name, kind_of
+from tfdump.dump.collectors import ByExample, Collector, Stack, same_bits
+from tfdump.dump.layout import stored_dtype
+from tfdump.run.example_axis import EXAMPLE, NONE
+from tfdump.run.options import StoreOptions
+from tfdump.run.tensor_kind import TensorKind, common_dtype
+from tfdump.statistics.statistics import StatisticsAccumulator, attributes_of
+from tfdump.tensors import Array, Ragged, Sparse, TensorInfo, Value
+
+OpenCollector = Callable[[TensorInfo, Value, str], Collector]
+"""Makes the collector of a tensor from its record, its first value as stored, and its axis0."""
+
+
+class TensorSink:
+    """Takes the batches of one tensor; `group` and `info` say where the result is linked.
+
+    Its `kind` is what was planned, `axis0`, until a batch tells otherwise. `padded_to` is the number of examples to
+    which every batch is padded, or None.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        info: TensorInfo,
+        axis0: str,
+        options: StoreOptions,
+        open_collector: OpenCollector,
+        padded_to: int | None = None,
+    ) -> None:
+        self.group = group
+        self.kind = TensorKind(info, axis0, padded_to, options.about_dtypes)
+        self.overflowed = 0
+        self.unfit = 0
+        self.reduced = False
+        self._options = options
+        self._open = open_collector
+        self._collector: Collector | None = None
+        self._opened_as = ("", "")
+        self._first: Array | None = None
+        numeric = kind_of(info.dtype) != "S"
+        self._statistics = StatisticsAccumulator() if options.statistics and numeric else None
+        self._narrow = options.dtype is not None and kind_of(info.dtype) == "f"
+
+    @property
+    def info(self) -> TensorInfo:
+        """The record of the tensor, as far as the batches tell."""
+        return self.kind.info
+
+    @property
+    def axis0(self) -> str:
+        """What the first axis of the tensor is, as far as the batches tell."""
+        return self.kind.axis0
+
+    @property
+    def batches(self) -> int:
+        """The number of batches that gave the tensor."""
+        return self.kind.batches
+
+    @property
+    def busy(self) -> bool:
+        """Whether `prepare` looks at every value."""
+        return self._statistics is not None or self._options.reduction is not None or self._narrow
+
+    @property
+    def widens(self) -> bool:
+        """Whether the reduction is stored in a wider float than the tensor would be."""
+        reduction, stored = self._options.reduction, dtype_name(stored_dtype(self.info.dtype))
+        return reduction is not None and kind_of(stored) == "f" and reduction.dtype_of(stored) != stored
+
+    def add(self, value: Value, examples: int) -> None:
+        """Take in the value for one batch of so many examples."""
+        self.store(self.prepare(value, examples))
+
+    def prepare(self, value: Value, examples: int) -> Value:
+        """Take the value for one batch into the statistics and counts; return what of it is to be stored."""
+        value = self.kind.take(value, examples)
+        if self.kind.lost is not None:
+            return np.zeros(0)
+        self._measure(value)
+        again = self.axis0 == NONE and self._repeats(value)
+        if self._statistics is not None and not again:
+            self._statistics.add(_dense_part(value))
+        if self._options.reduction is not None and isinstance(value, np.ndarray):
+            self.reduced |= bool(self._options.reduction.axes_of(value.shape))
+            reduced = self._options.reduction.reduce(_upcast(value))
+            value = reduced.values
+            self.unfit += 0 if again else reduced.overflowed
+        self.kind.take_rows(value)
+        if self._narrow and not again:
+            self._count_overflow(_dense_part(value))
+        return value
+
+    def _measure(self, value: Value) -> None:
+        """Take what counts of a batch into what else is kept of it."""
+
+    def store(self, value: Value) -> None:
+        """Store what `prepare` returned; where the tensor is of another kind than before, store all of it anew."""
+        if self.kind.lost is not None:
+            self._collector = None
+            return
+        info = self.stored_info(value)
+        axis0, dtype = self._opened_as
+        if self._collector is not None:
+            info = replace(info, dtype=common_dtype(dtype, info.dtype) or info.dtype)
+        if self._collector is None or (axis0, dtype) != (self.axis0, info.dtype):
+            self._collector = self._reopened(info, value, self._collector)
+            self._opened_as = (self.axis0, info.dtype)
+        self._collector.append(value)
+
+    def _reopened(self, info: TensorInfo, value: Value, earlier: Collector | None) -> Collector:
+        """Return a new collector, with what an earlier one has; `value` is the next batch."""
+        collector = self._open(info, value, self.axis0)
+        if isinstance(collector, Stack) and isinstance(earlier, ByExample) and not earlier.had_only(value.shape):
+            collector.expect_unequal()
+        for batch in earlier.batches() if earlier is not None else ():
+            collector.append(batch)
+        return collector
+
+    def kept(self, value: Value) -> Value:
+        """Return as much of what `prepare` returned as `store` looks at: without values, the shape is enough."""
+        if self._options.values or self.axis0 == NONE or not isinstance(value, np.ndarray):
+            return value
+        return np.broadcast_to(np.zeros((), value.dtype), value.shape)
+
+    def state(self) -> dict[str, Any]:
+        """Return what is summed up so far, as JSON that keeps every bit."""
+        statistics = self._statistics.state() if self._statistics is not None else None
+        counts = [self.overflowed, self.unfit, self.reduced]
+        return {"kind": self.kind.state(), "counts": counts, "statistics": statistics}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Bring what is summed up to a state; a first value was prepared before."""
+        self.kind.restore(state["kind"])
+        self.overflowed, self.unfit, self.reduced = state["counts"]
+        if self._statistics is not None:
+            self._statistics.restore(state["statistics"])
+
+    def _repeats(self, value: Value) -> bool:
+        """Tell whether a constant is what it was in all batches before.
+
+        When it is not, all of them will be stored: those that agreed until now enter the statistics again.
+        """
+        if not isinstance(value, np.ndarray):
+            return False
+        if self._first is None:
+            self._first = np.array(value)
+            return False
+        if same_bits(self._first, value):
+            return True
+        self.kind.vary()
+        for _ in range(self.batches - 2):
+            if self._statistics is not None:
+                self._statistics.add(self._first)
+            if self._narrow:
+                self._count_overflow(self._first)
+        return False
+
+    def stored_info(self, value: Value) -> TensorInfo:
+        """Return the record of what is stored: a reduction may change the dtype (the mean of integers)."""
+        stored = dtype_name(stored_dtype(self.info.dtype))
+        if self._options.reduction is None or dtype_name(value.dtype) == stored:
+            return self.info
+        reduced = self._options.reduction.dtype_of(stored)
+        return self.info if reduced == stored else replace(self.info, dtype=reduced)
+
+    def finish(self) -> tuple[Collector | None, dict[str, Any]]:
+        """Return the collector, None when there is nothing to be stored, and the attributes that it does not know."""
+        extra: dict[str, Any] = {}
+        if self._statistics is not None:
+            extra |= attributes_of(self._statistics.result())
+        if self.reduced:
+            extra["reduce"] = str(self._options.reduction)
+        if self.overflowed + self.unfit:
+            extra["overflowed"] = np.int64(self.overflowed + self.unfit)
+        return self._collector, extra
+
+    def _count_overflow(self, values: Array) -> None:
+        """Count the finite values that become infinite in the stored dtype."""
+        self.overflowed += count_overflow(values, np.dtype(self._options.dtype))
+
+
+def stored_bytes(value: Value, axis0: str, examples: int, options: StoreOptions) -> int:
+    """Return about how many bytes a tensor will take in the file, from its value for a few examples."""
+    if not options.values:
+        return 0
+    if options.reduction is not None and isinstance(value, np.ndarray):
+        value = options.reduction.apply(_upcast(value))
+    dense = _dense_part(value)
+    dtype = stored_dtype(dtype_name(dense.dtype), options.dtype)
+    whole = dense.size * dtype.itemsize
+    if axis0 != EXAMPLE or not value.shape or not value.shape[0]:
+        return whole
+    return whole * examples // value.shape[0]
+
+
+def stored_size(info: TensorInfo, options: StoreOptions) -> int:
+    """Return the bytes that one tensor of known shape takes in the file."""
+    size = math.prod(max(0, n) for n in info.shape or ()) * stored_dtype(info.dtype, options.dtype).itemsize
+    return size if options.values else 0
+
+
+def count_overflow(values: Array, wanted: np.dtype[Any]) -> int:
+    """Return how many finite values become infinite in the dtype `wanted`."""
+    if values.size and np.can_cast(_upcast(values).dtype, wanted):
+        return 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrowed = values.astype(wanted)
+    return int(np.count_nonzero(np.isinf(narrowed) & np.isfinite(values)))
+
+
+def _dense_part(value: Value) -> Array:
+    return value.values if isinstance(value, (Ragged, Sparse)) else value
+
+
+def _upcast(values: Array) -> Array:
+    """Return values of a type that NumPy does not know (bfloat16, float8) in the float type that is stored."""
+    if kind_of(dtype_name(values.dtype)) == "S":
+        return values
+    return values.astype(stored_dtype(dtype_name(values.dtype)), copy=False)

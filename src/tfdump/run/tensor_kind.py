@@ -1,0 +1,192 @@
+"""What the batches of one tensor turn out to be: of a row per example or not, of which dtype and shape."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tfdump.dtypes import dtype_name, kind_of
+from tfdump.dump.layout import stored_dtype
+from tfdump.run.example_axis import BATCH, EXAMPLE, rows_of
+from tfdump.tensors import Ragged, Sparse, TensorInfo, Value
+
+
+@dataclass(frozen=True)
+class Departure:
+    """The first batch, counted from 1, that gave another number of rows than it has examples; -1 for a scalar."""
+
+    batch: int
+    rows: int
+    examples: int
+
+
+class TensorKind:
+    """What one tensor is, as its batches so far tell: `axis0`, and the dtype and shape of `info`.
+
+    `padded_to` is the number of examples to which every batch is padded, None where no batch is. `options` are those
+    of the command line that fix the kind of the dtype beforehand. `departure` tells why the tensor has no row per
+    example after all, `varied` the batch in which a constant first differed, `uneven` that whose rows first had
+    another shape, `widened` the dtype that a later batch had, with the number of that batch, and `lost` why the batches
+    cannot be stored together.
+    """
+
+    def __init__(self, info: TensorInfo, axis0: str, padded_to: int | None = None, options: str = "") -> None:
+        self.info = info
+        self.axis0 = axis0
+        self.batches = 0
+        self.departure: Departure | None = None
+        self.varied = 0
+        self.uneven = 0
+        self.widened: tuple[str, str, int] | None = None
+        self.lost: str | None = None
+        self._padded_to = padded_to
+        self._options = options
+        self._form: tuple[Any, ...] | None = None
+        self._dtype = ""
+        self._tracks_shape = False
+        self._row_shape: tuple[int, ...] | None = None
+
+    def take(self, value: Value, examples: int) -> Value:
+        """Take in the value for one batch of so many examples; return it without the rows that only pad it.
+
+        A value with a row for each example that was fed is cut to those that count; any other stays whole.
+        """
+        self.batches += 1
+        self._take_form(value)
+        self._take_dtype(dtype_name(value.dtype))
+        self._take_shape(value)
+        if self.axis0 != EXAMPLE:
+            return value
+        fed, rows = self._padded_to or examples, rows_of(value)
+        if rows == fed:
+            return value if fed == examples else first_rows(value, examples)
+        self.axis0, self.departure = BATCH, Departure(self.batches, rows, examples)
+        return value
+
+    def _take_form(self, value: Value) -> None:
+        form = _form(value)
+        if self._form is None:
+            self._form = form
+        elif form != self._form and self.lost is None:
+            self.lost = f"{_words(self._form)} in the first batches and {_words(form)} in batch {self.batches}"
+
+    def _take_dtype(self, dtype: str) -> None:
+        if not self._dtype:
+            self._dtype = dtype
+        if dtype == self._dtype or self.lost is not None:
+            return
+        wide = common_dtype(self._dtype, dtype)
+        change = f"its dtype changes from {self._dtype} to {dtype} in batch {self.batches}"
+        if wide is None:
+            self.lost = f"{change}, and no dtype holds both"
+        elif self._options and kind_of(wide) != kind_of(self._dtype):
+            self.lost = f"{change} (leave {self._options} out)"
+        else:
+            self.widened = self.widened or (self._dtype, dtype, self.batches)
+            self._dtype = wide
+            self.info = replace(self.info, dtype=wide)
+
+    def _take_shape(self, value: Value) -> None:
+        """Open the axes of the shape that differ from batch to batch, where the shape is that of the first batch."""
+        declared, shape = self.info.shape, tuple(value.shape)
+        if declared is None:
+            return
+        same_rank = len(declared) == len(shape)
+        fits = same_rank and all(want in (-1, have) for want, have in zip(declared, shape, strict=True))
+        if self.batches == 1:
+            self._tracks_shape = fits
+        if fits or not self._tracks_shape:
+            return
+        pairs = zip(declared, shape, strict=True) if same_rank else ()
+        opened = tuple(want if want == have else -1 for want, have in pairs)
+        self.info = replace(self.info, shape=opened if same_rank else None)
+
+    def vary(self) -> None:
+        """Note that a constant is not what it was in the batches before: it belongs to its batch."""
+        self.axis0, self.varied = BATCH, self.batches
+
+    def take_rows(self, value: Value) -> None:
+        """Take in what of the value for the same batch is to be stored: rows of another shape belong to their batch."""
+        if self.axis0 != EXAMPLE or not isinstance(value, np.ndarray):
+            return
+        if self._row_shape is None:
+            self._row_shape = value.shape[1:]
+        elif value.shape[1:] != self._row_shape:
+            self.axis0, self.uneven = BATCH, self.batches
+
+    @property
+    def depends_on_batch(self) -> bool:
+        """Whether the tensor turned out to be other than was planned, so that its values depend on the batches."""
+        return self.departure is not None or bool(self.varied or self.uneven)
+
+    def state(self) -> dict[str, Any]:
+        """Return what is known so far, as JSON."""
+        departure = self.departure
+        return {
+            "batches": self.batches,
+            "axis0": self.axis0,
+            "departure": None if departure is None else [departure.batch, departure.rows, departure.examples],
+            "varied": self.varied,
+            "uneven": self.uneven,
+            "widened": self.widened,
+            "lost": self.lost,
+            "dtype": [self._dtype, self.info.dtype],
+            "shape": self.info.shape,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Bring what is known to a state; the first batch was taken before."""
+        departure, widened, shape = state["departure"], state["widened"], state["shape"]
+        self.batches, self.axis0, self.varied, self.uneven, self.lost = (
+            state[name] for name in ("batches", "axis0", "varied", "uneven", "lost")
+        )
+        self.departure = None if departure is None else Departure(*departure)
+        self.widened = None if widened is None else (widened[0], widened[1], widened[2])
+        self._dtype, dtype = state["dtype"]
+        self.info = replace(self.info, dtype=dtype, shape=None if shape is None else tuple(shape))
+
+
+def first_rows(value: Value, count: int) -> Value:
+    """Return the first `count` rows of a value; the others only pad its batch."""
+    if isinstance(value, Ragged):
+        splits, stop = [], count
+        for level in value.row_splits:
+            splits.append(level[: stop + 1])
+            stop = int(level[stop]) if stop < len(level) else int(level[-1])
+        return Ragged(value.values[:stop], tuple(splits))
+    if isinstance(value, Sparse):
+        inside = value.indices[:, 0] < count
+        rows = min(count, value.dense_shape[0])
+        return Sparse(value.values[inside], value.indices[inside], (rows, *value.dense_shape[1:]))
+    return value[:count]
+
+
+def common_dtype(first: str, second: str) -> str | None:
+    """Return the narrowest dtype that holds every value of two dtypes, None where none does."""
+    if first == second:
+        return first
+    if any(kind_of(name) in "SV" for name in (first, second)):
+        return None
+    wide = np.promote_types(stored_dtype(first), stored_dtype(second))
+    integers = [name for name in (first, second) if kind_of(name) in "iu"]
+    if wide.kind in "fc" and any(np.dtype(stored_dtype(name)).itemsize == 8 for name in integers):
+        return None  # NumPy calls float64 safe for 64-bit integers, and it is not
+    return dtype_name(wide)
+
+
+def _form(value: Value) -> tuple[Any, ...]:
+    """Return what all batches of a tensor must share to be stored together."""
+    if isinstance(value, Ragged):
+        return ("ragged", len(value.row_splits), value.values.shape[1:])
+    if isinstance(value, Sparse):
+        return ("sparse", value.indices.shape[1], len(value.dense_shape), value.values.shape[1:])
+    return ("dense",)
+
+
+def _words(form: tuple[Any, ...]) -> str:
+    """Return a form in words."""
+    kind, *sizes = form
+    inner = f", values of shape {sizes[-1]}" if sizes and sizes[-1] else ""
+    if kind == "ragged":
+        return f"ragged ({sizes[0]} ragged ax{'i' if sizes[0] == 1 else 'e'}s{inner})"
+    return f"sparse (rank {sizes[1]}, {sizes[0]} located{inner})" if kind == "sparse" else str(kind)

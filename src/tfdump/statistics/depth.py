@@ -1,0 +1,121 @@
+"""How large every layer's tensor is, in the order of execution: what shows where a gradient vanishes or explodes."""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfdump.dtypes import kind_of
+from tfdump.dump import layout
+from tfdump.dump.reader import Dump, Tensor
+from tfdump.errors import DumpError
+from tfdump.statistics.statistics import statistics_of
+
+_GRADIENTS = (layout.WEIGHT_GRADIENTS, layout.ACTIVATION_GRADIENTS, layout.INPUT_GRADIENTS)
+
+
+@dataclass(frozen=True)
+class LayerSize:
+    """How large one tensor is.
+
+    `rms` is its root mean square, `std` its standard deviation and `norm` its L2 norm, over the finite values; `norms`
+    are those of every step where the dump has several. `nan` and `inf` count the others; `rank` is that
+    of the value of one weight, or of one example. Without a finite value the numbers are NaN.
+    """
+
+    address: str
+    rank: int
+    rms: float
+    std: float
+    norm: float
+    norms: tuple[float, ...]
+    nan: int
+    inf: int
+
+
+@dataclass(frozen=True)
+class Depth:
+    """The sizes of the tensors of one group of a dump, in the order of execution.
+
+    `left_out` are those without a size, by reason: text, not connected, no values.
+    """
+
+    group: str
+    layers: tuple[LayerSize, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+    @property
+    def is_gradient(self) -> bool:
+        """Whether the tensors are gradients, of which the norm tells more than the root mean square."""
+        return self.group in _GRADIENTS
+
+
+def depth_of(dump: Dump, chosen: Collection[tuple[str, str]] | None = None) -> list[Depth]:
+    """Return the sizes of the layers, a record a group: gradients where there are some, else activations.
+
+    Stored statistics and norms are used where they are there, else values are read once, in flat memory. `chosen`
+    are the groups and addresses to look at. Raises DumpError where nothing is left.
+    """
+    gradients = [group for group in _GRADIENTS if dump.groups.get(group)]
+    gradients = [group for group in gradients if group != layout.INPUT_GRADIENTS] or gradients  # inputs are no layers
+    groups = gradients or [group for group in (layout.ACTIVATIONS, layout.OUTPUTS) if dump.groups.get(group)][:1]
+    found = []
+    for group in groups:
+        names = [name for name in dump.groups[group] if chosen is None or (group, name) in chosen]
+        layers, left_out = [], []
+        for name in names:
+            tensor = dump[f"{group}/{name}"]
+            reason = _without_size(tensor)
+            if reason is None:
+                layers.append(size_of(tensor))
+            else:
+                left_out.append((name, reason))
+        if layers:
+            found.append(Depth(group, tuple(layers), tuple(left_out)))
+    if not found:
+        raise DumpError(f"{dump.name} has no tensor of which a size is known")
+    return found
+
+
+def size_of(tensor: Tensor) -> LayerSize:
+    """Return how large one tensor is; raises DumpError where neither statistics, nor a norm, nor values are there."""
+    stored = tensor.statistics
+    norm = tensor.norm
+    norms = tuple(norm) if isinstance(norm, list) else () if norm is None else (norm,)
+    nan = inf = 0
+    rms = std = l2 = math.nan
+    if stored is None and not norms:
+        found = statistics_of(tensor.parts())
+        stored = {"count": found.count, "l2": found.l2, "std": found.std, "nan": found.nan, "inf": found.inf}
+        if tensor.encoding == "sparse":  # what is not stored is 0
+            stored["count"] = int(np.prod(tensor.shape))
+    if stored is not None:
+        nan, inf = int(stored.get("nan", 0)), int(stored.get("inf", 0))
+        finite = int(stored.get("count", 0)) - nan - inf
+        l2, std = float(stored.get("l2", math.nan)), float(stored.get("std", math.nan))
+        rms = l2 / math.sqrt(finite) if finite > 0 else math.nan
+    if norms:
+        l2 = norms[-1]
+        nan += sum(math.isnan(value) for value in norms[-1:])
+        inf += sum(math.isinf(value) for value in norms[-1:])
+    elif not finite:
+        l2 = math.nan
+    return LayerSize(tensor.address, _rank(tensor), rms, std, l2, norms, nan, inf)
+
+
+def _without_size(tensor: Tensor) -> str | None:
+    """Return why a tensor has no size, or None."""
+    if not tensor.connected:
+        return "not connected"
+    if kind_of(tensor.dtype) in "SV":
+        return tensor.dtype
+    if tensor.statistics is None and tensor.norm is None and not tensor.has_values:
+        return "no values"
+    if 0 in tensor.shape and tensor.norm is None:
+        return "empty"
+    return None
+
+
+def _rank(tensor: Tensor) -> int:
+    return len(tensor.shape) - int(tensor.attributes.get("axis0", "none") != "none")

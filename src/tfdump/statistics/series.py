@@ -1,0 +1,73 @@
+"""One tensor through a series of dumps: its shape, norm and statistics in each of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tfdump.dtypes import STRING
+from tfdump.dump.series import Series, SeriesDump, locate
+from tfdump.dump.tensor import Tensor
+from tfdump.statistics.statistics import statistics_of
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A tensor in one dump of a series; `loss` is that of the dump where it is a single number.
+
+    `norm` is the stored one (of a gradient), `statistics` those that were stored or, where there are values, those
+    computed from them: `count`, `min`, `max`, `mean`, `std`, `l2`, `nan`, `inf`, `zero`.
+    """
+
+    dump: SeriesDump
+    shape: tuple[int, ...]
+    dtype: str
+    connected: bool
+    loss: float | None
+    norm: float | None
+    statistics: dict[str, int | float] | None
+
+
+@dataclass(frozen=True)
+class Following:
+    """A tensor, by its full name, through a series: where it is, and the other dumps of that kind."""
+
+    name: str
+    found: tuple[Followed, ...]
+    without: tuple[SeriesDump, ...]
+
+
+def follow(series: Series, address: str) -> Following:
+    """Follow a tensor, named as in `Dump`, through a series.
+
+    Values are read in pieces, so memory stays flat. Raises DumpError with near names where no dump has it.
+    """
+    located = locate(series, address)
+    return Following(located.name, tuple(_followed(place, located.name) for place in located.dumps), located.without)
+
+
+def _followed(place: SeriesDump, name: str) -> Followed:
+    with place.open() as dump:
+        tensor = dump[name]
+        norm = tensor.norm
+        return Followed(
+            place,
+            tensor.shape,
+            tensor.dtype,
+            tensor.connected,
+            single_loss(dump.loss),
+            None if isinstance(norm, list) else norm,
+            tensor.statistics or _computed(tensor),
+        )
+
+
+def single_loss(loss: npt.NDArray[np.float64] | None) -> float | None:
+    """Return the loss of a dump where it is one number, and not one a step or example."""
+    return float(loss) if loss is not None and loss.ndim == 0 else None
+
+
+def _computed(tensor: Tensor) -> dict[str, int | float] | None:
+    """Return the statistics of the values of a tensor; None where there are none, or text."""
+    if not (tensor.connected and tensor.has_values) or tensor.dtype == STRING:
+        return None
+    return dict(vars(statistics_of(tensor.parts())))

@@ -1,0 +1,44 @@
+"""How much memory there is: of the machine, of the container, or unknown."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tfdump.process import machine
+from tfdump.process.machine import cached_bytes, memory_bytes
+
+
+def test_the_memory_is_that_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(machine, "_CONTAINER", tmp_path / "none")
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        pytest.skip("only Linux tells its memory in another way")
+    total = int(re.search(r"MemTotal:\s+(\d+)", meminfo.read_text())[1]) << 10
+    assert total <= memory_bytes() < 1.1 * total
+
+
+@pytest.mark.parametrize(("said", "expected"), [("1048576\n", 1 << 20), ("max\n", None), ("", None)])
+def test_a_container_may_have_less(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, expected: int | None
+) -> None:
+    monkeypatch.setattr(machine, "_CONTAINER", tmp_path / "none")
+    alone = memory_bytes()
+    (tmp_path / "max").write_text(said)
+    monkeypatch.setattr(machine, "_CONTAINER", tmp_path / "max")
+    assert memory_bytes() == (expected or alone)
+
+
+def test_a_system_that_does_not_tell_has_sixteen_gibibytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(machine, "_CONTAINER", tmp_path / "none")
+    monkeypatch.setattr(os, "sysconf", lambda name: -1)
+    assert memory_bytes() == 16 << 30
+    monkeypatch.delattr(os, "sysconf")
+    assert memory_bytes() == 16 << 30
+    assert cached_bytes() == 1 << 30
+
+
+def test_a_sixteenth_of_much_memory_is_left_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 64 << 30)
+    assert cached_bytes() == 4 << 30

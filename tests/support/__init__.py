@@ -1,0 +1,1 @@
+"""What tests share: models, dumps, terminals, second routes to numbers."""
