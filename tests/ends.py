@@ -32,6 +32,7 @@ import numpy as np
 from support.signalled import take_default_signals
 from tfdump.cli.dumping import dump, dump_resumably
 from tfdump.cli.settings import Settings
+from tfdump.dump.axis0 import BATCH, EXAMPLE
 from tfdump.errors import TfdumpError
 from tfdump.inputs.arguments import open_arguments
 from tfdump.inputs.source import ReadingOptions, Source
@@ -39,7 +40,6 @@ from tfdump.process import signals
 from tfdump.process.supervisor import PASSED
 from tfdump.run.activations.run import open_writer
 from tfdump.run.batching import Batches
-from tfdump.run.example_axis import BATCH, EXAMPLE
 from tfdump.run.options import StoreOptions
 from tfdump.run.pipeline import run_batches
 from tfdump.run.resume import Kept

@@ -6,10 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.run.example_axis import (
-    BATCH,
-    EXAMPLE,
-    NONE,
     AxisFinding,
     agrees,
     find_by_rolling,

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import DumpError
 from tfdump.inputs.readers import ArrayReader
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.run.batching import Batches
-from tfdump.run.example_axis import BATCH, EXAMPLE, NONE
 from tfdump.run.gradients.sinks import RowsSink, SumSink
 from tfdump.run.gradients.store import GradientStore
 from tfdump.run.options import StoreOptions

@@ -7,8 +7,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.writer import DumpWriter
-from tfdump.run.example_axis import BATCH, EXAMPLE, NONE
 from tfdump.run.options import StoreOptions
 from tfdump.run.sinks import TensorSink, stored_bytes
 from tfdump.statistics.reduction import Reduction

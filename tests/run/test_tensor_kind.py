@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tfdump.run.example_axis import BATCH, EXAMPLE, NONE
+from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.run.tensor_kind import Departure, TensorKind, common_dtype, first_rows
 from tfdump.tensors import Ragged, Sparse, TensorInfo
 

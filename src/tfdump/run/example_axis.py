@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfdump.dtypes import kind_of
+from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.tensors import Array, Ragged, Sparse, Value
-
-EXAMPLE, NONE, BATCH = "example", "none", "batch"
 
 _ROUNDING = {"float64": 1e-9, "complex128": 1e-9, "float32": 1e-4, "complex64": 1e-4, "float16": 1e-2}
 """How far rounding may move a value between batch sizes, relative to the largest; deep models amplify it.

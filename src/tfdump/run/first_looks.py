@@ -5,18 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.errors import ModelError
 from tfdump.inputs.source import Source
-from tfdump.run.example_axis import (
-    BATCH,
-    EXAMPLE,
-    NONE,
-    AxisFinding,
-    confirm,
-    find_example_axis,
-    find_in_fixed_batches,
-    rows_of,
-)
+from tfdump.run.example_axis import AxisFinding, confirm, find_example_axis, find_in_fixed_batches, rows_of
 from tfdump.tensors import Batch, Value
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from tfdump.dtypes import dtype_name, kind_of
+from tfdump.dump.axis0 import EXAMPLE, NONE
 from tfdump.dump.collectors import ByExample, Collector, Stack, same_bits
 from tfdump.dump.layout import stored_dtype
-from tfdump.run.example_axis import EXAMPLE, NONE
 from tfdump.run.options import StoreOptions
 from tfdump.run.tensor_kind import TensorKind, common_dtype
 from tfdump.statistics.statistics import StatisticsAccumulator, attributes_of

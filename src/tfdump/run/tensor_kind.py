@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from tfdump.dtypes import dtype_name, kind_of
+from tfdump.dump.axis0 import BATCH, EXAMPLE
 from tfdump.dump.layout import stored_dtype
-from tfdump.run.example_axis import BATCH, EXAMPLE, rows_of
+from tfdump.run.example_axis import rows_of
 from tfdump.tensors import Ragged, Sparse, TensorInfo, Value
 
 

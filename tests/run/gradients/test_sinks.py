@@ -9,8 +9,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.writer import DumpWriter
-from tfdump.run.example_axis import BATCH, EXAMPLE, NONE
 from tfdump.run.gradients.sinks import MOST_NORMS, RowsSink, SumSink
 from tfdump.run.gradients.store import GradientStore, RowNorms
 from tfdump.run.options import StoreOptions

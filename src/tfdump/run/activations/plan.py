@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tfdump.dump import layout
+from tfdump.dump.axis0 import BATCH, EXAMPLE
 from tfdump.inputs.source import Source
 from tfdump.run.batching import Batches, choose_batch_size
-from tfdump.run.example_axis import BATCH, EXAMPLE, AxisFinding
+from tfdump.run.example_axis import AxisFinding
 from tfdump.run.first_looks import Looks
 from tfdump.run.options import RunOptions, StoreOptions
 from tfdump.run.planned import Planned

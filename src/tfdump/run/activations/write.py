@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfdump.dump import layout
+from tfdump.dump.axis0 import EXAMPLE
 from tfdump.dump.journal import Journal
 from tfdump.dump.layout import stored_dtype
 from tfdump.dump.writer import DumpWriter
@@ -15,7 +16,6 @@ from tfdump.inputs.source import Source, padded
 from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Progress, silent_progress
 from tfdump.run.activations.plan import Plan
-from tfdump.run.example_axis import EXAMPLE
 from tfdump.run.options import StoreOptions
 from tfdump.run.pipeline import run_batches
 from tfdump.run.planned import Planned

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.inputs.source import Source
 from tfdump.run.example_axis import (
-    BATCH,
-    EXAMPLE,
-    NONE,
     AxisFinding,
     agrees,
     confirm,

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.byte_sizes import show_bytes
+from tfdump.dump.axis0 import EXAMPLE
 from tfdump.dump.layout import stored_dtype
 from tfdump.errors import ModelError
 from tfdump.inputs.source import Source, padded
 from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Stage, silent_stage
 from tfdump.run.batching import Batches, choose_batch_size
-from tfdump.run.example_axis import EXAMPLE
 from tfdump.run.first_looks import FEW, examples_at, first_places, last_places, moved_places
 from tfdump.run.gradients.findings import Look, check_classes, coupling, finding, tell_dependence, tell_ranges
 from tfdump.run.gradients.store import GradientStore

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfdump.dump import layout
+from tfdump.dump.axis0 import BATCH, NONE
 from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import ModelError
@@ -19,7 +20,6 @@ from tfdump.inputs.arguments import Given
 from tfdump.inputs.source import Source
 from tfdump.inputs.targets import Argument
 from tfdump.process.stages import Progress, Stage, silent_progress, silent_stage
-from tfdump.run.example_axis import BATCH, NONE
 from tfdump.run.gradients.findings import tell_unconnected
 from tfdump.run.gradients.options import GradientOptions
 from tfdump.run.gradients.plan import GradientPlan, plan_gradients, plan_per_example

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from tfdump.dtypes import numpy_dtype
+from tfdump.dump.axis0 import NONE
 from tfdump.dump.collectors import Collector
-from tfdump.run.example_axis import NONE
 from tfdump.run.gradients.lookups import LookupRows
 from tfdump.run.gradients.store import GradientStore
 from tfdump.run.sinks import OpenCollector, TensorSink, count_overflow

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfdump.dtypes import kind_of
+from tfdump.dump.axis0 import NONE
 from tfdump.dump.collectors import Collector
-from tfdump.run.example_axis import NONE
 from tfdump.run.options import StoreOptions
 from tfdump.run.sinks import OpenCollector, count_overflow
 from tfdump.statistics.statistics import StatisticsAccumulator, attributes_of

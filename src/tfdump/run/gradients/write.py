@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from tfdump.byte_sizes import show_bytes
 from tfdump.dump import layout
+from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
 from tfdump.inputs.source import Source, padded
 from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Progress
-from tfdump.run.example_axis import BATCH, EXAMPLE, NONE
 from tfdump.run.gradients.plan import GradientPlan
 from tfdump.run.gradients.sinks import RowsSink, SumSink
 from tfdump.run.gradients.store import GradientStore

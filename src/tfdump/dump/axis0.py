@@ -1,0 +1,13 @@
+"""What the first axis of a stored tensor is: the values of the attribute `axis0`."""
+
+EXAMPLE = "example"
+"""One row per example, in the order of the input."""
+
+NONE = "none"
+"""No axis of examples: a constant or a table, stored once."""
+
+BATCH = "batch"
+"""One item per batch: a tensor that mixes the examples of a batch, or that has another number of rows."""
+
+STEP = "step"
+"""One row per step of gradient descent."""
