@@ -172,6 +172,11 @@ class Source:
         """Return the first `count` examples; where there are fewer, the last one is repeated."""
         return padded(self.read(0, min(count, self.examples)), count)
 
+    def check_padded(self, count: int) -> None:
+        """Raise InputError where a batch of `count` examples, padded to it, takes more than the model may ask for."""
+        if count > self.examples:
+            _check_padded(self.example_bytes * count, count)
+
     def read_column(self, name: str, start: int, stop: int) -> Array:
         """Return these examples of one column."""
         column = next(column for column in self.columns if column.name == name)
@@ -189,11 +194,15 @@ def padded(batch: Batch, count: int) -> Batch:
     """
     size = sum(rows[:1].nbytes for rows in batch.values()) * count
     if any(len(rows) != count for rows in batch.values()):
-        check_bytes(size, allowed_bytes(), f"a batch of {count} examples, padded for the model, takes", InputError)
+        _check_padded(size, count)
     return {
         name: rows if len(rows) == count else np.concatenate([rows, np.repeat(rows[-1:], count - len(rows), axis=0)])
         for name, rows in batch.items()
     }
+
+
+def _check_padded(size: int, count: int) -> None:
+    check_bytes(size, allowed_bytes(), f"a batch of {count} examples, padded for the model, takes", InputError)
 
 
 def parse_examples(text: str) -> tuple[int | None, int | None]:

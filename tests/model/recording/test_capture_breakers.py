@@ -339,7 +339,8 @@ def test_probabilities_of_classes_and_routers_are_no_scores() -> None:
 
 
 def test_a_softmax_that_is_the_whole_model() -> None:
-    assert tfdump.activations(layers.Softmax(), X, attention=True) == {}
+    with pytest.raises(tfdump.TfdumpError, match="the Softmax 'soft' has no layers inside"):
+        tfdump.activations(layers.Softmax(name="soft"), X, attention=True)
 
 
 def test_a_variable_among_the_arguments_is_an_input() -> None:

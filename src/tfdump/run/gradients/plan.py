@@ -68,6 +68,8 @@ def plan_gradients(
     """
     few = fixed or FEW
     examples = source.examples
+    if fixed is not None:
+        source.check_padded(fixed)
     check_classes(probe, source)
     glance = None
     if probe.eager or probe.largest_batch is not None:  # the graph does not tell all sizes
