@@ -27,7 +27,7 @@ class RunnableProbe(Protocol):
         """Whether `probed` is known only after the first run."""
 
     @property
-    def assigned(self) -> list[str]:
+    def assigned(self) -> Sequence[str]:
         """The names of the variables that the model changes while it runs."""
 
     @property
@@ -69,6 +69,62 @@ class RunnableProbe(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
+
+
+class FixedProbe:
+    """The base of probes on a graph that its file fixes, which neither training nor its own runs change.
+
+    It takes batches of the declared size alone, and one after the other.
+    """
+
+    probed: tuple[Probed, ...]
+    not_captured: tuple[NotCaptured, ...]
+    assigned: Sequence[str] = ()
+    random = False
+
+    def __init__(self) -> None:
+        self.late: set[str] = set()
+
+    @property
+    def eager(self) -> bool:
+        """False: `probed` is known from the start."""
+        return False
+
+    @property
+    def independent(self) -> bool:
+        """Whether batches may run at once."""
+        return False
+
+    @property
+    def largest_batch(self) -> int | None:
+        """None: the memory can be estimated for every batch size."""
+        return None
+
+    def takes(self, examples: int) -> bool:
+        """Return False: a graph of a fixed batch size takes no other size."""
+        return False
+
+    def start(self) -> None:
+        """Do nothing: no run changes what the next one gives."""
+
+    def feed(self, batch: Batch) -> Batch:
+        """Return the batch as it is."""
+        return batch
+
+    def forget(self) -> None:
+        """Do nothing: the tensors stay the same."""
+
+    def renew(self) -> None:
+        """Do nothing: the model of a file is not trained."""
+
+    def close(self) -> None:
+        """Do nothing: no run changes the model."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Runnable(Protocol):

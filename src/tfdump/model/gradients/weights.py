@@ -1,6 +1,5 @@
 """The weights of a model: their addresses (DESIGN section 3), who owns them, and which can be trained."""
 
-import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from keras import Layer
 
 from tfdump.address import Candidate, encode
 from tfdump.dtypes import kind_of
+from tfdump.model.free_names import free_name
 from tfdump.model.recording.ownership import class_names
 from tfdump.model.recording.recorder import Recorder
 
@@ -61,7 +61,7 @@ def weights_of(model: Layer, recorder: Recorder) -> list[Weight]:
     trainable = {id(variable) for variable in model.trainable_weights}
     wanted = {id(variable) for variable in model.weights}
     holders: dict[int, list[tuple[Layer, str, str, keras.Variable]]] = {}
-    taken: set[str] = set()
+    addresses: set[str] = set()
     owners = [(model, "", ""), *((o.operation, recorder.address_of(o.operation), o.path) for o in recorder.layers)]
     for layer, address, structure in owners:
         for variable in _own_variables(layer):
@@ -75,7 +75,8 @@ def weights_of(model: Layer, recorder: Recorder) -> list[Weight]:
         name = encode(str(variable.name))
         paths = [_join(path, name) for other, *_ in held for path in recorder.paths_of(other)]
         paths += [_join(path, name) for _, path, *_ in held[1:]]
-        own = _free(_join(address, name), taken)
+        own = free_name(_join(address, name), addresses)
+        addresses.add(own)
         aliases = dict.fromkeys(_CALL.sub("", path) for path in paths)
         found.append(
             Weight(
@@ -125,11 +126,3 @@ def _around(paths: list[str], classes: tuple[str, ...], recorder: Recorder) -> I
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """Return the name, made unlike those taken before by `~1`, `~2`, ..."""
-    names = itertools.chain([name], (f"{name}~{number}" for number in itertools.count(1)))
-    free = next(candidate for candidate in names if candidate not in taken)
-    taken.add(free)
-    return free

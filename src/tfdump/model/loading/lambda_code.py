@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tfdump.model.keras_internals import python_utils
 from tfdump.model.loading.user_code import UserCode
+from tfdump.model.recording.patching import replaced
 
 _HOME = "lambda layers of a model file"
 """What the code takes for its module."""
@@ -27,11 +28,8 @@ def names_for_lambdas(code: UserCode) -> Iterator[None]:
     Keras gives it the names of the module of its own that builds it, `keras.src.utils.python_utils`.
     """
     build: Callable[..., Any] = python_utils.func_load
-    python_utils.func_load = partial(build, globs=_globals(code))
-    try:
+    with replaced(python_utils, "func_load", partial(build, globs=_globals(code))):
         yield
-    finally:
-        python_utils.func_load = build
 
 
 def advice_on_names(error: BaseException) -> str:

@@ -3,11 +3,11 @@
 A tensor that is the output of a layer bears the layer's address; the others are `<layer>:op.<name>`.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfdump.address import encode
+from tfdump.model.free_names import free_name
 from tfdump.model.operations.fused_order import last_owner
 from tfdump.model.operations.node_names import node_name
 from tfdump.model.operations.outputs import outputs_of
@@ -50,7 +50,8 @@ def addresses_of(
         if not own and tensor.data and tensor.shown:
             own = [_own_address(tensor, _place(graph, position, scopes), taken)]
         for layer, suffix in own:
-            address = _free(layer, suffix, used)
+            address = free_name(layer + suffix, used)
+            used.add(address)
             result.append(Addressed(address, address.partition(":")[0] if suffix else address, position))
     names = {address.address for address in result}
     missing = {owner.address: reason for owner, reason in outputs.missing.items()}
@@ -88,13 +89,3 @@ def _own_address(tensor: Nameable, place: Place, taken: set[str]) -> tuple[str, 
 
 def _suffix(place: Place) -> str:
     return f"{OPERATION}.{'.'.join(encode(part) for part in place.own)}"
-
-
-def _free(layer: str, suffix: str, used: set[str]) -> str:
-    """Return the address, made unlike those given before by `~1`, `~2`, ... behind it."""
-    address = layer + suffix
-    free = next(
-        name for name in itertools.chain([address], (f"{address}~{n}" for n in itertools.count(1))) if name not in used
-    )
-    used.add(free)
-    return free

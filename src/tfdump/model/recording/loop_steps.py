@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from tfdump.model.free_names import free_name
 from tfdump.model.recording.frames import Frame, Recorded
 
 _UNLIKE = "not the same in every step of the loop"
@@ -27,9 +28,8 @@ class Book:
         return Book(calls=dict(self.calls), structures=set(self.structures))
 
     def free_structure(self, structure: str) -> str:
-        """Return the structure, made unlike those given before by `~1`, `~2`, ..."""
-        names = itertools.chain([structure], (f"{structure}~{number}" for number in itertools.count(1)))
-        free = next(name for name in names if name not in self.structures)
+        """Return the structure, with `~1`, `~2`, ... behind it where that one is used already; note it as used."""
+        free = free_name(structure, self.structures)
         self.structures.add(free)
         return free
 

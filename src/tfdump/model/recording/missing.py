@@ -1,7 +1,6 @@
 """What a run did not give, and why: calls that returned no tensor, and layers that were never called."""
 
 import functools
-import itertools
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
@@ -9,6 +8,7 @@ from keras import Layer, Operation
 from keras.layers import RNN, GroupQueryAttention, InputLayer, MultiHeadAttention
 
 from tfdump.captures import Captures, option_for
+from tfdump.model.free_names import free_name
 from tfdump.model.recording.hiding import LOOP
 from tfdump.model.recording.ownership import Owned
 from tfdump.tensors import NotCaptured
@@ -46,9 +46,7 @@ class Missing:
             layer = owned.operation
             if isinstance(layer, Layer) and not isinstance(layer, InputLayer) and not calls.paths_of(layer):
                 address = calls.ownership_address(owned)
-                names = itertools.chain([address], (f"{address}~{number}" for number in itertools.count(1)))
-                free = next(name for name in names if name not in missing and name not in returned)
-                missing[free] = self._reason_of_owners(owned, calls) or never()
+                missing[free_name(address, missing, returned)] = self._reason_of_owners(owned, calls) or never()
         return tuple(NotCaptured(address, reason) for address, reason in missing.items())
 
     def _reason_of_owners(self, owned: Owned, calls: Calls) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfdump.model.keras_internals import core
+from tfdump.model.recording.patching import replaced
 
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_.\\/>-]")
 
@@ -25,8 +26,5 @@ def valid_name_scopes() -> Iterator[None]:
         if allowed != name:
             scope._tf_name_scope = tf.name_scope(allowed)
 
-    core.name_scope.__init__ = opened
-    try:
+    with replaced(core.name_scope, "__init__", opened):
         yield
-    finally:
-        core.name_scope.__init__ = original

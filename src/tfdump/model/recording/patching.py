@@ -1,4 +1,4 @@
-"""Putting something else in the place of an attribute for a while."""
+"""Replacing an attribute for a while."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,25 +9,24 @@ _ABSENT = object()
 
 @contextmanager
 def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """While the body runs, let `owner.name` be `value`: an object's own attribute, a module's or a class's.
+    """While the body runs, let `owner.name` be `value`, an attribute of an object, a module or a class.
 
-    Keras's bookkeeping of assigned attributes is passed by.
+    Afterwards the owner has what it had: its own attribute, or none where it inherits one. For an object, the
+    bookkeeping that Keras does when an attribute is assigned is bypassed.
     """
-    if isinstance(owner, type):
-        before = getattr(owner, name)
-        setattr(owner, name, value)
-        try:
-            yield
-        finally:
-            setattr(owner, name, before)
-        return
-    own = vars(owner)
-    before = own.get(name, _ABSENT)
-    own[name] = value
+    before = vars(owner).get(name, _ABSENT)
+    _put(owner, name, value)
     try:
         yield
     finally:
-        if before is _ABSENT:
-            own.pop(name, None)
-        else:
-            own[name] = before
+        _put(owner, name, before)
+
+
+def _put(owner: Any, name: str, value: Any) -> None:
+    """Set an attribute of an owner's own, or remove it for `_ABSENT`."""
+    if isinstance(owner, type):  # the namespace of a class is read-only
+        delattr(owner, name) if value is _ABSENT else setattr(owner, name, value)
+    elif value is _ABSENT:
+        vars(owner).pop(name, None)
+    else:
+        vars(owner)[name] = value

@@ -6,10 +6,9 @@ from typing import Any
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from tfdump.errors import ModelError, near
+from tfdump.errors import ModelError
 from tfdump.model.tensorflow_internals import SavedModel
 
-_DEFAULT = "serving_default"
 _SERVING = "serve"
 """The tag of the graph that is run."""
 
@@ -41,22 +40,6 @@ def signatures_of(path: Path) -> list[str]:
     if not names:
         raise ModelError(_without_signatures(path, graphs[0].object_graph_def))
     return names
-
-
-def chosen_signature(names: list[str], wanted: str | None, path: Path) -> str:
-    """Return the signature that was asked for; without a wish `serving_default`, else the only one.
-
-    Raises ModelError where there is no such one, or several to choose from.
-    """
-    if wanted is not None:
-        if wanted not in names:
-            raise ModelError(f"{path} has no signature '{wanted}'{near(wanted, names)} (it has: {', '.join(names)})")
-        return wanted
-    if _DEFAULT in names:
-        return _DEFAULT
-    if len(names) > 1:
-        raise ModelError(f"{path} has several signatures; choose one with --signature: {', '.join(names)}")
-    return names[0]
 
 
 def _without_serving(path: Path, tags: list[list[str]]) -> str:

@@ -3,23 +3,24 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import tensorflow as tf
 
 from tfdump.address import Candidate
 from tfdump.errors import ModelError
 from tfdump.model.error_text import first_line, raise_interruption
+from tfdump.model.file_signatures import choose_signature
 from tfdump.model.probe import Probed, Request
-from tfdump.model.runnable import check_request
-from tfdump.model.saved_model.files import chosen_signature, signatures_of
+from tfdump.model.runnable import FixedProbe, check_request
+from tfdump.model.saved_model.files import signatures_of
 from tfdump.model.saved_model.inlining import inlined
 from tfdump.model.saved_model.tensors import LOOPS, GraphTensors
 from tfdump.model.signature import Signature
 from tfdump.model.tensor_info import declared_shape
 from tfdump.model.tracing.side_effects import READING
 from tfdump.model.tracing.traced import CAUTIOUS_BATCH, Traced, value_of
-from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, TensorInfo, Value
+from tfdump.tensors import Batch, InputSpec, Note, TensorInfo, Value
 
 CLASS = "SavedModel"
 
@@ -74,17 +75,15 @@ class SavedGraph:
         return SavedGraphProbe(self, specs, request)
 
 
-class SavedGraphProbe:
+class SavedGraphProbe(FixedProbe):
     """The graph of a signature, ready to give the requested tensors batch by batch (see RunnableProbe)."""
 
     def __init__(self, model: SavedGraph, specs: Sequence[InputSpec], request: Request) -> None:
+        super().__init__()
         self._model = model
         self._request = request
         self._specs = list(specs)
         self._graph_def = inlined(model.function.graph.as_graph_def(), request.seed)
-        self.probed: tuple[Probed, ...] = ()
-        self.not_captured: tuple[NotCaptured, ...] = ()
-        self.late: set[str] = set()
         self.random = any("seed2" in node.attr for node in self._graph_def.node)
         self._loops = any(node.op in LOOPS for node in self._graph_def.node)
         self._written, self.assigned = self._variables()
@@ -152,11 +151,6 @@ class SavedGraphProbe:
         return list(written.values()), [str(variables[name].name).partition(":")[0] for name in dict.fromkeys(assigned)]
 
     @property
-    def eager(self) -> bool:
-        """Whether the tensors are known only after a run: never."""
-        return False
-
-    @property
     def independent(self) -> bool:
         """Whether batches may be run at once: no run shows in another one."""
         return self._traced.independent
@@ -173,10 +167,6 @@ class SavedGraphProbe:
         """Return about how many bytes of tensors live at once at this batch size."""
         return self._traced.live_bytes(batch)
 
-    def takes(self, examples: int) -> bool:
-        """Tell that a graph of a fixed batch size takes no other one."""
-        return False
-
     def start(self) -> None:
         """Put variables back, and let random operations begin again, which only a new graph does."""
         self.close()
@@ -191,28 +181,16 @@ class SavedGraphProbe:
         """Return the values of the probed tensors for one batch; raises ModelError when the model fails on it."""
         return [value_of(tensor) for tensor in self._traced.run(batch)]
 
-    def forget(self) -> None:
-        """Do nothing: the graph stays what it is."""
-
-    def renew(self) -> None:
-        """Do nothing: a model from a file is not trained meanwhile."""
-
     def close(self) -> None:
-        """Put the variables back."""
+        """Restore the variables."""
         for variable, value in self._saved:
             variable.assign(value)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def load_saved_model(path: Path, signature: str | None) -> SavedGraph:
     """Load a SavedModel directory that is trusted; raises ModelError when it is damaged or has no such signature."""
     names = signatures_of(path)
-    name = chosen_signature(names, signature, path)
+    name = choose_signature(names, signature, path)
     try:
         owner = tf.saved_model.load(str(path))
         return SavedGraph(owner, name, names)

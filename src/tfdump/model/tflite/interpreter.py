@@ -5,23 +5,24 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfdump.address import Candidate
 from tfdump.dtypes import STRING, numpy_dtype
-from tfdump.errors import ModelError, near
+from tfdump.errors import ModelError
 from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.model.error_text import first_line
+from tfdump.model.file_signatures import choose_signature
 from tfdump.model.probe import Probed, Request
-from tfdump.model.runnable import check_request
+from tfdump.model.runnable import FixedProbe, check_request
 from tfdump.model.signature import Signature
 from tfdump.model.tflite.flatbuffer import LiteFile, LiteSignature, LiteTensor, read_tflite
 from tfdump.model.tflite.tensors import LiteTensors
 from tfdump.model.tflite_internals import OpResolverType
-from tfdump.tensors import Array, Batch, InputSpec, NotCaptured, Note, TensorInfo, Value, listed
+from tfdump.tensors import Array, Batch, InputSpec, Note, TensorInfo, Value, listed
 
 CLASS = "TFLite"
 _THREADS = 1
@@ -76,14 +77,14 @@ class LiteModel:
         return LiteProbe(self, request, note)
 
 
-class LiteProbe:
+class LiteProbe(FixedProbe):
     """The interpreter, ready to give the requested tensors batch by batch (see RunnableProbe)."""
 
     def __init__(self, model: LiteModel, request: Request, note: Note) -> None:
+        super().__init__()
         self._model = model
         self._tensors = LiteTensors(model.file, model.chosen)
-        self.not_captured: tuple[NotCaptured, ...] = self._tensors.not_captured
-        self.late: set[str] = set()
+        self.not_captured = self._tensors.not_captured
         self.assigned = [tensor.name for tensor in model.graph.tensors if tensor.variable]
         addressed = self._tensors.addressed
         candidates = [Candidate(item.address, (self._tensors.kind(item),)) for item in addressed]
@@ -101,7 +102,7 @@ class LiteProbe:
             for order, (name, number) in enumerate(model.chosen.outputs, len(addressed)):
                 probed.append(Probed(self._info(name, name, name, (CLASS,), order, number), is_output=True))
                 self._numbers.append(number)
-        self.probed: tuple[Probed, ...] = tuple(probed)
+        self.probed = tuple(probed)
         untold = [item for item in self._tensors.untold if any(p.info.address == item for p in probed)]
         if untold:
             note(f"the file does not tell which layers give {listed(untold)}: the converter forgets these names")
@@ -122,43 +123,15 @@ class LiteProbe:
                 dtype = "float32"
         return TensorInfo(address, layer, structure, classes, order, dtype, tensor.shape, attributes=tuple(attributes))
 
-    @property
-    def random(self) -> bool:
-        """Whether random numbers are drawn: not that it could be told."""
-        return False
-
-    @property
-    def eager(self) -> bool:
-        """Whether the tensors are known only after a run: never."""
-        return False
-
-    @property
-    def independent(self) -> bool:
-        """Whether batches may be run at once: never, as there is one interpreter."""
-        return False
-
-    @property
-    def largest_batch(self) -> int | None:
-        """None: the memory is known, because every tensor is kept."""
-        return None
-
     def live_bytes(self, batch: int) -> int:
         """Return about how many bytes of tensors live at once at this batch size: all of them."""
         return sum(_bytes(tensor, batch) for tensor in self._model.graph.tensors if not tensor.constant)
-
-    def takes(self, examples: int) -> bool:
-        """Tell that a file of a fixed batch size takes no other one."""
-        return False
 
     def start(self) -> None:
         """Reset the variables, the states of stateful operations."""
         if self.assigned:
             self._model.interpreter.allocate_tensors()
             self._model.interpreter.reset_all_variables()
-
-    def feed(self, batch: Batch) -> Batch:
-        """Return the batch as it is: the interpreter copies it into its own tensors, and runs one after the other."""
-        return batch
 
     def run(self, batch: Batch) -> list[Value | None]:
         """Return the values of the probed tensors for one batch, None for one that the interpreter did not keep.
@@ -191,21 +164,6 @@ class LiteProbe:
             return None
         return dequantized(value, tensor) if self._dequantize and tensor.quantized else value
 
-    def forget(self) -> None:
-        """Do nothing: the graph stays what it is."""
-
-    def renew(self) -> None:
-        """Do nothing: a file is not trained meanwhile."""
-
-    def close(self) -> None:
-        """Do nothing: the file is not changed."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def dequantized(values: Array, tensor: LiteTensor) -> Array:
     """Return the numbers that quantised ones stand for, `(q - zero_point) * scale` in float32."""
@@ -226,15 +184,9 @@ def load_tflite(path: Path, signature: str | None) -> LiteModel:
             f"{path} needs operations of TensorFlow ({', '.join(flex)}), which the TFLite interpreter does not run by "
             "itself (dump the SavedModel that it was converted from, or convert it with TFLITE_BUILTINS)"
         )
-    names = [item.name for item in file.signatures]
-    if signature is not None and signature not in names:
-        has = f"it has: {', '.join(names)}" if names else "it has none: leave --signature out"
-        raise ModelError(f"{path} has no signature '{signature}'{near(signature, names)} ({has})")
-    if signature is None and len(names) > 1 and "serving_default" not in names:
-        raise ModelError(f"{path} has several signatures; choose one with --signature: {', '.join(names)}")
-    wanted = signature or ("serving_default" if "serving_default" in names else (names or [""])[0])
-    chosen = next((item for item in file.signatures if item.name == wanted), None)
-    return LiteModel(path, file, chosen or _unnamed(file), named=chosen is not None)
+    name = choose_signature([item.name for item in file.signatures], signature, path)
+    named = next((item for item in file.signatures if item.name == name), None)
+    return LiteModel(path, file, named or _unnamed(file), named=named is not None)
 
 
 def _unnamed(file: LiteFile) -> LiteSignature:

@@ -1,10 +1,12 @@
 """Masks of recurrent layers that get initial states, which Keras 2 passed on and Keras 3 does not."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
+
+from tfdump.model.recording.patching import replaced
 
 
 @contextmanager
@@ -14,18 +16,10 @@ def masks_beside_states() -> Iterator[None]:
     Keras 3 looks for masks of each tensor apart where a layer is called with several (`Layer.__call__`, step 6), and
     recurrent layers have none but `mask`. A functional model keeps the mask as an argument of the call.
     """
-    kinds = (keras.layers.RNN, keras.layers.Bidirectional)
-    calls = {kind: vars(kind).get("__call__") for kind in kinds}
-    for kind in kinds:
-        kind.__call__ = _with_mask(kind.__call__)
-    try:
+    with ExitStack() as stack:
+        for kind in (keras.layers.RNN, keras.layers.Bidirectional):
+            stack.enter_context(replaced(kind, "__call__", _with_mask(kind.__call__)))
         yield
-    finally:
-        for kind, call in calls.items():
-            if call is None:
-                del kind.__call__
-            else:
-                kind.__call__ = call
 
 
 def _with_mask(call: Any) -> Any:
