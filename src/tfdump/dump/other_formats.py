@@ -5,6 +5,7 @@ from pathlib import Path
 import h5py
 
 from tfdump.errors import DumpError
+from tfdump.files.formats import KERAS_CONFIG, KERAS_WEIGHTS, SAVED_MODEL_GRAPH, Mark, mark_of
 from tfdump.files.hdf5 import has_link
 from tfdump.files.paths import as_argument, check_path
 
@@ -18,14 +19,9 @@ def refuse_other_formats(path: Path) -> None:
     if path.is_dir():
         refuse_model_folder(path)
         raise DumpError(f"{path} is a folder, not a dump")
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(8)
-    except OSError as cause:
-        raise DumpError(f"cannot read {path}: {cause.strerror}") from None
-    found = _kind(path, start)
-    if found is not None:
-        raise DumpError(f"{path} {found}")
+    kind = _kind(path, mark_of(path, DumpError))
+    if kind is not None:
+        raise DumpError(f"{path} {kind}")
 
 
 def refuse_models(path: Path) -> None:
@@ -37,18 +33,18 @@ def refuse_models(path: Path) -> None:
 
 def refuse_model_folder(path: Path) -> None:
     """Raise DumpError for a folder that is a model."""
-    if (path / "saved_model.pb").exists() or (path / "model.weights.h5").exists():
+    if (path / SAVED_MODEL_GRAPH).exists() or (path / KERAS_WEIGHTS).exists():
         raise DumpError(f"{path} is a model, not a dump ({_DUMP_FIRST.format(as_argument(path))})")
 
 
-def _kind(path: Path, start: bytes) -> str | None:
-    if not start:
+def _kind(path: Path, mark: Mark) -> str | None:
+    if mark is Mark.EMPTY:
         return "is empty, and no dump"
-    if start.startswith(b"\x93NUMPY"):
+    if mark is Mark.NPY:
         return "is an array (.npy), not a dump"
-    if start[4:8] == b"TFL3":
+    if mark is Mark.TFLITE:
         return f"is a .tflite model, not a dump ({_DUMP_FIRST.format(as_argument(path))})"
-    return _kind_of_archive(path) if start.startswith(b"PK") else None
+    return _kind_of_archive(path) if mark is Mark.ZIP else None
 
 
 def _kind_of_archive(path: Path) -> str:
@@ -59,7 +55,7 @@ def _kind_of_archive(path: Path) -> str:
             names = archive.namelist()
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
         return "is a damaged zip archive, not a dump"
-    if "model.weights.h5" in names or "config.json" in names:
+    if KERAS_WEIGHTS in names or KERAS_CONFIG in names:
         return f"is a Keras model, not a dump ({_DUMP_FIRST.format(as_argument(path))})"
     arrays = sum(name.endswith(".npy") for name in names)
     return f"is an archive of {arrays} arrays (.npz), not a dump" if arrays else "is a zip archive, not a dump"

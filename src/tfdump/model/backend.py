@@ -48,7 +48,7 @@ def import_aside() -> None:
     """
     choose_backend()
     if "keras" not in sys.modules:
-        with _stderr_kept_aside():
+        with _stderr_set_aside():
             importlib.import_module("keras")
 
 
@@ -63,7 +63,7 @@ def import_quietly(verbose: bool = False) -> None:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore")  # Keras's own advice to programmers; tfdump says what concerns the dump
-    with _stderr_kept_aside():
+    with _stderr_set_aside():
         _import()
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -92,7 +92,7 @@ def _check_versions() -> None:
 
 
 @contextmanager
-def _stderr_kept_aside() -> Iterator[None]:
+def _stderr_set_aside() -> Iterator[None]:
     """Send file descriptor 2 to a temporary file.
 
     What it holds is replayed when the body fails with anything but a TfdumpError, which says it in one line.

@@ -44,7 +44,7 @@ class Outputs:
         return [name for name, _ in self.named]
 
 
-def outputs_of(model: Layer, structure: Any, tensor_of: Callable[[Any], Any] = as_tensor) -> Outputs:
+def named_outputs(model: Layer, structure: Any, tensor_of: Callable[[Any], Any] = as_tensor) -> Outputs:
     """Return the outputs of a model with their names; `tensor_of` returns the tensor of a leaf, or None."""
     leaves = [(tuple(path), tensor_of(leaf)) for path, leaf in keras.tree.flatten_with_path(structure)]
     tensors = [(path, tensor) for path, tensor in leaves if tensor is not None]
@@ -65,7 +65,7 @@ def expected_outputs(model: Layer, signature: Signature, specs: Sequence[InputSp
     if _returns_its_graph(model):
         functional = model._functional if isinstance(model, Sequential) else model
         structure = unpack_singleton(functional._outputs_struct)  # as `Functional.call` does
-        return outputs_of(model, structure, tensor_of=lambda leaf: leaf)
+        return named_outputs(model, structure, tensor_of=lambda leaf: leaf)
 
     def body(inputs: Tensors) -> Any:
         args, kwargs = signature.arguments(inputs)
@@ -75,9 +75,9 @@ def expected_outputs(model: Layer, signature: Signature, specs: Sequence[InputSp
     try:
         traced = Traced(body, specs, note=lambda text: None)
         if traced.function is not None:
-            return outputs_of(model, traced.function.structured_outputs)
+            return named_outputs(model, traced.function.structured_outputs)
         state.save(None)
-        return outputs_of(model, traced.run(source.first(signature.batch_size or 1)))
+        return named_outputs(model, traced.run(source.first(signature.batch_size or 1)))
     finally:
         state.restore()
 

@@ -6,6 +6,7 @@ same graph; TensorFlow prunes what nobody asked for. Where tracing is impossible
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
@@ -13,12 +14,13 @@ from keras import Layer
 
 from tfdump.address import Candidate, Selection, split
 from tfdump.captures import Captures
-from tfdump.model.outputs import outputs_of
+from tfdump.model.outputs import named_outputs
 from tfdump.model.recording.frames import Recorded
 from tfdump.model.recording.recorder import Recorder
 from tfdump.model.signature import Signature, training_argument
 from tfdump.model.state import ModelState
 from tfdump.model.tensor_info import output_info, record_info
+from tfdump.model.tracing.other_sizes import OtherSizes
 from tfdump.model.tracing.traced import Traced, value_of
 from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, TensorInfo, Value
 
@@ -53,6 +55,12 @@ class _Run:
     not_captured: tuple[NotCaptured, ...]
     bytes: int
 
+    @cached_property
+    def tensors(self) -> dict[tuple[bool, str], Any]:
+        """The tensors by whether they are final outputs and by their addresses or names."""
+        by_address = {(False, record.address): record.tensor for record in self.records}
+        return by_address | {(True, name): tensor for name, tensor in self.outputs}
+
 
 class Probe:
     """A model ready to give the requested tensors, batch by batch; a context manager that leaves it as it was.
@@ -73,14 +81,14 @@ class Probe:
         self._signature = signature
         self._request = request
         self._specs = specs
-        self._other_sizes: dict[int, Traced] = {}
+        self._other_sizes = OtherSizes(self._trace_at)
         self._state = ModelState(model, request.seed)
         self._note = note
         self.not_captured: tuple[NotCaptured, ...] = ()
         self.probed: tuple[Probed, ...] = ()
         self.late: set[str] = set()
         self._known: frozenset[str] = frozenset()
-        self._bytes_seen: tuple[int, int] | None = None
+        self._last_run: tuple[int, int] | None = None
         try:
             self._traced = Traced(self._body, specs, note, request.eager)
         except BaseException:  # the layers hold the losses of a graph that nobody will run
@@ -106,7 +114,7 @@ class Probe:
         args, kwargs = self._signature.arguments(inputs)
         with recorder.watching(inputs):
             outputs = self.model(*args, **training_argument(self.model, self._request.training), **kwargs)
-        final = outputs_of(self.model, outputs) if self._request.outputs else None
+        final = named_outputs(self.model, outputs) if self._request.outputs else None
         named, missing = ([], ()) if final is None else (list(final.named), final.not_captured)
         return _Run(recorder.records, named, (*recorder.not_captured(), *missing), recorder.bytes)
 
@@ -116,15 +124,15 @@ class Probe:
         candidates = [Candidate(record.address, record.classes) for record in records]
         missing = {item.address: item.reason for item in run.not_captured}
         self._tell_captures([*(record.address for record in records), *missing])
-        chosen = self._request.selection.choose(candidates, missing)
-        probed = [Probed(record_info(records[i], order=i), is_output=False) for i in chosen]
+        selected = self._request.selection.choose(candidates, missing)
+        probed = [Probed(record_info(records[i], order=i), is_output=False) for i in selected]
         probed += [
             Probed(output_info(self.model, name, tensor, order), is_output=True)
             for order, (name, tensor) in enumerate(run.outputs, len(records))
         ]
         self.probed, self.not_captured = tuple(probed), run.not_captured
         self._known = frozenset(candidate.address for candidate in candidates)
-        return [records[i].tensor for i in chosen] + [tensor for _, tensor in run.outputs]
+        return [records[i].tensor for i in selected] + [tensor for _, tensor in run.outputs]
 
     def _tell_captures(self, addresses: Sequence[str]) -> None:
         """Say which capture options found nothing."""
@@ -166,32 +174,26 @@ class Probe:
 
         Without a graph only the run itself tells.
         """
-        if not self.eager and examples not in self._other_sizes:
-            specs = [replace(spec, shape=(examples, *(spec.shape or ())[1:])) for spec in self._specs]
-            traced = Traced(self._watch_again, specs, lambda reason: None)
-            if traced.eager:
-                return False
-            self._other_sizes[examples] = traced
-        return True
+        return self.eager or self._other_sizes.takes(examples)
+
+    def _trace_at(self, examples: int) -> Traced:
+        specs = [replace(spec, shape=(examples, *(spec.shape or ())[1:])) for spec in self._specs]
+        return Traced(self._watch_again, specs, lambda reason: None)
 
     def _watch_again(self, inputs: Mapping[str, Any]) -> list[Any]:
         """Return the tensors of `probed` in another graph of the same model; KeyError where it has not all of them."""
         run = self._watch(inputs, frozenset(p.info.address for p in self.probed if not p.is_output))
-        got = {(False, record.address): record.tensor for record in run.records}
-        got |= {(True, name): tensor for name, tensor in run.outputs}
-        return [got[probed.is_output, probed.info.address] for probed in self.probed]
+        return [run.tensors[probed.is_output, probed.info.address] for probed in self.probed]
 
     def _run_eagerly(self, inputs: Mapping[str, Any]) -> list[Any]:
         only = frozenset(p.info.address for p in self.probed if not p.is_output) if self.probed else None
         run = self._watch(inputs, only)
         examples = int(next(iter(inputs.values())).shape[0])
-        self._bytes_seen = (run.bytes, examples)
+        self._last_run = (run.bytes, examples)
         if only is None:
             return self._choose(run)
-        got = {(False, record.address): record.tensor for record in run.records}
-        got |= {(True, name): tensor for name, tensor in run.outputs}
         self.late |= {record.address for record in run.records} - self._known
-        return [got.get((probed.is_output, probed.info.address)) for probed in self.probed]
+        return [run.tensors.get((probed.is_output, probed.info.address)) for probed in self.probed]
 
     def forget(self) -> None:
         """Let the next run of a model without a graph decide anew which tensors there are."""
@@ -215,7 +217,7 @@ class Probe:
         """
         if not self.eager:
             return self._traced.live_bytes(batch)
-        size, examples = self._bytes_seen or (0, 1)
+        size, examples = self._last_run or (0, 1)
         return size * batch // examples
 
     def renew(self) -> None:

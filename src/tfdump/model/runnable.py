@@ -27,7 +27,7 @@ class RunnableProbe(Protocol):
         """Whether `probed` is known only after the first run."""
 
     @property
-    def assigned(self) -> Sequence[str]:
+    def assigned(self) -> list[str]:
         """The names of the variables that the model changes while it runs."""
 
     @property
@@ -79,7 +79,7 @@ class FixedProbe:
 
     probed: tuple[Probed, ...]
     not_captured: tuple[NotCaptured, ...]
-    assigned: Sequence[str] = ()
+    assigned: list[str]
     random = False
 
     def __init__(self) -> None:
@@ -133,7 +133,7 @@ class Runnable(Protocol):
     class_name: str
     float_dtype: str
 
-    def signature(self, given: Sequence[str | None]) -> Signature:
+    def signature(self, array_names: Sequence[str | None]) -> Signature:
         """Return how the model is called; `given` are the names of the arrays, None for no name."""
 
     def probe(self, signature: Signature, specs: Sequence[InputSpec], request: Request, note: Note) -> RunnableProbe:
@@ -148,9 +148,9 @@ class KerasModel:
         self.float_dtype = float_dtype_of(model)
         self._model = model
 
-    def signature(self, given: Sequence[str | None]) -> Signature:
+    def signature(self, array_names: Sequence[str | None]) -> Signature:
         """Return how the model is called."""
-        return signature_of(self._model, given)
+        return signature_of(self._model, array_names)
 
     def probe(self, signature: Signature, specs: Sequence[InputSpec], request: Request, note: Note) -> RunnableProbe:
         """Return a probe that watches the layers."""
@@ -161,25 +161,25 @@ class KerasModel:
 
 def runnable(model: Any) -> Runnable:
     """Return a Keras model as something to run; what is that already, as it is."""
-    found: Runnable = KerasModel(model) if isinstance(model, Layer) else model
-    return found
+    as_runnable: Runnable = KerasModel(model) if isinstance(model, Layer) else model
+    return as_runnable
 
 
 def check_request(request: Request, what: str) -> None:
     """Raise ModelError for options that need the layers of a Keras model; `what` is what was given instead."""
     options = {"--training": request.training, "--eager": request.eager}
-    for option in [*(name for name, given in options.items() if given), *request.captures.options]:
+    for option in [*(name for name, is_set in options.items() if is_set), *request.captures.options]:
         raise ModelError(f"{option} needs a Keras model, and this is {what}, whose operations are fixed (leave it out)")
 
 
-def open_source(model: Any, given: Sequence[Given], reading: ReadingOptions, note: Note) -> tuple[Signature, Source]:
+def open_source(model: Any, arrays: Sequence[Given], reading: ReadingOptions, note: Note) -> tuple[Signature, Source]:
     """Match the given arrays to the inputs of the model.
 
     Raises InputError where they do not fit.
     """
     callable_model = runnable(model)
-    signature = callable_model.signature([item.name for item in given])
-    readers = match(given, signature.specs)
+    signature = callable_model.signature([item.name for item in arrays])
+    readers = match(arrays, signature.specs)
     reading = replace(reading, float_dtype=callable_model.float_dtype)
     return signature, Source(signature.specs, readers, reading, note)
 

@@ -49,7 +49,7 @@ class Signature:
         return [spec.name for spec in self.specs] if self.structure is None else list(self.keywords)
 
 
-def signature_of(model: Layer, given: Sequence[str | None]) -> Signature:
+def signature_of(model: Layer, array_names: Sequence[str | None]) -> Signature:
     """Return how `model` is called.
 
     Functional and sequential models say so themselves. A subclassed model tells the arguments of its `call` and,
@@ -61,7 +61,7 @@ def signature_of(model: Layer, given: Sequence[str | None]) -> Signature:
     functional = model._functional if isinstance(model, Sequential) else model
     if isinstance(functional, Functional):
         return _of_graph(functional)
-    return _of_call(model, given)
+    return _of_call(model, array_names)
 
 
 def training_argument(model: Layer, training: bool) -> dict[str, bool]:
@@ -89,13 +89,13 @@ def _of_graph(model: Functional) -> Signature:
     return Signature(tuple(spec(tensor) for tensor in model.inputs), structure, declared=True)
 
 
-def _of_call(model: Layer, given: Sequence[str | None]) -> Signature:
+def _of_call(model: Layer, array_names: Sequence[str | None]) -> Signature:
     """Return the signature of a subclassed model, of what its build configuration and its `call` tell.
 
     Arguments of `call` that may be left out are optional inputs where their default is None, or their name is given.
     """
-    arguments = _arguments_of(model, given)
-    others, optional = list(given), list(arguments.optional)
+    arguments = _arguments_of(model, array_names)
+    others, optional = list(array_names), list(arguments.optional)
     for name in [name for name in optional if name in others]:
         others.remove(name)
     base = _without_optional(model, arguments, others)
@@ -104,11 +104,11 @@ def _of_call(model: Layer, given: Sequence[str | None]) -> Signature:
     return replace(base, specs=base.specs + specs, keywords=tuple(optional))
 
 
-def _without_optional(model: Layer, arguments: "_Arguments", given: Sequence[str | None]) -> Signature:
+def _without_optional(model: Layer, arguments: "_Arguments", array_names: Sequence[str | None]) -> Signature:
     """Return the signature without the optional inputs; `given` are the names of the other arrays."""
     required, first = arguments.required, arguments.first
     if not required and _collects_positional(model):
-        names = [str(position) for position in range(max(1, len(given)))]
+        names = [str(position) for position in range(max(1, len(array_names)))]
         return Signature(tuple(InputSpec(name, None, None) for name in names), names, declared=False, spread=True)
     shapes = _built_shapes(model)
     by_argument = {name.removesuffix("_shape"): shape for name, shape in shapes.items()}
@@ -121,7 +121,7 @@ def _without_optional(model: Layer, arguments: "_Arguments", given: Sequence[str
         return Signature(specs, structure, declared=all(name in by_argument for name in names))
     if len(by_argument) == 1:
         return _of_nested_shapes(by_argument[first])
-    return _of_given(arguments, given)
+    return _of_arrays(arguments, array_names)
 
 
 def _of_nested_shapes(shapes: Any) -> Signature:
@@ -146,17 +146,17 @@ def _shape_leaves(node: Any, path: tuple[str | int, ...]) -> list[tuple[tuple[st
     return [leaf for key, value in items for leaf in _shape_leaves(value, (*path, key))]
 
 
-def _of_given(arguments: "_Arguments", given: Sequence[str | None]) -> Signature:
+def _of_arrays(arguments: "_Arguments", array_names: Sequence[str | None]) -> Signature:
     """Return the signature of a model that declares nothing, by the arrays that were given."""
-    named = [name for name in given if name is not None]
+    named = [name for name in array_names if name is not None]
     required, first = arguments.required, arguments.first
-    if len(required) > 1 and len(given) > 1 and set(named) <= set(required):
+    if len(required) > 1 and len(array_names) > 1 and set(named) <= set(required):
         return Signature(tuple(InputSpec(name, None, None) for name in required), None, declared=False)
-    if named and len(named) == len(given) and (len(given) > 1 or named[0] != first):
+    if named and len(named) == len(array_names) and (len(array_names) > 1 or named[0] != first):
         specs = tuple(InputSpec(name, None, None) for name in named)
         return Signature(specs, {name: name for name in named}, declared=False)
-    if len(given) > 1 and (first == _NESTED or not arguments.optional):
-        names = [str(position) for position in range(len(given))]
+    if len(array_names) > 1 and (first == _NESTED or not arguments.optional):
+        names = [str(position) for position in range(len(array_names))]
         return Signature(tuple(InputSpec(name, None, None) for name in names), names, declared=False)
     return Signature((InputSpec(first, None, None),), first, declared=False)
 
@@ -174,7 +174,7 @@ class _Arguments:
     optional: list[str]
 
 
-def _arguments_of(model: Layer, given: Sequence[str | None]) -> _Arguments:
+def _arguments_of(model: Layer, array_names: Sequence[str | None]) -> _Arguments:
     context = {"training", *getattr(model, "_call_context_args", ())}
     collecting = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = [
@@ -183,7 +183,7 @@ def _arguments_of(model: Layer, given: Sequence[str | None]) -> _Arguments:
         if p.kind not in collecting and p.name not in context
     ]
     required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
-    optional = [p.name for p in parameters if p.default is None or (p.name not in required and p.name in given)]
+    optional = [p.name for p in parameters if p.default is None or (p.name not in required and p.name in array_names)]
     if not required and optional and not _collects_positional(model):
         required, optional = optional[:1], optional[1:]
     return _Arguments(required[0] if required else _NESTED, required, optional)

@@ -126,10 +126,10 @@ def _held(value: Any, nesting: int = 0) -> Iterator[Any]:
 
 
 def _all_variables(layers: list[Layer], held: list[Any]) -> list[tf.Variable]:
-    found = [variable for layer in layers for variable in layer.variables]
+    variables = [variable for layer in layers for variable in layer.variables]
     for item in held:
-        found += item.variables if isinstance(item, keras.Metric) else [getattr(item, "state", item)]
-    return [_tf_variable(variable) for variable in found]
+        variables += item.variables if isinstance(item, keras.Metric) else [getattr(item, "state", item)]
+    return [_tf_variable(variable) for variable in variables]
 
 
 def _uses(graph: Any) -> list[tuple[tf.Variable, set[str]]]:

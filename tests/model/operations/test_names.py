@@ -7,7 +7,7 @@ import pytest
 from tfdump.model.operations.addresses import Addressed, addresses_of
 from tfdump.model.operations.node_names import node_name
 from tfdump.model.operations.owners import Nameable
-from tfdump.model.operations.roles import GraphTensor, Role, roles_of
+from tfdump.model.operations.roles import OperationOutput, Role, roles_of
 from tfdump.model.operations.scopes import Scopes, last_part, parts
 from tfdump.tensors import NotCaptured
 
@@ -213,8 +213,8 @@ def test_one_address_is_given_once() -> None:
 # --- which tensors
 
 
-def tensor(kind: str, *reads: int, **options: bool) -> GraphTensor:
-    return GraphTensor(kind, kind, reads, **options)
+def tensor(kind: str, *reads: int, **options: bool) -> OperationOutput:
+    return OperationOutput(kind, kind, reads, **options)
 
 
 def test_constants_weights_and_shapes_are_left_out() -> None:

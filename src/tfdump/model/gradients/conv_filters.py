@@ -22,30 +22,30 @@ def filter_gradients_at_once() -> Iterator[None]:
     """While the body runs, let `tf.vectorized_map` convert the gradients of filters this way."""
     with WATCHING:
         original = CONVERTERS[_OPERATION]
-        CONVERTERS[_OPERATION] = lambda given: _converted(given, original)
+        CONVERTERS[_OPERATION] = lambda operation: _converted(operation, original)
         try:
             yield
         finally:
             CONVERTERS[_OPERATION] = original
 
 
-def _converted(given: Any, original: Callable[[Any], Any]) -> Any:
+def _converted(operation: Any, original: Callable[[Any], Any]) -> Any:
     """Convert one operation; what has no patches of its own (groups, explicit padding) goes to TensorFlow."""
-    inputs, stacked, _ = given.input(0)
-    sizes = tf.get_static_value(given.unstacked_input(1))
-    plain = given.get_attr("data_format") == b"NHWC" and given.get_attr("padding") in (b"SAME", b"VALID")
+    inputs, stacked, _ = operation.input(0)
+    sizes = tf.get_static_value(operation.unstacked_input(1))
+    plain = operation.get_attr("data_format") == b"NHWC" and operation.get_attr("padding") in (b"SAME", b"VALID")
     if not stacked or not plain or sizes is None or inputs.shape.rank != 5 or inputs.shape[-1] != sizes[2]:
-        return original(given)
-    given.stack_inputs(stack_indices=[2])
-    gradients = given.stacked_input(2)  # (examples, batch, height, width, filters)
+        return original(operation)
+    operation.stack_inputs(stack_indices=[2])
+    gradients = operation.stacked_input(2)  # (examples, batch, height, width, filters)
     height, width, channels, filters = (int(size) for size in sizes)
     whole = tf.shape(gradients)
     patches = tf.image.extract_patches(
         tf.reshape(inputs, tf.concat([[-1], tf.shape(inputs)[2:]], axis=0)),
         sizes=[1, height, width, 1],
-        strides=list(given.get_attr("strides")),
-        rates=list(given.get_attr("dilations")),
-        padding=given.get_attr("padding").decode(),
+        strides=list(operation.get_attr("strides")),
+        rates=list(operation.get_attr("dilations")),
+        padding=operation.get_attr("padding").decode(),
     )
     rows = tf.reshape(patches, [whole[0], -1, height * width * channels])
     columns = tf.reshape(gradients, [whole[0], -1, filters])

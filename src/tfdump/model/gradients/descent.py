@@ -76,21 +76,21 @@ def _as_keras(gradient: Value) -> Any:
 
 def make_optimizer(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
     """Return an optimizer of Keras by name; raises ModelError when there is none."""
-    found = optimizer_name(name)
+    keras_name = keras_optimizer_name(name)
     try:
-        return getattr(keras.optimizers, found)(learning_rate=learning_rate)
+        return getattr(keras.optimizers, keras_name)(learning_rate=learning_rate)
     except Exception as cause:  # Keras raises several classes for bad options
         raise ModelError(f"--optimizer {name}: {first_line(cause)}") from cause
 
 
-def optimizer_name(name: str) -> str:
+def keras_optimizer_name(name: str) -> str:
     """Return how Keras spells the name of an optimizer; raises ModelError when there is none."""
     known = [item for item in dir(keras.optimizers) if item[0].isupper() and item not in _NO_OPTIMIZERS]
-    found = next((item for item in known if item.lower() == name.lower()), None)
-    if found is None:
-        shown = name or "''"
-        raise ModelError(f"--optimizer {shown}: Keras has no such optimizer{near(name, known)} (for example Adam)")
-    return found
+    spelling = next((item for item in known if item.lower() == name.lower()), None)
+    if spelling is None:
+        text = name or "''"
+        raise ModelError(f"--optimizer {text}: Keras has no such optimizer{near(name, known)} (for example Adam)")
+    return spelling
 
 
 def changes_statistics(model: Layer) -> str | None:

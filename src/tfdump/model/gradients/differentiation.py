@@ -9,37 +9,35 @@ import tensorflow as tf
 from keras import Layer
 
 from tfdump.errors import ModelError
-from tfdump.model.gradients.wrt import WEIGHTS, GradientRequest, Target, choose_sources, differentiable
+from tfdump.model.gradients.wrt import WEIGHTS, GradientRequest, Target, choose_sources, has_gradient
 from tfdump.model.losses.compiled import added_losses
-from tfdump.model.losses.logits import NOTED, ORIGINAL, source_of_logits
-from tfdump.model.losses.scalar import HOW, Scalar, Supervision
+from tfdump.model.losses.logits import ORIGINAL, source_of_logits
+from tfdump.model.losses.scalar import HOW, BatchTargets, Scalar
 from tfdump.model.losses.target_checks import check_class_indices, takes_class_indices
 from tfdump.model.losses.terms import COUNTS, Term, divisor
-from tfdump.model.outputs import Outputs, outputs_of
+from tfdump.model.outputs import Outputs, named_outputs
 from tfdump.model.recording.recorder import Recorder
+from tfdump.model.recording.tensors import copy_with_notes
 from tfdump.model.signature import Signature, training_argument
 from tfdump.model.tracing.traced import Tensors
 from tfdump.tensors import Array, NotCaptured
-
-_NOTED = ("_keras_mask", NOTED)
-"""Attributes that Keras sets on tensors."""
 
 _PROBABILITIES = ("Softmax", "Sigmoid")
 
 
 @dataclass(frozen=True)
-class Supervised:
+class TargetColumns:
     """Which columns of a source are the targets and the sample weights of which output, and what they are called."""
 
     targets: Mapping[str, str]
     weights: Mapping[str, str]
     labels: Mapping[str, str]
 
-    def of(self, tensors: Mapping[str, Any], rows: Any = None) -> Supervision:
+    def of(self, tensors: Mapping[str, Any], rows: Any = None) -> BatchTargets:
         """Return the tensors of one batch by the names of the outputs."""
         targets = {output: tensors[column] for output, column in self.targets.items()}
         weights = {output: tensors[column] for output, column in self.weights.items()}
-        return Supervision(targets, weights, self.labels, rows)
+        return BatchTargets(targets, weights, self.labels, rows)
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Differentiation:
         signature: Signature,
         inputs: Sequence[str],
         scalar: Scalar,
-        supervised: Supervised,
+        supervised: TargetColumns,
         request: GradientRequest,
     ) -> None:
         self.model = model
@@ -106,7 +104,7 @@ class Differentiation:
             recorder = Recorder(self.model, tap=lambda tensor: _watched(tensor, tape))
             with recorder.watching(inputs):
                 outputs = self._call({**tensors, **inputs})
-            added = [tf.reduce_sum(loss) for loss in added_losses(self.model)] if self.scalar.regularised else []
+            added = [tf.reduce_sum(loss) for loss in added_losses(self.model)] if self.scalar.regularized else []
             self.model._clear_losses()
             terms = self.scalar.terms(outputs, self._supervised.of(tensors, rows))
             if not (terms or added or any(map(_regularized, self.model.trainable_weights))):
@@ -114,32 +112,32 @@ class Differentiation:
             loss = _total(terms, divisors, added)
             scaled = loss * tf.cast(self.request.loss_scale, loss.dtype) if self.request.loss_scale != 1 else loss
         self.bytes = recorder.bytes
-        chosen = choose_sources(self.model, recorder, inputs, self.request)
-        gradients = tape.gradient(scaled, list(chosen.tensors))
-        found = {
+        sources = choose_sources(self.model, recorder, inputs, self.request)
+        gradients = tape.gradient(scaled, list(sources.tensors))
+        connected = {
             target.key: (_unscaled(gradient, self.request.loss_scale), tensor)
-            for target, tensor, gradient in zip(chosen.targets, chosen.tensors, gradients, strict=True)
+            for target, tensor, gradient in zip(sources.targets, sources.tensors, gradients, strict=True)
             if gradient is not None
         }
-        if self.scalar.regularised:  # reached by the regularisation alone, which is added once for all batches
-            found |= {
+        if self.scalar.regularized:  # reached by the regularisation alone, which is added once for all batches
+            connected |= {
                 target.key: (tf.zeros_like(tensor), tensor)
-                for target, tensor in zip(chosen.targets, chosen.tensors, strict=True)
-                if target.key not in found and _regularized(target.weight)
+                for target, tensor in zip(sources.targets, sources.tensors, strict=True)
+                if target.key not in connected and _regularized(target.weight)
             }
         self.terms, self.has_added_losses = tuple(terms), bool(added)
         if not self._known:
             self._known = True
-            self.targets = tuple(target for target in chosen.targets if target.key in found)
-            self.unconnected = tuple(target for target in chosen.targets if target.key not in found)
+            self.targets = tuple(target for target in sources.targets if target.key in connected)
+            self.unconnected = tuple(target for target in sources.targets if target.key not in connected)
             self.behind_logits = frozenset(
                 target.key
-                for target, tensor in zip(chosen.targets, chosen.tensors, strict=True)
-                if any(source_of_logits(tensor) is taken for term in terms for taken in term.logits)
+                for target, tensor in zip(sources.targets, sources.tensors, strict=True)
+                if any(source_of_logits(tensor) is logits for term in terms for logits in term.logits)
             )
-            self.not_captured = chosen.not_captured
-        self.late |= {address for _, address in found.keys() - {target.key for target in self.targets}}
-        wanted = [found.get(target.key, (None, None)) for target in self.targets]
+            self.not_captured = sources.not_captured
+        self.late |= {address for _, address in connected.keys() - {target.key for target in self.targets}}
+        wanted = [connected.get(target.key, (None, None)) for target in self.targets]
         return Pass(terms, added, loss, [gradient for gradient, _ in wanted], [tensor for _, tensor in wanted])
 
     def indexed_columns(self) -> list[tuple[str, Callable[[Array, int], None]]]:
@@ -159,7 +157,7 @@ class Differentiation:
     def _call(self, tensors: Mapping[str, Any]) -> Outputs:
         args, kwargs = self._signature.arguments({name: tensors[name] for name in self._inputs})
         structure = self.model(*args, **training_argument(self.model, self.request.training), **kwargs)
-        return outputs_of(self.model, structure)
+        return named_outputs(self.model, structure)
 
 
 def _watched(tensor: Any, tape: tf.GradientTape) -> Any:
@@ -169,12 +167,9 @@ def _watched(tensor: Any, tape: tf.GradientTape) -> Any:
     gradients. Keras notes the mask, and the logits behind a softmax or sigmoid, from which it computes crossentropies;
     where it did not note them, it looks at the operation.
     """
-    if not differentiable(tensor):
+    if not has_gradient(tensor):
         return tensor
-    copy = tf.identity(tensor)
-    for name in _NOTED:
-        if hasattr(tensor, name):
-            setattr(copy, name, getattr(tensor, name))
+    copy = copy_with_notes(tensor)
     symbolic = isinstance(tensor, tf.Tensor) and not tf.executing_eagerly()
     if symbolic and tensor.op.type in _PROBABILITIES:
         setattr(copy, ORIGINAL, tensor)

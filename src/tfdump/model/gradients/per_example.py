@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfdump.errors import ModelError
 from tfdump.model.gradients.conv_filters import filter_gradients_at_once
 from tfdump.model.gradients.differentiation import Differentiation
-from tfdump.model.gradients.probe import Gradients
+from tfdump.model.gradients.probe import GradientProbeBase
 from tfdump.model.gradients.vectorization import obstacle
 from tfdump.model.gradients.wrt import GROUPS, WEIGHTS, Target
 from tfdump.model.losses.scalar import HOW
@@ -22,7 +22,7 @@ PARALLEL = 10
 """How many examples `tf.map_fn` may work on at once."""
 
 
-class PerExampleProbe(Gradients):
+class PerExampleProbe(GradientProbeBase):
     """A model ready to give the gradients of each example's own loss; a context manager that leaves it as it was.
 
     The map is vectorised where every operation of the graph is known to allow that, else a loop in the graph; a model

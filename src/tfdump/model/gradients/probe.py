@@ -1,4 +1,4 @@
-"""Gradients: the same contract as a probe, one GradientTape pass a batch in one graph (DESIGN section 8)."""
+"""GradientProbeBase: the same contract as a probe, one GradientTape pass a batch in one graph (DESIGN section 8)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from tfdump.model.gradients.differentiation import Differentiation, counts_of
 from tfdump.model.gradients.wrt import GROUPS, WEIGHTS, Target
 from tfdump.model.losses.terms import Term
 from tfdump.model.state import ModelState
+from tfdump.model.tracing.other_sizes import OtherSizes
 from tfdump.model.tracing.traced import Tensors, Traced, value_of
 from tfdump.tensors import Array, Batch, InputSpec, NotCaptured, Note, Sparse, Value
 
@@ -40,7 +41,7 @@ class GradientBatch:
     forward: list[Array | None]
 
 
-class Gradients:
+class GradientProbeBase:
     """What the two ways to gradients share: the pass, and the state of the model around it.
 
     `targets` tells what `run` gives and `terms` of what the loss consists: from the start where the model can be
@@ -138,15 +139,15 @@ class Gradients:
         self.close()
 
 
-class GradientProbe(Gradients):
+class GradientProbe(GradientProbeBase):
     """A model ready to give gradients, batch by batch; `fixed` is the batch size that it insists on, or None."""
 
     def __init__(self, pass_over: Differentiation, specs: Sequence[InputSpec], fixed: int | None, note: Note) -> None:
         super().__init__(pass_over)
-        self._examples_seen = 1
+        self._last_examples = 1
         self._counting: dict[int | None, Traced] = {}
         self._specs = [*specs, *([InputSpec(ROWS, (), "int32")] if fixed is not None else [])]
-        self._other_sizes: dict[int, Traced] = {}
+        self._other_sizes = OtherSizes(self._trace_at)
         try:
             self._traced = self._trace(
                 lambda: Traced(self._body, [*self._specs, _DIVISORS_SPEC], note, pass_over.request.eager)
@@ -167,12 +168,10 @@ class GradientProbe(Gradients):
 
         Without a graph only the run itself tells.
         """
-        if not self.eager and examples not in self._other_sizes:
-            traced = Traced(self._body, [*self._specs_at(examples), _DIVISORS_SPEC], lambda reason: None)
-            if traced.eager:
-                return False
-            self._other_sizes[examples] = traced
-        return True
+        return self.eager or self._other_sizes.takes(examples)
+
+    def _trace_at(self, examples: int) -> Traced:
+        return Traced(self._body, [*self._specs_at(examples), _DIVISORS_SPEC], lambda reason: None)
 
     @property
     def coupled(self) -> str | None:
@@ -198,7 +197,7 @@ class GradientProbe(Gradients):
         """
         if not self.eager:
             return self._traced.live_bytes(batch)
-        return 3 * self._pass.bytes * batch // self._examples_seen
+        return 3 * self._pass.bytes * batch // self._last_examples
 
     def run(self, batch: Batch, divisors: npt.NDArray[np.float64] | None, rows: int) -> GradientBatch:
         """Return the gradients of what one batch adds to the loss, each term divided by its divisor (None for 1).
@@ -207,8 +206,8 @@ class GradientProbe(Gradients):
         """
         if divisors is None:
             divisors = np.ones(max(64, len(self.terms)))
-        self._examples_seen = max(1, len(next(iter(batch.values()))))
-        traced = self._other_sizes.get(self._examples_seen, self._traced)
+        self._last_examples = max(1, len(next(iter(batch.values()))))
+        traced = self._other_sizes.get(self._last_examples, self._traced)
         result = traced.run({**batch, DIVISORS: divisors, ROWS: np.array(rows, np.int32)})
         return GradientBatch(
             np.asarray(result["sums"]),

@@ -27,11 +27,11 @@ class SavedModel(Layer):  # type: ignore[misc]  # Keras carries no types
 
     def call(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the outputs of the signature by name."""
-        found: dict[str, Any] = self._graph.function(**inputs)
-        return {name: found[name] for name in self._graph.output_names}
+        outputs: dict[str, Any] = self._graph.function(**inputs)
+        return {name: outputs[name] for name in self._graph.output_names}
 
 
-def differentiable(loaded: LoadedModel, wrt: Sequence[str], training: bool, eager: bool) -> LoadedModel:
+def differentiable_model(loaded: LoadedModel, wrt: Sequence[str], training: bool, eager: bool) -> LoadedModel:
     """Return a model whose gradients can be had: a Keras model as it is, a SavedModel as a layer.
 
     Raises ModelError for what has none: a TFLite file, and the weights and activations of a SavedModel.
@@ -49,7 +49,7 @@ def differentiable(loaded: LoadedModel, wrt: Sequence[str], training: bool, eage
             f"{loaded.name} is a SavedModel, of which gradients can be had with --wrt inputs only, not "
             f"{' and '.join(refused)} (for those use the .keras file)"
         )
-    for option, given in {"--training": training, "--eager": eager}.items():
-        if given:
+    for option, is_set in {"--training": training, "--eager": eager}.items():
+        if is_set:
             raise ModelError(f"{option} needs a Keras model, and this is a SavedModel, whose operations are fixed")
     return replace(loaded, model=SavedModel(loaded.model))

@@ -94,8 +94,8 @@ def _obstacle(operation: Any, varies: list[bool]) -> str | None:
     if not any(varies):
         return None
     pattern = "s" * len(varies) if name in _FIXED else _OPERANDS.get(name, "")
-    for wanted, found in zip(reversed(pattern), reversed(varies), strict=False):
-        if wanted == ("s" if found else "v"):
+    for wanted, operand_varies in zip(reversed(pattern), reversed(varies), strict=False):
+        if wanted == ("s" if operand_varies else "v"):
             return f"{name} is not known to be safe where its operands vary so from example to example"
     return _attribute_obstacle(operation, all(varies))
 

@@ -69,7 +69,7 @@ def weights_of(model: Layer, recorder: Recorder) -> list[Weight]:
                 holders.setdefault(id(variable), []).append((layer, address, structure, variable))
     for variable in model.weights:  # what no layer holds in its own lists
         holders.setdefault(id(variable), [(model, "", "", variable)])
-    found = []
+    weights = []
     for held in holders.values():
         layer, address, structure, variable = held[0]
         name = encode(str(variable.name))
@@ -78,7 +78,7 @@ def weights_of(model: Layer, recorder: Recorder) -> list[Weight]:
         own = free_name(_join(address, name), addresses)
         addresses.add(own)
         aliases = dict.fromkeys(_CALL.sub("", path) for path in paths)
-        found.append(
+        weights.append(
             Weight(
                 own,
                 address,
@@ -92,7 +92,7 @@ def weights_of(model: Layer, recorder: Recorder) -> list[Weight]:
                 _is_state(layer, variable),
             )
         )
-    return found
+    return weights
 
 
 def _own_variables(layer: Layer) -> list[Any]:

@@ -91,8 +91,8 @@ def choose_sources(model: Layer, recorder: Recorder, inputs: Mapping[str, Any], 
     candidates += [Candidate(name, _INPUT_CLASSES) for name, _ in fed]
     missing = {item.address: item.reason for item in recorder.not_captured()}
     missing |= {weight.address: weight.obstacle for weight in weights if weight.obstacle is not None}
-    chosen = set(request.selection.choose(candidates, missing))
-    found: list[tuple[Target, Any]] = []
+    selected = set(request.selection.choose(candidates, missing))
+    sources: list[tuple[Target, Any]] = []
     skipped: list[NotCaptured] = []
     if WEIGHTS in request.wrt:
         if not trainable:
@@ -100,31 +100,31 @@ def choose_sources(model: Layer, recorder: Recorder, inputs: Mapping[str, Any], 
                 "the model has no trainable weights (--wrt inputs and --wrt activations need none; set "
                 "layer.trainable = True before saving, to differentiate them)"
             )
-        mine = {number - len(records) for number in chosen if len(records) <= number < first_input}
+        mine = {number - len(records) for number in selected if len(records) <= number < first_input}
         if not mine and request.wrt == (WEIGHTS,):
             raise SelectionError(
                 "the selection holds no trainable weights (layers without weights? --wrt activations; "
                 "list the layers: tfdump layers MODEL)"
             )
-        found += [
+        sources += [
             (_weight_target(weight, order, order in mine), weight.tensor)
             for order, weight in enumerate(trainable)
             if order in mine or request.every_weight
         ]
         frozen = [weight for weight in weights if weight.obstacle is not None]
-        kept = _selected(frozen, request.selection)
-        skipped += [NotCaptured(weight.address, weight.obstacle or "", weight.is_state) for weight in kept]
+        named = _selected(frozen, request.selection)
+        skipped += [NotCaptured(weight.address, weight.obstacle or "", weight.is_state) for weight in named]
     if ACTIVATIONS in request.wrt:
         skipped += recorder.not_captured()
-        for order in sorted(number for number in chosen if number < len(records)):
+        for order in sorted(number for number in selected if number < len(records)):
             obstacle = _STACKED if records[order].stacked else _no_gradient(records[order].tensor)
             if obstacle:
                 skipped.append(NotCaptured(records[order].address, obstacle))
                 continue
             info = record_info(records[order], order)
-            found.append((Target(GROUPS[ACTIVATIONS], info, info.dtype == "float16"), records[order].tensor))
+            sources.append((Target(GROUPS[ACTIVATIONS], info, info.dtype == "float16"), records[order].tensor))
     if INPUTS in request.wrt:
-        picked = [order for order in range(len(fed)) if first_input + order in chosen]
+        picked = [order for order in range(len(fed)) if first_input + order in selected]
         if not picked and len(request.wrt) > 1:
             picked = _not_excluded(candidates[first_input:], request.selection)
         if fed and not picked and request.wrt == (INPUTS,):
@@ -135,17 +135,17 @@ def choose_sources(model: Layer, recorder: Recorder, inputs: Mapping[str, Any], 
             if obstacle:
                 skipped.append(NotCaptured(name, f"the input is {obstacle}"))
                 continue
-            found.append((_input_target(name, tensor, order), tensor))
-    if not found:
+            sources.append((_input_target(name, tensor, order), tensor))
+    if not sources:
         reasons = "; ".join(f"{item.address}: {item.reason}" for item in skipped[:3])
         raise ModelError(
             f"nothing to differentiate with respect to {' and '.join(request.wrt)} ({reasons or 'none selected'})"
         )
-    targets, tensors = zip(*found, strict=True)
+    targets, tensors = zip(*sources, strict=True)
     return Sources(targets, tensors, tuple(dict.fromkeys(skipped)))
 
 
-def differentiable(tensor: Any) -> bool:
+def has_gradient(tensor: Any) -> bool:
     """Tell whether a tensor can have a gradient."""
     return _no_gradient(tensor) is None
 

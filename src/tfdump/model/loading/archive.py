@@ -14,11 +14,10 @@ from typing import IO
 import h5py
 
 from tfdump.errors import ModelError, UntrustedModelError
+from tfdump.files.formats import KERAS_WEIGHTS
 from tfdump.files.hdf5 import check_whole, damage
 from tfdump.files.limits import check_bytes
 from tfdump.model.error_text import first_line
-
-WEIGHTS = "model.weights.h5"
 
 DAMAGED_ARCHIVE = (
     OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error, lzma.LZMAError
@@ -60,7 +59,7 @@ def check_members(path: Path, limit: int | None) -> None:
         check_bytes(sum(member.file_size for member in members), limit, f"{path} unpacks to", ModelError)
 
 
-def check_folder(path: Path, trust: bool) -> None:
+def check_links(path: Path, trust: bool) -> None:
     """Raise UntrustedModelError for a folder with links in it, which may lead to any file; `trust` allows them."""
     for item in sorted(path.rglob("*")):
         if item.is_symlink() and not trust:
@@ -76,16 +75,16 @@ def check_weights(path: Path, limit: int | None) -> int:
     Raises ModelError for links, for values in other files, and for more values than are stored or than `limit`.
     """
     if path.is_dir():
-        weights = path / WEIGHTS
+        weights = path / KERAS_WEIGHTS
         if not weights.is_file():
-            raise ModelError(f"{path} is incomplete: {WEIGHTS} is missing")
+            raise ModelError(f"{path} is incomplete: {KERAS_WEIGHTS} is missing")
         return _weights_of(weights, str(weights), limit)
     if not zipfile.is_zipfile(path):
         return _weights_of(path, str(path), limit)
     with _opened(path) as archive:
-        if WEIGHTS not in archive.namelist():
-            raise ModelError(f"{path} is incomplete: its {WEIGHTS} is missing")
-        return _weights_of(_seekable(archive, path, archive.getinfo(WEIGHTS)), f"{path}::{WEIGHTS}", limit)
+        if KERAS_WEIGHTS not in archive.namelist():
+            raise ModelError(f"{path} is incomplete: its {KERAS_WEIGHTS} is missing")
+        return _weights_of(_seekable(archive, path, archive.getinfo(KERAS_WEIGHTS)), f"{path}::{KERAS_WEIGHTS}", limit)
 
 
 def _weights_of(source: "Path | _Member", name: str, limit: int | None) -> int:
@@ -142,10 +141,10 @@ class _Member(io.RawIOBase):
         if not view:  # far behind the end, where a damaged file points, no stream can go
             return 0
         self._stream.seek(self._start + self._at)
-        found = self._stream.read(len(view))
-        view[: len(found)] = found
-        self._at += len(found)
-        return len(found)
+        data = self._stream.read(len(view))
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 def _seekable(archive: zipfile.ZipFile, path: Path, member: zipfile.ZipInfo) -> _Member:

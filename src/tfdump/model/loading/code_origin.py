@@ -67,8 +67,8 @@ def _folder(package: str) -> Path | None:
 @cache
 def _standard_folders() -> frozenset[Path]:
     paths = sysconfig.get_paths()
-    found = {Path(paths[name]).resolve() for name in ("stdlib", "platstdlib")}
-    return frozenset(found | {folder / "lib-dynload" for folder in found})
+    folders = {Path(paths[name]).resolve() for name in ("stdlib", "platstdlib")}
+    return frozenset(folders | {folder / "lib-dynload" for folder in folders})
 
 
 @cache

@@ -9,6 +9,14 @@ from typing import Any
 import h5py
 
 from tfdump.errors import ModelError
+from tfdump.files.formats import (
+    KERAS_CONFIG,
+    KERAS_METADATA,
+    SAVED_MODEL_GRAPH,
+    SAVED_MODEL_TEXT,
+    Mark,
+    mark_of,
+)
 from tfdump.files.hdf5 import check_attributes, damage
 from tfdump.model.error_text import first_line
 from tfdump.model.loading.archive import DAMAGED_ARCHIVE
@@ -16,25 +24,22 @@ from tfdump.model.loading.archive import DAMAGED_ARCHIVE
 KERAS, SAVED_MODEL, TFLITE = "keras", "SavedModel", "TFLite"
 """The kinds of models that can be read."""
 
-_CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights"
+_WEIGHTS = "model.weights"
+"""How the name of the weights begins: one file, or several shards and an index."""
+
 _LARGEST_CONFIG = 256 << 20
-_TFLITE_MARK = b"TFL3"
-"""The file identifier of a TFLite FlatBuffer, at byte 4."""
 
 
 def kind_of_file(path: Path) -> str:
     """Return the kind of a model, by what it looks like; what is none of the others is taken for Keras's."""
     if path.is_dir():
         _check_regular(path)
-        return SAVED_MODEL if any((path / f"saved_model.{end}").exists() for end in ("pb", "pbtxt")) else _folder(path)
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(8)
-    except OSError as cause:
-        raise ModelError(f"cannot read {path}: {cause.strerror}") from cause
-    if start[4:8] == _TFLITE_MARK:
+        is_saved_model = any((path / name).exists() for name in (SAVED_MODEL_GRAPH, SAVED_MODEL_TEXT))
+        return SAVED_MODEL if is_saved_model else _folder(path)
+    mark = mark_of(path, ModelError)
+    if mark is Mark.TFLITE:
         return TFLITE
-    if path.suffix == ".tflite" and start:
+    if path.suffix == ".tflite" and mark is not Mark.EMPTY:
         raise ModelError(f"{path} is not a TFLite model: it does not begin as one (bytes 4 to 8 are not 'TFL3')")
     return KERAS
 
@@ -48,7 +53,7 @@ def _check_regular(folder: Path) -> None:
 
 def _folder(path: Path) -> str:
     """Return the kind of a folder without a `saved_model.pb`; raises ModelError for the rest of a SavedModel."""
-    if not (path / _CONFIG).exists() and (path / "variables").is_dir():
+    if not (path / KERAS_CONFIG).exists() and (path / "variables").is_dir():
         raise ModelError(f"{path} is a SavedModel directory without its saved_model.pb")
     return KERAS
 
@@ -66,11 +71,11 @@ def read_config(path: Path) -> dict[str, Any]:
             raise ModelError(_not_a_model(path))
         config: dict[str, Any] = json.loads(text)
     except (ValueError, RecursionError) as cause:
-        raise ModelError(f"{path} is damaged: its {_CONFIG} is not JSON ({first_line(cause)})") from cause
+        raise ModelError(f"{path} is damaged: its {KERAS_CONFIG} is not JSON ({first_line(cause)})") from cause
     except DAMAGED_ARCHIVE as cause:
         raise ModelError(f"cannot read {path}: {first_line(cause)}") from cause
     if not isinstance(config, dict):
-        raise ModelError(f"{path} is damaged: its {_CONFIG} describes no model")
+        raise ModelError(f"{path} is damaged: its {KERAS_CONFIG} describes no model")
     return config
 
 
@@ -90,35 +95,35 @@ def _version_of(path: Path) -> str:
             version = file.attrs.get("keras_version", "2")
             return version.decode() if isinstance(version, bytes) else str(version)
     if path.is_dir():
-        text = (path / _METADATA).read_text()
+        text = (path / KERAS_METADATA).read_text()
     else:
         with zipfile.ZipFile(path) as archive:
-            text = archive.read(_METADATA).decode()
+            text = archive.read(KERAS_METADATA).decode()
     metadata = json.loads(text)
     return str(metadata.get("keras_version")) if isinstance(metadata, dict) else ""
 
 
 def _config_of_folder(path: Path) -> str:
-    if not (path / _CONFIG).is_file():
-        raise ModelError(f"{path} is a folder without {_CONFIG} and saved_model.pb, not a saved model")
+    if not (path / KERAS_CONFIG).is_file():
+        raise ModelError(f"{path} is a folder without {KERAS_CONFIG} and saved_model.pb, not a saved model")
     if not any(path.glob(f"{_WEIGHTS}*")):
         raise ModelError(f"{path} is incomplete: {_WEIGHTS}.h5 is missing")
-    if (path / _CONFIG).stat().st_size > _LARGEST_CONFIG:
-        raise ModelError(f"{path}: its {_CONFIG} is larger than {_LARGEST_CONFIG >> 20} MiB")
-    return (path / _CONFIG).read_text()
+    if (path / KERAS_CONFIG).stat().st_size > _LARGEST_CONFIG:
+        raise ModelError(f"{path}: its {KERAS_CONFIG} is larger than {_LARGEST_CONFIG >> 20} MiB")
+    return (path / KERAS_CONFIG).read_text()
 
 
 def _config_of_archive(path: Path) -> str:
     with zipfile.ZipFile(path) as archive:
-        if _CONFIG not in archive.namelist():
-            raise ModelError(f"{path} is a zip archive without {_CONFIG}, not a .keras model")
-        if archive.getinfo(_CONFIG).file_size > _LARGEST_CONFIG:
-            raise ModelError(f"{path}: its {_CONFIG} is larger than {_LARGEST_CONFIG >> 20} MiB")
+        if KERAS_CONFIG not in archive.namelist():
+            raise ModelError(f"{path} is a zip archive without {KERAS_CONFIG}, not a .keras model")
+        if archive.getinfo(KERAS_CONFIG).file_size > _LARGEST_CONFIG:
+            raise ModelError(f"{path}: its {KERAS_CONFIG} is larger than {_LARGEST_CONFIG >> 20} MiB")
         if path.suffix != ".keras":
             raise ModelError(f"{path} is a .keras archive under another name (rename it to {path.stem}.keras)")
         if not any(name.startswith(_WEIGHTS) for name in archive.namelist()):
             raise ModelError(f"{path} is incomplete: its {_WEIGHTS}.h5 is missing")
-        return archive.read(_CONFIG).decode()
+        return archive.read(KERAS_CONFIG).decode()
 
 
 def _config_of_hdf5(path: Path) -> str:
@@ -137,14 +142,12 @@ def _config_of_hdf5(path: Path) -> str:
 
 
 def _not_a_model(path: Path) -> str:
-    size = path.stat().st_size
-    if size == 0:
+    mark = mark_of(path, ModelError)
+    if mark is Mark.EMPTY:
         return f"{path} is empty (0 bytes)"
-    with path.open("rb") as stream:
-        start = stream.read(4)
-    if start == b"PK\x03\x04":
+    if mark is Mark.ZIP:
         return f"{path} is truncated: a .keras archive whose end is missing"
-    if start == b"\x93NUM":
+    if mark is Mark.NPY:
         return f"{path} is an array, not a model (the model comes first: tfdump activations MODEL INPUT)"
     return f"{path} is not a saved model (.keras, .h5, .tflite, or a folder that Keras or TensorFlow wrote)"
 

@@ -45,7 +45,7 @@ def advice_on_names(error: BaseException) -> str:
 
 def _globals(code: UserCode) -> dict[str, Any]:
     """Return the names that most code of Lambda layers expects; those of the user's modules go before them."""
-    found = {
+    names = {
         "__builtins__": builtins,
         "__name__": _HOME,
         "keras": keras,
@@ -60,19 +60,19 @@ def _globals(code: UserCode) -> dict[str, Any]:
     }
     for module in code.modules:
         package = module.__name__.partition(".")[0]
-        found |= {package: sys.modules.get(package, module)}
-        found |= {name: value for name, value in vars(module).items() if not name.startswith("__")}
-    return found | {name: value for name, value in code.items() if name.isidentifier()}
+        names |= {package: sys.modules.get(package, module)}
+        names |= {name: value for name, value in vars(module).items() if not name.startswith("__")}
+    return names | {name: value for name, value in code.items() if name.isidentifier()}
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and those behind it, also such as Keras hides behind its own."""
-    seen: list[BaseException] = []
+    visited: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
     while waiting:
         one = waiting.pop()
-        if one is not None and all(one is not other for other in seen):
-            seen.append(one)
+        if one is not None and all(one is not other for other in visited):
+            visited.append(one)
             yield one
             waiting += [one.__context__, one.__cause__]
 

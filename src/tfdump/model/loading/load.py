@@ -24,7 +24,7 @@ from tfdump.files.limits import allowed, default_max_bytes
 from tfdump.files.paths import check_path
 from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.keras_internals import serialization_lib
-from tfdump.model.loading.archive import check_folder, check_members, check_weights
+from tfdump.model.loading.archive import check_links, check_members, check_weights
 from tfdump.model.loading.formats import SAVED_MODEL, TFLITE, is_of_keras_2, kind_of_file, read_config, sha256_of
 from tfdump.model.loading.keras2.config import adds_losses, without_modules
 from tfdump.model.loading.keras2.left_out import layers_left_out
@@ -60,8 +60,8 @@ def load_model(
     Raises UntrustedModelError when it wants to run code and `trust` is False, and ModelError when it is not a
     model, is damaged, asks for too much memory, or needs classes that were not imported.
     """
-    given = parse_bytes(max_bytes) if isinstance(max_bytes, str) else max_bytes
-    limit = default_max_bytes() if given is None else given
+    number = parse_bytes(max_bytes) if isinstance(max_bytes, str) else max_bytes
+    limit = default_max_bytes() if number is None else number
     check_path(path, "model", ModelError)
     kind = kind_of_file(path)
     with allowed(limit):
@@ -90,7 +90,7 @@ def _as_code(custom: Mapping[str, Any] | None) -> UserCode:
 def _load_keras(path: Path, trust: bool, code: UserCode, limit: int) -> LoadedModel:
     """Look at all of a Keras model, then load it."""
     if path.is_dir():
-        check_folder(path, trust)
+        check_links(path, trust)
     elif zipfile.is_zipfile(path):
         check_members(path, limit)
     config = read_config(path)
@@ -165,15 +165,15 @@ def versions() -> dict[str, str]:
 
 def _compile_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return how the saved model was compiled; a legacy HDF5 file tells it beside the architecture."""
-    found: Any = config.get("compile_config")
-    if found is None and path.is_file() and h5py.is_hdf5(path):
+    compiled: Any = config.get("compile_config")
+    if compiled is None and path.is_file() and h5py.is_hdf5(path):
         with damage(ModelError, str(path)), h5py.File(path, "r") as file:
             text = file.attrs.get("training_config", "{}")
         try:
-            found = json.loads(text.decode() if isinstance(text, bytes) else str(text))
+            compiled = json.loads(text.decode() if isinstance(text, bytes) else str(text))
         except (ValueError, RecursionError) as cause:
             raise ModelError(f"{path} is damaged: its training_config is not JSON ({first_line(cause)})") from cause
-    return found if isinstance(found, dict) else {}
+    return compiled if isinstance(compiled, dict) else {}
 
 
 def _explained(path: Path, cause: BaseException) -> ModelError:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from tfdump.errors import ModelError
-from tfdump.model.loading.user_code import UserCode, is_name_of_keras
+from tfdump.model.loading.user_code import UserCode, is_keras_name
 
 
 def with_named_code(code: UserCode, config: Any, where: str) -> UserCode:
@@ -17,22 +17,22 @@ def with_named_code(code: UserCode, config: Any, where: str) -> UserCode:
     """
     if not code.modules:
         return code
-    found: dict[str, Any] = {}
+    code_by_name: dict[str, Any] = {}
     for node in _objects(config):
         for key, value in _of_object(node, code):
-            known = found.setdefault(key, value)
+            known = code_by_name.setdefault(key, value)
             if known is not value:
                 raise _ambiguous(where, key, [known, value])
     loaded = code.loaded_members()  # now that what the file names is imported
     names = {name for node in _objects(config) for name in _bare_names(node)}
     meant = {name for node in _objects(config) if (name := _name_of(node)) is not None}
-    for name in sorted(names - found.keys()):
+    for name in sorted(names - code_by_name.keys()):
         values = loaded.get(name, []) if _is_free(name, code) else []
         if len(values) > 1 and name in meant:
             raise _ambiguous(where, name, values)
         if len(values) == 1:
-            found[name] = values[0]
-    return code.with_names(found)
+            code_by_name[name] = values[0]
+    return code.with_names(code_by_name)
 
 
 def _objects(config: Any) -> Iterator[Mapping[str, Any]]:
@@ -72,11 +72,11 @@ def _name_of(node: Mapping[str, Any]) -> str | None:
 
 def _is_free(name: str, code: UserCode) -> bool:
     """Tell whether nothing else has a name."""
-    return not (name in code or is_name_of_keras(name) or keras.saving.get_registered_object(name) is not None)
+    return not (name in code or is_keras_name(name) or keras.saving.get_registered_object(name) is not None)
 
 
-def _ambiguous(where: str, name: str, found: list[Any]) -> ModelError:
-    modules = " and ".join(sorted({str(getattr(value, "__module__", value)) for value in found}))
+def _ambiguous(where: str, name: str, values: list[Any]) -> ModelError:
+    modules = " and ".join(sorted({str(getattr(value, "__module__", value)) for value in values}))
     return ModelError(
         f"{where} names '{name}', which {modules} define each, and Keras tells them apart by nothing but their names "
         "(give one of them a name of its own with @keras.saving.register_keras_serializable and save the model again)"

@@ -78,7 +78,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True)
-class _Found:
+class _NamedObject:
     """Something that a name leads to: a class, a function, or what the user registered (`own`); its public name."""
 
     value: Any
@@ -91,23 +91,23 @@ def judge(node: Mapping[str, Any], key: str, custom: Mapping[str, Any]) -> Verdi
 
     An object that Keras could take for several things has to be fine as each of them.
     """
-    found = list(_candidates(node, custom))
-    verdicts = {_verdict(one, key) for one in found}
+    candidates = list(_candidates(node, custom))
+    verdicts = {_verdict(one, key) for one in candidates}
     for worst in (Verdict.LAMBDA, Verdict.PROGRAM):
         if worst in verdicts:
             return worst
     if node.get("module") is None and Verdict.FINE in verdicts:
         return Verdict.FINE  # a name in several tables, of which Keras looks into the one for the place
-    return Verdict.MISPLACED if Verdict.MISPLACED in verdicts else Verdict.FINE if found else Verdict.UNKNOWN
+    return Verdict.MISPLACED if Verdict.MISPLACED in verdicts else Verdict.FINE if candidates else Verdict.UNKNOWN
 
 
 def reads_files(node: Mapping[str, Any], custom: Mapping[str, Any]) -> bool:
     """Tell whether the object is of a class, or one made from such a class, that can read its words from a file."""
-    found = [one.value for one in _candidates(node, custom) if isinstance(one.value, type)]
-    return any(base.__module__.split(".")[0] in _PACKAGES for value in found for base in value.__mro__)
+    classes = [one.value for one in _candidates(node, custom) if isinstance(one.value, type)]
+    return any(base.__module__.split(".")[0] in _PACKAGES for value in classes for base in value.__mro__)
 
 
-def _candidates(node: Mapping[str, Any], custom: Mapping[str, Any]) -> Iterator[_Found]:
+def _candidates(node: Mapping[str, Any], custom: Mapping[str, Any]) -> Iterator[_NamedObject]:
     """Yield everything that Keras might take a serialised object for."""
     kind, module = node["class_name"], node.get("module")
     function = kind == "function"
@@ -119,7 +119,7 @@ def _candidates(node: Mapping[str, Any], custom: Mapping[str, Any]) -> Iterator[
     for known in sorted(names):
         value = keras.saving.get_registered_object(known, dict(custom))
         if value is not None:
-            yield _Found(value, known, own=True)
+            yield _NamedObject(value, known, own=True)
     if not function:
         yield from _in_legacy_table(name)
     if module is None and not function:
@@ -127,46 +127,46 @@ def _candidates(node: Mapping[str, Any], custom: Mapping[str, Any]) -> Iterator[
     elif module == "builtins" and function:
         for part in sorted(BUILTIN_MODULES):
             yield from _public(f"keras.{part}.{name}")
-        yield from (_Found(value, key, own=True) for key, value in custom.items() if key.endswith(f">{name}"))
+        yield from (_NamedObject(value, key, own=True) for key, value in custom.items() if key.endswith(f">{name}"))
     elif isinstance(module, str) and module.split(".")[0] in _PACKAGES:
         yield from _public(f"{module}.{name}")
         value = vars(sys.modules[module]).get(name) if module in sys.modules else None
         if isinstance(value, type):
-            yield _Found(value, f"{module}.{name}")
+            yield _NamedObject(value, f"{module}.{name}")
 
 
-def _public(name: str) -> Iterator[_Found]:
+def _public(name: str) -> Iterator[_NamedObject]:
     value = api_export.get_symbol_from_name(name)
     if value is not None:
-        yield _Found(value, name)
+        yield _NamedObject(value, name)
 
 
-def _in_legacy_table(name: str) -> Iterator[_Found]:
+def _in_legacy_table(name: str) -> Iterator[_NamedObject]:
     """Yield what a legacy file gets for this name whatever its module is, where that is no plain layer."""
     value = vars(layers).get(name)
     if value is not None and not (isinstance(value, type) and not issubclass(value, (keras.layers.Lambda, *_PROGRAMS))):
-        yield _Found(value, name)
+        yield _NamedObject(value, name)
 
 
-def _in_tables(name: str) -> Iterator[_Found]:
+def _in_tables(name: str) -> Iterator[_NamedObject]:
     """Yield what a file without modules, as Keras 2 wrote it, may call by this name."""
     for table in (vars(layers), vars(models_of_keras), *(vars(getattr(keras, part)) for part in _TABLES)):
         if name in table:
-            yield _Found(table[name], name)
+            yield _NamedObject(table[name], name)
 
 
-def _verdict(found: _Found, key: str) -> Verdict:
-    value = found.value
+def _verdict(candidate: _NamedObject, key: str) -> Verdict:
+    value = candidate.value
     if isinstance(value, type):
         if issubclass(value, keras.layers.Lambda):
             return Verdict.LAMBDA
         if issubclass(value, _PROGRAMS):
             return Verdict.PROGRAM
-    if found.own:
+    if candidate.own:
         return Verdict.FINE
     classes, modules = next((place for end, place in _PLACES.items() if key.endswith(end)), _ANYWHERE)
     if isinstance(value, type):
         return Verdict.FINE if issubclass(value, classes) else Verdict.MISPLACED
-    module, _, last = found.name.rpartition(".")
+    module, _, last = candidate.name.rpartition(".")
     inside = any(module == allowed or module.startswith(f"{allowed}.") for allowed in modules)
     return Verdict.FINE if inside and last not in _ACCESS else Verdict.MISPLACED

@@ -93,9 +93,11 @@ def _places(config: Mapping[str, Any], where: str) -> Iterator[_Place]:
         yield _Place(node, key, around, named, idle)
         for below, value in reversed(node.items()):
             compiled = idle or (depth == 0 and below == _COMPILED)
-            keeps = compiled and not is_object and key and key != _COMPILED  # the losses of several outputs, by name
-            chosen = key if keeps or (is_object and below == "config") else str(below)
-            waiting.append((value, chosen, around, compiled, depth + 1))
+            inherits_key = (
+                compiled and not is_object and key and key != _COMPILED
+            )  # the losses of several outputs, by name
+            key_below = key if inherits_key or (is_object and below == "config") else str(below)
+            waiting.append((value, key_below, around, compiled, depth + 1))
 
 
 def _check_object(place: _Place, where: str, custom: Mapping[str, Any]) -> None:

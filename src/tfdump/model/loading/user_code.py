@@ -77,8 +77,8 @@ class UserCode(Mapping[str, Any]):
 
         The module is imported for that, and only that one. Raises ModelError where it is there and fails.
         """
-        found = _import_below(module) if self.covers(module) else None
-        value = vars(found).get(name) if found is not None else None
+        home = _import_below(module) if self.covers(module) else None
+        value = vars(home).get(name) if home is not None else None
         return value if self._is_own(value, module) else None
 
     def loaded_members(self) -> dict[str, list[Any]]:
@@ -86,15 +86,15 @@ class UserCode(Mapping[str, Any]):
 
         There may be several of one name.
         """
-        found: dict[str, list[Any]] = {}
+        members: dict[str, list[Any]] = {}
         names = [name for name in sorted(sys.modules) if self.covers(name) and _package(name) not in HUBS]
         for module in [sys.modules[name] for name in names]:
             for name, value in vars(module).items():
                 defined_here = getattr(origin(value), "__module__", None) == module.__name__
                 if defined_here and self._is_own(value, module.__name__):
-                    known = found.setdefault(name, [])
+                    known = members.setdefault(name, [])
                     known += [value] if all(value is not other for other in known) else []
-        return found
+        return members
 
     def _roots_of(self, module: str) -> list[ModuleType]:
         """Return the modules of the user at or below which a module lies by its name."""
@@ -121,21 +121,21 @@ def _package(module: str) -> str:
     return module.partition(".")[0]
 
 
-def is_name_of_keras(name: str) -> bool:
+def is_keras_name(name: str) -> bool:
     """Tell whether Keras has an activation, a layer or the like of this name."""
     return any(name in vars(table) for table in _TABLES)
 
 
 def _names_in(modules: Iterable[ModuleType]) -> dict[str, Any]:
     """Return what the namespaces of modules hold; a function from elsewhere never goes before one of Keras."""
-    found: dict[str, Any] = {}
+    names: dict[str, Any] = {}
     for module in modules:
         for name, value in vars(module).items():
             of_keras = isinstance(value, type) and issubclass(value, _SERIALIZABLE)
             own = inspect.isfunction(value) and value.__module__ == module.__name__
-            if of_keras or (_may_be_named(value, module) and (own or not is_name_of_keras(name))):
-                found[name] = value
-    return found
+            if of_keras or (_may_be_named(value, module) and (own or not is_keras_name(name))):
+                names[name] = value
+    return names
 
 
 def _may_be_named(value: Any, module: ModuleType) -> bool:

@@ -12,14 +12,14 @@ from tfdump.model.keras_internals import Trainer, serialization_lib
 from tfdump.model.loading.load import ADDED_LOSSES
 from tfdump.model.loading.loaded_model import LoadedModel
 from tfdump.model.loading.trust import check_config
-from tfdump.model.losses.names import LOSSES, is_name_of_keras
+from tfdump.model.losses.names import LOSSES, is_keras_loss
 from tfdump.model.losses.scalar import HOW, CompiledLosses, LossChoice, NamedLosses, Objective, Scalar
 
 _ARRAYS = ("__numpy__", "__tensor__")
 """Class names under which Keras writes the values of an array."""
 
 
-def chosen_scalar(loaded: LoadedModel, choice: LossChoice) -> Scalar:
+def scalar_of(loaded: LoadedModel, choice: LossChoice) -> Scalar:
     """Return what is to be differentiated.
 
     Raises ModelError where nothing was chosen and the model was not compiled, and for unknown names.
@@ -35,8 +35,8 @@ def chosen_scalar(loaded: LoadedModel, choice: LossChoice) -> Scalar:
         return NamedLosses(choice, loaded.custom)
     if len(choice.names) > 1:
         raise ModelError("--loss compiled stands alone")
-    found = _compiled(loaded)
-    if found is None:
+    compiled_loss = _compiled(loaded)
+    if compiled_loss is None:
         asked = "--loss compiled: " if choice.names else ""
         raise ModelError(f"{asked}the model was saved without a loss; {HOW}")
     model = loaded.model
@@ -46,7 +46,7 @@ def chosen_scalar(loaded: LoadedModel, choice: LossChoice) -> Scalar:
             raise ModelError(
                 f"the model computes its loss in its own {method}, which cannot be split over batches; {HOW}"
             )
-    return CompiledLosses(model, *found, choice.reduction)
+    return CompiledLosses(model, *compiled_loss, choice.reduction)
 
 
 def _of_keras(method: str) -> list[Any]:
@@ -100,12 +100,15 @@ def _deserialized(config: Any, custom: Mapping[str, Any]) -> Any:
         )
     if isinstance(inner, Mapping):
         name = str(config.get("registered_name") or config["class_name"])
-        found = keras.saving.get_registered_object(name, dict(custom))
-        if getattr(getattr(found, "from_config", None), "__func__", None) is keras.losses.Loss.from_config.__func__:
+        registered = keras.saving.get_registered_object(name, dict(custom))
+        if (
+            getattr(getattr(registered, "from_config", None), "__func__", None)
+            is keras.losses.Loss.from_config.__func__
+        ):
             inner = {key: _array(value) for key, value in inner.items()}
         if inner.get("reduction") == "auto":  # of Keras 2
             inner = {**inner, "reduction": "sum_over_batch_size"}
-        if name in LOSSES and found is None:  # which Keras 2 wrote with the function that they call
+        if name in LOSSES and registered is None:  # which Keras 2 wrote with the function that they call
             inner = {key: value for key, value in inner.items() if key != "fn"}
         config = {**config, "config": inner}
     return keras.losses.deserialize(config) if legacy else serialization_lib.deserialize_keras_object(config)
@@ -133,8 +136,8 @@ def _check(config: Any, loaded: LoadedModel) -> None:
                 f"author, or {HOW})"
             )
         known = (keras.saving.get_registered_object(text, loaded.custom) for text in (name, registered))
-        ours = any(found is not None for found in known)
-        if not ours and not loaded.trusted and not is_name_of_keras(name):
+        ours = any(value is not None for value in known)
+        if not ours and not loaded.trusted and not is_keras_loss(name):
             raise ModelError(
                 f"{loaded.name} was compiled with the loss '{name}', which is not part of Keras (import the code that "
                 f"defines it: --import MODULE or FILE.py; or {HOW})"

@@ -7,9 +7,7 @@ from typing import Any
 from tfdump.model.keras_internals import GET_LOGITS, nn
 from tfdump.model.recording.patching import replaced
 from tfdump.model.recording.recorder import WATCHING
-
-NOTED = "_keras_logits"
-"""The attribute in which Keras notes the logits on the output of a softmax or sigmoid."""
+from tfdump.model.recording.tensors import LOGITS_NOTE
 
 ORIGINAL = "_tfdump_original"
 """The attribute by which a watched copy leads to a tensor behind whose operation Keras looks for logits."""
@@ -17,7 +15,7 @@ ORIGINAL = "_tfdump_original"
 
 def source_of_logits(tensor: Any) -> Any:
     """Return what identifies the logits that Keras can find behind a tensor, or None."""
-    noted = getattr(tensor, NOTED, None)
+    noted = getattr(tensor, LOGITS_NOTE, None)
     return getattr(tensor, ORIGINAL, None) if noted is None else noted
 
 
@@ -27,17 +25,17 @@ def looking_behind_copies() -> Iterator[list[Any]]:
 
     Yields a list that fills with the sources (`source_of_logits`) of the logits that it took.
     """
-    taken: list[Any] = []
+    sources: list[Any] = []
     with WATCHING:
         theirs: Callable[..., tuple[Any, bool]] = getattr(nn, GET_LOGITS)
 
         def ours(output: Any, *options: Any, **named: Any) -> tuple[Any, bool]:
             original = getattr(output, ORIGINAL, output)
-            found, from_logits = theirs(original, *options, **named)
-            if found is original:
+            logits, from_logits = theirs(original, *options, **named)
+            if logits is original:
                 return output, from_logits
-            taken.append(source_of_logits(output))
-            return found, from_logits
+            sources.append(source_of_logits(output))
+            return logits, from_logits
 
         with replaced(nn, GET_LOGITS, ours):
-            yield taken
+            yield sources

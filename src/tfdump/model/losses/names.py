@@ -14,20 +14,20 @@ from tfdump.model.keras_internals import losses as losses_module
 _BASES = ("Loss", "LossFunctionWrapper")
 """Classes that are no losses by themselves."""
 
-CHOSEN_BY_SHAPE = ("crossentropy", "ce")
+DEPENDING_ON_SHAPE = ("crossentropy", "ce")
 """Names for which `compile` of Keras looks at the targets."""
 
 LOSSES: Mapping[str, Any] = {
-    name: found
-    for name, found in (ALL_OBJECTS_DICT | vars(keras.losses)).items()
-    if getattr(found, "__module__", None) == losses_module.__name__ and name not in _BASES
+    name: loss
+    for name, loss in (ALL_OBJECTS_DICT | vars(keras.losses)).items()
+    if getattr(loss, "__module__", None) == losses_module.__name__ and name not in _BASES
 }
 """The losses of Keras, classes and functions; its own table lacks a few, and its module holds more than losses."""
 
 
-def is_name_of_keras(name: str) -> bool:
+def is_keras_loss(name: str) -> bool:
     """Tell whether a compile configuration may name this as a part of Keras."""
-    return name in LOSSES or name in _BASES or name in CHOSEN_BY_SHAPE
+    return name in LOSSES or name in _BASES or name in DEPENDING_ON_SHAPE
 
 
 def split_loss(text: str, custom: Mapping[str, Any]) -> tuple[str | None, str]:
@@ -46,32 +46,32 @@ def split_loss(text: str, custom: Mapping[str, Any]) -> tuple[str | None, str]:
 
 def named_loss(name: str, from_logits: bool, custom: Mapping[str, Any]) -> keras.losses.Loss:
     """Return a loss of Keras, or of the user's own modules, by the name of its class or function."""
-    if name in CHOSEN_BY_SHAPE and name not in custom:
+    if name in DEPENDING_ON_SHAPE and name not in custom:
         raise ModelError(
             f"--loss {name} is binary, categorical or sparse categorical by the shape of the targets, which Keras "
             "decides only in compile; name it: binary_crossentropy, categorical_crossentropy or "
             "sparse_categorical_crossentropy"
         )
-    found = custom.get(name, LOSSES.get(name))
-    if found is None:
+    loss = custom.get(name, LOSSES.get(name))
+    if loss is None:
         known = [*LOSSES, *custom]
         raise ModelError(
             f"--loss {name}: Keras has no such loss{_near(name, known)} (list: https://keras.io/api/losses)"
         )
     try:
-        found = found() if isinstance(found, type) else found
+        loss = loss() if isinstance(loss, type) else loss
     except Exception as cause:  # a class of the user's may raise anything
         raise ModelError(f"--loss {name}: it cannot be made without arguments: {first_line(cause)}") from cause
-    if not isinstance(found, keras.losses.Loss):
+    if not isinstance(loss, keras.losses.Loss):
         options = {"from_logits": True} if from_logits else {}
-        if from_logits and "from_logits" not in _parameters(found):
+        if from_logits and "from_logits" not in _parameters(loss):
             raise ModelError(f"--from-logits: the loss '{name}' has no such option")
-        return LossFunctionWrapper(found, name=name, **options)
+        return LossFunctionWrapper(loss, name=name, **options)
     if not from_logits:
-        return found
-    if "from_logits" not in _parameters(type(found).__init__):
+        return loss
+    if "from_logits" not in _parameters(type(loss).__init__):
         raise ModelError(f"--from-logits: the loss '{name}' has no such option")
-    return type(found).from_config({**found.get_config(), "from_logits": True})
+    return type(loss).from_config({**loss.get_config(), "from_logits": True})
 
 
 def _near(name: str, known: Sequence[str]) -> str:

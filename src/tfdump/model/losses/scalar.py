@@ -14,8 +14,8 @@ from tfdump.errors import ModelError, near
 from tfdump.model.error_text import first_line
 from tfdump.model.keras_internals import CompileLoss
 from tfdump.model.losses.names import named_loss, split_loss
-from tfdump.model.losses.target_checks import shown
-from tfdump.model.losses.terms import Term, loss_term, objective_term
+from tfdump.model.losses.target_checks import shape_text
+from tfdump.model.losses.terms import LabeledOutput, Term, loss_term, objective_term
 from tfdump.model.outputs import Outputs
 
 HOW = (
@@ -38,7 +38,7 @@ class LossChoice:
 
 
 @dataclass(frozen=True)
-class Supervision:
+class BatchTargets:
     """The tensors that come with a batch: targets and sample weights by the name of the output, and the rows."""
 
     targets: Mapping[str, Any]
@@ -48,13 +48,13 @@ class Supervision:
 
 
 class Scalar(Protocol):
-    """What is differentiated; `description` names it, `regularised` tells that the model's own losses belong to it.
+    """What is differentiated; `description` names it, `regularized` tells that the model's own losses belong to it.
 
     `without_targets` says why there are none to give, where it needs none.
     """
 
     description: str
-    regularised: bool
+    regularized: bool
     needs_targets: bool
     without_targets: str
     reduction: str
@@ -65,14 +65,14 @@ class Scalar(Protocol):
     def prepare(self, outputs: Outputs, targets: Mapping[str, tuple[int, ...]]) -> None:
         """Decide on the losses, by the shapes of the targets; called once before `terms`."""
 
-    def terms(self, outputs: Outputs, given: Supervision) -> list[Term]:
+    def terms(self, outputs: Outputs, batch: BatchTargets) -> list[Term]:
         """Evaluate every term on one batch."""
 
 
 class Objective:
     """`sum`, `mean` or `max` over the elements of every output of an example, or one `OUTPUT[INDEX]`; summed."""
 
-    regularised = False
+    regularized = False
     needs_targets = False
     without_targets = "an objective needs no targets"
 
@@ -92,7 +92,7 @@ class Objective:
     def prepare(self, outputs: Outputs, targets: Mapping[str, tuple[int, ...]]) -> None:
         """Do nothing: an objective is what it is."""
 
-    def terms(self, outputs: Outputs, given: Supervision) -> list[Term]:
+    def terms(self, outputs: Outputs, batch: BatchTargets) -> list[Term]:
         """Return a term for each output that takes part."""
         operation = self._output if self._index is None and self._output in _OBJECTIVES else None
         wanted = outputs.canonical(self._output)
@@ -102,12 +102,12 @@ class Objective:
                 f"{near(self._output, outputs.names)} (its outputs: {_listed(outputs.names)})"
             )
         floats = [(name, tensor) for name, tensor in outputs.named if kind_of(tensor.dtype.name) == "f"]
-        chosen = [(name, tensor) for name, tensor in floats if operation or name == wanted]
-        if not chosen:
+        tensors = [(name, tensor) for name, tensor in floats if operation or name == wanted]
+        if not tensors:
             raise ModelError(f"--objective '{self.description}': no output of the model is floating-point numbers")
         return [
-            objective_term(self.description, name, self._elements(name, tensor, operation), given.rows, self.reduction)
-            for name, tensor in chosen
+            objective_term(self.description, name, self._elements(name, tensor, operation), batch.rows, self.reduction)
+            for name, tensor in tensors
         ]
 
     def _elements(self, name: str, tensor: Any, operation: str | None) -> Any:
@@ -118,7 +118,7 @@ class Objective:
             if len(self._index) > len(sizes) or any(
                 size is not None and not -size <= index < size for index, size in zip(self._index, sizes, strict=False)
             ):
-                raise ModelError(f"--objective '{self.description}': '{name}' has shape {shown(sizes)} an example")
+                raise ModelError(f"--objective '{self.description}': '{name}' has shape {shape_text(sizes)} an example")
             wide = wide[(slice(None), *self._index)]
         axes = list(range(1, wide.shape.rank))
         reduce = {"mean": tf.reduce_mean, "max": tf.reduce_max}.get(operation or "sum", tf.reduce_sum)
@@ -128,7 +128,7 @@ class Objective:
 class NamedLosses:
     """Losses of Keras by name: one for every output, or some for some (`OUTPUT=NAME`)."""
 
-    regularised = False
+    regularized = False
     needs_targets = True
     without_targets = ""
 
@@ -162,10 +162,10 @@ class NamedLosses:
     def prepare(self, outputs: Outputs, targets: Mapping[str, tuple[int, ...]]) -> None:
         """Do nothing: the losses are known."""
 
-    def terms(self, outputs: Outputs, given: Supervision) -> list[Term]:
+    def terms(self, outputs: Outputs, batch: BatchTargets) -> list[Term]:
         """Return a term for each output that has a loss."""
         return [
-            _term(self._by_output.get(name) or self._by_output[None], name, None, outputs, given, self.reduction)
+            _term(self._by_output.get(name) or self._by_output[None], name, None, outputs, batch, self.reduction)
             for name in self.outputs_with_targets(outputs)
         ]
 
@@ -173,7 +173,7 @@ class NamedLosses:
 class CompiledLosses:
     """The loss with which a model was compiled, its weights, and the model's own losses."""
 
-    regularised = True
+    regularized = True
     without_targets = "the model was saved without a loss of its outputs, so nothing takes targets; try --loss NAME"
 
     def __init__(self, model: Layer, loss: Any, loss_weights: Any, reduction: str | None) -> None:
@@ -187,8 +187,8 @@ class CompiledLosses:
 
     def outputs_with_targets(self, outputs: Outputs) -> list[str]:
         """Return the names of the outputs that have a loss."""
-        found = [name for name, *_ in self._resolved(outputs, {})]
-        return [name for name in outputs.names if name in found]
+        names = [name for name, *_ in self._resolved(outputs, {})]
+        return [name for name in outputs.names if name in names]
 
     def prepare(self, outputs: Outputs, targets: Mapping[str, tuple[int, ...]]) -> None:
         """Let Keras decide which losses the names mean: `crossentropy` depends on the shapes of the targets."""
@@ -228,24 +228,22 @@ class CompiledLosses:
             return outputs.named[list(self._output_names).index(str(path[0]))][0]
         raise ModelError(f"the compiled loss names an output {path} that the model does not have")
 
-    def terms(self, outputs: Outputs, given: Supervision) -> list[Term]:
+    def terms(self, outputs: Outputs, batch: BatchTargets) -> list[Term]:
         """Return a term for each loss."""
-        return [_term(loss, name, weight, outputs, given, self.reduction) for name, loss, weight in self._losses]
+        return [_term(loss, name, weight, outputs, batch, self.reduction) for name, loss, weight in self._losses]
 
 
-def _term(loss: Any, name: str, weight: float | None, outputs: Outputs, given: Supervision, reduction: str) -> Term:
+def _term(loss: Any, name: str, weight: float | None, outputs: Outputs, batch: BatchTargets, reduction: str) -> Term:
     """Evaluate a loss on the output of this name."""
-    return loss_term(
-        loss,
+    output = LabeledOutput(
         name,
-        1.0 if weight is None else float(weight),
-        given.targets[name],
         dict(outputs.named)[name],
-        given.weights.get(name),
-        label=given.labels[name],
-        rows=given.rows,
-        reduction=reduction,
+        batch.targets[name],
+        batch.weights.get(name),
+        batch.labels[name],
+        batch.rows,
     )
+    return loss_term(loss, output, 1.0 if weight is None else float(weight), reduction)
 
 
 def _spelled(loss: Any) -> str:

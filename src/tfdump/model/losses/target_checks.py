@@ -22,9 +22,9 @@ _FREE = frozenset({"CTC", "ctc", "Circle", "circle"})
 def function_name(loss: keras.losses.Loss) -> str:
     """Return by which name Keras knows a loss: of its class, or of the function that it wraps; "" for a custom one."""
     wrapped = type(loss).__name__ == "LossFunctionWrapper"
-    found = getattr(loss.fn, "__name__", "") if wrapped else type(loss).__name__
-    known = getattr(keras.losses, found, None)
-    return found if known is not None and known in (type(loss), getattr(loss, "fn", None)) else ""
+    name = getattr(loss.fn, "__name__", "") if wrapped else type(loss).__name__
+    known = getattr(keras.losses, name, None)
+    return name if known is not None and known in (type(loss), getattr(loss, "fn", None)) else ""
 
 
 def takes_class_indices(loss: keras.losses.Loss) -> bool:
@@ -50,8 +50,8 @@ def check_shapes(loss: keras.losses.Loss, true: Any, pred: Any, label: str, outp
             else "save one integer an example"
         )
         raise InputError(
-            f"the loss '{loss.name}' takes class indices {shown(pred[:-1])} for the output '{output}' {shown(pred)}, "
-            f"and {label} has shape {shown(true)} ({hint})"
+            f"the loss '{loss.name}' takes class indices {shape_text(pred[:-1])} for the output '{output}' {shape_text(pred)}, "
+            f"and {label} has shape {shape_text(true)} ({hint})"
         )
     if _same(true, pred) or _same_but_last(true, pred) or _same_but_last(pred, true):
         return
@@ -59,7 +59,7 @@ def check_shapes(loss: keras.losses.Loss, true: Any, pred: Any, label: str, outp
     if "ategorical" in name and _same(true, pred[:-1]):
         hint = "class indices? use --loss sparse_categorical_crossentropy, or save one-hot rows"
     raise InputError(
-        f"the loss '{loss.name}' compares {label} {shown(true)} with the output '{output}' {shown(pred)} ({hint})"
+        f"the loss '{loss.name}' compares {label} {shape_text(true)} with the output '{output}' {shape_text(pred)} ({hint})"
     )
 
 
@@ -86,7 +86,7 @@ def check_class_indices(loss: keras.losses.Loss, classes: int | None, label: str
         )
 
 
-def shown(shape: Any) -> str:
+def shape_text(shape: Any) -> str:
     """Return a static shape of TensorFlow as text, with ? for open sizes."""
     if shape.rank is None:
         return "?"

@@ -10,9 +10,9 @@ from tfdump.address import encode
 from tfdump.model.free_names import free_name
 from tfdump.model.operations.fused_order import last_owner
 from tfdump.model.operations.node_names import node_name
-from tfdump.model.operations.outputs import outputs_of
+from tfdump.model.operations.outputs import layer_outputs
 from tfdump.model.operations.owners import Nameable, OwnedTensors, Owner
-from tfdump.model.operations.scopes import Place, Scopes, last_part
+from tfdump.model.operations.scopes import LayerPlace, Scopes, last_part
 from tfdump.tensors import NotCaptured
 
 OPERATION = "op"
@@ -37,18 +37,18 @@ def addresses_of(
     tells that the graph was rewritten by a converter, which fuses operations.
     """
     graph = OwnedTensors(tensors, scopes)
-    outputs = outputs_of(graph, converted)
+    outputs = layer_outputs(graph, converted)
     claims: dict[int, list[Owner]] = {}
     for owner, position in outputs.positions.items():
         claims.setdefault(position, []).append(owner)
-    taken = {owner.node for owner in (*outputs.positions, *outputs.missing) if owner.node}
+    nodes = {owner.node for owner in (*outputs.positions, *outputs.missing) if owner.node}
     result = []
     used: set[str] = set()
     for position, tensor in enumerate(tensors):
         owners = sorted(claims.get(position, []), key=lambda owner: len(owner.layers), reverse=True)
         own = [(owner.address, "") for owner in owners]
         if not own and tensor.data and tensor.shown:
-            own = [_own_address(tensor, _place(graph, position, scopes), taken)]
+            own = [_own_address(tensor, _place(graph, position, scopes), nodes)]
         for layer, suffix in own:
             address = free_name(layer + suffix, used)
             used.add(address)
@@ -58,34 +58,34 @@ def addresses_of(
     return result, [NotCaptured(address, reason) for address, reason in missing.items() if address not in names]
 
 
-def operation_address(place: Place) -> str:
+def operation_address(place: LayerPlace) -> str:
     """Return the address of an operation that is no layer's output; the name of a node of the model has no suffix."""
     if not place.layers:
         return node_name(place.own)
     return f"{Owner(place.layers).address}:{_suffix(place)}"
 
 
-def _place(graph: OwnedTensors, position: int, scopes: Scopes) -> Place:
+def _place(graph: OwnedTensors, position: int, scopes: Scopes) -> LayerPlace:
     """Return the place of the operation that gives a tensor: the one of the layer that comes last, if that is told."""
     own = last_part(graph.tensors[position].name)
-    place = scopes.place(own) if own else Place((), ())
+    place = scopes.place(own) if own else LayerPlace((), ())
     parts, last = graph.parts[position], last_owner(graph, position)
     mine = [part.place for part in parts if part.owner == last] or [part.place for part in parts]
     return place if place in mine or not mine else mine[0]
 
 
-def _own_address(tensor: Nameable, place: Place, taken: set[str]) -> tuple[str, str]:
+def _own_address(tensor: Nameable, place: LayerPlace, nodes: set[str]) -> tuple[str, str]:
     """Return the layer and the suffix of a tensor that is no layer's output."""
     if not place.layers and not place.own:
         name, _, number = last_part(tensor.name).partition(":")
         return encode(name), f":{number or 0}"
     layer, colon, suffix = operation_address(place).partition(":")
-    if not colon and node_name(place.own[:1]) in taken:
+    if not colon and node_name(place.own[:1]) in nodes:
         layer, colon, suffix = node_name(place.own[:1]), ":", _suffix(place)
     if tensor.index is None:
         return layer, colon + suffix
     return layer, f":{suffix}.{tensor.index}" if colon else f":{tensor.index}"
 
 
-def _suffix(place: Place) -> str:
+def _suffix(place: LayerPlace) -> str:
     return f"{OPERATION}.{'.'.join(encode(part) for part in place.own)}"

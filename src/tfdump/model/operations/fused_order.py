@@ -8,7 +8,7 @@ these: `bn/batchnorm/mul_1` where it came after, `d/MatMul;d/BiasAdd` where some
 import re
 from collections.abc import Iterable, Sequence
 
-from tfdump.model.operations.owners import Nameable, OwnedTensors, Owner, Part
+from tfdump.model.operations.owners import Nameable, NamePart, OwnedTensors, Owner
 
 ACTIVATIONS = frozenset(
     {"Relu", "Relu6", "Elu", "Tanh", "Sigmoid", "Maximum", "Minimum", "clip_by_value", "LeakyRelu", "Selu", "HardSwish"}
@@ -45,7 +45,7 @@ def last_owner(graph: OwnedTensors, position: int) -> Owner | None:
     return _behind_product(graph, tensor, parts) if tensor.weights is not None else None
 
 
-def is_product(part: Part) -> bool:
+def is_product(part: NamePart) -> bool:
     """Tell whether the operation is the product of a matrix product or convolution."""
     return any(_PRODUCT.fullmatch(word) for word in part.place.own)
 
@@ -73,7 +73,7 @@ def folded_before(graph: OwnedTensors, tensor: Nameable) -> bool | None:
     return False if any(part.owner == weights[0].owner for part in bias) else None
 
 
-def _behind_product(graph: OwnedTensors, tensor: Nameable, parts: Sequence[Part]) -> Owner | None:
+def _behind_product(graph: OwnedTensors, tensor: Nameable, parts: Sequence[NamePart]) -> Owner | None:
     """Return the last owner of a matrix product or convolution with what was folded into its constants."""
     product = _only(part.owner for part in parts if is_product(part))
     if product is None:
@@ -95,7 +95,7 @@ def _behind_product(graph: OwnedTensors, tensor: Nameable, parts: Sequence[Part]
     return _by_order(product, parts)
 
 
-def _by_order(product: Owner, parts: Sequence[Part]) -> Owner | None:
+def _by_order(product: Owner, parts: Sequence[NamePart]) -> Owner | None:
     """Return the last owner of a matrix product whose constants do not tell it.
 
     What came before stands before the product in the name, what came behind stands behind it.

@@ -4,7 +4,7 @@ It turns `relu(transpose(x))` into `transpose(relu(x))`, and both keep their nam
 turned, and that called `transpose` is what relu gives.
 """
 
-from tfdump.model.operations.owners import OwnedTensors, Owner, Part
+from tfdump.model.operations.owners import NamePart, OwnedTensors, Owner
 
 _ELEMENT_BY_ELEMENT = frozenset(
     {"ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "POW", "ABS", "NEG", "EXP", "LOG"}
@@ -48,7 +48,7 @@ def _may_be_moved(graph: OwnedTensors, position: int, transposed_by: Owner) -> b
     rest = [part for part in parts if part not in acting]
     read = {owner for source in tensor.reads for owner in graph.owners(source)}
 
-    def apart(own: list[Part], before: set[Owner]) -> bool:
+    def apart(own: list[NamePart], before: set[Owner]) -> bool:
         return not any(part.owner in before and not part.owner.holds(transposed_by) for part in own)
 
     if tensor.activated and apart(acting, {part.owner for part in rest}):
@@ -56,5 +56,5 @@ def _may_be_moved(graph: OwnedTensors, position: int, transposed_by: Owner) -> b
     return tensor.kind in _ELEMENT_BY_ELEMENT and apart(rest, read)
 
 
-def _acts(part: Part) -> bool:
+def _acts(part: NamePart) -> bool:
     return part.leaf.startswith(("Relu", "clip_by_value", "Maximum", "Minimum", "Tanh"))

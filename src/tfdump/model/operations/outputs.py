@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tfdump.model.operations.fused_order import ACTIVATIONS, SHAPING, folded_before, is_product, last_owner
 from tfdump.model.operations.moved import moved_operations
 from tfdump.model.operations.node_names import is_node
-from tfdump.model.operations.owners import OwnedTensors, Owner, Part
+from tfdump.model.operations.owners import NamePart, OwnedTensors, Owner
 
 _LOOPS = frozenset({"WHILE", "STABLEHLO_WHILE"})
 _ALONG_TIME = _LOOPS | {"UNPACK", "REVERSE_V2"}
@@ -35,17 +35,17 @@ class LayerOutputs:
     missing: dict[Owner, str]
 
 
-def outputs_of(graph: OwnedTensors, converted: bool) -> LayerOutputs:
+def layer_outputs(graph: OwnedTensors, converted: bool) -> LayerOutputs:
     """Return the outputs of all owners of a graph; `converted` tells that a converter has rewritten it."""
     finder = _Converted(graph) if converted else _Traced(graph)
     positions: dict[Owner, int] = {}
     missing: dict[Owner, str] = {}
     for owner in graph.members:
-        found = finder.output(owner)
-        if isinstance(found, int):
-            positions[owner] = found
-        elif found:
-            missing[owner] = found
+        output = finder.output(owner)
+        if isinstance(output, int):
+            positions[owner] = output
+        elif output:
+            missing[owner] = output
     if converted:
         for position, tensor in enumerate(graph.tensors):
             told = [part.owner for name in tensor.constants for part in graph.parts_of(name)]
@@ -128,7 +128,7 @@ class _Converted:
         graph = self._graph
         one, two = graph.tensors[position], graph.tensors[other]
 
-        def own(number: int) -> set[Part]:
+        def own(number: int) -> set[NamePart]:
             return {part for part in graph.parts[number] if owner.holds(part.owner)}
 
         def data(number: int) -> list[int]:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from tfdump.address import segment
 from tfdump.model.operations.node_names import node_name
-from tfdump.model.operations.scopes import Place, Scopes, parts
+from tfdump.model.operations.scopes import LayerPlace, Scopes, parts
 
 _CONSTANT = re.compile(r"(Const|cst|arith\.constant|tfl\.pseudo_q?const|tf\.Const)_?\d*")
 """Names of constants that belong to nothing."""
@@ -72,11 +72,11 @@ class Nameable:
 
 
 @dataclass(frozen=True)
-class Part:
+class NamePart:
     """The name of one operation of those that were fused into a tensor: its owner, and its own name in there."""
 
     owner: Owner
-    place: Place
+    place: LayerPlace
 
     @property
     def leaf(self) -> str:
@@ -97,29 +97,31 @@ class OwnedTensors:
         self._scopes = scopes
         self.parts = [self.parts_of(tensor.name) for tensor in tensors]
         self.members: dict[Owner, list[int]] = {}
-        for position, found in enumerate(self.parts):
-            for owner in dict.fromkeys(around for part in found for around in part.owner.around()):
+        for position, name_parts in enumerate(self.parts):
+            for owner in dict.fromkeys(around for part in name_parts for around in part.owner.around()):
                 self.members.setdefault(owner, []).append(position)
 
-    def parts_of(self, name: str) -> list[Part]:
+    def parts_of(self, name: str) -> list[NamePart]:
         """Return the parts of a fused name that belong to a layer or are nodes of the model.
 
         A constant that two calls of a layer share bears the name of one of them: of several calls, that with the most
         parts counts.
         """
         places = [self._scopes.place(part) for part in parts(name) if self._scopes.in_model(part)]
-        found = [
-            Part(Owner(place.layers) if place.layers else Owner((), node_name(place.own[:1])), place)
+        candidates = [
+            NamePart(Owner(place.layers) if place.layers else Owner((), node_name(place.own[:1])), place)
             for place in places
             if place.own and (place.layers or not _CONSTANT.fullmatch(place.own[0]))
         ]
         calls: dict[tuple[str, ...], list[Owner]] = {}
-        for part in found:
+        for part in candidates:
             if part.owner.layers:
                 calls.setdefault(tuple(name for name, _ in part.owner.layers), []).append(part.owner)
         true = {names: max(owners, key=owners.count) for names, owners in calls.items()}
         return [
-            part for part in found if true.get(tuple(name for name, _ in part.owner.layers), part.owner) == part.owner
+            part
+            for part in candidates
+            if true.get(tuple(name for name, _ in part.owner.layers), part.owner) == part.owner
         ]
 
     def owners(self, position: int) -> list[Owner]:
@@ -152,8 +154,8 @@ class OwnedTensors:
 
     def sources(self, position: int) -> list[int]:
         """Return the tensors that an operation reads numbers of."""
-        found = []
+        sources = []
         for read in self.tensors[position].reads:
             tensor = self.tensors[read]
-            found += self.sources(read) if tensor.represents and tensor.reads else [read]
-        return found
+            sources += self.sources(read) if tensor.represents and tensor.reads else [read]
+        return sources

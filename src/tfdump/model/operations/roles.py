@@ -26,6 +26,10 @@ _READING = frozenset(
 _RANDOM = ("Random", "StatelessRandom", "Multinomial", "ParameterizedTruncatedNormal", "TruncatedNormal", "RANDOM")
 
 
+INNER_GRAPH = "inside a loop or branch of the graph, which keeps its tensors"
+"""Why the tensors of a loop or branch are not captured."""
+
+
 class Role(Enum):
     """What a tensor is in its graph."""
 
@@ -41,7 +45,7 @@ _VARYING = (Role.DATA, Role.INPUT)
 
 
 @dataclass(frozen=True)
-class GraphTensor:
+class OperationOutput:
     """One output of one operation.
 
     `reads` are the positions of the tensors that the operation reads, never of a copy but of what it stands for.
@@ -54,7 +58,9 @@ class GraphTensor:
     is_input: bool = False
 
 
-def roles_of(tensors: Sequence[GraphTensor], outputs: Sequence[int], idle: frozenset[int] = frozenset()) -> list[Role]:
+def roles_of(
+    tensors: Sequence[OperationOutput], outputs: Sequence[int], idle: frozenset[int] = frozenset()
+) -> list[Role]:
     """Return the role of every tensor of a graph in which no tensor is read before it is made.
 
     `idle` are those that count for nothing where nothing reads them.
@@ -76,7 +82,20 @@ def roles_of(tensors: Sequence[GraphTensor], outputs: Sequence[int], idle: froze
     ]
 
 
-def _role(tensor: GraphTensor, before: Sequence[Role]) -> Role:
+def links_among(
+    positions: Sequence[int], tensors: Sequence[OperationOutput]
+) -> list[tuple[tuple[int, ...], frozenset[int]]]:
+    """Return what each of the tensors at `positions` reads and which read it, as places in `positions`."""
+    places = {position: place for place, position in enumerate(positions)}
+    reads = [tuple(places[read] for read in tensors[position].reads if read in places) for position in positions]
+    readers: list[set[int]] = [set() for _ in positions]
+    for place, sources in enumerate(reads):
+        for source in sources:
+            readers[source].add(place)
+    return list(zip(reads, map(frozenset, readers), strict=True))
+
+
+def _role(tensor: OperationOutput, before: Sequence[Role]) -> Role:
     if tensor.is_input:
         return Role.INPUT
     if tensor.kind in _READING and not any(before[read] in _VARYING for read in tensor.reads):

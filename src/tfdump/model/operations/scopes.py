@@ -44,7 +44,7 @@ Path = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Place:
+class LayerPlace:
     """Where an operation stands: the names of the layers around it, each with the number of its call, and its own.
 
     `own` are the parts of the name inside the layer; it is empty where the graph gives it no name.
@@ -75,16 +75,16 @@ class Scopes:
         top = sorted(name for name in self._children.get((), ()) if (name,) in self._children)
         self._counted = self._looks_counted(top)
 
-    def place(self, name: str) -> Place:
+    def place(self, name: str) -> LayerPlace:
         """Return where the operation of this name (one part of a fused one) stands."""
         path = self._below_root(_plain(name))
         layers: list[tuple[str, int]] = []
         for depth, scope in enumerate(path[:-1]):
             layer = self._layer(path[:depth], scope)
             if layer is None or path[: depth + 1] in self._operations:  # the scope of an operation of several parts
-                return Place(tuple(layers), path[depth:])
+                return LayerPlace(tuple(layers), path[depth:])
             layers.append(layer)
-        return Place(tuple(layers), path[len(layers) :])
+        return LayerPlace(tuple(layers), path[len(layers) :])
 
     def in_model(self, name: str) -> bool:
         """Tell whether a name is below that of the model, if there is one: others have lost where they belong."""
@@ -112,16 +112,16 @@ class Scopes:
             return False
         siblings = self._children.get((), set())
         named = [scope for scope in top if scope not in _INTERNAL]
-        found = []
+        numbered = []
         for counted in (match for scope in named if (match := _COUNTED.fullmatch(scope))):
             if counted[0] in self.known and counted[1] not in self.known:
                 return False
             if _made_by_keras(counted, siblings):
-                found.append(counted)
+                numbered.append(counted)
             elif counted[1] not in siblings:
                 return False
-        called = {match[1] for match in found if int(match[2]) <= 2}
-        return bool(found) and all(match[1] in called for match in found) and 2 * len(found) >= len(named)
+        called = {match[1] for match in numbered if int(match[2]) <= 2}
+        return bool(numbered) and all(match[1] in called for match in numbered) and 2 * len(numbered) >= len(named)
 
 
 def parts(name: str) -> list[str]:
@@ -131,12 +131,12 @@ def parts(name: str) -> list[str]:
 
 def last_part(name: str) -> str:
     """Return the name of the operation of a fused tensor that is computed last: its activation, else its first."""
-    found = parts(name)
-    for part in found:
+    names = parts(name)
+    for part in names:
         leaf = part.rpartition("/")[2]
         if re.sub(r"_?\d+$", "", leaf) in _ACTIVATIONS or leaf in _ACTIVATIONS:
             return part
-    return next((part for part in found if "/batchnorm/" in part), found[0] if found else "")
+    return next((part for part in names if "/batchnorm/" in part), names[0] if names else "")
 
 
 def _plain(name: str) -> Path:

@@ -29,7 +29,7 @@ _NONE = "no softmax was seen in it; tf.nn.softmax that was imported by name cann
 _THROUGH = (Softmax, Activation, Dense, EinsumDense, Sequential)
 """Layers that may compute the softmax of the attention layer that holds them."""
 
-_GIVEN = "scores within"
+_INNER_SCORES = "scores within"
 
 
 class AttentionScores(Hook):
@@ -39,7 +39,7 @@ class AttentionScores(Hook):
         super().__init__(recording)
         self._fused: Any = None
         self._inside = False
-        self._found = 0
+        self._count = 0
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -80,9 +80,9 @@ class AttentionScores(Hook):
     @contextmanager
     def around(self, frame: Frame, args: Any, kwargs: Mapping[str, Any]) -> Iterator[None]:
         """Name an attention layer that gave no scores, itself or by a layer within."""
-        found = self._found
+        count = self._count
         yield
-        if _named_attention(frame) and self._found == found:
+        if _named_attention(frame) and self._count == count:
             self.recording.miss(f"{frame.path}:{WORD}", _NONE)
 
     def returned(self, frame: Frame, outputs: Any) -> None:
@@ -106,14 +106,14 @@ class AttentionScores(Hook):
         number = len(frames) - 1
         while number > 0 and isinstance(frames[number].operation, _THROUGH):
             number -= 1
-        by_name = _named_attention(frames[number]) and not frames[number].extras[_GIVEN]
+        by_name = _named_attention(frames[number]) and not frames[number].extras[_INNER_SCORES]
         if by_name or _inside_attention_function(within=len(frames) - 1 - number):
             self._add(number, scores)
 
     def _add(self, number: int, scores: Any) -> None:
-        self._found += 1
+        self._count += 1
         for outer in self.recording.frames[:number]:
-            outer.extras[_GIVEN] += 1
+            outer.extras[_INNER_SCORES] += 1
         self.recording.add(self.recording.frames[number], WORD, scores)
 
 

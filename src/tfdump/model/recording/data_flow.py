@@ -9,14 +9,11 @@ import tensorflow as tf
 
 from tfdump.dump.layout import INPUTS
 from tfdump.model.keras_internals import get_keras_mask
-from tfdump.model.recording.tensors import TENSORS
+from tfdump.model.recording.tensors import TENSORS, copy_with_notes
 from tfdump.model.tensorflow_internals import EagerTensor
 
 _SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
 """Operations whose outputs hold nothing of the values of their inputs."""
-
-_NOTED = ("_keras_mask", "_keras_logits")
-"""Attributes in which Keras notes on a tensor what belongs to it."""
 
 
 class DataFlow:
@@ -86,11 +83,11 @@ class DataFlow:
                 continue
             waiting.pop()
             if current.name not in self._behind:
-                found: dict[str, None] = {}
+                addresses: dict[str, None] = {}
                 for tensor in inputs:
                     own = self._addresses.get(tensor.name)
-                    found.update(dict.fromkeys((own,) if own else self._behind.get(tensor.op.name, ())))
-                self._behind[current.name] = tuple(found)
+                    addresses.update(dict.fromkeys((own,) if own else self._behind.get(tensor.op.name, ())))
+                self._behind[current.name] = tuple(addresses)
         return self._behind[operation.name]
 
 
@@ -118,15 +115,7 @@ def set_apart(outputs: Any, tensors: Iterable[Any]) -> Any:
     read = {id(tensor) for tensor in tensors}
     if not any(id(leaf) in read for leaf in keras.tree.flatten(outputs)):
         return outputs
-    return keras.tree.map_structure(lambda leaf: _twin(leaf) if id(leaf) in read else leaf, outputs)
-
-
-def _twin(tensor: Any) -> Any:
-    twin = tf.identity(tensor)
-    for name in _NOTED:
-        if hasattr(tensor, name):
-            setattr(twin, name, getattr(tensor, name))
-    return twin
+    return keras.tree.map_structure(lambda leaf: copy_with_notes(leaf) if id(leaf) in read else leaf, outputs)
 
 
 def _parts(tensor: Any) -> list[Any]:

@@ -74,14 +74,14 @@ class Recording(Protocol):
     def miss(self, address: str, reason: str) -> None:
         """Name what was not captured."""
 
-    def steps(self) -> "Steps":
+    def steps(self) -> "LoopSteps":
         """Begin a loop, of which each step is recorded by itself."""
 
     def call(self, function: Callable[..., Any], operation: Operation, args: Any, kwargs: Mapping[str, Any]) -> Any:
         """Call `function(operation, ...)`, recorded as a call of the operation."""
 
 
-class Steps(Protocol):
+class LoopSteps(Protocol):
     """The steps of a loop in one graph."""
 
     def one(self) -> AbstractContextManager[None]:

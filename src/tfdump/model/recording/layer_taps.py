@@ -26,7 +26,7 @@ class Preactivations(Hook):
 
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording)
-        self._found = 0
+        self._count = 0
 
     @contextmanager
     def around(self, frame: Frame, args: Any, kwargs: Mapping[str, Any]) -> Iterator[None]:
@@ -36,46 +36,48 @@ class Preactivations(Hook):
             self._record(frames[-2], (args, kwargs))
         layer = frame.operation
         activation = _activation_of(layer)
-        found = self._found
+        count = self._count
         if activation is None:
             yield
         elif isinstance(activation, Layer):
             yield
-            self._tell_unused(frame, found)
+            self._tell_unused(frame, count)
         elif isinstance(getattr(type(layer), "activation", None), property):
             yield
             reason = _RECURRENT + _GATES * has_gates(layer.cell) if isinstance(layer, RNN) else _UNUSED
             self.recording.miss(f"{frame.path}:{PREACTIVATION}", reason)
         else:
-            with replaced(layer, "activation", _WatchedActivation(activation, lambda data: self._seen(frame, data))):
+            with replaced(
+                layer, "activation", _WatchedActivation(activation, lambda data: self._record_if_current(frame, data))
+            ):
                 yield
-            self._tell_unused(frame, found)
+            self._tell_unused(frame, count)
 
-    def _seen(self, frame: Frame, data: Any) -> None:
+    def _record_if_current(self, frame: Frame, data: Any) -> None:
         if self.recording.current is frame:
             self._record(frame, data)
 
     def _record(self, frame: Frame, data: Any) -> None:
-        self._found += 1
+        self._count += 1
         tensors = data_in(data)
         for number, (_, tensor) in enumerate(tensors):
             self.recording.add(frame, PREACTIVATION, tensor, (number,) if len(tensors) > 1 else ())
 
-    def _tell_unused(self, frame: Frame, found: int) -> None:
+    def _tell_unused(self, frame: Frame, count: int) -> None:
         """Name a layer that called neither its activation nor a layer within that did."""
-        if self._found == found:
+        if self._count == count:
             self.recording.miss(f"{frame.path}:{PREACTIVATION}", _UNUSED)
 
 
 class _WatchedActivation:
     """Stands for an activation and tells what it is called with; in all else it is that activation."""
 
-    def __init__(self, activation: Callable[..., Any], seen: Callable[[Any], None]) -> None:
+    def __init__(self, activation: Callable[..., Any], report: Callable[[Any], None]) -> None:
         self._activation = activation
-        self._seen = seen
+        self._report = report
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self._seen((args, kwargs))
+        self._report((args, kwargs))
         return self._activation(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -127,5 +129,5 @@ def _arguments(
         bound = inspect.signature(layer.call).bind(*args, **kwargs).arguments
     except TypeError:  # the call itself will say what is wrong
         return {}
-    found = {name: data_in(value) for name, value in bound.items()}
-    return {name: tensors for name, tensors in found.items() if tensors}
+    tensors_by_name = {name: data_in(value) for name, value in bound.items()}
+    return {name: tensors for name, tensors in tensors_by_name.items() if tensors}

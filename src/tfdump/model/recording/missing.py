@@ -70,6 +70,6 @@ def _never(graph: Any) -> str:
     return _PYTHON if any(operation.type == "EagerPyFunc" for operation in operations) else _NEVER
 
 
-def _advice(word: str, given: bool) -> str:
+def _advice(word: str, is_set: bool) -> str:
     """Return which option gives the tensors of a reserved word, unless it is given."""
-    return "" if given else f"; tfdump activations {option_for(word)} gives its {word.replace('_', ' ')}"
+    return "" if is_set else f"; tfdump activations {option_for(word)} gives its {word.replace('_', ' ')}"

@@ -26,17 +26,17 @@ class Owned:
 
 def owned_operations(model: Operation) -> dict[int, Owned]:
     """Return every operation that the model owns by its id, each by its shortest path of attributes."""
-    found: dict[int, Owned] = {}
+    owned: dict[int, Owned] = {}
     waiting = deque([(model, "")])
     while waiting:
         owner, prefix = waiting.popleft()
         for name, operation in _children(owner):
-            if id(operation) in found or operation is model:
+            if id(operation) in owned or operation is model:
                 continue
             path = f"{prefix}{name}"
-            found[id(operation)] = Owned(operation, path, owner)
+            owned[id(operation)] = Owned(operation, path, owner)
             waiting.append((operation, f"{path}."))
-    return found
+    return owned
 
 
 def ownership_address(model: Layer, layer: Layer) -> str | None:

@@ -142,7 +142,7 @@ class Recorder:
 
     def _record(self, frame: Frame, suffix: str, tensor: Any) -> None:
         address = frame.path + suffix
-        kept = tensor if self._only is None or address in self._only else None
+        held = tensor if self._only is None or address in self._only else None
         self.bytes += known_bytes(tensor)
         classes, parameters = class_names(frame.operation), parameter_count(frame.operation)
         structure, executed = frame.structure + suffix, frame.executed + suffix if frame.shared else ""
@@ -153,7 +153,7 @@ class Recorder:
                 structure,
                 classes,
                 parameters,
-                kept,
+                held,
                 inputs=frame.inputs,
                 executed_as=executed,
                 attributes=axis_attributes(frame.operation),

@@ -85,27 +85,27 @@ class _Cell:
         self._names = _GRU_GATES if isinstance(cell, GRUCell) else _LSTM_GATES
         self._cell = cell
         self.path = path
-        self._taken: tuple[list[Any], list[Any]] = ([], [])
+        self._values: tuple[list[Any], list[Any]] = ([], [])
 
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Take what the activations give while the body runs."""
-        self._taken = ([], [])
+        self._values = ([], [])
         with ExitStack() as stack:
-            for name, taken in zip(("recurrent_activation", "activation"), self._taken, strict=True):
-                stack.enter_context(replaced(self._cell, name, _taking(getattr(self._cell, name), taken)))
+            for name, values in zip(("recurrent_activation", "activation"), self._values, strict=True):
+                stack.enter_context(replaced(self._cell, name, _taking(getattr(self._cell, name), values)))
             yield
 
     @property
     def complete(self) -> bool:
         """Whether the activations were called as often as there are gates."""
-        return all(len(taken) == len(names) for taken, names in zip(self._taken, self._names, strict=True))
+        return all(len(values) == len(names) for values, names in zip(self._values, self._names, strict=True))
 
     def gates(self) -> list[tuple[str, Any]]:
         """Return the gates of the last step by name; none where they are unknown."""
         if not self.complete:
             return []
-        pairs = zip(itertools.chain(*self._names), itertools.chain(*self._taken), strict=True)
+        pairs = zip(itertools.chain(*self._names), itertools.chain(*self._values), strict=True)
         return [(name, value) for name, value in pairs if name]
 
 
@@ -222,19 +222,19 @@ def _cells_of(cell: Any) -> list[_Cell]:
     numbered: list[tuple[Any, tuple[int, ...]]] = [(cell, ())]
     if isinstance(cell, StackedRNNCells):
         numbered = [(inner, (number,)) for number, inner in enumerate(cell.cells)]
-    found = []
+    cells = []
     for outer, path in numbered:
         inside = outer._flatten_layers() if isinstance(outer, Layer) else []
         gated = [layer for layer in inside if isinstance(layer, (LSTMCell, GRUCell, ConvLSTMCell))]
         several = [(number,) for number in range(len(gated))] if len(gated) > 1 else [()]
-        found += [_Cell(layer, (*path, *own)) for layer, own in zip(gated, several, strict=False)]
-    return found
+        cells += [_Cell(layer, (*path, *own)) for layer, own in zip(gated, several, strict=False)]
+    return cells
 
 
-def _taking(activation: Callable[..., Any], taken: list[Any]) -> Callable[..., Any]:
+def _taking(activation: Callable[..., Any], values: list[Any]) -> Callable[..., Any]:
     def called(*args: Any, **kwargs: Any) -> Any:
         value = activation(*args, **kwargs)
-        taken.append(value)
+        values.append(value)
         return value
 
     return called

@@ -11,14 +11,30 @@ from tfdump.model.tensorflow_internals import CompositeTensor, EagerTensor
 
 TENSORS = (tf.Tensor, tf.RaggedTensor, tf.SparseTensor)
 
-_HANDLES = (tf.resource, tf.variant)
+HANDLES = (tf.resource, tf.variant)
 """Dtypes of tensors that stand for something which TensorFlow keeps elsewhere: a variable, a list, a data set."""
+
+
+LOGITS_NOTE = "_keras_logits"
+"""The attribute in which Keras notes the logits on the output of a softmax or sigmoid."""
+
+_NOTES = ("_keras_mask", LOGITS_NOTE)
+"""Attributes in which Keras notes on a tensor what belongs to it."""
+
+
+def copy_with_notes(tensor: Any) -> Any:
+    """Return a further tensor of the same values, with what Keras notes on the first."""
+    copy = tf.identity(tensor)
+    for name in _NOTES:
+        if hasattr(tensor, name):
+            setattr(copy, name, getattr(tensor, name))
+    return copy
 
 
 def obstacle_of(leaf: Any) -> str | None:
     """Return why a leaf that holds data cannot be stored; None where it can, and for what holds none."""
     if isinstance(leaf, TENSORS):
-        return f"{leaf.dtype.name}, a handle without numbers of its own" if leaf.dtype in _HANDLES else None
+        return f"{leaf.dtype.name}, a handle without numbers of its own" if leaf.dtype in HANDLES else None
     if isinstance(leaf, tf.IndexedSlices):
         return None if leaf.dense_shape is not None else "IndexedSlices that do not tell their dense shape"
     if isinstance(leaf, tf.TensorArray):

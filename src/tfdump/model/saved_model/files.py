@@ -7,6 +7,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from tfdump.errors import ModelError
+from tfdump.files.formats import SAVED_MODEL_GRAPH
 from tfdump.model.tensorflow_internals import SavedModel
 
 _SERVING = "serve"
@@ -21,7 +22,7 @@ def signatures_of(path: Path) -> list[str]:
 
     Raises ModelError when files are damaged or missing, or when it has no signature.
     """
-    file = path / "saved_model.pb"
+    file = path / SAVED_MODEL_GRAPH
     if not file.exists():
         raise ModelError(f"{path} holds its graph as text (saved_model.pbtxt); save it again with tf.saved_model.save")
     saved = SavedModel()

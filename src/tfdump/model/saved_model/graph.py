@@ -11,6 +11,7 @@ from tfdump.address import Candidate
 from tfdump.errors import ModelError
 from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.file_signatures import choose_signature
+from tfdump.model.loading.formats import SAVED_MODEL
 from tfdump.model.probe import Probed, Request
 from tfdump.model.runnable import FixedProbe, check_request
 from tfdump.model.saved_model.files import signatures_of
@@ -22,8 +23,6 @@ from tfdump.model.tracing.side_effects import READING
 from tfdump.model.tracing.traced import CAUTIOUS_BATCH, Traced, value_of
 from tfdump.tensors import Batch, InputSpec, Note, TensorInfo, Value
 
-CLASS = "SavedModel"
-
 
 class SavedGraph:
     """One signature of a SavedModel, as something to run.
@@ -31,7 +30,7 @@ class SavedGraph:
     `function` is the signature's concrete function, and `config` tells its inputs and outputs, as JSON.
     """
 
-    class_name = CLASS
+    class_name = SAVED_MODEL
     float_dtype = "float32"
 
     def __init__(self, owner: Any, name: str, names: Sequence[str]) -> None:
@@ -44,7 +43,7 @@ class SavedGraph:
         self.output_names = sorted(self.function.structured_outputs)
         outputs = self.function.structured_outputs
         described = {
-            "format": CLASS,
+            "format": SAVED_MODEL,
             "signature": name,
             "signatures": list(names),
             "inputs": [{"name": s.name, "shape": s.shape, "dtype": s.dtype} for s in self.specs],
@@ -55,7 +54,7 @@ class SavedGraph:
         }
         self.config = json.dumps(described)
 
-    def signature(self, given: Sequence[str | None]) -> Signature:
+    def signature(self, array_names: Sequence[str | None]) -> Signature:
         """Return the arguments of the signature."""
         for spec in self.specs:
             if spec.shape == ():
@@ -102,28 +101,28 @@ class SavedGraphProbe(FixedProbe):
         function = self._model.function
         graph = tf.compat.v1.get_default_graph()
         captured = [graph.capture(tensor) for tensor in function.captured_inputs]
-        given = [inputs[name] for name in self._model.argument_names]
+        tensors_fed = [inputs[name] for name in self._model.argument_names]
         names = [tensor.op.name for tensor in function.inputs]
         outputs = tf.graph_util.import_graph_def(
             self._graph_def,
-            input_map=dict(zip(names, [*given, *captured], strict=True)),
+            input_map=dict(zip(names, [*tensors_fed, *captured], strict=True)),
             return_elements=[tensor.name for tensor in function.outputs],
             name="",
         )
-        found = GraphTensors(graph, given, outputs, self._known_layers())
-        candidates = [Candidate(item.address, (found.kind(item),)) for item in found.addressed]
-        missing = {item.address: item.reason for item in found.not_captured}
-        chosen = self._request.selection.choose(candidates, missing)
-        probed = [Probed(found.info(found.addressed[number], number), is_output=False) for number in chosen]
-        tensors = [found.tensor(found.addressed[number]) for number in chosen]
+        computed = GraphTensors(graph, tensors_fed, outputs, self._known_layers())
+        candidates = [Candidate(item.address, (computed.kind(item),)) for item in computed.addressed]
+        missing = {item.address: item.reason for item in computed.not_captured}
+        selected = self._request.selection.choose(candidates, missing)
+        probed = [Probed(computed.info(computed.addressed[number], number), is_output=False) for number in selected]
+        tensors = [computed.tensor(computed.addressed[number]) for number in selected]
         if self._request.outputs:
             for order, (name, tensor) in enumerate(
                 zip(self._model.output_names, outputs, strict=True), len(candidates)
             ):
-                info = TensorInfo(name, name, name, (CLASS,), order, tensor.dtype.name, declared_shape(tensor))
+                info = TensorInfo(name, name, name, (SAVED_MODEL,), order, tensor.dtype.name, declared_shape(tensor))
                 probed.append(Probed(info, is_output=True))
                 tensors.append(tensor)
-        self.probed, self.not_captured = tuple(probed), found.not_captured
+        self.probed, self.not_captured = tuple(probed), computed.not_captured
         return tensors
 
     def _known_layers(self) -> frozenset[str]:

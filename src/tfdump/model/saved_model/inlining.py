@@ -84,15 +84,15 @@ class _Inliner:
 
     @staticmethod
     def _inputs(names: Any, prefix: str, renamed: Mapping[str, str], after: Mapping[str, list[str]]) -> list[str]:
-        found: list[str] = []
+        inputs: list[str] = []
         for name in names:
             if name.startswith("^"):
-                found += after.get(name[1:], [f"^{prefix}{name[1:]}"])
+                inputs += after.get(name[1:], [f"^{prefix}{name[1:]}"])
             else:
                 plain = _plain(name)
-                found.append(renamed.get(plain, prefix + plain))
-        values = [name for name in found if not name.startswith("^")]
-        return values + list(dict.fromkeys(name for name in found if name.startswith("^")))
+                inputs.append(renamed.get(plain, prefix + plain))
+        values = [name for name in inputs if not name.startswith("^")]
+        return values + list(dict.fromkeys(name for name in inputs if name.startswith("^")))
 
 
 def _plain(name: str) -> str:

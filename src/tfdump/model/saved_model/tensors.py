@@ -7,15 +7,14 @@ import tensorflow as tf
 
 from tfdump.model.operations.addresses import Addressed, addresses_of, operation_address
 from tfdump.model.operations.owners import Nameable
-from tfdump.model.operations.roles import GraphTensor, Role, roles_of
+from tfdump.model.operations.roles import INNER_GRAPH, OperationOutput, Role, links_among, roles_of
 from tfdump.model.operations.scopes import Scopes
+from tfdump.model.recording.tensors import HANDLES
 from tfdump.model.tensor_info import declared_shape
 from tfdump.tensors import NotCaptured, TensorInfo
 
-_HANDLES = (tf.resource, tf.variant)
 LOOPS = frozenset({"While", "StatelessWhile"})
 _BRANCHES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
-_INNER = "inside a loop or branch of the graph, which keeps its tensors"
 
 
 class GraphTensors:
@@ -38,8 +37,8 @@ class GraphTensors:
                 name = copies[name]
             return place[name]
 
-        found = [
-            GraphTensor(
+        operation_outputs = [
+            OperationOutput(
                 tensor.name,
                 tensor.op.type,
                 tuple(original(read) for read in tensor.op.inputs),
@@ -49,8 +48,8 @@ class GraphTensors:
             for tensor in self._tensors
         ]
         final = {original(tensor) for tensor in outputs}
-        roles = roles_of(found, sorted(final), self._beside_loops())
-        self._positions, nameable = _nameable(found, self._tensors, roles, final)
+        roles = roles_of(operation_outputs, sorted(final), self._beside_loops())
+        self._positions, nameable = _nameable(operation_outputs, self._tensors, roles, final)
         self.addressed, hidden = addresses_of(nameable, scopes)
         self.not_captured = (*hidden, *self._inner(scopes))
 
@@ -79,11 +78,11 @@ class GraphTensors:
         """Name the loops and branches that the graph runs through."""
         kinds = LOOPS | _BRANCHES
         names = dict.fromkeys(tensor.op.name for tensor in self._tensors if tensor.op.type in kinds)
-        return [NotCaptured(f"{operation_address(scopes.place(name))}.body", _INNER) for name in names]
+        return [NotCaptured(f"{operation_address(scopes.place(name))}.body", INNER_GRAPH) for name in names]
 
 
 def _nameable(
-    found: Sequence[GraphTensor], tensors: Sequence[Any], roles: Sequence[Role], final: set[int]
+    operation_outputs: Sequence[OperationOutput], tensors: Sequence[Any], roles: Sequence[Role], final: set[int]
 ) -> tuple[list[int], list[Nameable]]:
     """Return the positions of the tensors that may get an address, and what decides on it."""
     positions = [
@@ -91,23 +90,17 @@ def _nameable(
         for position, role in enumerate(roles)
         if role in (Role.DATA, Role.CONSTANT) or (role is Role.READ and position in final)
     ]
-    number = {position: place for place, position in enumerate(positions)}
-    readers: dict[int, set[int]] = {position: set() for position in positions}
-    for position in positions:
-        for read in found[position].reads:
-            if read in readers:
-                readers[read].add(number[position])
     nameable = [
         Nameable(
             tensors[position].op.name,
-            tuple(number[read] for read in found[position].reads if read in number),
-            frozenset(readers[position]),
+            reads,
+            readers,
             data=roles[position] is Role.DATA,
             final=position in final,
             index=tensors[position].value_index if len(tensors[position].op.outputs) > 1 else None,
-            shown=tensors[position].dtype not in _HANDLES,
+            shown=tensors[position].dtype not in HANDLES,
             boolean=tensors[position].dtype == tf.bool,
         )
-        for position in positions
+        for position, (reads, readers) in zip(positions, links_among(positions, operation_outputs), strict=True)
     ]
     return positions, nameable

@@ -21,15 +21,15 @@ def names_of(graph: LiteSubgraph, file: LiteFile) -> dict[int, str]:
 
     It is taken by a constant or another operation that the same one was made into, or in another graph.
     """
-    taken = {tensor.name for other in file.subgraphs for tensor in other.tensors}
-    return {number: _without_counter(tensor.name, taken) for number, tensor in enumerate(graph.tensors)}
+    names = {tensor.name for other in file.subgraphs for tensor in other.tensors}
+    return {number: _without_counter(tensor.name, names) for number, tensor in enumerate(graph.tensors)}
 
 
-def _without_counter(name: str, taken: set[str]) -> str:
+def _without_counter(name: str, names: set[str]) -> str:
     for cut in range(len(name) - 1, 0, -1):
         if not name[cut].isdigit():
             return name
-        if name[:cut] in taken and not _OWN_DIGITS.fullmatch(name[: cut + 1]):
+        if name[:cut] in names and not _OWN_DIGITS.fullmatch(name[: cut + 1]):
             return name[:cut]
     return name
 

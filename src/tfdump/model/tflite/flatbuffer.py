@@ -215,10 +215,10 @@ def _signature(signature: Any, subgraphs: Sequence[LiteSubgraph]) -> LiteSignatu
 
 def _numbers(read: Any, count: int, limit: int) -> tuple[int, ...]:
     """Return numbers of tensors; -1 stands for an optional one that is not there."""
-    found = tuple(int(read(number)) for number in range(count))
-    if any(not -1 <= number < limit for number in found):
+    numbers = tuple(int(read(number)) for number in range(count))
+    if any(not -1 <= number < limit for number in numbers):
         raise ValueError
-    return found
+    return numbers
 
 
 def _text(name: bytes | None) -> str:

@@ -16,6 +16,7 @@ from tfdump.errors import ModelError
 from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.model.error_text import first_line
 from tfdump.model.file_signatures import choose_signature
+from tfdump.model.loading.formats import TFLITE
 from tfdump.model.probe import Probed, Request
 from tfdump.model.runnable import FixedProbe, check_request
 from tfdump.model.signature import Signature
@@ -24,7 +25,6 @@ from tfdump.model.tflite.tensors import LiteTensors
 from tfdump.model.tflite_internals import OpResolverType
 from tfdump.tensors import Array, Batch, InputSpec, Note, TensorInfo, Value, listed
 
-CLASS = "TFLite"
 _THREADS = 1
 """One thread, because some kernels add up in another order with more."""
 
@@ -32,31 +32,31 @@ _THREADS = 1
 class LiteModel:
     """One signature of a `.tflite` file, as something to run; `config` tells its inputs and outputs, as JSON."""
 
-    class_name = CLASS
+    class_name = TFLITE
     float_dtype = "float32"
 
-    def __init__(self, path: Path, file: LiteFile, chosen: LiteSignature, named: bool) -> None:
+    def __init__(self, path: Path, file: LiteFile, lite_signature: LiteSignature, named: bool) -> None:
         self.path = path
         self.file = file
-        self.chosen = chosen
+        self.lite_signature = lite_signature
         self.named = named
-        self.graph = file.subgraphs[chosen.subgraph]
+        self.graph = file.subgraphs[lite_signature.subgraph]
         whole = sum(_bytes(tensor, 1) for graph in file.subgraphs for tensor in graph.tensors if not tensor.constant)
         check_bytes(whole, allowed_bytes(), f"the tensors that {path} declares take", ModelError)
         self.interpreter = _interpreter(path)
         described = {
-            "format": CLASS,
-            "signature": chosen.name if named else None,
+            "format": TFLITE,
+            "signature": lite_signature.name if named else None,
             "signatures": [signature.name for signature in file.signatures],
-            "inputs": [_described(name, self.graph.tensors[number]) for name, number in chosen.inputs],
-            "outputs": [_described(name, self.graph.tensors[number]) for name, number in chosen.outputs],
+            "inputs": [_described(name, self.graph.tensors[number]) for name, number in lite_signature.inputs],
+            "outputs": [_described(name, self.graph.tensors[number]) for name, number in lite_signature.outputs],
         }
         self.config = json.dumps(described)
 
-    def signature(self, given: Sequence[str | None]) -> Signature:
+    def signature(self, array_names: Sequence[str | None]) -> Signature:
         """Return the inputs of the signature; a quantised one takes real numbers too."""
         specs = []
-        for name, number in self.chosen.inputs:
+        for name, number in self.lite_signature.inputs:
             tensor = self.graph.tensors[number]
             shape = tuple(None if size == -1 else size for size in tensor.shape)
             if not shape:
@@ -83,7 +83,7 @@ class LiteProbe(FixedProbe):
     def __init__(self, model: LiteModel, request: Request, note: Note) -> None:
         super().__init__()
         self._model = model
-        self._tensors = LiteTensors(model.file, model.chosen)
+        self._tensors = LiteTensors(model.file, model.lite_signature)
         self.not_captured = self._tensors.not_captured
         self.assigned = [tensor.name for tensor in model.graph.tensors if tensor.variable]
         addressed = self._tensors.addressed
@@ -99,13 +99,13 @@ class LiteProbe(FixedProbe):
             probed.append(Probed(self._info(item.address, item.layer, structure, classes, order, number), False))
             self._numbers.append(number)
         if request.outputs:
-            for order, (name, number) in enumerate(model.chosen.outputs, len(addressed)):
-                probed.append(Probed(self._info(name, name, name, (CLASS,), order, number), is_output=True))
+            for order, (name, number) in enumerate(model.lite_signature.outputs, len(addressed)):
+                probed.append(Probed(self._info(name, name, name, (TFLITE,), order, number), is_output=True))
                 self._numbers.append(number)
         self.probed = tuple(probed)
-        untold = [item for item in self._tensors.untold if any(p.info.address == item for p in probed)]
-        if untold:
-            note(f"the file does not tell which layers give {listed(untold)}: the converter forgets these names")
+        nameless = [item for item in self._tensors.nameless if any(p.info.address == item for p in probed)]
+        if nameless:
+            note(f"the file does not tell which layers give {listed(nameless)}: the converter forgets these names")
 
     def _info(
         self, address: str, layer: str, structure: str, classes: tuple[str, ...], order: int, number: int
@@ -141,15 +141,15 @@ class LiteProbe(FixedProbe):
         model, interpreter = self._model, self._model.interpreter
         try:
             if model.named:
-                interpreter.get_signature_runner(model.chosen.name)(
-                    **{n: _fed(batch[n]) for n, _ in model.chosen.inputs}
+                interpreter.get_signature_runner(model.lite_signature.name)(
+                    **{n: _fed(batch[n]) for n, _ in model.lite_signature.inputs}
                 )
             else:
-                for name, number in model.chosen.inputs:
+                for name, number in model.lite_signature.inputs:
                     if tuple(interpreter._get_tensor_details(number, 0)["shape"]) != batch[name].shape:
                         interpreter.resize_tensor_input(number, batch[name].shape, strict=True)
                 interpreter.allocate_tensors()
-                for name, number in model.chosen.inputs:
+                for name, number in model.lite_signature.inputs:
                     interpreter.set_tensor(number, _fed(batch[name]))
                 interpreter.invoke()
         except (RuntimeError, ValueError) as cause:
@@ -159,7 +159,7 @@ class LiteProbe(FixedProbe):
     def _value(self, number: int) -> Value | None:
         tensor = self._model.graph.tensors[number]
         try:
-            value: Array = self._model.interpreter.get_tensor(number, self._model.chosen.subgraph)
+            value: Array = self._model.interpreter.get_tensor(number, self._model.lite_signature.subgraph)
         except ValueError:  # the interpreter has no data of a tensor that it optimised away
             return None
         return dequantized(value, tensor) if self._dequantize and tensor.quantized else value
@@ -194,11 +194,11 @@ def _unnamed(file: LiteFile) -> LiteSignature:
     graph = file.subgraphs[0]
 
     def named(numbers: Sequence[int]) -> tuple[tuple[str, int], ...]:
-        found: dict[str, int] = {}
+        names: dict[str, int] = {}
         for number in numbers:
             name = graph.tensors[number].name.removeprefix("serving_default_").removesuffix(":0").replace("/", ".")
-            found[name if name not in found else f"{name}~{len(found)}"] = number
-        return tuple(found.items())
+            names[name if name not in names else f"{name}~{len(names)}"] = number
+        return tuple(names.items())
 
     return LiteSignature("", 0, named(graph.inputs), named(graph.outputs))
 

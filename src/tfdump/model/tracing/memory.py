@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfdump.model.recording.tensors import HANDLES
 from tfdump.model.tracing.shapes import BATCHES, Shapes, resolved_shapes
 
 _ALIASES = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient", "PreventGradient"})
@@ -14,10 +15,6 @@ _ALIASES = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradi
 
 _FREE = frozenset({"Const", "ReadVariableOp", "Placeholder", "VarHandleOp", "Shape", "NoOp", "Assert"})
 """Operations whose outputs cost nothing a batch: constants, weights, the inputs (counted apart)."""
-
-
-_NO_BYTES = (tf.resource, tf.variant)
-"""Dtypes of handles to what is counted elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class LiveMemory:
             dies[root.get(tensor.name, tensor.name)] = self._end
         buffers = []
         for name, (time, tensor) in born.items():
-            if tensor.dtype in _NO_BYTES:
+            if tensor.dtype in HANDLES:
                 continue
             shapes = self._shapes.get(name)
             if tensor.shape.rank is None and shapes is None:
@@ -132,21 +129,21 @@ class LiveMemory:
 
 def _ancestors(wanted: Sequence[Any]) -> set[str]:
     """Return the names of the operations that the wanted tensors need."""
-    seen: set[str] = set()
+    names: set[str] = set()
     waiting = [tensor.op for tensor in wanted]
     while waiting:
         operation = waiting.pop()
-        if operation.name in seen:
+        if operation.name in names:
             continue
-        seen.add(operation.name)
+        names.add(operation.name)
         waiting.extend(tensor.op for tensor in operation.inputs)
         waiting.extend(operation.control_inputs)
-    return seen
+    return names
 
 
 def bodies(graph: Any, operation: Any) -> list[Any]:
     """Return the graphs of the loop, the branches or the function that an operation runs."""
-    found = []
+    graphs = []
     attributes = operation.node_def.attr  # made anew each time it is asked for
     for attribute in BODIES:
         if attribute not in attributes:
@@ -156,14 +153,14 @@ def bodies(graph: Any, operation: Any) -> list[Any]:
             function = graph._get_function(name) if name else None
             body = getattr(function, "graph", None)  # functions of TensorFlow 1 have none
             if body is not None:
-                found.append(body)
-    return found
+                graphs.append(body)
+    return graphs
 
 
 def _listed(body: Any, kind: str, place: int) -> list[Any]:
     """Return the tensors of which a loop's body puts one a round into a list; weights and constants are kept once."""
     listed = [operation.inputs[place] for operation in body.get_operations() if operation.type == kind]
-    return [tensor for tensor in listed if tensor.shape.rank and None in tensor.shape and tensor.dtype not in _NO_BYTES]
+    return [tensor for tensor in listed if tensor.shape.rank and None in tensor.shape and tensor.dtype not in HANDLES]
 
 
 def _rounds(operation: Any, longest: int) -> int:

@@ -8,13 +8,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfdump.model.recording.tensors import HANDLES
+
 BATCHES = (2, 4)
 """The sizes of batch: even, because models may split a batch, and unlike 1, which broadcasts."""
 
 Shapes = tuple[tf.TensorShape, tf.TensorShape]
 """The shapes of one tensor at these sizes."""
 
-_HANDLES = (tf.resource, tf.variant)
 _WITH_BODIES = frozenset({"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase", "Placeholder"})
 
 
@@ -55,8 +56,8 @@ def _sources(graph: Any) -> list[Any]:
     tensors = [
         tensor
         for operation in graph.get_operations()
-        if operation.type in _WITH_BODIES or any(source.dtype in _HANDLES for source in operation.inputs)
+        if operation.type in _WITH_BODIES or any(source.dtype in HANDLES for source in operation.inputs)
         for tensor in operation.outputs
     ]
-    known = [tensor for tensor in tensors if tensor.dtype not in _HANDLES and tensor.shape.rank is not None]
+    known = [tensor for tensor in tensors if tensor.dtype not in HANDLES and tensor.shape.rank is not None]
     return [tensor for tensor in known if sum(size is None for size in tensor.shape) <= 1]

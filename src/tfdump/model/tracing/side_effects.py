@@ -43,8 +43,8 @@ def _acts(graph: Any, operation: Any) -> bool:
         return True
     if not attributes:
         return False
-    found = bodies(graph, operation) if attributes <= set(BODIES) else []
-    return len(found) < len(attributes) or any(has_side_effects(body) for body in found)
+    graphs = bodies(graph, operation) if attributes <= set(BODIES) else []
+    return len(graphs) < len(attributes) or any(has_side_effects(body) for body in graphs)
 
 
 @cache

@@ -24,7 +24,7 @@ from tfdump.run.output import tell_not_captured
 from tfdump.tensors import Array, Note, listed
 
 if TYPE_CHECKING:
-    from tfdump.model.gradients.probe import GradientBatch, GradientProbe, Gradients
+    from tfdump.model.gradients.probe import GradientBatch, GradientProbe, GradientProbeBase
     from tfdump.model.gradients.wrt import Target
 
 ROWS_AT_ONCE = 1 << 16
@@ -39,7 +39,7 @@ class Look:
     batch: "GradientBatch"
 
 
-def check_classes(probe: "Gradients", source: Source) -> None:
+def check_classes(probe: "GradientProbeBase", source: Source) -> None:
     """Raise InputError where a target is no class of its output: before anything is computed, with its row."""
     for column, check in probe.indexed_columns():
         for start in range(0, source.examples, ROWS_AT_ONCE):
@@ -138,7 +138,7 @@ def tell_ranges(probe: "GradientProbe", first: "GradientBatch", note: Note) -> N
             )
 
 
-def tell_dependence(probe: "Gradients", findings: list[AxisFinding], run: RunOptions, note: Note) -> list[str]:
+def tell_dependence(probe: "GradientProbeBase", findings: list[AxisFinding], run: RunOptions, note: Note) -> list[str]:
     """Name the gradients that depend on the batch size (promise 2 does not hold for them)."""
     named = list(zip((target.info.address for target in probe.targets), findings, strict=True))
     stacked = [address for address, finding in named if finding.axis0 == BATCH]
@@ -158,7 +158,7 @@ def tell_dependence(probe: "Gradients", findings: list[AxisFinding], run: RunOpt
     return stacked + mixing
 
 
-def tell_unconnected(probe: "Gradients", note: Note) -> None:
+def tell_unconnected(probe: "GradientProbeBase", note: Note) -> None:
     """Say what has no gradient, and why."""
     tell_not_captured(probe.not_captured, note)
     behind = probe.behind_logits

@@ -112,7 +112,7 @@ class GradientRun:
         A `journal` gives the batches that an interrupted run left, and keeps the others. `further` are more
         attributes of the root. Raises DumpError where the journal is that of another run.
         """
-        from tfdump.model.gradients.descent import optimizer_name
+        from tfdump.model.gradients.descent import keras_optimizer_name
 
         options = self.options
         steps = options.steps.count if options.steps is not None else None
@@ -128,7 +128,7 @@ class GradientRun:
         if options.steps is not None:
             root |= {
                 "steps": np.int64(options.steps.count),
-                "optimizer": optimizer_name(options.steps.optimizer),
+                "optimizer": keras_optimizer_name(options.steps.optimizer),
                 "learning_rate": np.float64(options.steps.learning_rate),
             }
         probe, size = self.passes.probe, self.plan.batch_size
@@ -167,7 +167,7 @@ class OpenedGradients:
         if not isinstance(probe, GradientProbe):
             plan = plan_per_example(probe, source, options.run, options.store)
             tell_unconnected(probe, self.note)
-            left_out = Regularization(self.loaded.model).loss if self.scalar.regularised else None
+            left_out = Regularization(self.loaded.model).loss if self.scalar.regularized else None
             if left_out is not None:
                 self.note(
                     f"--per-example leaves the regularization ({left_out:.4g}) out of the losses and gradients: it is "
@@ -180,7 +180,7 @@ class OpenedGradients:
             descent = partial(Descent, chosen.optimizer, chosen.learning_rate)
         plan = plan_gradients(probe, source, self.fixed, options.run, options.store, steps, self.note, stage)
         tell_unconnected(probe, self.note)
-        regularization = Regularization(self.loaded.model) if self.scalar.regularised else None
+        regularization = Regularization(self.loaded.model) if self.scalar.regularized else None
         return AllExamples(probe, plan, regularization, steps, descent, save_weights, options.run.memory), plan
 
 
@@ -202,18 +202,18 @@ def probe_gradients(
     from tfdump.model.gradients.differentiation import Differentiation
     from tfdump.model.gradients.per_example import PerExampleProbe
     from tfdump.model.gradients.probe import GradientProbe
-    from tfdump.model.gradients.saved_model_layer import differentiable
+    from tfdump.model.gradients.saved_model_layer import differentiable_model
     from tfdump.model.gradients.wrt import GradientRequest
-    from tfdump.model.losses.compiled import chosen_scalar
+    from tfdump.model.losses.compiled import scalar_of
     from tfdump.model.losses.scalar import LossChoice
 
     options.check()
-    loaded = differentiable(loaded, options.wrt, options.run.training, options.eager)
+    loaded = differentiable_model(loaded, options.wrt, options.run.training, options.eager)
     if options.steps is not None:
         make_optimizer(options.steps.optimizer, options.steps.learning_rate)
     model = loaded.model
     choice = LossChoice(options.losses, options.objective, options.from_logits, options.reduction)
-    scalar = chosen_scalar(loaded, choice)
+    scalar = scalar_of(loaded, choice)
     if options.per_example and options.run.training and (name := changes_statistics(model)) is not None:
         raise ModelError(f"--per-example with --training: '{name}' normalises with the statistics of its batch")
     source, supervised, signature = supervised_source(

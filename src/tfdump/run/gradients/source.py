@@ -14,7 +14,7 @@ from tfdump.inputs.targets import Argument, split_targets
 from tfdump.tensors import InputSpec, Note
 
 if TYPE_CHECKING:
-    from tfdump.model.gradients.differentiation import Supervised
+    from tfdump.model.gradients.differentiation import TargetColumns
     from tfdump.model.loading.loaded_model import LoadedModel
     from tfdump.model.losses.scalar import Scalar
     from tfdump.model.signature import Signature
@@ -28,13 +28,13 @@ def supervised_source(
     weights: Sequence[Given],
     reading: ReadingOptions,
     note: Note,
-) -> tuple[Source, "Supervised", "Signature"]:
+) -> tuple[Source, "TargetColumns", "Signature"]:
     """Match files to inputs, targets and sample weights; one source reads all of them.
 
     Without `targets`, where the loss needs them, the last of `arguments` is taken for them. Raises InputError where
     they do not fit the model.
     """
-    from tfdump.model.gradients.differentiation import Supervised
+    from tfdump.model.gradients.differentiation import TargetColumns
     from tfdump.model.outputs import expected_outputs
     from tfdump.model.signature import float_dtype_of, signature_of
 
@@ -86,4 +86,4 @@ def supervised_source(
                     labels[name] = reader.label
         scalar.prepare(outcome, {name: readers[column].shape for name, column in columns["target"].items()})
     source = Source(specs, readers, reading, note)
-    return source, Supervised(columns["target"], columns["sample weight"], labels), signature
+    return source, TargetColumns(columns["target"], columns["sample weight"], labels), signature

@@ -16,14 +16,14 @@ from tfdump.run.gradients.write import GradientDump, Loss
 if TYPE_CHECKING:
     from tfdump.model.gradients.descent import Descent, Regularization
     from tfdump.model.gradients.per_example import PerExampleProbe
-    from tfdump.model.gradients.probe import GradientProbe, Gradients
+    from tfdump.model.gradients.probe import GradientProbe, GradientProbeBase
 
 
 class Passes(Protocol):
     """A probe with the way to run it over all examples."""
 
     @property
-    def probe(self) -> "Gradients":
+    def probe(self) -> "GradientProbeBase":
         """What gives the gradients of a batch."""
 
     def write(self, dump: GradientDump, progress: Progress) -> Loss:
@@ -98,5 +98,5 @@ class AllExamples:
         return float(np.dot(means, [term.weight for term in self.probe.terms]) + found[-1])
 
 
-def _dtype(probe: "Gradients") -> str:
+def _dtype(probe: "GradientProbeBase") -> str:
     return probe.terms[0].dtype if probe.terms else "float32"

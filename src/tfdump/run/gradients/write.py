@@ -27,7 +27,7 @@ from tfdump.tensors import Array, Batch, NotCaptured, Note, TensorInfo, Value
 
 if TYPE_CHECKING:
     from tfdump.model.gradients.per_example import PerExampleProbe
-    from tfdump.model.gradients.probe import GradientProbe, Gradients
+    from tfdump.model.gradients.probe import GradientProbe, GradientProbeBase
     from tfdump.model.gradients.wrt import Target
 
 Sink = RowsSink | SumSink
@@ -52,7 +52,7 @@ class GradientDump:
 
     def __init__(
         self,
-        probe: "Gradients",
+        probe: "GradientProbeBase",
         source: Source,
         plan: GradientPlan,
         store: GradientStore,

@@ -40,7 +40,7 @@ _RECURRENT = ("Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "GRU", 
 _CONVERTING = ("keras.src.layers.preprocessing", "keras.src.layers.core.embedding", "keras.src.layers.core.input_layer")
 """Modules of layers whose dtype is that of what they take, hold or give, in Keras 2 as in Keras 3."""
 
-_STILL_TAKEN = ("score_mode",)
+_STILL_ARGUMENTS = ("score_mode",)
 _KERAS = ("keras", "tf_keras")
 _WRITTEN_BESIDE = ("module", "registered_name", "build_config", "compile_config")
 """What an archive tells of an object beside its class and arguments; a legacy file does not."""
@@ -173,18 +173,18 @@ def _modernize_shapes(config: dict[str, Any], is_input: bool) -> None:
 def _modernize_arguments(config: dict[str, Any], name: str) -> None:
     """Change the arguments of a layer of Keras; raises ModelError for those that only Keras 2 took."""
     known = getattr(keras.layers, name, None)
-    taken = inspect.signature(known.__init__).parameters if inspect.isclass(known) else {}
+    parameters = inspect.signature(known.__init__).parameters if inspect.isclass(known) else {}
     for argument, values in _FORMER_ARGUMENTS.items():
-        if known is None or argument not in config or (argument in taken and argument not in _STILL_TAKEN):
+        if known is None or argument not in config or (argument in parameters and argument not in _STILL_ARGUMENTS):
             continue
         if values == (...,) or config[argument] in values:
             del config[argument]
-        elif argument not in taken:
+        elif argument not in parameters:
             where = config.get("name", name)
             raise ModelError(
                 f"layer '{where}' ({name}) has {argument}={config[argument]}, which Keras 3 cannot do {WAY_OUT}"
             )
-    if "trainable" in config and taken and not {"trainable", "kwargs"} & set(taken):
+    if "trainable" in config and parameters and not {"trainable", "kwargs"} & set(parameters):
         del config["trainable"]
     for part in _parts(config):  # before Keras 2.13 these had no module
         if "module" not in part and isinstance(part.get("class_name"), str):

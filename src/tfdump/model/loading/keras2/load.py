@@ -12,6 +12,7 @@ import h5py
 import keras
 from keras import Layer
 
+from tfdump.files.formats import KERAS_WEIGHTS
 from tfdump.model.keras_internals import (
     legacy_h5_format,
     object_registration,
@@ -20,7 +21,6 @@ from tfdump.model.keras_internals import (
     serialization,
     serialization_lib,
 )
-from tfdump.model.loading.archive import WEIGHTS
 from tfdump.model.loading.keras2.config import HARD_SIGMOID, modernize
 from tfdump.model.loading.keras2.masks import masks_beside_states
 from tfdump.model.loading.keras2.operations import OPERATIONS
@@ -61,12 +61,12 @@ def load_archive(path: Path, config: dict[str, Any], custom: Mapping[str, Any], 
     with masks_beside_states():
         model = _model(config, custom, safe_mode)
     if path.is_dir():
-        with h5py.File(path / WEIGHTS, "r") as file:
+        with h5py.File(path / KERAS_WEIGHTS, "r") as file:
             load_weights(model, orders, file, path / _ASSETS)
         return model
     with (
         zipfile.ZipFile(path) as archive,
-        h5py.File(io.BytesIO(archive.read(WEIGHTS)), "r") as file,
+        h5py.File(io.BytesIO(archive.read(KERAS_WEIGHTS)), "r") as file,
         tempfile.TemporaryDirectory() as folder,
     ):
         assets = [name for name in archive.namelist() if name.startswith(f"{_ASSETS}/")]

@@ -67,12 +67,12 @@ def function_of_tensorflow(name: object) -> Callable[..., Any]:
     inside = namespace in _NAMESPACES and last.isidentifier() and not last.startswith("_")
     fine = inside or last in {"": _FUNCTIONS, "random": _RANDOM}.get(namespace, ())
     try:
-        found = operator.attrgetter(str(name))(tf) if fine else None
+        function = operator.attrgetter(str(name))(tf) if fine else None
     except AttributeError:
-        found = None
-    if not callable(found) or isinstance(found, type):
+        function = None
+    if not callable(function) or isinstance(function, type):
         raise ModelError(f"Keras 2 saved the operation '{name}' as a TFOpLambda, which Keras 3 lacks {WAY_OUT}")
-    return found  # type: ignore[no-any-return]  # a member of TensorFlow
+    return function  # type: ignore[no-any-return]  # a member of TensorFlow
 
 
 class TFOpLambda(keras.Operation):  # type: ignore[misc]  # Keras has no types
@@ -86,8 +86,8 @@ class TFOpLambda(keras.Operation):  # type: ignore[misc]  # Keras has no types
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the function makes of tensors and values; never a tensor that it was given itself."""
         result = self._call(*args, **kwargs)
-        given = [id(value) for value in keras.tree.flatten((args, kwargs))]
-        return keras.tree.map_structure(lambda one: tf.identity(one) if id(one) in given else one, result)
+        arguments = [id(value) for value in keras.tree.flatten((args, kwargs))]
+        return keras.tree.map_structure(lambda one: tf.identity(one) if id(one) in arguments else one, result)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Return what comes out for symbolic tensors; raises ModelError for arguments that the function does not take.

@@ -18,7 +18,7 @@ Models of one name can be several.
 
 def orders_of(config: Any) -> Orders:
     """Return the order of the layers of every model in a configuration of Keras 2, which wrote them in its own."""
-    found: dict[str, list[dict[str, str]]] = {}
+    orders: dict[str, list[dict[str, str]]] = {}
     waiting = [config]
     while waiting:
         node = waiting.pop()
@@ -27,9 +27,9 @@ def orders_of(config: Any) -> Orders:
             if isinstance(inner, dict) and isinstance(inner.get("layers"), list):
                 layers = [layer for layer in inner["layers"] if _is_object(layer)]
                 order = {str(layer["config"].get("name")): str(layer.get("class_name")) for layer in layers}
-                found.setdefault(str(inner.get("name")), []).append(order)
+                orders.setdefault(str(inner.get("name")), []).append(order)
         waiting.extend(node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
-    return found
+    return orders
 
 
 def layers_in_order(layer: Layer, orders: Orders) -> list[Layer]:
@@ -66,8 +66,8 @@ def _weights(layer: Layer, orders: Orders, trained: bool) -> list[Any]:
         return theirs
     below = {id(weight) for one in inner for weight in one.weights}
     own = [weight for weight in theirs if id(weight) not in below]
-    found = [*own, *(weight for one in inner for weight in _weights(one, orders, trained))]
-    unique = list({id(weight): weight for weight in found}.values())
+    weights = [*own, *(weight for one in inner for weight in _weights(one, orders, trained))]
+    unique = list({id(weight): weight for weight in weights}.values())
     wanted = {id(weight) for weight in theirs}
     return unique if {id(weight) for weight in unique} == wanted else theirs
 

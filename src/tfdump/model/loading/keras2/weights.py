@@ -78,15 +78,15 @@ def _weights_of_words(layer: Layer) -> list[Any]:
 def _by_layer(model: Layer, orders: Orders, group: h5py.Group) -> list[tuple[Layer, list[Any]]]:
     """Return the layers of a model with what was stored for each: by name, or by order where a class forgets names."""
     read = legacy_h5_format.load_attributes_from_hdf5_group
-    found = {
+    values_by_name = {
         name: legacy_h5_format.load_subset_weights_from_hdf5_group(legacy_h5_format.safe_get_h5_group(group, name))
         for name in read(group, "layer_names")
     }
     layers = {layer.name: layer for layer in layers_in_order(model, orders)}
     with_weights = [name for name, layer in layers.items() if layer.weights]
-    stored = {name: values for name, values in found.items() if values}
+    stored = {name: values for name, values in values_by_name.items() if values}
     if set(stored) == set(with_weights) or len(stored) != len(with_weights):
-        return [(layer, found.get(name, [])) for name, layer in layers.items()]
+        return [(layer, values_by_name.get(name, [])) for name, layer in layers.items()]
     return [(layers[name], values) for name, values in zip(with_weights, stored.values(), strict=True)]
 
 
@@ -133,12 +133,12 @@ class _Plan:
                 self._visit_all(layers, f"{path}/{name}".lstrip("/"))
 
     def _visit_all(self, layers: Iterable[tuple[Layer | None, str]], path: str) -> None:
-        seen: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for layer, kind in layers:
             if layer is not None and id(layer) in self._met and not self.counts:
                 continue
             name = to_snake_case(kind)
-            number, seen[name] = seen[name], seen[name] + 1
+            number, counts[name] = counts[name], counts[name] + 1
             place = f"{path}/{name}_{number}" if number else f"{path}/{name}"
             if layer is None:
                 self._others.append(place)
@@ -187,15 +187,15 @@ class _Plan:
 
     def _paths(self) -> set[str]:
         """Return the paths under which there are variables of layers."""
-        found: set[str] = set()
+        paths: set[str] = set()
 
         def look(name: str, item: Any) -> None:
             path, _, last = name.rpartition(f"/{_VARIABLES}/")
             if isinstance(item, h5py.Dataset) and last and path.partition("/")[0] not in _NOT_OF_LAYERS:
-                found.add(path)
+                paths.add(path)
 
         self.file.visititems(look)
-        return found
+        return paths
 
 
 def _own(layer: Layer) -> list[Any]:
