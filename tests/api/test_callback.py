@@ -539,7 +539,7 @@ def test_what_does_not_fit_the_model_is_an_error_before_the_first_batch(
 def test_a_step_of_its_own_needs_a_loss_by_name(tmp_path: Path) -> None:
     model = make("own step")
     model.build((None, 6))
-    with pytest.raises(ModelError, match="computes its loss in its own train_step"):
+    with pytest.raises(ModelError, match="the model overrides train_step to compute its loss"):
         model.fit(X, Y, verbose=0, callbacks=[tfdump.DumpCallback(tmp_path, X, Y, wrt="weights")])
 
 

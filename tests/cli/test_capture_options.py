@@ -86,7 +86,7 @@ def test_an_option_that_finds_nothing_says_so(tfdump: Run) -> None:
     done = tfdump("activations", *WINE, "--attention", "--rnn-steps", "-l", "hidden")
     assert done.returncode == 0
     for option in ("--attention", "--rnn-steps"):
-        assert f"Note: {option}: the model has nothing of the kind" in done.stderr
+        assert f"Note: {option}: the model has no such tensors" in done.stderr
 
 
 def test_a_dry_run_counts_them(tfdump: Run) -> None:

@@ -196,6 +196,6 @@ def test_gradients_that_there_are_not(tfdump: Run, models: Path) -> None:
     done = tfdump("gradients", models / "cnn.tflite", DIGITS, "--wrt", "inputs", "--objective", "sum")
     assert_refused(done, "is a .tflite file", "--wrt inputs")
     done = tfdump("gradients", models / "cnn", DIGITS, SAMPLES / "digits_labels.npy", "--trust-model")
-    assert_refused(done, "with --wrt inputs only", ".keras")
+    assert_refused(done, "with respect to its inputs only (use --wrt inputs", ".keras")
     done = tfdump("gradients", models / "cnn", DIGITS, "--wrt", "inputs", "--trust-model")
     assert_refused(done, "saved without a loss", "--objective")

@@ -85,5 +85,5 @@ def test_a_model_of_keras_2_in_memory_is_refused() -> None:
     class OfKeras2:
         name = "old"
 
-    with pytest.raises(tfdump.TfdumpError, match="OfKeras2 is no model of Keras 3"):
+    with pytest.raises(tfdump.TfdumpError, match="OfKeras2 is not a model of Keras 3"):
         tfdump.activations(OfKeras2(), np.ones((2, 3)))

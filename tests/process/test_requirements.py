@@ -139,7 +139,7 @@ def test_a_tensorflow_that_cannot_be_imported_is_one_line(tmp_path: Path) -> Non
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "Error: TensorFlow or Keras cannot be imported: ImportError: libcudart.so.12: cannot open (-v shows more; to "
-        "install both anew: pip install --force-reinstall 'tensorflow>=2.18,<2.23' 'keras>=3.15.1,<3.16')\n"
+        "reinstall both: pip install --force-reinstall 'tensorflow>=2.18,<2.23' 'keras>=3.15.1,<3.16')\n"
     )
     more = run(("layers", "-v", MODEL), tmp_path, others).stderr
     assert "chatter\n" in more

@@ -1,1 +1,1 @@
-"""Saved models, run and watched: the only package that names tensorflow or keras."""
+"""Loading models, running them, and recording their tensors: the only package that names tensorflow or keras."""

@@ -1,4 +1,4 @@
-"""Importing TensorFlow without its chatter. This module itself does not import it."""
+"""Importing TensorFlow without its log messages. This module itself does not import it."""
 
 import importlib
 import logging
@@ -17,10 +17,10 @@ _BOTH = " ".join(f"'{REQUIREMENTS[package].specifier}'" for package in STACK)
 
 
 def choose_backend() -> None:
-    """See that TensorFlow and Keras are those that tfdump needs, and that Keras runs on TensorFlow.
+    """Check the versions of TensorFlow and Keras, and make TensorFlow the backend of Keras.
 
-    What Keras's own configuration file says does not count. Raises ModelError when one of the two is missing or has
-    another version, when the environment asks for another backend, or when this process already runs Keras on one.
+    The configuration file of Keras is ignored. Raises ModelError when one of the two is missing or has an unsupported
+    version, when the environment asks for another backend, or when this process already runs Keras on another one.
     """
     _check_versions()
     keras = sys.modules.get("keras")
@@ -28,23 +28,23 @@ def choose_backend() -> None:
         running = keras.config.backend()
         if running != "tensorflow":
             raise ModelError(
-                f"Keras runs on '{running}' in this process, and tfdump runs models on TensorFlow "
-                "(save the model, and dump the file: tfdump activations MODEL INPUT)"
+                f"Keras runs on '{running}' in this process, but tfdump runs models on TensorFlow "
+                "(save the model and dump the file: tfdump activations MODEL INPUT)"
             )
         return
-    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"  # Keras takes an empty name for none
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"  # Keras treats an empty name as none
     if backend != "tensorflow":
         raise ModelError(
-            f"KERAS_BACKEND is '{backend}', and tfdump runs models on TensorFlow "
-            "(run it with KERAS_BACKEND=tensorflow; a .keras file of any backend loads)"
+            f"KERAS_BACKEND is '{backend}', but tfdump runs models on TensorFlow "
+            "(set KERAS_BACKEND=tensorflow; a .keras file that another backend wrote can be loaded)"
         )
     os.environ["KERAS_BACKEND"] = backend
 
 
 def import_aside() -> None:
-    """Import Keras for a module that needs it at its top, keeping what TensorFlow prints off stderr.
+    """Import Keras for a module that needs it at its top, and keep the messages of TensorFlow off stderr.
 
-    What they printed is shown when the import fails. Raises ModelError when Keras is set to another backend.
+    The messages are shown when the import fails. Raises ModelError as `choose_backend` does.
     """
     choose_backend()
     if "keras" not in sys.modules:
@@ -53,16 +53,16 @@ def import_aside() -> None:
 
 
 def import_quietly(verbose: bool = False) -> None:
-    """Import TensorFlow and Keras, keeping what they print off stderr unless `verbose`.
+    """Import TensorFlow and Keras, and keep their messages off stderr unless `verbose`.
 
-    Raises ModelError when they cannot be imported, are not those that tfdump needs, or Keras is set to another backend.
+    Raises ModelError when they cannot be imported, and as `choose_backend` does.
     """
     choose_backend()
     if verbose:
         _import()
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.simplefilter("ignore")  # Keras's own advice to programmers; tfdump says what concerns the dump
+    warnings.simplefilter("ignore")  # Keras warns programmers; tfdump reports what concerns the dump
     with _stderr_set_aside():
         _import()
     for name in ("absl", "tensorflow"):
@@ -75,13 +75,13 @@ def _import() -> None:
     try:
         tensorflow = importlib.import_module("tensorflow")
         importlib.import_module("keras")
-    except Exception as cause:  # also what a library raises that fits to no other
+    except Exception as cause:  # a library that does not fit the others may raise anything
         raise ModelError(
             f"TensorFlow or Keras cannot be imported: {type(cause).__name__}: {reason_of(cause)} "
-            f"(-v shows more; to install both anew: pip install --force-reinstall {_BOTH})"
+            f"(-v shows more; to reinstall both: pip install --force-reinstall {_BOTH})"
         ) from cause
-    _check_versions()  # once more: a build of another name does not tell before
-    tensorflow.config.list_physical_devices()  # the first look at devices prints as well
+    _check_versions()  # again: a build under another name shows its version only now
+    tensorflow.config.list_physical_devices()  # the first look at the devices writes messages too
     settle_collection()
 
 
@@ -93,9 +93,9 @@ def _check_versions() -> None:
 
 @contextmanager
 def _stderr_set_aside() -> Iterator[None]:
-    """Send file descriptor 2 to a temporary file.
+    """Redirect file descriptor 2 to a temporary file while the body runs.
 
-    What it holds is replayed when the body fails with anything but a TfdumpError, which says it in one line.
+    The content is written to stderr when the body raises anything but a TfdumpError, which explains itself.
     """
     sys.stderr.flush()
     saved = os.dup(2)

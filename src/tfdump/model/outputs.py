@@ -1,4 +1,4 @@
-"""The final outputs of a model as a structure: known from its graph, or by running it once."""
+"""The final outputs of a model as a structure, taken from its graph or from one run."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ from tfdump.tensors import InputSpec, NotCaptured
 
 @dataclass(frozen=True)
 class Outputs:
-    """The outputs of one run: as the model returned them, and flat with their structure paths and names.
+    """The outputs of one run: `structure` as the model returned them, and the tensors in it with `paths` and names.
 
-    What is no tensor has no name and no path here; `not_captured` names what holds data and cannot be stored. `layers`
-    are the names of the layers that give them, where the model tells.
+    A leaf that is not a tensor has neither a path nor a name; `not_captured` lists the leaves that hold data but cannot
+    be stored. `layers` are the names of the layers that return the outputs, if the model knows them.
     """
 
     structure: Any
@@ -33,14 +33,14 @@ class Outputs:
     not_captured: tuple[NotCaptured, ...] = ()
 
     def canonical(self, name: str) -> str:
-        """Return the name of an output that may be called by the layer that gives it, as Keras allows."""
+        """Return the name of an output; `name` may also be that of the layer that returns it, as Keras allows."""
         if name in self.names or self.layers.count(name) != 1:
             return name
         return self.names[self.layers.index(name)]
 
     @property
     def names(self) -> list[str]:
-        """The names (DESIGN section 4), in order."""
+        """The names (docs/format.md), in order."""
         return [name for name, _ in self.named]
 
 
@@ -61,7 +61,7 @@ def named_outputs(model: Layer, structure: Any, tensor_of: Callable[[Any], Any] 
 
 
 def expected_outputs(model: Layer, signature: Signature, specs: Sequence[InputSpec], source: Source) -> Outputs:
-    """Return the outputs that a model will have, symbolic ones where it can tell them without data."""
+    """Return the outputs that a model will have; they are symbolic where the model can be traced without data."""
     if _returns_its_graph(model):
         functional = model._functional if isinstance(model, Sequential) else model
         structure = unpack_singleton(functional._outputs_struct)  # as `Functional.call` does
@@ -83,14 +83,14 @@ def expected_outputs(model: Layer, signature: Signature, specs: Sequence[InputSp
 
 
 def _returns_its_graph(model: Layer) -> bool:
-    """Tell whether a call returns the outputs of the graph that Keras keeps: a subclass may have a call of its own."""
+    """Tell whether a call returns the outputs of the graph that Keras holds; a subclass may override `call`."""
     if isinstance(model, Sequential):
         return isinstance(model._functional, Functional) and type(model).call is Sequential.call
     return isinstance(model, Functional) and type(model).call is Functional.call
 
 
 def _only_output_name(model: Layer) -> str:
-    """Return the name of the layer that gives the only output, or `output` where the model does not say."""
+    """Return the name of the layer that returns the only output, or `output` where the model does not know it."""
     if isinstance(model, Sequential) and model.layers:
         return str(model.layers[-1].name)
     if isinstance(model, Functional) and len(model.output_names) == 1:

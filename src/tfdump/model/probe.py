@@ -1,7 +1,7 @@
-"""Probes: functions from a batch to the requested tensors of a model, made by watching its own call.
+"""Probes: functions from a batch to the requested tensors of a model.
 
-The model's call is traced once into one `tf.function` that hands back the recorded tensors as further outputs of the
-same graph; TensorFlow prunes what nobody asked for. Where tracing is impossible the model runs eagerly.
+The model's own call is traced once into one `tf.function`, which returns the recorded tensors as further outputs of
+the same graph. TensorFlow prunes the rest. A model that cannot be traced runs eagerly.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, TensorInfo, Valu
 
 @dataclass(frozen=True)
 class Request:
-    """What to take from a model: which tensors, the final outputs or not, and how to run it."""
+    """What to return of a model (the selected tensors, and the final outputs with `outputs`), and how to run it."""
 
     selection: Selection
     outputs: bool = True
@@ -40,7 +40,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Probed:
-    """One tensor that a probe gives: its record, and whether it is a final output of the model."""
+    """One tensor that a probe returns: what is known of it, and whether it is a final output of the model."""
 
     info: TensorInfo
     is_output: bool
@@ -48,7 +48,7 @@ class Probed:
 
 @dataclass(frozen=True)
 class _Run:
-    """What one watched call of the model gave: its calls, its final outputs by name, and what was not captured."""
+    """The result of one recorded call: the tensors, the final outputs by name, what was not captured, and the bytes."""
 
     records: list[Recorded]
     outputs: list[tuple[str, Any]]
@@ -63,10 +63,10 @@ class _Run:
 
 
 class Probe:
-    """A model ready to give the requested tensors, batch by batch; a context manager that leaves it as it was.
+    """A model that returns the requested tensors batch by batch; a context manager that restores the model's state.
 
-    `note` is called with what the user should know. `probed` tells what `run` gives; without a graph it is empty
-    until the first run, and `late` gathers the addresses that only later batches called.
+    `note` is called with messages for the user. `probed` describes what `run` returns. Without a graph it is empty
+    until the first run, and `late` collects the addresses that only later batches call.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Probe:
         self._last_run: tuple[int, int] | None = None
         try:
             self._traced = Traced(self._body, specs, note, request.eager)
-        except BaseException:  # the layers hold the losses of a graph that nobody will run
+        except BaseException:  # the layers hold the losses of a graph that will never run
             self.close()
             raise
         self._state.save(self._traced.graph)
@@ -103,13 +103,13 @@ class Probe:
         return self._traced.eager
 
     def _body(self, inputs: Mapping[str, Any]) -> list[Any]:
-        """Run the model once: to be traced, or without a graph."""
+        """Run the model once, while it is traced or eagerly."""
         if not tf.executing_eagerly():
             return self._choose(self._watch(inputs, None))
         return self._run_eagerly(inputs)
 
     def _watch(self, inputs: Mapping[str, Any], only: frozenset[str] | None) -> _Run:
-        """Call the model once, watched."""
+        """Call the model once and record it; tensors of addresses outside `only` are not held."""
         recorder = Recorder(self.model, only, captures=self._request.captures)
         args, kwargs = self._signature.arguments(inputs)
         with recorder.watching(inputs):
@@ -119,7 +119,7 @@ class Probe:
         return _Run(recorder.records, named, (*recorder.not_captured(), *missing), recorder.bytes)
 
     def _choose(self, run: _Run) -> list[Any]:
-        """Apply the selection to the first run; return the tensors that go with `probed`."""
+        """Apply the selection to the first run; set `probed` and return its tensors."""
         records = run.records
         candidates = [Candidate(record.address, record.classes) for record in records]
         missing = {item.address: item.reason for item in run.not_captured}
@@ -135,15 +135,15 @@ class Probe:
         return [records[i].tensor for i in selected] + [tensor for _, tensor in run.outputs]
 
     def _tell_captures(self, addresses: Sequence[str]) -> None:
-        """Say which capture options found nothing."""
+        """Note which capture options had nothing to record."""
         words = {split(address)[1].partition(".")[0] for address in addresses}
         for option, word in self._request.captures.options.items():
             if word not in words:
-                self._note(f"{option}: the model has nothing of the kind")
+                self._note(f"{option}: the model has no such tensors")
 
     @property
     def assigned(self) -> list[str]:
-        """The names of the variables that the model changes while it runs, as far as its graph tells."""
+        """The names of the variables that the model changes while it runs, as far as its graph shows."""
         return self._state.assigned
 
     @property
@@ -152,17 +152,17 @@ class Probe:
         return self._state.draws
 
     def start(self) -> None:
-        """Bring random state, moving averages and stateful layers to where a run begins."""
+        """Reset the random state, moving averages and stateful layers to the start of a run."""
         self._state.start()
 
     def feed(self, batch: Batch) -> Batch:
-        """Return a batch as tensors, which `run` takes as well; raises ModelError where that cannot be."""
+        """Return a batch as tensors, which `run` accepts too; raises ModelError where it cannot be converted."""
         return self._traced.feed(batch)
 
     def run(self, batch: Batch) -> list[Value | None]:
         """Return the values of the probed tensors for one batch, in the order of `probed`.
 
-        None stands for a tensor that this batch did not give, which only an eager run can do. Raises ModelError
+        None stands for a tensor that this batch did not produce, which happens in eager runs only. Raises ModelError
         when the model fails on the batch.
         """
         size = int(next(iter(batch.values())).shape[0])
@@ -170,9 +170,9 @@ class Probe:
         return [None if tensor is None else value_of(tensor) for tensor in traced.run(batch)]
 
     def takes(self, examples: int) -> bool:
-        """Get ready for batches of another size than the one that the model fixes; False where it refuses them.
+        """Prepare for batches of another size than the model declares; return False where the model rejects them.
 
-        Without a graph only the run itself tells.
+        An eager model returns True: only a run shows what it accepts.
         """
         return self.eager or self._other_sizes.takes(examples)
 
@@ -181,7 +181,7 @@ class Probe:
         return Traced(self._watch_again, specs, lambda reason: None)
 
     def _watch_again(self, inputs: Mapping[str, Any]) -> list[Any]:
-        """Return the tensors of `probed` in another graph of the same model; KeyError where it has not all of them."""
+        """Return the tensors of `probed` in another graph of the model; raises KeyError where one is missing."""
         run = self._watch(inputs, frozenset(p.info.address for p in self.probed if not p.is_output))
         return [run.tensors[probed.is_output, probed.info.address] for probed in self.probed]
 
@@ -196,24 +196,24 @@ class Probe:
         return [run.tensors.get((probed.is_output, probed.info.address)) for probed in self.probed]
 
     def forget(self) -> None:
-        """Let the next run of a model without a graph decide anew which tensors there are."""
+        """Let the next run of an eager model determine `probed` again."""
         if self.eager:
             self.probed, self.late = (), set()
 
     @property
     def independent(self) -> bool:
-        """Whether batches may be run at once: no run shows in another one, as far as the graph tells."""
+        """Whether batches may run at once: as far as the graph shows, no run affects another one."""
         return self._traced.independent
 
     @property
     def largest_batch(self) -> int | None:
-        """The batch size above which the memory that the graph needs is anybody's guess, or None."""
+        """The batch size above which the memory that the graph needs cannot be estimated, or None."""
         return self._traced.largest_batch
 
     def live_bytes(self, batch: int) -> int:
-        """Return about how many bytes of tensors live at once at this batch size.
+        """Estimate how many bytes of tensors are alive at once for a batch of this size.
 
-        Without a graph, all that the last run computed is counted.
+        For an eager model, this counts everything that the last run computed.
         """
         if not self.eager:
             return self._traced.live_bytes(batch)
@@ -221,11 +221,11 @@ class Probe:
         return size * batch // examples
 
     def renew(self) -> None:
-        """Take the model as it is now, after more training, for what `close` puts it back to."""
+        """Let `close` restore the state that the model has now, after more training."""
         self._state.renew()
 
     def close(self) -> None:
-        """Put the model back to what it was."""
+        """Restore the state of the model."""
         self._state.restore()
 
     def __enter__(self) -> "Probe":

@@ -1,4 +1,4 @@
-"""What the rest of tfdump needs of a model, whatever it was saved as, and of a probe on it."""
+"""The interface of a model and of its probe, the same for every format in which a model can be saved."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, Value
 
 
 class RunnableProbe(Protocol):
-    """A model ready to give the requested tensors, batch by batch; see `tfdump.model.probe.Probe`."""
+    """A model that returns the requested tensors batch by batch; see `tfdump.model.probe.Probe`."""
 
     probed: tuple[Probed, ...]
     not_captured: tuple[NotCaptured, ...]
@@ -32,39 +32,39 @@ class RunnableProbe(Protocol):
 
     @property
     def random(self) -> bool:
-        """Whether the model drew random numbers in the runs so far, as far as that can be told."""
+        """Whether the model drew random numbers in the runs so far, as far as that is known."""
 
     @property
     def independent(self) -> bool:
-        """Whether batches may be run at once, on several threads: no run shows in another one."""
+        """Whether batches may run at once, on several threads: no run affects another one."""
 
     @property
     def largest_batch(self) -> int | None:
-        """The batch size above which the memory that is needed is anybody's guess, or None."""
+        """The batch size above which the memory that is needed cannot be estimated, or None."""
 
     def live_bytes(self, batch: int) -> int:
-        """Return about how many bytes of tensors live at once at this batch size."""
+        """Estimate how many bytes of tensors are alive at once for a batch of this size."""
 
     def takes(self, examples: int) -> bool:
-        """Get ready for batches of another size than the one that the model fixes; False where it refuses them."""
+        """Prepare for batches of another size than the model declares; return False where the model rejects them."""
 
     def start(self) -> None:
-        """Bring the model to where a run begins."""
+        """Reset the model to the start of a run."""
 
     def feed(self, batch: Batch) -> Batch:
-        """Return what `run` takes as well as the arrays of a batch, and which does not need them any more."""
+        """Return a batch in the form that `run` takes fastest; it no longer needs the arrays."""
 
     def run(self, batch: Batch) -> list[Value | None]:
         """Return the values of the probed tensors for one batch, in the order of `probed`."""
 
     def forget(self) -> None:
-        """Let the next run of an eager model decide anew which tensors there are."""
+        """Let the next run of an eager model determine `probed` again."""
 
     def renew(self) -> None:
-        """Take the model as it is now for what `close` puts it back to."""
+        """Let `close` restore the state that the model has now."""
 
     def close(self) -> None:
-        """Put the model back to what it was."""
+        """Restore the state of the model."""
 
     def __enter__(self) -> Self: ...
 
@@ -128,20 +128,23 @@ class FixedProbe:
 
 
 class Runnable(Protocol):
-    """A model that can be called: `class_name` is what a dump calls it, `float_dtype` that of undeclared floats."""
+    """A model that can be called.
+
+    `class_name` is its class in a dump, and `float_dtype` the dtype of floats where it declares none.
+    """
 
     class_name: str
     float_dtype: str
 
     def signature(self, array_names: Sequence[str | None]) -> Signature:
-        """Return how the model is called; `given` are the names of the arrays, None for no name."""
+        """Return how the model is called; `array_names` are the names of the arrays of the user, None for no name."""
 
     def probe(self, signature: Signature, specs: Sequence[InputSpec], request: Request, note: Note) -> RunnableProbe:
-        """Return a probe for inputs of these shapes; raises ModelError for a request that makes no sense here."""
+        """Return a probe for inputs of these shapes; raises ModelError for a request that does not apply."""
 
 
 class KerasModel:
-    """A Keras model as something to run."""
+    """A Keras model as a Runnable."""
 
     def __init__(self, model: Layer) -> None:
         self.class_name = type(model).__name__
@@ -153,27 +156,27 @@ class KerasModel:
         return signature_of(self._model, array_names)
 
     def probe(self, signature: Signature, specs: Sequence[InputSpec], request: Request, note: Note) -> RunnableProbe:
-        """Return a probe that watches the layers."""
+        """Return a probe that records the layers."""
         if request.dequantize:
-            raise ModelError("--dequantize is for quantised .tflite files, and this is a Keras model (leave it out)")
+            raise ModelError("--dequantize is for quantized .tflite files, but this is a Keras model (leave it out)")
         return Probe(self._model, signature, specs, request, note)
 
 
 def runnable(model: Any) -> Runnable:
-    """Return a Keras model as something to run; what is that already, as it is."""
+    """Return a Keras model as a Runnable; a Runnable is returned as it is."""
     as_runnable: Runnable = KerasModel(model) if isinstance(model, Layer) else model
     return as_runnable
 
 
 def check_request(request: Request, what: str) -> None:
-    """Raise ModelError for options that need the layers of a Keras model; `what` is what was given instead."""
+    """Raise ModelError for options that need the layers of a Keras model; `what` names the kind of model instead."""
     options = {"--training": request.training, "--eager": request.eager}
     for option in [*(name for name, is_set in options.items() if is_set), *request.captures.options]:
-        raise ModelError(f"{option} needs a Keras model, and this is {what}, whose operations are fixed (leave it out)")
+        raise ModelError(f"{option} needs a Keras model, but this is {what}, whose operations are fixed (leave it out)")
 
 
 def open_source(model: Any, arrays: Sequence[Given], reading: ReadingOptions, note: Note) -> tuple[Signature, Source]:
-    """Match the given arrays to the inputs of the model.
+    """Match arrays to the inputs of a model; return how it is called, and the arrays as a source of batches.
 
     Raises InputError where they do not fit.
     """
@@ -185,13 +188,13 @@ def open_source(model: Any, arrays: Sequence[Given], reading: ReadingOptions, no
 
 
 def probe_source(model: Any, signature: Signature, source: Source, request: Request, note: Note) -> RunnableProbe:
-    """Return the probe of a model for the shapes and dtypes of a source."""
+    """Return a probe of a model for the shapes and dtypes of a source."""
     specs = [InputSpec(c.name, (signature.batch_size, *c.shape[1:]), c.dtype) for c in source.columns]
     return runnable(model).probe(signature, specs, request, note)
 
 
 def probe_declared(model: Any, request: Request, note: Note) -> RunnableProbe:
-    """Return the probe of a model for the shapes that it declares.
+    """Return a probe of a model for the input shapes that it declares.
 
     Raises ModelError when it declares none, or cannot be traced without data.
     """
@@ -204,11 +207,11 @@ def probe_declared(model: Any, request: Request, note: Note) -> RunnableProbe:
         shape = spec.built or spec.shape
         if shape is None:
             raise ModelError(
-                f"the model does not declare the shape of its input '{spec.name}'; add an INPUT to look at"
+                f"the model does not declare the shape of its input '{spec.name}' (add an INPUT to run it on)"
             )
         specs.append(InputSpec(spec.name, shape, spec.dtype or "float32"))
     failures: list[str] = []
     probe = callable_model.probe(signature, specs, request, failures.append)
     if probe.eager:
-        raise ModelError(f"{failures[0] if failures else 'the model cannot be traced'}; add an INPUT to look at")
+        raise ModelError(f"{failures[0] if failures else 'the model cannot be traced'} (add an INPUT to run it on)")
     return probe

@@ -1,4 +1,4 @@
-"""How a model is called: the names, shapes and dtypes of its inputs, and how arrays become arguments of its call."""
+"""How a model is called: its inputs with names, shapes and dtypes, and how tensors become arguments of the call."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ from tfdump.tensors import InputSpec
 class Signature:
     """The inputs of a model and the form of its call.
 
-    `structure` is what the first argument of the call looks like, with the names of inputs as leaves; where it
-    is None the inputs are arguments of these names, and with `spread` it is a list of arguments. `keywords` are the
-    inputs that are arguments of their own beside it. `declared` tells whether the model itself says all this.
+    `structure` is the structure of the first argument of the call, with the names of inputs as leaves. Where it is
+    None, each input is an argument of its name; with `spread`, it is a list of positional arguments. `keywords` are
+    inputs that are separate arguments beside it. `declared` tells whether the model itself defines all this.
     """
 
     specs: tuple[InputSpec, ...]
@@ -31,7 +31,7 @@ class Signature:
 
     @property
     def batch_size(self) -> int | None:
-        """The number of examples that a call must have, where the model fixes it."""
+        """The number of examples that a call must have, None where the model does not fix it."""
         sizes = {spec.shape[0] for spec in self.specs if spec.shape}
         return next(iter(sizes - {None}), None)
 
@@ -45,17 +45,17 @@ class Signature:
 
     @property
     def arguments_by_name(self) -> list[str]:
-        """The names that only an input can have, because they are those of arguments of the call."""
+        """The names of inputs that are names of arguments of the call."""
         return [spec.name for spec in self.specs] if self.structure is None else list(self.keywords)
 
 
 def signature_of(model: Layer, array_names: Sequence[str | None]) -> Signature:
     """Return how `model` is called.
 
-    Functional and sequential models say so themselves. A subclassed model tells the arguments of its `call` and,
-    if it was built, their shapes; where neither decides, the names of the `given` arrays do (None for no name).
+    Functional and sequential models define it themselves. A subclassed model has the arguments of its `call` and, if
+    it was built, their shapes. Where that is not enough, the names of the user's arrays decide (None for no name).
     """
-    own = getattr(model, "saved_signature", None)  # of a layer that stands for a SavedModel
+    own = getattr(model, "saved_signature", None)  # of a layer that wraps a SavedModel
     if isinstance(own, Signature):
         return own
     functional = model._functional if isinstance(model, Sequential) else model
@@ -65,12 +65,12 @@ def signature_of(model: Layer, array_names: Sequence[str | None]) -> Signature:
 
 
 def training_argument(model: Layer, training: bool) -> dict[str, bool]:
-    """Return the argument that sets the mode, where the model takes one."""
+    """Return the argument that sets the mode, empty where the model takes none."""
     return {"training": training} if getattr(model, "_call_has_training_arg", True) else {}
 
 
 def float_dtype_of(model: Layer) -> str:
-    """Return the dtype in which a model takes floats where it does not declare one."""
+    """Return the dtype of floats for a model that does not declare one."""
     return "float64" if getattr(model, "compute_dtype", None) == "float64" else "float32"
 
 
@@ -90,9 +90,9 @@ def _of_graph(model: Functional) -> Signature:
 
 
 def _of_call(model: Layer, array_names: Sequence[str | None]) -> Signature:
-    """Return the signature of a subclassed model, of what its build configuration and its `call` tell.
+    """Return the signature of a subclassed model, from its build configuration and its `call`.
 
-    Arguments of `call` that may be left out are optional inputs where their default is None, or their name is given.
+    An argument of `call` with a default is an optional input where the default is None or an array has its name.
     """
     arguments = _arguments_of(model, array_names)
     others, optional = list(array_names), list(arguments.optional)
@@ -105,7 +105,7 @@ def _of_call(model: Layer, array_names: Sequence[str | None]) -> Signature:
 
 
 def _without_optional(model: Layer, arguments: "_Arguments", array_names: Sequence[str | None]) -> Signature:
-    """Return the signature without the optional inputs; `given` are the names of the other arrays."""
+    """Return the signature without the optional inputs; `array_names` are the names of the other arrays."""
     required, first = arguments.required, arguments.first
     if not required and _collects_positional(model):
         names = [str(position) for position in range(max(1, len(array_names)))]
@@ -125,7 +125,7 @@ def _without_optional(model: Layer, arguments: "_Arguments", array_names: Sequen
 
 
 def _of_nested_shapes(shapes: Any) -> Signature:
-    """Return the signature of a first argument that is a dict or list of arrays, by their nested shapes."""
+    """Return the signature for a first argument that is a dict or list of arrays, from their nested shapes."""
     leaves = dict(_shape_leaves(shapes, ()))
 
     def rebuild(node: Any, path: tuple[str | int, ...]) -> Any:
@@ -147,7 +147,7 @@ def _shape_leaves(node: Any, path: tuple[str | int, ...]) -> list[tuple[tuple[st
 
 
 def _of_arrays(arguments: "_Arguments", array_names: Sequence[str | None]) -> Signature:
-    """Return the signature of a model that declares nothing, by the arrays that were given."""
+    """Return the signature of a model that declares nothing, from the names of the user's arrays."""
     named = [name for name in array_names if name is not None]
     required, first = arguments.required, arguments.first
     if len(required) > 1 and len(array_names) > 1 and set(named) <= set(required):
@@ -162,12 +162,12 @@ def _of_arrays(arguments: "_Arguments", array_names: Sequence[str | None]) -> Si
 
 
 _NESTED = "inputs"
-"""What Keras calls the first argument of `call`, which may be a list of arrays: several plain files go there."""
+"""The name that Keras gives to the first argument of `call`; it may be a list of arrays, so it takes several files."""
 
 
 @dataclass(frozen=True)
 class _Arguments:
-    """The arguments of a `call` that take data: those that it needs, of which the first may be nested, and others."""
+    """The arguments of a `call` that take data; the first of them may be nested."""
 
     first: str
     required: list[str]
@@ -199,7 +199,7 @@ def _keyword_only(model: Layer, name: str) -> bool:
 
 
 def _built_shapes(model: Layer) -> dict[str, Any]:
-    """Return the shapes that the model was built with, by argument; empty where it was not."""
+    """Return the shapes that the model was built with, by argument; empty where it was not built."""
     shapes = dict(getattr(model, "_build_shapes_dict", None) or {})
     return {name: shape for name, shape in shapes.items() if shape is not None}
 
@@ -209,7 +209,7 @@ def _is_shape(value: Any) -> bool:
 
 
 def _spec(name: str, built: Sequence[int | None] | None) -> InputSpec:
-    """Return the spec of an argument that was built with a shape: its rank binds, its sizes do not."""
+    """Return the spec of an argument that was built with a shape: arrays must have its rank, but not its sizes."""
     if built is None:
         return InputSpec(name, None, None)
     return InputSpec(name, (None,) * len(built), None, built=(None, *built[1:]))

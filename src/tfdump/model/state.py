@@ -1,4 +1,4 @@
-"""What a run changes in a model (random state, moving averages, the states of stateful layers), and putting it back."""
+"""The state that a run changes in a model (random state, moving averages, stateful layers), and restoring it."""
 
 import random
 from collections.abc import Iterator
@@ -16,10 +16,11 @@ from tfdump.model.tracing.side_effects import READING
 
 
 class ModelState:
-    """The variables that running `model` may change, as they were; `start` seeds them, `restore` puts them back.
+    """The variables that running `model` may change; `start` resets them for a run, `restore` restores them.
 
-    Random generators are set from `seed`, so that runs repeat; states of stateful layers start at zero. A traced
-    graph tells which variables it writes (`assigned` names them); without one, all that hang on the model are kept.
+    A run sets random generators from `seed`, so that it can be repeated, and starts the states of stateful layers at
+    zero. A graph shows which variables it writes (`assigned` has their names). Without a graph, all variables of the
+    model are saved.
     """
 
     def __init__(self, model: Layer, seed: int) -> None:
@@ -38,7 +39,7 @@ class ModelState:
         self._drew = self._started = False
 
     def save(self, graph: Any | None) -> None:
-        """Remember the variables that running `graph` writes, or all of them where there is no graph."""
+        """Save the variables that running `graph` writes, or all of them where it is None."""
         variables = _all_variables(self._layers, self._held) if graph is None else _written_variables(graph)
         variables += [_tf_variable(generator.state) for generator in self._generators]
         variables += [_tf_variable(item) for item in self._states()]
@@ -47,9 +48,9 @@ class ModelState:
         self._saved = [(variable, variable.numpy()) for variable in self._variables]
 
     def renew(self) -> None:
-        """Remember the same variables anew, as they are now: the model has been trained meanwhile.
+        """Save the same variables again, after more training.
 
-        Keras may have another generator for layers without one by now; it is seeded like the one before.
+        Keras may by now have another generator for layers without their own; it gets the same seed as the former one.
         """
         now = _global_generator()
         self._later = None if now is self._general else now
@@ -58,12 +59,12 @@ class ModelState:
         self._losses = _losses_of(self._layers)
 
     def _states(self) -> list[Any]:
-        """Return the variables that `reset_state` zeroes."""
+        """Return the variables that `reset_state` sets to zero."""
         stateful = [layer for layer in self._layers if getattr(layer, "stateful", False)]
         return [item for layer in stateful for item in _held(getattr(layer, "states", None) or [])]
 
     def start(self) -> None:
-        """Bring the model to where a run begins."""
+        """Reset the model to the start of a run."""
         self._drew = self.draws
         self.restore()
         for generator, begin in self._beginnings():
@@ -80,7 +81,7 @@ class ModelState:
         return self._drew or moved
 
     def _beginnings(self) -> Iterator[tuple[SeedGenerator, list[int]]]:
-        """Yield every generator with the state that it begins with."""
+        """Yield every generator with its state at the start of a run."""
         for number, generator in enumerate(self._generators):
             begin = [(self._seed + number) % 2**32, 0]
             yield generator, begin
@@ -88,17 +89,17 @@ class ModelState:
                 yield self._later, begin
 
     def restore(self) -> None:
-        """Put back what was there before."""
+        """Restore the saved variables and losses."""
         for variable, value in self._saved:
             variable.assign(value)
-        for layer, losses, identities in self._losses:  # those of a graph would keep it alive
+        for layer, losses, identities in self._losses:  # the losses of a graph would keep it alive
             layer._losses[:] = losses
             layer._loss_ids.clear()
             layer._loss_ids.update(identities)
 
 
 def _losses_of(layers: list[Layer]) -> list[tuple[Layer, list[Any], set[int]]]:
-    """Return what each layer keeps of the losses that it added."""
+    """Return the losses that each layer added, with their identities."""
     return [(layer, list(layer._losses), set(layer._loss_ids)) for layer in layers]
 
 
@@ -107,7 +108,7 @@ def _owned_layers(model: Layer) -> list[Layer]:
 
 
 def _global_generator() -> SeedGenerator:
-    """Return Keras's generator for layers without one; making it does not move Python's random state."""
+    """Return Keras's generator for layers without their own; creating it leaves Python's random state alone."""
     if global_state.get_global_attribute(GLOBAL_SEED_GENERATOR) is None:
         copied = random.Random()
         copied.setstate(random.getstate())
@@ -117,7 +118,7 @@ def _global_generator() -> SeedGenerator:
 
 
 def _held(value: Any, nesting: int = 0) -> Iterator[Any]:
-    """Yield the variables, seed generators and metrics in a value, also inside lists, tuples and dicts."""
+    """Yield the variables, seed generators and metrics in a value, at up to eight levels of lists, tuples and dicts."""
     if isinstance(value, (keras.Variable, tf.Variable, SeedGenerator, keras.Metric)):
         yield value
     elif isinstance(value, (list, tuple, dict)) and nesting < 8:
@@ -133,7 +134,7 @@ def _all_variables(layers: list[Layer], held: list[Any]) -> list[tf.Variable]:
 
 
 def _uses(graph: Any) -> list[tuple[tf.Variable, set[str]]]:
-    """Return the variables of a graph, each with the types of the operations that take it."""
+    """Return the variables of a graph, each with the types of the operations that use it."""
     by_handle = {id(variable.handle): variable for variable in graph.variables}
     return [
         (by_handle[id(outside)], {user.type for user in inside.consumers()})
@@ -143,12 +144,12 @@ def _uses(graph: Any) -> list[tuple[tf.Variable, set[str]]]:
 
 
 def _written_variables(graph: Any) -> list[tf.Variable]:
-    """Return the variables that a graph writes, or hands to a loop or branch that may."""
+    """Return the variables that a graph writes, or passes to a loop or branch that may write them."""
     return [variable for variable, users in _uses(graph) if users - READING]
 
 
 def _assigned_variables(graph: Any, generators: list[SeedGenerator]) -> list[str]:
-    """Return the names of the variables that a graph assigns itself, random generators left out."""
+    """Return the names of the variables that a graph assigns itself, without those of random generators."""
     random_states = {id(_tf_variable(generator.state)) for generator in generators}
     return [
         str(variable.name).partition(":")[0]
@@ -162,10 +163,10 @@ def _tf_variable(variable: Any) -> tf.Variable:
 
 
 def start_session(seed: int) -> None:
-    """Make what follows independent of what this process did before.
+    """Make the following runs independent of what this process did before.
 
-    Automatic names of layers count from the beginning again, and Python, NumPy and TensorFlow are seeded, for
-    layers that draw without a generator of their own.
+    Automatic names of layers start again. Python, NumPy and TensorFlow are seeded, for layers that draw random numbers
+    without a generator of their own.
     """
     keras.utils.clear_session(free_memory=False)  # a collection takes as long as loading a small model
     keras.utils.set_random_seed(seed)

@@ -1,4 +1,4 @@
-"""What is known of the tensors of one run."""
+"""Descriptions of the tensors of one run."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tfdump.tensors import TensorInfo
 
 
 def record_info(record: Recorded, order: int) -> TensorInfo:
-    """Return what is known of a recorded tensor."""
+    """Return the description of a recorded tensor; `order` is its position in the run."""
     tensor = record.tensor
     return TensorInfo(
         record.address,
@@ -35,6 +35,6 @@ def declared_shape(tensor: Any) -> tuple[int, ...] | None:
 
 
 def output_info(model: Layer, name: str, tensor: Any, order: int) -> TensorInfo:
-    """Return what is known of a final output of the model."""
+    """Return the description of a final output of the model; `order` is its position in the run."""
     classes = class_names(model)
     return TensorInfo(name, name, name, classes, order, tensor.dtype.name, declared_shape(tensor))

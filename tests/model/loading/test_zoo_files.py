@@ -155,7 +155,7 @@ def refused(tmp_path: Path, change: Any) -> str:
 
 def test_what_only_keras_2_can_do_is_said(tmp_path: Path) -> None:
     said = refused(tmp_path, lambda found: found["gru"]["config"].update(time_major=True))
-    assert "layer 'gru' (GRU) has time_major=True, which Keras 3 cannot do" in said
+    assert "layer 'gru' (GRU) has time_major=True, which Keras 3 does not support" in said
     assert "SavedModel" in said
 
 

@@ -73,7 +73,7 @@ def test_what_has_no_tensor_is_named_with_the_reason(tmp_path: Path) -> None:
 
 def test_the_operations_whose_names_are_lost_are_said(tmp_path: Path) -> None:
     verdict = converted(branches(1, ["act_softmax"], "last"), tmp_path)
-    assert "the file does not tell which layers give StatefulPartitionedCall_1:0" in verdict.notes
+    assert "the layers that return StatefulPartitionedCall_1:0 are unknown" in verdict.notes
     assert not verdict.right | verdict.wrong
 
 

@@ -302,7 +302,7 @@ def test_a_saved_model_needs_trust(cnn: Path) -> None:
     [
         ({"training": True}, "--training needs a Keras model"),
         ({"eager": True}, "--eager needs a Keras model"),
-        ({"dequantize": True}, "--dequantize is for quantised .tflite files"),
+        ({"dequantize": True}, "--dequantize is for quantized .tflite files"),
     ],
 )
 def test_options_that_need_layers_are_refused(cnn: Path, options: dict[str, bool], message: str) -> None:
@@ -342,5 +342,5 @@ def test_a_loss_by_name_against_the_tape(cnn: Path) -> None:
 
 @pytest.mark.parametrize("wrt", ["weights", "activations", ("inputs", "weights")])
 def test_other_gradients_of_a_saved_model_are_refused(cnn: Path, wrt: object) -> None:
-    with pytest.raises(ModelError, match="with --wrt inputs only"):
+    with pytest.raises(ModelError, match="gradients with respect to its inputs only .use --wrt inputs"):
         tfdump.gradients(cnn, np.load(SAMPLES / "digits.npy")[:3], wrt=wrt, objective="sum", trust=True)

@@ -266,7 +266,7 @@ def test_options_that_make_no_sense(dense: dict[str, Path], options: dict[str, b
 @pytest.mark.parametrize("how", ["float", "float16", "dynamic"])
 def test_dequantizing_floats_changes_nothing_and_is_said(dense: dict[str, Path], how: str) -> None:
     plain = tfdump.activations(dense[how], floats(2, 6))
-    with pytest.warns(tfdump.TfdumpWarning, match="--dequantize changes nothing: no activation of"):
+    with pytest.warns(tfdump.TfdumpWarning, match="--dequantize has no effect: no activation of"):
         got = tfdump.activations(dense[how], floats(2, 6), dequantize=True)
     assert set(got) == set(plain)
     for address, value in plain.items():

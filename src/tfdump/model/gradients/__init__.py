@@ -1,1 +1,1 @@
-"""Gradients of weights, activations and inputs, by tapes and per example."""
+"""Gradients of weights, activations and inputs, summed over a batch or per example."""

@@ -1,8 +1,8 @@
-"""The gradients of the filters of a convolution, one an example, as one matrix product.
+"""The gradients of the filters of a convolution, one per example, as one matrix product.
 
-`tf.vectorized_map` computes them in a loop over the examples. Patches of the input times gradients of the output is
-the same sum, for all examples at once (Rochette, Manoel and Tramel, "Efficient Per-Example Gradient Computations in
-Convolutional Neural Networks", 2019).
+`tf.vectorized_map` computes them in a loop over the examples. The product of the input's patches and the output's
+gradients is the same sum, for all examples at once (Rochette, Manoel and Tramel, "Efficient Per-Example Gradient
+Computations in Convolutional Neural Networks", 2019).
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ _OPERATION = "Conv2DBackpropFilter"
 
 @contextmanager
 def filter_gradients_at_once() -> Iterator[None]:
-    """While the body runs, let `tf.vectorized_map` convert the gradients of filters this way."""
+    """While the body runs, let `tf.vectorized_map` convert the gradients of filters to a matrix product."""
     with WATCHING:
         original = CONVERTERS[_OPERATION]
         CONVERTERS[_OPERATION] = lambda operation: _converted(operation, original)
@@ -30,7 +30,7 @@ def filter_gradients_at_once() -> Iterator[None]:
 
 
 def _converted(operation: Any, original: Callable[[Any], Any]) -> Any:
-    """Convert one operation; what has no patches of its own (groups, explicit padding) goes to TensorFlow."""
+    """Convert one operation; TensorFlow converts those with groups or explicit padding."""
     inputs, stacked, _ = operation.input(0)
     sizes = tf.get_static_value(operation.unstacked_input(1))
     plain = operation.get_attr("data_format") == b"NHWC" and operation.get_attr("padding") in (b"SAME", b"VALID")

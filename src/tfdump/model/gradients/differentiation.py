@@ -1,4 +1,4 @@
-"""One GradientTape pass over a batch: the model's own call, its loss, and the gradients that were asked for."""
+"""One GradientTape pass over a batch: the model's own call, its loss, and the requested gradients."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ _PROBABILITIES = ("Softmax", "Sigmoid")
 
 @dataclass(frozen=True)
 class TargetColumns:
-    """Which columns of a source are the targets and the sample weights of which output, and what they are called."""
+    """The columns of a source that hold the targets and the sample weights, by output, with labels for messages."""
 
     targets: Mapping[str, str]
     weights: Mapping[str, str]
     labels: Mapping[str, str]
 
     def of(self, tensors: Mapping[str, Any], rows: Any = None) -> BatchTargets:
-        """Return the tensors of one batch by the names of the outputs."""
+        """Return the targets and sample weights of one batch; `rows` is the number of rows that count, None for all."""
         targets = {output: tensors[column] for output, column in self.targets.items()}
         weights = {output: tensors[column] for output, column in self.weights.items()}
         return BatchTargets(targets, weights, self.labels, rows)
@@ -42,7 +42,10 @@ class TargetColumns:
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass gave, as tensors: the terms of the loss, what layers add to it, the loss, and the gradients."""
+    """The tensors of one pass: the terms of the loss, the losses that layers add, the loss, and the gradients.
+
+    `forward` are the tensors with respect to which the gradients are, in the same order.
+    """
 
     terms: list[Term]
     added: list[Any]
@@ -52,10 +55,10 @@ class Pass:
 
 
 class Differentiation:
-    """The pass over one batch; what it finds out about the model at its first run stays the same for the others.
+    """The pass over one batch; the first run determines `targets`, `unconnected` and `not_captured` for all runs.
 
-    `targets` are connected with the loss, `unconnected` are not; `behind_logits` are the keys of those that are not
-    because the loss took the logits behind them.
+    The loss depends on `targets`, but not on `unconnected`; `behind_logits` are the keys of the unconnected ones in
+    whose place the loss used the logits.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class Differentiation:
         self.bytes = 0
 
     def forget(self) -> None:
-        """Let the next run decide anew which gradients there are."""
+        """Let the next run determine again which gradients there are."""
         self._known, self.late = False, set()
 
     def forward(self, tensors: Tensors, rows: Any = None) -> list[Term]:
@@ -94,7 +97,8 @@ class Differentiation:
     def run(self, tensors: Tensors, divisors: Any, rows: Any) -> Pass:
         """Differentiate the loss of a batch; each term is divided by its divisor.
 
-        Without `divisors` the loss is what Keras would compute of this batch alone.
+        Without `divisors`, the loss is that of Keras for this batch alone. `rows` is the number of rows that count,
+        None for all. Raises ModelError where there is no loss.
         """
         tape = tf.GradientTape(watch_accessed_variables=False)
         with tape:
@@ -119,7 +123,7 @@ class Differentiation:
             for target, tensor, gradient in zip(sources.targets, sources.tensors, gradients, strict=True)
             if gradient is not None
         }
-        if self.scalar.regularized:  # reached by the regularisation alone, which is added once for all batches
+        if self.scalar.regularized:  # the regularization alone depends on it, which is added once for all batches
             connected |= {
                 target.key: (tf.zeros_like(tensor), tensor)
                 for target, tensor in zip(sources.targets, sources.tensors, strict=True)
@@ -143,7 +147,7 @@ class Differentiation:
     def indexed_columns(self) -> list[tuple[str, Callable[[Array, int], None]]]:
         """Return the columns whose targets are class indices, each with its check.
 
-        The check takes rows and the number of the first, and raises InputError where one is no class of the output.
+        The check takes rows and the number of the first one, and raises InputError for an index out of range.
         """
         return [
             (
@@ -161,11 +165,11 @@ class Differentiation:
 
 
 def _watched(tensor: Any, tape: tf.GradientTape) -> Any:
-    """Return a copy of a tensor that the tape watches, with what Keras notes on it; one without gradients as it is.
+    """Return a copy of a tensor that the tape watches, with the notes of Keras; return one without gradients as it is.
 
-    A copy, because layers may return their own input, and one tensor under two addresses would have the sum of both
-    gradients. Keras notes the mask, and the logits behind a softmax or sigmoid, from which it computes crossentropies;
-    where it did not note them, it looks at the operation.
+    It is a copy because a layer may return its own input: one tensor under two addresses would get the sum of both
+    gradients. Keras notes the mask, and the logits behind a softmax or sigmoid, from which it computes crossentropies.
+    Where it noted no logits, it looks at the operation.
     """
     if not has_gradient(tensor):
         return tensor
@@ -184,7 +188,7 @@ def _regularized(weight: Any) -> bool:
 
 
 def _total(terms: Sequence[Term], divisors: Any, added: Sequence[Any]) -> Any:
-    """Return the scalar: the terms over their divisors, times their weights, and what layers add; else zero."""
+    """Return the scalar: the sum of the terms over their divisors, times their weights, and of the added losses."""
     parts = []
     for number, term in enumerate(terms):
         by = divisor(term.reduction, term.counts, term.weighted) if divisors is None else divisors[number]
@@ -196,7 +200,7 @@ def _total(terms: Sequence[Term], divisors: Any, added: Sequence[Any]) -> Any:
 
 
 def _unscaled(gradient: Any, scale: float) -> Any:
-    """Take the scale of the loss out of a gradient, in float32 where it is narrower."""
+    """Divide a gradient by the scale of the loss, in float32 where its dtype is narrower."""
     if scale == 1:
         return gradient
     if isinstance(gradient, tf.IndexedSlices):

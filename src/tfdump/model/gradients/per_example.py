@@ -1,4 +1,4 @@
-"""Each example's own gradient: the pass over a batch of one, mapped over the examples in one graph."""
+"""The gradient of each example's own loss: the pass over a batch of one, mapped over the examples in one graph."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,25 +19,28 @@ from tfdump.model.tracing.traced import Tensors, Traced
 from tfdump.tensors import Batch, InputSpec, Note, Value
 
 PARALLEL = 10
-"""How many examples `tf.map_fn` may work on at once."""
+"""How many examples `tf.map_fn` may process at once."""
 
 
 class PerExampleProbe(GradientProbeBase):
-    """A model ready to give the gradients of each example's own loss; a context manager that leaves it as it was.
+    """A model that returns the gradients of each example's own loss; a context manager that restores its state.
 
-    The map is vectorised where every operation of the graph is known to allow that, else a loop in the graph; a model
-    that cannot be traced runs example by example.
+    The map is vectorized where every operation of the graph is known to be safe, else it is a loop in the graph. A
+    model that cannot be traced runs example by example.
     """
 
     def __init__(self, pass_over: Differentiation, specs: Sequence[InputSpec], fixed: int | None, note: Note) -> None:
         super().__init__(pass_over)
         if fixed not in (None, 1):
-            raise ModelError(f"--per-example: the model has a fixed batch size of {fixed}, and runs no example alone")
+            raise ModelError(
+                f"--per-example: the model has a fixed batch size of {fixed}, so it cannot run one example alone "
+                "(leave --per-example out)"
+            )
         ones = [replace(spec, shape=(1, *(spec.shape or ())[1:])) for spec in specs]
         self._single = self._trace(lambda: Traced(self._one, ones, note, pass_over.request.eager))
         self.vectorized = not self._single.eager and obstacle(self._single.graph) is None
         if not self._single.eager and not self.terms and not pass_over.has_added_losses:
-            raise ModelError(f"--per-example: the model was saved with a regularisation and no other loss; {HOW}")
+            raise ModelError(f"--per-example: the model was saved with a regularization and no other loss; {HOW}")
         self._traced = self._single
         if not self._single.eager:
             batches = [replace(spec, shape=(None, *(spec.shape or ())[1:])) for spec in specs]
@@ -46,12 +49,12 @@ class PerExampleProbe(GradientProbeBase):
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """The tensors whose gradients `run` gives; what was one example in a batch of one is open."""
+        """The tensors whose gradients `run` returns; the axis of the one example is open in their shapes."""
         return tuple(map(_with_open_rows, super().targets))
 
     @property
     def unconnected(self) -> tuple[Target, ...]:
-        """Those that the loss does not reach."""
+        """The tensors on which the loss does not depend."""
         return tuple(map(_with_open_rows, super().unconnected))
 
     @property
@@ -61,13 +64,13 @@ class PerExampleProbe(GradientProbeBase):
 
     @property
     def largest_batch(self) -> int | None:
-        """The batch size above which the memory that the graph needs is anybody's guess, or None."""
+        """The batch size above which the memory that the graph needs cannot be estimated, or None."""
         return self._single.largest_batch
 
     def live_bytes(self, batch: int) -> int:
-        """Return about how many bytes of tensors live at once at this batch size.
+        """Estimate how many bytes of tensors are alive at once for a batch of this size.
 
-        The gradients of a batch are there twice: as they come and as they wait to be written.
+        The gradients of a batch count twice, because those of the batch before may still wait to be written.
         """
         returned = sum(int(np.prod(_known(target.info.shape))) * 4 for target in self.targets)
         at_once = batch if self.vectorized else min(batch, PARALLEL)
@@ -76,18 +79,20 @@ class PerExampleProbe(GradientProbeBase):
     def run(self, batch: Batch) -> tuple[npt.NDArray[np.float64], list[Value | None]]:
         """Return the loss of each example, (n,), and the gradients in the order of `targets`, (n, ...)."""
         count = len(next(iter(batch.values())))
-        if not self.eager and count > 1:  # a vectorised map of one example may lose its axis
+        if not self.eager and count > 1:  # a vectorized map over one example may lose its axis
             try:
                 losses, *gradients = self._traced.run(batch)
             except ModelError:
-                self._one_by_one(batch, count)  # which names the gradient, where shapes are why
+                self._one_by_one(
+                    batch, count
+                )  # raises an error that names the gradient, if unequal shapes are the reason
                 raise
             return np.asarray(losses), [np.asarray(gradient) for gradient in gradients]
         losses, *gradients = self._one_by_one(batch, count)
         return losses, gradients
 
     def _one_by_one(self, batch: Batch, count: int) -> list[Any]:
-        """Return the losses and the gradients, run example by example; raises ModelError where shapes differ."""
+        """Run example by example; return the losses and the gradients. Raises ModelError where shapes differ."""
         rows = [self._single.run({name: array[n : n + 1] for name, array in batch.items()}) for n in range(count)]
         columns = list(zip(*rows, strict=True))
         for address, column in zip(["", *(target.info.address for target in self.targets)], columns, strict=True):
@@ -96,12 +101,12 @@ class PerExampleProbe(GradientProbeBase):
             if other is not None:
                 raise ModelError(
                     f"--per-example: the gradient of '{address}' has the shape {shapes[0]} for one example and "
-                    f"{shapes[other]} for another, and needs one for all (leave it out: -x '{address}')"
+                    f"{shapes[other]} for another; it needs the same shape for all (leave it out: -x '{address}')"
                 )
         return [np.stack([np.asarray(value) for value in column]) for column in columns]
 
     def _one(self, tensors: Tensors) -> list[Any]:
-        """Return the loss and the gradients of a batch of one, dense and without its axis."""
+        """Return the loss and the gradients of a batch of one example, dense and without the axis of the example."""
         done = self._pass.run(tensors, None, None)
         gradients = [
             _row(gradient, source, by_example=target.group != GROUPS[WEIGHTS])
@@ -121,7 +126,7 @@ class PerExampleProbe(GradientProbeBase):
 
 
 def _row(gradient: Any, source: Any, by_example: bool) -> Any:
-    """Return a gradient as a dense tensor, without the first axis where that is the one example; None is zero."""
+    """Return a gradient as a dense tensor, without the first axis where that is the one example; None becomes zero."""
     dense = tf.zeros_like(source) if gradient is None else tf.convert_to_tensor(gradient)
     return dense[0] if by_example and dense.shape.rank and dense.shape[0] == 1 else dense
 

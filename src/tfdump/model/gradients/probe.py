@@ -1,4 +1,4 @@
-"""GradientProbeBase: the same contract as a probe, one GradientTape pass a batch in one graph (DESIGN section 8)."""
+"""Probes of gradients: one GradientTape pass per batch, in one graph (docs/gradients.md)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,19 +17,19 @@ from tfdump.model.tracing.traced import Tensors, Traced, value_of
 from tfdump.tensors import Array, Batch, InputSpec, NotCaptured, Note, Sparse, Value
 
 DIVISORS, ROWS = "divisors of the loss", "rows that count"
-"""Names, unlike any of an input, under which these come with a batch."""
+"""The names under which a batch carries these two; no input can have such a name."""
 
 _DIVISORS_SPEC = InputSpec(DIVISORS, (None,), "float64")
 
 
 @dataclass(frozen=True)
 class GradientBatch:
-    """What one batch gave.
+    """The results of one batch.
 
-    `sums` (terms,) and `counts` (terms, COUNTS) of the loss and `added`, what the layers add to it, are float64;
-    `elements` are the loss's own values term by term, `ranges` the least and the largest of what it takes for
-    probabilities (else empty), `values` the gradients in the order of `targets`, and `forward`
-    the tensors themselves where they may be constants.
+    `sums` (terms,) and `counts` (terms, COUNTS) of the loss, and `added`, the losses that layers add, are float64.
+    `elements` are the values of the loss for each term, and `ranges` the least and the largest value of an output that
+    a term takes for probabilities, else empty. `values` are the gradients in the order of `targets`, and `forward` the
+    tensors themselves where they may be constants.
     """
 
     sums: npt.NDArray[np.float64]
@@ -42,10 +42,10 @@ class GradientBatch:
 
 
 class GradientProbeBase:
-    """What the two ways to gradients share: the pass, and the state of the model around it.
+    """The base of the probes of gradients: the pass over a batch, and the state of the model around it.
 
-    `targets` tells what `run` gives and `terms` of what the loss consists: from the start where the model can be
-    traced, else after the first run. A context manager that leaves the model as it was.
+    `targets` describes what `run` returns, and `terms` the parts of the loss. Both are known from the start where the
+    model can be traced, else after the first run. A context manager that restores the model's state.
     """
 
     def __init__(self, pass_over: Differentiation) -> None:
@@ -53,7 +53,7 @@ class GradientProbeBase:
         self._state = ModelState(pass_over.model, pass_over.request.seed)
 
     def _trace(self, make: Callable[[], Traced]) -> Traced:
-        """Trace the pass; again where that made weights, which no tape had watched when they were read."""
+        """Trace the pass. Trace it again where it created weights, which no tape watched when they were read."""
         before = len(self._pass.model.trainable_weights)
         made = make()
         if made.eager or len(self._pass.model.trainable_weights) == before:
@@ -62,33 +62,33 @@ class GradientProbeBase:
         return make()
 
     def _prepare(self, graph: Any) -> None:
-        """Save what running the graph changes, and bring the model to where a run begins."""
+        """Save the state that running the graph changes, and reset the model to the start of a run."""
         self._state.save(graph)
         self._state.start()
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """The tensors whose gradients `run` gives."""
+        """The tensors whose gradients `run` returns."""
         return self._pass.targets
 
     @property
     def unconnected(self) -> tuple[Target, ...]:
-        """Those that the loss does not reach."""
+        """The tensors on which the loss does not depend."""
         return self._pass.unconnected
 
     @property
     def behind_logits(self) -> tuple[Target, ...]:
-        """Those of them in whose place the loss took the logits behind them."""
+        """The unconnected tensors in whose place the loss used the logits behind them."""
         return tuple(target for target in self.unconnected if target.key in self._pass.behind_logits)
 
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:
-        """What cannot be differentiated, and why."""
+        """The tensors that cannot be differentiated, with the reasons."""
         return self._pass.not_captured
 
     @property
     def late(self) -> set[str]:
-        """Addresses that only later batches connected, which happens without a graph."""
+        """Addresses that only later batches connect with the loss, which happens in eager runs."""
         return self._pass.late
 
     @property
@@ -98,7 +98,7 @@ class GradientProbeBase:
 
     @property
     def assigned(self) -> list[str]:
-        """The names of the variables that the model changes while it runs, as far as its graph tells."""
+        """The names of the variables that the model changes while it runs, as far as its graph shows."""
         return self._state.assigned
 
     @property
@@ -112,24 +112,24 @@ class GradientProbeBase:
         raise NotImplementedError
 
     def forget(self) -> None:
-        """Let the next run of a model without a graph decide anew which gradients there are."""
+        """Let the next run of an eager model determine again which gradients there are."""
         if self.eager:
             self._pass.forget()
 
     def indexed_columns(self) -> list[tuple[str, Callable[[Array, int], None]]]:
-        """Return the columns whose targets are class indices, each with its check of rows (and their first number)."""
+        """Return the columns whose targets are class indices, each with a check of rows from a first row number on."""
         return self._pass.indexed_columns()
 
     def start(self) -> None:
-        """Bring random state, moving averages and stateful layers to where a run begins."""
+        """Reset the random state, moving averages and stateful layers to the start of a run."""
         self._state.start()
 
     def renew(self) -> None:
-        """Take the model as it is now, after more training, for what `close` puts it back to."""
+        """Let `close` restore the state that the model has now, after more training."""
         self._state.renew()
 
     def close(self) -> None:
-        """Put the model back to what it was."""
+        """Restore the state of the model."""
         self._state.restore()
 
     def __enter__(self) -> Self:
@@ -140,7 +140,7 @@ class GradientProbeBase:
 
 
 class GradientProbe(GradientProbeBase):
-    """A model ready to give gradients, batch by batch; `fixed` is the batch size that it insists on, or None."""
+    """A model that returns gradients batch by batch; `fixed` is the batch size that it declares, or None."""
 
     def __init__(self, pass_over: Differentiation, specs: Sequence[InputSpec], fixed: int | None, note: Note) -> None:
         super().__init__(pass_over)
@@ -152,21 +152,21 @@ class GradientProbe(GradientProbeBase):
             self._traced = self._trace(
                 lambda: Traced(self._body, [*self._specs, _DIVISORS_SPEC], note, pass_over.request.eager)
             )
-        except BaseException:  # the layers hold the losses of a graph that nobody will run
+        except BaseException:  # the layers hold the losses of a graph that will never run
             self.close()
             raise
         self._prepare(self._traced.graph)
 
     def _specs_at(self, size: int | None) -> list[InputSpec]:
-        """Return the specs of a batch of another size than the one that the model fixes, None for that."""
+        """Return the specs of a batch of this size; None stands for the size that the model declares."""
         if size is None:
             return self._specs
         return [replace(spec, shape=(size, *spec.shape[1:])) if spec.shape else spec for spec in self._specs]
 
     def takes(self, examples: int) -> bool:
-        """Get ready for batches of another size than the one that the model fixes; False where it refuses them.
+        """Prepare for batches of another size than the model declares; return False where the model rejects them.
 
-        Without a graph only the run itself tells.
+        An eager model returns True: only a run shows what it accepts.
         """
         return self.eager or self._other_sizes.takes(examples)
 
@@ -175,7 +175,7 @@ class GradientProbe(GradientProbeBase):
 
     @property
     def coupled(self) -> str | None:
-        """Why the loss cannot be split over batches, as far as its form tells, or None."""
+        """Why the loss cannot be split over batches, as far as its form shows, or None."""
         if self._pass.has_added_losses:
             return "layers add losses of their own (add_loss, activity_regularizer)"
         return next((term.coupled for term in self.terms if term.coupled), None)
@@ -187,22 +187,23 @@ class GradientProbe(GradientProbeBase):
 
     @property
     def largest_batch(self) -> int | None:
-        """The batch size above which the memory that the graph needs is anybody's guess, or None."""
+        """The batch size above which the memory that the graph needs cannot be estimated, or None."""
         return self._traced.largest_batch
 
     def live_bytes(self, batch: int) -> int:
-        """Return about how many bytes of tensors live at once at this batch size.
+        """Estimate how many bytes of tensors are alive at once for a batch of this size.
 
-        Without a graph, three times what the layers returned is counted.
+        For an eager model, this is three times what the layers returned in the last run.
         """
         if not self.eager:
             return self._traced.live_bytes(batch)
         return 3 * self._pass.bytes * batch // self._last_examples
 
     def run(self, batch: Batch, divisors: npt.NDArray[np.float64] | None, rows: int) -> GradientBatch:
-        """Return the gradients of what one batch adds to the loss, each term divided by its divisor (None for 1).
+        """Return the gradients of the part of the loss that one batch contributes.
 
-        `rows` is how many rows count in a model of fixed batch size. Raises ModelError when the model fails.
+        Each term is divided by its divisor, by 1 without `divisors`. `rows` is the number of rows that count, for a
+        model of fixed batch size. Raises ModelError when the model fails.
         """
         if divisors is None:
             divisors = np.ones(max(64, len(self.terms)))
@@ -235,9 +236,9 @@ class GradientProbe(GradientProbeBase):
         }
 
     def counting(self, note: Note, size: int | None = None) -> Traced:
-        """Return a function that gives only the counts of the loss (terms, COUNTS), by a forward pass.
+        """Return a function that computes only the counts of the loss (terms, COUNTS), by a forward pass.
 
-        `size` is the number of examples of a batch where the model fixes one.
+        `size` is the number of examples of a batch, None for that of the model.
         """
         if size not in self._counting:
             self._counting[size] = Traced(
@@ -250,7 +251,7 @@ class GradientProbe(GradientProbeBase):
 
 
 def gradient_value(gradient: Any) -> Value:
-    """Return the value of a gradient; that of a lookup in a table is sparse, its rows may repeat."""
+    """Return the value of a gradient. That of a lookup in a table is sparse, and its rows may repeat."""
     if isinstance(gradient, tf.IndexedSlices):
         shape = tuple(int(size) for size in np.asarray(gradient.dense_shape))
         return Sparse(np.asarray(gradient.values), np.asarray(gradient.indices, np.int64)[:, None], shape)
@@ -258,7 +259,7 @@ def gradient_value(gradient: Any) -> Value:
 
 
 def _perhaps_constant(tensor: Any, target: Target) -> Any:
-    """Return a tensor whose first axis cannot be the example's, as far as the graph tells; None for others."""
+    """Return a tensor whose first axis cannot be that of the examples, as far as the graph shows; None for others."""
     if target.group == GROUPS[WEIGHTS] or not isinstance(tensor, tf.Tensor) or tensor.shape.rank is None:
         return None
     return tensor if tensor.shape.rank == 0 or tensor.shape[0] is not None else None

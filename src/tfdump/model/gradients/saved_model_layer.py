@@ -1,4 +1,4 @@
-"""A signature of a SavedModel as a Keras layer, so that a loss of it can be differentiated with respect to inputs."""
+"""A signature of a SavedModel as a Keras layer, so that its outputs can be differentiated with respect to inputs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,9 +14,9 @@ _INPUTS = ("inputs",)
 
 
 class SavedModel(Layer):  # type: ignore[misc]  # Keras carries no types
-    """Calls one signature of a SavedModel with a dict of tensors, and returns its outputs as one.
+    """Calls one signature of a SavedModel with a dict of tensors, and returns a dict of its outputs.
 
-    It has no weights of its own: those of a SavedModel are not told apart from its other variables.
+    It has no weights, because a SavedModel does not distinguish its weights from its other variables.
     """
 
     def __init__(self, graph: SavedGraph) -> None:
@@ -32,24 +32,26 @@ class SavedModel(Layer):  # type: ignore[misc]  # Keras carries no types
 
 
 def differentiable_model(loaded: LoadedModel, wrt: Sequence[str], training: bool, eager: bool) -> LoadedModel:
-    """Return a model whose gradients can be had: a Keras model as it is, a SavedModel as a layer.
+    """Return a model that can be differentiated: a Keras model as it is, a SavedModel as a layer.
 
-    Raises ModelError for what has none: a TFLite file, and the weights and activations of a SavedModel.
+    Raises ModelError for a TFLite file, and for gradients of weights and activations of a SavedModel.
     """
     if isinstance(loaded.model, Layer):
         return loaded
     if not isinstance(loaded.model, SavedGraph):
         raise ModelError(
-            f"{loaded.name} is a .tflite file, whose operations have no gradients (use the model it was converted "
+            f"{loaded.name} is a .tflite file, whose operations have no gradients (use the model that it was converted "
             "from: a .keras file, or a SavedModel with --wrt inputs)"
         )
     refused = [kind for kind in wrt if kind not in _INPUTS]
     if refused:
         raise ModelError(
-            f"{loaded.name} is a SavedModel, of which gradients can be had with --wrt inputs only, not "
-            f"{' and '.join(refused)} (for those use the .keras file)"
+            f"{loaded.name} is a SavedModel, which has gradients with respect to its inputs only (use --wrt inputs, or "
+            f"the .keras file for {' and '.join(refused)})"
         )
     for option, is_set in {"--training": training, "--eager": eager}.items():
         if is_set:
-            raise ModelError(f"{option} needs a Keras model, and this is a SavedModel, whose operations are fixed")
+            raise ModelError(
+                f"{option} needs a Keras model, but this is a SavedModel, whose operations are fixed (leave it out)"
+            )
     return replace(loaded, model=SavedModel(loaded.model))

@@ -1,13 +1,14 @@
-"""Whether a graph may be given to `tf.vectorized_map`, decided from its operations before it is run.
+"""Whether `tf.vectorized_map` may convert a graph, decided from the operations before it runs.
 
 Some conversions end the process (batched matrix products with weights, hence EinsumDense and MultiHeadAttention), some
-raise, some give wrong numbers (half precision, 3D pooling). Only operations that were measured to be right are on the
-list: in more than 600 small models (every activation, dense and convolutional layers, pooling, normalisation,
-embeddings, merging, losses, single operations) and in 120 random compositions, at 2, 7 and 64 examples, against a loop
-over the examples: to 1e-5 of the largest value, seven of them (the random ones) only in float64.
+raise errors, and some give wrong numbers (half precision, 3D pooling). The list holds only operations that were
+measured to be right. They were compared with a loop over the examples in more than 600 small models (every activation,
+dense and convolutional layers, pooling, normalization, embeddings, merging, losses, single operations) and in 120
+random compositions, at 2, 7 and 64 examples. They agree to 1e-5 of the largest value, seven of the random compositions
+only in float64.
 
-A conversion depends on which operands differ from example to example: the amounts of a `Pad` may not. So the graph is
-followed from its inputs, as `tf.vectorized_map` will do.
+A conversion depends on which operands vary from example to example; the paddings of a `Pad` may not, for example. So
+this module follows the graph from its inputs, as `tf.vectorized_map` does.
 """
 
 from typing import Any
@@ -34,7 +35,7 @@ _LAYERS = _types("BatchMatMulV2 BiasAdd BiasAddGrad MatMul MaxPool MaxPoolGrad")
 _LOSSES = _types("SoftmaxCrossEntropyWithLogits SparseSoftmaxCrossEntropyWithLogits")
 
 _FIXED = _types("BroadcastGradientArgs ConcatOffset DynamicStitch InvertPermutation Range")
-"""Computations of shapes: they have no conversion, and need none where all examples have the same shapes."""
+"""Computations of shapes: they have no conversion, and need none if all examples have the same shapes."""
 
 _OPERANDS = {
     **dict.fromkeys(("All", "Any", "Max", "Mean", "Min", "Prod", "Sum"), "vs"),  # the axes
@@ -53,24 +54,24 @@ _OPERANDS = {
     "StridedSliceGrad": "ssssv",
     "UnsortedSegmentSum": "..s",
 }
-"""Which operands, up to the last, must vary from example to example (v), which must not (s), which may (.)."""
+"""The operands up to the last one: those that must vary from example to example (v), must not (s), or may (.)."""
 
 ALLOWED = (
     _STRUCTURE | _SHAPES | _ARITHMETIC | _COMPARISON | _ACTIVATIONS | _LAYERS | _LOSSES | _FIXED | frozenset(_OPERANDS)
 )
-"""Types of operations that `tf.vectorized_map` was measured to convert rightly."""
+"""Types of operations that `tf.vectorized_map` converts correctly, as measured."""
 
 _SAME_SHAPE = _types("OnesLike Shape ShapeN Size ZerosLike")
-"""Operations whose output is the same for all examples, whatever they read."""
+"""Operations whose output is the same for all examples, whatever their inputs are."""
 
 _NARROW = ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
 
 
 def obstacle(graph: Any) -> str | None:
-    """Return why the graph of one example is not vectorised, or None.
+    """Return why the graph of one example cannot be vectorized, or None.
 
-    None is no promise for a batch of one: `Squeeze` without axes then drops the axis of the examples too, and Keras
-    adds vectors so.
+    None does not cover a batch of one example: there, a `Squeeze` without axes also drops the axis of the examples, and
+    Keras uses it to add vectors.
     """
     captured = {id(tensor) for tensor in graph.internal_captures}
     varying = {tensor.ref() for tensor in graph.inputs if id(tensor) not in captured}
@@ -84,7 +85,7 @@ def obstacle(graph: Any) -> str | None:
 
 
 def _obstacle(operation: Any, varies: list[bool]) -> str | None:
-    """Return what is wrong with one operation, given which of its operands vary from example to example."""
+    """Return why one operation cannot be vectorized, or None; `varies` tells which operands vary with the example."""
     name = operation.type
     if name not in ALLOWED:
         return f"{name} is not known to be safe"
@@ -101,7 +102,7 @@ def _obstacle(operation: Any, varies: list[bool]) -> str | None:
 
 
 def _attribute_obstacle(operation: Any, all_vary: bool) -> str | None:
-    """Return what is wrong with the shapes or the attributes of an operation."""
+    """Return why an operation of these shapes and attributes cannot be vectorized, or None."""
     name = operation.type
     if name == "BatchMatMulV2" and not (all_vary and _same_batches(*operation.inputs)):
         return "BatchMatMulV2 is not known to be safe with unlike operands"
@@ -113,7 +114,7 @@ def _attribute_obstacle(operation: Any, all_vary: bool) -> str | None:
 
 
 def _same_batches(left: Any, right: Any) -> bool:
-    """Tell whether two operands need no broadcasting: TensorFlow's kernel writes out of bounds in some of it.
+    """Tell whether two operands need no broadcasting, in which TensorFlow's kernel may write out of bounds.
 
     `tf.matmul(tf.ones((64, 1, 5, 6)), tf.ones((6, 4)))` ends the process (TensorFlow 2.21, oneDNN).
     """

@@ -1,4 +1,4 @@
-"""The weights of a model: their addresses (DESIGN section 3), who owns them, and which can be trained."""
+"""The weights of a model: their addresses (docs/addresses.md), the layers that own them, and which are trainable."""
 
 import re
 from collections.abc import Iterator
@@ -20,10 +20,11 @@ _CALL = re.compile(r"@\d+")
 
 @dataclass(frozen=True)
 class Weight:
-    """One variable of a model under its address; `aliases` are the other paths to it, `obstacle` why not to train it.
+    """One variable of a model under its address.
 
-    `around` are the layers that contain it, its own first, with their classes; `half` tells that its own computes in
-    float16, `is_state` that its layer made it as one that no training changes (a moving mean, and no frozen kernel).
+    `aliases` are the other paths to it. `obstacle` says why it has no gradient, None for a trainable weight. `around`
+    are the layers that contain it with their classes, its own layer first. `half` tells whether its layer computes in
+    float16, and `is_state` whether its layer created it as not trainable (a moving mean, but not a frozen kernel).
     """
 
     address: str
@@ -39,12 +40,12 @@ class Weight:
 
     @property
     def tensor(self) -> tf.Variable:
-        """The variable of TensorFlow behind it."""
+        """The variable of TensorFlow that holds its values."""
         return self.variable.value
 
     @property
     def dtype(self) -> str:
-        """The dtype in which it is kept."""
+        """The dtype of its values."""
         return str(keras.backend.standardize_dtype(self.variable.dtype))
 
     @property
@@ -54,9 +55,9 @@ class Weight:
 
 
 def weights_of(model: Layer, recorder: Recorder) -> list[Weight]:
-    """Return every weight of a model that was run under `recorder`, in the order in which its layers were called.
+    """Return every weight of a model that ran under `recorder`, in the order in which its layers were called.
 
-    A weight that several layers hold belongs to the first of them. Random states and metrics are no weights.
+    A weight that several layers hold belongs to the first of them. Random states and metrics are not weights.
     """
     trainable = {id(variable) for variable in model.trainable_weights}
     wanted = {id(variable) for variable in model.weights}
@@ -67,7 +68,7 @@ def weights_of(model: Layer, recorder: Recorder) -> list[Weight]:
         for variable in _own_variables(layer):
             if id(variable) in wanted:
                 holders.setdefault(id(variable), []).append((layer, address, structure, variable))
-    for variable in model.weights:  # what no layer holds in its own lists
+    for variable in model.weights:  # those that no layer holds in its own lists
         holders.setdefault(id(variable), [(model, "", "", variable)])
     weights = []
     for held in holders.values():
@@ -96,12 +97,12 @@ def weights_of(model: Layer, recorder: Recorder) -> list[Weight]:
 
 
 def _own_variables(layer: Layer) -> list[Any]:
-    """Return the variables that a layer holds itself, not those of the layers in it."""
+    """Return the variables that a layer holds itself, without those of its sublayers."""
     return [*getattr(layer, "_trainable_variables", []), *getattr(layer, "_non_trainable_variables", [])]
 
 
 def _is_state(layer: Layer, variable: keras.Variable) -> bool:
-    """Tell whether nobody expects a gradient of a variable: a moving average or a seed, but no quantized kernel."""
+    """Tell whether a variable is state without a gradient (a moving average, a seed), and not a quantized kernel."""
     made_so = any(variable is state for state in getattr(layer, "_non_trainable_variables", []))
     return made_so and str(keras.backend.standardize_dtype(variable.dtype)) not in ("int8", "uint8")
 
@@ -115,7 +116,7 @@ def _obstacle(variable: keras.Variable, trainable: bool) -> str | None:
 
 
 def _around(paths: list[str], classes: tuple[str, ...], recorder: Recorder) -> Iterator[Candidate]:
-    """Yield the layers that hold a weight and the calls around them; the model itself is not one of them."""
+    """Yield the layers that hold a weight and the calls around them, without the model itself."""
     for path in filter(None, paths):
         yield Candidate(path, classes)
         segments = path.split(".")

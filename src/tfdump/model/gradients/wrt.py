@@ -1,4 +1,4 @@
-"""With respect to what: the weights, activations and inputs of one run that gradients are asked for."""
+"""The tensors with respect to which to differentiate: selected weights, activations and inputs of one run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from tfdump.dtypes import kind_of
 from tfdump.dump import layout
 from tfdump.errors import ModelError, SelectionError
 from tfdump.model.gradients.weights import Weight, weights_of
+from tfdump.model.recording.frames import Recorded
 from tfdump.model.recording.recorder import Recorder
 from tfdump.model.tensor_info import declared_shape, record_info
 from tfdump.tensors import NotCaptured, TensorInfo
@@ -22,7 +23,7 @@ GROUPS = {
     ACTIVATIONS: layout.ACTIVATION_GRADIENTS,
     INPUTS: layout.INPUT_GRADIENTS,
 }
-"""Where in the file the gradients with respect to each kind are."""
+"""The groups of the file that hold the gradients of each kind."""
 
 _STACKED = "put together of the steps of TimeDistributed, with which the model does not go on"
 _INPUT_CLASSES = ("InputLayer",)
@@ -30,10 +31,10 @@ _INPUT_CLASSES = ("InputLayer",)
 
 @dataclass(frozen=True)
 class GradientRequest:
-    """What to differentiate with respect to, and how to run the model.
+    """The tensors with respect to which to differentiate, and how to run the model.
 
-    `every_weight` computes the gradients of all trainable weights whatever is selected, for a descent; `loss_scale`
-    multiplies the loss and is divided out again, against underflow in float16.
+    `every_weight` asks for the gradients of all trainable weights, whatever is selected, as a descent needs them.
+    `loss_scale` multiplies the loss, and the gradients are divided by it, which avoids underflow in float16.
     """
 
     selection: Selection
@@ -47,9 +48,9 @@ class GradientRequest:
 
 @dataclass(frozen=True)
 class Target:
-    """One tensor whose gradient is given: `half` tells that it passes through float16.
+    """One tensor whose gradient is computed; `half` tells whether the gradient passes through float16.
 
-    `selected` is False for a weight that only a descent needs; `weight` is the variable, where it is one.
+    `selected` is False for a weight that only a descent needs. `weight` is the variable, None for other tensors.
     """
 
     group: str
@@ -61,13 +62,13 @@ class Target:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What identifies it in a run."""
+        """What identifies the tensor in a run."""
         return self.group, self.info.address
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The chosen targets with their tensors in one run, and what cannot be differentiated."""
+    """The selected targets with their tensors in one run, and those that cannot be differentiated."""
 
     targets: tuple[Target, ...]
     tensors: tuple[Any, ...]
@@ -75,11 +76,11 @@ class Sources:
 
 
 def choose_sources(model: Layer, recorder: Recorder, inputs: Mapping[str, Any], request: GradientRequest) -> Sources:
-    """Choose among the weights, the recorded activations and the inputs of one run.
+    """Select among the weights, the recorded activations and the inputs of one run.
 
-    The inputs are there to be selected too; beside other kinds, a selection that names no input leaves all of them.
-    Raises SelectionError for a pattern that matches nothing, or a selection without anything to differentiate, and
-    ModelError for a model that has nothing of the kind.
+    Patterns can also select inputs. If a selection names no input while other kinds are requested too, all inputs are
+    kept. Raises SelectionError for a pattern that matches nothing and for a selection that cannot be differentiated,
+    and ModelError for a model without such tensors.
     """
     weights = weights_of(model, recorder) if WEIGHTS in request.wrt or request.selection.selects_layers else []
     trainable = [weight for weight in weights if weight.obstacle is None]
@@ -95,54 +96,75 @@ def choose_sources(model: Layer, recorder: Recorder, inputs: Mapping[str, Any], 
     sources: list[tuple[Target, Any]] = []
     skipped: list[NotCaptured] = []
     if WEIGHTS in request.wrt:
-        if not trainable:
-            raise ModelError(
-                "the model has no trainable weights (--wrt inputs and --wrt activations need none; set "
-                "layer.trainable = True before saving, to differentiate them)"
-            )
-        mine = {number - len(records) for number in selected if len(records) <= number < first_input}
-        if not mine and request.wrt == (WEIGHTS,):
-            raise SelectionError(
-                "the selection holds no trainable weights (layers without weights? --wrt activations; "
-                "list the layers: tfdump layers MODEL)"
-            )
-        sources += [
-            (_weight_target(weight, order, order in mine), weight.tensor)
-            for order, weight in enumerate(trainable)
-            if order in mine or request.every_weight
-        ]
-        frozen = [weight for weight in weights if weight.obstacle is not None]
-        named = _selected(frozen, request.selection)
-        skipped += [NotCaptured(weight.address, weight.obstacle or "", weight.is_state) for weight in named]
+        orders = {number - len(records) for number in selected if len(records) <= number < first_input}
+        sources += _weight_sources(trainable, orders, request)
+        frozen = _selected([weight for weight in weights if weight.obstacle is not None], request.selection)
+        skipped += [NotCaptured(weight.address, weight.obstacle or "", weight.is_state) for weight in frozen]
     if ACTIVATIONS in request.wrt:
         skipped += recorder.not_captured()
         for order in sorted(number for number in selected if number < len(records)):
-            obstacle = _STACKED if records[order].stacked else _no_gradient(records[order].tensor)
-            if obstacle:
-                skipped.append(NotCaptured(records[order].address, obstacle))
-                continue
-            info = record_info(records[order], order)
-            sources.append((Target(GROUPS[ACTIVATIONS], info, info.dtype == "float16"), records[order].tensor))
+            _add(sources, skipped, _activation_target(records[order], order), records[order].tensor, records[order])
     if INPUTS in request.wrt:
-        picked = [order for order in range(len(fed)) if first_input + order in selected]
-        if not picked and len(request.wrt) > 1:
-            picked = _not_excluded(candidates[first_input:], request.selection)
-        if fed and not picked and request.wrt == (INPUTS,):
-            raise SelectionError(f"the selection holds no input, and only inputs are asked for (add -l {fed[0][0]})")
-        for order in picked:
+        for order in _selected_inputs(candidates[first_input:], {n - first_input for n in selected}, request):
             name, tensor = fed[order]
-            obstacle = _no_gradient(tensor)
-            if obstacle:
-                skipped.append(NotCaptured(name, f"the input is {obstacle}"))
-                continue
-            sources.append((_input_target(name, tensor, order), tensor))
+            _add(sources, skipped, _input_target(name, tensor, order), tensor)
     if not sources:
         reasons = "; ".join(f"{item.address}: {item.reason}" for item in skipped[:3])
         raise ModelError(
-            f"nothing to differentiate with respect to {' and '.join(request.wrt)} ({reasons or 'none selected'})"
+            f"there is nothing to differentiate with respect to {' and '.join(request.wrt)} "
+            f"({reasons or 'none selected'})"
         )
     targets, tensors = zip(*sources, strict=True)
     return Sources(targets, tensors, tuple(dict.fromkeys(skipped)))
+
+
+def _weight_sources(
+    trainable: Sequence[Weight], selected: set[int], request: GradientRequest
+) -> list[tuple[Target, Any]]:
+    """Return the targets and tensors of the selected weights, and of the others where all of them are requested."""
+    if not trainable:
+        raise ModelError(
+            "the model has no trainable weights (use --wrt inputs or --wrt activations, or set "
+            "layer.trainable = True before you save the model)"
+        )
+    if not selected and request.wrt == (WEIGHTS,):
+        raise SelectionError(
+            "the selection holds no trainable weights (for layers without weights use --wrt activations; "
+            "list the layers: tfdump layers MODEL)"
+        )
+    return [
+        (_weight_target(weight, order, order in selected), weight.tensor)
+        for order, weight in enumerate(trainable)
+        if order in selected or request.every_weight
+    ]
+
+
+def _selected_inputs(inputs: Sequence[Candidate], selected: set[int], request: GradientRequest) -> list[int]:
+    """Return the positions of the inputs to differentiate with respect to."""
+    orders = [order for order in range(len(inputs)) if order in selected]
+    if not orders and len(request.wrt) > 1:
+        orders = _not_excluded(inputs, request.selection)
+    if inputs and not orders and request.wrt == (INPUTS,):
+        raise SelectionError(
+            f"the selection holds no input, but only inputs are requested (add -l {inputs[0].address})"
+        )
+    return orders
+
+
+def _add(
+    sources: list[tuple[Target, Any]],
+    skipped: list[NotCaptured],
+    target: Target,
+    tensor: Any,
+    record: Recorded | None = None,
+) -> None:
+    """Add a target, or the reason why it has no gradient; `record` is that of an activation."""
+    obstacle = _STACKED if record is not None and record.stacked else _no_gradient(tensor)
+    if obstacle is None:
+        sources.append((target, tensor))
+    else:
+        what = obstacle if record is not None else f"the input is {obstacle}"
+        skipped.append(NotCaptured(target.info.address, what))
 
 
 def has_gradient(tensor: Any) -> bool:
@@ -163,7 +185,7 @@ def _candidate(weight: Weight) -> Candidate:
 
 
 def _selected(weights: Sequence[Weight], selection: Selection) -> list[Weight]:
-    """Return those that the selection asks for, of weights that need not be there."""
+    """Return the selected ones of weights that the selection may leave out."""
     candidates = [_candidate(weight) for weight in weights]
     return [weight for weight, candidate in zip(weights, candidates, strict=True) if selection.wants(candidate)]
 
@@ -176,6 +198,11 @@ def _not_excluded(inputs: Sequence[Candidate], selection: Selection) -> list[int
 def _weight_target(weight: Weight, order: int, selected: bool) -> Target:
     info = TensorInfo(weight.address, weight.layer, weight.structure, weight.classes, order, weight.dtype, weight.shape)
     return Target(GROUPS[WEIGHTS], info, weight.half, weight.aliases, selected, weight.variable)
+
+
+def _activation_target(record: Recorded, order: int) -> Target:
+    info = record_info(record, order)
+    return Target(GROUPS[ACTIVATIONS], info, info.dtype == "float16")
 
 
 def _input_target(name: str, tensor: Any, order: int) -> Target:

@@ -1,1 +1,1 @@
-"""From a file to a model, without running code that nobody trusts."""
+"""From a file to a model, without running code that the user does not trust."""

@@ -1,4 +1,4 @@
-"""What lies in a `.keras` archive or in the folder that it unpacks to, looked at before anything is unpacked."""
+"""Checks of a `.keras` archive, or of the folder that it unpacks to, before anything is unpacked."""
 
 import io
 import lzma
@@ -22,18 +22,20 @@ from tfdump.model.error_text import first_line
 DAMAGED_ARCHIVE = (
     OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error, lzma.LZMAError
 )  # fmt: skip
-"""What reading a damaged archive raises."""
+"""The errors that reading a damaged archive raises."""
 
 _ENCRYPTED = 1
 """The flag of a member that needs a password."""
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
-"""What stands before the bytes of a member: a mark, and at its end the lengths of its name and of what follows."""
+"""The header before the bytes of a member: a mark, and at its end the lengths of the name and the extra field."""
 
 
 def check_members(path: Path, limit: int | None) -> None:
-    """Raise ModelError when a `.keras` archive has members that would be unpacked outside of its folder, that bear
-    the same name, or that take more than `limit` bytes altogether."""
+    """Raise ModelError for a `.keras` archive that cannot be unpacked safely.
+
+    Its members must stay inside its folder, have different names, and take at most `limit` bytes together.
+    """
     with _opened(path) as archive:
         members = archive.infolist()
         names = set()
@@ -46,11 +48,15 @@ def check_members(path: Path, limit: int | None) -> None:
                 or ":" in parts[0]
                 or "\0" in member.orig_filename
             ):
-                raise ModelError(f"{path}: its member '{member.filename}' lies outside of the archive's folder")
+                raise ModelError(
+                    f"{path}: its member '{member.filename}' is outside of the archive (save the model again)"
+                )
             if stat.S_ISLNK(member.external_attr >> 16):
-                raise ModelError(f"{path}: its member '{member.filename}' is a link, which is not followed")
+                raise ModelError(
+                    f"{path}: its member '{member.filename}' is a link, which is not followed (save the model again)"
+                )
             if member.compress_type == zipfile.ZIP_STORED and member.compress_size != member.file_size:
-                raise ModelError(f"{path} is damaged: its member '{member.filename}' is not as long as it says")
+                raise ModelError(f"{path} is damaged: the stored length of its member '{member.filename}' is wrong")
             if member.flag_bits & _ENCRYPTED:
                 raise ModelError(f"{path}: its member '{member.filename}' is encrypted (save the model again)")
             if parts in names:
@@ -60,19 +66,19 @@ def check_members(path: Path, limit: int | None) -> None:
 
 
 def check_links(path: Path, trust: bool) -> None:
-    """Raise UntrustedModelError for a folder with links in it, which may lead to any file; `trust` allows them."""
+    """Raise UntrustedModelError for a folder with links in it, which may lead to any file, unless `trust`."""
     for item in sorted(path.rglob("*")):
         if item.is_symlink() and not trust:
             raise UntrustedModelError(
-                f"{item} is a link to another place, which is not followed (copy the file into the folder, or add "
+                f"{item} is a link, which tfdump does not follow (copy the file into the folder, or add "
                 "--trust-model if you trust its author)"
             )
 
 
 def check_weights(path: Path, limit: int | None) -> int:
-    """Return how many bytes the weights of a Keras model take in memory, after a look at everything in their file.
+    """Check everything in the weights file of a Keras model; return how many bytes the weights take in memory.
 
-    Raises ModelError for links, for values in other files, and for more values than are stored or than `limit`.
+    Raises ModelError for links, for values in other files, and for more values than are stored or than `limit` allows.
     """
     if path.is_dir():
         weights = path / KERAS_WEIGHTS
@@ -99,7 +105,7 @@ def _weights_of(source: "Path | _Member", name: str, limit: int | None) -> int:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open an archive; what reading it raises becomes ModelError."""
+    """Open an archive; errors of reading it become ModelError."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
@@ -108,7 +114,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 class _Member(io.RawIOBase):
-    """Some bytes of a file, as a file of their own that can seek; it is called `name` in messages of h5py."""
+    """A range of bytes of a file, as a file that can seek; messages of h5py call it `name`."""
 
     def __init__(self, stream: IO[bytes], start: int, length: int, name: str) -> None:
         super().__init__()
@@ -126,19 +132,19 @@ class _Member(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go to a place in the bytes."""
+        """Set the position in the bytes and return it."""
         self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
         return self._at
 
     def tell(self) -> int:
-        """Return the place."""
+        """Return the position."""
         return self._at
 
-    def readinto(self, buffer: "bytearray | memoryview", /) -> int:  # type: ignore[override]  # what h5py hands over
-        """Read up to the end of the bytes."""
+    def readinto(self, buffer: "bytearray | memoryview", /) -> int:  # type: ignore[override]  # what h5py passes
+        """Read into a buffer, up to the end of the bytes; return the number of bytes read."""
         view = memoryview(buffer).cast("B")
         view = view[: max(0, min(len(view), self._length - self._at))]
-        if not view:  # far behind the end, where a damaged file points, no stream can go
+        if not view:  # a damaged file may point far beyond the end, where no stream can go
             return 0
         self._stream.seek(self._start + self._at)
         data = self._stream.read(len(view))
@@ -148,7 +154,7 @@ class _Member(io.RawIOBase):
 
 
 def _seekable(archive: zipfile.ZipFile, path: Path, member: zipfile.ZipInfo) -> _Member:
-    """Return a member as a file that can seek: Keras stores weights as they are; others are unpacked in memory."""
+    """Return a member as a file that can seek; one that is compressed, as Keras never does, is unpacked in memory."""
     name = f"{path}::{member.filename}"
     if member.compress_type != zipfile.ZIP_STORED:
         content = archive.read(member)

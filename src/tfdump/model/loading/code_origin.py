@@ -1,4 +1,4 @@
-"""Where code comes from: whether two modules are of one author, and which module defines a class or a function."""
+"""The origin of code: the class or function behind a value, and whether a module is of the same author."""
 
 import site
 import sys
@@ -12,14 +12,14 @@ from typing import Any
 import tensorflow as tf
 
 _FRAMEWORKS = ("keras", "tensorflow", "tf_keras", "numpy")
-"""Packages whose functions do all kinds of things; what of them may stand in a model file is decided elsewhere."""
+"""Packages with functions of all kinds; other modules decide which of them a model file may name."""
 
 
 def origin(value: Any) -> Any:
-    """Return the class or function that a value is or stands for, or None for all other values.
+    """Return the class or function that a value is or wraps, or None for all other values.
 
-    A function may be wrapped by `tf.function` or `functools.partial`; an object that can be called stands for its
-    class. What is built into Python, and modules, are neither.
+    A function may be wrapped by `tf.function` or `functools.partial`, and a callable object stands for its class.
+    Modules and functions that are built into Python give None.
     """
     if isinstance(value, type) or isfunction(value):
         return value
@@ -35,7 +35,7 @@ def origin(value: Any) -> Any:
 def is_of_same_author(code: Any, module: ModuleType) -> bool:
     """Tell whether a class or function is defined in the package of a module, or in a file beside it.
 
-    Nothing is of the same author as a part of Python, Keras, TensorFlow or NumPy.
+    The answer is False for modules of Python, Keras, TensorFlow and NumPy.
     """
     defined_in = str(getattr(code, "__module__", ""))
     if is_library(module):
@@ -48,7 +48,7 @@ def is_of_same_author(code: Any, module: ModuleType) -> bool:
 
 
 def is_library(module: ModuleType) -> bool:
-    """Tell whether a module is a part of Python, Keras, TensorFlow or NumPy."""
+    """Tell whether a module is part of Python, Keras, TensorFlow or NumPy."""
     if module.__name__.split(".")[0] in _FRAMEWORKS:
         return True
     folder = _folder(module.__name__.split(".")[0])
@@ -56,7 +56,7 @@ def is_library(module: ModuleType) -> bool:
 
 
 def _folder(package: str) -> Path | None:
-    """Return the folder in which a module or package of the first level lies, None where it has no file."""
+    """Return the folder that contains a top-level module or package, None where it has no file."""
     file = getattr(sys.modules.get(package), "__file__", None)
     if file is None:
         return None
@@ -73,13 +73,13 @@ def _standard_folders() -> frozenset[Path]:
 
 @cache
 def _holds_libraries(folder: Path) -> bool:
-    """Tell whether packages of many authors lie beside each other in a folder (`pip install --target` makes one)."""
+    """Tell whether a folder contains packages of many authors (`pip install --target` creates such folders)."""
     return folder in _library_folders() or any(folder.glob("*.dist-info"))
 
 
 @cache
 def _library_folders() -> frozenset[Path]:
-    """Return the folders in which packages of many authors lie beside each other."""
+    """Return the known folders that contain packages of many authors."""
     paths = sysconfig.get_paths()
     installed = [paths["purelib"], paths["platlib"], *site.getsitepackages(), site.getusersitepackages()]
     named = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]

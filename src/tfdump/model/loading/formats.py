@@ -1,4 +1,4 @@
-"""What kind of model a file or folder is, looked at before anything loads it, and its hash."""
+"""The kind of model that a file or folder holds, its architecture and its hash, all read before it is loaded."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from tfdump.model.error_text import first_line
 from tfdump.model.loading.archive import DAMAGED_ARCHIVE
 
 KERAS, SAVED_MODEL, TFLITE = "keras", "SavedModel", "TFLite"
-"""The kinds of models that can be read."""
+"""The kinds of models that tfdump can load."""
 
 _WEIGHTS = "model.weights"
 """How the name of the weights begins: one file, or several shards and an index."""
@@ -31,7 +31,7 @@ _LARGEST_CONFIG = 256 << 20
 
 
 def kind_of_file(path: Path) -> str:
-    """Return the kind of a model, by what it looks like; what is none of the others is taken for Keras's."""
+    """Return the kind of a model by its content; anything that is neither of the others counts as Keras."""
     if path.is_dir():
         _check_regular(path)
         is_saved_model = any((path / name).exists() for name in (SAVED_MODEL_GRAPH, SAVED_MODEL_TEXT))
@@ -40,26 +40,26 @@ def kind_of_file(path: Path) -> str:
     if mark is Mark.TFLITE:
         return TFLITE
     if path.suffix == ".tflite" and mark is not Mark.EMPTY:
-        raise ModelError(f"{path} is not a TFLite model: it does not begin as one (bytes 4 to 8 are not 'TFL3')")
+        raise ModelError(f"{path} is not a TFLite model: its bytes 4 to 8 are not 'TFL3'")
     return KERAS
 
 
 def _check_regular(folder: Path) -> None:
-    """Raise ModelError for a folder with anything but files and folders in it, such as a pipe, or a dangling link."""
+    """Raise ModelError for a folder that contains anything but files and folders, such as a pipe or a dangling link."""
     for item in folder.rglob("*"):
         if not (item.is_file() or item.is_dir()):
             raise ModelError(f"{item} is neither a file nor a folder, so {folder} cannot be read as a model")
 
 
 def _folder(path: Path) -> str:
-    """Return the kind of a folder without a `saved_model.pb`; raises ModelError for the rest of a SavedModel."""
+    """Return the kind of a folder without a `saved_model.pb`; raises ModelError for an incomplete SavedModel."""
     if not (path / KERAS_CONFIG).exists() and (path / "variables").is_dir():
         raise ModelError(f"{path} is a SavedModel directory without its saved_model.pb")
     return KERAS
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return the architecture that a model file holds, without loading the model."""
+    """Return the architecture in a model file as a JSON object, without loading the model."""
     try:
         if path.is_dir():
             text = _config_of_folder(path)
@@ -80,16 +80,16 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def is_of_keras_2(path: Path) -> bool:
-    """Tell whether a `.keras` archive, the folder of one, or a legacy HDF5 file says that Keras 2 wrote it."""
+    """Tell whether a `.keras` archive, the folder of one, or a legacy HDF5 file names Keras 2 as its writer."""
     try:
         version = _version_of(path)
-    except (*DAMAGED_ARCHIVE, KeyError, RecursionError):  # Keras 3 does not read it
+    except (*DAMAGED_ARCHIVE, KeyError, RecursionError):  # a file that Keras 3 rejects too
         return False
     return version.startswith(("1.", "2"))
 
 
 def _version_of(path: Path) -> str:
-    """Return the version of Keras that a model file names; legacy files of the first ones name none."""
+    """Return the version of Keras in a model file; the oldest legacy files have none, which counts as 2."""
     if path.is_file() and not zipfile.is_zipfile(path):
         with h5py.File(path, "r") as file:
             version = file.attrs.get("keras_version", "2")
@@ -105,7 +105,7 @@ def _version_of(path: Path) -> str:
 
 def _config_of_folder(path: Path) -> str:
     if not (path / KERAS_CONFIG).is_file():
-        raise ModelError(f"{path} is a folder without {KERAS_CONFIG} and saved_model.pb, not a saved model")
+        raise ModelError(f"{path} is not a saved model: the folder has neither {KERAS_CONFIG} nor saved_model.pb")
     if not any(path.glob(f"{_WEIGHTS}*")):
         raise ModelError(f"{path} is incomplete: {_WEIGHTS}.h5 is missing")
     if (path / KERAS_CONFIG).stat().st_size > _LARGEST_CONFIG:
@@ -132,9 +132,7 @@ def _config_of_hdf5(path: Path) -> str:
         if file.attrs.get("format") == "tfdump":
             raise ModelError(f"{path} is a dump of tfdump, not a model")
         if "model_config" not in file.attrs:
-            raise ModelError(
-                f"{path} is an HDF5 file without a model (weights alone cannot be run: save the whole model)"
-            )
+            raise ModelError(f"{path} is an HDF5 file without a model (weights alone cannot run: save the whole model)")
         if path.suffix not in (".h5", ".hdf5"):
             raise ModelError(f"{path} is a legacy HDF5 model under another name (rename it to {path.stem}.h5)")
         config = file.attrs["model_config"]
@@ -146,7 +144,7 @@ def _not_a_model(path: Path) -> str:
     if mark is Mark.EMPTY:
         return f"{path} is empty (0 bytes)"
     if mark is Mark.ZIP:
-        return f"{path} is truncated: a .keras archive whose end is missing"
+        return f"{path} is truncated: the end of the .keras archive is missing"
     if mark is Mark.NPY:
         return f"{path} is an array, not a model (the model comes first: tfdump activations MODEL INPUT)"
     return f"{path} is not a saved model (.keras, .h5, .tflite, or a folder that Keras or TensorFlow wrote)"

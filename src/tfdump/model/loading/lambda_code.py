@@ -1,4 +1,4 @@
-"""Code of Lambda layers in a trusted file: it was saved without the names that it used, which it gets here."""
+"""The names for the code of Lambda layers in a trusted file, which Keras saves without them."""
 
 import builtins
 import math
@@ -18,14 +18,14 @@ from tfdump.model.loading.user_code import UserCode
 from tfdump.model.recording.patching import replaced
 
 _HOME = "lambda layers of a model file"
-"""What the code takes for its module."""
+"""The name of the module in which the code believes to run."""
 
 
 @contextmanager
 def names_for_lambdas(code: UserCode) -> Iterator[None]:
-    """Let code in files that are loaded meanwhile find `keras`, `tf`, `np` and what the user's modules hold.
+    """While the body loads a file, let the code in it use `keras`, `tf`, `np` and the names of the user's modules.
 
-    Keras gives it the names of the module of its own that builds it, `keras.src.utils.python_utils`.
+    Without this, Keras gives the code the names of the module that builds it, `keras.src.utils.python_utils`.
     """
     build: Callable[..., Any] = python_utils.func_load
     with replaced(python_utils, "func_load", partial(build, globs=_globals(code))):
@@ -33,18 +33,18 @@ def names_for_lambdas(code: UserCode) -> Iterator[None]:
 
 
 def advice_on_names(error: BaseException) -> str:
-    """Return what to do about a name that the code of a Lambda layer lacks, where that is behind an error, else ""."""
+    """Return advice on the name that the code of a Lambda layer lacks, if that is the cause of an error, else ""."""
     for one in _chain(error):
         if isinstance(one, NameError) and one.name is not None and _is_of_lambda(one.__traceback__):
             return (
-                f"the code of a Lambda layer uses '{one.name}', which the file does not hold (give the module that has "
-                "this name: --import MODULE or --import FILE.py)"
+                f"the code of a Lambda layer uses '{one.name}', which the file does not define (import the module that "
+                "defines it: --import MODULE or --import FILE.py)"
             )
     return ""
 
 
 def _globals(code: UserCode) -> dict[str, Any]:
-    """Return the names that most code of Lambda layers expects; those of the user's modules go before them."""
+    """Return the names that most code of Lambda layers expects; those of the user's modules take precedence."""
     names = {
         "__builtins__": builtins,
         "__name__": _HOME,
@@ -66,7 +66,7 @@ def _globals(code: UserCode) -> dict[str, Any]:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those behind it, also such as Keras hides behind its own."""
+    """Yield an error and its causes and contexts, including those that Keras hides behind its own errors."""
     visited: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -78,7 +78,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_of_lambda(traceback: TracebackType | None) -> bool:
-    """Tell whether an error came up in code of a Lambda layer."""
+    """Tell whether an error was raised in the code of a Lambda layer."""
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
     return traceback is not None and traceback.tb_frame.f_globals.get("__name__") == _HOME

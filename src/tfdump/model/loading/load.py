@@ -1,4 +1,4 @@
-"""Loading a saved model: the file is looked at before Keras sees it, and no code of its own runs."""
+"""Loading a saved model: the file is checked before Keras reads it, and its own code does not run."""
 
 import copy
 import json
@@ -37,11 +37,11 @@ from tfdump.model.loading.user_code import UserCode
 from tfdump.model.tracing.variable_limit import limited_variables
 
 ADDED_LOSSES = "added_losses"
-"""What a compile configuration holds where the model of Keras 2 had losses that are not in the one of Keras 3."""
+"""The key in a compile configuration that marks a Keras 2 model with losses that the Keras 3 model lacks."""
 
 
 _MOST_LAYERS_IN_A_ROW = 20_000
-"""So deep Keras may call itself: once for each layer of a chain, where Python stops after a thousand calls."""
+"""The recursion limit for Keras, which calls itself once for each layer of a chain; Python allows 1,000 calls."""
 
 
 def load_model(
@@ -54,11 +54,11 @@ def load_model(
 ) -> LoadedModel:
     """Load a `.keras` file or folder, a legacy HDF5 model (both uncompiled), a SavedModel or a `.tflite` file.
 
-    `signature` chooses one of a SavedModel or a `.tflite` file, which may have several. `max_bytes` is how much
-    memory the file may ask for, by default a quarter of what there is.
+    `signature` selects one of the signatures of a SavedModel or a `.tflite` file. `max_bytes` is the memory that the
+    file may request, by default a quarter of that of the machine.
 
-    Raises UntrustedModelError when it wants to run code and `trust` is False, and ModelError when it is not a
-    model, is damaged, asks for too much memory, or needs classes that were not imported.
+    Raises UntrustedModelError when the file contains code and `trust` is False, and ModelError when it is not a model,
+    is damaged, requests too much memory, or needs classes that were not imported.
     """
     number = parse_bytes(max_bytes) if isinstance(max_bytes, str) else max_bytes
     limit = default_max_bytes() if number is None else number
@@ -88,7 +88,7 @@ def _as_code(custom: Mapping[str, Any] | None) -> UserCode:
 
 
 def _load_keras(path: Path, trust: bool, code: UserCode, limit: int) -> LoadedModel:
-    """Look at all of a Keras model, then load it."""
+    """Check everything in a Keras model, then load it."""
     if path.is_dir():
         check_links(path, trust)
     elif zipfile.is_zipfile(path):
@@ -105,13 +105,13 @@ def _load_keras(path: Path, trust: bool, code: UserCode, limit: int) -> LoadedMo
     code = with_named_code(code, whole, str(path))
     check_config(whole, str(path), trust, code)
     stored = check_weights(path, limit)
-    scope = serialization_lib.SafeModeScope(not trust)  # a module of the user's may have ended safe mode for good
+    scope = serialization_lib.SafeModeScope(not trust)  # the user's module may have turned off safe mode globally
     try:
         with scope, names_for_lambdas(code), _long_chains(), limited_variables(limit, None if trust else stored):
             model = _load(path, words, dict(code), is_keras_2, safe_mode=not trust)
     except ModelError as cause:
         raise ModelError(f"{path}: {cause}") from cause
-    except (Exception, SystemExit) as cause:  # Keras raises nearly every class of error for a bad file
+    except (Exception, SystemExit) as cause:  # Keras raises almost any class of error for a bad file
         raise_interruption(cause)
         advice = advice_on_names(cause)
         raise (ModelError(f"{path}: {advice}") if advice else _explained(path, cause)) from cause
@@ -122,7 +122,7 @@ def _load_keras(path: Path, trust: bool, code: UserCode, limit: int) -> LoadedMo
 
 @contextmanager
 def _long_chains() -> Iterator[None]:
-    """Let Keras build a model of more than a thousand layers in a row; the configuration was read without that."""
+    """Let Keras build a model of more than a thousand layers in a row."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _MOST_LAYERS_IN_A_ROW))
     try:
@@ -136,17 +136,19 @@ def _load(path: Path, config: dict[str, Any], custom: dict[str, Any], is_keras_2
         return load_hdf5(path, copy.deepcopy(config), custom, old=is_keras_2, safe_mode=safe_mode)
     if is_keras_2:
         return load_archive(path, copy.deepcopy(config), custom, safe_mode=safe_mode)
-    place = f"{path}{os.sep}" if path.is_dir() else path  # without the slash, Keras opens x.keras/ as a file
+    place = (
+        f"{path}{os.sep}" if path.is_dir() else path
+    )  # without the separator, Keras opens the folder x.keras as a file
     return keras.models.load_model(place, custom_objects=custom, compile=False, safe_mode=safe_mode)
 
 
 def in_memory(model: Layer) -> LoadedModel:
-    """Return a model that was built in this process, with what can be told of it.
+    """Return a model that was built in this process as a LoadedModel.
 
-    Raises ModelError when it is none of Keras 3.
+    Raises ModelError when it is not a model of Keras 3.
     """
     if not isinstance(model, Layer):
-        raise ModelError(f"{type(model).__name__} is no model of Keras 3 (give one, or the path of a saved model)")
+        raise ModelError(f"{type(model).__name__} is not a model of Keras 3 (pass one, or the path of a saved model)")
     try:
         config = model.to_json() if hasattr(model, "to_json") else None
     except (NotImplementedError, TypeError, ValueError):  # a subclassed model without get_config
@@ -155,7 +157,7 @@ def in_memory(model: Layer) -> LoadedModel:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what computes the numbers, as attributes of a dump."""
+    """Return the versions of the libraries that compute the numbers, as attributes of a dump."""
     return {
         "tensorflow_version": tf.__version__,
         "keras_version": keras.__version__,
@@ -164,7 +166,7 @@ def versions() -> dict[str, str]:
 
 
 def _compile_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how the saved model was compiled; a legacy HDF5 file tells it beside the architecture."""
+    """Return the compile configuration of a saved model; a legacy HDF5 file has it in an attribute of its own."""
     compiled: Any = config.get("compile_config")
     if compiled is None and path.is_file() and h5py.is_hdf5(path):
         with damage(ModelError, str(path)), h5py.File(path, "r") as file:
@@ -177,7 +179,7 @@ def _compile_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _explained(path: Path, cause: BaseException) -> ModelError:
-    """Return the error that says how to mend a failed load."""
+    """Return an error that says how to fix a failed load."""
     text = str(cause)
     unknown = re.search(r"Could not locate class '([^']*)'|Unknown layer: '([^']*)'", text)
     if unknown:
@@ -187,13 +189,13 @@ def _explained(path: Path, cause: BaseException) -> ModelError:
         )
     if "safe_mode" in text or "unsafe_deserialization" in text:
         return UntrustedModelError(
-            f"{path} holds code of its own ({first_line(cause)}); load it with --trust-model if you trust its author"
+            f"{path} contains its own code: {first_line(cause)} (add --trust-model if you trust its author)"
         )
     lost = re.search(r"A total of (\d+) objects could not be loaded.*?\n\n([^\n]+)", text, re.DOTALL)
     if lost:
         return ModelError(
             f"{path}: {lost[1]} layers do not fit the weights that were saved for them: {lost[2]} "
-            "(Keras itself cannot load the file; give tfdump.activations the model in memory)"
+            "(Keras itself cannot load the file; pass the model in memory to tfdump.activations)"
         )
     if reasons := re.findall(r"^Exception encountered: (.+)", text, re.MULTILINE):
         return ModelError(f"cannot load {path}: {reasons[-1]}")

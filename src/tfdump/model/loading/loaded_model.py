@@ -1,4 +1,4 @@
-"""A model as it was loaded, whatever it was saved as."""
+"""A loaded model of any format."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,12 +11,13 @@ from tfdump.tensors import NotCaptured
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model and where it came from: `config` is its architecture as JSON text, `sha256` of its file.
+    """A model and its origin.
 
-    `model` is a Keras model, or what stands for a SavedModel or a .tflite file (`tfdump.model.runnable.Runnable`);
-    `config` of these is the signature. `compile_config` is how it was compiled when it was saved, `custom` what the
-    user's modules define, `trusted` tells whether its file may run code, and `max_bytes` is what it may ask for.
-    `not_loaded` are layers of the file that the model has not.
+    `model` is a Keras model, or the Runnable of a SavedModel or a .tflite file (`tfdump.model.runnable`). `config` is
+    the architecture as JSON text, or the signature of a Runnable, and `sha256` the hash of the file. `compile_config`
+    is the saved compile configuration, and `custom` holds what the user's modules define. `trusted` tells whether the
+    file may run code, and `max_bytes` how much memory it may request. `not_loaded` are the layers of the file that are
+    not in the model.
     """
 
     model: Any
@@ -31,5 +32,5 @@ class LoadedModel:
 
     @property
     def class_name(self) -> str:
-        """The name of the model's class, or what kind of file it is."""
+        """The name of the model's class, or the kind of its file."""
         return type(self.model).__name__ if isinstance(self.model, Layer) else str(self.model.class_name)

@@ -1,4 +1,4 @@
-"""What a model file names of the user's own modules: looked up, where need be by importing the module that it names."""
+"""The code of the user's own modules that a model file names; modules that it names are imported if needed."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,10 +10,10 @@ from tfdump.model.loading.user_code import UserCode, is_keras_name
 
 
 def with_named_code(code: UserCode, config: Any, where: str) -> UserCode:
-    """Return the user's code with what an architecture names of the modules below it.
+    """Return the user's code, extended by what an architecture names of the modules below it.
 
-    Only modules that `--import` covers are imported. Raises ModelError where one of them fails, and where two classes
-    or functions of one name are meant, which Keras cannot tell apart.
+    Only modules that `--import` covers are imported. Raises ModelError where one of them fails, and where a file names
+    two classes or functions of one name, which Keras cannot distinguish.
     """
     if not code.modules:
         return code
@@ -23,7 +23,7 @@ def with_named_code(code: UserCode, config: Any, where: str) -> UserCode:
             known = code_by_name.setdefault(key, value)
             if known is not value:
                 raise _ambiguous(where, key, [known, value])
-    loaded = code.loaded_members()  # now that what the file names is imported
+    loaded = code.loaded_members()  # after the modules that the file names were imported
     names = {name for node in _objects(config) for name in _bare_names(node)}
     meant = {name for node in _objects(config) if (name := _name_of(node)) is not None}
     for name in sorted(names - code_by_name.keys()):
@@ -36,7 +36,7 @@ def with_named_code(code: UserCode, config: Any, where: str) -> UserCode:
 
 
 def _objects(config: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield every JSON object, however deep."""
+    """Yield every JSON object at any depth."""
     waiting = [config]
     while waiting:
         node = waiting.pop()
@@ -46,12 +46,12 @@ def _objects(config: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _bare_names(node: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what may be the name of a class or function; a legacy file has a function by its name alone."""
+    """Yield the strings that may name a class or function; a legacy file has only the name of a function."""
     yield from (value for value in node.values() if isinstance(value, str) and value.isidentifier())
 
 
 def _of_object(node: Mapping[str, Any], code: UserCode) -> Iterator[tuple[str, Any]]:
-    """Yield the class or function that an object with a module names, and the name by which Keras looks for it."""
+    """Yield the class or function that an object with a module names, after the name by which Keras looks it up."""
     name, module, registered = _name_of(node), node.get("module"), node.get("registered_name")
     if name is None or not isinstance(module, str):
         return
@@ -64,20 +64,20 @@ def _of_object(node: Mapping[str, Any], code: UserCode) -> Iterator[tuple[str, A
 
 
 def _name_of(node: Mapping[str, Any]) -> str | None:
-    """Return the name of the class or function that an object is, None for what is no object."""
+    """Return the name of the class or function of a serialized object, None for other nodes."""
     kind = node.get("class_name")
     name = node.get("config") if kind == "function" else kind
     return name if isinstance(name, str) else None
 
 
 def _is_free(name: str, code: UserCode) -> bool:
-    """Tell whether nothing else has a name."""
+    """Tell whether nothing of Keras or of the user has this name."""
     return not (name in code or is_keras_name(name) or keras.saving.get_registered_object(name) is not None)
 
 
 def _ambiguous(where: str, name: str, values: list[Any]) -> ModelError:
     modules = " and ".join(sorted({str(getattr(value, "__module__", value)) for value in values}))
     return ModelError(
-        f"{where} names '{name}', which {modules} define each, and Keras tells them apart by nothing but their names "
-        "(give one of them a name of its own with @keras.saving.register_keras_serializable and save the model again)"
+        f"{where} names '{name}', which {modules} both define, and Keras distinguishes them only by name "
+        "(give one of them another name with @keras.saving.register_keras_serializable and save the model again)"
     )

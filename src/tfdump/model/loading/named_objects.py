@@ -1,7 +1,7 @@
-"""What a serialised object of a configuration would become, found as Keras finds it but without importing anything.
+"""What Keras would build from a serialized object of a configuration, looked up as Keras does but without any import.
 
-Follows `_retrieve_class_or_fn` of `keras.src.saving.serialization_lib` and, for files without modules, the tables of
-`keras.src.legacy.saving`.
+This follows `_retrieve_class_or_fn` of `keras.src.saving.serialization_lib` and, for files without modules, the tables
+of `keras.src.legacy.saving`.
 """
 
 import sys
@@ -29,7 +29,7 @@ from tfdump.model.keras_internals import models as models_of_keras
 ACTIVATION = "activation"
 
 _PROGRAMS = (TFSMLayer, JaxLayer, FlaxLayer, TorchModuleWrapper)
-"""Layers that run a program which their configuration holds or names."""
+"""Layers that run a program which their configuration contains or names."""
 
 _POLICIES = (keras.DTypePolicy, keras.dtype_policies.DTypePolicyMap)
 _BUILDING_BLOCKS: tuple[type, ...] = (
@@ -45,7 +45,7 @@ _BUILDING_BLOCKS: tuple[type, ...] = (
     keras.random.SeedGenerator,
     keras.InputSpec,
 )
-"""What a model is made of; everything else in Keras (callbacks, downloads, plots) does not belong in a file."""
+"""The parts of a model; other things in Keras (callbacks, downloads, plots) do not belong in a file."""
 
 _PLACES: Mapping[str, tuple[tuple[type, ...], tuple[str, ...]]] = {
     ACTIVATION: ((keras.Operation,), ("keras.activations", "keras.ops")),
@@ -57,18 +57,18 @@ _PLACES: Mapping[str, tuple[tuple[type, ...], tuple[str, ...]]] = {
     "loss": ((keras.Loss,), ("keras.losses", "keras.metrics")),
     "metrics": ((keras.Metric, keras.Loss), ("keras.losses", "keras.metrics")),
 }
-"""By the end of a key: the classes, and the modules whose functions, may stand there."""
+"""By the end of a key: the classes that it may hold, and the modules whose functions it may name."""
 
 _ANYWHERE = (_BUILDING_BLOCKS, ("keras.activations", "keras.ops", "keras.losses", "keras.metrics"))
 _ACCESS = ("get", "serialize", "deserialize")
-"""Functions of these modules that are about configurations, not about tensors."""
+"""Functions of these modules that work on configurations instead of tensors."""
 
 _TABLES = ("initializers", "regularizers", "constraints", "losses", "metrics", "optimizers", "dtype_policies")
 _PACKAGES = ("keras", "keras_hub", "keras_cv", "keras_nlp")
 
 
 class Verdict(Enum):
-    """Whether an object may be built: `FINE`, or why not."""
+    """Whether an object may be built: `FINE`, or the reason against it."""
 
     FINE = "a part of Keras, or of the user's own modules, that belongs there"
     LAMBDA = "a Lambda layer, which calls a function"
@@ -79,7 +79,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class _NamedObject:
-    """Something that a name leads to: a class, a function, or what the user registered (`own`); its public name."""
+    """A class, a function, or what the user registered (`own`), with the name that leads to it."""
 
     value: Any
     name: str
@@ -87,9 +87,9 @@ class _NamedObject:
 
 
 def judge(node: Mapping[str, Any], key: str, custom: Mapping[str, Any]) -> Verdict:
-    """Return whether a serialised object may be built where `key` leads to it; `custom` are the user's own, by name.
+    """Return whether a serialized object may be built under `key`; `custom` is the user's own code by name.
 
-    An object that Keras could take for several things has to be fine as each of them.
+    An object that Keras could resolve in several ways must be fine in each of them.
     """
     candidates = list(_candidates(node, custom))
     verdicts = {_verdict(one, key) for one in candidates}
@@ -97,24 +97,24 @@ def judge(node: Mapping[str, Any], key: str, custom: Mapping[str, Any]) -> Verdi
         if worst in verdicts:
             return worst
     if node.get("module") is None and Verdict.FINE in verdicts:
-        return Verdict.FINE  # a name in several tables, of which Keras looks into the one for the place
+        return Verdict.FINE  # a name in several tables, of which Keras uses the one that fits the key
     return Verdict.MISPLACED if Verdict.MISPLACED in verdicts else Verdict.FINE if candidates else Verdict.UNKNOWN
 
 
 def reads_files(node: Mapping[str, Any], custom: Mapping[str, Any]) -> bool:
-    """Tell whether the object is of a class, or one made from such a class, that can read its words from a file."""
+    """Tell whether an object is of a class of Keras or derived from one, which may read its vocabulary from a file."""
     classes = [one.value for one in _candidates(node, custom) if isinstance(one.value, type)]
     return any(base.__module__.split(".")[0] in _PACKAGES for value in classes for base in value.__mro__)
 
 
 def _candidates(node: Mapping[str, Any], custom: Mapping[str, Any]) -> Iterator[_NamedObject]:
-    """Yield everything that Keras might take a serialised object for."""
+    """Yield everything that Keras might resolve a serialized object to."""
     kind, module = node["class_name"], node.get("module")
     function = kind == "function"
     name = node.get("config") if function else kind
     if not isinstance(name, str):
         return
-    registered = node.get("registered_name")  # of a damaged file, anything
+    registered = node.get("registered_name")  # anything, in a damaged file
     names = {name, registered} if not function and isinstance(registered, str) else {name}
     for known in sorted(names):
         value = keras.saving.get_registered_object(known, dict(custom))
@@ -142,14 +142,14 @@ def _public(name: str) -> Iterator[_NamedObject]:
 
 
 def _in_legacy_table(name: str) -> Iterator[_NamedObject]:
-    """Yield what a legacy file gets for this name whatever its module is, where that is no plain layer."""
+    """Yield what a legacy file gets for this name, whatever its module is, unless it is a plain layer."""
     value = vars(layers).get(name)
     if value is not None and not (isinstance(value, type) and not issubclass(value, (keras.layers.Lambda, *_PROGRAMS))):
         yield _NamedObject(value, name)
 
 
 def _in_tables(name: str) -> Iterator[_NamedObject]:
-    """Yield what a file without modules, as Keras 2 wrote it, may call by this name."""
+    """Yield what this name may mean in a file without modules, as Keras 2 wrote it."""
     for table in (vars(layers), vars(models_of_keras), *(vars(getattr(keras, part)) for part in _TABLES)):
         if name in table:
             yield _NamedObject(table[name], name)

@@ -1,6 +1,6 @@
-"""A look at a model's configuration before Keras builds anything of it: everything that it names has to be harmless.
+"""A check of a model's configuration before Keras builds anything from it: everything that it names must be harmless.
 
-What is refused is what is not known to be fine, so that a new way to name code is refused too.
+It refuses everything that is not known to be fine, so that it also refuses new ways to name code (docs/trust.md).
 """
 
 import sys
@@ -18,7 +18,7 @@ from tfdump.model.loading.user_code import UserCode
 _TRUST = "(add --trust-model if you trust its author)"
 
 _DEEPEST = 200
-"""Levels of lists and objects: a sub-model takes four of them, and Keras a dozen frames of Python for it."""
+"""Levels of lists and objects. A sub-model takes four levels, for which Keras needs a dozen frames of Python."""
 
 _VALUES = ("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__tuple__")
 """Class names of plain values."""
@@ -33,10 +33,10 @@ _COMPILED = "compile_config"
 
 @dataclass(frozen=True)
 class _Place:
-    """A JSON object and where it stands: the key that leads to it, and the names of the layers around it.
+    """A JSON object and its place: the key that leads to it, and the names of the layers around it.
 
-    `named` tells that the last name is its own, and `idle` that nothing builds it: it belongs to how the model itself
-    was compiled.
+    `named` tells that the last name is its own. `idle` tells that it is part of the compile configuration of the model
+    itself, from which nothing is built.
     """
 
     node: dict[str, Any]
@@ -47,7 +47,7 @@ class _Place:
 
     @property
     def text(self) -> str:
-        """What to call it in a message."""
+        """The name of the place in a message."""
         if self.idle:
             return f"{_COMPILED} ({self.key})"
         layer = f"layer '{'.'.join(self.layers)}'" if self.layers else "the model"
@@ -57,10 +57,10 @@ class _Place:
 def check_config(config: Mapping[str, Any], where: str, trust: bool, custom: Mapping[str, Any]) -> None:
     """Raise UntrustedModelError when a configuration names anything but parts of Keras and of the user's own modules.
 
-    `custom` are the latter, by name; with `trust` only the depth is looked at. Lambda layers over functions of
-    `keras.ops` and `keras.activations` are no code of the model's own. How the model itself was compiled is not built
-    (see `tfdump.model.losses.compiled`), so that a loss of the author's own does not matter here. Raises ModelError
-    for what is nested so deeply that nothing could build it.
+    `custom` holds the latter by name. With `trust`, only the depth is checked. Lambda layers over functions of
+    `keras.ops` and `keras.activations` are not the model's own code. The compile configuration of the model itself is
+    not built here (see `tfdump.model.losses.compiled`), so it may name a custom loss. Raises ModelError for a
+    configuration that is nested too deeply to be built.
     """
     for place in _places(config, where):
         if not trust and "class_name" in place.node:
@@ -76,7 +76,7 @@ def check_saved_model(where: str, trust: bool) -> None:
 
 
 def _places(config: Mapping[str, Any], where: str) -> Iterator[_Place]:
-    """Yield every JSON object of a configuration in the order of the file, however deep."""
+    """Yield every JSON object of a configuration in the order of the file, at any depth."""
     waiting: list[tuple[Any, str, tuple[str, ...], bool, int]] = [(config, "", (), False, 0)]
     while waiting:
         node, key, layers, idle, depth = waiting.pop()
@@ -93,18 +93,16 @@ def _places(config: Mapping[str, Any], where: str) -> Iterator[_Place]:
         yield _Place(node, key, around, named, idle)
         for below, value in reversed(node.items()):
             compiled = idle or (depth == 0 and below == _COMPILED)
-            inherits_key = (
-                compiled and not is_object and key and key != _COMPILED
-            )  # the losses of several outputs, by name
+            inherits_key = compiled and not is_object and key and key != _COMPILED  # losses of several outputs, by name
             key_below = key if inherits_key or (is_object and below == "config") else str(below)
             waiting.append((value, key_below, around, compiled, depth + 1))
 
 
 def _check_object(place: _Place, where: str, custom: Mapping[str, Any]) -> None:
-    """Raise UntrustedModelError when a serialised object is not one of Keras's or the user's that fits its place."""
+    """Raise UntrustedModelError when a serialized object is not one of Keras or of the user that fits its place."""
     node, name = place.node, place.node["class_name"]
     if not isinstance(name, str) or not isinstance(node.get("module"), (str, type(None))):
-        raise ModelError(f"{where} is damaged: {place.text} has a class name or a module that is no text")
+        raise ModelError(f"{where} is damaged: {place.text} has a class name or a module that is not a string")
     if name in _VALUES:
         _check_value(place, where)
         return
@@ -114,9 +112,9 @@ def _check_object(place: _Place, where: str, custom: Mapping[str, Any]) -> None:
         return
     verdict = judge(node, place.key, custom)
     if verdict is Verdict.LAMBDA and not _calls_keras(node):
-        raise _refused(where, place, "is a Lambda layer and runs code from the model file")
+        raise _refused(where, place, "is a Lambda layer, which runs code from the model file")
     if verdict is Verdict.PROGRAM:
-        raise _refused(where, place, f"is a {name}, which runs a program that the file holds or names")
+        raise _refused(where, place, f"is a {name}, which runs a program that the file contains or names")
     if verdict is Verdict.MISPLACED:
         raise _refused(where, place, f"names {_spelled(node)}, which does not belong there")
     if verdict is Verdict.UNKNOWN:
@@ -126,7 +124,7 @@ def _check_object(place: _Place, where: str, custom: Mapping[str, Any]) -> None:
 
 
 def _check_unknown(place: _Place, where: str, custom: Mapping[str, Any]) -> None:
-    """Refuse what is neither in Keras nor imported; where a file names no module, Keras itself says so."""
+    """Refuse what is neither in Keras nor imported; if the file names no module, Keras itself raises the error."""
     module = place.node.get("module")
     if module is None or (place.idle and module.split(".")[0] not in sys.stdlib_module_names - {"builtins"}):
         return
@@ -134,14 +132,14 @@ def _check_unknown(place: _Place, where: str, custom: Mapping[str, Any]) -> None
 
 
 def _how_to_import(module: str, custom: Mapping[str, Any]) -> str:
-    """Say what is to be imported; `module` is where a file says that a class is, or `builtins` for functions."""
+    """Return advice on what to import; `module` is that of a class in the file, or `builtins` for functions."""
     package, code = module.split(".", maxsplit=1)[0], custom if isinstance(custom, UserCode) else UserCode(())
     if code.covers(module):
-        return f"which it does not define (is this the {package} that the model was saved with?)"
+        return f"which it does not define (is this the version of {package} that the model was saved with?)"
     packages = [root.__name__ for root in code.modules if hasattr(root, "__path__")]
     if module == "builtins" and packages:
         return (
-            f"which {' and '.join(packages)} did not import (name the module that defines it: --import "
+            f"which {' and '.join(packages)} did not import (import the module that defines it: --import "
             f"{packages[0]}.MODULE, or --import FILE.py; --trust-model alone imports nothing)"
         )
     how = "MODULE" if package in ("builtins", "__main__") or package in sys.stdlib_module_names else package
@@ -152,20 +150,20 @@ def _how_to_import(module: str, custom: Mapping[str, Any]) -> str:
 
 
 def _check_value(place: _Place, where: str) -> None:
-    """Raise ModelError for an array whose items are objects, or each as large as a file."""
+    """Raise ModelError for an array whose items are objects, or are too large."""
     inner = place.node.get("config")
     if place.node["class_name"] not in _ARRAYS or not isinstance(inner, dict):
         return
     try:
         dtype = np.dtype(inner.get("dtype"))
-    except (TypeError, ValueError):  # one of those that NumPy lacks, or none
+    except (TypeError, ValueError):  # a dtype that NumPy lacks, or not a dtype
         return
     if dtype.hasobject or (dtype.kind not in "SU" and dtype.itemsize > _LARGEST_ITEM) or dtype.itemsize > 1 << 16:
         raise ModelError(f"{where} is damaged: {place.text} holds an array of the dtype {inner.get('dtype')!r}")
 
 
 def _check_files(place: _Place, where: str, custom: Mapping[str, Any]) -> None:
-    """Raise UntrustedModelError for a layer that reads its words from a file beside the model."""
+    """Raise UntrustedModelError for a layer that reads its vocabulary from a file outside of the model."""
     inner = place.node.get("config")
     for argument in _FILES:
         file = inner.get(argument) if isinstance(inner, dict) else None
@@ -174,7 +172,7 @@ def _check_files(place: _Place, where: str, custom: Mapping[str, Any]) -> None:
 
 
 def _calls_keras(node: Mapping[str, Any]) -> bool:
-    """Tell whether all functions of a Lambda layer are of `keras.ops` and `keras.activations`, or plain values."""
+    """Tell whether all functions of a Lambda layer are from `keras.ops` and `keras.activations`."""
     inner = node.get("config")
     if not isinstance(inner, dict) or not isinstance(inner.get("function"), dict):
         return False
@@ -192,12 +190,12 @@ def _calls_keras(node: Mapping[str, Any]) -> bool:
 
 
 def _registered(function: Mapping[str, Any]) -> bool:
-    """Tell whether the user registered something under the name of a function, which Keras would take instead."""
+    """Tell whether the user registered something under the name of a function, which Keras would use instead."""
     return keras.saving.get_registered_object(str(function.get("config"))) is not None
 
 
 def _spelled(node: Mapping[str, Any]) -> str:
-    """Return how a file names an object, for messages."""
+    """Return the name of an object in the file, for messages."""
     function = node["class_name"] == "function"
     what = f"the function '{node.get('config')}'" if function else f"the class '{node['class_name']}'"
     return f"{what} of the module '{node['module']}'" if node.get("module") not in (None, "builtins") else what

@@ -1,8 +1,8 @@
-"""The user's own modules, which `--import` names, and what a model file may name of them.
+"""The user's own modules, which `--import` names, and the code in them that a model file may name.
 
-Whatever a module or a package below it defines, or re-exports from the same package, may be named: layers and the
-like, plain classes, functions. What it imports from elsewhere (`from os import system`) may not, other than classes
-that Keras builds models of.
+A file may name everything that a module or a package below it defines, or re-exports from the same package: layers,
+plain classes, functions. It may not name what the module imports from elsewhere (`from os import system`), except for
+classes from which Keras builds models.
 """
 
 import importlib
@@ -23,7 +23,7 @@ from tfdump.model.keras_internals import KerasSaveable
 from tfdump.model.loading.code_origin import is_library, is_of_same_author, origin
 
 HUBS = ("keras_hub", "keras_cv", "keras_nlp")
-"""Packages of Keras's own, of which Keras takes only what it can save."""
+"""Packages of the Keras team, from which Keras uses only what it can save."""
 
 _SERIALIZABLE = (
     keras.Operation,
@@ -34,7 +34,7 @@ _SERIALIZABLE = (
     keras.Metric,
     keras.Optimizer,
 )
-"""What a model file may name by class, wherever the user's module has it from."""
+"""Base classes of what a model file may name, wherever the user's module imports it from."""
 
 _TABLES = (
     keras.activations,
@@ -49,7 +49,7 @@ _TABLES = (
 
 
 class UserCode(Mapping[str, Any]):
-    """What the modules of the user define, by the names that a model file has for it; `modules` are these modules."""
+    """The code that the user's modules define, by the names in a model file; `modules` are these modules."""
 
     def __init__(self, modules: tuple[ModuleType, ...], names: Mapping[str, Any] | None = None) -> None:
         self.modules = modules
@@ -65,26 +65,26 @@ class UserCode(Mapping[str, Any]):
         return len(self._names)
 
     def with_names(self, names: Mapping[str, Any]) -> "UserCode":
-        """Return the same code with further names, which go before the others."""
+        """Return the same code with further names, which take precedence."""
         return UserCode(self.modules, {**self._names, **names})
 
     def covers(self, module: str) -> bool:
-        """Tell whether a module is one of those that were imported, or lies below one of them."""
+        """Tell whether a module is one of the imported modules, or below one of them."""
         return bool(self._roots_of(module))
 
     def member(self, module: str, name: str) -> Any:
-        """Return what a module that the user's imports cover defines or re-exports by this name, else None.
+        """Return what a module defines or re-exports by this name, if the user's imports cover the module, else None.
 
-        The module is imported for that, and only that one. Raises ModelError where it is there and fails.
+        This imports the module, and no other one. Raises ModelError where it exists but cannot be imported.
         """
         home = _import_below(module) if self.covers(module) else None
         value = vars(home).get(name) if home is not None else None
         return value if self._is_own(value, module) else None
 
     def loaded_members(self) -> dict[str, list[Any]]:
-        """Return the classes and functions that the modules below define, by name, as far as these are imported now.
+        """Return the classes and functions that the imported modules at and below those of the user define, by name.
 
-        There may be several of one name.
+        Several may have one name.
         """
         members: dict[str, list[Any]] = {}
         names = [name for name in sorted(sys.modules) if self.covers(name) and _package(name) not in HUBS]
@@ -97,20 +97,20 @@ class UserCode(Mapping[str, Any]):
         return members
 
     def _roots_of(self, module: str) -> list[ModuleType]:
-        """Return the modules of the user at or below which a module lies by its name."""
+        """Return the modules of the user that are, or contain, the module of this name."""
         roots = (root for root in self.modules if not is_library(root))
         return [root for root in roots if module == root.__name__ or module.startswith(f"{root.__name__}.")]
 
     def _is_own(self, value: Any, module: str) -> bool:
-        """Tell whether something in a module is code of the author of the module that the user named.
+        """Tell whether a value in a module is code of the author of the module that the user named.
 
-        A module of another author can stand below it under a name of its own (`requests.packages.urllib3`).
+        A package may contain modules of another author (`requests.packages.urllib3`).
         """
         return any(_may_be_named(value, root) for root in self._roots_of(module))
 
 
 def import_user_code(modules: tuple[str, ...]) -> UserCode:
-    """Import modules by name or by file, and return the layers, losses, functions and the like in them, by name.
+    """Import modules by name or by file; return the layers, losses, functions and other code in them, by name.
 
     Raises ModelError when one cannot be imported.
     """
@@ -122,12 +122,12 @@ def _package(module: str) -> str:
 
 
 def is_keras_name(name: str) -> bool:
-    """Tell whether Keras has an activation, a layer or the like of this name."""
+    """Tell whether Keras has an activation, a layer or another part of a model of this name."""
     return any(name in vars(table) for table in _TABLES)
 
 
 def _names_in(modules: Iterable[ModuleType]) -> dict[str, Any]:
-    """Return what the namespaces of modules hold; a function from elsewhere never goes before one of Keras."""
+    """Return the code in modules by name; a function that a module imports does not replace one of Keras."""
     names: dict[str, Any] = {}
     for module in modules:
         for name, value in vars(module).items():
@@ -139,7 +139,7 @@ def _names_in(modules: Iterable[ModuleType]) -> dict[str, Any]:
 
 
 def _may_be_named(value: Any, module: ModuleType) -> bool:
-    """Tell whether something in the namespace of a module is code of the same author that a file may name."""
+    """Tell whether a value in a module is code of the same author that a file may name."""
     defined = origin(value)
     if _package(module.__name__) in HUBS and not (isinstance(value, type) and issubclass(value, KerasSaveable)):
         return False
@@ -154,19 +154,19 @@ def _import(text: str) -> ModuleType:
                 raise ModelError(f"--import {text}: no such file")
             return _run_file(path)
         if not text or text.startswith("."):
-            raise ModelError(f"--import '{text}' is neither the name of a module nor a file that ends in .py")
+            raise ModelError(f"--import '{text}' is neither the name of a module nor a file with the ending .py")
         if os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())
         return importlib.import_module(text)
     except ModelError:
         raise
-    except (Exception, SystemExit) as cause:  # whatever the user's own module raises
+    except (Exception, SystemExit) as cause:  # the user's own module may raise anything
         raise_interruption(cause)
-        raise ModelError(f"--import {text} fails: {type(cause).__name__}: {first_line(cause)}") from cause
+        raise ModelError(f"--import {text} failed: {type(cause).__name__}: {first_line(cause)}") from cause
 
 
 def _run_file(path: Path) -> ModuleType:
-    """Run a Python file as a module of its name, or of another one where that name is taken (`h5py.py`)."""
+    """Run a Python file as a module of its name, or of another name where that one is in use (`h5py.py`)."""
     name = path.stem if path.stem not in sys.modules else f"imported by tfdump: {path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -184,7 +184,7 @@ def _run_file(path: Path) -> ModuleType:
 
 
 def _import_below(name: str) -> ModuleType | None:
-    """Import a module that a file names; None where there is no such module, or none that defines parts of models."""
+    """Import a module that a file names; return None where it does not exist or has an unsuitable name."""
     if name in sys.modules:
         return sys.modules[name]
     parts = name.split(".")
@@ -196,7 +196,7 @@ def _import_below(name: str) -> ModuleType | None:
         if cause.name is not None and (name == cause.name or name.startswith(f"{cause.name}.")):
             return None
         raise ModelError(f"the module {name}, which the file names, cannot be imported: {first_line(cause)}") from cause
-    except (Exception, SystemExit) as cause:  # whatever the module raises
+    except (Exception, SystemExit) as cause:  # the module may raise anything
         raise_interruption(cause)
         raise ModelError(
             f"the module {name}, which the file names, cannot be imported: {type(cause).__name__}: {first_line(cause)}"

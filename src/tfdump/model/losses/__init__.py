@@ -1,1 +1,1 @@
-"""What is differentiated: the scalar, by name, function or as compiled."""
+"""The scalar that is differentiated: a loss by name, the compiled loss, or an objective."""

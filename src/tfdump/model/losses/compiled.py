@@ -1,4 +1,4 @@
-"""The loss with which a model was saved, from its compile configuration, without compiling the model."""
+"""The loss that a model was compiled with, read from its compile configuration without compiling the model."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,21 +20,21 @@ _ARRAYS = ("__numpy__", "__tensor__")
 
 
 def scalar_of(loaded: LoadedModel, choice: LossChoice) -> Scalar:
-    """Return what is to be differentiated.
+    """Return the scalar to differentiate.
 
-    Raises ModelError where nothing was chosen and the model was not compiled, and for unknown names.
+    Raises ModelError for unknown names, and where the user chose none and the model was not compiled.
     """
     if choice.objective is not None and choice.names:
         raise ModelError("--loss and --objective exclude each other (an objective needs no targets)")
     compiled = not choice.names or ("compiled" in choice.names and "compiled" not in loaded.custom)
     if choice.from_logits and (choice.objective is not None or compiled):
-        raise ModelError("--from-logits belongs to --loss NAME (a compiled loss knows itself what it takes)")
+        raise ModelError("--from-logits needs --loss NAME (a compiled loss has its own setting)")
     if choice.objective is not None:
         return Objective(choice.objective, choice.reduction)
     if not compiled:
         return NamedLosses(choice, loaded.custom)
     if len(choice.names) > 1:
-        raise ModelError("--loss compiled stands alone")
+        raise ModelError("--loss compiled cannot be combined with other losses (it covers all outputs)")
     compiled_loss = _compiled(loaded)
     if compiled_loss is None:
         asked = "--loss compiled: " if choice.names else ""
@@ -44,7 +44,7 @@ def scalar_of(loaded: LoadedModel, choice: LossChoice) -> Scalar:
         own, theirs = getattr(type(model), method, None), _of_keras(method)
         if own is not None and own not in theirs:
             raise ModelError(
-                f"the model computes its loss in its own {method}, which cannot be split over batches; {HOW}"
+                f"the model overrides {method} to compute its loss, which cannot be split over batches; {HOW}"
             )
     return CompiledLosses(model, *compiled_loss, choice.reduction)
 
@@ -54,7 +54,7 @@ def _of_keras(method: str) -> list[Any]:
 
 
 def _compiled(loaded: LoadedModel) -> tuple[Any, Any] | None:
-    """Return the loss and the loss weights of a model that was compiled, else None."""
+    """Return the loss and the loss weights of a compiled model, else None."""
     live = getattr(loaded.model, "_compile_loss", None)
     if live is not None:
         return live._user_loss, live._user_loss_weights
@@ -65,7 +65,7 @@ def _compiled(loaded: LoadedModel) -> tuple[Any, Any] | None:
         return None
     if config.get(ADDED_LOSSES):
         raise ModelError(
-            f"{loaded.name}: Keras 2 saved losses of its own in the model (add_loss), which Keras 3 cannot take from a "
+            f"{loaded.name}: the model has losses that Keras 2 saved for add_loss, which Keras 3 cannot read from a "
             f"file; {HOW}"
         )
     _check(config.get("loss"), loaded)
@@ -73,19 +73,19 @@ def _compiled(loaded: LoadedModel) -> tuple[Any, Any] | None:
         scope = keras.saving.custom_object_scope(dict(loaded.custom))
         with scope, serialization_lib.SafeModeScope(not loaded.trusted):
             loss = _deserialized(config.get("loss"), loaded.custom)
-        if loss is not None:  # a legacy file names functions
+        if loss is not None:  # a legacy file has the names of functions
             loss = keras.tree.map_structure(
                 lambda leaf: loaded.custom.get(leaf, leaf) if isinstance(leaf, str) else leaf, loss
             )
     except ModelError as cause:
         raise ModelError(f"{loaded.name}: {cause}") from cause
     except Exception as cause:  # Keras raises nearly every class of error for a bad configuration
-        raise ModelError(f"{loaded.name}: its compiled loss cannot be read: {first_line(cause)}; {HOW}") from cause
+        raise ModelError(f"{loaded.name}: cannot read the compiled loss: {first_line(cause)}; {HOW}") from cause
     return loss, config.get("loss_weights")
 
 
 def _deserialized(config: Any, custom: Mapping[str, Any]) -> Any:
-    """Return the losses of a configuration; in a legacy file its objects have no module."""
+    """Return the losses of a configuration; the objects of a legacy file have no module."""
     if isinstance(config, (list, tuple)):
         return [_deserialized(item, custom) for item in config]
     if not isinstance(config, Mapping) or str(config.get("class_name", "")).startswith("__"):
@@ -95,8 +95,8 @@ def _deserialized(config: Any, custom: Mapping[str, Any]) -> Any:
     legacy, inner = "module" not in config, config.get("config")
     if isinstance(inner, str) and isinstance(custom.get(config["class_name"]), type):
         raise ModelError(
-            f"of its compiled loss '{config['class_name']}' the file holds the name and not the arguments (--loss "
-            f"{config['class_name']} makes one without arguments)"
+            f"the file holds the name of its compiled loss '{config['class_name']}', but not the arguments (--loss "
+            f"{config['class_name']} creates one without arguments)"
         )
     if isinstance(inner, Mapping):
         name = str(config.get("registered_name") or config["class_name"])
@@ -106,33 +106,31 @@ def _deserialized(config: Any, custom: Mapping[str, Any]) -> Any:
             is keras.losses.Loss.from_config.__func__
         ):
             inner = {key: _array(value) for key, value in inner.items()}
-        if inner.get("reduction") == "auto":  # of Keras 2
+        if inner.get("reduction") == "auto":  # the default of Keras 2
             inner = {**inner, "reduction": "sum_over_batch_size"}
-        if name in LOSSES and registered is None:  # which Keras 2 wrote with the function that they call
+        if name in LOSSES and registered is None:  # Keras 2 wrote it with the function that it calls
             inner = {key: value for key, value in inner.items() if key != "fn"}
         config = {**config, "config": inner}
     return keras.losses.deserialize(config) if legacy else serialization_lib.deserialize_keras_object(config)
 
 
 def _array(value: Any) -> Any:
-    """Return a parameter that is an array in a configuration as that array; `Loss.from_config` hands it on as it is."""
+    """Return an array for the configuration of one, because `Loss.from_config` does not convert its parameters."""
     if isinstance(value, Mapping) and value.get("class_name") in _ARRAYS:
         return serialization_lib.deserialize_keras_object(value)
     return value
 
 
 def _check(config: Any, loaded: LoadedModel) -> None:
-    """Refuse a loss that is code, or a function that is neither a loss of Keras nor imported by the user."""
+    """Raise an error for a loss that is code, or that is neither part of Keras nor imported by the user."""
     for name, registered, kind in _named(config):
         if kind == "__lambda__" and loaded.trusted:
             continue
         if name == "<lambda>":
-            raise ModelError(
-                f"{loaded.name} was compiled with a '<lambda>' as loss, which the file does not hold; {HOW}"
-            )
+            raise ModelError(f"{loaded.name} was compiled with a lambda as loss, which the file does not hold; {HOW}")
         if kind == "__lambda__":
             raise UntrustedModelError(
-                f"{loaded.name}: its compiled loss is code in the model file (add --trust-model if you trust its "
+                f"{loaded.name}: the compiled loss is code in the model file (add --trust-model if you trust its "
                 f"author, or {HOW})"
             )
         known = (keras.saving.get_registered_object(text, loaded.custom) for text in (name, registered))
@@ -148,7 +146,7 @@ def _check(config: Any, loaded: LoadedModel) -> None:
 def _named(config: Any, inside: bool = False) -> Iterator[tuple[str, str, str]]:
     """Yield the name, the registered name and the class name of every object in a configuration.
 
-    Text is a name only outside of objects, where it stands for a loss.
+    A string is the name of a loss only outside of objects.
     """
     if isinstance(config, str) and not inside:
         yield config, config, ""
@@ -168,11 +166,11 @@ def _named(config: Any, inside: bool = False) -> Iterator[tuple[str, str, str]]:
 
 
 def regularization(model: Layer) -> Any:
-    """Return the sum of the weights' regularisation losses, or None where the model has none."""
+    """Return the sum of the regularization losses of the weights, or None where the model has none."""
     losses = [keras.ops.sum(loss) for loss in model._get_regularization_losses()]
     return sum(losses[1:], losses[0]) if losses else None
 
 
 def added_losses(model: Layer) -> list[Any]:
-    """Return what the layers of a model added with `add_loss` in its last call."""
+    """Return the losses that the layers of a model added with `add_loss` in its last call."""
     return [loss for layer in model._flatten_layers() for loss in layer._get_own_losses()]

@@ -1,4 +1,4 @@
-"""The logits that Keras finds behind probabilities, from which it computes crossentropies."""
+"""The logits behind probabilities, from which Keras computes crossentropies."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,20 +10,20 @@ from tfdump.model.recording.recorder import WATCHING
 from tfdump.model.recording.tensors import LOGITS_NOTE
 
 ORIGINAL = "_tfdump_original"
-"""The attribute by which a watched copy leads to a tensor behind whose operation Keras looks for logits."""
+"""The attribute of a watched copy that holds the tensor from whose operation Keras would take the logits."""
 
 
 def source_of_logits(tensor: Any) -> Any:
-    """Return what identifies the logits that Keras can find behind a tensor, or None."""
+    """Return the object that identifies the logits that Keras can find behind a tensor, or None."""
     noted = getattr(tensor, LOGITS_NOTE, None)
     return getattr(tensor, ORIGINAL, None) if noted is None else noted
 
 
 @contextmanager
 def looking_behind_copies() -> Iterator[list[Any]]:
-    """While the body runs, let Keras look behind watched copies as behind the tensors themselves.
+    """While the body runs, let Keras find the logits behind watched copies as behind the tensors themselves.
 
-    Yields a list that fills with the sources (`source_of_logits`) of the logits that it took.
+    Yields a list to which the sources (`source_of_logits`) of the logits that Keras uses are added.
     """
     sources: list[Any] = []
     with WATCHING:

@@ -1,4 +1,4 @@
-"""Losses by name: which Keras has, what a name on the command line means, and near names for one that is wrong."""
+"""Losses by name: those of Keras, the meaning of a name on the command line, and near names for an unknown one."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -12,26 +12,26 @@ from tfdump.model.keras_internals import ALL_OBJECTS_DICT, LossFunctionWrapper
 from tfdump.model.keras_internals import losses as losses_module
 
 _BASES = ("Loss", "LossFunctionWrapper")
-"""Classes that are no losses by themselves."""
+"""Base classes, which are no losses."""
 
 DEPENDING_ON_SHAPE = ("crossentropy", "ce")
-"""Names for which `compile` of Keras looks at the targets."""
+"""Names that `compile` of Keras resolves by the shape of the targets."""
 
 LOSSES: Mapping[str, Any] = {
     name: loss
     for name, loss in (ALL_OBJECTS_DICT | vars(keras.losses)).items()
     if getattr(loss, "__module__", None) == losses_module.__name__ and name not in _BASES
 }
-"""The losses of Keras, classes and functions; its own table lacks a few, and its module holds more than losses."""
+"""The losses of Keras, classes and functions. Its own table lacks a few, and its module holds more than losses."""
 
 
 def is_keras_loss(name: str) -> bool:
-    """Tell whether a compile configuration may name this as a part of Keras."""
+    """Tell whether this is the name of a loss of Keras in a compile configuration."""
     return name in LOSSES or name in _BASES or name in DEPENDING_ON_SHAPE
 
 
 def split_loss(text: str, custom: Mapping[str, Any]) -> tuple[str | None, str]:
-    """Return the output, None for all, and the name of the loss of `[OUTPUT=]NAME`; raises ModelError for neither."""
+    """Return the output (None for all) and the loss name in `[OUTPUT=]NAME`. Raises ModelError for empty names."""
     if text in custom:
         return None, text
     output, equals, name = text.rpartition("=")
@@ -40,17 +40,19 @@ def split_loss(text: str, custom: Mapping[str, Any]) -> tuple[str | None, str]:
     if not name:
         raise ModelError(f"--loss '{text}' names no loss (for example --loss {text}mse)")
     if equals and name == "compiled" and name not in custom:
-        raise ModelError(f"--loss {text}: the compiled loss is that of all outputs (--loss compiled stands alone)")
+        raise ModelError(f"--loss {text}: the compiled loss covers all outputs (use --loss compiled alone)")
     return (output if equals else None), name
 
 
 def named_loss(name: str, from_logits: bool, custom: Mapping[str, Any]) -> keras.losses.Loss:
-    """Return a loss of Keras, or of the user's own modules, by the name of its class or function."""
+    """Return a loss of Keras, or of the user's own modules, by the name of its class or function.
+
+    Raises ModelError for an unknown name, and for a loss that needs arguments or has no `from_logits`.
+    """
     if name in DEPENDING_ON_SHAPE and name not in custom:
         raise ModelError(
-            f"--loss {name} is binary, categorical or sparse categorical by the shape of the targets, which Keras "
-            "decides only in compile; name it: binary_crossentropy, categorical_crossentropy or "
-            "sparse_categorical_crossentropy"
+            f"--loss {name} depends on the shape of the targets, and only compile of Keras resolves it (use "
+            "--loss binary_crossentropy, categorical_crossentropy or sparse_categorical_crossentropy)"
         )
     loss = custom.get(name, LOSSES.get(name))
     if loss is None:
@@ -60,8 +62,8 @@ def named_loss(name: str, from_logits: bool, custom: Mapping[str, Any]) -> keras
         )
     try:
         loss = loss() if isinstance(loss, type) else loss
-    except Exception as cause:  # a class of the user's may raise anything
-        raise ModelError(f"--loss {name}: it cannot be made without arguments: {first_line(cause)}") from cause
+    except Exception as cause:  # a class of the user may raise anything
+        raise ModelError(f"--loss {name}: it cannot be created without arguments: {first_line(cause)}") from cause
     if not isinstance(loss, keras.losses.Loss):
         options = {"from_logits": True} if from_logits else {}
         if from_logits and "from_logits" not in _parameters(loss):
@@ -75,7 +77,7 @@ def named_loss(name: str, from_logits: bool, custom: Mapping[str, Any]) -> keras
 
 
 def _near(name: str, known: Sequence[str]) -> str:
-    """Return near names; first those that an abbreviation stands for (`scce`)."""
+    """Return near names; those that an abbreviation such as `scce` stands for come first."""
     meant = [full for full in known if _initials(full) == name.lower()]
     return near(meant[0], meant) if meant else near(name, known)
 

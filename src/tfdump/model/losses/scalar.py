@@ -1,4 +1,4 @@
-"""Which scalar is differentiated: the compiled loss of a model, a loss of Keras by name, or an objective."""
+"""The scalar that is differentiated: the compiled loss of a model, a loss of Keras by name, or an objective."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from tfdump.model.outputs import Outputs
 
 HOW = (
     "choose one: --loss NAME with targets (for example --loss mse), or --objective sum, mean, max or 'OUTPUT[INDEX]'"
-    " without"
+    " without targets"
 )
 _OBJECTIVES = ("sum", "mean", "max")
 _INDEXED = re.compile(r"(?P<output>[^\[\]]+)(\[(?P<index>-?\d+(,-?\d+)*)\])?")
@@ -28,8 +28,11 @@ _INDEXED = re.compile(r"(?P<output>[^\[\]]+)(\[(?P<index>-?\d+(,-?\d+)*)\])?")
 
 @dataclass(frozen=True)
 class LossChoice:
-    """What the user asked for: losses by name (`NAME` or `OUTPUT=NAME`; `compiled`; none for the default) or an
-    objective, whether outputs are logits, and the reduction (`mean` or `sum`; None for the default)."""
+    """The loss that the user asked for.
+
+    `names` are losses by name (`NAME`, `OUTPUT=NAME` or `compiled`), empty for the default. `from_logits` tells whether
+    the outputs are logits, and `reduction` is `mean` or `sum`, None for the default.
+    """
 
     names: tuple[str, ...] = ()
     objective: str | None = None
@@ -39,7 +42,10 @@ class LossChoice:
 
 @dataclass(frozen=True)
 class BatchTargets:
-    """The tensors that come with a batch: targets and sample weights by the name of the output, and the rows."""
+    """The targets and sample weights of a batch by the name of the output.
+
+    `labels` are what errors call the targets, and `rows` is the number of rows that count, None for all.
+    """
 
     targets: Mapping[str, Any]
     weights: Mapping[str, Any]
@@ -48,9 +54,10 @@ class BatchTargets:
 
 
 class Scalar(Protocol):
-    """What is differentiated; `description` names it, `regularized` tells that the model's own losses belong to it.
+    """A scalar to differentiate; `description` names it.
 
-    `without_targets` says why there are none to give, where it needs none.
+    `regularized` tells whether it includes the model's own losses, and `without_targets` says why it needs no targets,
+    if it needs none.
     """
 
     description: str
@@ -63,14 +70,14 @@ class Scalar(Protocol):
         """Return the names of the outputs that need targets."""
 
     def prepare(self, outputs: Outputs, targets: Mapping[str, tuple[int, ...]]) -> None:
-        """Decide on the losses, by the shapes of the targets; called once before `terms`."""
+        """Determine the losses from the shapes of the targets; called once before `terms`."""
 
     def terms(self, outputs: Outputs, batch: BatchTargets) -> list[Term]:
         """Evaluate every term on one batch."""
 
 
 class Objective:
-    """`sum`, `mean` or `max` over the elements of every output of an example, or one `OUTPUT[INDEX]`; summed."""
+    """`sum`, `mean` or `max` of an example over the elements of every output, or `OUTPUT[INDEX]`; their sum."""
 
     regularized = False
     needs_targets = False
@@ -90,10 +97,10 @@ class Objective:
         return []
 
     def prepare(self, outputs: Outputs, targets: Mapping[str, tuple[int, ...]]) -> None:
-        """Do nothing: an objective is what it is."""
+        """Do nothing: an objective does not depend on targets."""
 
     def terms(self, outputs: Outputs, batch: BatchTargets) -> list[Term]:
-        """Return a term for each output that takes part."""
+        """Return a term for each output that the objective includes."""
         operation = self._output if self._index is None and self._output in _OBJECTIVES else None
         wanted = outputs.canonical(self._output)
         if operation is None and wanted not in outputs.names:
@@ -104,21 +111,23 @@ class Objective:
         floats = [(name, tensor) for name, tensor in outputs.named if kind_of(tensor.dtype.name) == "f"]
         tensors = [(name, tensor) for name, tensor in floats if operation or name == wanted]
         if not tensors:
-            raise ModelError(f"--objective '{self.description}': no output of the model is floating-point numbers")
+            raise ModelError(f"--objective '{self.description}': no output of the model has a floating-point dtype")
         return [
             objective_term(self.description, name, self._elements(name, tensor, operation), batch.rows, self.reduction)
             for name, tensor in tensors
         ]
 
     def _elements(self, name: str, tensor: Any, operation: str | None) -> Any:
-        """Return one number an example."""
+        """Return one number per example."""
         wide = tensor if tensor.dtype in (tf.float32, tf.float64) else tf.cast(tensor, tf.float32)
         if self._index is not None:
             sizes = tensor.shape[1:]
             if len(self._index) > len(sizes) or any(
                 size is not None and not -size <= index < size for index, size in zip(self._index, sizes, strict=False)
             ):
-                raise ModelError(f"--objective '{self.description}': '{name}' has shape {shape_text(sizes)} an example")
+                raise ModelError(
+                    f"--objective '{self.description}': '{name}' has shape {shape_text(sizes)} per example"
+                )
             wide = wide[(slice(None), *self._index)]
         axes = list(range(1, wide.shape.rank))
         reduce = {"mean": tf.reduce_mean, "max": tf.reduce_max}.get(operation or "sum", tf.reduce_sum)
@@ -126,7 +135,7 @@ class Objective:
 
 
 class NamedLosses:
-    """Losses of Keras by name: one for every output, or some for some (`OUTPUT=NAME`)."""
+    """Losses of Keras by name: one for every output, or separate ones for some outputs (`OUTPUT=NAME`)."""
 
     regularized = False
     needs_targets = True
@@ -138,10 +147,10 @@ class NamedLosses:
         for text in choice.names:
             key, name = split_loss(text, custom)
             if key in self._by_output:
-                raise ModelError(f"--loss {text}: that output has a loss already")
+                raise ModelError(f"--loss {text}: that output already has a loss")
             self._by_output[key] = named_loss(name, choice.from_logits, custom)
         if None in self._by_output and len(self._by_output) > 1:
-            raise ModelError("--loss NAME is for all outputs; give either that, or --loss OUTPUT=NAME for some")
+            raise ModelError("--loss NAME covers all outputs (give either that, or --loss OUTPUT=NAME for some)")
         logits = " (from logits)" if choice.from_logits else ""
         self.description = ", ".join(choice.names) + logits
 
@@ -160,7 +169,7 @@ class NamedLosses:
         return [name for name in outputs.names if name in self._by_output]
 
     def prepare(self, outputs: Outputs, targets: Mapping[str, tuple[int, ...]]) -> None:
-        """Do nothing: the losses are known."""
+        """Do nothing: the losses do not depend on targets."""
 
     def terms(self, outputs: Outputs, batch: BatchTargets) -> list[Term]:
         """Return a term for each output that has a loss."""
@@ -171,10 +180,10 @@ class NamedLosses:
 
 
 class CompiledLosses:
-    """The loss with which a model was compiled, its weights, and the model's own losses."""
+    """The loss that a model was compiled with, its loss weights, and the model's own losses."""
 
     regularized = True
-    without_targets = "the model was saved without a loss of its outputs, so nothing takes targets; try --loss NAME"
+    without_targets = "the model was saved without a loss of its outputs, so nothing uses targets; try --loss NAME"
 
     def __init__(self, model: Layer, loss: Any, loss_weights: Any, reduction: str | None) -> None:
         self.reduction = reduction or "mean"
@@ -191,13 +200,13 @@ class CompiledLosses:
         return [name for name in outputs.names if name in names]
 
     def prepare(self, outputs: Outputs, targets: Mapping[str, tuple[int, ...]]) -> None:
-        """Let Keras decide which losses the names mean: `crossentropy` depends on the shapes of the targets."""
+        """Let Keras resolve the names of losses: `crossentropy` depends on the shapes of the targets."""
         self._losses = self._resolved(outputs, targets)
 
     def _resolved(
         self, outputs: Outputs, targets: Mapping[str, tuple[int, ...]]
     ) -> list[tuple[str, keras.losses.Loss, float | None]]:
-        """Return the output, the loss and the weight of every term; outside of any graph, for Keras makes metrics."""
+        """Return the output, the loss and the weight of every term. Not for graphs: Keras creates metrics."""
         if self._loss is None:
             return []
         names = dict(zip(outputs.paths, outputs.names, strict=True))
@@ -208,10 +217,10 @@ class CompiledLosses:
         compiled = CompileLoss(self._loss, self._weights, output_names=self._output_names)
         try:
             compiled.build(keras.tree.pack_sequence_as(outputs.structure, leaves), outputs.structure)
-        except Exception as cause:  # Keras raises several classes for a loss that does not fit the outputs
+        except Exception as cause:  # Keras raises several classes of error for a loss that does not fit the outputs
             why = first_line(cause)
             if isinstance(self._loss, Mapping) and self._output_names is None:
-                why = "it is a dict by outputs, and Keras knows no names of the outputs of a Sequential or own model"
+                why = "it is a dict by outputs, but a Sequential or subclassed model has no names of outputs"
             raise ModelError(
                 f"the compiled loss does not fit the model: {why} (compile it with one loss, or a list for several "
                 "outputs; or choose one here: --loss NAME)"
@@ -221,7 +230,7 @@ class CompiledLosses:
         return [(self._output_of(outputs, path), loss, weight) for path, loss, weight, _ in flat]
 
     def _output_of(self, outputs: Outputs, path: Sequence[str | int]) -> str:
-        """Return the name of the output that a path of Keras leads to; it may begin with the output's layer name."""
+        """Return the name of the output at a path of Keras, which may be the name of the output's layer."""
         if tuple(path) in outputs.paths:
             return outputs.named[outputs.paths.index(tuple(path))][0]
         if len(path) == 1 and self._output_names and path[0] in self._output_names:
@@ -247,7 +256,7 @@ def _term(loss: Any, name: str, weight: float | None, outputs: Outputs, batch: B
 
 
 def _spelled(loss: Any) -> str:
-    """Return the losses of a compile configuration as text, without anything that changes from run to run."""
+    """Return the losses of a compile configuration as text that is the same in every run."""
     if isinstance(loss, dict):
         return ", ".join(f"{name}={_spelled(item)}" for name, item in loss.items() if item is not None)
     if isinstance(loss, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Do the targets fit the loss and the output? Said before Keras broadcasts or fails."""
+"""Checks that targets fit the loss and the output, before Keras broadcasts them or fails."""
 
 from typing import Any
 
@@ -16,11 +16,11 @@ _SPARSE = frozenset(
     }
 )
 _FREE = frozenset({"CTC", "ctc", "Circle", "circle"})
-"""Losses of Keras whose targets do not look like the output."""
+"""Losses of Keras whose targets need not have the shape of the output."""
 
 
 def function_name(loss: keras.losses.Loss) -> str:
-    """Return by which name Keras knows a loss: of its class, or of the function that it wraps; "" for a custom one."""
+    """Return the name of a loss in Keras: of its class, or of the function that it wraps; "" for a custom loss."""
     wrapped = type(loss).__name__ == "LossFunctionWrapper"
     name = getattr(loss.fn, "__name__", "") if wrapped else type(loss).__name__
     known = getattr(keras.losses, name, None)
@@ -35,7 +35,7 @@ def takes_class_indices(loss: keras.losses.Loss) -> bool:
 def check_shapes(loss: keras.losses.Loss, true: Any, pred: Any, label: str, output: str) -> None:
     """Raise InputError where targets of shape `true` do not fit an output of shape `pred`.
 
-    Losses that are not Keras's own may take anything.
+    A custom loss may take any targets.
     """
     name = function_name(loss)
     if not name or name in _FREE or true.rank is None or pred.rank is None:
@@ -47,11 +47,11 @@ def check_shapes(loss: keras.losses.Loss, true: Any, pred: Any, label: str, outp
         hint = (
             "one-hot rows? use --loss categorical_crossentropy, or save targets.argmax(-1)"
             if one_hot
-            else "save one integer an example"
+            else "save one integer per example"
         )
         raise InputError(
-            f"the loss '{loss.name}' takes class indices {shape_text(pred[:-1])} for the output '{output}' {shape_text(pred)}, "
-            f"and {label} has shape {shape_text(true)} ({hint})"
+            f"the loss '{loss.name}' takes class indices {shape_text(pred[:-1])} for the output '{output}' "
+            f"{shape_text(pred)}, but {label} has shape {shape_text(true)} ({hint})"
         )
     if _same(true, pred) or _same_but_last(true, pred) or _same_but_last(pred, true):
         return
@@ -59,12 +59,13 @@ def check_shapes(loss: keras.losses.Loss, true: Any, pred: Any, label: str, outp
     if "ategorical" in name and _same(true, pred[:-1]):
         hint = "class indices? use --loss sparse_categorical_crossentropy, or save one-hot rows"
     raise InputError(
-        f"the loss '{loss.name}' compares {label} {shape_text(true)} with the output '{output}' {shape_text(pred)} ({hint})"
+        f"the loss '{loss.name}' compares {label} {shape_text(true)} with the output '{output}' {shape_text(pred)} "
+        f"({hint})"
     )
 
 
 def check_class_indices(loss: keras.losses.Loss, classes: int | None, label: str, targets: Array, start: int) -> None:
-    """Raise InputError where a class index is no whole number from 0 to `classes` - 1.
+    """Raise InputError where a class index is not a whole number from 0 to `classes` - 1.
 
     `start` is the number of the first row, for the message.
     """

@@ -1,4 +1,4 @@
-"""The terms of the scalar that is differentiated: sums over a batch, and the divisors of these sums (docs/gradients.md).
+"""The terms of the scalar that is differentiated: sums over a batch, and their divisors (docs/gradients.md).
 
 This follows `Loss.__call__` and `reduce_weighted_values` of Keras, but leaves out the division, so that the terms of
 several batches can be added up before it.
@@ -258,7 +258,7 @@ def _counts(values: Any, mask: Any, weights: Any) -> Any:
 
 
 def _range(loss: keras.losses.Loss, y_pred: Any) -> Any:
-    """Return the least and the largest value (2,) of an output that the loss takes for probabilities, else nothing (0,).
+    """Return the least and the largest value (2,) of an output that the loss takes for probabilities, else (0,).
 
     Where Keras knows the logits behind an output, the loss takes these.
     """
@@ -285,6 +285,6 @@ def _check_weights(values: Any, weights: Any, loss: str, has_sample_weight: bool
     if not same and values.rank:
         what = "--sample-weight" if has_sample_weight else "the mask of the output"
         raise InputError(
-            f"{what} has shape {shape_text(weights)}, but the values of the loss '{loss}' have shape {shape_text(values)} "
-            "(give one weight for each value)"
+            f"{what} has shape {shape_text(weights)}, but the values of the loss '{loss}' have shape "
+            f"{shape_text(values)} (give one weight for each value)"
         )

@@ -1,1 +1,1 @@
-"""From operations of plain graphs to layers: what SavedModel and TFLite share."""
+"""From the operations of a graph to layers and addresses, for SavedModel and TFLite alike."""

@@ -1,6 +1,6 @@
-"""The addresses of the tensors of a graph of plain operations.
+"""The addresses of the tensors of a graph of plain operations (docs/addresses.md).
 
-A tensor that is the output of a layer bears the layer's address; the others are `<layer>:op.<name>`.
+A tensor that is the output of a layer has the layer's address; the others are `<layer>:op.<name>`.
 """
 
 from collections.abc import Sequence
@@ -33,8 +33,8 @@ def addresses_of(
 ) -> tuple[list[Addressed], list[NotCaptured]]:
     """Return the addresses of the tensors in their order, and the layers that have no tensor of their own.
 
-    The output of a layer that is that of a layer in it too has an address for both, the inner one first. `converted`
-    tells that the graph was rewritten by a converter, which fuses operations.
+    A tensor that is the output of a layer and of its sublayer gets both addresses, that of the sublayer first.
+    `converted` tells that a converter has rewritten the graph and fused operations.
     """
     graph = OwnedTensors(tensors, scopes)
     outputs = layer_outputs(graph, converted)
@@ -59,14 +59,14 @@ def addresses_of(
 
 
 def operation_address(place: LayerPlace) -> str:
-    """Return the address of an operation that is no layer's output; the name of a node of the model has no suffix."""
+    """Return the address of an operation that is no layer's output; a node of the model has no suffix."""
     if not place.layers:
         return node_name(place.own)
     return f"{Owner(place.layers).address}:{_suffix(place)}"
 
 
 def _place(graph: OwnedTensors, position: int, scopes: Scopes) -> LayerPlace:
-    """Return the place of the operation that gives a tensor: the one of the layer that comes last, if that is told."""
+    """Return the place of the operation that computes a tensor: that of the last layer, if it is known."""
     own = last_part(graph.tensors[position].name)
     place = scopes.place(own) if own else LayerPlace((), ())
     parts, last = graph.parts[position], last_owner(graph, position)
@@ -75,7 +75,7 @@ def _place(graph: OwnedTensors, position: int, scopes: Scopes) -> LayerPlace:
 
 
 def _own_address(tensor: Nameable, place: LayerPlace, nodes: set[str]) -> tuple[str, str]:
-    """Return the layer and the suffix of a tensor that is no layer's output."""
+    """Return the layer and the suffix of a tensor that is no layer's output; `nodes` are names that nodes have."""
     if not place.layers and not place.own:
         name, _, number = last_part(tensor.name).partition(":")
         return encode(name), f":{number or 0}"

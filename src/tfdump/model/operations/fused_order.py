@@ -1,8 +1,8 @@
-"""Of the layers whose operations a converter fused into one tensor: the one that is computed last.
+"""The layer that comes last among those whose operations a converter fused into one tensor.
 
-The order in the name is no evidence by itself. A fused activation comes last. A layer that has an operation before
-the tensor began earlier. What was folded into the weights of a matrix product or convolution stands in the names of
-these: `bn/batchnorm/mul_1` where it came after, `d/MatMul;d/BiasAdd` where something before it was folded in.
+The order in the tensor's name is no evidence by itself. A fused activation comes last. A layer that has an operation
+before the tensor began earlier. The names of the weights of a matrix product or convolution show what was folded into
+them: `bn/batchnorm/mul_1` is an operation after it, `d/MatMul;d/BiasAdd` shows that one before it was folded in.
 """
 
 import re
@@ -13,7 +13,7 @@ from tfdump.model.operations.owners import Nameable, NamePart, OwnedTensors, Own
 ACTIVATIONS = frozenset(
     {"Relu", "Relu6", "Elu", "Tanh", "Sigmoid", "Maximum", "Minimum", "clip_by_value", "LeakyRelu", "Selu", "HardSwish"}
 )
-"""Operations that TFLite fuses into the one before them."""
+"""Operations that TFLite fuses into the preceding one."""
 
 _PRODUCT = re.compile(
     r"(Batch)?MatMul(V\d)?|convolution|depthwise|separable_conv\dd|conv_transpose|Conv\dD.*|[Ee]insum.*"
@@ -21,11 +21,11 @@ _PRODUCT = re.compile(
 _DIVISION = frozenset({"truediv", "RealDiv", "div", "divide"})
 _NORMALIZING = "batchnorm"
 SHAPING = frozenset({"Reshape", "Squeeze", "ExpandDims"})
-"""Operations that change nothing but the shape."""
+"""Operations that change only the shape."""
 
 
 def last_owner(graph: OwnedTensors, position: int) -> Owner | None:
-    """Return the innermost owner of the operation that gives the values of a tensor; None where it is not told."""
+    """Return the innermost owner of the last operation that was fused into a tensor; None where it is unknown."""
     owners = graph.owners(position)
     tensor, parts = graph.tensors[position], graph.parts[position]
     if tensor.activated:
@@ -36,7 +36,7 @@ def last_owner(graph: OwnedTensors, position: int) -> Owner | None:
     later = [owner for owner in owners if not _began_before(graph, owner, position, owners)]
     if len(later) == 1:
         return later[0]
-    if tensor.kind == "RESHAPE":  # which was moved behind the others
+    if tensor.kind == "RESHAPE":  # the converter has moved it behind the others
         rest = list(dict.fromkeys(part.owner for part in parts if part.leaf not in SHAPING))
         before = last_owner(graph, tensor.reads[0]) if len(rest) > 1 and tensor.reads else _only(rest)
         return before if before in rest else None
@@ -51,12 +51,12 @@ def is_product(part: NamePart) -> bool:
 
 
 def folded_before(graph: OwnedTensors, tensor: Nameable) -> bool | None:
-    """Tell whether an operation before a matrix product or convolution was folded into it; None where it is not told.
+    """Tell whether an operation before a matrix product or convolution was folded into it; None where it is unknown.
 
-    Weights are called as the product. They are called as the whole operation where what they are multiplied with came
-    before it; so is the bias of a matrix product to which a product of the weights was added. What is folded in behind
-    it hides what came before, and a number added before a convolution that pads nothing leaves no trace, nor does a
-    product before a matrix product that has no bias.
+    Plain weights have the name of the product. They have the name of the whole operation if they were multiplied with
+    something that came before it. So does the bias of a matrix product to which a product of the weights was added.
+    An operation that was folded in from behind hides those before. A number that is added before a convolution without
+    padding leaves no trace, and neither does a product before a matrix product without a bias.
     """
     weights = graph.parts_of(tensor.weights or "")
     if not any(map(is_product, weights)):
@@ -74,7 +74,7 @@ def folded_before(graph: OwnedTensors, tensor: Nameable) -> bool | None:
 
 
 def _behind_product(graph: OwnedTensors, tensor: Nameable, parts: Sequence[NamePart]) -> Owner | None:
-    """Return the last owner of a matrix product or convolution with what was folded into its constants."""
+    """Return the last owner of a matrix product or convolution, including those folded into its constants."""
     product = _only(part.owner for part in parts if is_product(part))
     if product is None:
         return None
@@ -88,7 +88,7 @@ def _behind_product(graph: OwnedTensors, tensor: Nameable, parts: Sequence[NameP
             told.append([part.owner for part in others if _NORMALIZING in part.place.own])
         after = [owners for owners in told if owners]
         if after:
-            return _only(after[-1])  # a product with a constant comes before the sum with one
+            return _only(after[-1])  # the product with a constant comes before the sum
         return _by_order(product, parts) if tensor.kind == "FULLY_CONNECTED" and folded_before(graph, tensor) else None
     if tensor.kind != "FULLY_CONNECTED":
         return _only(part.owner for part in others) if all(_NORMALIZING in p.place.own for p in others) else None
@@ -96,9 +96,9 @@ def _behind_product(graph: OwnedTensors, tensor: Nameable, parts: Sequence[NameP
 
 
 def _by_order(product: Owner, parts: Sequence[NamePart]) -> Owner | None:
-    """Return the last owner of a matrix product whose constants do not tell it.
+    """Return the last owner of a matrix product whose constants do not show it.
 
-    What came before stands before the product in the name, what came behind stands behind it.
+    Operations before the product come before it in the name, and operations behind it come behind it.
     """
     first = next(number for number, part in enumerate(parts) if is_product(part))
     return _only(part.owner for part in parts[first:] if part.owner != product) or (

@@ -1,7 +1,7 @@
 """Transpositions that a converter may have moved behind the operations that followed them.
 
-It turns `relu(transpose(x))` into `transpose(relu(x))`, and both keep their names: the tensor called `relu` is then not
-turned, and that called `transpose` is what relu gives.
+It changes `relu(transpose(x))` to `transpose(relu(x))`, and both keep their names. The tensor called `relu` is then not
+transposed, and the tensor called `transpose` holds the output of relu.
 """
 
 from tfdump.model.operations.owners import NamePart, OwnedTensors, Owner
@@ -13,19 +13,19 @@ _ELEMENT_BY_ELEMENT = frozenset(
     | {"LOGICAL_AND", "LOGICAL_OR", "LOGICAL_NOT", "SELECT", "SELECT_V2", "GREATER", "LESS", "EQUAL"}
 )
 
-_UNTOLD = Owner(())
-"""The owner of a transposition whose name is lost: it is inside no layer that is told."""
+_UNKNOWN = Owner(())
+"""The owner of a transposition whose name is lost: it is inside no known layer."""
 
 
 def moved_operations(graph: OwnedTensors) -> set[int]:
     """Return the positions of the transpositions and of the operations before them that may have changed places.
 
-    None came between two operations of one layer unless it belongs to that layer itself.
+    A transposition does not come between two operations of one layer unless it belongs to that layer itself.
     """
     moved: set[int] = set()
     for position, tensor in enumerate(graph.tensors):
         if tensor.kind == "TRANSPOSE":
-            for owner in graph.owners(position) or [_UNTOLD]:
+            for owner in graph.owners(position) or [_UNKNOWN]:
                 before = _moved_before(graph, position, owner)
                 moved |= before | {position} if before else set()
     return moved

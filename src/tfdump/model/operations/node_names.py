@@ -1,4 +1,4 @@
-"""What Keras calls the operations of a functional model that are no layers, from their names in a graph."""
+"""The names that Keras gives to the nodes of a functional model that are not layers, from their names in a graph."""
 
 import re
 
@@ -63,11 +63,11 @@ _SAME = frozenset(
         "stack",
     ]
 )
-"""Operations by their name in a graph, in lower case: what Keras calls them as nodes of a model, and the same names."""
+"""Operations by their lower-case name in a graph: those to which Keras gives another name, and the same name."""
 
 
 def node_name(own: Path) -> str:
-    """Return the name of an operation of the model itself, as Keras calls the node where that is known."""
+    """Return the name of an operation of the model itself: that of the node in Keras, where it is known."""
     if len(own) == 1:
         name, number = _counted(own[0])
         lower = name.lower()
@@ -77,7 +77,7 @@ def node_name(own: Path) -> str:
 
 
 def is_node(name: str) -> bool:
-    """Tell whether Keras is known to have nodes that are called so in a graph."""
+    """Tell whether Keras is known to have nodes with this name in a graph."""
     lower = _counted(name)[0].lower()
     return lower in _RENAMED or lower in _SAME
 

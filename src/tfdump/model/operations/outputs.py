@@ -1,9 +1,10 @@
-"""Which tensor of a graph of plain operations is the output of which layer.
+"""The outputs of layers among the tensors of a graph of plain operations.
 
-It must be the layer's own output, or there is none: where names and dataflow leave a doubt, the layer is named with the
-reason. In a graph as it was traced, the output is what other operations read, values rather than masks. A converter
-rewrites the graph: it fuses operations, moves them, forgets the names of the last ones, and folds constants into
-weights. So the output is the tensor behind which no operation of the layer is left, and nothing speaks against it.
+A layer has an output here only if it is certain. Where names and dataflow leave a doubt, the layer is reported with the
+reason. In a graph as it was traced, the output is the tensor that other operations read, a value rather than a mask.
+A converter rewrites the graph: it fuses operations, moves them, forgets the names of the last ones, and folds constants
+into weights. There, the output is the tensor that no other operation of the layer follows, unless evidence is against
+it.
 """
 
 from dataclasses import dataclass
@@ -15,28 +16,28 @@ from tfdump.model.operations.owners import NamePart, OwnedTensors, Owner
 
 _LOOPS = frozenset({"WHILE", "STABLEHLO_WHILE"})
 _ALONG_TIME = _LOOPS | {"UNPACK", "REVERSE_V2"}
-"""Operations that a recurrent layer begins with once the converter has dropped that it puts the time first."""
+"""Operations that begin a recurrent layer after the converter has dropped the transposition that puts time first."""
 
 _UNREAD = "nothing reads what it computes: it may hand on what it was given, and that only serves a loss, for example"
 _SEVERAL = "it gives several tensors, and the graph does not tell which is which"
-_UNTOLD = "its last operation may be the one behind it, whose layer is not told ({})"
+_UNKNOWN = "its last operation may be the one behind it, whose layer is not told ({})"
 _CLOSING = frozenset({"BiasAdd", "Selu", "Softmax", "Softplus"}) | ACTIVATIONS
 _CHOOSING = frozenset(
     {"MaxPool", "MaxPool2d", "AvgPool", "AvgPool2d", "Mean", "Max", "Reshape", "transpose", "concat", "Pad"}
 )
-"""Operations that end a layer of Keras unless another one of the layer follows; the second choose among elements."""
+"""Operations that end a layer of Keras unless another one of it follows; those of the second set select elements."""
 
 
 @dataclass(frozen=True)
 class LayerOutputs:
-    """The positions of the outputs by their owners, and the reasons why other owners have none."""
+    """The positions of the outputs by owner, and the reasons why other owners have none."""
 
     positions: dict[Owner, int]
     missing: dict[Owner, str]
 
 
 def layer_outputs(graph: OwnedTensors, converted: bool) -> LayerOutputs:
-    """Return the outputs of all owners of a graph; `converted` tells that a converter has rewritten it."""
+    """Return the outputs of all owners in a graph; `converted` tells that a converter has rewritten the graph."""
     finder = _Converted(graph) if converted else _Traced(graph)
     positions: dict[Owner, int] = {}
     missing: dict[Owner, str] = {}
@@ -62,7 +63,7 @@ class _Traced:
         self._graph = graph
 
     def output(self, owner: Owner) -> int | str:
-        """Return the position of the output of an owner, or why there is none ("" where that need not be said)."""
+        """Return the position of the output of an owner, or why there is none ("" where no reason is needed)."""
         tensors = self._graph.tensors
         mine = frozenset(self._graph.members[owner])
         shown = [position for position in sorted(mine) if tensors[position].shown]
@@ -112,7 +113,7 @@ class _Converted:
         return self._doubt(owner, position) or position
 
     def _ends(self, owner: Owner) -> list[int]:
-        """Return the tensors of an owner that none other of it follows."""
+        """Return the tensors of an owner that no other tensor of it follows."""
         graph, tensors = self._graph, self._graph.tensors
         members = [position for position in graph.members[owner] if tensors[position].shown]
         data = [position for position in members if tensors[position].data]
@@ -124,7 +125,7 @@ class _Converted:
         return [p for p in ends if tensors[p].final or tensors[p].readers] or ends
 
     def _again(self, owner: Owner, position: int, other: int) -> bool:
-        """Tell whether an operation was made once more, with something fused into it, beside the one at `other`."""
+        """Tell whether an operation is a second version of the one at `other`, with something fused into it."""
         graph = self._graph
         one, two = graph.tensors[position], graph.tensors[other]
 
@@ -137,10 +138,10 @@ class _Converted:
         return one.kind == two.kind and data(position) == data(other) and own(position) == own(other)
 
     def _untold_reader(self, owner: Owner) -> str:
-        """Tell of an operation without a name that may belong to an owner, whose tensors it reads.
+        """Return a reason if an operation without a name, which reads tensors of an owner, may belong to the owner.
 
-        What reads the outputs of two calls of one layer alike is in neither. A product is the layer's that its weights
-        are called after. A single operation of the model itself is what its name says.
+        An operation that reads the outputs of two calls of one layer alike is in neither. A product belongs to the
+        layer in the name of its weights. The name of a single operation of the model itself is reliable.
         """
         graph = self._graph
         named = [part for member in graph.members[owner] for part in graph.parts[member]]
@@ -152,7 +153,7 @@ class _Converted:
                 continue
             owners = [next((o for o in graph.owners(s) if owner.holds(o)), None) for s in sources]
             if any(owners) and not self._reads_another_call(owner, sources):
-                return _UNTOLD.format(graph.tensors[reader].name)
+                return _UNKNOWN.format(graph.tensors[reader].name)
         return ""
 
     def _reads_another_call(self, owner: Owner, sources: list[int]) -> bool:
@@ -168,7 +169,7 @@ class _Converted:
         return False
 
     def _doubt(self, owner: Owner, position: int) -> str:
-        """Return what speaks against a tensor as the output of an owner."""
+        """Return the reason against a tensor as the output of an owner, "" without one."""
         graph, tensor = self._graph, self._graph.tensors[position]
         if position in self._moved:
             return "a transposition may have been moved across its last operation"
@@ -187,16 +188,16 @@ class _Converted:
         return ""
 
     def _reshaped_by(self, owner: Owner, position: int, reader: int) -> bool:
-        """Tell whether an operation that reads a tensor may do what a last reshaping of the owner did.
+        """Tell whether a last reshaping of the owner may be merged into an operation that reads the tensor.
 
-        A dense layer of Keras keeps the number of axes, and a reshaping has a tensor of its own where it is left.
+        A dense layer of Keras keeps the number of axes, and a reshaping that is not merged has its own tensor.
         """
         tensor, behind = self._graph.tensors[position], self._graph.tensors[reader]
         if tensor.kind == "RESHAPE" or behind.kind not in ("RESHAPE", "FULLY_CONNECTED"):
             return False
         if behind.kind == "FULLY_CONNECTED" and behind.rank != tensor.rank:
             return True
-        if len(behind.reads) > 1:  # a shape that is known only in a run, into which nothing is merged
+        if len(behind.reads) > 1:  # the shape is known only at run time, so nothing is merged into it
             return False
         return any(part.leaf in SHAPING for part in self._graph.parts[position] if owner.holds(part.owner))
 
@@ -204,7 +205,7 @@ class _Converted:
         return self._graph.tensors[reader].kind in _ALONG_TIME
 
     def _folded_into(self, owner: Owner, position: int, reader: int) -> str:
-        """Tell of the end of an owner that may be folded into the constants of an operation that reads the tensor."""
+        """Return a reason if the end of an owner may be folded into the constants of an operation that reads it."""
         graph, tensor = self._graph, self._graph.tensors[reader]
         told = [part for name in tensor.constants for part in graph.parts_of(name)]
         if any(owner.holds(part.owner) for part in told):
@@ -222,11 +223,11 @@ class _Converted:
         return f"its last operation may be folded into the weights behind it ({tensor.name})"
 
     def _closed(self, owner: Owner, position: int, reader: int) -> bool:
-        """Tell whether a tensor ends as layers of Keras do, with nothing that is a half of something.
+        """Tell whether a tensor ends as a layer of Keras does, so that no operation of the layer can follow it.
 
-        A single function of each element is a half wherever a product with a constant may follow unseen: where the
-        weights behind it have no name, unless that is because they are quantized, and where there is no bias. Behind
-        the product and bias of a dense or convolutional layer of Keras it is the activation.
+        A function of single elements may be followed by a hidden product with a constant if the weights behind it have
+        no name (unless they are quantized), or if there is no bias. Behind the product and bias of a dense or
+        convolutional layer of Keras, such a function is the activation.
         """
         graph = self._graph
         if any(owner.holds(other) for other in graph.members if other != owner):
@@ -239,7 +240,7 @@ class _Converted:
         last = {part.leaf for part in graph.parts[position] if part.owner == owner}
         if any("batchnorm" in part.place.own for part in own) or last & _CHOOSING:
             return True
-        half = {"Relu6", "add"} <= leaves  # of a hard sigmoid, whose division comes behind them
+        half = {"Relu6", "add"} <= leaves  # of a hard sigmoid, which ends with a division
         if half or unseen:
             return False
         return bool(last & _CLOSING) or ("Sigmoid" in leaves and last == {"mul"})

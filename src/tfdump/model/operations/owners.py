@@ -1,4 +1,4 @@
-"""The owners of the tensors of a graph of plain operations: each bears the names of one layer's operations, or more."""
+"""The owners of the tensors of a graph of plain operations, from the names of the operations."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,15 +10,15 @@ from tfdump.model.operations.node_names import node_name
 from tfdump.model.operations.scopes import LayerPlace, Scopes, parts
 
 _CONSTANT = re.compile(r"(Const|cst|arith\.constant|tfl\.pseudo_q?const|tf\.Const)_?\d*")
-"""Names of constants that belong to nothing."""
+"""Names of constants that belong to no layer."""
 
 Layers = tuple[tuple[str, int], ...]
-"""The calls of layers around a tensor, from the model down: the name of each, and the number of the call."""
+"""The calls of layers around a tensor, from the model down: the name of the layer, and the number of the call."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A call of a layer by the calls around it, or `node`, an operation of the model itself that is no layer."""
+    """A call of a layer with the calls around it, or `node`, an operation of the model itself that is not a layer."""
 
     layers: Layers
     node: str = ""
@@ -29,27 +29,28 @@ class Owner:
         return self.node or ".".join(segment(name, 0, call) for name, call in self.layers)
 
     def holds(self, other: "Owner | None") -> bool:
-        """Tell whether another one is this one, or a layer inside it."""
+        """Tell whether another owner is this one, or a layer inside it."""
         if other is None or self.node or other.node:
             return self == other
         return other.layers[: len(self.layers)] == self.layers
 
     def around(self) -> list["Owner"]:
-        """Return this one and the layers around it, the innermost first."""
+        """Return this owner and the layers around it, the innermost first."""
         return [self] if self.node else [Owner(self.layers[:depth]) for depth in range(len(self.layers), 0, -1)]
 
 
 @dataclass(frozen=True)
 class Nameable:
-    """One tensor that wants an address: the name it has in its graph, and the positions of those that read it.
+    """One tensor that needs an address, with its name in the graph.
 
-    `reads` are the positions of those it is computed from. `data` tells that its values follow from the inputs, `final`
-    that it is an output of the graph, `shown` that it can have an address at all (a handle cannot), `index` which
-    output of its operation it is (None for the only one), and `represents` that its operation only writes the same
-    numbers in another dtype. `boolean` and `floating` tell of its dtype, `rank` of its axes, which a traced graph does
-    not tell. `activated` tells that an activation was fused into its operation, `unpadded` that it is a convolution
-    that pads nothing. `constants` are the names of the constants that the operation reads alone, and `weights` and
-    `bias` those of a matrix product or convolution: None where it has none, "" where the name tells nothing.
+    `reads` are the positions of the tensors that it is computed from, and `readers` of those that read it. `data` tells
+    whether its values follow from the inputs, `final` whether it is an output of the graph, and `shown` whether it can
+    have an address (a handle cannot). `index` is its number among the outputs of its operation, None for a single one.
+    `represents` tells that the operation only converts the numbers to another dtype. `boolean` and `floating` describe
+    its dtype; `rank` is the number of its axes, 0 for a traced graph. `activated` tells that an activation was fused
+    into the operation, and `unpadded` that it is a convolution without padding. `constants` are the names of constants
+    that no other operation reads. `weights` and `bias` are the names of those of a matrix product or convolution: None
+    where it has none, "" where the name shows nothing.
     """
 
     name: str
@@ -73,24 +74,24 @@ class Nameable:
 
 @dataclass(frozen=True)
 class NamePart:
-    """The name of one operation of those that were fused into a tensor: its owner, and its own name in there."""
+    """The name of one of the operations that were fused into a tensor: its owner, and its place."""
 
     owner: Owner
     place: LayerPlace
 
     @property
     def leaf(self) -> str:
-        """The last word of the name, without the number that tells it from others of the kind."""
+        """The last word of the name, without the number that makes it unique."""
         return leaf_of(self.place.own[-1])
 
 
 def leaf_of(name: str) -> str:
-    """Return the name of an operation without the number that tells it from others of the kind."""
+    """Return the name of an operation without the number that makes it unique."""
     return re.sub(r"_\d+$", "", name)
 
 
 class OwnedTensors:
-    """The tensors of a graph with what their names tell: `parts` of each, and the `members` of each owner in order."""
+    """The tensors of a graph: the `parts` of the name of each, and the `members` of each owner in order."""
 
     def __init__(self, tensors: Sequence[Nameable], scopes: Scopes) -> None:
         self.tensors = tensors
@@ -104,8 +105,8 @@ class OwnedTensors:
     def parts_of(self, name: str) -> list[NamePart]:
         """Return the parts of a fused name that belong to a layer or are nodes of the model.
 
-        A constant that two calls of a layer share bears the name of one of them: of several calls, that with the most
-        parts counts.
+        A constant that two calls of a layer share has the name of one of them. Of several calls, only the one with the
+        most parts counts.
         """
         places = [self._scopes.place(part) for part in parts(name) if self._scopes.in_model(part)]
         candidates = [
@@ -130,7 +131,7 @@ class OwnedTensors:
 
     @cached_property
     def _before(self) -> list[int]:
-        """The tensors whose values each is computed from, as bits; those that serve its shape do not count."""
+        """The tensors from whose values each one is computed, as bits; those for its shape alone do not count."""
         before: list[int] = []
         for tensor in self.tensors:
             bits = 0
@@ -145,7 +146,7 @@ class OwnedTensors:
         return bool(self._before[position] >> earlier & 1)
 
     def behind(self, position: int) -> Iterator[int]:
-        """Yield the operations that read the numbers of a tensor, in whatever dtype they were written in between."""
+        """Yield the operations that read the numbers of a tensor, directly or after a conversion of the dtype."""
         for reader in sorted(self.tensors[position].readers):
             if self.tensors[reader].represents:
                 yield from self.behind(reader)
@@ -153,7 +154,7 @@ class OwnedTensors:
                 yield reader
 
     def sources(self, position: int) -> list[int]:
-        """Return the tensors that an operation reads numbers of."""
+        """Return the tensors whose numbers an operation reads, before any conversion of the dtype."""
         sources = []
         for read in self.tensors[position].reads:
             tensor = self.tensors[read]

@@ -1,13 +1,13 @@
-"""Which tensors of a graph of plain operations are worth showing: those whose values follow from the inputs.
+"""Which tensors of a graph of plain operations are activations: those whose values follow from the inputs.
 
-A tensor is left out where it is no activation:
-- a constant, a weight that is read, and whatever is computed of these alone;
-- shapes, and what is computed of shapes alone (`Shape`, `Pack` of it, zeros of a shape);
-- what serves no value but only the shape of another tensor, and what nothing reads in a layer with a loop (the cell of
-  a recurrent layer, which Keras calls once outside of the loop, and the loop's counters);
-- a copy that only hands a value in or out of a function (`Identity` outside of every scope), a handle, and an
-  operation that gives nothing.
-What a layer hands on is kept even where it does not follow from the inputs: a table of positions is its output.
+These are left out:
+- constants, weights, and tensors that are computed from these alone;
+- shapes, and tensors that are computed from shapes alone (`Shape`, a `Pack` of it, zeros of a shape);
+- tensors that determine only the shape of another one, and tensors that nothing reads in a layer with a loop (the cell
+  of a recurrent layer, which Keras calls once outside of the loop, and the counters of the loop);
+- copies that pass a value into or out of a function (`Identity` outside of every scope), handles, and operations
+  without an output.
+The output of a layer stays even where it does not follow from the inputs, such as a table of positions.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _SHAPE_ONLY = frozenset(
     {"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike", "BroadcastArgs", "BroadcastGradientArgs"}
     | {"SHAPE", "RANK", "ZEROS_LIKE", "BROADCAST_ARGS"}
 )
-"""Operations that take nothing of a tensor but its shape, as TensorFlow and TFLite call them."""
+"""Operations that use only the shape of their input, by their names in TensorFlow and TFLite."""
 
 _READING = frozenset(
     {"Const", "Placeholder", "VarHandleOp", "ReadVariableOp", "ResourceGather", "VariableV2", "NoOp", "DEQUANTIZE"}
@@ -48,7 +48,8 @@ _VARYING = (Role.DATA, Role.INPUT)
 class OperationOutput:
     """One output of one operation.
 
-    `reads` are the positions of the tensors that the operation reads, never of a copy but of what it stands for.
+    `reads` are the positions of the tensors that the operation reads; for a copy, that of the original. `copies` tells
+    whether it is a copy itself.
     """
 
     name: str
@@ -61,9 +62,10 @@ class OperationOutput:
 def roles_of(
     tensors: Sequence[OperationOutput], outputs: Sequence[int], idle: frozenset[int] = frozenset()
 ) -> list[Role]:
-    """Return the role of every tensor of a graph in which no tensor is read before it is made.
+    """Return the role of every tensor of a graph, in which every tensor comes after those that it reads.
 
-    `idle` are those that count for nothing where nothing reads them.
+    `outputs` are the positions of the outputs of the graph, and `idle` of tensors that are unused if nothing reads
+    them.
     """
     roles: list[Role] = []
     for tensor in tensors:

@@ -1,8 +1,8 @@
-"""From the names of a graph's operations to addresses of layers, as the Keras model has them (DESIGN section 6).
+"""From the names of a graph's operations to the layers of the Keras model (docs/addresses.md).
 
-Keras enters a name scope twice for each call of a layer, so the first call of `conv` is the scope `conv_1`, the second
-`conv_3`, and that of a layer `dense_1` beside a `dense` is `dense_1_2`. Keras 2 and `tf.Module` enter it once, and
-their scopes are the names. TFLite joins the names of the operations that it fuses by `;`.
+Keras 3 enters a name scope twice for each call of a layer. So the first call of `conv` has the scope `conv_1`, the
+second `conv_3`, and a layer `dense_1` beside a `dense` has `dense_1_2`. Keras 2 and `tf.Module` enter it once, so their
+scopes are the names of the layers. TFLite joins the names of the operations that it fuses with `;`.
 """
 
 import re
@@ -35,19 +35,20 @@ _INTERNAL = frozenset(
         "Gelu",
     ]
 )
-"""Scopes that TensorFlow's own functions open inside a layer."""
+"""Scopes that functions of TensorFlow open inside a layer."""
 
 _ACTIVATIONS = frozenset({"Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Tanh", "Sigmoid", "HardSwish"})
-"""Operations that TFLite fuses into the one before them, so that their layer is the last."""
+"""Operations that TFLite fuses into the preceding one, so that their layer is the last."""
 
 Path = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class LayerPlace:
-    """Where an operation stands: the names of the layers around it, each with the number of its call, and its own.
+    """The place of an operation among the layers.
 
-    `own` are the parts of the name inside the layer; it is empty where the graph gives it no name.
+    `layers` are the names of the layers around it, each with the number of the call. `own` are the parts of the name
+    inside the innermost layer; it is empty where the graph gives the operation no name.
     """
 
     layers: tuple[tuple[str, int], ...]
@@ -56,7 +57,7 @@ class LayerPlace:
 
 @dataclass
 class Scopes:
-    """The scopes of one graph, from the names of all of its operations; `known` are names of layers with weights."""
+    """The scopes of one graph, from the names of all its operations; `known` are names of layers with weights."""
 
     names: Iterable[str]
     known: frozenset[str] = frozenset()
@@ -76,25 +77,27 @@ class Scopes:
         self._counted = self._looks_counted(top)
 
     def place(self, name: str) -> LayerPlace:
-        """Return where the operation of this name (one part of a fused one) stands."""
+        """Return the place of the operation of this name, which may be one part of a fused name."""
         path = self._below_root(_plain(name))
         layers: list[tuple[str, int]] = []
         for depth, scope in enumerate(path[:-1]):
             layer = self._layer(path[:depth], scope)
-            if layer is None or path[: depth + 1] in self._operations:  # the scope of an operation of several parts
+            if (
+                layer is None or path[: depth + 1] in self._operations
+            ):  # the scope of an operation that has several parts
                 return LayerPlace(tuple(layers), path[depth:])
             layers.append(layer)
         return LayerPlace(tuple(layers), path[len(layers) :])
 
     def in_model(self, name: str) -> bool:
-        """Tell whether a name is below that of the model, if there is one: others have lost where they belong."""
+        """Tell whether a name is below the scope of the model, if there is one; other names have lost their layer."""
         return self._root is None or _plain(name)[:1] == (self._root,)
 
     def _below_root(self, path: Path) -> Path:
         return path[1:] if self._root is not None and path[:1] == (self._root,) and len(path) > 1 else path
 
     def _layer(self, parent: Path, scope: str) -> tuple[str, int] | None:
-        """Return the name and the number of the call of the layer whose scope this is; None for one of no layer."""
+        """Return the name of the layer that has this scope, and the number of the call; None for no layer's scope."""
         siblings = self._children.get(parent, set())
         counted = _COUNTED.fullmatch(scope)
         if not self._counted:
@@ -107,7 +110,7 @@ class Scopes:
         return counted[1], (int(counted[2]) - 1) // 2
 
     def _looks_counted(self, top: Sequence[str]) -> bool:
-        """Tell whether the scopes are those of Keras 3, which have a number behind the name of the layer."""
+        """Tell whether the scopes are those of Keras 3, which appends a number to the name of the layer."""
         if self._root is not None and _COUNTED.fullmatch(self._root) is None:
             return False
         siblings = self._children.get((), set())
@@ -130,7 +133,7 @@ def parts(name: str) -> list[str]:
 
 
 def last_part(name: str) -> str:
-    """Return the name of the operation of a fused tensor that is computed last: its activation, else its first."""
+    """Return the name of the last operation of a fused tensor: its activation, else its first part."""
     names = parts(name)
     for part in names:
         leaf = part.rpartition("/")[2]
@@ -140,13 +143,13 @@ def last_part(name: str) -> str:
 
 
 def _plain(name: str) -> Path:
-    """Return the scopes and the name of an operation without those of the functions that it was called through."""
+    """Return the scopes and the name of an operation, without the scopes of function calls."""
     path = tuple(scope for scope in name.split("/") if not _WRAPPER.fullmatch(scope))
     return () if len(path) == 1 and _HANDED_ON.fullmatch(path[0]) else path
 
 
 def _common_root(paths: Iterable[Path]) -> str | None:
-    """Return the scope of the model: the only one at the top, if it has scopes in it or a number of Keras behind it."""
+    """Return the scope of the model: the only one at the top, if it contains scopes or ends in a number of Keras."""
     paths = set(paths)
     tops = {path[0] for path in paths if len(path) > 1 and path[:1] not in paths}
     if len(tops) != 1:
@@ -159,10 +162,10 @@ def _common_root(paths: Iterable[Path]) -> str | None:
 
 
 def _made_by_keras(scope: re.Match[str], siblings: Iterable[str]) -> bool:
-    """Tell whether a numbered scope can be the second that Keras enters for a call of the layer of this name.
+    """Tell whether a numbered scope can be the second one that Keras enters for a call of the layer of this name.
 
-    The number is odd; it is even only where another layer took a name on the way: `dense_1` beside a `dense` before it
-    (`dense_1_2`), or `dense` beside a `dense_1` before it (`dense_2`).
+    The number is odd. It is even only where another layer used up a name: `dense_1` after a `dense` gives `dense_1_2`,
+    and `dense` after a `dense_1` gives `dense_2`.
     """
     name, number = scope[1], int(scope[2])
     if number % 2:

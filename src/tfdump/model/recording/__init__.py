@@ -1,1 +1,1 @@
-"""Watching a model's own call: which layer gives which tensor."""
+"""Recording a model's own call: which layer returns which tensor."""

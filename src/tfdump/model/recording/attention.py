@@ -1,8 +1,8 @@
-"""Attention scores: the weights with which attention layers took the mean of their values.
+"""Attention scores: the weights with which attention layers average their values.
 
-They are what the model's own softmax gave: masks, causality and scale are in them, dropout is not. Keras computes
-them in three ways: inside the fused operation `dot_product_attention`, by a Softmax layer within the attention layer,
-and by `ops.softmax`.
+They are the output of the model's own softmax, so they include masks, causality and scale, but not dropout. Keras
+computes them in three ways: inside the fused operation `dot_product_attention`, by a Softmax layer within the attention
+layer, and by `ops.softmax`.
 """
 
 import sys
@@ -23,17 +23,17 @@ from tfdump.model.recording.patching import replaced
 
 WORD = "attention_scores"
 _WATCHED = "watched"
-"""The name of the function that stands for a call of a layer (`Recorder.watching`)."""
+"""The name of the function that wraps a call of a layer (in `Recorder.watching`)."""
 
 _NONE = "no softmax was seen in it; tf.nn.softmax that was imported by name cannot be"
 _THROUGH = (Softmax, Activation, Dense, EinsumDense, Sequential)
-"""Layers that may compute the softmax of the attention layer that holds them."""
+"""Layers that may compute the softmax of the attention layer that owns them."""
 
 _INNER_SCORES = "scores within"
 
 
 class AttentionScores(Hook):
-    """Records `<address>:attention_scores` for every attention layer, or names it as not captured."""
+    """Records `<address>:attention_scores` for every attention layer, or reports the layer as not captured."""
 
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording)
@@ -43,7 +43,7 @@ class AttentionScores(Hook):
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Watch the softmax of Keras and TensorFlow, and the fused operation that calls it."""
+        """Wrap the softmax of Keras and TensorFlow, and the fused operation that calls it."""
         fused = nn.dot_product_attention
 
         def watched_fused(query: Any, key: Any, *args: Any, **kwargs: Any) -> Any:
@@ -62,7 +62,7 @@ class AttentionScores(Hook):
             yield
 
     def _watched(self, softmax: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a softmax that tells what it gives; of those that call each other, only the outer one tells."""
+        """Return a softmax that reports its output; of several that call each other, only the outermost one reports."""
 
         def watched_softmax(*args: Any, **kwargs: Any) -> Any:
             if self._inside or self.recording.current is None:
@@ -79,14 +79,14 @@ class AttentionScores(Hook):
 
     @contextmanager
     def around(self, frame: Frame, args: Any, kwargs: Mapping[str, Any]) -> Iterator[None]:
-        """Name an attention layer that gave no scores, itself or by a layer within."""
+        """Report an attention layer without scores of its own or of a sublayer."""
         count = self._count
         yield
         if _named_attention(frame) and self._count == count:
             self.recording.miss(f"{frame.path}:{WORD}", _NONE)
 
     def returned(self, frame: Frame, outputs: Any) -> None:
-        """Take what a Softmax layer within an attention layer returned, where a mask may have changed it."""
+        """Record the output of a Softmax layer within an attention layer, which may have applied a mask."""
         if _is_softmax(frame):
             self._add_if_attention(outputs)
 
@@ -98,9 +98,10 @@ class AttentionScores(Hook):
             self._add_if_attention(scores)
 
     def _add_if_attention(self, scores: Any) -> None:
-        """Record what a softmax gave in a call of an attention layer, or of a function named for attention.
+        """Record the output of a softmax in a call of an attention layer, or of a function named for attention.
 
-        A further softmax of a layer whose scores a layer within it has given is something else: a router, a head.
+        If a sublayer has already given the scores of a layer, a further softmax of the layer is something else, such as
+        a router or a head.
         """
         frames = self.recording.frames
         number = len(frames) - 1
@@ -118,19 +119,19 @@ class AttentionScores(Hook):
 
 
 def _is_softmax(frame: Frame) -> bool:
-    """Tell whether a call is of a layer that is a softmax and nothing else."""
+    """Tell whether a call is of a layer that computes only a softmax."""
     layer = frame.operation
     return isinstance(layer, Softmax) or (isinstance(layer, Activation) and layer.activation is activations.softmax)
 
 
 def _named_attention(frame: Frame) -> bool:
-    """Tell whether a call is of a layer whose class is named for attention; whole models and masks are not meant."""
+    """Tell whether a call is of a layer whose class is named for attention, excluding models and layers of masks."""
     name = type(frame.operation).__name__.lower()
     return "attention" in name and "attentionmask" not in name and not isinstance(frame.operation, Model)
 
 
 def _inside_attention_function(within: int) -> bool:
-    """Tell whether the innermost call of a layer, but for `within` further ones, called a function named so."""
+    """Tell whether a function named for attention runs inside the innermost call of a layer but `within`."""
     python: FrameType | None = sys._getframe(1)
     while python is not None and within >= 0:
         name = python.f_code.co_name

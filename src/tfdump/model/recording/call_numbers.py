@@ -1,7 +1,7 @@
-"""Which call of a layer a call is: in functional models by the nodes of their graphs, elsewhere by execution.
+"""The numbers of the calls of a layer: by the nodes of the graph in functional models, else by execution.
 
-Keras runs a functional model by depth, so that the calls of one branch of a shared tower may be the first of one layer
-and the second of the next. The nodes of a layer stand in the order in which the model was built.
+Keras runs a functional model by depth, so the calls in one branch of a shared tower may be the first call of one layer
+and the second call of the next. The nodes of a layer are in the order in which the model was built.
 """
 
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ from tfdump.model.recording.patching import replaced
 
 @dataclass(frozen=True)
 class GraphCall:
-    """One call that a graph makes: its number among the calls of the operation there, and how many these are."""
+    """One call in a graph: its number among the calls of the operation in that graph, and the number of these calls."""
 
     number: int
     count: int
 
 
 class GraphCalls(Hook):
-    """Tells which node of its graph a functional model is about to compute.
+    """Determines which node of its graph a functional model is about to compute.
 
-    Keras fills the arguments of a node in just before it calls the node's operation
+    Keras fills in the arguments of a node just before it calls the node's operation
     (`keras.src.ops.function.Function._run_through_graph`).
     """
 
@@ -38,7 +38,7 @@ class GraphCalls(Hook):
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Stand in for what fills arguments in."""
+        """Wrap the method that fills in the arguments."""
         original = SymbolicArguments.fill_in
 
         def fill_in(arguments: SymbolicArguments, *values: Any) -> Any:
@@ -50,7 +50,7 @@ class GraphCalls(Hook):
             yield
 
     def next(self, parent: Operation, operation: Operation) -> GraphCall | None:
-        """Return which call of the operation begins now; None where the parent does not run its graph for it."""
+        """Return the call of the operation that begins now; None where it is not a node of the parent's graph."""
         arguments, self._arguments = self._arguments, None
         if arguments is None:
             return None
@@ -60,7 +60,7 @@ class GraphCalls(Hook):
         return None if number is None else GraphCall(number, len(nodes))
 
     def _nodes_of(self, parent: Operation, operation: Operation) -> list[Any]:
-        """Return the nodes of an operation in the graph of a functional model, in the order in which it was built."""
+        """Return the nodes of an operation in the graph of a functional model, in the order of building."""
         key = (id(parent), id(operation))
         if key not in self._nodes:
             graph = parent._functional if isinstance(parent, Sequential) else parent
@@ -71,7 +71,7 @@ class GraphCalls(Hook):
 
 
 def free_number(used: frozenset[int], first: int) -> int:
-    """Return the least number from `first` up that is not used."""
+    """Return the smallest number from `first` on that is not used."""
     while first in used:
         first += 1
     return first

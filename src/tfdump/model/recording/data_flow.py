@@ -1,4 +1,4 @@
-"""What each call reads: the addresses of the tensors that it is given, or of the nearest recorded ones behind them."""
+"""The inputs of each call: the addresses of its arguments, or of the nearest recorded tensors before them."""
 
 import weakref
 from collections.abc import Iterable, Mapping
@@ -13,13 +13,13 @@ from tfdump.model.recording.tensors import TENSORS, copy_with_notes
 from tfdump.model.tensorflow_internals import EagerTensor
 
 _SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
-"""Operations whose outputs hold nothing of the values of their inputs."""
+"""Operations whose outputs do not depend on the values of their inputs."""
 
 
 class DataFlow:
-    """Where the tensors of one run come from; `graph` is the one that is being built, None for an eager run.
+    """The origins of the tensors of one run; `graph` is the one that is being built, None for an eager run.
 
-    Values do not tell of what they were computed, so that an eager run knows recorded tensors alone.
+    Eager tensors do not hold what they were computed from, so an eager run knows recorded tensors only.
     """
 
     def __init__(self, graph: Any, inputs: Mapping[str, Any]) -> None:
@@ -30,19 +30,19 @@ class DataFlow:
             self.add(f"{INPUTS}/{name}", tensor)
 
     def add(self, address: str, tensor: Any) -> None:
-        """Note that a tensor has an address; the latest counts."""
+        """Note the address of a tensor; the latest one counts."""
         for part in _parts(tensor):
             key = self._key(part)
             if key is None:
                 continue
             self._addresses[key] = address
-            if isinstance(part, EagerTensor):  # another one may come to stand where it stood
+            if isinstance(part, EagerTensor):  # a later tensor may have the same id
                 weakref.finalize(part, self._addresses.pop, key, None)
 
     def read_by(self, tensors: Iterable[Any], masks: Iterable[Any] = ()) -> tuple[str, ...] | None:
-        """Return the addresses of what a call reads, in order, each once; None where that cannot be told.
+        """Return the addresses of the tensors that a call reads, in order, each once; None where they are unknown.
 
-        Of `masks` those count that are recorded themselves, as they are in functional models.
+        A mask counts only if it is recorded itself, as it may be in functional models.
         """
         addresses: dict[str, None] = {}
         for part in (part for tensor in tensors for part in _parts(tensor)):
@@ -92,9 +92,9 @@ class DataFlow:
 
 
 def tensors_read(args: Any, kwargs: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-    """Return the tensors among the arguments of a call, in order, and the masks that Keras hands on beside them.
+    """Return the tensors among the arguments of a call, in order, and the masks that Keras passes beside them.
 
-    These are arguments called `mask` or `..._mask` of a call on tensors to which Keras has attached a mask.
+    Masks are arguments named `mask` or `..._mask` of a call on tensors to which Keras has attached a mask.
     """
     masks = {name: value for name, value in kwargs.items() if name == "mask" or name.endswith("_mask")}
     data = _tensors_in([*args, *(value for name, value in kwargs.items() if name not in masks)])
@@ -108,9 +108,9 @@ def _tensors_in(structure: Any) -> list[Any]:
 
 
 def set_apart(outputs: Any, tensors: Iterable[Any]) -> Any:
-    """Return a call's outputs, those that are among the tensors it read as further tensors equal to them.
+    """Return the outputs of a call, with copies of those that are among the tensors that it read.
 
-    Layers may return their own input (dropout at inference), and one tensor can have one address only.
+    A layer may return its own input (dropout at inference), but a tensor can have only one address.
     """
     read = {id(tensor) for tensor in tensors}
     if not any(id(leaf) in read for leaf in keras.tree.flatten(outputs)):

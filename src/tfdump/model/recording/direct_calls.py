@@ -1,4 +1,4 @@
-"""Layers whose `call` is called directly, as some layers of Keras and of users do with those within them."""
+"""Layers whose `call` is called directly, as some layers of Keras and of users do with their sublayers."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +22,7 @@ class DirectCalls(Hook):
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Stand in for the `call` of every layer."""
+        """Wrap the `call` of every layer."""
         with ExitStack() as stack:
             for layer in self._layers:
                 stack.enter_context(replaced(layer, "call", self._watched(layer, layer.call)))

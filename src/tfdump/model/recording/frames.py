@@ -1,4 +1,4 @@
-"""The calls of a watched run, and what those who look into a call may do."""
+"""The calls of a recorded run, and the interface between the recorder and its hooks."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +13,11 @@ INNER_GRAPH = "inside a loop or branch of the graph, which keeps its tensors; --
 
 @dataclass(frozen=True)
 class Recorded:
-    """One tensor of one call; `tensor` is one of TensorFlow (dense, ragged or sparse), None if not kept.
+    """One tensor of one call; `tensor` is dense, ragged or sparse, None where it was not requested.
 
-    `stacked` tells that it was put together of the steps of a loop: the model does not go on with it. `inputs` are
-    the addresses of what the call read, None where that cannot be told. `executed_as` is the address by the order of
-    execution, "" where the layer is called once. `attributes` are further ones of its dataset.
+    `stacked` tells that it was stacked from the steps of a loop, so the model itself does not use it. `inputs` are the
+    addresses of the tensors that the call read, None where they are unknown. `executed_as` is the address by the order
+    of execution, "" where the layer is called once. `attributes` are further attributes of the dataset.
     """
 
     address: str
@@ -36,10 +36,11 @@ class Recorded:
 class Frame:
     """A call that has not returned yet: of an operation, at an address (`path`, "" for the model).
 
-    `hidden` is why its tensors cannot be had, or None; `read` are the tensors that it was given, and `inputs` their
-    addresses. `calls` has the numbers of the calls of each operation within, and `extras` counts the tensors beside
-    its outputs by suffix. `branch` is the number of the call among all that graphs make of the operation, and
-    `executed` the address by the order of execution, which matters for a layer that is `shared`, or within one.
+    `hidden` is why its tensors are not available, or None. `read` are the tensors among its arguments, and `inputs`
+    their addresses. `calls` holds the numbers of the calls of each operation within it, and `extras` counts the
+    tensors other than its outputs by suffix. `branch` is the number of the call among all calls of the operation in
+    graphs. `executed` is the address by the order of execution, which differs for a layer that is `shared`, or within
+    one.
     """
 
     operation: Operation
@@ -56,29 +57,29 @@ class Frame:
 
 
 class Recording(Protocol):
-    """What a hook may do with the run that it looks into."""
+    """What a hook may use of the run that it observes."""
 
     frames: list[Frame]
-    """The calls that have not returned, the model's own first."""
+    """The calls that have not returned, that of the model first."""
 
     hiding: str | None
-    """Why calls that begin now give no tensors, or None."""
+    """Why the tensors of calls that begin now are not available, or None."""
 
     @property
     def current(self) -> Frame | None:
-        """The innermost call that has not returned; None where no run is being watched, as in shape inference."""
+        """The innermost call that has not returned; None where nothing is recorded, as in shape inference."""
 
     def add(self, frame: Frame, word: str, tensor: Any, path: Sequence[str | int] = ()) -> None:
-        """Record a tensor of a call beside its outputs, under the reserved suffix `word` and a path behind it."""
+        """Record a tensor of a call other than its outputs, under the reserved suffix `word` followed by a path."""
 
     def miss(self, address: str, reason: str) -> None:
-        """Name what was not captured."""
+        """Report an address as not captured."""
 
     def steps(self) -> "LoopSteps":
-        """Begin a loop, of which each step is recorded by itself."""
+        """Begin a loop whose steps are recorded one by one."""
 
     def call(self, function: Callable[..., Any], operation: Operation, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        """Call `function(operation, ...)`, recorded as a call of the operation."""
+        """Call `function(operation, ...)` and record it as a call of the operation."""
 
 
 class LoopSteps(Protocol):
@@ -88,22 +89,22 @@ class LoopSteps(Protocol):
         """Record one step."""
 
     def stack(self) -> None:
-        """Record what every step gave, stacked behind the axis of the examples."""
+        """Record the tensors of all steps, stacked on an axis after that of the examples."""
 
 
 class Hook:
-    """Looks into the calls of a run; the base does nothing."""
+    """Observes the calls of a run; the base does nothing."""
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
 
     def installed(self) -> AbstractContextManager[None]:
-        """Return what is in force while the model is watched."""
+        """Return a context that is active while the model is recorded."""
         return nullcontext()
 
     def around(self, frame: Frame, args: Any, kwargs: Mapping[str, Any]) -> AbstractContextManager[None]:
-        """Return what is in force during one call of a layer that is not hidden."""
+        """Return a context that is active during one call of a layer that is not hidden."""
         return nullcontext()
 
     def returned(self, frame: Frame, outputs: Any) -> None:
-        """Look at what one call of a layer that is not hidden returned."""
+        """Observe the outputs of one call of a layer that is not hidden."""

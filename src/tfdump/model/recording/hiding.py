@@ -1,4 +1,4 @@
-"""Calls that look like those of the run and are not: within loops over time steps, and within maps."""
+"""Calls that do not belong to the run itself: within loops over time steps, and within maps."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ _VECTORIZED = "inside a vectorised map, which computes all its steps at once and
 
 @contextmanager
 def _hidden(recording: Recording, reason: str | None) -> Iterator[None]:
-    """Hide the calls that the body makes; with None they are as hidden as they were."""
+    """Hide the calls that the body makes, for this reason; None leaves the reason as it is."""
     before = recording.hiding
     recording.hiding = reason or before
     try:
@@ -28,10 +28,10 @@ def _hidden(recording: Recording, reason: str | None) -> Iterator[None]:
 
 
 class RecurrentLoops(Hook):
-    """Hides what runs while Keras's loop over the time steps does: a cell, and all that it calls.
+    """Hides the calls during Keras's loop over the time steps: those of the cell, and of all that it calls.
 
-    Keras also calls the cell once before the first step, to learn the shapes of what it returns, and stacked cells
-    once before the loop, to make the masks of their dropout.
+    Keras also calls the cell once before the first step, to determine the shapes of its outputs, and stacked cells once
+    before the loop, to create the masks of their dropout.
     """
 
     def __init__(self, recording: Recording, reason: str) -> None:
@@ -40,7 +40,7 @@ class RecurrentLoops(Hook):
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Stand in for the loop of Keras, and for what comes before it."""
+        """Wrap the loop of Keras, and the creation of masks before it."""
         masks = "_maybe_config_dropout_masks"
         with (
             replaced(loops, "rnn", self._hiding(loops.rnn)),
@@ -61,15 +61,15 @@ class RecurrentLoops(Hook):
 
 
 class Maps(Hook):
-    """Hides the calls by which maps learn what they map.
+    """Hides the calls by which maps inspect the function that they map.
 
-    Keras's `ops.map` calls its function once to learn its signature; a vectorised map calls it to learn its
-    operations, and computes others in their place.
+    Keras's `ops.map` calls its function once to determine its signature. A vectorized map calls it to trace its
+    operations, and computes other ones in their place.
     """
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Stand in for the functions that are mapped."""
+        """Wrap the functions that are mapped."""
         with replaced(core, "map", self._map(core.map)), replaced(tf, "vectorized_map", self._vectorized()):
             yield
 

@@ -15,7 +15,7 @@ from tfdump.model.recording.time_distributed import TimeDistributedSteps
 
 
 def hooks_for(recording: Recording, layers: Iterable[Layer], captures: Captures, loop: str) -> list[Hook]:
-    """Return the hooks of a run of these layers; `loop` is why what runs within a recurrent loop is hidden."""
+    """Return the hooks of a run of these layers; `loop` is why the calls within a recurrent loop are hidden."""
     hooks: list[Hook] = [
         Maps(recording),
         RecurrentLoops(recording, loop),

@@ -1,15 +1,15 @@
-"""Which axes a layer works along, where that is not the last one: what the values of its outputs mean."""
+"""The axis along which a layer works, where that is not the last one."""
 
 from typing import Any
 
 from keras import Operation
 
 _ALONG_AN_AXIS = ("Softmax", "BatchNormalization", "GroupNormalization", "Normalization")
-"""Classes of layers and operations whose `axis` tells where units are, or what sums to 1."""
+"""Classes of layers and operations whose `axis` is that of the units, or the one that sums to 1."""
 
 
 def axis_attributes(operation: Operation) -> tuple[tuple[str, Any], ...]:
-    """Return the attributes `axis` (an int, or several) and `data_format` of a tensor, where they are not the usual."""
+    """Return the attributes `axis` (an int, or several) and `data_format` of a tensor, unless they are the defaults."""
     attributes: list[tuple[str, Any]] = []
     axis = getattr(operation, "axis", None)
     if isinstance(axis, (list, tuple)):

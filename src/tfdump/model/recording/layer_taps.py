@@ -1,4 +1,4 @@
-"""What goes into layers, and into their fused activations."""
+"""The inputs of layers, and of their fused activations."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +22,7 @@ _UNUSED = "the layer's call does not use its activation"
 
 
 class Preactivations(Hook):
-    """Records `<address>:preactivation`: what a layer hands to its `activation`, where that is not linear."""
+    """Records `<address>:preactivation`: the argument of a layer's `activation`, unless it is linear."""
 
     def __init__(self, recording: Recording) -> None:
         super().__init__(recording)
@@ -30,7 +30,7 @@ class Preactivations(Hook):
 
     @contextmanager
     def around(self, frame: Frame, args: Any, kwargs: Mapping[str, Any]) -> Iterator[None]:
-        """Stand in for the activation of the layer that is called; one that is a layer is seen when it is called."""
+        """Wrap the activation of the called layer; an activation that is a layer is recorded when it is called."""
         frames = self.recording.frames
         if len(frames) > 1 and _activation_of(frames[-2].operation) is frame.operation:
             self._record(frames[-2], (args, kwargs))
@@ -64,13 +64,13 @@ class Preactivations(Hook):
             self.recording.add(frame, PREACTIVATION, tensor, (number,) if len(tensors) > 1 else ())
 
     def _tell_unused(self, frame: Frame, count: int) -> None:
-        """Name a layer that called neither its activation nor a layer within that did."""
+        """Report a layer in which no activation was called, neither its own nor that of a sublayer."""
         if self._count == count:
             self.recording.miss(f"{frame.path}:{PREACTIVATION}", _UNUSED)
 
 
 class _WatchedActivation:
-    """Stands for an activation and tells what it is called with; in all else it is that activation."""
+    """Wraps an activation and reports its arguments; otherwise it behaves like the activation."""
 
     def __init__(self, activation: Callable[..., Any], report: Callable[[Any], None]) -> None:
         self._activation = activation
@@ -91,7 +91,7 @@ class _WatchedActivation:
 
 
 def _activation_of(layer: Operation) -> Any:
-    """Return the activation that is fused into a layer, None without one."""
+    """Return the activation that is fused into a layer, None where there is none or it is linear."""
     activation = getattr(layer, "activation", None)
     if isinstance(layer, Activation) or not callable(activation) or activation is activations.linear:
         return None
@@ -99,15 +99,15 @@ def _activation_of(layer: Operation) -> Any:
 
 
 class LayerInputs(Hook):
-    """Records `<address>:input`: the tensors with which a layer's `call` is called, after Keras's own casts.
+    """Records `<address>:input`: the tensors among the arguments of a layer's `call`, after Keras's own casts.
 
-    Several are told apart by the argument's name, or by the structure of the first where it holds all. Masks stand
-    beside the data under their own names: `<address>:input.mask`.
+    Several have the name of the argument in the suffix, or the path in the first argument if it holds all. Masks are
+    recorded under their own names: `<address>:input.mask`.
     """
 
     @contextmanager
     def around(self, frame: Frame, args: Any, kwargs: Mapping[str, Any]) -> Iterator[None]:
-        """Record the arguments."""
+        """Record the arguments of the call."""
         if frame.path and isinstance(frame.operation, Layer):
             self._record(frame, args, kwargs)
         yield
@@ -124,10 +124,10 @@ class LayerInputs(Hook):
 def _arguments(
     layer: Layer, args: Any, kwargs: Mapping[str, Any]
 ) -> dict[str, list[tuple[tuple[str | int, ...], Any]]]:
-    """Return the tensors among the arguments of a call, by the names of the arguments."""
+    """Return the tensors among the arguments of a call with their paths, by the names of the arguments."""
     try:
         bound = inspect.signature(layer.call).bind(*args, **kwargs).arguments
-    except TypeError:  # the call itself will say what is wrong
+    except TypeError:  # the call itself will raise the error
         return {}
     tensors_by_name = {name: data_in(value) for name, value in bound.items()}
     return {name: tensors for name, tensors in tensors_by_name.items() if tensors}

@@ -1,4 +1,4 @@
-"""What one run recorded, and loops in one graph whose steps are recorded one by one and stacked."""
+"""The records of one run, and loops in one graph whose steps are recorded one by one and stacked."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ _UNLIKE = "not the same in every step of the loop"
 
 @dataclass
 class Book:
-    """What was recorded: the tensors, the calls that returned some, the numbers of each operation's, the structures."""
+    """The records of a run: tensors, addresses of calls that returned some, numbers of calls, and structures."""
 
     records: list[Recorded] = field(default_factory=list)
     returned: set[str] = field(default_factory=set)
@@ -24,7 +24,7 @@ class Book:
     structures: set[str] = field(default_factory=set)
 
     def further(self) -> "Book":
-        """Return a book without records that goes on from here."""
+        """Return a book without records that continues the numbers and structures of this one."""
         return Book(calls=dict(self.calls), structures=set(self.structures))
 
     def free_structure(self, structure: str) -> str:
@@ -41,7 +41,7 @@ class _Holder(Protocol):
 
 
 class RecordedSteps:
-    """The steps of a loop within one call: each is recorded as though it were the only one."""
+    """The steps of a loop within one call; each is recorded as if it were the only one."""
 
     def __init__(self, holder: _Holder, frame: Frame) -> None:
         self._holder = holder
@@ -63,7 +63,7 @@ class RecordedSteps:
             self._steps.append(book)
 
     def stack(self) -> None:
-        """Record what every step gave, stacked behind the axis of the examples; name what only some gave."""
+        """Record the tensors of all steps, stacked on axis 1; report those that only some steps have."""
         if not self._steps:
             return
         by_step = [{record.address: record for record in book.records} for book in self._steps]
@@ -82,7 +82,7 @@ class RecordedSteps:
 
 
 def _stacked(tensors: list[Any]) -> Callable[[], Any] | None:
-    """Return what stacks the tensors of the steps, None where that cannot be; those not kept stay None."""
+    """Return a function that stacks the tensors of the steps, None where they differ; None of them stays None."""
     if any(tensor is None for tensor in tensors):
         return lambda: None
     if not all(isinstance(tensor, tf.Tensor) for tensor in tensors):

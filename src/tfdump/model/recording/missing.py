@@ -1,4 +1,4 @@
-"""What a run did not give, and why: calls that returned no tensor, and layers that were never called."""
+"""What a run did not record, and why: calls that returned no tensor, and layers that were never called."""
 
 import functools
 from collections.abc import Collection, Mapping
@@ -22,14 +22,14 @@ class Calls(Protocol):
     """The calls of a run."""
 
     def paths_of(self, operation: Operation | None) -> list[str]:
-        """Return the addresses of the calls of a layer; none where it was not called."""
+        """Return the addresses of the calls of a layer; empty where it was not called."""
 
     def ownership_address(self, owned: Owned) -> str:
-        """Return the address that a layer has, or would have had by those who own it."""
+        """Return the address of a layer, or the one that it would have by its owners."""
 
 
 class Missing:
-    """The reasons by address (`reasons`), and those of the layers without a call; `in_loop` is that of a cell."""
+    """The reasons by address (`reasons`), also for layers without a call; `in_loop` is the reason of a cell."""
 
     def __init__(self, model: Layer, owned: Mapping[int, Owned], captures: Captures) -> None:
         self._model = model
@@ -39,7 +39,7 @@ class Missing:
         self.reasons: dict[str, str] = {}
 
     def all(self, calls: Calls, returned: Collection[str], graph: Any) -> tuple[NotCaptured, ...]:
-        """Return what is missing; `returned` are the addresses of the calls that gave tensors."""
+        """Return what is missing; `returned` are the addresses of the calls that returned tensors."""
         missing = {address: reason for address, reason in self.reasons.items() if address not in returned}
         never = functools.cache(lambda: _never(graph))
         for owned in self._owned.values():
@@ -50,13 +50,13 @@ class Missing:
         return tuple(NotCaptured(address, reason) for address, reason in missing.items())
 
     def _reason_of_owners(self, owned: Owned, calls: Calls) -> str | None:
-        """Return why a layer without a call of its own is missing, as far as its owners tell."""
+        """Return why a layer without a recorded call is missing, as far as its owners show."""
         owner = owned.owner
         if owner is self._model:
             return None
         if not calls.paths_of(owner):
             return self._reason_of_owners(self._owned[id(owner)], calls)
-        if isinstance(owner, RNN) and owned.operation is owner.cell:  # which Keras may run without calling it
+        if isinstance(owner, RNN) and owned.operation is owner.cell:  # Keras may run a cell without calling it
             return self.in_loop
         softmax = getattr(owner, "_softmax", None)
         if isinstance(owner, (MultiHeadAttention, GroupQueryAttention)) and not calls.paths_of(softmax):
@@ -65,11 +65,11 @@ class Missing:
 
 
 def _never(graph: Any) -> str:
-    """Return why a layer was not seen; the graph of a model does not tell what its Python functions will call."""
+    """Return why a layer was not recorded; a graph does not show what its Python functions will call."""
     operations = graph.get_operations() if graph is not None else []
     return _PYTHON if any(operation.type == "EagerPyFunc" for operation in operations) else _NEVER
 
 
 def _advice(word: str, is_set: bool) -> str:
-    """Return which option gives the tensors of a reserved word, unless it is given."""
+    """Return a hint at the option that records the tensors of a reserved word, unless it is set."""
     return "" if is_set else f"; tfdump activations {option_for(word)} gives its {word.replace('_', ' ')}"

@@ -15,7 +15,7 @@ _FORBIDDEN = re.compile(r"[^A-Za-z0-9_.\\/>-]")
 
 @contextmanager
 def valid_name_scopes() -> Iterator[None]:
-    """While the body runs, let Keras open scopes of any name; the names of layers stay as they are."""
+    """While the body runs, let Keras open scopes for layers of any name; the layers keep their names."""
     original = core.name_scope.__init__
 
     def opened(scope: Any, name: str, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Where layers hang in a model: paths of Python attributes, and who owns whom."""
+"""The owners of layers in a model, and the paths of Python attributes to them."""
 
 import math
 from collections import deque
@@ -12,12 +12,12 @@ from tfdump.address import encode, segment
 from tfdump.model.keras_internals import Functional, Sequential
 
 _BOOKKEEPING = frozenset({"_layers", "_functional", "_operations", "_nodes", "_inbound_nodes", "_outbound_nodes"})
-"""Attributes in which Keras keeps the same layers again."""
+"""Attributes in which Keras holds the same layers again."""
 
 
 @dataclass(frozen=True)
 class Owned:
-    """An operation of a model: its path of Python attributes from the model, and the one that holds it."""
+    """An operation of a model: its path of Python attributes from the model, and the operation that holds it."""
 
     operation: Operation
     path: str
@@ -25,7 +25,7 @@ class Owned:
 
 
 def owned_operations(model: Operation) -> dict[int, Owned]:
-    """Return every operation that the model owns by its id, each by its shortest path of attributes."""
+    """Return every operation that the model owns, by its id, each with its shortest path of attributes."""
     owned: dict[int, Owned] = {}
     waiting = deque([(model, "")])
     while waiting:
@@ -40,7 +40,7 @@ def owned_operations(model: Operation) -> dict[int, Owned]:
 
 
 def ownership_address(model: Layer, layer: Layer) -> str | None:
-    """Return the address that a layer has by those who own it, from the model down; None where the model does not."""
+    """Return the address of a layer by its owners, from the model down; None where the model does not own it."""
     owned = owned_operations(model)
     names: list[str] = []
     while layer is not model:
@@ -52,11 +52,11 @@ def ownership_address(model: Layer, layer: Layer) -> str | None:
 
 
 def _children(owner: Operation) -> Iterator[tuple[str, Operation]]:
-    """Yield the operations that an operation holds, named as Python code would reach them; names of users first."""
+    """Yield the operations that an operation holds, by the attributes that lead to them; public attributes first."""
     attributes = {
         name: value
         for name, value in vars(owner).items()
-        if name not in _BOOKKEEPING and not name.startswith("_self_")  # where TensorFlow tracks the same objects
+        if name not in _BOOKKEEPING and not name.startswith("_self_")  # TensorFlow tracks the same objects there
     }
     for name, value in attributes.items():
         if not name.startswith("_"):
@@ -68,23 +68,23 @@ def _children(owner: Operation) -> Iterator[tuple[str, Operation]]:
     for name, value in attributes.items():
         if name.startswith("_"):
             yield from _operations_in(name, value)
-    if not isinstance(owner, Sequential):  # its _layers hold the graphs that it runs itself through
+    if not isinstance(owner, Sequential):  # its _layers hold the graphs by which it runs itself
         yield from _operations_in("_layers", getattr(owner, "_layers", []))
 
 
 def _operations_in(name: str, value: Any, nesting: int = 0) -> Iterator[tuple[str, Operation]]:
-    """Yield the operations in an attribute, also inside lists, tuples and dicts."""
+    """Yield the operations in an attribute, at up to eight levels of lists, tuples and dicts."""
     if isinstance(value, Operation):
         yield name, value
     elif nesting < 8 and isinstance(value, (list, tuple, dict)):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in items:
-            if isinstance(item, (Operation, list, tuple, dict)):  # names are made for few of many
+            if isinstance(item, (Operation, list, tuple, dict)):  # building names for every item would be slow
                 yield from _operations_in(f"{name}.{encode(str(key))}", item, nesting + 1)
 
 
 def parameter_count(operation: Operation) -> int:
-    """Return the number of weights' elements of a layer and of the layers in it; 0 for an operation without any."""
+    """Return the number of parameters of a layer and its sublayers; 0 for an operation without weights."""
     if not isinstance(operation, Layer):
         return 0
     return sum(math.prod(weight.shape) for weight in operation.weights)

@@ -1,7 +1,7 @@
-"""Watching a model run: every layer and graph node that is called, with its address and what it returned.
+"""Recording one run of a model: every call of a layer or graph node, with its address and its outputs.
 
-The class method `Operation.__call__` of Keras is wrapped while the model runs once; the calls form a stack, and the
-stack gives the addresses (DESIGN section 3).
+The method `Operation.__call__` of Keras is wrapped while the model runs once. The calls form a stack, and the stack
+gives the addresses (docs/addresses.md).
 """
 
 import threading
@@ -38,20 +38,20 @@ from tfdump.model.recording.tensors import (
 from tfdump.tensors import NotCaptured
 
 Tap = Callable[[Any], Any]
-"""Stands between a layer and those that read its output: takes the tensor and returns an equal one."""
+"""Stands between a layer and the readers of its output: takes the tensor and returns an equal one."""
 
 WATCHING = threading.RLock()
-"""Held while Keras's classes are wrapped: one model is watched at a time."""
+"""Held while the classes of Keras are wrapped, so that only one model is recorded at a time."""
 
 _NOT_A_TENSOR = "returns no tensor"
 
 
 class Recorder:
-    """Records the calls inside one call of `model`; use a new one for every run.
+    """Records the calls inside one call of `model`; use a new recorder for every run.
 
-    With `only`, the tensors of other addresses are not kept, so that an eager run can free them; `bytes` counts
-    what all of them took, where that is known. With `tap`, the model goes on with what it returns for each tensor.
-    `captures` asks for more than what the layers return.
+    With `only`, it does not hold the tensors of other addresses, so that an eager run can free them. `bytes` counts the
+    bytes of all tensors, where they are known. With `tap`, the model continues with the tensor that `tap` returns.
+    `captures` asks for more tensors than the outputs of layers.
     """
 
     def __init__(
@@ -70,8 +70,8 @@ class Recorder:
         self._graph_calls = GraphCalls(self)
         self._hooks = [self._graph_calls, *hooks_for(self, owned_layers, captures, self._missing.in_loop)]
         self._thread = threading.get_ident()
-        self._namesakes: dict[tuple[int, str], list[Operation]] = {}  # also keeps what was made in a call alive
-        self._paths: dict[int, dict[str, int]] = {}  # of the calls of an operation, with their numbers in the run
+        self._namesakes: dict[tuple[int, str], list[Operation]] = {}  # also keeps layers alive that a call created
+        self._paths: dict[int, dict[str, int]] = {}  # the calls of an operation, with their numbers in the run
         self._graph: Any = None
         self._flow = DataFlow(None, {})
         self.classes: dict[str, tuple[str, ...]] = {}  # of every call, by its address
@@ -82,12 +82,12 @@ class Recorder:
 
     @property
     def records(self) -> list[Recorded]:
-        """What was recorded, in order."""
+        """The recorded tensors, in order."""
         return self.book.records
 
     @contextmanager
     def watching(self, inputs: Mapping[str, Any] | None = None) -> Iterator[None]:
-        """Wrap Keras's calls in this thread until the body ends; `inputs` are what the model will be called with."""
+        """Record Keras's calls in this thread until the body ends; `inputs` are the arguments of the model."""
         self._thread = threading.get_ident()
         self._graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
         self._flow = DataFlow(self._graph, inputs or {})
@@ -107,28 +107,28 @@ class Recorder:
             yield
 
     def not_captured(self) -> tuple[NotCaptured, ...]:
-        """Return the calls that gave no tensor and the layers that were never seen, with the reasons."""
+        """Return the calls that returned no tensor and the layers without a recorded call, with the reasons."""
         return self._missing.all(self, self.book.returned, self._graph)
 
     def miss(self, address: str, reason: str) -> None:
-        """Name what was not captured."""
+        """Report an address as not captured; the first reason counts."""
         self._missing.reasons.setdefault(address, reason)
 
     def steps(self) -> RecordedSteps:
-        """Begin a loop within the innermost call, of which each step is recorded by itself."""
+        """Begin a loop within the innermost call whose steps are recorded one by one."""
         return RecordedSteps(self, self.frames[-1])
 
     @property
     def current(self) -> Frame | None:
-        """The innermost call that has not returned; None outside the run: in shape inference, in other threads."""
+        """The innermost call that has not returned; None outside the run, in shape inference and in other threads."""
         if not self.frames or threading.get_ident() != self._thread or in_symbolic_scope():
             return None
         return self.frames[-1]
 
     def add(self, frame: Frame, word: str, tensor: Any, path: Sequence[str | int] = ()) -> None:
-        """Record a tensor of a call beside its outputs, under the reserved suffix `word` and a path behind it.
+        """Record a tensor of a call other than its outputs, under the reserved suffix `word` followed by a path.
 
-        Further ones of the same suffix in one call get `.1`, `.2`, ... behind it.
+        Further tensors with the same suffix in one call get `.1`, `.2`, ... appended.
         """
         suffix = ":" + ".".join([word, *(encode(str(part)) for part in path)])
         number = frame.extras[suffix]
@@ -161,7 +161,7 @@ class Recorder:
         )
 
     def _concerns(self, operation: Operation, args: Any, kwargs: Any) -> bool:
-        """Tell whether a call belongs to the run: not shape inference, and a layer or a node of the graph."""
+        """Tell whether a call belongs to the run: of a layer or a node of the graph, outside shape inference."""
         if threading.get_ident() != self._thread or in_symbolic_scope() or any_symbolic_tensors(args, kwargs):
             return False
         if not self.frames:
@@ -172,7 +172,7 @@ class Recorder:
         return isinstance(parent, Functional) and any(operation is node for node in parent.operations)
 
     def call(self, function: Callable[..., Any], operation: Operation, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        """Call `function(operation, ...)`, recorded as a call of the operation; return what the model goes on with."""
+        """Call `function(operation, ...)` and record it; return the outputs with which the model continues."""
         frame = self._enter(operation)
         if frame.path and not frame.hidden:
             frame.read, masks = tensors_read(args, kwargs)
@@ -222,7 +222,7 @@ class Recorder:
         return self.book.free_structure((owned.path if owned else f"({path})") + (f"@{number}" if number else ""))
 
     def _keep(self, frame: Frame, outputs: Any) -> Any:
-        """Record the tensors that one call returned; return what the model goes on with."""
+        """Record the tensors that one call returned; return the outputs with which the model continues."""
         if frame.hidden:
             return outputs
         tensors, obstacles = tensors_in(outputs), obstacles_in(outputs)
@@ -248,12 +248,12 @@ class Recorder:
         return outputs
 
     def paths_of(self, operation: Operation | None) -> list[str]:
-        """Return the addresses of the calls of a layer, in the order of their numbers; none where it was not called."""
+        """Return the addresses of the calls of a layer in the order of their numbers, empty where it was not called."""
         paths = self._paths.get(id(operation), {})
         return sorted(paths, key=paths.__getitem__)
 
     def ownership_address(self, owned: Owned) -> str:
-        """Return the address that a layer has, or would have had by those who own it."""
+        """Return the address of a layer, or the one that it would have by its owners."""
         if paths := self.paths_of(owned.operation):
             return paths[0]
         name = segment(owned.operation.name)
@@ -262,20 +262,20 @@ class Recorder:
         return f"{self.ownership_address(self._owned[id(owned.owner)])}.{name}"
 
     def address_of(self, operation: Operation) -> str:
-        """Return the address of a layer: of its first call or, without one, of its ownership; "" for the model."""
+        """Return the address of a layer: of its first call, else by its owners; "" for the model."""
         owned = self._owned.get(id(operation))
         return self.ownership_address(owned) if owned is not None else "".join(self.paths_of(operation)[:1])
 
     @property
     def layers(self) -> list[Owned]:
-        """Every layer that the model owns, those that were called first, in the order of their calls."""
+        """Every layer that the model owns: called layers in the order of their calls, then the others."""
         order = {identity: number for number, identity in enumerate(self._paths)}
         owned = [item for item in self._owned.values() if isinstance(item.operation, Layer)]
         return sorted(owned, key=lambda item: order.get(id(item.operation), len(order)))
 
 
 def _tapped(outputs: Any, tap: Tap) -> tuple[Any, list[tuple[Any, Any]]]:
-    """Return a layer's outputs with every tensor replaced by what `tap` makes of it, and the tensors with paths."""
+    """Return a layer's outputs with every tensor replaced by what `tap` returns for it, and the tensors with paths."""
     paths = [path for path, _ in keras.tree.flatten_with_path(outputs)]
     storable = [isinstance(leaf, TENSORS) and not obstacle_of(leaf) for leaf in keras.tree.flatten(outputs)]
     leaves = [tap(leaf) if stored else leaf for leaf, stored in zip(keras.tree.flatten(outputs), storable, strict=True)]

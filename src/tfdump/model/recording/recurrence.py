@@ -1,10 +1,10 @@
 """The states and gates of recurrent layers at every time step.
 
-The loop that Keras runs, `backend.rnn`, is given a step function that returns its new states and gates too, beside
-its output; the loop stacks them. What the layer itself gets back is what it would have got.
+The loop of Keras, `backend.rnn`, gets a step function that returns the new states and the gates beside its output, and
+stacks them. The layer itself gets the same result as without them.
 
-Time is that of the input, also for layers that run backwards: `states[:, t]` is the state after the input at t was
-processed. At a masked step the states are those carried over it, and the gates, which nothing uses there, are 0.
+The time axis is that of the input, also for layers that run backwards: `states[:, t]` is the state after the input at t
+was processed. At a masked step, the states are carried over, and the gates are 0 because nothing uses them.
 """
 
 import inspect
@@ -27,13 +27,13 @@ _NO_LOOP = "the layer did not run Keras's loop over the time steps (it has its o
 _NO_GATES = "the cell computed other activations than an LSTM or GRU does"
 _LSTM_GATES = (("input", "forget", "output"), ("cell", ""))
 _GRU_GATES = (("update", "reset"), ("candidate",))
-"""What the calls of a cell's recurrent activation give, and those of its activation; "" is no gate."""
+"""The outputs of the calls of a cell's recurrent activation, and of its activation; "" is not a gate."""
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 
 
 class RecurrentSteps(Hook):
-    """Records `<address>:states.i` and, with `gates`, `<address>:gates.NAME` of every recurrent layer."""
+    """Records `<address>:states.i` (with `states`) and `<address>:gates.NAME` (with `gates`) of recurrent layers."""
 
     def __init__(self, recording: Recording, states: bool, gates: bool) -> None:
         super().__init__(recording)
@@ -43,7 +43,7 @@ class RecurrentSteps(Hook):
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Stand in for the loop of Keras."""
+        """Wrap the loop of Keras."""
         original = loops.rnn
         parameters = inspect.signature(original)
 
@@ -71,7 +71,7 @@ class RecurrentSteps(Hook):
 
     @contextmanager
     def around(self, frame: Frame, args: Any, kwargs: Mapping[str, Any]) -> Iterator[None]:
-        """Name a recurrent layer that did not run the loop."""
+        """Report a recurrent layer that did not run the loop."""
         looped = self._looped
         yield
         if isinstance(frame.operation, RNN) and self._looped == looped:
@@ -79,7 +79,7 @@ class RecurrentSteps(Hook):
 
 
 class _Cell:
-    """A cell with gates, and what its activations gave in one step."""
+    """A cell with gates, and the outputs of its activations in one step."""
 
     def __init__(self, cell: Any, path: tuple[int, ...]) -> None:
         self._names = _GRU_GATES if isinstance(cell, GRUCell) else _LSTM_GATES
@@ -89,7 +89,7 @@ class _Cell:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Take what the activations give while the body runs."""
+        """Collect the outputs of the activations while the body runs."""
         self._values = ([], [])
         with ExitStack() as stack:
             for name, values in zip(("recurrent_activation", "activation"), self._values, strict=True):
@@ -102,7 +102,7 @@ class _Cell:
         return all(len(values) == len(names) for values, names in zip(self._values, self._names, strict=True))
 
     def gates(self) -> list[tuple[str, Any]]:
-        """Return the gates of the last step by name; none where they are unknown."""
+        """Return the gates of the last step with their names; empty where they are unknown."""
         if not self.complete:
             return []
         pairs = zip(itertools.chain(*self._names), itertools.chain(*self._values), strict=True)
@@ -110,7 +110,7 @@ class _Cell:
 
 
 class _Loop:
-    """One run of the loop over the time steps, and what is recorded of it: `states`, and `gates` with their paths."""
+    """One run of the loop over the time steps; it records `states`, and `gates` with their paths."""
 
     def __init__(self, original: Callable[..., Any], arguments: Mapping[str, Any], cells: Sequence[_Cell]) -> None:
         self._original = original
@@ -123,7 +123,7 @@ class _Loop:
         self.gates: list[tuple[tuple[str | int, ...], Any]] = []
 
     def run(self) -> Any:
-        """Return what the loop would have returned."""
+        """Run the loop and return its result."""
         processed = self._processed()
         if self._arguments["unroll"]:
             result, stacked = self._unrolled(processed)
@@ -137,7 +137,7 @@ class _Loop:
         return result
 
     def _step(self, *arguments: Any) -> tuple[Any, Any, list[Any]]:
-        """Call the layer's step function; return its output, its new states, and what is recorded."""
+        """Call the layer's step function; return its output, its new states, and the tensors to record."""
         with ExitStack() as stack:
             for cell in self._cells:
                 stack.enter_context(cell.watched())
@@ -150,7 +150,7 @@ class _Loop:
     def _looped(self, processed: Any) -> tuple[Any, list[Any]]:
         """Run Keras's own loop, which stacks the further outputs of a step.
 
-        It is asked to carry outputs over masked steps, not to zero them, so that the states are carried too.
+        The loop carries outputs over masked steps instead of setting them to zero, so that it carries the states too.
         """
 
         scalars: list[bool] = []
@@ -182,7 +182,7 @@ class _Loop:
         return (last, outputs, states), stacked
 
     def _unrolled(self, processed: Any) -> tuple[Any, list[Any]]:
-        """Run the steps one by one, as Keras does, and stack what they gave."""
+        """Run the steps one by one, as Keras does, and stack the tensors to record."""
         steps: list[list[Any]] = []
 
         def step(*arguments: Any) -> tuple[Any, Any]:
@@ -203,7 +203,7 @@ class _Loop:
         return result, [tf.stack(values, axis=min(1, values[0].shape.rank)) for values in zip(*steps, strict=True)]
 
     def _processed(self) -> Any:
-        """Return which steps are not masked, (examples, time) in the order in which they run; None for all."""
+        """Return which steps are not masked, (examples, time) in the order of running; None if no step is masked."""
         mask = self._arguments["mask"]
         if mask is None:
             return None
@@ -213,12 +213,12 @@ class _Loop:
 
 
 def has_gates(cell: Any) -> bool:
-    """Tell whether a cell, or one that it runs, has the gates of an LSTM or GRU."""
+    """Tell whether a cell, or one inside it, has the gates of an LSTM or GRU."""
     return bool(_cells_of(cell))
 
 
 def _cells_of(cell: Any) -> list[_Cell]:
-    """Return the cells with gates that a layer runs."""
+    """Return the cells with gates in the cell of a layer."""
     numbered: list[tuple[Any, tuple[int, ...]]] = [(cell, ())]
     if isinstance(cell, StackedRNNCells):
         numbered = [(inner, (number,)) for number, inner in enumerate(cell.cells)]
@@ -241,7 +241,7 @@ def _taking(activation: Callable[..., Any], values: list[Any]) -> Callable[..., 
 
 
 def _like(flags: Any, values: Any) -> Any:
-    """Return flags with axes of length 1 behind, to go with `values`."""
+    """Return flags with axes of length 1 appended, up to the rank of `values`."""
     for _ in range(values.shape.rank - flags.shape.rank):
         flags = flags[..., None]
     return flags

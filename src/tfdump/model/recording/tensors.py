@@ -1,4 +1,4 @@
-"""What layers return, leaf by leaf: tensors, and what is none."""
+"""The leaves of what layers return: tensors, and other objects."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ from tfdump.model.tensorflow_internals import CompositeTensor, EagerTensor
 TENSORS = (tf.Tensor, tf.RaggedTensor, tf.SparseTensor)
 
 HANDLES = (tf.resource, tf.variant)
-"""Dtypes of tensors that stand for something which TensorFlow keeps elsewhere: a variable, a list, a data set."""
+"""Dtypes of tensors that refer to an object elsewhere in TensorFlow: a variable, a list, a data set."""
 
 
 LOGITS_NOTE = "_keras_logits"
@@ -32,7 +32,7 @@ def copy_with_notes(tensor: Any) -> Any:
 
 
 def obstacle_of(leaf: Any) -> str | None:
-    """Return why a leaf that holds data cannot be stored; None where it can, and for what holds none."""
+    """Return why a leaf that holds data cannot be stored; None where it can, and for a leaf without data."""
     if isinstance(leaf, TENSORS):
         return f"{leaf.dtype.name}, a handle without numbers of its own" if leaf.dtype in HANDLES else None
     if isinstance(leaf, tf.IndexedSlices):
@@ -45,13 +45,13 @@ def obstacle_of(leaf: Any) -> str | None:
 
 
 def obstacles_in(structure: Any) -> list[tuple[tuple[str | int, ...], str]]:
-    """Return the paths of what cannot be stored in a structure, with the reasons."""
+    """Return the paths of the leaves in a structure that cannot be stored, with the reasons."""
     leaves = [(tuple(path), obstacle_of(leaf)) for path, leaf in keras.tree.flatten_with_path(structure)]
     return [(path, reason) for path, reason in leaves if reason is not None]
 
 
 def as_tensor(leaf: Any) -> Any:
-    """Return a leaf of a layer's output as a tensor of TensorFlow, or None when it holds no data that can be stored."""
+    """Return a leaf of a layer's output as a tensor, or None where it holds no data that can be stored."""
     if obstacle_of(leaf) is not None:
         return None
     if isinstance(leaf, TENSORS):
@@ -70,9 +70,9 @@ def tensors_in(structure: Any) -> list[tuple[tuple[str | int, ...], Any]]:
 
 
 def data_in(structure: Any) -> list[tuple[tuple[str | int, ...], Any]]:
-    """Return the tensors, arrays and variables of a call's arguments with their paths; numbers and flags are none.
+    """Return the tensors, arrays and variables of a call's arguments with their paths, without numbers and flags.
 
-    What cannot be stored (`obstacle_of`) is there as it is.
+    Leaves that cannot be stored (`obstacle_of`) are returned as they are.
     """
     kinds = (*TENSORS, keras.Variable, tf.Variable, np.ndarray, np.generic)
     leaves = [(tuple(path), leaf) for path, leaf in keras.tree.flatten_with_path(structure)]
@@ -84,12 +84,12 @@ def data_in(structure: Any) -> list[tuple[tuple[str | int, ...], Any]]:
 
 
 def known_bytes(tensor: Any) -> int:
-    """Return the bytes of a tensor that has a value; 0 for those of a graph, and for text."""
+    """Return the bytes of an eager tensor; 0 for a tensor of a graph, and for strings."""
     parts = tf.nest.flatten(tensor, expand_composites=True)
     return sum(math.prod(p.shape) * p.dtype.size for p in parts if isinstance(p, EagerTensor))
 
 
 def belongs_to(tensor: Any, graph: Any) -> bool:
-    """Tell whether a tensor can be handed out: it is a value, or belongs to the graph that is being built."""
+    """Tell whether a tensor can be returned: it is eager, or belongs to the graph that is being built."""
     parts = tf.nest.flatten(tensor, expand_composites=True)
     return all(isinstance(part, EagerTensor) or part.graph is graph for part in parts)

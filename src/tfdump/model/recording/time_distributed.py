@@ -1,4 +1,4 @@
-"""Layers within TimeDistributed, which calls its layer's `call` directly, once a time step."""
+"""Layers within TimeDistributed, which calls its layer's `call` directly, once per time step."""
 
 import functools
 from collections.abc import Iterator, Mapping
@@ -12,11 +12,11 @@ from tfdump.model.recording.patching import replaced
 
 
 class TimeDistributedSteps(Hook):
-    """Records what a layer within TimeDistributed gives, once for all time steps, as (examples, time, ...)."""
+    """Records the output of a layer within TimeDistributed once for all time steps, as (examples, time, ...)."""
 
     @contextmanager
     def around(self, frame: Frame, args: Any, kwargs: Mapping[str, Any]) -> Iterator[None]:
-        """Stand in for the `call` of the layer within."""
+        """Wrap the `call` of the layer within."""
         wrapper = frame.operation
         if not isinstance(wrapper, TimeDistributed):
             yield

@@ -1,4 +1,4 @@
-"""A SavedModel directory looked at before TensorFlow loads it: is all of it there, and which signatures it has."""
+"""Checks of a SavedModel directory before TensorFlow loads it: its files and its signatures."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from tfdump.files.formats import SAVED_MODEL_GRAPH
 from tfdump.model.tensorflow_internals import SavedModel
 
 _SERVING = "serve"
-"""The tag of the graph that is run."""
+"""The tag of the graph to run."""
 
 _OWN = "__saved_model"
-"""How the names of signatures begin that TensorFlow itself uses."""
+"""The prefix of the signatures that TensorFlow itself uses."""
 
 
 def signatures_of(path: Path) -> list[str]:
@@ -24,7 +24,7 @@ def signatures_of(path: Path) -> list[str]:
     """
     file = path / SAVED_MODEL_GRAPH
     if not file.exists():
-        raise ModelError(f"{path} holds its graph as text (saved_model.pbtxt); save it again with tf.saved_model.save")
+        raise ModelError(f"{path} holds its graph as text, saved_model.pbtxt (save it again with tf.saved_model.save)")
     saved = SavedModel()
     try:
         saved.ParseFromString(file.read_bytes())
@@ -44,7 +44,7 @@ def signatures_of(path: Path) -> list[str]:
 
 
 def _without_serving(path: Path, tags: list[list[str]]) -> str:
-    """Say what is wrong with a SavedModel whose graphs have other tags, as TensorFlow 1 and TF Hub of then wrote it."""
+    """Return the error for a SavedModel whose graphs have other tags, as those of TensorFlow 1 and TF Hub may."""
     if not tags:
         return f"{path} is damaged: its saved_model.pb holds no graph"
     have = "; ".join("no tags" if not some else f"the tags {', '.join(some)}" for some in tags)
@@ -56,10 +56,10 @@ def _without_serving(path: Path, tags: list[list[str]]) -> str:
 
 
 def _without_signatures(path: Path, objects: Any) -> str:
-    """Say how to give signatures to a SavedModel, with the shape that its `__call__` takes where that can be told."""
+    """Return the error for a SavedModel without signatures, with code that adds one if its `__call__` is known."""
     try:
         specs = _called_with(objects)
-    except (IndexError, TypeError):  # of a damaged file, which names objects or dtypes that there are not
+    except (IndexError, TypeError):  # a damaged file may name objects or dtypes that do not exist
         specs = None
     text = f"{path} has no signatures, so it does not say how to call it (model.export writes one"
     if specs is None:
@@ -73,9 +73,9 @@ def _without_signatures(path: Path, objects: Any) -> str:
 
 
 def _called_with(objects: Any) -> list[str] | None:
-    """Return the specifications of the tensors that the root of a SavedModel is called with, as Python code.
+    """Return the specs of the tensors that the root of a SavedModel takes, as Python code.
 
-    None where the root cannot be called, or with something else than some tensors.
+    The result is None where the root cannot be called, or takes anything but plain tensors.
     """
     children = objects.nodes[0].children if objects.nodes else ()
     calls = [objects.nodes[child.node_id].function for child in children if child.local_name == "__call__"]
@@ -96,7 +96,7 @@ def _code_of(spec: Any) -> str:
 
 
 def _check_variables(path: Path) -> None:
-    """Raise ModelError when the files of the variables are not all there."""
+    """Raise ModelError when files of the variables are missing."""
     folder = path / "variables"
     if not (folder / "variables.index").exists():
         raise ModelError(f"{path} is incomplete: variables/variables.index is missing")
@@ -104,5 +104,5 @@ def _check_variables(path: Path) -> None:
     expected = int(shards[0].name.rpartition("-")[2]) if shards else 1
     if len(shards) != expected:
         raise ModelError(
-            f"{path} is incomplete: {len(shards)} of {expected} files variables/variables.data-* are there"
+            f"{path} is incomplete: only {len(shards)} of {expected} files variables/variables.data-* exist"
         )

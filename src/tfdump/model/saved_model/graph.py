@@ -1,4 +1,4 @@
-"""SavedModels: one signature as one flat graph, every tensor of which can be had."""
+"""SavedModels: one signature as one flat graph, whose tensors are all available."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,16 +25,16 @@ from tfdump.tensors import Batch, InputSpec, Note, TensorInfo, Value
 
 
 class SavedGraph:
-    """One signature of a SavedModel, as something to run.
+    """One signature of a SavedModel as a Runnable.
 
-    `function` is the signature's concrete function, and `config` tells its inputs and outputs, as JSON.
+    `function` is the signature's concrete function, and `config` describes its inputs and outputs as JSON text.
     """
 
     class_name = SAVED_MODEL
     float_dtype = "float32"
 
     def __init__(self, owner: Any, name: str, names: Sequence[str]) -> None:
-        self._owner = owner  # its variables live as long as it does
+        self._owner = owner  # keeps its variables alive
         self.name = name
         self.function = owner.signatures[name]
         arguments = self.function.structured_input_signature[1]
@@ -60,7 +60,7 @@ class SavedGraph:
             if spec.shape == ():
                 raise ModelError(
                     f"the signature '{self.name}' takes '{spec.name}', a single number without an example axis, which "
-                    "tfdump cannot feed (save a signature in which it is fixed)"
+                    "tfdump cannot pass (save a signature in which it is fixed)"
                 )
         return Signature(self.specs, {name: name for name in self.argument_names}, declared=True)
 
@@ -70,12 +70,12 @@ class SavedGraph:
         """Return a probe on the graph of the signature."""
         check_request(request, "a SavedModel")
         if request.dequantize:
-            raise ModelError("--dequantize is for quantised .tflite files, and this is a SavedModel (leave it out)")
+            raise ModelError("--dequantize is for quantized .tflite files, but this is a SavedModel (leave it out)")
         return SavedGraphProbe(self, specs, request)
 
 
 class SavedGraphProbe(FixedProbe):
-    """The graph of a signature, ready to give the requested tensors batch by batch (see RunnableProbe)."""
+    """The graph of a signature, which returns the requested tensors batch by batch (see RunnableProbe)."""
 
     def __init__(self, model: SavedGraph, specs: Sequence[InputSpec], request: Request) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class SavedGraphProbe(FixedProbe):
         return traced
 
     def _body(self, inputs: Mapping[str, Any]) -> list[Any]:
-        """Build the graph on the tensors of a batch; return those that were asked for."""
+        """Build the graph on the tensors of a batch; set `probed` and return its tensors."""
         function = self._model.function
         graph = tf.compat.v1.get_default_graph()
         captured = [graph.capture(tensor) for tensor in function.captured_inputs]
@@ -126,7 +126,7 @@ class SavedGraphProbe(FixedProbe):
         return tensors
 
     def _known_layers(self) -> frozenset[str]:
-        """Return the first parts of the names of the variables: the layers that have weights."""
+        """Return the names of the layers with weights, which are the first parts of the names of the variables."""
         names = (str(variable.name) for variable in self._model.function.variables)
         return frozenset(name.partition("/")[0] for name in names if "/" in name)
 
@@ -151,29 +151,29 @@ class SavedGraphProbe(FixedProbe):
 
     @property
     def independent(self) -> bool:
-        """Whether batches may be run at once: no run shows in another one."""
+        """Whether batches may run at once: no run affects another one."""
         return self._traced.independent
 
     @property
     def largest_batch(self) -> int | None:
-        """The batch size above which the memory that the graph needs is anybody's guess, or None.
+        """The batch size above which the memory that the graph needs cannot be estimated, or None.
 
-        What a loop keeps inside cannot be seen.
+        The memory inside a loop is unknown.
         """
         return CAUTIOUS_BATCH if self._loops else self._traced.largest_batch
 
     def live_bytes(self, batch: int) -> int:
-        """Return about how many bytes of tensors live at once at this batch size."""
+        """Estimate how many bytes of tensors are alive at once for a batch of this size."""
         return self._traced.live_bytes(batch)
 
     def start(self) -> None:
-        """Put variables back, and let random operations begin again, which only a new graph does."""
+        """Restore the variables, and restart random operations, which needs a new graph."""
         self.close()
         if self.random:
             self._traced = self._trace()
 
     def feed(self, batch: Batch) -> Batch:
-        """Return a batch as tensors, which `run` takes as well; raises ModelError where that cannot be."""
+        """Return a batch as tensors, which `run` accepts too; raises ModelError where it cannot be converted."""
         return self._traced.feed(batch)
 
     def run(self, batch: Batch) -> list[Value | None]:
@@ -187,7 +187,7 @@ class SavedGraphProbe(FixedProbe):
 
 
 def load_saved_model(path: Path, signature: str | None) -> SavedGraph:
-    """Load a SavedModel directory that is trusted; raises ModelError when it is damaged or has no such signature."""
+    """Load a trusted SavedModel directory; raises ModelError when it is damaged or has no such signature."""
     names = signatures_of(path)
     name = choose_signature(names, signature, path)
     try:
@@ -195,7 +195,7 @@ def load_saved_model(path: Path, signature: str | None) -> SavedGraph:
         return SavedGraph(owner, name, names)
     except ModelError:
         raise
-    except (Exception, SystemExit) as cause:  # TensorFlow raises nearly every class of error for a bad file
+    except (Exception, SystemExit) as cause:  # TensorFlow raises almost any class of error for a bad file
         raise_interruption(cause)
         raise ModelError(f"cannot load {path}: {first_line(cause)}") from cause
 

@@ -1,6 +1,6 @@
-"""A signature of a SavedModel as one flat graph: the functions that it calls are put in the place of their calls.
+"""A signature of a SavedModel as one flat graph, in which the bodies of functions replace their calls.
 
-Loops and branches keep their functions: what is inside them runs any number of times, or not at all.
+Loops and branches keep their functions, because these run any number of times, or not at all.
 """
 
 from collections.abc import Mapping
@@ -13,23 +13,23 @@ _SEEDED = frozenset({"seed", "seed2"})
 
 
 def inlined(graph_def: GraphDef, seed: int) -> GraphDef:
-    """Return the graph with every function call replaced by the function's body, its names below that of the call.
+    """Return the graph with every function call replaced by the function's body, with the call's name as a prefix.
 
-    Random operations that were saved without a seed get one that follows from `seed`.
+    Random operations that were saved without a seed get one that is derived from `seed`.
     """
     library = {function.signature.name: function for function in graph_def.library.function}
     flat = GraphDef(versions=graph_def.versions, library=graph_def.library)
     _Inliner(flat, library).add(graph_def, "", {})
     for number, node in enumerate(flat.node):
         node.device = ""
-        node.attr.pop("_class", None)  # colocation, with nodes that may be gone
+        node.attr.pop("_class", None)  # colocation with nodes that may be gone
         if set(node.attr) >= _SEEDED and not any(node.attr[name].i for name in _SEEDED):
             node.attr["seed"].i, node.attr["seed2"].i = seed, number + 1
     return flat
 
 
 class _Inliner:
-    """Copies graphs into `flat`, bodies of functions in the place of their calls."""
+    """Copies graphs into `flat`, and replaces calls by the bodies of their functions."""
 
     def __init__(self, flat: GraphDef, library: Mapping[str, Any]) -> None:
         self._flat = flat
@@ -40,8 +40,8 @@ class _Inliner:
     ) -> tuple[dict[str, str], dict[str, list[str]]]:
         """Copy a graph whose placeholders are `arguments`.
 
-        Returns what stands for the tensors that are renamed, and for control dependencies on nodes that are gone.
-        Names of tensors are `node` for output 0 and `node:1` for others, as in a GraphDef.
+        Returns the new names of renamed tensors, and the replacements of control dependencies on removed nodes. Names
+        of tensors are `node` for output 0 and `node:1` for output 1, as in a GraphDef.
         """
         renamed = dict(arguments)
         after: dict[str, list[str]] = {}
@@ -96,5 +96,5 @@ class _Inliner:
 
 
 def _plain(name: str) -> str:
-    """Return the name of a tensor without the `:0` of a first output."""
+    """Return the name of a tensor without the `:0` of output 0."""
     return name.removesuffix(":0")

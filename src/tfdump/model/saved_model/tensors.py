@@ -1,4 +1,4 @@
-"""The tensors of a TensorFlow graph with their addresses: those of interest, and what cannot be fetched."""
+"""The tensors of a TensorFlow graph with their addresses: those of interest, and those that cannot be fetched."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,10 @@ _BRANCHES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
 
 
 class GraphTensors:
-    """What a graph computes from `inputs`: `addressed` are its tensors in order, `not_captured` what it keeps."""
+    """What a graph computes from `inputs`.
+
+    `addressed` are its tensors in order, `not_captured` the layers and loops whose tensors are not available.
+    """
 
     def __init__(self, graph: Any, inputs: Sequence[Any], outputs: Sequence[Any], known: frozenset[str]) -> None:
         self._tensors = [tensor for operation in graph.get_operations() for tensor in operation.outputs]
@@ -68,14 +71,14 @@ class GraphTensors:
         return str(self.tensor(item).op.type)
 
     def info(self, item: Addressed, order: int) -> TensorInfo:
-        """Return what is known of the tensor of an address."""
+        """Return the description of the tensor of an address; `order` is its position."""
         tensor = self.tensor(item)
         structure = tensor.name.removesuffix(":0")
         kinds = (self.kind(item),)
         return TensorInfo(item.address, item.layer, structure, kinds, order, tensor.dtype.name, declared_shape(tensor))
 
     def _inner(self, scopes: Scopes) -> list[NotCaptured]:
-        """Name the loops and branches that the graph runs through."""
+        """Return the loops and branches of the graph as not captured."""
         kinds = LOOPS | _BRANCHES
         names = dict.fromkeys(tensor.op.name for tensor in self._tensors if tensor.op.type in kinds)
         return [NotCaptured(f"{operation_address(scopes.place(name))}.body", INNER_GRAPH) for name in names]
@@ -84,7 +87,7 @@ class GraphTensors:
 def _nameable(
     operation_outputs: Sequence[OperationOutput], tensors: Sequence[Any], roles: Sequence[Role], final: set[int]
 ) -> tuple[list[int], list[Nameable]]:
-    """Return the positions of the tensors that may get an address, and what decides on it."""
+    """Return the positions of the tensors that may get an address, and what decides on the addresses."""
     positions = [
         position
         for position, role in enumerate(roles)

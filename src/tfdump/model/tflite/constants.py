@@ -1,4 +1,4 @@
-"""What the constants of a TFLite graph tell of its operations, whose names the converter changes and forgets."""
+"""The evidence in the constants of a TFLite graph for the names of its operations, which the converter may lose."""
 
 import re
 from collections import Counter
@@ -11,15 +11,15 @@ from tfdump.model.tflite.flatbuffer import LiteFile, LiteOperator, LiteSubgraph
 _PRODUCTS = {"FULLY_CONNECTED": (1, 2), "CONV_2D": (1, 2), "DEPTHWISE_CONV_2D": (1, 2), "CONV_3D": (1, 2)} | {
     "TRANSPOSE_CONV": (1, 3)
 }
-"""Operations into whose weights others are folded, and where they read their weights and bias."""
+"""Operations into whose weights others are folded, with the positions of weights and bias among their inputs."""
 
 _OWN_DIGITS = re.compile(r"(.*[/;])?(Relu6|Expm1|Log1p|Atan2|.*[0-9]D|.*:[0-9]+)")
 
 
 def names_of(graph: LiteSubgraph, file: LiteFile) -> dict[int, str]:
-    """Return the names of the tensors of a graph, without the digits that the converter puts behind one that is taken.
+    """Return the names of the tensors of a graph, without the digits that the converter appends to a repeated name.
 
-    It is taken by a constant or another operation that the same one was made into, or in another graph.
+    A name repeats where one operation became several operations or constants, or in another graph.
     """
     names = {tensor.name for other in file.subgraphs for tensor in other.tensors}
     return {number: _without_counter(tensor.name, names) for number, tensor in enumerate(graph.tensors)}
@@ -35,7 +35,7 @@ def _without_counter(name: str, names: set[str]) -> str:
 
 
 class LiteConstants:
-    """The constants of a graph by the operations that read them; one that several read tells nothing of any."""
+    """The constants of a graph by the operations that read them; one that several read is no evidence."""
 
     def __init__(self, graph: LiteSubgraph, names: dict[int, str], scopes: Scopes) -> None:
         self._graph = graph
@@ -48,7 +48,7 @@ class LiteConstants:
     def name_of(self, number: int) -> str:
         """Return the name of a tensor; where the converter lost it, that of the constants of its operation.
 
-        They tell the layer only where all of them belong to one, and no activation was fused, which may be another's.
+        The constants show the layer only if all belong to one, and if no activation was fused, which may be of another.
         """
         name, operator = self._names[number], self._made_by[number]
         if operator.activated or any(self._scopes.place(part).own for part in parts(name)):
@@ -60,16 +60,16 @@ class LiteConstants:
         return re.sub(r";+$", "", parts(self._told(constants[0]))[0])
 
     def of(self, number: int) -> tuple[str, ...]:
-        """Return the names of the constants that the operation of a tensor reads alone."""
+        """Return the names of the constants that only the operation of a tensor reads."""
         names = [self._told(read) for read in self._made_by[number].inputs if self._constant(read) is not None]
         return tuple(name for name in names if name)
 
     def weights(self, number: int) -> str | None:
-        """Return the name of the weights of a product; "" where it tells nothing, None where there are none."""
+        """Return the name of the weights of a product; "" where it shows nothing, None where there are none."""
         return self._operand(self._made_by[number], 0)
 
     def bias(self, number: int) -> str | None:
-        """Return the name of the bias of a product, as that of the weights."""
+        """Return the name of the bias of a product; "" and None as for the weights."""
         return self._operand(self._made_by[number], 1)
 
     def _operand(self, operator: LiteOperator, which: int) -> str | None:
@@ -79,7 +79,7 @@ class LiteConstants:
         return self._told(operator.inputs[place])
 
     def _constant(self, number: int) -> int | None:
-        """Return the number of the constant that a tensor is, or of that in float16 which is widened to it, or None."""
+        """Return the number of the constant that a tensor is, or that is converted to it from float16, or None."""
         if number < 0:
             return None
         operator = self._made_by.get(number)
@@ -87,7 +87,7 @@ class LiteConstants:
         return source if self._graph.tensors[source].constant else None
 
     def _told(self, number: int) -> str:
-        """Return the name of a constant that one operation reads, and "" for one that tells nothing."""
+        """Return the name of a constant that one operation reads, "" where it shows nothing."""
         constant = self._constant(number)
         name = self._names[number]
         return name if constant is not None and self._reads[constant] == 1 and self._owners(name) else ""

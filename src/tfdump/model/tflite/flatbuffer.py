@@ -1,6 +1,6 @@
-"""A `.tflite` file read by hand, before the interpreter sees it: it ends the process on some damaged files.
+"""Reading and checking a `.tflite` file before the interpreter does, which ends the process on some damaged files.
 
-Follows the FlatBuffer schema of TFLite (`tensorflow/compiler/mlir/lite/schema/schema.fbs`).
+This follows the FlatBuffer schema of TFLite (`tensorflow/compiler/mlir/lite/schema/schema.fbs`).
 """
 
 import struct
@@ -19,15 +19,16 @@ _BUILTINS = {code: name for name, code in vars(schema.BuiltinOperator).items() i
 _OPTIONS = {code: name for name, code in vars(schema.BuiltinOptions).items() if not name.startswith("_")}
 _TYPES = {code: name.lower() for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
 _BROKEN = (struct.error, IndexError, ValueError, TypeError, AttributeError, OverflowError)
-"""What Python's FlatBuffers raise where an offset leads out of the file."""
+"""The errors that the FlatBuffers library raises where an offset leads out of the file."""
 
 _LARGEST_RANK = 32
 
 
 @dataclass(frozen=True)
 class LiteTensor:
-    """One tensor of a subgraph: `shape` has -1 where it is open; `scale` and `zero_point` are empty or per channel.
+    """One tensor of a subgraph; `shape` has -1 for open axes.
 
+    `scale` and `zero_point` have one element, or one per channel; they are empty for a tensor that is not quantized.
     `axis` is that of the channels, None where there is one scale for the whole tensor.
     """
 
@@ -42,14 +43,16 @@ class LiteTensor:
 
     @property
     def quantized(self) -> bool:
-        """Whether its numbers stand for other ones."""
+        """Whether its numbers represent real numbers by a scale and a zero point."""
         return bool(self.scale.size)
 
 
 @dataclass(frozen=True)
 class LiteOperator:
-    """One operation: its name in the schema (`CONV_2D`), the numbers of its tensors, whether it has a fused activation,
-    and whether it is a convolution that pads nothing."""
+    """One operation: its name in the schema (`CONV_2D`), and the numbers of its tensors.
+
+    `activated` tells whether it has a fused activation, and `unpadded` whether it is a convolution without padding.
+    """
 
     kind: str
     inputs: tuple[int, ...]
@@ -60,7 +63,7 @@ class LiteOperator:
 
 @dataclass(frozen=True)
 class LiteSubgraph:
-    """The main graph, or a branch or body of a loop."""
+    """The main graph, a branch, or the body of a loop."""
 
     name: str
     tensors: tuple[LiteTensor, ...]
@@ -81,14 +84,14 @@ class LiteSignature:
 
 @dataclass(frozen=True)
 class LiteFile:
-    """What a `.tflite` file holds, without its numbers."""
+    """The structure of a `.tflite` file, without its numbers."""
 
     subgraphs: tuple[LiteSubgraph, ...]
     signatures: tuple[LiteSignature, ...]
 
 
 def read_tflite(path: Path) -> LiteFile:
-    """Read the structure of a file and check that everything it refers to lies in it.
+    """Read the structure of a file, and check that all its offsets lead to places inside it.
 
     Raises ModelError for a damaged or truncated file.
     """
@@ -98,7 +101,7 @@ def read_tflite(path: Path) -> LiteFile:
         raise ModelError(f"cannot read {path}: {cause.strerror}") from cause
     try:
         model = schema.Model.GetRootAs(data, 0)
-        schema.ModelT.InitFromObj(model)  # follows every offset, those that are not looked at below too
+        schema.ModelT.InitFromObj(model)  # follows every offset, also those that are not read below
         buffers = [_check_buffer(model.Buffers(number), len(data)) for number in range(model.BuffersLength())]
         codes = [_kind(model.OperatorCodes(number)) for number in range(model.OperatorCodesLength())]
         subgraphs = tuple(
@@ -108,14 +111,14 @@ def read_tflite(path: Path) -> LiteFile:
             _signature(model.SignatureDefs(number), subgraphs) for number in range(model.SignatureDefsLength())
         )
     except _BROKEN as cause:
-        raise ModelError(f"{path} is damaged or truncated: what it refers to lies outside of it") from cause
+        raise ModelError(f"{path} is damaged or truncated: it refers to data outside of the file") from cause
     if not subgraphs or not subgraphs[0].operators:
         raise ModelError(f"{path} is a TFLite model without operations")
     return LiteFile(subgraphs, signatures)
 
 
 def _check_buffer(buffer: Any, size: int) -> bool:
-    """Tell whether a buffer holds data; raises ValueError where it reaches beyond the file."""
+    """Tell whether a buffer holds data; raises ValueError where it extends beyond the file."""
     length = buffer.DataLength()
     if length:
         start = buffer._tab.Vector(buffer._tab.Offset(4))
@@ -189,7 +192,7 @@ def _operator(operator: Any, codes: Sequence[str], tensors: int) -> LiteOperator
 
 
 def _check_order(operators: Sequence[LiteOperator], inputs: Sequence[int]) -> None:
-    """Raise ValueError where an operation reads what a later one makes, which would never end."""
+    """Raise ValueError where an operation reads the output of a later one, which would be a circle."""
     made_by = {number: place for place, operator in enumerate(operators) for number in operator.outputs}
     for place, operator in enumerate(operators):
         if any(made_by.get(number, -1) >= place for number in operator.inputs):
@@ -214,7 +217,7 @@ def _signature(signature: Any, subgraphs: Sequence[LiteSubgraph]) -> LiteSignatu
 
 
 def _numbers(read: Any, count: int, limit: int) -> tuple[int, ...]:
-    """Return numbers of tensors; -1 stands for an optional one that is not there."""
+    """Return numbers of tensors; -1 is an optional one that is absent."""
     numbers = tuple(int(read(number)) for number in range(count))
     if any(not -1 <= number < limit for number in numbers):
         raise ValueError

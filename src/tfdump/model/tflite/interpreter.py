@@ -1,4 +1,4 @@
-"""TFLite models: the interpreter with all tensors kept, and the addresses of these."""
+"""TFLite models: the interpreter, which preserves all tensors, and their addresses."""
 
 import json
 import warnings
@@ -26,11 +26,14 @@ from tfdump.model.tflite_internals import OpResolverType
 from tfdump.tensors import Array, Batch, InputSpec, Note, TensorInfo, Value, listed
 
 _THREADS = 1
-"""One thread, because some kernels add up in another order with more."""
+"""One thread, because some kernels add in another order with more."""
 
 
 class LiteModel:
-    """One signature of a `.tflite` file, as something to run; `config` tells its inputs and outputs, as JSON."""
+    """One signature of a `.tflite` file as a Runnable; `config` describes its inputs and outputs as JSON text.
+
+    `named` is False where the file has no signatures, and the main graph is used as one.
+    """
 
     class_name = TFLITE
     float_dtype = "float32"
@@ -54,14 +57,15 @@ class LiteModel:
         self.config = json.dumps(described)
 
     def signature(self, array_names: Sequence[str | None]) -> Signature:
-        """Return the inputs of the signature; a quantised one takes real numbers too."""
+        """Return the inputs of the signature; a quantized input also accepts real numbers."""
         specs = []
         for name, number in self.lite_signature.inputs:
             tensor = self.graph.tensors[number]
             shape = tuple(None if size == -1 else size for size in tensor.shape)
             if not shape:
                 raise ModelError(
-                    f"the model takes '{name}', a single number without an example axis, which tfdump cannot feed"
+                    f"the model takes '{name}', a single number without an example axis, which tfdump cannot pass "
+                    "(convert the model with a fixed value)"
                 )
             spec = InputSpec(name, shape, tensor.dtype)
             if tensor.quantized and tensor.axis is None:
@@ -73,12 +77,12 @@ class LiteModel:
         """Return a probe on the tensors of the subgraph."""
         check_request(request, "a .tflite file")
         if request.dequantize and not any(tensor.quantized and not tensor.constant for tensor in self.graph.tensors):
-            note(f"--dequantize changes nothing: no activation of {self.path} is quantized")
+            note(f"--dequantize has no effect: no activation of {self.path} is quantized")
         return LiteProbe(self, request, note)
 
 
 class LiteProbe(FixedProbe):
-    """The interpreter, ready to give the requested tensors batch by batch (see RunnableProbe)."""
+    """The interpreter, which returns the requested tensors batch by batch (see RunnableProbe)."""
 
     def __init__(self, model: LiteModel, request: Request, note: Note) -> None:
         super().__init__()
@@ -105,7 +109,9 @@ class LiteProbe(FixedProbe):
         self.probed = tuple(probed)
         nameless = [item for item in self._tensors.nameless if any(p.info.address == item for p in probed)]
         if nameless:
-            note(f"the file does not tell which layers give {listed(nameless)}: the converter forgets these names")
+            note(
+                f"the layers that return {listed(nameless)} are unknown, because the converter did not keep their names"
+            )
 
     def _info(
         self, address: str, layer: str, structure: str, classes: tuple[str, ...], order: int, number: int
@@ -124,17 +130,17 @@ class LiteProbe(FixedProbe):
         return TensorInfo(address, layer, structure, classes, order, dtype, tensor.shape, attributes=tuple(attributes))
 
     def live_bytes(self, batch: int) -> int:
-        """Return about how many bytes of tensors live at once at this batch size: all of them."""
+        """Return the bytes of all tensors for a batch of this size, because the interpreter preserves them."""
         return sum(_bytes(tensor, batch) for tensor in self._model.graph.tensors if not tensor.constant)
 
     def start(self) -> None:
-        """Reset the variables, the states of stateful operations."""
+        """Reset the variables, which are the states of stateful operations."""
         if self.assigned:
             self._model.interpreter.allocate_tensors()
             self._model.interpreter.reset_all_variables()
 
     def run(self, batch: Batch) -> list[Value | None]:
-        """Return the values of the probed tensors for one batch, None for one that the interpreter did not keep.
+        """Return the values of the probed tensors for one batch, None for one that the interpreter did not preserve.
 
         Raises ModelError when the model fails on the batch.
         """
@@ -160,13 +166,13 @@ class LiteProbe(FixedProbe):
         tensor = self._model.graph.tensors[number]
         try:
             value: Array = self._model.interpreter.get_tensor(number, self._model.lite_signature.subgraph)
-        except ValueError:  # the interpreter has no data of a tensor that it optimised away
+        except ValueError:  # the interpreter has no data for a tensor that it optimized away
             return None
         return dequantized(value, tensor) if self._dequantize and tensor.quantized else value
 
 
 def dequantized(values: Array, tensor: LiteTensor) -> Array:
-    """Return the numbers that quantised ones stand for, `(q - zero_point) * scale` in float32."""
+    """Return the real numbers that quantized ones represent, `(q - zero_point) * scale` in float32."""
     shape = [1] * values.ndim
     if tensor.axis is not None:
         shape[tensor.axis] = -1
@@ -181,8 +187,8 @@ def load_tflite(path: Path, signature: str | None) -> LiteModel:
     flex = sorted({op.kind for graph in file.subgraphs for op in graph.operators if op.kind.startswith("Flex")})
     if flex:
         raise ModelError(
-            f"{path} needs operations of TensorFlow ({', '.join(flex)}), which the TFLite interpreter does not run by "
-            "itself (dump the SavedModel that it was converted from, or convert it with TFLITE_BUILTINS)"
+            f"{path} needs operations of TensorFlow ({', '.join(flex)}), which the TFLite interpreter alone cannot run "
+            "(dump the SavedModel that it was converted from, or convert that with TFLITE_BUILTINS)"
         )
     name = choose_signature([item.name for item in file.signatures], signature, path)
     named = next((item for item in file.signatures if item.name == name), None)
@@ -190,7 +196,7 @@ def load_tflite(path: Path, signature: str | None) -> LiteModel:
 
 
 def _unnamed(file: LiteFile) -> LiteSignature:
-    """Return the main graph as a signature, its inputs and outputs called as their tensors are."""
+    """Return the main graph as a signature, whose inputs and outputs have the names of their tensors."""
     graph = file.subgraphs[0]
 
     def named(numbers: Sequence[int]) -> tuple[tuple[str, int], ...]:
@@ -206,7 +212,7 @@ def _unnamed(file: LiteFile) -> LiteSignature:
 def _interpreter(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tf.lite moves to another package some day
+            warnings.simplefilter("ignore")  # tf.lite warns that it will move to another package
             interpreter = tf.lite.Interpreter(
                 str(path),
                 num_threads=_THREADS,

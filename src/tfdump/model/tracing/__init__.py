@@ -1,1 +1,1 @@
-"""A model as a graph: traced, and asked for its memory and side effects."""
+"""Tracing a function into a graph, and estimating the memory and side effects of graphs."""

@@ -1,4 +1,4 @@
-"""Which rewrites of a graph TensorFlow may make."""
+"""The graph rewrites that TensorFlow may make."""
 
 import functools
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ _OFF = ("remapping", "arithmetic_optimization", "constant_folding")
 
 @contextmanager
 def values_untouched() -> Iterator[None]:
-    """While the body runs, let no rewrite depend on which tensors are asked for, in functions that this thread calls.
+    """While the body runs, turn off the rewrites that depend on the requested tensors, for functions of this thread.
 
-    TensorFlow otherwise fuses a convolution with its activation, folds `x * a * b` into `x * (a * b)` or reorders sums
-    where nobody asks for what lies between, and the last bits of everything behind it change. Asking for more would
-    change the numbers.
+    Otherwise, TensorFlow fuses a convolution with its activation, folds `x * a * b` into `x * (a * b)`, or reorders
+    sums if nothing requests the tensors in between. This changes the last bits of all later tensors, so that a request
+    for more tensors would change the numbers.
     """
     local = context.context()._thread_local_data
     before = local.function_call_options

@@ -1,4 +1,4 @@
-"""How much memory a traced graph needs at a batch size, from the shapes and lifetimes of its tensors."""
+"""The memory that a traced graph needs for a batch size, estimated from the shapes and lifetimes of its tensors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ _ALIASES = frozenset({"Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradi
 """Operations whose output shares the buffer of their first input."""
 
 _FREE = frozenset({"Const", "ReadVariableOp", "Placeholder", "VarHandleOp", "Shape", "NoOp", "Assert"})
-"""Operations whose outputs cost nothing a batch: constants, weights, the inputs (counted apart)."""
+"""Operations whose outputs take no memory per batch: constants, weights, and the inputs (counted elsewhere)."""
 
 
 @dataclass(frozen=True)
 class _Buffer:
-    """One buffer of the graph: the known part of its size in bytes, its axes of batch and open ones, and its life."""
+    """One buffer of the graph: the known factor of its bytes, how many axes are the batch or open, and its lifetime."""
 
     fixed_bytes: int
     batch_axes: int
@@ -28,7 +28,7 @@ class _Buffer:
     dies: int
 
     def bytes_at(self, batch: int, longest: int) -> int:
-        """Bytes when an open axis is the batch, wherever it stands, and any other the larger of both."""
+        """Return the bytes if one open axis is the batch, and any other is the larger of `batch` and `longest`."""
         if not self.batch_axes and not self.open_axes:
             return self.fixed_bytes
         guessed = self.open_axes if self.batch_axes else self.open_axes - 1
@@ -36,16 +36,16 @@ class _Buffer:
 
 
 BODIES = ("body", "cond", "then_branch", "else_branch", "branches", "f")
-"""Attributes of operations that name a graph in which `bodies` looks."""
+"""Attributes of operations that name a graph; `bodies` returns these graphs."""
 
 
 class LiveMemory:
     """The largest sum of live tensors while a graph runs in the order in which it was built.
 
-    `wanted` are the tensors that are returned: they live to the end. `longest` stands for open axes that are
-    not the batch; with `resolve` those are left open that do not follow from the shapes of the inputs, which takes
-    time. Buffers that TensorFlow reuses in place are counted twice, so this errs on the large side; it is `uncertain`
-    where a tensor's rank is unknown.
+    `wanted` are the returned tensors, which live to the end. `longest` is the assumed length of open axes other than
+    the batch. With `resolve`, axes that follow from the shapes of the inputs are computed first, which takes time.
+    Buffers that TensorFlow reuses in place are counted twice, so the estimate is too large rather than too small. It is
+    `uncertain` where the rank of a tensor is unknown.
     """
 
     def __init__(self, graph: Any, wanted: Sequence[Any], longest: int, resolve: bool = False) -> None:
@@ -55,7 +55,7 @@ class LiveMemory:
         order = [operation for operation in graph.get_operations() if operation.name in needed]
         self._end = len(order)
         self.uncertain = False
-        self._dies: dict[str, int] = {}  # by the name of a tensor, when it is read for the last time
+        self._dies: dict[str, int] = {}  # for the name of a tensor, the time of its last read
         self._buffers = self._lifetimes(order, wanted)
         self._inner = [
             (time, LiveMemory(body, body.outputs, longest, resolve))
@@ -68,7 +68,7 @@ class LiveMemory:
             for time, operation in enumerate(order)
             for body in bodies(graph, operation)
             for elements, end in (
-                (_listed(body, "TensorListPushBack", 1), self._end),  # kept of every round for the gradient
+                (_listed(body, "TensorListPushBack", 1), self._end),  # kept from every round for the gradient
                 (_listed(body, "TensorListSetItem", 2), self._last_use(operation, time)),  # until they are stacked
             )
             for element in elements
@@ -101,7 +101,7 @@ class LiveMemory:
         return buffers
 
     def _last_use(self, operation: Any, time: int) -> int:
-        """Return when the lists that a loop returns are read for the last time."""
+        """Return the time of the last read of the lists that a loop returns."""
         lists = [tensor.name for tensor in operation.outputs if tensor.dtype == tf.variant]
         return max((self._dies.get(name, time) for name in lists), default=time)
 
@@ -128,7 +128,7 @@ class LiveMemory:
 
 
 def _ancestors(wanted: Sequence[Any]) -> set[str]:
-    """Return the names of the operations that the wanted tensors need."""
+    """Return the names of the operations on which the wanted tensors depend."""
     names: set[str] = set()
     waiting = [tensor.op for tensor in wanted]
     while waiting:
@@ -144,29 +144,29 @@ def _ancestors(wanted: Sequence[Any]) -> set[str]:
 def bodies(graph: Any, operation: Any) -> list[Any]:
     """Return the graphs of the loop, the branches or the function that an operation runs."""
     graphs = []
-    attributes = operation.node_def.attr  # made anew each time it is asked for
+    attributes = operation.node_def.attr  # every access creates a new one
     for attribute in BODIES:
         if attribute not in attributes:
             continue
         value = attributes[attribute]
         for name in [value.func.name, *(function.name for function in value.list.func)]:
             function = graph._get_function(name) if name else None
-            body = getattr(function, "graph", None)  # functions of TensorFlow 1 have none
+            body = getattr(function, "graph", None)  # functions of TensorFlow 1 have no graph
             if body is not None:
                 graphs.append(body)
     return graphs
 
 
 def _listed(body: Any, kind: str, place: int) -> list[Any]:
-    """Return the tensors of which a loop's body puts one a round into a list; weights and constants are kept once."""
+    """Return the tensors that a loop's body puts into a list, one per round; weights and constants are stored once."""
     listed = [operation.inputs[place] for operation in body.get_operations() if operation.type == kind]
     return [tensor for tensor in listed if tensor.shape.rank and None in tensor.shape and tensor.dtype not in HANDLES]
 
 
 def _rounds(operation: Any, longest: int) -> int:
-    """Return how many rounds a loop makes at most, where the graph tells, else `longest`.
+    """Return the maximum number of rounds of a loop if the graph defines it, else `longest`.
 
-    `tf.while_loop` hands its `maximum_iterations` to the operation beside its counter, -1 for any number.
+    `tf.while_loop` passes its `maximum_iterations` to the operation after its counter, with -1 for any number.
     """
     if operation.type not in ("While", "StatelessWhile"):
         return longest
@@ -177,9 +177,9 @@ def _rounds(operation: Any, longest: int) -> int:
 
 
 def _size(tensor: Any, shapes: Shapes | None) -> tuple[int, int, int]:
-    """Return the bytes of the known axes, and the numbers of the axes that follow the batch and of the open ones.
+    """Return the bytes of the known axes, the number of axes that grow with the batch, and the number of open axes.
 
-    `shapes` are those of the tensor in batches of the sizes `BATCHES`; without them the static shape counts.
+    `shapes` are the shapes of the tensor for batches of the sizes `BATCHES`; without them, the static shape is used.
     """
     small, large = shapes or (tensor.shape, tensor.shape)
     known, batch_axes, open_axes = 16 if tensor.dtype == tf.string else tensor.dtype.size, 0, 0

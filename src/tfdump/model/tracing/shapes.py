@@ -1,7 +1,7 @@
-"""The shapes of the tensors of a graph that follow from those of its inputs, at two batch sizes.
+"""The shapes of the tensors of a graph for two batch sizes, as far as they follow from the shapes of the inputs.
 
-While a model is traced with an open batch, shapes that are computed in the graph (`tf.shape`, the axes that a gradient
-of a broadcast sums over) are open altogether. With a batch of known size TensorFlow computes them while it builds.
+If a model is traced with an open batch axis, shapes that the graph computes (`tf.shape`, the axes over which the
+gradient of a broadcast sums) are entirely open. With a known batch size, TensorFlow computes them while it builds.
 """
 
 from typing import Any
@@ -11,22 +11,22 @@ import tensorflow as tf
 from tfdump.model.recording.tensors import HANDLES
 
 BATCHES = (2, 4)
-"""The sizes of batch: even, because models may split a batch, and unlike 1, which broadcasts."""
+"""The batch sizes: even, because models may split a batch, and larger than 1, which broadcasts."""
 
 Shapes = tuple[tf.TensorShape, tf.TensorShape]
-"""The shapes of one tensor at these sizes."""
+"""The shapes of one tensor for these sizes."""
 
 _WITH_BODIES = frozenset({"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase", "Placeholder"})
 
 
 def resolved_shapes(graph: Any) -> dict[str, Shapes]:
-    """Return the shapes of tensors by name, at both sizes of a batch; those of which nothing is known are left out.
+    """Return the shapes of tensors by name, for both batch sizes, without tensors of unknown rank.
 
-    An axis may be open still. Empty where the graph cannot be built with batches of these sizes.
+    Axes may still be open. The result is empty where the graph cannot be built with batches of these sizes.
     """
     try:
         small, large = (_shapes_at(graph, batch) for batch in BATCHES)
-    except (ValueError, tf.errors.OpError):  # it takes other batches only, or is larger than 2 GiB
+    except (ValueError, tf.errors.OpError):  # it accepts only other batch sizes, or is larger than 2 GiB
         return {}
     return {
         name: (shape, large[name])
@@ -36,7 +36,7 @@ def resolved_shapes(graph: Any) -> dict[str, Shapes]:
 
 
 def _shapes_at(graph: Any, batch: int) -> dict[str, tf.TensorShape]:
-    """Build the graph anew, with inputs of a batch of this size in the place of what has a shape by itself."""
+    """Build the graph again for a batch of this size, with placeholders for the tensors that define shapes."""
     copy = tf.Graph()
     with copy.as_default():
         places = {}
@@ -49,9 +49,9 @@ def _shapes_at(graph: Any, batch: int) -> dict[str, tf.TensorShape]:
 
 
 def _sources(graph: Any) -> list[Any]:
-    """Return the tensors that start what is computed: inputs, weights, and the results of loops and branches.
+    """Return the tensors from which the others are computed: inputs, weights, and results of loops and branches.
 
-    At most one of their axes is open, which is the batch.
+    At most one of their axes is open: that of the batch.
     """
     tensors = [
         tensor

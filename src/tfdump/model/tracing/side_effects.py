@@ -1,4 +1,4 @@
-"""What a graph does besides computing its outputs: variables that it writes, random numbers that it draws."""
+"""The side effects of graphs: writing variables, drawing random numbers, calling Python."""
 
 from functools import cache
 from typing import Any
@@ -7,7 +7,7 @@ from tfdump.model.tensorflow_internals import op_def_registry
 from tfdump.model.tracing.memory import BODIES, bodies
 
 READING = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableShape", "VarIsInitializedOp"})
-"""Operations on a variable that leave it as it is."""
+"""Operations that read a variable without changing it."""
 
 _HARMLESS = READING | {
     "_Arg",
@@ -20,19 +20,19 @@ _HARMLESS = READING | {
     "LookupTableSizeV2",
     "VarHandleOp",
 }
-"""Operations that TensorFlow calls stateful, and that change nothing."""
+"""Operations that TensorFlow marks as stateful, but that have no side effects."""
 
 _ACTING = frozenset({"Batch", "BatchFunction", "PyFuncStateless", "Unbatch", "UnbatchGrad"})
-"""Operations that TensorFlow calls stateless, and that put the rows of several runs together or call Python."""
+"""Operations that TensorFlow marks as stateless, but that combine rows of several runs or call Python."""
 
 _CALLING = frozenset({"Case", "If", "StatefulPartitionedCall", "While"})
-"""Operations that are as stateful as the graphs that they run."""
+"""Operations that are stateful if the graphs that they run are."""
 
 
 def has_side_effects(graph: Any) -> bool:
-    """Tell whether running a graph may change what its next run gives, or may not be done twice at once.
+    """Tell whether a run of a graph may change the results of the next one, or must not overlap with another run.
 
-    So it is taken to be where an operation runs a graph that cannot be seen.
+    This is also assumed of an operation whose graph is not available.
     """
     return any(_acts(graph, operation) for operation in graph.get_operations())
 

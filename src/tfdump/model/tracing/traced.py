@@ -1,4 +1,4 @@
-"""One function over a batch: traced into a graph where that is possible, else run eagerly; errors are explained."""
+"""One function over a batch: traced into a graph where possible, else run eagerly."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,16 +23,17 @@ from tfdump.tensors import Batch, InputSpec, Note, Ragged, Sparse, Value
 Tensors = dict[str, Any]
 
 CAUTIOUS_BATCH = 32
+"""The largest batch for a graph whose memory cannot be estimated."""
 
 _MUCH = 64 << 20
-"""Bytes of one example above which a closer look at the shapes is worth its time."""
+"""Bytes of one example above which resolving the shapes is worth its time."""
 
 
 class Traced:
     """A function from the tensors of a batch, by name, to a structure of tensors.
 
-    It is traced once for the given specs. Where that fails `function` is None, `note` is called with the reason,
-    and `run` calls the body anew each time.
+    It is traced once for `specs`. Where that fails, `function` is None, `note` is called with the reason, and every
+    `run` calls the body.
     """
 
     def __init__(
@@ -53,30 +54,30 @@ class Traced:
     def _trace(self, note: Note) -> None:
         function = tf.function(lambda *tensors: self._body(self._by_name(tensors)), autograph=False)
         try:
-            # inner functions eagerly, so that a call that is itself a tf.function shows its layers
+            # inner functions run eagerly, so that the layers in a `call` that is a tf.function are recorded
             with inner_functions_eager(), limited_variables(allowed_bytes()):
                 traced = function.get_concrete_function(*self._specs)
         except TfdumpError:
             raise
-        except (Exception, SystemExit) as cause:  # whatever the user's own code raises: reported, and run eagerly
+        except (Exception, SystemExit) as cause:  # the user's own code may raise anything; then it runs eagerly
             raise_interruption(cause)
-            note(f"the model cannot be traced ({first_line(cause)}); running it eagerly, which is slower")
+            note(f"the model cannot be traced ({first_line(cause)}); it runs eagerly, which is slower")
             return
         self.function = traced
         longest = max((size or 1 for spec in self._specs for size in (spec.shape or [])[1:]), default=1)
         wanted = flat_tensors(traced.structured_outputs)
         self._memory = LiveMemory(traced.graph, wanted, longest)
-        if self._memory.peak(1) > _MUCH:  # which may be due to shapes that are open in the graph alone
+        if self._memory.peak(1) > _MUCH:  # perhaps only because shapes are open in the graph
             self._memory = LiveMemory(traced.graph, wanted, longest, resolve=True)
 
     def feed(self, batch: Batch) -> Tensors:
-        """Return a batch as tensors, of which `run` makes no copies; raises ModelError where that cannot be."""
+        """Return a batch as tensors, which `run` does not copy; raises ModelError where it cannot be converted."""
         with _explained():
             pairs = zip(self._names, self._specs, strict=True)
             return {name: _tensor(batch[name], spec.dtype) for name, spec in pairs}
 
     def run(self, batch: Batch) -> Any:
-        """Return what the function gives for one batch; raises ModelError when the model fails on it."""
+        """Return the result of the function for one batch; raises ModelError when the model fails on it."""
         tensors = list(self.feed(batch).values())
         with _explained():
             if self.function is not None:
@@ -87,7 +88,7 @@ class Traced:
                 return self._body(self._by_name(tensors))
 
     def _weigh(self) -> None:
-        """Raise ModelError, before the first run, when one example takes more memory than the model may ask for."""
+        """Raise ModelError, before the first run, when one example needs more memory than the model may request."""
         if not self._weighed and self._memory is not None:
             check_bytes(self._memory.peak(1), allowed_bytes(), "one example takes about", ModelError)
         self._weighed = True
@@ -107,9 +108,9 @@ class Traced:
 
     @property
     def independent(self) -> bool:
-        """Whether there is a graph, which may run on several threads at once, as no run shows in another one.
+        """Whether there is a graph that may run on several threads at once, because no run affects another one.
 
-        A device that the caller chose holds for the caller's thread alone, so that there is but one then.
+        This is False if the caller has set a device, which applies to the caller's thread only.
         """
         if self.function is None or context.context().device_name:
             return False
@@ -117,26 +118,26 @@ class Traced:
 
     @property
     def largest_batch(self) -> int | None:
-        """The batch size above which the memory that the graph needs is anybody's guess, or None."""
+        """The batch size above which the memory that the graph needs cannot be estimated, or None."""
         return CAUTIOUS_BATCH if self._memory is not None and self._memory.uncertain else None
 
     def live_bytes(self, batch: int) -> int:
-        """Return about how many bytes of tensors live at once at this batch size; 0 without a graph."""
+        """Estimate how many bytes of tensors are alive at once for a batch of this size; 0 without a graph."""
         return self._memory.peak(batch) if self._memory is not None else 0
 
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Turn what fails on one batch into a ModelError."""
+    """Turn the errors of a run on one batch into ModelError."""
     try:
         yield
     except TfdumpError:
         raise
     except tf.errors.ResourceExhaustedError as cause:
-        raise ModelError(f"out of memory ({first_line(cause)}); lower --batch-size or --memory") from cause
+        raise ModelError(f"out of memory: {first_line(cause)} (lower --batch-size or --memory)") from cause
     except MemoryError:
         raise
-    except (Exception, SystemExit) as cause:  # whatever the user's own code raises
+    except (Exception, SystemExit) as cause:  # the user's own code may raise anything
         raise_interruption(cause)
         reason = advice_on_names(cause) or first_line(cause)
         raise ModelError(f"the model fails on this input: {reason}") from cause
@@ -144,7 +145,7 @@ def _explained() -> Iterator[None]:
 
 @contextmanager
 def inner_functions_eager() -> Iterator[None]:
-    """Run every `tf.function` as plain Python while the body runs."""
+    """While the body runs, run every `tf.function` as plain Python."""
     with WATCHING:
         before = tf.config.functions_run_eagerly()
         tf.config.run_functions_eagerly(True)
@@ -155,19 +156,19 @@ def inner_functions_eager() -> Iterator[None]:
 
 
 def flat_tensors(structure: Any) -> list[Any]:
-    """Return the tensors of a structure, composite ones in their parts, None left out."""
+    """Return the tensors of a structure without None, with composite tensors split into their parts."""
     return [leaf for leaf in tf.nest.flatten(structure, expand_composites=True) if leaf is not None]
 
 
 def _tensor(values: Any, dtype: tf.DType) -> Any:
-    """Return an array as tensor; a tensor, which `feed` has made, as it is."""
+    """Return an array as a tensor; a tensor from `feed` is returned as it is."""
     if isinstance(values, tf.Tensor):
         return values
     return tf.constant(values.tolist() if dtype == tf.string else values, dtype, values.shape)
 
 
 def value_of(tensor: Any) -> Value:
-    """Return a tensor's value; dense ones share TensorFlow's memory."""
+    """Return the value of a tensor; that of a dense one shares TensorFlow's memory."""
     if isinstance(tensor, tf.RaggedTensor):
         splits = tuple(np.asarray(splits, np.int64) for splits in tensor.nested_row_splits)
         return Ragged(np.asarray(tensor.flat_values), splits)

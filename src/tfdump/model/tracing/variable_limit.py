@@ -1,4 +1,4 @@
-"""Variables are counted before they are made: a file of a few kilobytes may declare a layer of gigabytes."""
+"""A limit for the bytes of variables, checked before they are created: a small file may declare a huge layer."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,11 +17,11 @@ from tfdump.model.recording.patching import replaced
 
 _NOT_SAVED_BYTES = 64 << 20
 _NOT_SAVED_SHARE = 2
-"""Variables may take this many times what the file holds, and 64 MiB more: not all of them are saved."""
+"""Variables may take this many times the bytes in the file plus 64 MiB, because not all of them are saved."""
 
 
 class _Meter:
-    """The bytes of the variables made so far, and the error for the first one that was refused."""
+    """The bytes of the variables created so far, and the error for the first one that was refused."""
 
     def __init__(self, limit: int | None, stored: int | None) -> None:
         self._limit = limit
@@ -30,7 +30,7 @@ class _Meter:
         self.refused: ModelError | None = None
 
     def add(self, name: Any, shape: Sequence[Any], dtype: Any) -> None:
-        """Count one variable; raises ModelError when it is too much."""
+        """Count one variable; raises ModelError when the total is too large."""
         try:
             self._check(name, shape, dtype)
         except ModelError as error:
@@ -46,17 +46,17 @@ class _Meter:
         stored = self._stored
         if stored is not None and self._total > _NOT_SAVED_SHARE * stored + _NOT_SAVED_BYTES:
             raise ModelError(
-                f"{what}, and the file holds {show_bytes(stored)} of weights for the whole model (damaged, or made "
-                "to fill your memory; with --trust-model only --max-bytes limits it)"
+                f"{what}, but the file holds only {show_bytes(stored)} of weights for the model (damaged, or made "
+                "to fill your memory; with --trust-model, only --max-bytes limits the memory)"
             )
         check_bytes(self._total, self._limit, f"{what}; the variables together take", ModelError)
 
 
 @contextmanager
 def limited_variables(limit: int | None, stored: int | None = None) -> Iterator[None]:
-    """While the body runs, let Keras make variables of at most `limit` bytes, and of not much more than `stored`.
+    """While the body runs, let Keras create variables of at most `limit` bytes, and not much more than `stored`.
 
-    None is no limit. Raises ModelError, whatever Keras makes of it on the way, before the memory is asked for.
+    None is no limit. Raises ModelError before the memory is allocated, even if Keras catches the first error.
     """
     if limit is None and stored is None:
         yield

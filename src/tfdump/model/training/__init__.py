@@ -1,1 +1,1 @@
-"""What DumpCallback needs of a model in training."""
+"""What DumpCallback needs while a model is trained."""

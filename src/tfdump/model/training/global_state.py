@@ -1,4 +1,4 @@
-"""What a process shares: random states and the counters of automatic names, put back after the body."""
+"""The global state of a process (random states, counters of automatic names), and restoring it."""
 
 import copy
 import functools
@@ -15,19 +15,20 @@ from tfdump.model.recording.patching import replaced
 from tfdump.model.tensorflow_internals import context, stateful_random_ops
 
 _NAMES = "object_name_uids"
-"""Where Keras counts the objects of each name, for `dense_1` after `dense`."""
+"""The key under which Keras counts the objects of each name, for `dense_1` after `dense`."""
 
 _OWN_SEED = 0x7F_D0_3B
-"""Seeds TensorFlow's eager operations inside the body: with the seed outside, they would use up its kernels' state."""
+"""The seed of eager operations inside the body; with the seed outside, they would change its kernels' state."""
 
 
 @contextmanager
 def surroundings_untouched(python: bool, eager: bool) -> Iterator[None]:
-    """Run the body, then put back what it drew and counted; `python` tells whether it runs Python code of a model.
+    """Run the body, then restore the global state that it changed.
 
-    That is Keras's names and, where there was none before, its global seed generator; with `python` the random state of
-    Python and of NumPy's global generator; and with `eager` operations that of TensorFlow (the seed, and the global
-    `tf.random.Generator`). What belongs to a model is put back by `tfdump.model.state`.
+    This restores Keras's counters of names, and its global seed generator if there was none before. With `python` (the
+    body runs Python code of a model), it restores the random state of Python and of NumPy's global generator. With
+    `eager` operations, it restores that of TensorFlow: the seed, and the global `tf.random.Generator`. The state of a
+    model is restored by `tfdump.model.state`.
     """
     with ExitStack() as stack:
         stack.enter_context(_keras_untouched())
@@ -45,16 +46,17 @@ def _keras_untouched() -> Iterator[None]:
     generator = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
     try:
         yield
-    finally:  # None is what Keras takes for absent
+    finally:  # Keras treats None as absent
         global_state.set_global_attribute(_NAMES, names)
         global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, generator)
 
 
 @contextmanager
 def _drawing_untouched(module: Any, get: Callable[[], Any], put: Callable[[Any], None]) -> Iterator[None]:
-    """Put the state of a module's global generator back if this thread has drawn from it.
+    """Restore the state of a module's global generator if this thread has drawn from it.
 
-    Else it stays as it is: threads that make the next batches may draw meanwhile, and would draw the same again.
+    Otherwise the state stays as it is: threads that prepare the next batches may have drawn from it, and would draw the
+    same numbers again.
     """
     thread, drew = threading.get_ident(), []
 
@@ -67,7 +69,7 @@ def _drawing_untouched(module: Any, get: Callable[[], Any], put: Callable[[Any],
 
         return call
 
-    generator = getattr(module.random, "__self__", None)  # what all functions of the module are methods of
+    generator = getattr(module.random, "__self__", None)  # the functions of the module are its methods
     methods = [name for name, function in vars(module).items() if getattr(function, "__self__", None) is generator]
     drawing = [name for name in methods if name not in ("getstate", "get_state")]
     before = get()

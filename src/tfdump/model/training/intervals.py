@@ -1,4 +1,4 @@
-"""When to look at a model that is being trained: a callback of Keras that calls its own methods at intervals."""
+"""A Keras callback that calls its own methods at intervals of a training."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -13,21 +13,21 @@ from tfdump.errors import ModelError
 from tfdump.model.training.global_state import surroundings_untouched
 
 BY_EPOCH, BY_BATCH = "epoch", "batch"
-"""What intervals are counted in."""
+"""The units of intervals."""
 
 _MANY = 1 << 62
-"""Batches an epoch where nobody knows how many: with `steps_per_execution` Keras tells whole executions only."""
+"""The number of batches per epoch where it is unknown; with `steps_per_execution`, Keras counts executions."""
 
 _NO_CALL = (Layer.call, keras.Model.call)
-"""What a class has in the place of a `call` of its own."""
+"""The `call` of a class that does not define its own."""
 
 _LATE = 1024
-"""Among how many ends of batches the last one is looked for: threads may tell them out of order."""
+"""How many ends of batches are remembered to find the last one, as threads may report them out of order."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A point of a training: the epoch that runs or has just ended, from 1, and the batches trained until then."""
+    """A point of a training: the epoch that runs or has just ended, from 1, and the number of batches until then."""
 
     epoch: int
     batch: int
@@ -36,9 +36,9 @@ class Moment:
 class IntervalCallback(keras.callbacks.Callback):  # type: ignore[misc] # Keras carries no types
     """Calls `begin`, `open`, `reach` and `close` during `model.fit`.
 
-    Nothing of it waits for a batch: Keras goes on with the next one while it hands over what the last one gave. The
-    end of a batch is noticed when the next one begins or the epoch ends, with the weights as they are then. `watched`
-    is the model to look at: `part`, or the one that is trained.
+    It never waits for a batch, so Keras can start the next batch before it reports the last one. The callback notices
+    the end of a batch when the next one begins or the epoch ends, with the weights of that moment. `watched` is the
+    model to observe: `part`, or the model that is trained.
     """
 
     def __init__(self, every: int, on: str, part: Layer | None = None) -> None:
@@ -52,13 +52,13 @@ class IntervalCallback(keras.callbacks.Callback):  # type: ignore[misc] # Keras 
 
     @property
     def watched(self) -> Layer:
-        """The model to look at; raises ModelError for one that cannot be called."""
+        """The model to observe; raises ModelError for one that cannot be called."""
         if self._part is None and type(self.model).call in _NO_CALL:
             raise ModelError(_no_call(self.model))
         return self.model if self._part is None else self._part
 
     def begin(self, initial_epoch: int) -> None:
-        """Called before the first batch, with the number of epochs that were trained before."""
+        """Called before the first batch, with the number of earlier epochs."""
 
     def open(self) -> None:
         """Called when the model has all its variables: before the first batch, if it was built by then."""
@@ -67,20 +67,20 @@ class IntervalCallback(keras.callbacks.Callback):  # type: ignore[misc] # Keras 
         """Called at the end of every interval."""
 
     def close(self) -> None:
-        """Called at the end of the training, unless that ends with an error."""
+        """Called at the end of the training, unless it ends with an error."""
 
     def _forget(self) -> None:
         self._begun = self._opened = False
         self._epoch = self._before = self._last = 0
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Begin anew, whatever became of an earlier training."""
+        """Start again, however an earlier training ended."""
         self._forget()
         if _is_built(self.watched):
             self._open()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Note which epoch runs."""
+        """Note the epoch that runs."""
         self._epoch = epoch
         self._ends.clear()
         if not self._begun:
@@ -89,14 +89,14 @@ class IntervalCallback(keras.callbacks.Callback):  # type: ignore[misc] # Keras 
             self._before = self._last = _batches_before(self.model) if epoch else 0
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Reach the end of the batch before."""
+        """Reach the end of the previous batch."""
         if batch:
             self._open()
             if self._on == BY_BATCH:
                 self._reach_batch(batch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Count, in whatever thread: Keras may be at a later batch already."""
+        """Count the batch, in any thread: Keras may already be at a later batch."""
         self._ends.append(batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -110,7 +110,7 @@ class IntervalCallback(keras.callbacks.Callback):  # type: ignore[misc] # Keras 
         self._before += ended
 
     def on_train_end(self, logs: Any = None) -> None:
-        """End."""
+        """Close the callback."""
         self.close()
 
     def _open(self) -> None:
@@ -127,9 +127,11 @@ class IntervalCallback(keras.callbacks.Callback):  # type: ignore[misc] # Keras 
 
 
 def check_part(part: Any) -> Layer | None:
-    """Return a part of a model that is to be watched, or None; raises ModelError for anything else."""
+    """Return a part of a model to observe, or None; raises ModelError for anything else."""
     if part is not None and not isinstance(part, Layer):
-        raise ModelError(f"model is a {type(part).__name__}, and a Keras model or layer is needed (gan.generator)")
+        raise ModelError(
+            f"model is a {type(part).__name__}, but must be a Keras model or layer (for example gan.generator)"
+        )
     if part is not None and type(part).call in _NO_CALL:
         raise ModelError(_no_call(part))
     return part
@@ -139,20 +141,20 @@ def _no_call(model: Any) -> str:
     parts = [name for name, value in vars(model).items() if isinstance(value, Layer) and not name.startswith("_")]
     example = parts[0] if parts else "part"
     return (
-        f"{type(model).__name__} has no call of its own and cannot be run as a whole; name the part to look at: "
-        f"DumpCallback(..., model=model.{example})"
+        f"{type(model).__name__} does not define call, so it cannot run as a whole (name the part to dump: "
+        f"DumpCallback(..., model=model.{example}))"
     )
 
 
 def _is_built(model: Any) -> bool:
-    """Tell whether every layer has its variables: making them here would draw their initial values in another order."""
+    """Tell whether every layer has its variables: creating them here would draw initial values in another order."""
     return all(layer.built for layer in model._flatten_layers())
 
 
 def _batches_before(model: Any) -> int:
-    """Return how many batches a model was trained with before an epoch that is not the first, as its optimizer tells.
+    """Return the number of batches of the epochs before, which the optimizer counts.
 
-    Batches that a loss scale left out are not counted.
+    Batches that a loss scale skipped are not included.
     """
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None:
@@ -161,29 +163,29 @@ def _batches_before(model: Any) -> int:
 
 
 def traced_in(model: Any) -> tuple[Any, ...]:
-    """Return what a traced probe took from a model as constant: when it has changed, the probe has to be made anew."""
+    """Return the parts of a model that are constant in a traced probe; when they change, a new probe is needed."""
     layers = tuple((id(layer), bool(layer.trainable)) for layer in model._flatten_layers())
     weights = tuple(id(variable) for variable in model.trainable_weights)
     return layers, weights, id(getattr(model, "_compile_loss", None))
 
 
 class Renewable(Protocol):
-    """A probe that can be used again after the model was trained on."""
+    """A probe that can be used again after further training of the model."""
 
     @property
     def eager(self) -> bool:
         """Whether the model runs without a graph."""
 
     def renew(self) -> None:
-        """Take the model as it is now for what `close` puts it back to."""
+        """Let `close` restore the state that the model has now."""
 
     def close(self) -> None:
-        """Put the model back to what it was."""
+        """Restore the state of the model."""
 
 
 @contextmanager
 def standing_still(probe: Renewable) -> Iterator[None]:
-    """Let the body run a model by its probe in the middle of a training, which then goes on as if nothing had been."""
+    """Let the body run a probe in the middle of a training, which then continues as if it had not run."""
     with surroundings_untouched(python=probe.eager, eager=probe.eager):
         probe.renew()
         try:

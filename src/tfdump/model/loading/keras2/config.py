@@ -1,4 +1,4 @@
-"""Configurations that Keras 2 wrote, in words that Keras 3 understands."""
+"""Configurations that Keras 2 wrote, translated for Keras 3."""
 
 import inspect
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ _FORMER_ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "time_major": (False,),
     "groups": (1,),
     "rng_type": ("stateful", None),
-    "score_mode": ("dot",),  # still an argument; the loader takes the word for the function `dot`
+    "score_mode": ("dot",),  # still an argument; the loader mistakes the string for the function `dot`
     "softmax_robust_masking": (False,),
-    "kernel_initializer": (...,),  # of separable convolutions, which have two of their own
+    "kernel_initializer": (...,),  # of separable convolutions, which have one per kernel
     "kernel_regularizer": (None,),
     "kernel_constraint": (None,),
     "query_shape": (...,),
@@ -23,48 +23,48 @@ _FORMER_ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "noise_shape": (None,),
     "value_shape": (...,),
 }
-"""What layers of Keras 2 wrote and layers of Keras 3 do not take, and the values that may be left out (... for any)."""
+"""Arguments that Keras 2 wrote and Keras 3 rejects, with the values that may be dropped (... for any)."""
 
 _UNTRANSLATED = ("ClassMethod", "InstanceMethod", "InstanceProperty")
-"""Layers by which Keras 2 saved what a functional model does with objects of TensorFlow."""
+"""Layers by which Keras 2 saved calls of methods of TensorFlow objects in a functional model."""
 
 _ADDING = ("AddLoss", "AddMetric")
 """Layers by which Keras 2 saved `add_loss` and `add_metric` of a functional model; they lead to no output."""
 
 HARD_SIGMOID = "keras_2_hard_sigmoid"
-"""What the `hard_sigmoid` of Keras 2 is called; that of Keras 3 is steeper on a shorter range."""
+"""The name of the `hard_sigmoid` of Keras 2, which differs from that of Keras 3."""
 
 _RECURRENT = ("Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "GRU", "LSTM", "RNN", "SimpleRNN")
-"""Layers whose initial states Keras 2 wrote beside their input."""
+"""Layers whose initial states Keras 2 wrote after their input."""
 
 _CONVERTING = ("keras.src.layers.preprocessing", "keras.src.layers.core.embedding", "keras.src.layers.core.input_layer")
-"""Modules of layers whose dtype is that of what they take, hold or give, in Keras 2 as in Keras 3."""
+"""Modules of layers whose dtype is that of their input, weights or output, in Keras 2 as in Keras 3."""
 
 _STILL_ARGUMENTS = ("score_mode",)
 _KERAS = ("keras", "tf_keras")
 _WRITTEN_BESIDE = ("module", "registered_name", "build_config", "compile_config")
-"""What an archive tells of an object beside its class and arguments; a legacy file does not."""
+"""The keys of an object in an archive that a legacy file does not have."""
 
 
 def modernize(config: dict[str, Any], old: bool) -> None:
-    """Change a configuration to what Keras 3 takes; `old` tells that Keras 2 wrote it.
+    """Translate a configuration for Keras 3, in place; `old` tells that Keras 2 wrote it.
 
-    Raises ModelError for what only Keras 2 can do.
+    Raises ModelError for features that only Keras 2 has.
     """
     for item in list(_objects(config)):
         _modernize(item, old)
 
 
 def adds_losses(config: Any) -> bool:
-    """Tell whether a model of Keras 2 had losses of its own, which are not translated."""
+    """Tell whether a model of Keras 2 added losses with `add_loss`, which are not translated."""
     return any(item["class_name"] == "AddLoss" for item in _objects(config))
 
 
 def without_modules(config: Any) -> None:
-    """Change the configuration of an archive of Keras 2 to the words of a legacy file, as far as it is of Keras itself.
+    """Change the parts of Keras in a configuration of a Keras 2 archive to the form of a legacy file, in place.
 
-    The layers of a model lose their modules, other parts of Keras get those of Keras 3. What others wrote keeps its
-    module, and what is inside of it loses none.
+    The layers of a model lose their modules, and other parts of Keras get the modules of Keras 3. Custom objects keep
+    their modules, and so does everything inside them.
     """
     waiting: list[tuple[Any, bool, bool]] = [(config, True, False)]
     while waiting:
@@ -82,7 +82,7 @@ def without_modules(config: Any) -> None:
 
 
 def _without_module(item: dict[str, Any], drop: bool) -> bool:
-    """Drop or translate the module of an object; tell whether it is of Keras."""
+    """Drop or translate the module of an object; return whether the object is part of Keras."""
     module = item.get("module", _KERAS[0])
     package, _, path = module.partition(".") if isinstance(module, str) else ("", "", "")
     if package not in _KERAS:
@@ -97,7 +97,7 @@ def _without_module(item: dict[str, Any], drop: bool) -> bool:
 
 
 def _home(name: str, path: str) -> str:
-    """Return the module under which Keras 3 has a class; `path` is where Keras 2 had it, below its own name."""
+    """Return the module of a class in Keras 3; `path` is its module in Keras 2, without `keras`."""
     if name in vars(keras.layers):
         return "keras.layers"
     if name == "Functional":
@@ -106,7 +106,7 @@ def _home(name: str, path: str) -> str:
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:
-    """Yield every serialised object of a configuration, outer ones first."""
+    """Yield every serialized object of a configuration, outer ones first."""
     if isinstance(config, dict):
         if isinstance(config.get("config"), dict) and isinstance(config.get("class_name"), str):
             yield config
@@ -118,7 +118,7 @@ def _objects(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _modernize(item: dict[str, Any], old: bool) -> None:
-    """Change one serialised object to what Keras 3 takes; `old` tells that Keras 2 wrote it."""
+    """Translate one serialized object for Keras 3; `old` tells that Keras 2 wrote it."""
     config, name = item["config"], item["class_name"]
     if name in OPERATIONS and "function" in config:
         function_of_tensorflow(config["function"])
@@ -127,7 +127,7 @@ def _modernize(item: dict[str, Any], old: bool) -> None:
         operation = config.get("function", config.get("name"))
         raise ModelError(f"Keras 2 saved the operation '{operation}' as a {name}, which Keras 3 lacks {WAY_OUT}")
     if "module" not in item and name in vars(keras.layers) and len(_axes(config)) > 1:
-        item.update(module="keras.layers", registered_name=None)  # the legacy loader would lose them
+        item.update(module="keras.layers", registered_name=None)  # the legacy loader would drop them
     if item.get("module") == "keras.layers":
         _modernize_shapes(config, name == "InputLayer")
     if item.get("module", "keras.layers") in ("keras", "keras.layers"):
@@ -137,7 +137,9 @@ def _modernize(item: dict[str, Any], old: bool) -> None:
             config[argument] = HARD_SIGMOID
     _modernize_dtype(config, name, old)
     if isinstance(config.get("layers"), list):
-        for later in config["layers"][1:]:  # an input has a shape, and the first layer of an old Sequential model
+        for later in config["layers"][
+            1:
+        ]:  # only an input, or the first layer of an old Sequential model, needs a shape
             if later.get("class_name") != "InputLayer":
                 later["config"].pop("batch_input_shape", None)
         if "input_layers" in config:
@@ -145,7 +147,7 @@ def _modernize(item: dict[str, Any], old: bool) -> None:
 
 
 def _modernize_dtype(config: dict[str, Any], name: str, old: bool) -> None:
-    """Change the dtype of a layer; drop an integer one by which Keras 3 would round inputs and Keras 2 did nothing."""
+    """Translate the dtype of a layer; drop an integer dtype, which Keras 2 ignored and by which Keras 3 would round."""
     dtype = config.get("dtype")
     if isinstance(dtype, dict) and str(dtype.get("class_name")).startswith("Policy"):
         config["dtype"] = dtype = dtype["config"]["name"]
@@ -162,7 +164,7 @@ def _axes(config: dict[str, Any]) -> list[Any]:
 
 
 def _modernize_shapes(config: dict[str, Any], is_input: bool) -> None:
-    """Change what the legacy loader of Keras 3 changes in a layer without a module."""
+    """Make the changes that the legacy loader of Keras 3 makes to a layer without a module."""
     shape = config.pop("batch_input_shape", None)
     if shape is not None and is_input:
         config["batch_shape"] = shape
@@ -171,7 +173,7 @@ def _modernize_shapes(config: dict[str, Any], is_input: bool) -> None:
 
 
 def _modernize_arguments(config: dict[str, Any], name: str) -> None:
-    """Change the arguments of a layer of Keras; raises ModelError for those that only Keras 2 took."""
+    """Translate the arguments of a layer of Keras; raises ModelError for those that only Keras 2 supports."""
     known = getattr(keras.layers, name, None)
     parameters = inspect.signature(known.__init__).parameters if inspect.isclass(known) else {}
     for argument, values in _FORMER_ARGUMENTS.items():
@@ -182,11 +184,11 @@ def _modernize_arguments(config: dict[str, Any], name: str) -> None:
         elif argument not in parameters:
             where = config.get("name", name)
             raise ModelError(
-                f"layer '{where}' ({name}) has {argument}={config[argument]}, which Keras 3 cannot do {WAY_OUT}"
+                f"layer '{where}' ({name}) has {argument}={config[argument]}, which Keras 3 does not support {WAY_OUT}"
             )
     if "trainable" in config and parameters and not {"trainable", "kwargs"} & set(parameters):
         del config["trainable"]
-    for part in _parts(config):  # before Keras 2.13 these had no module
+    for part in _parts(config):  # before Keras 2.13, these had no module
         if "module" not in part and isinstance(part.get("class_name"), str):
             of_keras = part["class_name"] in vars(keras.layers)
             part["module"] = _home(part["class_name"], "") if of_keras else None
@@ -194,7 +196,7 @@ def _modernize_arguments(config: dict[str, Any], name: str) -> None:
 
 
 def _parts(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the layers and cells that a layer of Keras is made of."""
+    """Yield the layers and cells that a layer of Keras wraps."""
     for argument in ("layer", "backward_layer", "cell", "cells"):
         value = config.get(argument)
         for part in value if isinstance(value, list) else [value]:
@@ -203,21 +205,21 @@ def _parts(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _modernize_graph(graph: dict[str, Any], old: bool) -> None:
-    """Change the calls of the layers of a functional model; leave out those that only add losses and metrics."""
+    """Translate the calls of the layers of a functional model; drop layers that only add losses and metrics."""
     graph["layers"] = [layer for layer in graph["layers"] if layer.get("class_name") not in _ADDING]
     _renumber(graph, old)
     names = {layer.get("name") for layer in graph["layers"]}
     for layer in graph["layers"]:
         layer["inbound_nodes"] = [_call(node, layer, names) for node in layer.get("inbound_nodes", [])]
-    for ends in ("input_layers", "output_layers"):  # a single tensor was no list of one
+    for ends in ("input_layers", "output_layers"):  # a single tensor was not a list
         if old and len(graph[ends]) == 1 and isinstance(graph[ends], list):
             graph[ends] = graph[ends][0]
 
 
 def _renumber(graph: dict[str, Any], old: bool) -> None:
-    """Count the calls of inner models from 0: in Keras 2 the first of most was the one that built them.
+    """Number the calls of inner models from 0: in Keras 2, the first call of most of them was the one that built them.
 
-    The outputs of a functional one are still counted from 1 where they are the outputs of the outer model.
+    Where outputs of a functional inner model are outputs of the outer model, their numbers still start at 1.
     """
     calls = [reference for layer in graph["layers"] for reference in _references(layer.get("inbound_nodes", []))]
     ends = list(_references([graph["input_layers"], graph["output_layers"]]))
@@ -246,7 +248,7 @@ def _references(value: Any) -> Iterator[list[Any]]:
 
 
 def _call(node: Any, layer: dict[str, Any], names: set[Any]) -> Any:
-    """Return a call of a layer in the words of Keras 3 where those of Keras 2 say something that its loader drops."""
+    """Return a call of a layer in the form of Keras 3, if its loader would drop something from that of Keras 2."""
     if layer.get("class_name") in OPERATIONS or (isinstance(node, dict) and "args" not in node):
         return _call_of_structure(node, names, layer.get("name"))
     if not isinstance(node, list) or not node or not all(isinstance(tensor, list) and tensor for tensor in node):
@@ -264,9 +266,9 @@ def _call(node: Any, layer: dict[str, Any], names: set[Any]) -> Any:
 
 
 def _call_of_structure(node: Any, names: set[Any], what: Any) -> Any:
-    """Return a call whose first argument is a tensor, or a structure of tensors and values, in the words of Keras 3.
+    """Return a call whose first argument is a tensor, or a structure of tensors and values, in the form of Keras 3.
 
-    The other arguments stand beside each of these.
+    In the form of Keras 2, each tensor is followed by the other arguments.
     """
     keywords: dict[str, Any] = {}
 
@@ -287,7 +289,7 @@ def _call_of_structure(node: Any, names: set[Any], what: Any) -> Any:
 
 
 def _with_tensors(value: Any, names: set[Any]) -> Any:
-    """Return arguments of a call in which `[layer, call, output]` became a tensor in the words of Keras 3."""
+    """Return arguments of a call with each `[layer, call, output]` replaced by a tensor in the form of Keras 3."""
     if value in _references(value) and value[0] in names:
         history = {"shape": [None], "dtype": "float32", "keras_history": value[:3]}
         return {"class_name": "__keras_tensor__", "config": history}

@@ -1,4 +1,4 @@
-"""The layers of a saved model of Keras 2 that lead to no output, and are not in the model that Keras 3 makes of it."""
+"""The layers of a Keras 2 model that lead to no output, so that the Keras 3 model does not contain them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,9 +14,10 @@ _ASIDE = "it leads to no output, so Keras 3 leaves it out"
 
 
 def layers_left_out(config: Mapping[str, Any], model: Any, above: str = "") -> Iterator[NotCaptured]:
-    """Yield what the graph of a model of Keras 2 has and `model`, which was loaded from it, has not; inner ones too.
+    """Yield the layers in the graph of a Keras 2 model that `model`, which was loaded from it, does not have.
 
-    `config` is the model's own configuration as it was saved, `above` the address of the model with a dot behind it.
+    This includes inner models. `config` is the configuration as it was saved, and `above` the address of the model
+    followed by a dot, or "".
     """
     graph = config.get("config")
     layers = graph.get("layers") if isinstance(graph, dict) and "output_layers" in graph else None

@@ -1,4 +1,4 @@
-"""Models that Keras 2 saved, and legacy HDF5 models of Keras 3: loaded from a translated configuration."""
+"""Loading models of Keras 2, and legacy HDF5 models of Keras 3, from a translated configuration."""
 
 import io
 import tempfile
@@ -31,11 +31,10 @@ _ASSETS = "assets"
 
 
 def load_hdf5(path: Path, config: dict[str, Any], custom: Mapping[str, Any], *, old: bool, safe_mode: bool) -> Layer:
-    """Return the model of a legacy HDF5 file, uncompiled; `config` is its architecture, which is changed.
+    """Return the model of a legacy HDF5 file, uncompiled; `config` is its architecture, which is changed in place.
 
-    `old` tells that Keras 2 wrote it (`without_modules` goes before then).
-
-    Raises what Keras raises, and ModelError for what only Keras 2 could do.
+    `old` tells that Keras 2 wrote it; `without_modules` must be called first then. Raises the errors of Keras, and
+    ModelError for features that only Keras 2 has.
     """
     modernize(config, old)
     orders = orders_of(config)
@@ -53,8 +52,8 @@ def load_hdf5(path: Path, config: dict[str, Any], custom: Mapping[str, Any], *, 
 def load_archive(path: Path, config: dict[str, Any], custom: Mapping[str, Any], *, safe_mode: bool) -> Layer:
     """Return the model of a `.keras` archive of Keras 2 or of its folder, uncompiled.
 
-    `config` is its architecture without modules (`without_modules`), which is changed. Raises what Keras raises, and
-    ModelError for what only Keras 2 could do and for weights that do not fit.
+    `config` is its architecture without modules (`without_modules`), which is changed in place. Raises the errors of
+    Keras, and ModelError for features that only Keras 2 has and for weights that do not fit.
     """
     modernize(config, old=True)
     orders = orders_of(config)
@@ -89,5 +88,5 @@ def _model(config: dict[str, Any], custom: Mapping[str, Any], safe_mode: bool) -
 
 
 def _hard_sigmoid(x: Any) -> Any:
-    """Return what Keras 2 called `hard_sigmoid`; that of Keras 3 is steeper on a shorter range, relu6(x + 3) / 6."""
+    """Return the `hard_sigmoid` of Keras 2; that of Keras 3 is relu6(x + 3) / 6."""
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)

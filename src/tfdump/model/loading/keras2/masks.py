@@ -1,4 +1,4 @@
-"""Masks of recurrent layers that get initial states, which Keras 2 passed on and Keras 3 does not."""
+"""Masks of recurrent layers with initial states, which Keras 2 passed on and Keras 3 does not."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,10 +11,10 @@ from tfdump.model.recording.patching import replaced
 
 @contextmanager
 def masks_beside_states() -> Iterator[None]:
-    """Let recurrent layers take the mask of their sequence also where they are called with initial states.
+    """While the body runs, let recurrent layers use the mask of their sequence also if called with initial states.
 
-    Keras 3 looks for masks of each tensor apart where a layer is called with several (`Layer.__call__`, step 6), and
-    recurrent layers have none but `mask`. A functional model keeps the mask as an argument of the call.
+    If a layer is called with several tensors, Keras 3 looks for a separate mask argument for each (`Layer.__call__`,
+    step 6), but recurrent layers have only `mask`. A functional model stores the mask as an argument of the call.
     """
     with ExitStack() as stack:
         for kind in (keras.layers.RNN, keras.layers.Bidirectional):
@@ -23,7 +23,7 @@ def masks_beside_states() -> Iterator[None]:
 
 
 def _with_mask(call: Any) -> Any:
-    """Return a method `__call__` that looks for the mask at the sequence itself."""
+    """Return a method `__call__` that takes the mask from the sequence itself."""
 
     def called(self: Any, sequences: Any, *others: Any, **options: Any) -> Any:
         if options.get("initial_state") is not None and options.get("mask") is None:

@@ -1,8 +1,8 @@
-"""What functional models of Keras 2 do with TensorFlow itself (`x * 2`, `tf.concat`): nodes that Keras 3 lacks.
+"""The operations of TensorFlow in functional models of Keras 2 (`x * 2`, `tf.concat`), which Keras 3 lacks as nodes.
 
 Keras 2 saved each of them as a layer of the class TFOpLambda, or SlicingOpLambda for `x[...]`, with the name of the
-function and its arguments (`keras/src/layers/core/tf_op_layer.py` of Keras 2.15). Only functions that compute tensors
-from tensors are called here.
+function and its arguments (`keras/src/layers/core/tf_op_layer.py` of Keras 2.15). This module calls only functions that
+compute tensors from tensors.
 """
 
 import operator
@@ -19,10 +19,10 @@ from tfdump.model.keras_internals import compute_output_spec
 WAY_OUT = "(save the model from Keras 2 as a SavedModel directory instead)"
 
 CONSTANT = "_CONSTANT_VALUE"
-"""What stands for the name of a layer where the first argument is a value."""
+"""What replaces the name of a layer where the first argument is a value."""
 
 _NAMESPACES = ("bitwise", "image", "linalg", "math", "nn", "signal", "strings")
-"""Modules of TensorFlow in which every function does nothing but compute tensors."""
+"""Modules of TensorFlow in which every function only computes tensors."""
 
 _FUNCTIONS_IN_WORDS = """
 abs acos acosh add add_n argmax argmin argsort asin asinh atan atan2 atanh batch_to_space bitcast boolean_mask
@@ -38,14 +38,14 @@ tensor_scatter_nd_max tensor_scatter_nd_min tensor_scatter_nd_sub tensor_scatter
 to_int32 to_int64 transpose truncatediv truncatemod unique unique_with_counts unstack where zeros zeros_like
 """
 _FUNCTIONS = frozenset(_FUNCTIONS_IN_WORDS.split())
-"""Functions of TensorFlow's first level that do no more than that."""
+"""Functions at the top level of TensorFlow that only compute tensors."""
 
 _RANDOM_IN_WORDS = """
 categorical gamma normal poisson shuffle stateless_categorical stateless_normal stateless_truncated_normal
 stateless_uniform truncated_normal uniform
 """
 _RANDOM = frozenset(_RANDOM_IN_WORDS.split())
-"""Functions of `tf.random` that draw numbers."""
+"""Functions of `tf.random` that draw random numbers."""
 
 _OPERATORS: Mapping[str, Callable[..., Any]] = {
     "add": lambda x, y: x + y,
@@ -59,7 +59,7 @@ _OPERATORS: Mapping[str, Callable[..., Any]] = {
 def function_of_tensorflow(name: object) -> Callable[..., Any]:
     """Return the function that a TFOpLambda names, such as `math.reduce_mean`.
 
-    Raises ModelError for a function that may do more than to compute tensors, and for one that there is not.
+    Raises ModelError for a function that may do more than compute tensors, and for an unknown one.
     """
     namespace, _, last = str(name).removeprefix("compat.v1.").rpartition(".")
     if namespace == "__operators__" and last in _OPERATORS:
@@ -84,15 +84,15 @@ class TFOpLambda(keras.Operation):  # type: ignore[misc]  # Keras has no types
         self._call = function_of_tensorflow(function)
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the function makes of tensors and values; never a tensor that it was given itself."""
+        """Return the result of the function; a tensor among its arguments is returned as a copy."""
         result = self._call(*args, **kwargs)
         arguments = [id(value) for value in keras.tree.flatten((args, kwargs))]
         return keras.tree.map_structure(lambda one: tf.identity(one) if id(one) in arguments else one, result)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what comes out for symbolic tensors; raises ModelError for arguments that the function does not take.
+        """Return the result for symbolic tensors; raises ModelError for arguments that the function does not take.
 
-        Keras 2 loses some: those behind the first of `*args`, and what stands in for `self`.
+        Keras 2 loses some arguments: those after the first of `*args`, and the one for `self`.
         """
         try:
             return compute_output_spec(self.call, *args, **kwargs)
@@ -103,12 +103,12 @@ class TFOpLambda(keras.Operation):  # type: ignore[misc]  # Keras has no types
             ) from cause
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this node again."""
+        """Return the arguments that create this node again."""
         return {"name": self.name, "function": self.function}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "TFOpLambda":
-        """Return the node of a configuration of Keras 2, which has more in it."""
+        """Return the node of a configuration of Keras 2, which has further keys."""
         return cls(config.get("function", ""), config.get("name"))
 
 
@@ -121,7 +121,7 @@ class SlicingOpLambda(TFOpLambda):
 
 
 def _with_slices(value: Any) -> Any:
-    """Return an index of which the slices were written as dictionaries."""
+    """Return an index whose slices were saved as dictionaries."""
     if isinstance(value, Mapping):
         if value.get("class_name") == "__ellipsis__":
             return Ellipsis
@@ -130,4 +130,4 @@ def _with_slices(value: Any) -> Any:
 
 
 OPERATIONS: Mapping[str, type[TFOpLambda]] = {"TFOpLambda": TFOpLambda, "SlicingOpLambda": SlicingOpLambda}
-"""The nodes by the names of the classes that Keras 2 has for them."""
+"""The nodes by the names of their classes in Keras 2."""

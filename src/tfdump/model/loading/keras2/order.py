@@ -1,4 +1,4 @@
-"""The order in which Keras 2 had the layers of a model, by which its files tell weights apart."""
+"""The order in which Keras 2 had the layers of a model, by which its files identify weights."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -10,14 +10,14 @@ from keras import Layer
 from tfdump.model.keras_internals import Functional
 
 Orders = Mapping[str, list[dict[str, str]]]
-"""By the name of a model, the names of its layers in the order of Keras 2, each with its class.
+"""For each name of a model, the names of the layers with their classes, in the order of Keras 2.
 
-Models of one name can be several.
+Several models may have one name, so there is a list for each name.
 """
 
 
 def orders_of(config: Any) -> Orders:
-    """Return the order of the layers of every model in a configuration of Keras 2, which wrote them in its own."""
+    """Return the order of the layers of every model in a configuration of Keras 2, which is that of the file."""
     orders: dict[str, list[dict[str, str]]] = {}
     waiting = [config]
     while waiting:
@@ -33,15 +33,15 @@ def orders_of(config: Any) -> Orders:
 
 
 def layers_in_order(layer: Layer, orders: Orders) -> list[Layer]:
-    """Return the layers directly inside of one in the order of Keras 2."""
+    """Return the layers directly inside a layer in the order of Keras 2."""
     return [inner for inner, _ in places_in_order(layer, orders) if inner is not None]
 
 
 def places_in_order(layer: Layer, orders: Orders) -> list[tuple[Layer | None, str]]:
-    """Return the layers directly inside of one in the order of Keras 2, each with the name of its class.
+    """Return the layers directly inside a layer in the order of Keras 2, each with the name of its class.
 
-    That of a model of a graph stands in its configuration; others tracked their layers by attributes. In place of a
-    layer that led to no output, and is not in a model of Keras 3, stands None.
+    The order of a functional or sequential model is in its configuration; other layers tracked theirs by attributes.
+    None replaces a layer that led to no output, which the Keras 3 model does not have.
     """
     if not isinstance(layer, (Functional, keras.Sequential)):
         return [(inner, type(inner).__name__) for inner in _by_attributes(layer)]
@@ -54,12 +54,12 @@ def places_in_order(layer: Layer, orders: Orders) -> list[tuple[Layer | None, st
 
 
 def legacy_weights(layer: Layer, orders: Orders) -> list[Any]:
-    """Return the weights of a layer in the order of a legacy file of Keras 2: those that are trained come first."""
+    """Return the weights of a layer in the order of a legacy file of Keras 2: the trainable ones come first."""
     return [*_weights(layer, orders, trained=True), *_weights(layer, orders, trained=False)]
 
 
 def _weights(layer: Layer, orders: Orders, trained: bool) -> list[Any]:
-    """Return the weights of a layer and of those inside that are trained, or those that are not."""
+    """Return the trainable weights of a layer and its sublayers, or those that are not trainable."""
     theirs = list(layer.trainable_weights if trained else layer.non_trainable_weights)
     inner = [] if _is_of_keras(layer) else layers_in_order(layer, orders)
     if not inner:
@@ -73,13 +73,13 @@ def _weights(layer: Layer, orders: Orders, trained: bool) -> list[Any]:
 
 
 def _is_of_keras(layer: Layer) -> bool:
-    """Tell whether a layer is one of Keras's that is no model: its parts are in the order in which it makes them."""
+    """Tell whether a layer is part of Keras and not a model: it creates its weights in a fixed order."""
     models = isinstance(layer, (Functional, keras.Sequential))
     return type(layer).__module__.partition(".")[0] == "keras" and not models
 
 
 def _by_attributes(layer: Layer) -> Iterator[Layer]:
-    """Yield the layers inside of one in the order of its attributes, those in a dictionary by their keys."""
+    """Yield the layers inside a layer in the order of its attributes, those in a dictionary by their keys."""
     known, done = {id(one) for one in layer._layers}, set()
     waiting = [value for name, value in reversed(vars(layer).items()) if _is_own(name)]
     while waiting:
@@ -96,7 +96,7 @@ def _by_attributes(layer: Layer) -> Iterator[Layer]:
 
 
 def _is_own(attribute: str) -> bool:
-    """Tell whether an attribute is one of the class itself; some that Keras and TensorFlow add hold all layers."""
+    """Tell whether an attribute is of the class itself; Keras and TensorFlow add some that hold all layers."""
     return not attribute.startswith("_self_") and attribute not in _of_every_layer()
 
 

@@ -1,8 +1,8 @@
-"""The weights of a `.keras` archive of Keras 2, which stand in it by the attributes and the classes of the layers.
+"""The weights in a `.keras` archive of Keras 2, whose paths consist of attributes and classes of the layers.
 
-Follows `_save_state` and `_save_container_state` of `keras/saving/saving_lib.py` of Keras 2.12 to 2.15, which went
-through the attributes of a model in different orders: a layer stands where it was met first. Layers of a model are
-told apart by their classes and by their order alone, so the order has to be that of Keras 2.
+This follows `_save_state` and `_save_container_state` in `keras/saving/saving_lib.py` of Keras 2.12 to 2.15. They visit
+the attributes of a model in different orders, and save a layer where they first meet it. The layers of a model are
+identified only by their classes and their order, so the order must be that of Keras 2.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ from tfdump.model.keras_internals import legacy_h5_format, to_snake_case
 from tfdump.model.loading.keras2.order import Orders, layers_in_order, legacy_weights, places_in_order
 
 _LAYERS, _DEPENDENCIES = "layers", "_layer_checkpoint_dependencies"
-"""Attributes of a model that hold its layers, since Keras 2.15 and before."""
+"""Attributes of a model that hold its layers, from Keras 2.15 on, and before."""
 
 _NOT_OF_LAYERS = ("optimizer", "_optimizer", "metrics", "_metrics", "compiled_loss", "compiled_metrics", "loss")
 """Attributes of a model that hold what it was compiled with."""
@@ -30,9 +30,9 @@ _VARIABLES = "vars"
 
 
 def load_weights(model: Layer, orders: Orders, file: h5py.File, assets: Path | None) -> None:
-    """Set the weights of a model to those of the file of an archive of Keras 2, and read its words from `assets`.
+    """Set the weights of a model from the file of a Keras 2 archive, and load its vocabularies from `assets`.
 
-    Raises ModelError where a layer and what was stored for it do not fit, before anything is set.
+    Raises ModelError, before anything is set, where a layer does not fit the values that were saved for it.
     """
     plans = [_Plan(file, orders, backwards, counts) for backwards, counts in _MANNERS]
     for plan in plans:
@@ -51,9 +51,9 @@ def load_weights(model: Layer, orders: Orders, file: h5py.File, assets: Path | N
 
 
 def load_legacy_weights(model: Layer, orders: Orders, group: h5py.Group) -> None:
-    """Set the weights of a model to those of a legacy HDF5 file of Keras 2, by the names of its layers.
+    """Set the weights of a model from a legacy HDF5 file of Keras 2, by the names of its layers.
 
-    Raises ModelError where a layer and what was stored for it do not fit, before anything is set.
+    Raises ModelError, before anything is set, where a layer does not fit the values that were saved for it.
     """
     pairs: list[tuple[Any, Any]] = []
     for layer, stored in _by_layer(model, orders, group):
@@ -70,13 +70,13 @@ def load_legacy_weights(model: Layer, orders: Orders, group: h5py.Group) -> None
 
 
 def _weights_of_words(layer: Layer) -> list[Any]:
-    """Return what a layer multiplies counts of words by, which is no weight to Keras 3."""
+    """Return the factors by which a layer multiplies counts of words, which Keras 3 does not treat as a weight."""
     lookup = getattr(layer, "_lookup_layer", layer)
     return [lookup.idf_weights] if getattr(lookup, "output_mode", None) == "tf_idf" else []
 
 
 def _by_layer(model: Layer, orders: Orders, group: h5py.Group) -> list[tuple[Layer, list[Any]]]:
-    """Return the layers of a model with what was stored for each: by name, or by order where a class forgets names."""
+    """Return the layers of a model with their saved values: by name, or by order if a class does not keep names."""
     read = legacy_h5_format.load_attributes_from_hdf5_group
     values_by_name = {
         name: legacy_h5_format.load_subset_weights_from_hdf5_group(legacy_h5_format.safe_get_h5_group(group, name))
@@ -91,12 +91,12 @@ def _by_layer(model: Layer, orders: Orders, group: h5py.Group) -> list[tuple[Lay
 
 
 _MANNERS = ((True, False), (False, False), (False, True))
-"""How Keras 2.15, 2.14, and 2.12 and 2.13 went: attributes from Z to A, and met layers counted in a list."""
+"""How Keras 2.15, 2.14, and 2.12 and 2.13 visit: whether from Z to A, and whether lists count known layers."""
 
 
 @dataclass
 class _Plan:
-    """Where the weights of each layer are, if they were saved in one manner, and what speaks against it."""
+    """The paths of the weights of each layer, if they were saved in one manner, and the evidence against it."""
 
     file: h5py.File
     orders: Orders
@@ -108,12 +108,12 @@ class _Plan:
     _others: list[str] = field(default_factory=list)
 
     def stored(self, path: str) -> Mapping[str, h5py.Dataset]:
-        """Return the variables under a path, by number."""
+        """Return the saved variables under a path, by number."""
         group = self.file.get(f"{path}/{_VARIABLES}")
         return dict(group) if isinstance(group, h5py.Group) else {}
 
     def visit(self, layer: Layer, path: str) -> None:
-        """Put a layer and those inside of it where they stand, unless it was met before or does not stand there."""
+        """Note the path of a layer and of its sublayers, unless the layer is known or has no values there."""
         if id(layer) in self._met or f"{path}/{_VARIABLES}" not in self.file:
             return
         self._met.add(id(layer))
@@ -146,14 +146,14 @@ class _Plan:
                 self.visit(layer, place)
 
     def _layers(self, model: keras.Model, twice: bool) -> Iterator[tuple[Layer | None, str]]:
-        """Yield the layers of a model in the order of Keras 2; once, it had those with weights twice."""
+        """Yield the layers of a model in the order of Keras 2; before 2.15, it had those with weights twice."""
         for layer, kind in places_in_order(model, self.orders):
             yield layer, kind
             if twice and layer is not None and layer.weights:
                 yield layer, kind
 
     def look_over(self, model: Layer) -> None:
-        """Note every layer whose variables are not there or are others, and variables that no layer has."""
+        """Note as faults the layers without matching values, and the values without a layer."""
         placed = {id(layer) for layer, _ in self.places}
         for layer in model._flatten_layers():
             if id(layer) not in placed and _own(layer):
@@ -170,11 +170,11 @@ class _Plan:
         self.faults += [f"'{path}' belongs to no layer" for path in rest if not self._is_other(path)]
 
     def _is_other(self, path: str) -> bool:
-        """Tell whether variables are those of metrics, or inside of a layer that led to no output."""
+        """Tell whether saved variables belong to metrics, or to a layer that led to no output."""
         return any(path == other or path.startswith(f"{other}/") for other in self._others)
 
     def _places_of_same(self, layer: Layer) -> list[str]:
-        """Return where layers of the same name and shapes stand: one that was in two models has become two."""
+        """Return the paths of layers of the same name and shapes: a layer of two models was loaded as two layers."""
         shapes = [variable.shape for variable in _own(layer)]
         return sorted(
             {
@@ -186,7 +186,7 @@ class _Plan:
         )
 
     def _paths(self) -> set[str]:
-        """Return the paths under which there are variables of layers."""
+        """Return the paths that hold saved variables of layers."""
         paths: set[str] = set()
 
         def look(name: str, item: Any) -> None:
@@ -199,7 +199,7 @@ class _Plan:
 
 
 def _own(layer: Layer) -> list[Any]:
-    """Return the variables that a layer has itself."""
+    """Return the variables of a layer itself, without those of its sublayers."""
     return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
