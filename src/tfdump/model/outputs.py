@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras import Layer
+from keras import Layer, Sequential
 
 from tfdump.address import member_name
 from tfdump.dump.layout import OUTPUTS
 from tfdump.inputs.source import Source
-from tfdump.model.keras_internals import Functional, Sequential, unpack_singleton
+from tfdump.model.keras_internals import Functional, unpack_singleton
 from tfdump.model.recording.tensors import as_tensor, obstacles_in
 from tfdump.model.signature import Signature, training_argument
 from tfdump.model.state import ModelState

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
-from keras import Layer
+from keras import Layer, Sequential
 from keras.layers import InputLayer
 
 from tfdump.address import member_name
-from tfdump.model.keras_internals import Functional, Sequential
+from tfdump.model.keras_internals import Functional
 from tfdump.tensors import InputSpec
 
 

@@ -1,4 +1,3 @@
-"""The names of TensorFlow's own TFLite that are not public and that tfdump uses; no other module imports them."""
+"""The private symbols of TFLite that tfdump uses (docs/keras-internals.md); no other module imports them."""
 
-from tensorflow.lite.python import schema_py_generated as schema_py_generated  # the names of operations in a file
-from tensorflow.lite.python.interpreter import OpResolverType as OpResolverType  # runs them without delegates
+from tensorflow.lite.python import schema_py_generated as schema_py_generated  # classes for the structure of a file

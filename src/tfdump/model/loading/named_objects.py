@@ -14,13 +14,7 @@ import keras
 
 from tfdump.model.keras_internals import (
     BUILTIN_MODULES,
-    DistillationLoss,
-    FlaxLayer,
-    JaxLayer,
     KerasSaveable,
-    QuantizationConfig,
-    TFSMLayer,
-    TorchModuleWrapper,
     api_export,
     layers,
 )
@@ -28,7 +22,7 @@ from tfdump.model.keras_internals import models as models_of_keras
 
 ACTIVATION = "activation"
 
-_PROGRAMS = (TFSMLayer, JaxLayer, FlaxLayer, TorchModuleWrapper)
+_PROGRAMS = (keras.layers.TFSMLayer, keras.layers.JaxLayer, keras.layers.FlaxLayer, keras.layers.TorchModuleWrapper)
 """Layers that run a program which their configuration contains or names."""
 
 _POLICIES = (keras.DTypePolicy, keras.dtype_policies.DTypePolicyMap)
@@ -39,8 +33,8 @@ _BUILDING_BLOCKS: tuple[type, ...] = (
     keras.constraints.Constraint,
     *_POLICIES,
     keras.Quantizer,
-    QuantizationConfig,
-    DistillationLoss,
+    keras.quantizers.QuantizationConfig,
+    keras.distillation.DistillationLoss,
     keras.optimizers.schedules.LearningRateSchedule,
     keras.random.SeedGenerator,
     keras.InputSpec,

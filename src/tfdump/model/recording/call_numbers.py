@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from keras import Operation
+from keras import Operation, Sequential
 
-from tfdump.model.keras_internals import Functional, Sequential, SymbolicArguments
+from tfdump.model.keras_internals import Functional, SymbolicArguments
 from tfdump.model.recording.frames import Hook, Recording
 from tfdump.model.recording.patching import replaced
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from keras import Layer, Operation
+from keras import Layer, Operation, Sequential
 
 from tfdump.address import encode, segment
-from tfdump.model.keras_internals import Functional, Sequential
+from tfdump.model.keras_internals import Functional
 
 _BOOKKEEPING = frozenset({"_layers", "_functional", "_operations", "_nodes", "_inbound_nodes", "_outbound_nodes"})
 """Attributes in which Keras holds the same layers again."""

@@ -6,7 +6,9 @@ Loops and branches keep their functions, because these run any number of times, 
 from collections.abc import Mapping
 from typing import Any
 
-from tfdump.model.tensorflow_internals import GraphDef, function_def_to_graph_def
+from tensorflow.compat.v1 import GraphDef
+
+from tfdump.model.tensorflow_internals import function_def_to_graph_def
 
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _SEEDED = frozenset({"seed", "seed2"})

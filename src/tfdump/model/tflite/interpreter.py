@@ -22,7 +22,6 @@ from tfdump.model.runnable import FixedProbe, check_request
 from tfdump.model.signature import Signature
 from tfdump.model.tflite.flatbuffer import LiteFile, LiteSignature, LiteTensor, read_tflite
 from tfdump.model.tflite.tensors import LiteTensors
-from tfdump.model.tflite_internals import OpResolverType
 from tfdump.tensors import Array, Batch, InputSpec, Note, TensorInfo, Value, listed
 
 _THREADS = 1
@@ -216,7 +215,7 @@ def _interpreter(path: Path) -> Any:
             interpreter = tf.lite.Interpreter(
                 str(path),
                 num_threads=_THREADS,
-                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+                experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
                 experimental_preserve_all_tensors=True,
             )
         interpreter.allocate_tensors()

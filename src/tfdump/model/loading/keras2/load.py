@@ -15,7 +15,6 @@ from keras import Layer
 from tfdump.files.formats import KERAS_WEIGHTS
 from tfdump.model.keras_internals import (
     legacy_h5_format,
-    object_registration,
     saving_options,
     saving_utils,
     serialization,
@@ -77,7 +76,7 @@ def load_archive(path: Path, config: dict[str, Any], custom: Mapping[str, Any], 
 def _model(config: dict[str, Any], custom: Mapping[str, Any], safe_mode: bool) -> Layer:
     """Return the model of a configuration, with new weights."""
     known = {
-        HARD_SIGMOID: _hard_sigmoid, **OPERATIONS, **custom, **object_registration.GLOBAL_CUSTOM_OBJECTS
+        HARD_SIGMOID: _hard_sigmoid, **OPERATIONS, **custom, **keras.saving.get_custom_objects()
     }  # fmt: skip
     legacy = saving_options.keras_option_scope(use_legacy_config=True)
     shared = serialization.SharedObjectLoadingScope(), serialization_lib.ObjectSharingScope()
