@@ -144,15 +144,15 @@ def swept(name: str, folder: Path) -> Row:
     else:
         del model
         options = ("--import", "keras_hub", "--batch-size", EXAMPLES)
-        found = zoo.dumped(path, x, *options)
-        more, scores = captured(found, zoo.dumped(path, x, *options, *CAPTURES))
-        values, missing = found.values, found.missing
+        dump = zoo.dumped(path, x, *options)
+        more, scores = captured(dump, zoo.dumped(path, x, *options, *CAPTURES))
+        values, missing = dump.values, dump.missing
         zoo.fresh()
         model = keras.models.load_model(path, compile=False)
     calls, again = eager_recorder.record(model, hub_models.argument(model, x), training=False)
     try:
-        for expected, found in zip(keras.tree.flatten(outputs), keras.tree.flatten(again), strict=True):
-            eager_recorder.difference(np.asarray(found), expected, "its output")
+        for expected, dump in zip(keras.tree.flatten(outputs), keras.tree.flatten(again), strict=True):
+            eager_recorder.difference(np.asarray(dump), expected, "its output")
     except AssertionError as error:  # what is compared below is the model as it was loaded
         unsaved = f"the model that Keras loads is not the one that it saved: {error}"
     compared = eager_recorder.compare(values, calls, list(missing))
@@ -170,13 +170,13 @@ def show(row: Row) -> None:
         print(f"    {reason}: {', '.join(addresses)}", flush=True)
 
 
-def main_sweep(chosen: list[str]) -> int:
+def main_sweep(names_asked: list[str]) -> int:
     """Sweep; return the exit status."""
     warnings.simplefilter("ignore")  # advice to the authors of the models
     totals = Totals()
     print(COLUMNS, flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        for name in chosen or names():
+        for name in names_asked or names():
             if name.endswith("Backbone") and name not in hub_models.MODELS:
                 totals.unknown.append(name)
                 print(f"{name:30} no tiny configuration in hub_models.py", flush=True)

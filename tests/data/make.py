@@ -66,11 +66,11 @@ def values_of(keras: Any, model: Any, x: dict[str, np.ndarray]) -> dict[str, np.
     names = [layer.name for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
     names = [name for name in names if name != "twice"]
     whole = keras.Model(model.inputs, [model.get_layer(name).output for name in names])
-    found = dict(zip(names, map(np.asarray, whole.predict(x, verbose=0)), strict=True))
+    values = dict(zip(names, map(np.asarray, whole.predict(x, verbose=0)), strict=True))
     kernel, bias = model.get_layer("twice").get_weights()
-    once = np.tanh(found["pool"] @ kernel + bias)
+    once = np.tanh(values["pool"] @ kernel + bias)
     again = np.tanh(once @ kernel + bias)
-    return found | {"twice.dense": once, "twice": once, "twice@1.dense": again, "twice@1": again}
+    return values | {"twice.dense": once, "twice": once, "twice@1.dense": again, "twice@1": again}
 
 
 def save(name: str, model: Any, x: dict[str, np.ndarray], values: dict[str, np.ndarray], ending: str) -> None:
@@ -191,8 +191,8 @@ def of_keras_2_archives() -> None:
     once = [layer for layer in model.layers if len(layer.inbound_nodes) == 1 and layer.name not in x]
     whole = keras.Model(model.inputs, [layer.output for layer in once])
     values: dict[str, np.ndarray] = {}
-    for layer, found in zip(once, whole.predict(x, verbose=0), strict=True):
-        parts = found if isinstance(found, list) else [found]
+    for layer, output in zip(once, whole.predict(x, verbose=0), strict=True):
+        parts = output if isinstance(output, list) else [output]
         address = layer.name.replace(".", "%2E")
         values |= {address if len(parts) == 1 else f"{address}:{n}": np.asarray(part) for n, part in enumerate(parts)}
     values["logits"] = model.predict(x, verbose=0)
@@ -329,18 +329,18 @@ def of_keras_2_recurrent() -> None:
     rows = {"signal": rng.normal(size=(3, 5, 3)).astype("float32"), "first": rng.normal(size=(3, 4)).astype("float32")}
     operations = [layer for layer in model.layers if not isinstance(layer, layers.InputLayer)]
     values = {}
-    for layer, given in zip(operations, keras.Model(model.inputs, [o.output for o in operations])(rows), strict=True):
+    for layer, output in zip(operations, keras.Model(model.inputs, [o.output for o in operations])(rows), strict=True):
         name = layer.name.replace(".", "%2E")
-        several = given if isinstance(given, (list, tuple)) else None
+        several = output if isinstance(output, (list, tuple)) else None
         values |= {f"{name}:{number}": np.asarray(v) for number, v in enumerate(several)} if several else {}
-        values |= {name: np.asarray(given)} if several is None else {}
+        values |= {name: np.asarray(output)} if several is None else {}
     model.export(FOLDER / "keras2_recurrent")
     save_values("keras2_recurrent", rows, values)
 
 
 if __name__ == "__main__":
-    chosen = sys.argv[1]
+    maker = sys.argv[1]
     kinds = {"keras2": of_keras_2, "keras2_words": of_keras_2_words, "keras2_archives": of_keras_2_archives}
     kinds |= {"keras2_masks": of_keras_2_masks, "keras2_recurrent": of_keras_2_recurrent}
     kinds |= {"keras2_integers": of_keras_2_integers}
-    kinds.get(chosen, lambda: of_backend(chosen))()
+    kinds.get(maker, lambda: of_backend(maker))()

@@ -82,10 +82,10 @@ def cases() -> Iterator[Case]:
 def weights_of(layer: keras.Layer, path: str = "") -> dict[str, Any]:
     """The weights by address; all layers bear different names."""
     inner = getattr(layer, "layers", [])
-    found = {} if inner else {f"{path}{v.name}": v for v in layer.weights}
+    weights = {} if inner else {f"{path}{v.name}": v for v in layer.weights}
     for part in inner:
-        found |= weights_of(part, f"{path}{part.name}.")
-    return found
+        weights |= weights_of(part, f"{path}{part.name}.")
+    return weights
 
 
 def activations_of(model: keras.Model, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -130,8 +130,8 @@ def expected(case: Case) -> dict[str, np.ndarray]:
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     for case in cases():
-        found |= {f"{case.name}/{key}": value for key, value in expected(case).items()}
+        arrays |= {f"{case.name}/{key}": value for key, value in expected(case).items()}
         case.model.save(FOLDER / case.name)
-    np.savez_compressed(FOLDER / "expected.npz", **found)
+    np.savez_compressed(FOLDER / "expected.npz", **arrays)

@@ -32,24 +32,24 @@ def test_the_values_are_those_of_booleans(dtype: str, tmp_path: Path) -> None:
     model = masked_model()
     expected = model([TOKENS, MASK.astype(bool)]).numpy()
     assert np.abs(expected - model([TOKENS, np.ones((3, 4), bool)]).numpy()).max() > 1e-3  # the mask matters
-    given = {"tokens": TOKENS, "mask": MASK.astype(dtype)}
-    np.testing.assert_allclose(tfdump.activations(model, given, batch_size=2)["out"], expected, rtol=1e-5, atol=1e-6)
-    found = tfdump.gradients(model, given, objective="out[0,1]", wrt="activations", batch_size=2)
-    assert found.loss == pytest.approx(expected[:, 0, 1].sum(), rel=1e-5)
+    x = {"tokens": TOKENS, "mask": MASK.astype(dtype)}
+    np.testing.assert_allclose(tfdump.activations(model, x, batch_size=2)["out"], expected, rtol=1e-5, atol=1e-6)
+    gradients = tfdump.gradients(model, x, objective="out[0,1]", wrt="activations", batch_size=2)
+    assert gradients.loss == pytest.approx(expected[:, 0, 1].sum(), rel=1e-5)
     model.save(tmp_path / "m.keras")
-    np.savez(tmp_path / "x.npz", **given)
-    status, said = zoo.command(
+    np.savez(tmp_path / "x.npz", **x)
+    status, stderr = zoo.command(
         "activations", tmp_path / "m.keras", tmp_path / "x.npz", "-o", tmp_path / "a.h5", "--batch-size", 1
     )
-    assert status == 0, said
+    assert status == 0, stderr
     cast = f"Note: {tmp_path / 'x.npz'}::mask is cast from {dtype} to bool for the input 'mask'"
-    assert (cast in said) == (dtype != "bool")
+    assert (cast in stderr) == (dtype != "bool")
 
 
 def test_the_first_other_number_is_shown(tmp_path: Path) -> None:
     masked_model().save(tmp_path / "m.keras")
     np.savez(tmp_path / "x.npz", tokens=TOKENS, mask=MASK * 2 - 1)
-    status, said = zoo.command("activations", tmp_path / "m.keras", tmp_path / "x.npz", "-o", tmp_path / "a.h5")
+    status, stderr = zoo.command("activations", tmp_path / "m.keras", tmp_path / "x.npz", "-o", tmp_path / "a.h5")
     assert status == 2
-    assert "mask: -1 in row 0 at [3] is neither 0 nor 1, and the model takes booleans there" in said
+    assert "mask: -1 in row 0 at [3] is neither 0 nor 1, and the model takes booleans there" in stderr
     assert not (tmp_path / "a.h5").exists()

@@ -124,9 +124,9 @@ def test_what_is_not_captured_is_named_with_its_reason(notes: pytest.WarningsRec
     for name in ("nested", "recurrent"):
         case = tiny_models.CASES[name]()
         tfdump.activations(case.model, case.x)
-    said = " | ".join(notes_of(notes))
-    assert "not captured: never (never called" in said
-    assert "not captured: lstm.lstm_cell (inside a recurrent loop" in said
+    notes_text = " | ".join(notes_of(notes))
+    assert "not captured: never (never called" in notes_text
+    assert "not captured: lstm.lstm_cell (inside a recurrent loop" in notes_text
 
 
 def test_two_positional_arguments_are_named_by_the_call() -> None:
@@ -241,9 +241,9 @@ def test_stacked_cells_of_a_recurrent_layer_are_no_activations(notes: pytest.War
     x = keras.Input((5, 3))
     model = keras.Model(x, layers.RNN([layers.LSTMCell(4, name="one"), layers.LSTMCell(4, name="two")], name="rnn")(x))
     assert list(tfdump.activations(model, floats(6, 5, 3))) == ["rnn"]
-    said = " ".join(notes_of(notes))
-    assert ".one" in said
-    assert ".two" in said
+    notes_text = " ".join(notes_of(notes))
+    assert ".one" in notes_text
+    assert ".two" in notes_text
 
 
 class Mapped(keras.Model):
@@ -282,7 +282,7 @@ class Sometimes(keras.Model):
 
 
 @pytest.mark.parametrize(
-    ("large", "batch_size", "said"),
+    ("large", "batch_size", "message"),
     [
         (7, None, None),
         (0, 3, "sometimes (given by 1 of 3 batches)"),
@@ -290,15 +290,15 @@ class Sometimes(keras.Model):
     ],
 )
 def test_a_layer_that_only_some_batches_call_is_kept_or_named(
-    notes: pytest.WarningsRecorder, large: int, batch_size: int | None, said: str | None
+    notes: pytest.WarningsRecorder, large: int, batch_size: int | None, message: str | None
 ) -> None:
     x = np.full((9, 3), 0.5, "float32")
     x[large] = 5
     got = tfdump.activations(Sometimes(), x, batch_size=batch_size)
-    assert list(got) == (["always"] if said else ["always", "sometimes"])
+    assert list(got) == (["always"] if message else ["always", "sometimes"])
     about = [note for note in notes_of(notes) if "sometimes" in note]
-    assert bool(about) == bool(said)
-    assert said is None or any(said in note for note in about)
+    assert bool(about) == bool(message)
+    assert message is None or any(message in note for note in about)
 
 
 @pytest.mark.parametrize("function", [lambda x: keras.ops.cumsum(x, 0), lambda x: x - 1e-2 * keras.ops.mean(x, 0)])
@@ -343,8 +343,8 @@ def test_structures_are_unique_and_lead_to_the_layer() -> None:
     recorder = Recorder(model)
     with recorder.watching():
         model(floats(2, 3))
-    found = {record.address: record.structure for record in recorder.records}
-    assert found == {"z": "k", "k": "(k)", "p": "d.a.b", "q": "d.a%2Eb"}
+    structures = {record.address: record.structure for record in recorder.records}
+    assert structures == {"z": "k", "k": "(k)", "p": "d.a.b", "q": "d.a%2Eb"}
 
 
 def test_keyword_only_and_collecting_arguments() -> None:

@@ -41,14 +41,16 @@ class Raw(keras.Model):
 def test_the_bytes_of_activations(eager: bool, batch_size: int) -> None:
     x = np.abs(floats(6, 3))
     x[5, 0] = -1  # the first bytes that are no text come in the last batch
-    with pytest.warns(tfdump.TfdumpWarning, match="stored as bytes, because the text is not UTF-8 everywhere") as said:
-        found = tfdump.activations(Raw(), x, batch_size=batch_size, eager=eager)
-    (note,) = [str(item.message) for item in said if "stored as bytes" in str(item.message)]
+    with pytest.warns(
+        tfdump.TfdumpWarning, match="stored as bytes, because the text is not UTF-8 everywhere"
+    ) as record:
+        activations = tfdump.activations(Raw(), x, batch_size=batch_size, eager=eager)
+    (note,) = [str(item.message) for item in record if "stored as bytes" in str(item.message)]
     assert all(f"activations/raw:{key}" in note for key in ("raw", "sign", "constant", "scalar"))
-    assert found["raw:raw"].tolist() == [tf.io.serialize_tensor(tf.constant(row)).numpy() for row in x]
-    assert found["raw:sign"].tolist() == [b"plus"] * 5 + [b"\xff\0"]
-    assert found["raw:constant"].tolist() == [b"\xfe", b"ok"]
-    assert found["raw:scalar"].item() == b"end\0"
+    assert activations["raw:raw"].tolist() == [tf.io.serialize_tensor(tf.constant(row)).numpy() for row in x]
+    assert activations["raw:sign"].tolist() == [b"plus"] * 5 + [b"\xff\0"]
+    assert activations["raw:constant"].tolist() == [b"\xfe", b"ok"]
+    assert activations["raw:scalar"].item() == b"end\0"
 
 
 def lookup(path: Path) -> Path:
@@ -64,8 +66,8 @@ def test_saved_inputs_are_what_was_fed(place: int, tmp_path: Path) -> None:
     model, dump = lookup(tmp_path / "m.keras"), tmp_path / "d.h5"
     np.save(tmp_path / "words.npy", np.array(words))
     options = ("--save-inputs", "--checksums", "--batch-size", 2)
-    status, said = zoo.command("activations", model, tmp_path / "words.npy", *options, "-o", dump)
-    assert (status, "Note: stored as bytes, because" in said, "inputs/word" in said) == (0, True, True)
+    status, stderr = zoo.command("activations", model, tmp_path / "words.npy", *options, "-o", dump)
+    assert (status, "Note: stored as bytes, because" in stderr, "inputs/word" in stderr) == (0, True, True)
     with h5py.File(dump) as file:
         assert [item.tobytes() for item in file["inputs/word"][()]] == words
         assert file["activations/lookup"][()].tolist() == [{b"a": 1, "ü".encode(): 2}.get(word, 0) for word in words]
@@ -81,8 +83,8 @@ def test_saved_inputs_are_what_was_fed(place: int, tmp_path: Path) -> None:
 def test_text_needs_no_note(tmp_path: Path) -> None:
     np.save(tmp_path / "words.npy", np.array(["a", "ü"]))
     command = ("activations", lookup(tmp_path / "m.keras"), tmp_path / "words.npy", "--save-inputs")
-    status, said = zoo.command(*command, "-o", tmp_path / "d.h5")
-    assert (status, said) == (0, "")
+    status, stderr = zoo.command(*command, "-o", tmp_path / "d.h5")
+    assert (status, stderr) == (0, "")
     with h5py.File(tmp_path / "d.h5") as file:
         assert file["inputs/word"].asstr()[()].tolist() == ["a", "ü"]
         assert "stored_as" not in file["inputs/word"].attrs

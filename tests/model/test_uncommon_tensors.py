@@ -65,9 +65,9 @@ class Odd(keras.Model):
         self.odd, self.out, self.outputs = Beside(make, alone), layers.Dense(2, name="out"), outputs
 
     def call(self, x: Any) -> Any:
-        found = self.odd(x)
-        out = self.out(x if self.odd.alone else found["x"])
-        return {"out": out, "odd": found if self.odd.alone else found["odd"]} if self.outputs else out
+        odd = self.odd(x)
+        out = self.out(x if self.odd.alone else odd["x"])
+        return {"out": out, "odd": odd if self.odd.alone else odd["odd"]} if self.outputs else out
 
 
 def dumped(model: keras.Model, x: Any, folder: Path, **options: Any) -> Path:
@@ -88,9 +88,9 @@ def test_a_handle_is_named_and_the_rest_is_there(kind: str, eager: bool) -> None
     make, reason = HANDLES[kind]
     x = floats(5, 3)
     with pytest.warns(tfdump.TfdumpWarning, match=f"not captured: odd:odd .*{reason}"):
-        found = tfdump.activations(Odd(make), x, batch_size=2, eager=eager)
-    assert set(found) == {"odd:x", "out"}
-    np.testing.assert_array_equal(found["odd:x"], x * 2)
+        activations = tfdump.activations(Odd(make), x, batch_size=2, eager=eager)
+    assert set(activations) == {"odd:x", "out"}
+    np.testing.assert_array_equal(activations["odd:x"], x * 2)
     with pytest.warns(tfdump.TfdumpWarning, match=f"not captured: odd .*{reason}"):
         assert set(tfdump.activations(Odd(make, alone=True), x, batch_size=2, eager=eager)) == {"out"}
 
@@ -98,9 +98,9 @@ def test_a_handle_is_named_and_the_rest_is_there(kind: str, eager: bool) -> None
 @pytest.mark.parametrize("kind", HANDLES)
 def test_gradients_go_past_a_handle(kind: str) -> None:
     model, x = Odd(HANDLES[kind][0]), floats(5, 3)
-    found = tfdump.gradients(model, x, objective="sum", wrt=("weights", "activations"), batch_size=2)
-    np.testing.assert_allclose(found.weights["out.kernel"], np.repeat(x.sum(0)[:, None] * 2, 2, axis=1), rtol=1e-5)
-    assert set(found.activations) == {"odd:x", "out"}
+    gradients = tfdump.gradients(model, x, objective="sum", wrt=("weights", "activations"), batch_size=2)
+    np.testing.assert_allclose(gradients.weights["out.kernel"], np.repeat(x.sum(0)[:, None] * 2, 2, axis=1), rtol=1e-5)
+    assert set(gradients.activations) == {"odd:x", "out"}
 
 
 @pytest.mark.parametrize("eager", [False, True])
@@ -113,7 +113,7 @@ def test_a_final_output_that_is_a_handle_is_named(eager: bool, tmp_path: Path) -
 
 def test_what_a_layer_is_fed_with_is_named_too() -> None:
     class Fed(layers.Layer):
-        def call(self, x: Any, given: Any = None) -> Any:
+        def call(self, x: Any, extra: Any = None) -> Any:
             return x + 1.0
 
     class Chain(keras.Model):
@@ -122,12 +122,12 @@ def test_what_a_layer_is_fed_with_is_named_too() -> None:
             self.odd, self.fed = Beside(HANDLES["array"][0]), Fed(name="fed")
 
         def call(self, x: Any) -> Any:
-            found = self.odd(x)
-            return self.fed(found["x"], given=found["odd"])
+            outputs = self.odd(x)
+            return self.fed(outputs["x"], extra=outputs["odd"])
 
-    with pytest.warns(tfdump.TfdumpWarning, match=r"not captured: .*fed:input\.given"):
-        found = tfdump.activations(Chain(), floats(5, 3), batch_size=2, layer_inputs=True)
-    assert {"odd:input", "fed:input.x", "fed"} <= set(found)
+    with pytest.warns(tfdump.TfdumpWarning, match=r"not captured: .*fed:input\.extra"):
+        activations = tfdump.activations(Chain(), floats(5, 3), batch_size=2, layer_inputs=True)
+    assert {"odd:input", "fed:input.x", "fed"} <= set(activations)
 
 
 @pytest.mark.parametrize("eager", [False, True])
@@ -135,15 +135,15 @@ def test_what_a_layer_is_fed_with_is_named_too() -> None:
 def test_quantized_numbers_are_the_integers_that_they_are(name: str, eager: bool) -> None:
     """Rounded by hand: 2^bits - 1 steps over the range, the least integer at its lower end."""
     x = np.array([[-3, 0, 2.9], [1, -1, 0.5], [2, 2.5, -2]], np.float32)
-    found = tfdump.activations(Odd(lambda x: quantized(x, getattr(tf, name))), x, batch_size=2, eager=eager)
+    activations = tfdump.activations(Odd(lambda x: quantized(x, getattr(tf, name))), x, batch_size=2, eager=eager)
     stored = np.dtype(name[1:])
-    assert found["odd:odd"].dtype == stored
+    assert activations["odd:odd"].dtype == stored
     listed = {item.address: item for item in tfdump.layers(Odd(lambda x: quantized(x, getattr(tf, name))), x)}
     assert listed["odd:odd"].dtype == name
     assert listed["odd:odd"].example_bytes == 3 * stored.itemsize
     bits, least = 8 * stored.itemsize, np.iinfo(stored).min
     steps = (x.astype(np.float64) + 3) * ((2.0**bits - 1) / 6) + least
-    np.testing.assert_allclose(found["odd:odd"].astype(np.float64), steps, atol=max(0.51, 2.0 ** (bits - 24)))
+    np.testing.assert_allclose(activations["odd:odd"].astype(np.float64), steps, atol=max(0.51, 2.0 ** (bits - 24)))
 
 
 NARROW = [
@@ -228,9 +228,9 @@ def test_gradients_of_a_tensor_that_changes_its_form_are_named() -> None:
     x = np.abs(floats(6, 3)) + 0.1
     x[4] *= -1
     model = Formless(FORMS["dense"], FORMS["sparse"])
-    found = tfdump.gradients(model, x, objective="sum", wrt=("weights", "activations"), batch_size=2, eager=True)
-    np.testing.assert_allclose(found.weights["out.bias"], [6, 6])
-    assert set(found.activations) >= {"changing:x", "out"}
+    gradients = tfdump.gradients(model, x, objective="sum", wrt=("weights", "activations"), batch_size=2, eager=True)
+    np.testing.assert_allclose(gradients.weights["out.bias"], [6, 6])
+    assert set(gradients.activations) >= {"changing:x", "out"}
 
 
 # --- weights that the first call makes
@@ -240,7 +240,7 @@ def test_gradients_of_a_tensor_that_changes_its_form_are_named() -> None:
 @pytest.mark.parametrize("per_example", [False, True])
 def test_gradients_of_weights_that_the_first_call_makes(eager: bool, per_example: bool) -> None:
     model, x = Odd(lambda x: x), floats(5, 3)
-    found = tfdump.gradients(model, x, objective="sum", batch_size=2, eager=eager, per_example=per_example)
+    gradients = tfdump.gradients(model, x, objective="sum", batch_size=2, eager=eager, per_example=per_example)
     each = np.repeat(x[:, :, None] * 2, 2, axis=2)
     expected = each if per_example else each.sum(0)
-    np.testing.assert_allclose(found.weights["out.kernel"], expected, rtol=1e-5)
+    np.testing.assert_allclose(gradients.weights["out.kernel"], expected, rtol=1e-5)

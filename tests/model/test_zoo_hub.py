@@ -41,13 +41,13 @@ class Hub:
     name: str
     path: Path
     x: dict[str, np.ndarray]
-    found: zoo.Dumped
+    dump: zoo.Dumped
     model: Any
 
     @property
     def scores(self) -> dict[str, np.ndarray]:
         """The attention scores by the address of the layer."""
-        values = self.found.values
+        values = self.dump.values
         return {address.removesuffix(SCORES): value for address, value in values.items() if address.endswith(SCORES)}
 
 
@@ -62,10 +62,10 @@ def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     path = tmp_path_factory.mktemp(request.param) / "model.keras"
     model.save(path)
     x = hub_models.sample_inputs(model, EXAMPLES)
-    found = zoo.dumped(path, x, *IMPORT, "--attention", "--batch-size", EXAMPLES)
+    dump = zoo.dumped(path, x, *IMPORT, "--attention", "--batch-size", EXAMPLES)
     del model
     zoo.fresh()
-    return Hub(request.param, path, x, found, keras.models.load_model(path, compile=False))
+    return Hub(request.param, path, x, dump, keras.models.load_model(path, compile=False))
 
 
 def of(*names: str) -> pytest.MarkDecorator:
@@ -80,23 +80,23 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 def allowed(address: str, x: dict[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     """Which keys a query may see: (examples, 1, queries, keys)."""
     queries, keys = shape[-2:]
-    seen = np.ones((shape[0], 1, queries, keys), bool)
+    visible = np.ones((shape[0], 1, queries, keys), bool)
     decoder = "decoder" in address and "cross" not in address
     if decoder or "padding_mask" in x:
         mask = x["decoder_padding_mask" if decoder else "padding_mask"].astype(bool)
-        seen &= mask[:, None, None, :]
+        visible &= mask[:, None, None, :]
     if decoder or address.startswith("gpt"):
-        seen &= np.tril(np.ones((queries, keys), bool))
-    return seen
+        visible &= np.tril(np.ones((queries, keys), bool))
+    return visible
 
 
 @of(*COUNTS)
 def test_every_tensor_equals_that_of_an_eager_pass(hub: Hub) -> None:
-    values = {address: value for address, value in hub.found.values.items() if not address.endswith(SCORES)}
+    values = {address: value for address, value in hub.dump.values.items() if not address.endswith(SCORES)}
     calls, outputs = eager_recorder.record(hub.model, hub_models.argument(hub.model, hub.x), training=False)
-    compared = eager_recorder.compare(values, calls, list(hub.found.missing))
+    compared = eager_recorder.compare(values, calls, list(hub.dump.missing))
     assert compared.tensors == len(values) > 20
-    for value, expected in zip(hub.found.outputs.values(), keras.tree.flatten(outputs), strict=True):
+    for value, expected in zip(hub.dump.outputs.values(), keras.tree.flatten(outputs), strict=True):
         eager_recorder.difference(value, expected, "an output")
 
 
@@ -105,42 +105,42 @@ def test_every_attention_layer_gives_scores(hub: Hub) -> None:
     assert len(hub.scores) == COUNTS[hub.name]
     for value in hub.scores.values():
         np.testing.assert_allclose(np.asarray(value, "float64").sum(-1), 1, atol=1e-5)
-    assert not [address for address in hub.found.missing if SCORES in address]
+    assert not [address for address in hub.dump.missing if SCORES in address]
 
 
 @of("BertBackbone", "GPT2Backbone", "WhisperBackbone", "ViTBackbone")
 def test_scores_by_hand(hub: Hub) -> None:
     for layer, value in hub.scores.items():
-        query, key = (hub.found.values[f"{layer}.{part}"].astype("float64") for part in ("query", "key"))
+        query, key = (hub.dump.values[f"{layer}.{part}"].astype("float64") for part in ("query", "key"))
         logits = np.einsum("bthd,bshd->bhts", query, key) / np.sqrt(query.shape[-1])
-        seen = allowed(f"gpt.{layer}" if hub.name == "GPT2Backbone" else layer, hub.x, value.shape)
-        np.testing.assert_allclose(value, softmax(np.where(seen, logits, -1e9)), atol=1e-5, err_msg=layer)
+        visible = allowed(f"gpt.{layer}" if hub.name == "GPT2Backbone" else layer, hub.x, value.shape)
+        np.testing.assert_allclose(value, softmax(np.where(visible, logits, -1e9)), atol=1e-5, err_msg=layer)
 
 
 @of("GemmaBackbone", "MixtralBackbone")
 def test_the_layer_takes_the_mean_of_its_values_by_the_scores(hub: Hub) -> None:
     """Where rotations and shared keys stand between: what leaves the layer is its projection of that mean."""
     for layer, scores in hub.scores.items():
-        value = np.repeat(hub.found.values[f"{layer}.value"], 2, axis=2).astype("float64")
+        value = np.repeat(hub.dump.values[f"{layer}.value"], 2, axis=2).astype("float64")
         weights = scores.reshape(EXAMPLES, 2, *scores.shape[-2:])
         mean = np.einsum("bhts,bshd->bthd", weights, value)
         owner = next(item for item in hub.model._flatten_layers() if item.name == layer.partition(".")[0])
         projection = next(item for item in owner._flatten_layers() if item.name == "attention_output")
         expected = np.einsum("bthd,hdw->btw", mean, np.asarray(projection.kernel, "float64"))
-        np.testing.assert_allclose(hub.found.values[f"{layer}.attention_output"], expected, atol=1e-5, err_msg=layer)
+        np.testing.assert_allclose(hub.dump.values[f"{layer}.attention_output"], expected, atol=1e-5, err_msg=layer)
 
 
 @of("MixtralBackbone")
 def test_layers_lists_what_activations_dumps(hub: Hub) -> None:
     zoo.fresh()
-    assert [tensor.address for tensor in tfdump.layers(hub.path, attention=True)] == list(hub.found.values)
+    assert [tensor.address for tensor in tfdump.layers(hub.path, attention=True)] == list(hub.dump.values)
 
 
 @of("MixtralBackbone")
 def test_without_the_scores_every_number_is_the_same(hub: Hub) -> None:
     plain = zoo.dumped(hub.path, hub.x, *IMPORT, "--batch-size", EXAMPLES)
-    assert list(plain.values) == [address for address in hub.found.values if not address.endswith(SCORES)]
-    for values, others in ((plain.values, hub.found.values), (plain.outputs, hub.found.outputs)):
+    assert list(plain.values) == [address for address in hub.dump.values if not address.endswith(SCORES)]
+    for values, others in ((plain.values, hub.dump.values), (plain.outputs, hub.dump.outputs)):
         assert all(eager_recorder.identical(value, others[address]) for address, value in values.items())
 
 
@@ -151,8 +151,8 @@ def test_gradients_of_the_weights_of_bert(hub: Hub, tmp_path: Path) -> None:
 
     np.savez(tmp_path / "x.npz", **hub.x)
     command = ["gradients", hub.path, tmp_path / "x.npz", "--objective", "sum", "-o", tmp_path / "g.h5"]
-    status, said = zoo.command(*command, "-l", "transformer_layer_1*", *IMPORT)
-    assert status == 0, said
+    status, stderr = zoo.command(*command, "-l", "transformer_layer_1*", *IMPORT)
+    assert status == 0, stderr
     layer = hub.model.get_layer("transformer_layer_1")
     name = "sequence_output"
     with tf.GradientTape() as tape:

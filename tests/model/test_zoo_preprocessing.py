@@ -36,10 +36,10 @@ def vectorizer(**options: Any) -> Any:
 
 def counts(multi_hot: bool, size: int, ids: np.ndarray, pad: int | None = 0) -> np.ndarray:
     """How often each id is in each row; `pad` does not count."""
-    found = np.array([[np.sum(row == number) for number in range(size)] for row in ids], "float32")
+    table = np.array([[np.sum(row == number) for number in range(size)] for row in ids], "float32")
     if pad is not None:
-        found[:, pad] = 0
-    return np.minimum(found, 1) if multi_hot else found
+        table[:, pad] = 0
+    return np.minimum(table, 1) if multi_hot else table
 
 
 TABLE = {
@@ -115,8 +115,8 @@ TABLE = {
 @pytest.mark.parametrize("name", TABLE)
 def test_by_hand(tmp_path: Path, name: str) -> None:
     model, x, expected = TABLE[name]()
-    found = zoo.checked(model, x, tmp_path)
-    value = found.values["layer"]
+    dump = zoo.checked(model, x, tmp_path)
+    value = dump.values["layer"]
     assert value.shape == expected.shape
     if expected.dtype.kind == "f":
         np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-5)
@@ -126,24 +126,24 @@ def test_by_hand(tmp_path: Path, name: str) -> None:
 
 def test_hashing_gives_what_the_layer_gives_and_one_bin_a_text(tmp_path: Path) -> None:
     model = one_layer(layers.Hashing(5, name="layer"), (2,), "string")
-    found = zoo.checked(model, LETTERS, tmp_path).values["layer"]
-    assert found.min() >= 0
-    assert found.max() < 5
-    assert found[1, 1] == found[2, 0] == found[2, 1]  # the letter c
+    bins = zoo.checked(model, LETTERS, tmp_path).values["layer"]
+    assert bins.min() >= 0
+    assert bins.max() < 5
+    assert bins[1, 1] == bins[2, 0] == bins[2, 1]  # the letter c
 
 
 def test_words_of_unequal_number_are_ragged(tmp_path: Path) -> None:
     model = one_layer(vectorizer(ragged=True), (), "string")
-    found = zoo.checked(model, TEXTS, tmp_path).values["layer"]
-    np.testing.assert_array_equal(found.values, [2, 6, 3, 4, 5, 1])
-    np.testing.assert_array_equal(found.row_splits[0], [0, 2, 5, 6])
+    words = zoo.checked(model, TEXTS, tmp_path).values["layer"]
+    np.testing.assert_array_equal(words.values, [2, 6, 3, 4, 5, 1])
+    np.testing.assert_array_equal(words.row_splits[0], [0, 2, 5, 6])
 
 
 def test_sparse_encodings(tmp_path: Path) -> None:
     lookup = layers.StringLookup(vocabulary=["a", "b"], output_mode="multi_hot", sparse=True, name="layer")
-    found = zoo.checked(one_layer(lookup, (2,), "string"), LETTERS, tmp_path).values["layer"]
-    dense = np.zeros(found.dense_shape if hasattr(found, "dense_shape") else found.shape, "float32")
-    dense[tuple(np.transpose(found.indices))] = found.values
+    encodings = zoo.checked(one_layer(lookup, (2,), "string"), LETTERS, tmp_path).values["layer"]
+    dense = np.zeros(encodings.dense_shape if hasattr(encodings, "dense_shape") else encodings.shape, "float32")
+    dense[tuple(np.transpose(encodings.indices))] = encodings.values
     np.testing.assert_array_equal(dense, [[1, 1, 0], [1, 0, 1], [1, 0, 0]])
 
 
@@ -152,12 +152,12 @@ def test_from_text_to_logits(tmp_path: Path) -> None:
     stack = [vectorizer(output_sequence_length=4), embedding, layers.GlobalAveragePooling1D(name="mean"), dense]
     model = keras.Sequential([keras.Input((), dtype="string"), *stack])
     (table,), (kernel, bias) = embedding.get_weights(), dense.get_weights()
-    found = zoo.checked(model, TEXTS, tmp_path)
-    np.testing.assert_array_equal(found.values["layer"], WORDS)
+    dump = zoo.checked(model, TEXTS, tmp_path)
+    np.testing.assert_array_equal(dump.values["layer"], WORDS)
     mean = table[WORDS].mean(axis=1)
-    np.testing.assert_allclose(found.values["embedding"], table[WORDS], rtol=1e-6)
-    np.testing.assert_allclose(found.values["logits"], mean @ kernel + bias, rtol=1e-5, atol=1e-6)
-    assert "layer.string_lookup" in {**found.values, **found.missing}
+    np.testing.assert_allclose(dump.values["embedding"], table[WORDS], rtol=1e-6)
+    np.testing.assert_allclose(dump.values["logits"], mean @ kernel + bias, rtol=1e-5, atol=1e-6)
+    assert "layer.string_lookup" in {**dump.values, **dump.missing}
 
 
 def test_features_of_a_table(tmp_path: Path) -> None:
@@ -168,8 +168,8 @@ def test_features_of_a_table(tmp_path: Path) -> None:
     scaled = layers.Normalization(mean=40.0, variance=100.0, name="scaled")(age)
     model = keras.Model({"city": city, "age": age}, layers.Concatenate(name="both")([lookup, scaled]))
     x = {"city": np.array([["Oslo"], ["Bonn"]]), "age": np.float32([[50], [20]])}
-    found = zoo.checked(model, x, tmp_path)
-    np.testing.assert_allclose(found.values["both"], [[0, 0, 1, 1], [1, 0, 0, -2]])
+    dump = zoo.checked(model, x, tmp_path)
+    np.testing.assert_allclose(dump.values["both"], [[0, 0, 1, 1], [1, 0, 0, -2]])
 
 
 AUGMENTATION: dict[str, tuple[float, ...]] = {

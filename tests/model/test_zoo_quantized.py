@@ -1,4 +1,4 @@
-"""Quantised models, adapters, number formats and open shapes, on saved files."""
+"""Quantized models, adapters, number formats and open shapes, on saved files."""
 
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,11 @@ def int8_dense(x: np.ndarray, layer: Any) -> np.ndarray:
 def test_int8_by_hand(tmp_path: Path) -> None:
     model = dense_model()
     model.quantize("int8")
-    found = zoo.checked(model, X, tmp_path)
+    dump = zoo.checked(model, X, tmp_path)
     a, b = model.layers
     hidden = np.maximum(int8_dense(X, a), 0)
-    np.testing.assert_allclose(found.values["a"], hidden, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(found.values["b"], int8_dense(found.values["a"], b), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(dump.values["a"], hidden, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(dump.values["b"], int8_dense(dump.values["a"], b), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("mode", ["int4", "float8"])
@@ -52,23 +52,23 @@ def test_int8_embeddings_and_einsums(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((5,), dtype="int32"), layers.Embedding(10, 8, name="table"), einsum])
     model.quantize("int8")
     tokens = np.random.default_rng(0).integers(0, 10, (3, 5)).astype("int32")
-    found = zoo.checked(model, tokens, tmp_path)
+    dump = zoo.checked(model, tokens, tmp_path)
     table = np.asarray(model.layers[0]._embeddings) / np.asarray(model.layers[0].embeddings_scale)[:, None]
-    np.testing.assert_allclose(found.values["table"], table[tokens], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(dump.values["table"], table[tokens], rtol=1e-4, atol=1e-5)
 
 
-def test_gradients_of_a_quantised_model_are_those_of_what_can_be_trained(tmp_path: Path) -> None:
+def test_gradients_of_a_quantized_model_are_those_of_what_can_be_trained(tmp_path: Path) -> None:
     model = dense_model()
     model.quantize("int8")
     model.save(tmp_path / "m.keras")
     np.save(tmp_path / "x.npy", X)
     command = ["gradients", tmp_path / "m.keras", tmp_path / "x.npy", "--objective", "sum", "-o", tmp_path / "g.h5"]
-    status, said = zoo.command(*command)
-    assert status == 0, said
+    status, stderr = zoo.command(*command)
+    assert status == 0, stderr
     with tfdump.open(tmp_path / "g.h5") as dump:
         np.testing.assert_allclose(dump["b.bias"].read(), np.full(4, 4.0), rtol=1e-5)
         assert {item.address for item in dump.not_captured} >= {"a.kernel", "b.kernel"}
-    assert "a.kernel" in said
+    assert "a.kernel" in stderr
 
 
 def test_what_keras_cannot_load_again_is_one_clear_line(tmp_path: Path) -> None:
@@ -78,11 +78,11 @@ def test_what_keras_cannot_load_again_is_one_clear_line(tmp_path: Path) -> None:
     model.save(tmp_path / "m.keras")
     with pytest.raises(Exception, match="could not be loaded"):
         keras.models.load_model(tmp_path / "m.keras")
-    status, said = zoo.command("layers", tmp_path / "m.keras")
+    status, stderr = zoo.command("layers", tmp_path / "m.keras")
     assert status == 2
-    assert said.count("\n") == 1
-    assert "4 layers do not fit the weights" in said
-    assert "in memory" in said
+    assert stderr.count("\n") == 1
+    assert "4 layers do not fit the weights" in stderr
+    assert "in memory" in stderr
 
 
 def with_lora() -> keras.Model:
@@ -96,8 +96,8 @@ def test_lora_by_hand(tmp_path: Path) -> None:
     model = with_lora()
     layer = model.layers[0]
     kernel = np.asarray(layer._kernel) + np.asarray(layer.lora_kernel_a) @ np.asarray(layer.lora_kernel_b)
-    found = zoo.checked(model, X, tmp_path)
-    np.testing.assert_allclose(found.values["a"], np.maximum(X @ kernel, 0), rtol=1e-4, atol=1e-5)
+    dump = zoo.checked(model, X, tmp_path)
+    np.testing.assert_allclose(dump.values["a"], np.maximum(X @ kernel, 0), rtol=1e-4, atol=1e-5)
 
 
 def test_lora_on_int8(tmp_path: Path) -> None:
@@ -105,19 +105,19 @@ def test_lora_on_int8(tmp_path: Path) -> None:
     model = with_lora()
     model.quantize("int8")
     model.save(tmp_path / "m.keras")
-    found = zoo.dumped(tmp_path / "m.keras", X)
+    dump = zoo.dumped(tmp_path / "m.keras", X)
     zoo.fresh()
-    zoo.compared(keras.models.load_model(tmp_path / "m.keras"), X, found)
+    zoo.compared(keras.models.load_model(tmp_path / "m.keras"), X, dump)
 
 
 def test_remat(tmp_path: Path) -> None:
     with keras.RematScope(mode="full"):
         model = dense_model()
     (w, b), (v, c) = model.layers[0].get_weights(), model.layers[1].get_weights()
-    found = zoo.checked(model, X, tmp_path)
+    dump = zoo.checked(model, X, tmp_path)
     hidden = np.maximum(X @ w + b, 0)
-    np.testing.assert_allclose(found.values["a"], hidden, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found.values["b"], hidden @ v + c, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(dump.values["a"], hidden, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(dump.values["b"], hidden @ v + c, rtol=1e-4, atol=1e-5)
 
 
 def test_remat_in_memory() -> None:
@@ -132,9 +132,9 @@ def test_number_formats_in_one_model(tmp_path: Path) -> None:
     kinds = ["bfloat16", "float16", "mixed_bfloat16", "mixed_float16", "float64"]
     stack = [layers.Dense(3, dtype=kind, name=kind) for kind in kinds]
     model = keras.Sequential([keras.Input((8,)), *stack])
-    found = zoo.checked(model, X, tmp_path)
+    dump = zoo.checked(model, X, tmp_path)
     stored = ["float32", "float16", "float32", "float16", "float64"]  # bfloat16 as float32
-    assert [value.dtype.name for value in found.values.values()] == stored
+    assert [value.dtype.name for value in dump.values.values()] == stored
 
 
 @pytest.mark.parametrize("size", [(7, 6), (12, 5)])
@@ -144,30 +144,30 @@ def test_pictures_of_any_size(tmp_path: Path, size: tuple[int, int]) -> None:
     model = keras.Model(x, y)
     kernel, bias = model.get_layer("conv").get_weights()
     data = floats(3, *size, 3)
-    found = zoo.checked(model, data, tmp_path)
+    dump = zoo.checked(model, data, tmp_path)
     conv = data @ kernel[0, 0] + bias
-    np.testing.assert_allclose(found.values["conv"], conv, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found.values["mean"], conv.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(dump.values["conv"], conv, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(dump.values["mean"], conv.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
 
 
 def test_ragged_and_sparse_tensors_between_layers(tmp_path: Path) -> None:
     model = zoo_models.WithPositive()
     x = floats(4, 5)
     model(x)
-    found = zoo.checked(model, x, tmp_path)
-    ragged, sparse = found.values["positive:ragged"], found.values["positive:sparse"]
+    dump = zoo.checked(model, x, tmp_path)
+    ragged, sparse = dump.values["positive:ragged"], dump.values["positive:sparse"]
     lengths = (x > 0).sum(axis=1)
     np.testing.assert_array_equal(ragged.values, np.concatenate([row[:n] for row, n in zip(x, lengths, strict=True)]))
     np.testing.assert_array_equal(sparse.values, x[x > 0])
     expected = [row[:n].sum() + row[row > 0].sum() for row, n in zip(x, lengths, strict=True)]
-    np.testing.assert_allclose(found.values["sums"], expected, rtol=1e-5)
+    np.testing.assert_allclose(dump.values["sums"], expected, rtol=1e-5)
 
 
 def test_complex_numbers(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((8,)), zoo_models.Fourier(name="fourier")])
-    found = zoo.checked(model, X, tmp_path).values["fourier"]
-    assert found.dtype == "complex64"
-    np.testing.assert_allclose(found, np.fft.fft(X), rtol=1e-4, atol=1e-4)
+    values = zoo.checked(model, X, tmp_path).values["fourier"]
+    assert values.dtype == "complex64"
+    np.testing.assert_allclose(values, np.fft.fft(X), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

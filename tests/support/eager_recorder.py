@@ -26,7 +26,7 @@ TOLERANCE = 1e-4
 
 
 _METHODS = ("call", "quantized_call")
-"""What Keras calls of a layer; the second where it is quantised."""
+"""What Keras calls of a layer; the second where it is quantized."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,13 @@ def _watched(operations: Sequence[Operation], calls: list[Call]) -> Iterator[Non
             if hasattr(operation, method):
                 object.__setattr__(operation, method, _recording(operation, getattr(operation, method), calls))
 
-    def initialise(layer: Layer, *args: Any, **kwargs: Any) -> None:
+    def initialize(layer: Layer, *args: Any, **kwargs: Any) -> None:
         original(layer, *args, **kwargs)
         wrap(layer)
 
     for operation in operations:
         wrap(operation)
-    Layer.__init__ = initialise
+    Layer.__init__ = initialize
     try:
         yield
     finally:

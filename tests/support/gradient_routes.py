@@ -15,10 +15,10 @@ Named = dict[str, Any]
 
 def weights_by_address(layer: keras.Layer, path: str = "") -> Named:
     """The trainable variables of a model whose layers are called once and bear different names."""
-    found = {f"{path}{variable.name}": variable for variable in layer._trainable_variables if layer.trainable}
+    weights = {f"{path}{variable.name}": variable for variable in layer._trainable_variables if layer.trainable}
     for inner in layer._layers:
-        found |= weights_by_address(inner, f"{path}{inner.name}.")
-    return found
+        weights |= weights_by_address(inner, f"{path}{inner.name}.")
+    return weights
 
 
 def taped(loss: Callable[[], Any], weights: Mapping[str, Any]) -> tuple[float, Named]:
@@ -57,7 +57,7 @@ def taped_by_keras(
 def assert_gradients(got: Mapping[str, Any], expected: Mapping[str, Any], near: float = 1e-5) -> None:
     """The same addresses, and every gradient equal to `near`, relative to its largest value; None equals None.
 
-    What is zero but for rounding, as a bias before a normalisation, is compared with the largest of all.
+    What is zero but for rounding, as a bias before a normalization, is compared with the largest of all.
     """
     assert set(got) == set(expected)
     floor = 1e-7 * max(
@@ -81,36 +81,36 @@ def assert_near(got: Any, expected: Any, near: float = 1e-5, message: str = "", 
 class Shifts:
     """Stands in a forward pass written by hand: adds a constant to the tensor of one address."""
 
-    chosen: str = ""
+    shifted: str = ""
     shift: Any = 0.0
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __call__(self, address: str, value: Any) -> Any:
         value = tf.convert_to_tensor(value)
         self.shapes[address] = tuple(value.shape)
-        return value + self.shift if address == self.chosen else value
+        return value + self.shift if address == self.shifted else value
 
 
 Loss = Callable[[Shifts], Any]
 
 
 def assert_finite_differences(
-    loss: Loss, found: Gradients, weights: Mapping[str, Any], inputs: Sequence[str] = (), near: float = 1e-7
+    loss: Loss, gradients: Gradients, weights: Mapping[str, Any], inputs: Sequence[str] = (), near: float = 1e-7
 ) -> None:
     """Every gradient found equals central differences of `loss` along random directions, in float64.
 
     `loss` calls its argument for each input and activation, by address.
     """
-    assert set(found.weights) == set(weights)
+    assert set(gradients.weights) == set(weights)
     places = Shifts()
     value = float(loss(places))
-    assert_near(found.loss, value, 1e-12)
+    assert_near(gradients.loss, value, 1e-12)
     assert set(inputs) <= set(places.shapes)
-    for address, gradient in found.weights.items():
+    for address, gradient in gradients.weights.items():
         difference = _along(gradient.shape, gradient, lambda step, v=weights[address]: _moved(v, step, loss))
         assert_near(*difference, near, address, floor=1e-9)
     for address, shape in places.shapes.items():
-        gradient = found.inputs[address] if address in inputs else found.activations[address]
+        gradient = gradients.inputs[address] if address in inputs else gradients.activations[address]
         assert gradient.shape == shape, address
         difference = _along(shape, gradient, lambda step, a=address: float(loss(Shifts(a, step))))
         assert_near(*difference, near, address, floor=1e-9)

@@ -106,7 +106,7 @@ def with_weights(path: Path, target: Path, change: Callable[[h5py.Group], Any]) 
 
 
 def layer_of(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the serialised layer of a name, wherever it is."""
+    """Return the serialized layer of a name, wherever it is."""
     waiting: list[Any] = [config]
     while waiting:
         node = waiting.pop()
@@ -121,12 +121,12 @@ def layer_of(config: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def function(module: str, name: str) -> dict[str, Any]:
-    """Return a function as Keras serialises it."""
+    """Return a function as Keras serializes it."""
     return {"module": module, "class_name": "function", "config": name, "registered_name": name}
 
 
 def instance(module: str | None, name: str, /, **config: Any) -> dict[str, Any]:
-    """Return an object as Keras serialises it."""
+    """Return an object as Keras serializes it."""
     return {"module": module, "class_name": name, "config": config, "registered_name": name}
 
 

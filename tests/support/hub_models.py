@@ -643,11 +643,11 @@ def names() -> list[str]:
 def sample_inputs(model: Any, examples: int, seed: int = 0) -> dict[str, Any]:
     """An array for each input of a model, by name: ids below the vocabulary, masks of which some end early."""
     rng = np.random.default_rng(seed)
-    found = {}
+    inputs = {}
     for tensor in keras.tree.flatten(model.input):
         name, dtype = _name(tensor), keras.backend.standardize_dtype(tensor.dtype)
-        found[name] = _sample(name, [*tensor.shape[1:]], dtype, examples, rng)
-    return found
+        inputs[name] = _sample(name, [*tensor.shape[1:]], dtype, examples, rng)
+    return inputs
 
 
 def argument(model: Any, inputs: Mapping[str, Any]) -> Any:
@@ -662,7 +662,7 @@ def _name(tensor: Any) -> str:
 def _sample(name: str, sizes: list[int | None], dtype: str, examples: int, rng: np.random.Generator) -> Any:
     if name in SPECIAL and (value := SPECIAL[name](examples)).ndim == len(sizes) + 1:
         return value
-    if name == "boxes":  # the number of an image in the batch, then centre and size
+    if name == "boxes":  # the number of an image in the batch, then center and size
         return np.concatenate([np.zeros((examples, 1, 1)), rng.uniform(0.2, 0.4, (examples, 1, 4))], -1).astype(dtype)
     length = TOKENS if len(sizes) == 1 else TIME
     shape = [examples, *(length if size is None else size for size in sizes)]

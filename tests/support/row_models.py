@@ -13,7 +13,7 @@ X = np.array([[1, 1], [2, 2], [3, 3], [4, 4], [-5, 5], [6, 6], [-7, 7], [-8, 8],
 X = X.astype("float32")
 """Twelve examples: of batches of four, a filter on the sign of the first column keeps four, one and two."""
 
-KEPT = [X[:4], X[5:6], X[[8, 10]]]
+POSITIVE_ROWS = [X[:4], X[5:6], X[[8, 10]]]
 
 
 @register
@@ -37,8 +37,8 @@ class RaggedRows(layers.Layer):
     """The rows that are kept, each cut to its positive numbers."""
 
     def call(self, x: Any) -> Any:
-        kept = tf.boolean_mask(x, x[:, 0] > 0)
-        return tf.RaggedTensor.from_tensor(kept, lengths=tf.math.count_nonzero(kept > 2, axis=1))
+        positive = tf.boolean_mask(x, x[:, 0] > 0)
+        return tf.RaggedTensor.from_tensor(positive, lengths=tf.math.count_nonzero(positive > 2, axis=1))
 
 
 @register

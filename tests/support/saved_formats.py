@@ -30,9 +30,9 @@ def without_chatter() -> Iterator[None]:
             os.dup2(nowhere, 2)
             yield
     finally:
-        for number, kept in zip((1, 2), saved, strict=True):
-            os.dup2(kept, number)
-            os.close(kept)
+        for number, descriptor in zip((1, 2), saved, strict=True):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
         os.close(nowhere)
 
 
@@ -62,7 +62,7 @@ def saved(model: object, folder: Path, **options: object) -> Path:
 
 
 def lite(model: keras.Model, file: Path, how: str = "float", data: np.ndarray | None = None) -> Path:
-    """The model as a `.tflite` file, quantised as HOW says; `data` are representative examples."""
+    """The model as a `.tflite` file, quantized as HOW says; `data` are representative examples."""
     if isinstance(model, keras.Sequential) or hasattr(model, "operations"):
         converter = tf.lite.TFLiteConverter.from_keras_model(model)
     else:  # the converter itself does not take a subclassed model

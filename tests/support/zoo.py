@@ -24,14 +24,14 @@ class Dumped:
     values: dict[str, Any]
     outputs: dict[str, Any]
     missing: dict[str, str]
-    said: str
+    stderr: str
 
 
 def command(*arguments: object) -> tuple[int, str]:
     """Run `tfdump ARGUMENTS...` in this process; return its status and what it said on stderr."""
-    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stderr(io.StringIO()) as stderr, contextlib.redirect_stdout(io.StringIO()):
         status = main.run([str(argument) for argument in arguments])
-    return status, said.getvalue()
+    return status, stderr.getvalue()
 
 
 def dumped(path: Path, x: Any, *options: object) -> Dumped:
@@ -41,14 +41,14 @@ def dumped(path: Path, x: Any, *options: object) -> Dumped:
     """
     inputs, dump = path.parent / f"{path.name}.npz", path.parent / f"{path.name}.h5"
     np.savez(inputs, **({str(key): value for key, value in x.items()} if isinstance(x, Mapping) else {"x": x}))
-    status, said = command("activations", path, inputs, "-o", dump, "-f", *options)
-    assert status == 0, said.strip().splitlines()[-1]
+    status, stderr = command("activations", path, inputs, "-o", dump, "-f", *options)
+    assert status == 0, stderr.strip().splitlines()[-1]
     with tfdump.open(dump) as opened:
         groups = [
             {name: opened[f"{group}/{name}"].read() for name in opened.groups.get(group, ())}
             for group in ("activations", "outputs")
         ]
-        return Dumped(groups[0], groups[1], {item.address: item.reason for item in opened.not_captured}, said)
+        return Dumped(groups[0], groups[1], {item.address: item.reason for item in opened.not_captured}, stderr)
 
 
 def fresh() -> None:
@@ -65,17 +65,17 @@ def checked(model: Any, x: Any, folder: Path, *options: object, custom: Mapping[
     path = folder / "model.keras"
     model.save(path)
     before = keras.tree.flatten(model(x, training=False))
-    found = dumped(path, x, *options)
+    dump = dumped(path, x, *options)
     fresh()
     loaded = keras.models.load_model(path, compile=False, safe_mode=False, custom_objects=custom)
-    _, after = compared(loaded, x, found)
+    _, after = compared(loaded, x, dump)
     for one, other in zip(before, keras.tree.flatten(after), strict=True):
         if one is not None:
             eager_recorder.difference(one, other, "the output")
-    return found
+    return dump
 
 
-def compared(model: Any, x: Any, found: Dumped) -> tuple[Comparison, Any]:
+def compared(model: Any, x: Any, dump: Dumped) -> tuple[Comparison, Any]:
     """Compare a dump with an eager pass of a model; return how that went, and the model's outputs."""
     calls, outputs = eager_recorder.record(model, x, training=False)
-    return eager_recorder.compare(found.values, calls, list(found.missing)), outputs
+    return eager_recorder.compare(dump.values, calls, list(dump.missing)), outputs

@@ -59,15 +59,15 @@ def losses(reduction: str) -> dict[str, Any]:
     [(reduction, weighted, 2) for reduction in REDUCTIONS for weighted in (False, True)]
     + [("sum_over_batch_size", True, 1), ("mean_with_sample_weight", True, 7), ("mean", False, None)],
 )
-def test_masked_weighted_two_output_regularised_model_gives_keras_numbers(
+def test_masked_weighted_two_output_regularized_model_gives_keras_numbers(
     reduction: str, weighted: bool, batch_size: int | None
 ) -> None:
     model = two_outputs(losses(reduction), {"tags": 0.3, "level": 2.0})
     x, y, weights = tokens(), targets(), step_weights() if weighted else None
     value, expected = taped_by_keras(model, x, y, weights)
-    found = tfdump.gradients(model, x, y, sample_weight=weights, batch_size=batch_size)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, x, y, sample_weight=weights, batch_size=batch_size)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 def test_gradients_of_activations_are_those_of_the_loss_of_all_batches() -> None:
@@ -85,18 +85,18 @@ def test_weights_for_one_output_leave_the_other_unweighted() -> None:
     model = two_outputs(losses("mean_with_sample_weight"))
     weights = {"level": step_weights()["level"]}
     value, expected = taped_by_keras(model, tokens(), targets(), weights | {"tags": None})
-    found = tfdump.gradients(model, tokens(), targets(), sample_weight=weights, batch_size=2)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, tokens(), targets(), sample_weight=weights, batch_size=2)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 def test_one_array_of_weights_is_for_every_output() -> None:
     model = two_outputs(losses("sum_over_batch_size"))
     weights = step_weights()["tags"]
     value, expected = taped_by_keras(model, tokens(), targets(), weights)
-    found = tfdump.gradients(model, tokens(), targets(), sample_weight=weights, batch_size=2)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, tokens(), targets(), sample_weight=weights, batch_size=2)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 def dense_model(loss: Any, regularizer: Any = None) -> keras.Model:
@@ -114,9 +114,9 @@ def test_one_weight_an_example(reduction: str, batch_size: int) -> None:
     model = dense_model(keras.losses.MeanSquaredError(reduction=reduction), "l1")
     x, y, weights = floats(7, 4), floats(7, 2, seed=1), rng(2).uniform(0, 2, 7).astype("float32")
     value, expected = taped_by_keras(model, x, y, weights)
-    found = tfdump.gradients(model, x, y, sample_weight=weights, batch_size=batch_size)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, x, y, sample_weight=weights, batch_size=batch_size)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 def test_weights_of_a_column_are_one_an_example() -> None:
@@ -124,29 +124,29 @@ def test_weights_of_a_column_are_one_an_example() -> None:
     model = dense_model("mse")
     x, y, weights = floats(7, 4), floats(7, 2, seed=1), rng(2).uniform(0, 2, (7, 1)).astype("float32")
     value, expected = taped_by_keras(model, x, y, weights)
-    found = tfdump.gradients(model, x, y, sample_weight=weights, batch_size=2)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, x, y, sample_weight=weights, batch_size=2)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 @pytest.mark.parametrize("batch_size", [2, 7])
 def test_reduction_sum_divides_by_nothing(batch_size: int) -> None:
-    """The sum of the elements with their mask and weights, and the regularisation once."""
+    """The sum of the elements with their mask and weights, and the regularization once."""
     summed = two_outputs(losses("sum"), {"tags": 0.3, "level": 2.0})
     value, expected = taped_by_keras(summed, tokens(), targets(), step_weights())
     model = two_outputs(losses("sum_over_batch_size"), {"tags": 0.3, "level": 2.0})
-    found = tfdump.gradients(
+    gradients = tfdump.gradients(
         model, tokens(), targets(), sample_weight=step_weights(), reduction="sum", batch_size=batch_size
     )
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 def test_everything_masked_gives_zero_gradients_not_nan() -> None:
     model = two_outputs(losses("sum_over_batch_size"), regularizer=None)
-    found = tfdump.gradients(model, np.zeros((3, TIME), "int32"), {k: v[:3] for k, v in targets().items()})
-    assert found.loss == 0
-    assert all(not gradient.any() for gradient in found.weights.values())
+    gradients = tfdump.gradients(model, np.zeros((3, TIME), "int32"), {k: v[:3] for k, v in targets().items()})
+    assert gradients.loss == 0
+    assert all(not gradient.any() for gradient in gradients.weights.values())
 
 
 def test_a_batch_without_one_valid_step_adds_nothing() -> None:
@@ -154,20 +154,20 @@ def test_a_batch_without_one_valid_step_adds_nothing() -> None:
     x = tokens()
     x[2:4] = 0
     value, expected = taped_by_keras(model, x, targets())
-    found = tfdump.gradients(model, x, targets(), batch_size=2)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, x, targets(), batch_size=2)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
-def test_weights_that_only_the_regularisation_reaches_have_its_gradient() -> None:
+def test_weights_that_only_the_regularization_reaches_have_its_gradient() -> None:
     x = keras.Input((3,), name="x")
     used, aside = layers.Dense(2, name="used"), layers.Dense(2, kernel_regularizer="l2", name="aside")
     model = keras.Model(x, [used(x), aside(x)])
     model.compile("sgd", ["mse", None])
-    found = tfdump.gradients(model, floats(5, 3), [floats(5, 2, seed=1)], batch_size=2)
-    np.testing.assert_allclose(found.weights["aside.kernel"], 0.02 * aside.kernel.numpy(), rtol=1e-6)
-    assert found.weights["aside.bias"] is None
-    assert found.weights["used.bias"].any()
+    gradients = tfdump.gradients(model, floats(5, 3), [floats(5, 2, seed=1)], batch_size=2)
+    np.testing.assert_allclose(gradients.weights["aside.kernel"], 0.02 * aside.kernel.numpy(), rtol=1e-6)
+    assert gradients.weights["aside.bias"] is None
+    assert gradients.weights["used.bias"].any()
 
 
 def test_targets_made_by_the_model_itself_do_not_look_coupled() -> None:
@@ -175,32 +175,32 @@ def test_targets_made_by_the_model_itself_do_not_look_coupled() -> None:
     model = dense_model("mse")
     wide = keras.Sequential([keras.Input((64,)), layers.Dense(64, "tanh"), layers.Dense(8)])
     x = floats(9, 64)
-    found = tfdump.gradients(wide, x, wide.predict(x, verbose=0), loss="mse", batch_size=1)
-    assert found.loss < 1e-10
-    assert all(np.abs(gradient).max() < 1e-5 for gradient in found.weights.values())
-    found = tfdump.gradients(model, x[:, :4], model.predict(x[:, :4], verbose=0), batch_size=4)
-    assert found.loss < 1e-10
+    gradients = tfdump.gradients(wide, x, wide.predict(x, verbose=0), loss="mse", batch_size=1)
+    assert gradients.loss < 1e-10
+    assert all(np.abs(gradient).max() < 1e-5 for gradient in gradients.weights.values())
+    gradients = tfdump.gradients(model, x[:, :4], model.predict(x[:, :4], verbose=0), batch_size=4)
+    assert gradients.loss < 1e-10
 
 
 def test_sparse_and_dense_gradients_of_a_table_agree() -> None:
     model = two_outputs(losses("sum_over_batch_size"), regularizer=None)
     dense = tfdump.gradients(model, tokens(), targets(), batch_size=2)["embedding.embeddings"]
-    found = tfdump.gradients(model, tokens(), targets(), batch_size=2, sparse=True)["embedding.embeddings"]
-    assert found.dense_shape == dense.shape
+    gradients = tfdump.gradients(model, tokens(), targets(), batch_size=2, sparse=True)["embedding.embeddings"]
+    assert gradients.dense_shape == dense.shape
     rebuilt = np.zeros(dense.shape)
-    np.add.at(rebuilt, found.indices[:, 0], found.values)
+    np.add.at(rebuilt, gradients.indices[:, 0], gradients.values)
     assert_near(rebuilt, dense, 1e-6)
 
 
-def test_sparse_gradients_hold_the_regularisation_of_rows_that_no_token_touches() -> None:
+def test_sparse_gradients_hold_the_regularization_of_rows_that_no_token_touches() -> None:
     model = two_outputs(losses("sum_over_batch_size"))
-    x = np.minimum(tokens(), 4)  # rows 5 to 8 of the table are regularised alone
+    x = np.minimum(tokens(), 4)  # rows 5 to 8 of the table are regularized alone
     _, expected = taped_by_keras(model, x, targets())
-    found = tfdump.gradients(model, x, targets(), batch_size=2, sparse=True)["embedding.embeddings"]
-    rebuilt = np.array(found)
-    if not isinstance(found, np.ndarray):
-        rebuilt = np.zeros(found.dense_shape)
-        np.add.at(rebuilt, found.indices[:, 0], found.values)
+    gradients = tfdump.gradients(model, x, targets(), batch_size=2, sparse=True)["embedding.embeddings"]
+    rebuilt = np.array(gradients)
+    if not isinstance(gradients, np.ndarray):
+        rebuilt = np.zeros(gradients.dense_shape)
+        np.add.at(rebuilt, gradients.indices[:, 0], gradients.values)
     assert_near(rebuilt, expected["embedding.embeddings"])
 
 
@@ -235,14 +235,14 @@ def test_padding_of_a_fixed_batch_does_not_count(examples: int) -> None:
     y = data % 3
     weights = rng(1).uniform(0.5, 2, (examples, TIME)).astype("float32")
     value, expected = taped_by_keras(free, data, y, weights)
-    found = tfdump.gradients(model, data, y, sample_weight=weights, wrt=("weights", "activations"))
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
-    assert {a: len(g) for a, g in found.activations.items() if g is not None} == dict.fromkeys(
-        [a for a, g in found.activations.items() if g is not None], examples
+    gradients = tfdump.gradients(model, data, y, sample_weight=weights, wrt=("weights", "activations"))
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
+    assert {a: len(g) for a, g in gradients.activations.items() if g is not None} == dict.fromkeys(
+        [a for a, g in gradients.activations.items() if g is not None], examples
     )
     other = tfdump.gradients(free, data, y, sample_weight=weights, wrt="activations")
-    assert_near(found.activations["hidden"], other.activations["hidden"])
+    assert_near(gradients.activations["hidden"], other.activations["hidden"])
 
 
 def test_padding_of_a_fixed_batch_does_not_count_for_objectives() -> None:
@@ -250,10 +250,10 @@ def test_padding_of_a_fixed_batch_does_not_count_for_objectives() -> None:
     dense = layers.Dense(2, name="dense")
     model = keras.Model(x, dense(x))
     data = floats(10, 3)
-    found = tfdump.gradients(model, data, objective="sum", wrt=("weights", "inputs"))
-    np.testing.assert_allclose(found.weights["dense.kernel"], np.repeat(data.sum(0)[:, None], 2, axis=1), rtol=1e-5)
-    np.testing.assert_allclose(found.weights["dense.bias"], [10, 10])
-    np.testing.assert_allclose(found.inputs["x"], np.tile(dense.kernel.numpy().sum(1), (10, 1)), rtol=1e-5)
+    gradients = tfdump.gradients(model, data, objective="sum", wrt=("weights", "inputs"))
+    np.testing.assert_allclose(gradients.weights["dense.kernel"], np.repeat(data.sum(0)[:, None], 2, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(gradients.weights["dense.bias"], [10, 10])
+    np.testing.assert_allclose(gradients.inputs["x"], np.tile(dense.kernel.numpy().sum(1), (10, 1)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("examples", [3, 4])
@@ -268,9 +268,9 @@ def test_a_stateful_model_begins_with_its_states_at_zero(examples: int) -> None:
     free.compile("sgd", "mse")
     data, y = floats(examples, TIME, 2), floats(examples, 3, seed=1)
     value, expected = taped_by_keras(free, data, y)
-    found = tfdump.gradients(model, data, y, loss="mse")
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, data, y, loss="mse")
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 def test_data_dependent_model_gives_the_same_gradients_in_every_batch_size() -> None:
@@ -298,6 +298,6 @@ def test_data_dependent_model_gives_the_same_gradients_in_every_batch_size() -> 
         "large.bias": error.sum(0),
     }
     for options in ({}, {"batch_size": 2}, {"eager": True}, {"eager": True, "batch_size": 1}):
-        found = tfdump.gradients(model, x, y, loss="mse", wrt=("weights", "activations"), **options)
-        assert_gradients(found.weights, expected)
-        assert_gradients(found.activations, {"small": back, "large": error})
+        gradients = tfdump.gradients(model, x, y, loss="mse", wrt=("weights", "activations"), **options)
+        assert_gradients(gradients.weights, expected)
+        assert_gradients(gradients.activations, {"small": back, "large": error})

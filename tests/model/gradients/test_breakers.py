@@ -33,10 +33,10 @@ def test_saturated_probabilities_of_tensorflow_inside_a_submodel(activation: Any
     model = keras.Sequential([keras.Input((4,)), keras.Sequential([keras.Input((4,)), inner])])
     model.compile(keras.optimizers.SGD(1.0), loss)
     x, y = floats(7, 4), np.eye(3, dtype="float32")[[0, 1, 2, 0, 1, 2, 0]]
-    found = tfdump.gradients(model, x, y, batch_size=2)
+    gradients = tfdump.gradients(model, x, y, batch_size=2)
     value, expected = descended_by_fit(model, x, y)
-    assert_near(found.loss, value)
-    for actual, wanted in zip(found.values(), expected, strict=True):
+    assert_near(gradients.loss, value)
+    for actual, wanted in zip(gradients.values(), expected, strict=True):
         np.testing.assert_allclose(actual, wanted, rtol=0, atol=2e-5 * np.abs(wanted).max())
 
 
@@ -59,10 +59,10 @@ def test_a_crossentropy_with_a_call_of_its_own_takes_the_logits_too() -> None:
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3, activation="softmax", name="end")])
     with pytest.warns(tfdump.TfdumpWarning, match="end .Keras computes the crossentropy from the logits"):
-        found = tfdump.gradients(
+        gradients = tfdump.gradients(
             model, floats(5, 4), np.eye(3)[[0, 1, 2, 0, 1]], loss=TripledCrossentropy(), wrt="activations"
         )
-    assert found["end"] is None
+    assert gradients["end"] is None
 
 
 def test_a_loss_with_a_call_of_its_own() -> None:
@@ -70,14 +70,14 @@ def test_a_loss_with_a_call_of_its_own() -> None:
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
     model.compile(keras.optimizers.SGD(1.0), Tripled())
     x, y = floats(5, 4), floats(5, 2, seed=1)
-    found = tfdump.gradients(model, x, y)
+    gradients = tfdump.gradients(model, x, y)
     with pytest.raises(tfdump.TfdumpError, match="__call__"):
         tfdump.gradients(model, x, y, batch_size=2)
     with pytest.raises(tfdump.TfdumpError, match="__call__"):
         tfdump.gradients(model, x, y, reduction="sum")
     value, expected = descended_by_fit(model, x, y)
-    assert_near(found.loss, value)
-    for actual, wanted in zip(found.values(), expected, strict=True):
+    assert_near(gradients.loss, value)
+    for actual, wanted in zip(gradients.values(), expected, strict=True):
         np.testing.assert_allclose(actual, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
@@ -88,7 +88,7 @@ def test_a_stateful_model_carries_its_states_from_batch_to_batch(examples: int) 
     lstm = layers.LSTM(4, stateful=True)
     model = keras.Model(x, layers.Dense(2)(lstm(x)))
     data, y = floats(examples, 5, 3), floats(examples, 2, seed=1)
-    found = tfdump.gradients(model, data, y, loss="mse")
+    gradients = tfdump.gradients(model, data, y, loss="mse")
     lstm.reset_state()
     total = [np.zeros(variable.shape) for variable in model.trainable_variables]
     for start in range(0, examples, 2):
@@ -96,7 +96,7 @@ def test_a_stateful_model_carries_its_states_from_batch_to_batch(examples: int) 
             loss = tf.reduce_sum((model(data[start : start + 2]) - y[start : start + 2]) ** 2) / (2 * examples)
         parts = tape.gradient(loss, model.trainable_variables)
         total = [a + np.asarray(b) for a, b in zip(total, parts, strict=True)]
-    for actual, wanted in zip(found.values(), total, strict=True):
+    for actual, wanted in zip(gradients.values(), total, strict=True):
         np.testing.assert_allclose(actual, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
@@ -107,9 +107,9 @@ def test_ctc() -> None:
     with tf.GradientTape() as tape:
         loss = keras.losses.CTC()(y, model(x))
     expected = tape.gradient(loss, model.trainable_variables)
-    found = tfdump.gradients(model, x, y, loss="ctc", batch_size=3)
-    assert_near(found.loss, float(loss))
-    for actual, wanted in zip(found.values(), expected, strict=True):
+    gradients = tfdump.gradients(model, x, y, loss="ctc", batch_size=3)
+    assert_near(gradients.loss, float(loss))
+    for actual, wanted in zip(gradients.values(), expected, strict=True):
         np.testing.assert_allclose(actual, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
@@ -127,9 +127,9 @@ def test_optimizers_by_name_descend_as_fit_does(name: str) -> None:
     cls = next(getattr(keras.optimizers, n) for n in dir(keras.optimizers) if n.lower() == name.lower())
     model.compile(cls(learning_rate=0.1), "mse", jit_compile=False)
     x, y = floats(7, 3), floats(7, 4, seed=1)
-    found = tfdump.gradients(model, x, y, steps=3, learning_rate=0.1, optimizer=name)
+    gradients = tfdump.gradients(model, x, y, steps=3, learning_rate=0.1, optimizer=name)
     history = model.fit(x, y, batch_size=7, epochs=3, verbose=0)
-    np.testing.assert_allclose(found.loss, history.history["loss"], rtol=1e-5)
+    np.testing.assert_allclose(gradients.loss, history.history["loss"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["Optimizer", "MultiOptimizer", "OptimizerMap"])

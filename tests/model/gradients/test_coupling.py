@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore::tfdump
 X, Y = floats(6, 4), floats(6, 3, seed=1)
 
 
-class Centred(layers.Layer):
+class Centered(layers.Layer):
     """Takes the mean over the batch away."""
 
     def call(self, x: Any) -> Any:
@@ -66,7 +66,7 @@ COUPLED: dict[str, tuple[Callable[[], keras.Model], Any, np.ndarray, str]] = {
     "Dice": (chain, keras.losses.Dice(), BITS, "one number"),
     "Tversky": (chain, keras.losses.Tversky(), BITS, "one number"),
     "Circle": (chain, keras.losses.Circle(), CLASSES, "compares"),
-    "model": (lambda: chain(Centred()), "mse", Y, "depends on the others"),
+    "model": (lambda: chain(Centered()), "mse", Y, "depends on the others"),
 }
 
 
@@ -82,9 +82,9 @@ def compiled(name: str) -> keras.Model:
 def test_one_batch_gives_what_keras_gives(name: str, batch_size: int | None) -> None:
     y = COUPLED[name][2]
     value, expected = taped_by_keras(compiled(name), X, y)
-    found = tfdump.gradients(compiled(name), X, y, batch_size=batch_size)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected, 1e-4)
+    gradients = tfdump.gradients(compiled(name), X, y, batch_size=batch_size)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected, 1e-4)
 
 
 @pytest.mark.parametrize("name", COUPLED)
@@ -116,7 +116,7 @@ def test_a_fixed_batch_size_does_not_hide_a_coupling_loss(loss: Any) -> None:
 
 def test_a_fixed_batch_size_does_not_hide_a_coupling_model() -> None:
     with pytest.raises(tfdump.TfdumpError, match="couples"):
-        tfdump.gradients(fixed(Centred()), X, Y, loss="mse")
+        tfdump.gradients(fixed(Centered()), X, Y, loss="mse")
 
 
 def test_losses_that_give_one_number_are_not_divided_again() -> None:
@@ -126,12 +126,12 @@ def test_losses_that_give_one_number_are_not_divided_again() -> None:
     model = chain()
     value, expected = taped(lambda: tf.reduce_mean(tf.square(model(X) - Y)), weights_by_address(model))
     for reduction in (None, "sum"):
-        found = tfdump.gradients(model, X, Y, loss=scalar, reduction=reduction)
-        assert_near(found.loss, value)
-        assert_gradients(found.weights, expected)
+        gradients = tfdump.gradients(model, X, Y, loss=scalar, reduction=reduction)
+        assert_near(gradients.loss, value)
+        assert_gradients(gradients.weights, expected)
 
 
-def test_activity_regularisation_belongs_to_the_gradient_of_its_activation() -> None:
+def test_activity_regularization_belongs_to_the_gradient_of_its_activation() -> None:
     """The scalar of a compiled model contains it, so the activation that it reads has its part."""
     model = chain(activity_regularizer=keras.regularizers.L2(0.5))
     model.compile("sgd", "mse")
@@ -141,27 +141,27 @@ def test_activity_regularisation_belongs_to_the_gradient_of_its_activation() -> 
         value = tf.constant(hidden)
         tape.watch(value)
         errors = tf.reduce_mean(tf.square(tf.sigmoid(value @ kernel + bias) - Y))
-        loss = errors + 0.5 * tf.reduce_sum(value**2) / _regularised_by(model)
-    found = tfdump.gradients(model, X, Y, wrt=("weights", "activations"))
-    assert_near(found.loss, loss)
-    assert_near(found.activations["first"], tape.gradient(loss, value))
+        loss = errors + 0.5 * tf.reduce_sum(value**2) / _regularized_by(model)
+    gradients = tfdump.gradients(model, X, Y, wrt=("weights", "activations"))
+    assert_near(gradients.loss, loss)
+    assert_near(gradients.activations["first"], tape.gradient(loss, value))
 
 
-def _regularised_by(model: keras.Model) -> float:
-    """What Keras divides an activity regularisation by."""
+def _regularized_by(model: keras.Model) -> float:
+    """What Keras divides an activity regularization by."""
     model(X)
     first = model.get_layer("first")
     return float(0.5 * np.sum(np.asarray(first(X)) ** 2) / float(ops.sum(model.losses[0])))
 
 
 def test_centred_activations_are_right_in_one_batch() -> None:
-    model = chain(Centred(name="centred"))
-    found = tfdump.gradients(model, X, Y, loss="mse", wrt=("activations", "inputs"))
+    model = chain(Centered(name="centered"))
+    gradients = tfdump.gradients(model, X, Y, loss="mse", wrt=("activations", "inputs"))
     with tf.GradientTape() as tape:
         x = tf.constant(X)
         tape.watch(x)
         loss = tf.reduce_mean(tf.square(model(x) - Y))
-    assert_near(found.inputs["x"], tape.gradient(loss, x))
+    assert_near(gradients.inputs["x"], tape.gradient(loss, x))
 
 
 class Over(layers.Layer):
@@ -206,10 +206,10 @@ def test_gradients_of_rows_that_are_mixed_without_coupling_the_loss_are_named() 
     back = Over(lambda x: tf.roll(x, -1, 0), name="back")(layers.Rescaling(2.0, name="double")(there))
     data = floats(5, 3)
     with pytest.warns(tfdump.TfdumpWarning) as record:
-        found = tfdump.gradients(
+        gradients = tfdump.gradients(
             keras.Model(x, back**2), data, objective="sum", wrt=("activations", "inputs"), batch_size=5
         )
-    said = [str(item.message) for item in record]
-    assert "the gradients depend on the other examples of the batch: there, double" in said
-    np.testing.assert_allclose(found.inputs["x"], 8 * data, rtol=1e-5)
-    np.testing.assert_allclose(found.activations["double"], np.roll(4 * data, 1, axis=0), rtol=1e-5)
+    messages = [str(item.message) for item in record]
+    assert "the gradients depend on the other examples of the batch: there, double" in messages
+    np.testing.assert_allclose(gradients.inputs["x"], 8 * data, rtol=1e-5)
+    np.testing.assert_allclose(gradients.activations["double"], np.roll(4 * data, 1, axis=0), rtol=1e-5)

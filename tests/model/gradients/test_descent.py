@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore::tfdump
 X, Y = floats(6, 4), floats(6, 2, seed=1)
 
 
-def regularised() -> keras.Model:
+def regularized() -> keras.Model:
     keras.utils.set_random_seed(1)
     x = keras.Input((4,), name="x")
     hidden = layers.Dense(5, activation="tanh", kernel_regularizer="l2", name="hidden")(x)
@@ -49,7 +49,7 @@ class Aside(keras.Model):
         return y
 
 
-def normalised() -> keras.Model:
+def normalized() -> keras.Model:
     keras.utils.set_random_seed(3)
     x = keras.Input((4,), name="x")
     norm = layers.BatchNormalization(name="norm")
@@ -68,22 +68,22 @@ class Weights(keras.callbacks.Callback):
 
     def __init__(self, addresses: list[str]) -> None:
         super().__init__()
-        self.found: dict[str, list[Any]] = {address: [] for address in addresses}
+        self.values: dict[str, list[Any]] = {address: [] for address in addresses}
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         for address, variable in weights_by_address(self.model).items():
-            self.found[address].append(variable.numpy())
+            self.values[address].append(variable.numpy())
 
 
 @pytest.mark.parametrize(
     ("build", "optimizer", "rate"),
     [
-        (regularised, "SGD", 0.1),
-        (regularised, "Adam", 0.05),
-        (regularised, "RMSprop", 0.01),
+        (regularized, "SGD", 0.1),
+        (regularized, "Adam", 0.05),
+        (regularized, "RMSprop", 0.01),
         (frozen_and_unused, "Adam", 0.05),
-        (normalised, "SGD", 0.1),
-        (normalised, "Adam", 0.05),
+        (normalized, "SGD", 0.1),
+        (normalized, "Adam", 0.05),
         (embedded, "SGD", 0.1),
         (embedded, "Adam", 0.05),
         (embedded, "RMSprop", 0.01),
@@ -91,48 +91,48 @@ class Weights(keras.callbacks.Callback):
 )
 def test_steps_equal_fit_with_full_batches(build: Callable[[], keras.Model], optimizer: str, rate: float) -> None:
     x = (np.abs(X) * 2).astype("int32") % 5 if build is embedded else X
-    trained, training = build(), build is normalised
+    trained, training = build(), build is normalized
     trained.compile(getattr(keras.optimizers, optimizer)(rate), "mse")
     before = Weights(list(weights_by_address(trained)))
     history = trained.fit(x, Y, batch_size=6, epochs=4, shuffle=False, verbose=0, callbacks=[before])
     model = build()
     model.compile("sgd", "mse")
-    found = tfdump.gradients(
+    gradients = tfdump.gradients(
         model, x, Y, steps=4, learning_rate=rate, optimizer=optimizer, save_weights=True, training=training
     )
-    assert_near(found.loss, history.history["loss"], 1e-4)
-    reached = {address: values for address, values in before.found.items() if "unused" not in address}
-    assert_gradients(found.step_weights, {address: np.stack(values) for address, values in reached.items()}, 1e-4)
-    assert [a for a, gradient in found.weights.items() if gradient is None] == [
-        address for address in before.found if "unused" in address
+    assert_near(gradients.loss, history.history["loss"], 1e-4)
+    reached = {address: values for address, values in before.values.items() if "unused" not in address}
+    assert_gradients(gradients.step_weights, {address: np.stack(values) for address, values in reached.items()}, 1e-4)
+    assert [a for a, gradient in gradients.weights.items() if gradient is None] == [
+        address for address in before.values if "unused" in address
     ]
-    for address, gradient in found.weights.items():
+    for address, gradient in gradients.weights.items():
         assert gradient is None or len(gradient) == 4, address
 
 
 @pytest.mark.parametrize("batch_size", [2, 6])
 def test_each_step_has_the_gradients_at_its_weights(batch_size: int) -> None:
-    model = regularised()
+    model = regularized()
     model.compile("sgd", "mse")
-    found = tfdump.gradients(
+    gradients = tfdump.gradients(
         model, X, Y, steps=3, learning_rate=0.5, save_weights=True, batch_size=batch_size,
         wrt=("weights", "activations", "inputs"),
     )  # fmt: skip
-    assert found.loss.shape == (3,)
+    assert gradients.loss.shape == (3,)
     for step in range(3):
         for address, variable in weights_by_address(model).items():
-            variable.assign(found.step_weights[address][step])
+            variable.assign(gradients.step_weights[address][step])
         value, expected = taped_by_keras(model, X, Y)
-        assert_near(found.loss[step], value)
-        assert_gradients({address: gradient[step] for address, gradient in found.weights.items()}, expected)
+        assert_near(gradients.loss[step], value)
+        assert_gradients({address: gradient[step] for address, gradient in gradients.weights.items()}, expected)
         there = tfdump.gradients(model, X, Y, wrt=("activations", "inputs"))
-        assert_gradients({a: gradient[step] for a, gradient in found.activations.items()}, there.activations)
-        assert_near(found.inputs["x"][step], there.inputs["x"])
+        assert_gradients({a: gradient[step] for a, gradient in gradients.activations.items()}, there.activations)
+        assert_near(gradients.inputs["x"][step], there.inputs["x"])
 
 
 def test_a_selection_does_not_change_the_descent() -> None:
     """All weights move; the selected ones are given."""
-    model = regularised()
+    model = regularized()
     model.compile("sgd", "mse")
     whole = tfdump.gradients(model, X, Y, steps=3, learning_rate=0.1)
     part = tfdump.gradients(model, X, Y, steps=3, learning_rate=0.1, layers="last")
@@ -142,7 +142,7 @@ def test_a_selection_does_not_change_the_descent() -> None:
 
 
 def test_one_step_of_norms() -> None:
-    model = regularised()
+    model = regularized()
     model.compile("sgd", "mse")
     whole = tfdump.gradients(model, X, Y, steps=2, learning_rate=0.1)
     norms = tfdump.gradients(model, X, Y, steps=2, learning_rate=0.1, norms_only=True)
@@ -151,9 +151,9 @@ def test_one_step_of_norms() -> None:
 
 
 def test_one_step_is_the_gradient_with_a_step_axis() -> None:
-    model = regularised()
+    model = regularized()
     model.compile("sgd", "mse")
     plain = tfdump.gradients(model, X, Y)
-    found = tfdump.gradients(model, X, Y, steps=1, learning_rate=0.1)
-    assert_near(found.loss, [plain.loss])
-    assert_gradients(found.weights, {address: gradient[None] for address, gradient in plain.weights.items()})
+    gradients = tfdump.gradients(model, X, Y, steps=1, learning_rate=0.1)
+    assert_near(gradients.loss, [plain.loss])
+    assert_gradients(gradients.weights, {address: gradient[None] for address, gradient in plain.weights.items()})

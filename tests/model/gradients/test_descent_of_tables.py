@@ -50,8 +50,8 @@ class Tied(keras.Model):
         self.table, self.last = layers.Embedding(6, 3, name="table"), layers.Dense(2, name="last")
 
     def call(self, x: Any) -> Any:
-        found = self.table(x)
-        return self.last(ops.matmul(ops.mean(found, axis=1), ops.transpose(self.table.embeddings)))
+        rows = self.table(x)
+        return self.last(ops.matmul(ops.mean(rows, axis=1), ops.transpose(self.table.embeddings)))
 
 
 def tied() -> keras.Model:
@@ -65,7 +65,7 @@ def by_hand(model: keras.Model, optimizer: Any, steps: int) -> tuple[list[float]
     weights = weights_by_address(model)
     variables = list(weights.values())
     optimizer.build(variables)
-    losses, found = [], {address: [] for address in weights}
+    losses, gradients_by_address = [], {address: [] for address in weights}
     for _ in range(steps):
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(tf.square(model(IDS) - Y))
@@ -73,9 +73,9 @@ def by_hand(model: keras.Model, optimizer: Any, steps: int) -> tuple[list[float]
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         losses.append(float(loss))
         for address, gradient in zip(weights, gradients, strict=True):
-            found[address].append(tf.convert_to_tensor(gradient).numpy())
+            gradients_by_address[address].append(tf.convert_to_tensor(gradient).numpy())
         optimizer.apply(gradients, variables)
-    return losses, {address: np.stack(values) for address, values in found.items()}
+    return losses, {address: np.stack(values) for address, values in gradients_by_address.items()}
 
 
 def seeded(build: Callable[[], keras.Model], loss: str = "mse") -> keras.Model:
@@ -89,11 +89,11 @@ def seeded(build: Callable[[], keras.Model], loss: str = "mse") -> keras.Model:
 @pytest.mark.parametrize("batch_size", [2, 5])
 def test_every_optimizer_goes_as_a_loop_by_hand(optimizer: str, batch_size: int) -> None:
     losses, gradients = by_hand(seeded(looked_up), getattr(keras.optimizers, optimizer)(0.05), 4)
-    found = tfdump.gradients(
+    computed = tfdump.gradients(
         seeded(looked_up), IDS, Y, steps=4, learning_rate=0.05, optimizer=optimizer, batch_size=batch_size
     )
-    assert_near(found.loss, losses, 1e-4)
-    assert_gradients(found.weights, gradients, 2e-4)
+    assert_near(computed.loss, losses, 1e-4)
+    assert_gradients(computed.weights, gradients, 2e-4)
 
 
 @pytest.mark.parametrize("optimizer", ["Adam", "RMSprop", "Adagrad", "SGD"])
@@ -101,11 +101,11 @@ def test_every_optimizer_goes_as_a_loop_by_hand(optimizer: str, batch_size: int)
 @pytest.mark.parametrize("batch_size", [2, 5])
 def test_other_ways_to_a_table(optimizer: str, build: Callable[[], keras.Model], batch_size: int) -> None:
     losses, gradients = by_hand(seeded(build), getattr(keras.optimizers, optimizer)(0.05), 3)
-    found = tfdump.gradients(
+    computed = tfdump.gradients(
         seeded(build), IDS, Y, steps=3, learning_rate=0.05, optimizer=optimizer, batch_size=batch_size
     )
-    assert_near(found.loss, losses, 1e-4)
-    assert_gradients(found.weights, gradients, 2e-4)
+    assert_near(computed.loss, losses, 1e-4)
+    assert_gradients(computed.weights, gradients, 2e-4)
 
 
 @pytest.mark.parametrize("optimizer", ["Adam", "AdamW", "Nadam", "RMSprop", "Adagrad", "Adadelta", "Ftrl", "Lamb"])
@@ -114,8 +114,8 @@ def test_the_losses_are_those_of_fit(optimizer: str) -> None:
     trained.compile(getattr(keras.optimizers, optimizer)(0.05), "mse")
     history = trained.fit(IDS, Y, batch_size=5, epochs=4, shuffle=False, verbose=0)
     model = seeded(looked_up)
-    found = tfdump.gradients(model, IDS, Y, steps=4, learning_rate=0.05, optimizer=optimizer, batch_size=3)
-    assert_near(found.loss, history.history["loss"], 1e-4)
+    gradients = tfdump.gradients(model, IDS, Y, steps=4, learning_rate=0.05, optimizer=optimizer, batch_size=3)
+    assert_near(gradients.loss, history.history["loss"], 1e-4)
 
 
 def test_rows_that_are_too_many_are_summed_and_named() -> None:
@@ -131,7 +131,9 @@ def test_rows_that_are_too_many_are_summed_and_named() -> None:
         losses.append(float(loss))
         gradients = tape.gradient(loss, [variable.value for variable in weights])
         adam.apply([tf.convert_to_tensor(gradient) for gradient in gradients], weights)
-    said = r"got the rows of table\.embeddings as sums, .* take 400 B \(raise --memory"
-    with pytest.warns(tfdump.TfdumpWarning, match=said):
-        found = tfdump.gradients(model, IDS, Y, steps=3, learning_rate=0.05, optimizer="Adam", batch_size=2, memory=200)
-    assert_near(found.loss, losses, 1e-4)
+    note = r"got the rows of table\.embeddings as sums, .* take 400 B \(raise --memory"
+    with pytest.warns(tfdump.TfdumpWarning, match=note):
+        computed = tfdump.gradients(
+            model, IDS, Y, steps=3, learning_rate=0.05, optimizer="Adam", batch_size=2, memory=200
+        )
+    assert_near(computed.loss, losses, 1e-4)

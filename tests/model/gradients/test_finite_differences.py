@@ -275,10 +275,10 @@ CASES = (
 def assert_right(split: Split, **options: Any) -> None:
     wrt = ("weights", "activations", "inputs") if split.inputs else ("weights", "activations")
     x = {"x": split.x} if split.inputs and isinstance(split.model, keras.Model) else split.x
-    found = tfdump.gradients(
+    gradients = tfdump.gradients(
         split.model, x, split.y, loss="mse", wrt=wrt, training=split.training, dtype="float64", **options
     )
-    assert_finite_differences(split.loss, found, split.weights, split.inputs)
+    assert_finite_differences(split.loss, gradients, split.weights, split.inputs)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

@@ -47,11 +47,11 @@ def test_half_precision_gradients_equal_a_tape_by_hand(policy: str) -> None:
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square(model(X) - Y))
     expected = tape.gradient(loss, [variable.value for variable in weights.values()])
-    found = tfdump.gradients(model, X, Y, loss="mse")
-    assert_near(found.loss, loss, ROUNDING[policy])
+    gradients = tfdump.gradients(model, X, Y, loss="mse")
+    assert_near(gradients.loss, loss, ROUNDING[policy])
     for address, gradient in zip(weights, expected, strict=True):
-        assert gradient.dtype == found.weights[address].dtype == "float32"
-        assert_near(found.weights[address], gradient, ROUNDING[policy], address)
+        assert gradient.dtype == gradients.weights[address].dtype == "float32"
+        assert_near(gradients.weights[address], gradient, ROUNDING[policy], address)
 
 
 def test_loss_scale_rescues_what_underflows_in_float16() -> None:
@@ -80,12 +80,12 @@ def test_loss_scale_changes_nothing_in_float32() -> None:
 
 def test_a_loss_scale_that_overflows_is_told() -> None:
     with pytest.warns(tfdump.TfdumpWarning, match=r"loss is finite.*first\.kernel.*--loss-scale 1e\+30 may"):
-        found = tfdump.gradients(model_of("mixed_float16"), X, Y, loss="mse", loss_scale=1e30)
-    assert np.isfinite(found.loss)
-    assert not np.isfinite(found.weights["first.kernel"]).all()
+        gradients = tfdump.gradients(model_of("mixed_float16"), X, Y, loss="mse", loss_scale=1e30)
+    assert np.isfinite(gradients.loss)
+    assert not np.isfinite(gradients.weights["first.kernel"]).all()
 
 
-def test_loss_scale_leaves_the_regularisation_alone() -> None:
+def test_loss_scale_leaves_the_regularization_alone() -> None:
     model = model_of("float32")
     model.get_layer("first").kernel.regularizer = keras.regularizers.L2(0.1)
     model.compile("sgd", "mse")

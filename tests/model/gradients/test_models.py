@@ -32,12 +32,12 @@ def test_subclassed_model_with_a_dict_of_inputs() -> None:
         loss = tf.reduce_mean(tf.square(model(inputs) - y))
     expected = tape.gradient(loss, [variable.value for variable in variables.values()])
     for batch_size in (3, 8):
-        found = tfdump.gradients(model, case.x, y, loss="mse", wrt=("weights", "inputs"), batch_size=batch_size)
-        reached = {address: gradient for address, gradient in found.weights.items() if gradient is not None}
-        assert_near(found.loss, loss)
+        gradients = tfdump.gradients(model, case.x, y, loss="mse", wrt=("weights", "inputs"), batch_size=batch_size)
+        reached = {address: gradient for address, gradient in gradients.weights.items() if gradient is not None}
+        assert_near(gradients.loss, loss)
         assert_gradients(reached, dict(zip(variables, expected, strict=True)))
-        assert all("never" in address for address in found.weights.keys() - reached.keys())
-        assert_gradients(found.inputs, {name: tape.gradient(loss, tensor) for name, tensor in inputs.items()})
+        assert all("never" in address for address in gradients.weights.keys() - reached.keys())
+        assert_gradients(gradients.inputs, {name: tape.gradient(loss, tensor) for name, tensor in inputs.items()})
 
 
 def test_two_inputs_of_a_functional_model() -> None:
@@ -47,17 +47,17 @@ def test_two_inputs_of_a_functional_model() -> None:
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         loss = tf.reduce_mean(tf.square(case.model([inputs["left"], inputs["right"]]) - y))
-    found = tfdump.gradients(case.model, case.x, y, loss="mse", wrt="inputs", batch_size=4)
-    assert_gradients(found.inputs, tape.gradient(loss, inputs))
+    gradients = tfdump.gradients(case.model, case.x, y, loss="mse", wrt="inputs", batch_size=4)
+    assert_gradients(gradients.inputs, tape.gradient(loss, inputs))
 
 
 def test_two_positional_arguments() -> None:
     model, x, y = tiny_models.TwoArguments(), (floats(5, 4), floats(5, 4, seed=1)), floats(5, 3, seed=2)
     model(*x)
     value, expected = taped(lambda: tf.reduce_mean(tf.square(model(*x) - y)), weights_by_address(model))
-    found = tfdump.gradients(model, x, y, loss="mse", batch_size=2)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, x, y, loss="mse", batch_size=2)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 @pytest.mark.parametrize("structure", ["list", "tuple", "dict", "nested"])
@@ -83,28 +83,28 @@ def test_subclassed_outputs_of_every_structure(structure: str) -> None:
 
     value, expected = taped(loss, weights_by_address(model))
     names = {"dict": ("a", "b"), "nested": ("deep.0", "deep.1")}.get(structure, ("0", "1"))
-    found = tfdump.gradients(model, x, dict(zip(names, (a, b), strict=True)), loss="mse", batch_size=2)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, x, dict(zip(names, (a, b), strict=True)), loss="mse", batch_size=2)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 def test_decorated_call_shows_its_layers() -> None:
     case, y = tiny_models.decorated(), floats(5, 2, seed=1)
     one, two = case.model.one, case.model.two
     value, expected = taped(lambda: tf.reduce_mean(tf.square(two(one(case.x)) - y)), weights_by_address(case.model))
-    found = tfdump.gradients(case.model, case.x, y, loss="mse", wrt=("weights", "activations"))
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
-    assert set(found.activations) == {"one", "two"}
+    gradients = tfdump.gradients(case.model, case.x, y, loss="mse", wrt=("weights", "activations"))
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
+    assert set(gradients.activations) == {"one", "two"}
 
 
 def test_time_distributed_layer() -> None:
     case, y = tiny_models.time_distributed(), floats(4, 3, 2, seed=1)
     weights = {f"steps.inner.{v.name}": v for v in case.model.trainable_variables}
     value, expected = taped(lambda: tf.reduce_mean(tf.square(case.model(case.x) - y)), weights)
-    found = tfdump.gradients(case.model, case.x, y, loss="mse", batch_size=3)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(case.model, case.x, y, loss="mse", batch_size=3)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 def test_frozen_layers_and_statistics_are_not_there() -> None:
@@ -114,9 +114,9 @@ def test_frozen_layers_and_statistics_are_not_there() -> None:
     inner = keras.Sequential([keras.Input((3,)), layers.Dense(3, name="deep")], name="inner")
     inner.trainable = False
     model = keras.Model(x, layers.Dense(2, name="last")(inner(norm(frozen(x)))))
-    found = tfdump.gradients(model, floats(5, 4), floats(5, 2), loss="mse", wrt=("weights", "activations"))
-    assert set(found.weights) == {"norm.gamma", "norm.beta", "last.kernel", "last.bias"}
-    assert found.activations["frozen"].any()  # what is frozen still passes gradients on
+    gradients = tfdump.gradients(model, floats(5, 4), floats(5, 2), loss="mse", wrt=("weights", "activations"))
+    assert set(gradients.weights) == {"norm.gamma", "norm.beta", "last.kernel", "last.bias"}
+    assert gradients.activations["frozen"].any()  # what is frozen still passes gradients on
 
 
 def test_what_the_loss_does_not_reach_is_none() -> None:
@@ -125,11 +125,11 @@ def test_what_the_loss_does_not_reach_is_none() -> None:
     stopped = layers.Lambda(tf.stop_gradient, name="stopped")
     model = keras.Model(x, {"a": a(x), "b": b(stopped(layers.Dense(3, name="behind")(x)))})
     with pytest.warns(tfdump.TfdumpWarning, match="not connected"):
-        found = tfdump.gradients(model, floats(5, 4), floats(5, 2), loss=["a=mse"], wrt=("weights", "activations"))
-    assert [address for address, gradient in found.weights.items() if gradient is None] == [
+        gradients = tfdump.gradients(model, floats(5, 4), floats(5, 2), loss=["a=mse"], wrt=("weights", "activations"))
+    assert [address for address, gradient in gradients.weights.items() if gradient is None] == [
         "behind.kernel", "behind.bias", "b.kernel", "b.bias"
     ]  # fmt: skip
-    assert found.weights["a.kernel"].any()
+    assert gradients.weights["a.kernel"].any()
     both = tfdump.gradients(model, floats(5, 4), {"a": floats(5, 2), "b": floats(5, 2)}, loss="mse")
     assert [address for address, gradient in both.weights.items() if gradient is None] == [
         "behind.kernel", "behind.bias"
@@ -142,10 +142,10 @@ def test_integer_inputs_have_no_gradient_and_the_others_have() -> None:
     model = keras.Model([tokens, extra], layers.Dense(1, name="last")(layers.Concatenate()([flat, extra])))
     x = {"tokens": np.array([[1, 2, 3], [0, 4, 4]], "int32"), "extra": floats(2, 2)}
     with pytest.warns(tfdump.TfdumpWarning, match="tokens .*int32"):
-        found = tfdump.gradients(model, x, objective="sum", wrt="inputs")
-    assert set(found.inputs) == {"extra"}
+        gradients = tfdump.gradients(model, x, objective="sum", wrt="inputs")
+    assert set(gradients.inputs) == {"extra"}
     kernel = model.get_layer("last").kernel.numpy()
-    np.testing.assert_allclose(found.inputs["extra"], np.tile(kernel[6:, 0], (2, 1)), rtol=1e-6)
+    np.testing.assert_allclose(gradients.inputs["extra"], np.tile(kernel[6:, 0], (2, 1)), rtol=1e-6)
     only = keras.Model(tokens, flat)
     with pytest.raises(tfdump.TfdumpError, match="int32"):
         tfdump.gradients(only, x["tokens"], objective="sum", wrt="inputs")
@@ -177,14 +177,14 @@ def test_one_variable_held_by_two_layers_has_the_sum() -> None:
     cross = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     value, expected = taped(lambda: cross(y, model(x)), {"table.embeddings": model.table.embeddings})
     for options in ({}, {"batch_size": 1}, {"batch_size": 2, "sparse": True}):
-        found = tfdump.gradients(model, x, y, loss="sparse_categorical_crossentropy", from_logits=True, **options)
-        assert_near(found.loss, value)
-        gradient = found["table.embeddings"]
+        gradients = tfdump.gradients(model, x, y, loss="sparse_categorical_crossentropy", from_logits=True, **options)
+        assert_near(gradients.loss, value)
+        gradient = gradients["table.embeddings"]
         if not isinstance(gradient, np.ndarray):
             rows, gradient = gradient, np.zeros(gradient.dense_shape)
             np.add.at(gradient, rows.indices[:, 0], rows.values)
         assert_near(gradient, expected["table.embeddings"])
-        assert set(found.weights) == {"table.embeddings"}
+        assert set(gradients.weights) == {"table.embeddings"}
 
 
 def test_float64_models_keep_their_precision() -> None:
@@ -197,9 +197,9 @@ def test_float64_models_keep_their_precision() -> None:
         output = np.tanh(data @ kernel + bias)
         back = 2 * (output - y) * weights[:, None] / 14 * (1 - output**2)
         for batch_size in (3, 7):
-            found = tfdump.gradients(model, data, y, loss="mse", sample_weight=weights, batch_size=batch_size)
-            assert_near(found.loss, np.sum(weights[:, None] * (output - y) ** 2) / 14, 1e-13)
-            assert_gradients(found.weights, {"last.kernel": data.T @ back, "last.bias": back.sum(0)}, 1e-13)
+            gradients = tfdump.gradients(model, data, y, loss="mse", sample_weight=weights, batch_size=batch_size)
+            assert_near(gradients.loss, np.sum(weights[:, None] * (output - y) ** 2) / 14, 1e-13)
+            assert_gradients(gradients.weights, {"last.kernel": data.T @ back, "last.bias": back.sum(0)}, 1e-13)
 
 
 def test_float64_data_keeps_its_precision_in_a_subclassed_float64_model() -> None:
@@ -215,8 +215,8 @@ def test_float64_data_keeps_its_precision_in_a_subclassed_float64_model() -> Non
 
     model, data = Plain(), tiny_models.rng(0).standard_normal((5, 4))
     model(data)
-    found = tfdump.gradients(model, data, objective="sum")
-    assert_near(found.weights["last.kernel"], np.repeat(data.sum(0)[:, None], 2, axis=1), 1e-12)
+    gradients = tfdump.gradients(model, data, objective="sum")
+    assert_near(gradients.weights["last.kernel"], np.repeat(data.sum(0)[:, None], 2, axis=1), 1e-12)
 
 
 def test_weights_of_the_model_itself_and_scalars() -> None:
@@ -233,9 +233,9 @@ def test_weights_of_the_model_itself_and_scalars() -> None:
     model(x)
     weights = {"scale": model.scale} | {f"dense.{v.name}": v for v in model.dense.trainable_variables}
     value, expected = taped(lambda: tf.reduce_sum(model(x)), weights)
-    found = tfdump.gradients(model, x, objective="sum", batch_size=2)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, x, objective="sum", batch_size=2)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 def test_a_saved_model_gives_the_numbers_of_the_one_in_memory(tmp_path: Any) -> None:

@@ -44,12 +44,12 @@ def norms_by_hand(model: keras.Model, x: np.ndarray) -> tuple[dict[str, float], 
 def test_norms_of_weights_and_rows_are_finite_where_they_are(batch_size: int | None) -> None:
     model, x = squared(), floats(5, 3).astype("float64")
     weights, rows = norms_by_hand(model, x)
-    found = tfdump.gradients(
+    gradients = tfdump.gradients(
         model, x, objective="sum", wrt=("weights", "activations"), norms_only=True, batch_size=batch_size
     )
     for name, norm in weights.items():
-        np.testing.assert_allclose(found.weights[name], norm * SCALE, rtol=1e-6)
-    np.testing.assert_allclose(found.activations["first"], rows * SCALE, rtol=1e-6)
+        np.testing.assert_allclose(gradients.weights[name], norm * SCALE, rtol=1e-6)
+    np.testing.assert_allclose(gradients.activations["first"], rows * SCALE, rtol=1e-6)
 
 
 def test_the_norm_of_all_gradients_is_finite_too(tfdump: Run, tmp_path: Path) -> None:

@@ -64,10 +64,12 @@ def test_a_loss_by_name_on_outputs_of_every_form(form: str, eager: bool) -> None
     targets = (y, y) if form == "twice" else y
     model.compile(loss=["mse", "mse"] if form == "twice" else "mse", run_eagerly=False)
     loss, expected = taped_by_keras(model, x, keras.tree.pack_sequence_as(model(x), keras.tree.flatten(targets)))
-    found = tfdump.gradients(model, x, targets, loss="mse", batch_size=2, eager=eager, wrt=("weights", "activations"))
-    assert_near(found.loss, loss)
-    assert_gradients(found.weights, expected)
-    assert set(found.activations) == {"hidden", "out"}
+    gradients = tfdump.gradients(
+        model, x, targets, loss="mse", batch_size=2, eager=eager, wrt=("weights", "activations")
+    )
+    assert_near(gradients.loss, loss)
+    assert_gradients(gradients.weights, expected)
+    assert set(gradients.activations) == {"hidden", "out"}
     if form != "twice":
         by_name = tfdump.gradients(model, x, {name: y}, loss=f"{name}=mse", batch_size=3, eager=eager)
         assert_near(by_name.loss, loss)
@@ -78,11 +80,11 @@ def test_objectives_and_single_examples_of_every_form(form: str) -> None:
     structure, name = ONE_OUTPUT[form]
     model, x, y = model_with(structure), floats(5, 4), floats(5, 2, seed=1)
     values = keras.tree.flatten(model(x))[0].numpy()
-    found = tfdump.gradients(model, x, objective=f"{name}[1]", wrt="inputs", batch_size=2)
-    assert_near(found.loss, values[:, 1].sum())
-    assert found.inputs["x"].shape == (5, 4)
-    same = tfdump.gradients(model, x, objective="out[1]", wrt="inputs") if form != "twice" else found
-    assert_near(same.loss, found.loss)
+    gradients = tfdump.gradients(model, x, objective=f"{name}[1]", wrt="inputs", batch_size=2)
+    assert_near(gradients.loss, values[:, 1].sum())
+    assert gradients.inputs["x"].shape == (5, 4)
+    same = tfdump.gradients(model, x, objective="out[1]", wrt="inputs") if form != "twice" else gradients
+    assert_near(same.loss, gradients.loss)
     each = tfdump.gradients(model, x, {name: y}, loss=f"{name}=mse", per_example=True)
     assert_near(each.loss, ((values - y) ** 2).mean(-1))
 
@@ -110,12 +112,12 @@ def test_the_compiled_loss_is_that_of_fit(case: str, ending: str, tmp_path: Path
     if ending:
         subject = tmp_path / f"m{ending}"
         model.save(subject)
-    found = tfdump.gradients(subject, x, y, batch_size=2)
+    gradients = tfdump.gradients(subject, x, y, batch_size=2)
     targets = keras.tree.pack_sequence_as(model(x), [y])
     history = model.fit(x, targets, batch_size=5, shuffle=False, verbose=0)
-    assert_near(found.loss, history.history["loss"][0])
+    assert_near(gradients.loss, history.history["loss"][0])
     after = {f"{layer.name}.{v.name}": v.numpy() for layer in model.layers for v in layer.weights}
-    assert_gradients(found.weights, {name: (before[name] - after[name]) / 0.1 for name in before}, near=1e-5)
+    assert_gradients(gradients.weights, {name: (before[name] - after[name]) / 0.1 for name in before}, near=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -142,9 +144,9 @@ def test_a_functional_model_inside_another_gives_a_list_of_one(base: type[keras.
     model.compile(loss="mse")
     outputs = model(data)
     loss, expected = taped_by_keras(model, data, keras.tree.pack_sequence_as(outputs, [y]))
-    found = tfdump.gradients(model, data, y, batch_size=2)
-    assert_near(found.loss, loss)
-    assert sorted(value.sum() for value in found.weights.values()) == pytest.approx(
+    gradients = tfdump.gradients(model, data, y, batch_size=2)
+    assert_near(gradients.loss, loss)
+    assert sorted(value.sum() for value in gradients.weights.values()) == pytest.approx(
         sorted(value.sum() for value in expected.values()), rel=1e-5
     )
 
@@ -152,8 +154,8 @@ def test_a_functional_model_inside_another_gives_a_list_of_one(base: type[keras.
 def test_a_functional_model_with_a_call_of_its_own() -> None:
     model, x, y = model_with(lambda out: [out, out], FirstOnly), floats(5, 4), floats(5, 2, seed=1)
     expected = float(((model(x)["own"].numpy() - y) ** 2).mean())
-    found = tfdump.gradients(model, x, {"own": y}, loss="mse", batch_size=2)
-    assert_near(found.loss, expected)
+    gradients = tfdump.gradients(model, x, {"own": y}, loss="mse", batch_size=2)
+    assert_near(gradients.loss, expected)
 
 
 def test_outputs_and_activations_bear_one_name(tmp_path: Path) -> None:
@@ -161,7 +163,7 @@ def test_outputs_and_activations_bear_one_name(tmp_path: Path) -> None:
     model = model_with(lambda out: [out])
     model.save(tmp_path / "m.keras")
     np.save(tmp_path / "x.npy", floats(5, 4))
-    status, said = zoo.command("activations", tmp_path / "m.keras", tmp_path / "x.npy", "-o", tmp_path / "a.h5")
-    assert status == 0, said
+    status, stderr = zoo.command("activations", tmp_path / "m.keras", tmp_path / "x.npy", "-o", tmp_path / "a.h5")
+    assert status == 0, stderr
     with h5py.File(tmp_path / "a.h5") as file:
         assert list(file["outputs"]) == ["out"]

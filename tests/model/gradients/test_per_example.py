@@ -1,4 +1,4 @@
-"""Each example's own gradient: that of a batch of one, as Keras computes it, without the regularisation."""
+"""Each example's own gradient: that of a batch of one, as Keras computes it, without the regularization."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,17 +117,19 @@ def test_each_row_is_the_gradient_of_a_batch_of_one(build: Callable[[], Case], w
     shape = case.y.shape[:-1]
     sample_weight = rng(5).uniform(0.1, 2, shape).astype("float32") if weighted else None
     values, expected = rows_by_hand(case, weights, sample_weight)
-    found = tfdump.gradients(case.model, case.x, case.y, sample_weight=sample_weight, per_example=True, batch_size=3)
-    np.testing.assert_allclose(found.loss, values, rtol=1e-5)
-    assert set(found.weights) == set(expected)
+    gradients = tfdump.gradients(
+        case.model, case.x, case.y, sample_weight=sample_weight, per_example=True, batch_size=3
+    )
+    np.testing.assert_allclose(gradients.loss, values, rtol=1e-5)
+    assert set(gradients.weights) == set(expected)
     largest = max(np.abs(gradient).max() for gradient in expected.values())
     for address, gradient in expected.items():
-        assert found.weights[address].shape == gradient.shape
-        np.testing.assert_allclose(found.weights[address], gradient, rtol=0, atol=2e-6 * largest, err_msg=address)
+        assert gradients.weights[address].shape == gradient.shape
+        np.testing.assert_allclose(gradients.weights[address], gradient, rtol=0, atol=2e-6 * largest, err_msg=address)
 
 
 @pytest.mark.parametrize("build", [dense, convolution, embedding])
-def test_the_mean_of_the_rows_and_the_regularisation_is_the_gradient(build: Callable[[], Case]) -> None:
+def test_the_mean_of_the_rows_and_the_regularization_is_the_gradient(build: Callable[[], Case]) -> None:
     case = build()
     rows = tfdump.gradients(case.model, case.x, case.y, per_example=True)
     whole = tfdump.gradients(case.model, case.x, case.y)
@@ -144,21 +146,21 @@ def test_the_mean_of_the_rows_and_the_regularisation_is_the_gradient(build: Call
 def test_rows_of_activations_and_inputs_are_those_of_a_batch_of_one(build: Callable[[], Case]) -> None:
     case = build()
     wrt = ("activations",) if case.x.dtype == "int32" else ("activations", "inputs")
-    found = tfdump.gradients(case.model, case.x, case.y, per_example=True, wrt=wrt, batch_size=3)
+    gradients = tfdump.gradients(case.model, case.x, case.y, per_example=True, wrt=wrt, batch_size=3)
     for n in range(len(case.x)):
         alone = tfdump.gradients(case.model, case.x[n : n + 1], case.y[n : n + 1], loss="mse", wrt=wrt)
-        assert_gradients({key: found[key][n] for key in found}, {key: alone[key][0] for key in alone})
+        assert_gradients({key: gradients[key][n] for key in gradients}, {key: alone[key][0] for key in alone})
 
 
 def test_per_example_objective() -> None:
     case = dense()
     kernel = case.model.get_layer("last").kernel.numpy()
     hidden = case.model.get_layer("first")(case.x).numpy()
-    found = tfdump.gradients(case.model, case.x, objective="last[1]", per_example=True, batch_size=2)
-    np.testing.assert_allclose(found.weights["last.kernel"][:, :, 1], hidden, rtol=1e-6)
-    assert not found.weights["last.kernel"][:, :, 0].any()
+    gradients = tfdump.gradients(case.model, case.x, objective="last[1]", per_example=True, batch_size=2)
+    np.testing.assert_allclose(gradients.weights["last.kernel"][:, :, 1], hidden, rtol=1e-6)
+    assert not gradients.weights["last.kernel"][:, :, 0].any()
     back = (1 - hidden**2) * kernel[:, 1]
-    assert_near(found.weights["first.kernel"], case.x[:, :, None] * back[:, None, :])
+    assert_near(gradients.weights["first.kernel"], case.x[:, :, None] * back[:, None, :])
 
 
 def test_per_example_norms() -> None:
@@ -177,7 +179,7 @@ def test_per_example_without_a_graph() -> None:
     assert_gradients(eager.weights, graph.weights)
 
 
-def test_batch_normalisation_in_training_is_refused() -> None:
+def test_batch_normalization_in_training_is_refused() -> None:
     case = convolution()
     with pytest.raises(tfdump.TfdumpError, match="norm"):
         tfdump.gradients(case.model, case.x, case.y, per_example=True, training=True)
@@ -200,13 +202,13 @@ def test_the_regularization_that_is_left_out_is_said(eager: bool, tmp_path: Path
     np.save(tmp_path / "x.npy", case.x)
     np.save(tmp_path / "y.npy", case.y)
     command = ("gradients", tmp_path / "m.keras", tmp_path / "x.npy", tmp_path / "y.npy", "--per-example")
-    status, said = zoo.command(*command, "-o", tmp_path / "g.h5", *(["--eager"] if eager else []))
-    assert status == 0, said
-    assert f"Note: --per-example leaves the regularization ({expected:.4g}) out of the losses and gradients" in said
+    status, stderr = zoo.command(*command, "-o", tmp_path / "g.h5", *(["--eager"] if eager else []))
+    assert status == 0, stderr
+    assert f"Note: --per-example leaves the regularization ({expected:.4g}) out of the losses and gradients" in stderr
     with h5py.File(tmp_path / "g.h5") as file:
         assert file["loss"].attrs["regularization_left_out"] == pytest.approx(expected, rel=1e-5)
-    status, said = zoo.command(*command, "--loss", "mse", "-o", tmp_path / "mse.h5")  # which has none to leave out
-    assert (status, "regularization" in said) == (0, False)
+    status, stderr = zoo.command(*command, "--loss", "mse", "-o", tmp_path / "mse.h5")  # which has none to leave out
+    assert (status, "regularization" in stderr) == (0, False)
     with h5py.File(tmp_path / "mse.h5") as file:
         assert "regularization_left_out" not in file["loss"].attrs
 

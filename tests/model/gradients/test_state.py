@@ -32,7 +32,7 @@ class Fails(layers.Layer):
 
 
 def model_with_state() -> keras.Model:
-    """Dropout, batch normalisation, regularisation and losses of its layers; compiled and already called."""
+    """Dropout, batch normalization, regularization and losses of its layers; compiled and already called."""
     keras.utils.set_random_seed(1)
     x = keras.Input((4,), name="x")
     hidden = layers.Dense(3, kernel_regularizer="l2", activity_regularizer="l1", name="first")(x)
@@ -145,24 +145,24 @@ def test_dropout_in_training_has_the_gradient_of_its_own_mask() -> None:
     """The mask shows in the gradients of the layer's input and output: zero or doubled."""
     x = keras.Input((50,), name="x")
     model = keras.Model(x, layers.Dropout(0.5, name="drop")(layers.Dense(50, name="dense")(x)))
-    found = tfdump.gradients(model, floats(4, 50), objective="sum", wrt="activations", training=True)
-    assert (found.activations["drop"] == 1).all()
-    assert set(np.unique(found.activations["dense"])) == {0, 2}
-    assert 0.3 < (found.activations["dense"] == 0).mean() < 0.7
+    gradients = tfdump.gradients(model, floats(4, 50), objective="sum", wrt="activations", training=True)
+    assert (gradients.activations["drop"] == 1).all()
+    assert set(np.unique(gradients.activations["dense"])) == {0, 2}
+    assert 0.3 < (gradients.activations["dense"] == 0).mean() < 0.7
 
 
-def test_batch_normalisation_in_training_equals_a_tape_over_the_batch() -> None:
+def test_batch_normalization_in_training_equals_a_tape_over_the_batch() -> None:
     import tensorflow as tf
 
     x = keras.Input((4,), name="x")
     first, norm, last = layers.Dense(3, name="first"), layers.BatchNormalization(name="norm"), layers.Dense(2, name="z")
     model = keras.Model(x, last(norm(first(x))))
     weights = {f"{layer.name}.{v.name}": v for layer in (first, norm, last) for v in layer.trainable_variables}
-    found = tfdump.gradients(model, X, Y, loss="mse", training=True)
+    gradients = tfdump.gradients(model, X, Y, loss="mse", training=True)
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(tf.square(model(X, training=True) - Y))
     expected = tape.gradient(loss, [variable.value for variable in weights.values()])
-    assert_near(found.loss, loss)
+    assert_near(gradients.loss, loss)
     largest = max(np.abs(gradient).max() for gradient in expected)
     for address, gradient in zip(weights, expected, strict=True):
-        np.testing.assert_allclose(found.weights[address], gradient, rtol=0, atol=1e-5 * largest, err_msg=address)
+        np.testing.assert_allclose(gradients.weights[address], gradient, rtol=0, atol=1e-5 * largest, err_msg=address)

@@ -1,4 +1,4 @@
-"""Which graphs are vectorised: those known to be safe, and they agree with a loop; the others get a reason."""
+"""Which graphs are vectorized: those known to be safe, and they agree with a loop; the others get a reason."""
 
 from collections.abc import Callable
 from typing import Any
@@ -123,9 +123,9 @@ def losses(model: keras.Model, x: np.ndarray, training: bool, note: Callable[[st
     """Per-example gradients; `note` is called with the obstacle that was found."""
 
     def watched(graph: Any) -> str | None:
-        found = obstacle(graph)
-        note(found)
-        return found
+        reason = obstacle(graph)
+        note(reason)
+        return reason
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(per_example, "obstacle", watched)
@@ -148,11 +148,11 @@ def losses(model: keras.Model, x: np.ndarray, training: bool, note: Callable[[st
     "build", [dense, convolutions, sequence, residual, open_length, dot_attention], ids=lambda build: build.__name__
 )
 @pytest.mark.parametrize("examples", [1, 2, 7, 65])
-def test_what_is_vectorised_agrees_with_a_loop(build: Callable[[], keras.Model], examples: int) -> None:
+def test_what_is_vectorized_agrees_with_a_loop(build: Callable[[], keras.Model], examples: int) -> None:
     model = build()
     x = floats(examples, *(size or 5 for size in model.input_shape[1:]))
     obstacles: list[str | None] = []
-    found = losses(model, x, training=False, note=obstacles.append)
+    values = losses(model, x, training=False, note=obstacles.append)
     assert obstacles == [None]
     y = rng(2).integers(0, 3, examples)
     variables = model.trainable_variables
@@ -161,7 +161,7 @@ def test_what_is_vectorised_agrees_with_a_loop(build: Callable[[], keras.Model],
             logits = model(x[row : row + 1])
             loss = keras.losses.sparse_categorical_crossentropy(y[row : row + 1], logits, from_logits=True)
         expected = tape.gradient(loss, variables)
-        got = [value[row] for value in list(found.values())[: len(variables)]]
+        got = [value[row] for value in list(values.values())[: len(variables)]]
         for actual, wanted in zip(got, expected, strict=True):
             np.testing.assert_allclose(actual, wanted, rtol=0, atol=2e-5 * max(1e-3, np.abs(wanted).max()))
 
@@ -185,7 +185,7 @@ def test_what_is_not_known_to_be_safe_is_mapped_in_a_loop(
 ) -> None:
     model = build()
     obstacles: list[str | None] = []
-    found = losses(model, floats(3, *model.input_shape[1:]), training, obstacles.append)
+    values = losses(model, floats(3, *model.input_shape[1:]), training, obstacles.append)
     assert obstacles[0] is not None
     assert named in obstacles[0]
-    assert all(len(value) == 3 for value in found.values())
+    assert all(len(value) == 3 for value in values.values())

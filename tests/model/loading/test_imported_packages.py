@@ -192,36 +192,36 @@ def model_of(package: Path, ending: str = "keras") -> tuple[Path, np.ndarray, di
 
 def test_the_modules_of_a_package(package: Path) -> None:
     path, data, expected = model_of(package)
-    found = zoo.dumped(path, data, "--import", "mypkg")
-    assert list(found.values) == list(expected)
+    dump = zoo.dumped(path, data, "--import", "mypkg")
+    assert list(dump.values) == list(expected)
     for address, value in expected.items():
-        np.testing.assert_allclose(found.values[address], value, rtol=1e-5, atol=1e-6, err_msg=address)
+        np.testing.assert_allclose(dump.values[address], value, rtol=1e-5, atol=1e-6, err_msg=address)
 
 
 def test_a_legacy_file_names_no_modules(package: Path) -> None:
     """So the module has to be imported, by the user or by what the package imports itself."""
     path, data, expected = model_of(package, "h5")
-    found = zoo.dumped(path, data, "--import", "mypkg", "--import", "mypkg.deep.own")
+    dump = zoo.dumped(path, data, "--import", "mypkg", "--import", "mypkg.deep.own")
     for address, value in expected.items():
-        np.testing.assert_allclose(found.values[address], value, rtol=1e-5, atol=1e-6, err_msg=address)
+        np.testing.assert_allclose(dump.values[address], value, rtol=1e-5, atol=1e-6, err_msg=address)
 
 
 def test_naming_a_module_of_the_package_covers_what_lies_below_it(package: Path) -> None:
     path, data, expected = model_of(package)
-    found = zoo.dumped(path, data, "--import", "mypkg.deep", "--import", "mypkg.wiring", "--import", "mypkg.parts")
-    assert list(found.values) == list(expected)
-    status, said = zoo.command("layers", path, "--import", "mypkg.deep")
+    dump = zoo.dumped(path, data, "--import", "mypkg.deep", "--import", "mypkg.wiring", "--import", "mypkg.parts")
+    assert list(dump.values) == list(expected)
+    status, stderr = zoo.command("layers", path, "--import", "mypkg.deep")
     assert status == 2
-    assert said.count("\n") == 1
-    assert "'Wiring' of the module 'mypkg.wiring'" in said or "the function 'clipped'" in said
+    assert stderr.count("\n") == 1
+    assert "'Wiring' of the module 'mypkg.wiring'" in stderr or "the function 'clipped'" in stderr
 
 
 def test_a_function_of_a_module_that_the_package_has_imported(package: Path) -> None:
     """Not re-exported, but defined in a module of the package."""
     (package / "mypkg" / "__init__.py").write_text("from mypkg import parts\n")
     path, data, expected = model_of_clipped(package)
-    found = zoo.dumped(path, data, "--import", "mypkg")
-    np.testing.assert_allclose(found.values["clipped"], expected, rtol=1e-6)
+    dump = zoo.dumped(path, data, "--import", "mypkg")
+    np.testing.assert_allclose(dump.values["clipped"], expected, rtol=1e-6)
 
 
 def test_a_function_of_a_module_that_another_module_of_the_file_imports(package: Path) -> None:
@@ -237,8 +237,8 @@ def test_a_function_of_a_module_that_another_module_of_the_file_imports(package:
     keras.Model(x, Scale(4.0, name="scale")(y)).save(package / "c.keras")
     forget()
     data = floats(4, 3)
-    found = zoo.dumped(package / "c.keras", data, "--import", "mypkg")
-    np.testing.assert_allclose(found.values["scale"], np.clip(data, -0.5, 0.5) * 4, rtol=1e-6)
+    dump = zoo.dumped(package / "c.keras", data, "--import", "mypkg")
+    np.testing.assert_allclose(dump.values["scale"], np.clip(data, -0.5, 0.5) * 4, rtol=1e-6)
 
 
 def model_of_clipped(package: Path) -> tuple[Path, np.ndarray, np.ndarray]:
@@ -254,13 +254,13 @@ def model_of_clipped(package: Path) -> tuple[Path, np.ndarray, np.ndarray]:
 def test_the_advice_for_a_function_of_a_module_that_was_not_imported_works(package: Path) -> None:
     (package / "mypkg" / "__init__.py").write_text("")
     path, data, expected = model_of_clipped(package)
-    status, said = zoo.command("layers", path, "--import", "mypkg")
+    status, stderr = zoo.command("layers", path, "--import", "mypkg")
     assert status == 2
-    assert "the function 'clipped'" in said
-    assert "builtins" not in said
-    assert "--import mypkg.MODULE" in said
-    found = zoo.dumped(path, data, "--import", "mypkg.parts")
-    np.testing.assert_allclose(found.values["clipped"], expected, rtol=1e-6)
+    assert "the function 'clipped'" in stderr
+    assert "builtins" not in stderr
+    assert "--import mypkg.MODULE" in stderr
+    dump = zoo.dumped(path, data, "--import", "mypkg.parts")
+    np.testing.assert_allclose(dump.values["clipped"], expected, rtol=1e-6)
 
 
 def test_a_name_of_keras_stays_that_of_keras(package: Path) -> None:
@@ -269,16 +269,16 @@ def test_a_name_of_keras_stays_that_of_keras(package: Path) -> None:
     x = keras.Input((3,))
     keras.Model(x, layers.Dense(3, "relu", name="dense", kernel_initializer="identity")(x)).save(package / "r.keras")
     data = floats(4, 3)
-    found = zoo.dumped(package / "r.keras", data, "--import", "mypkg")
-    np.testing.assert_allclose(found.values["dense"], np.maximum(data, 0), rtol=1e-6)
+    dump = zoo.dumped(package / "r.keras", data, "--import", "mypkg")
+    np.testing.assert_allclose(dump.values["dense"], np.maximum(data, 0), rtol=1e-6)
 
 
 def test_a_file_beside_the_imported_one_is_the_users_too(package: Path) -> None:
     (package / "parts.py").write_text("from keras import ops\ndef clipped(x): return ops.clip(x, -0.5, 0.5)\n")
     (package / "house.py").write_text("from os import system\nfrom parts import clipped\n")
     path, data, expected = model_of_clipped(package)
-    found = zoo.dumped(path, data, "--import", package / "house.py")
-    np.testing.assert_allclose(found.values["clipped"], expected, rtol=1e-6)
+    dump = zoo.dumped(path, data, "--import", package / "house.py")
+    np.testing.assert_allclose(dump.values["clipped"], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("ending", ["keras", "h5"])
@@ -305,8 +305,8 @@ def test_a_loss_that_is_a_plain_class(package: Path, ending: str, weight: float 
             continue
         if ending == "h5" and not options:
             continue  # where Keras itself writes no arguments of such a loss
-        status, said = zoo.command(*command, *options)
-        assert status == 0, said
+        status, stderr = zoo.command(*command, *options)
+        assert status == 0, stderr
         with tfdump.open(package / "g.h5") as dump:
             np.testing.assert_allclose(dump["dense.bias"].read(), sign * factor, rtol=1e-4, err_msg=str(options))
 
@@ -321,12 +321,12 @@ def test_a_loss_of_which_the_file_holds_no_arguments(package: Path) -> None:
     np.save(package / "x.npy", floats(4, 3))
     np.save(package / "y.npy", floats(4, 2))
     command = ["gradients", "m.keras", "x.npy", "y.npy", "--import", "mypkg.wiring"]
-    status, said = zoo.command(*command)
+    status, stderr = zoo.command(*command)
     assert status == 2
-    assert "'Unsaved'" in said
-    assert "--loss Unsaved" in said
-    status, said = zoo.command(*command, "--loss", "Unsaved")
-    assert status == 0, said
+    assert "'Unsaved'" in stderr
+    assert "--loss Unsaved" in stderr
+    status, stderr = zoo.command(*command, "--loss", "Unsaved")
+    assert status == 0, stderr
 
 
 # --- what an import does not open
@@ -476,11 +476,11 @@ def test_a_module_of_the_package_that_cannot_be_imported_is_named(package: Path)
         layer_of(config, "scale")["module"] = "mypkg.deep.broken"
 
     path = changed(package, change)
-    status, said = zoo.command("layers", path, "--import", "mypkg")
+    status, stderr = zoo.command("layers", path, "--import", "mypkg")
     assert status == 2
-    assert "mypkg.deep.broken" in said
-    assert "no_such_module_anywhere" in said
-    assert said.count("\n") == 1
+    assert "mypkg.deep.broken" in stderr
+    assert "no_such_module_anywhere" in stderr
+    assert stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("module", ["os", "shutil", "keras.utils", "tensorflow", "keras"])
@@ -508,14 +508,14 @@ def test_two_classes_of_one_name_are_told_apart_or_refused(package: Path) -> Non
     keras.Model(x, Scale(4.0, name="scale")(y)).save(package / "two.keras")
     forget()
     data = floats(4, 3)
-    found = zoo.dumped(package / "one.keras", data, "--import", "mypkg", "--import", "mypkg.deep.own")
-    np.testing.assert_allclose(found.values["other"], data / 4, rtol=1e-6)
-    status, said = zoo.command("layers", package / "two.keras", "--import", "mypkg")
+    dump = zoo.dumped(package / "one.keras", data, "--import", "mypkg", "--import", "mypkg.deep.own")
+    np.testing.assert_allclose(dump.values["other"], data / 4, rtol=1e-6)
+    status, stderr = zoo.command("layers", package / "two.keras", "--import", "mypkg")
     assert status == 2
-    assert "'Scale'" in said
-    assert "mypkg.deep.other" in said
-    assert "mypkg.deep.own" in said
-    assert "register_keras_serializable" in said
+    assert "'Scale'" in stderr
+    assert "mypkg.deep.other" in stderr
+    assert "mypkg.deep.own" in stderr
+    assert "register_keras_serializable" in stderr
 
 
 def test_the_config_of_a_file_is_not_changed(package: Path) -> None:

@@ -47,27 +47,27 @@ def from_elsewhere(name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarr
     return kinds[0], kinds[1]
 
 
-def assert_as_there(found: zoo.Dumped, expected: dict[str, np.ndarray]) -> None:
-    assert not set(expected) - set(found.values)
+def assert_as_there(dump: zoo.Dumped, expected: dict[str, np.ndarray]) -> None:
+    assert not set(expected) - set(dump.values)
     for address, value in expected.items():
-        np.testing.assert_allclose(found.values[address], value, rtol=1e-4, atol=2e-5, err_msg=address)
+        np.testing.assert_allclose(dump.values[address], value, rtol=1e-4, atol=2e-5, err_msg=address)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_a_graph_with_operations_and_inner_models(tmp_path: Path, name: str) -> None:
     x, expected = from_elsewhere(name)
     shutil.copy(DATA / name, tmp_path)
-    found = zoo.dumped(tmp_path / name, x, "--import", HOUSE)
-    assert_as_there(found, expected)
-    assert {"tf%2Emath%2Eabs", "tf%2Econcat", "tf%2E__operators__%2Egetitem"} <= set(found.values)
+    dump = zoo.dumped(tmp_path / name, x, "--import", HOUSE)
+    assert_as_there(dump, expected)
+    assert {"tf%2Emath%2Eabs", "tf%2Econcat", "tf%2E__operators__%2Egetitem"} <= set(dump.values)
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_a_subclassed_model_whose_layers_only_their_order_tells_apart(tmp_path: Path, name: str) -> None:
     x, expected = from_elsewhere(name)
     shutil.copy(DATA / name, tmp_path)
-    found = zoo.dumped(tmp_path / name, x, "--import", HOUSE)
-    np.testing.assert_allclose(next(iter(found.outputs.values())), expected["output"], rtol=1e-4, atol=2e-5)
+    dump = zoo.dumped(tmp_path / name, x, "--import", HOUSE)
+    np.testing.assert_allclose(next(iter(dump.outputs.values())), expected["output"], rtol=1e-4, atol=2e-5)
 
 
 def test_masks_also_of_recurrent_layers_that_get_states(tmp_path: Path) -> None:
@@ -81,10 +81,10 @@ def test_layers_of_integer_dtypes_take_other_numbers_as_they_are(tmp_path: Path,
     """Keras 3 would round -0.4 to 0 before it looks for its bin."""
     x, expected = from_elsewhere("keras2_14_integers")
     shutil.copy(DATA / f"keras2_14_integers{ending}", tmp_path)
-    found = zoo.dumped(tmp_path / f"keras2_14_integers{ending}", x)
-    assert_as_there(found, expected)
-    np.testing.assert_array_equal(found.values["bins"], [[2, 0, 2, 3], [1, 1, 1, 2]])
-    np.testing.assert_array_equal(found.values["flat"], x["number"])
+    dump = zoo.dumped(tmp_path / f"keras2_14_integers{ending}", x)
+    assert_as_there(dump, expected)
+    np.testing.assert_array_equal(dump.values["bins"], [[2, 0, 2, 3], [1, 1, 1, 2]])
+    np.testing.assert_array_equal(dump.values["flat"], x["number"])
 
 
 def test_the_folder_that_an_archive_unpacks_to(tmp_path: Path) -> None:
@@ -110,8 +110,8 @@ def test_gradients_of_the_loss_that_it_was_compiled_with(tmp_path: Path, name: s
     np.save(tmp_path / "y.npy", np.array([2, 0]))
     data = (tmp_path / "x.npz", tmp_path / "y.npy")
     command = ("gradients", DATA / f"{name}.keras", *data, "--import", HOUSE, "-o", tmp_path / "g.h5")
-    status, said = zoo.command(*command)
-    assert status == 0, said
+    status, stderr = zoo.command(*command)
+    assert status == 0, stderr
     probabilities = expected["logits"].astype("float64")
     with h5py.File(tmp_path / "g.h5") as file:
         loss = -np.log(probabilities[[0, 1], [2, 0]]).mean()
@@ -125,17 +125,17 @@ def test_losses_that_the_model_adds_itself(tmp_path: Path, ending: str) -> None:
     """They are not in the model of Keras 3, nor is a layer that leads to nothing else, of the class of the others."""
     x, expected = from_elsewhere("keras2_15_losses")
     shutil.copy(DATA / f"keras2_15_losses.{ending}", tmp_path / f"m.{ending}")
-    found = zoo.dumped(tmp_path / f"m.{ending}", x)
-    assert list(found.values) == list(expected)
-    assert_as_there(found, expected)
+    dump = zoo.dumped(tmp_path / f"m.{ending}", x)
+    assert list(dump.values) == list(expected)
+    assert_as_there(dump, expected)
     np.save(tmp_path / "x.npy", x["x"])
     command = ("gradients", tmp_path / f"m.{ending}", tmp_path / "x.npy", tmp_path / "x.npy", "-o", tmp_path / "g.h5")
-    status, said = zoo.command(*command)
+    status, stderr = zoo.command(*command)
     assert status == 2
-    assert "add_loss" in said
-    assert "--loss" in said
-    status, said = zoo.command(*command, "--loss", "mse")
-    assert status == 0, said
+    assert "add_loss" in stderr
+    assert "--loss" in stderr
+    status, stderr = zoo.command(*command, "--loss", "mse")
+    assert status == 0, stderr
     with h5py.File(tmp_path / "g.h5") as file:
         wanted = 2 * (expected["last"] - x["x"]).sum(axis=0) / x["x"].size
         np.testing.assert_allclose(file["gradients/weights/last.bias"], wanted, rtol=1e-3, atol=1e-5)
@@ -154,11 +154,11 @@ def test_layers_that_lead_to_no_output_are_named_and_recorded(tmp_path: Path, en
     further = {"activations": [tmp_path / "x.npy", "-o", dump], "layers": []}.get(
         command, [tmp_path / "x.npy", tmp_path / "x.npy", "--loss", "mse", "-o", dump]
     )
-    status, said = zoo.command(command, DATA / f"keras2_15_losses.{ending}", *further)
-    assert status == 0, said
-    assert "not captured: aside, tf%2Emath%2Esubtract," in said
-    assert "not captured: add_loss (Keras 2 saved it for add_loss; Keras 3 has no such layer)" in said
-    assert "not captured: add_metric (" in said
+    status, stderr = zoo.command(command, DATA / f"keras2_15_losses.{ending}", *further)
+    assert status == 0, stderr
+    assert "not captured: aside, tf%2Emath%2Esubtract," in stderr
+    assert "not captured: add_loss (Keras 2 saved it for add_loss; Keras 3 has no such layer)" in stderr
+    assert "not captured: add_metric (" in stderr
     if command == "layers":
         return
     with h5py.File(dump) as file:
@@ -172,11 +172,11 @@ def test_nothing_is_said_to_be_left_out_where_all_layers_lead_to_outputs(name: s
 
 
 def test_without_the_import_the_advice_is_not_about_keras() -> None:
-    status, said = zoo.command("layers", DATA / "keras2_15.keras")
+    status, stderr = zoo.command("layers", DATA / "keras2_15.keras")
     assert status == 2
-    assert "'Block'" in said
-    assert "--import" in said
-    assert said.count("\n") == 1
+    assert "'Block'" in stderr
+    assert "--import" in stderr
+    assert stderr.count("\n") == 1
 
 
 # --- what is not translated
@@ -217,11 +217,11 @@ def test_operations_are_checked_wherever_they_are_made() -> None:
 @pytest.mark.parametrize("kind", ["ClassMethod", "InstanceMethod", "InstanceProperty"])
 def test_what_is_done_with_objects_of_tensorflow_is_explained(tmp_path: Path, kind: str) -> None:
     path = changed(tmp_path, lambda config: layer_of(config, "tf.math.abs").update(class_name=kind))
-    status, said = zoo.command("layers", path, "--import", HOUSE)
+    status, stderr = zoo.command("layers", path, "--import", HOUSE)
     assert status == 2
-    assert f"as a {kind}" in said
-    assert "SavedModel" in said
-    assert said.count("\n") == 1
+    assert f"as a {kind}" in stderr
+    assert "SavedModel" in stderr
+    assert stderr.count("\n") == 1
 
 
 def test_a_call_of_which_keras_2_lost_the_tensors(tmp_path: Path) -> None:
@@ -232,20 +232,20 @@ def test_a_call_of_which_keras_2_lost_the_tensors(tmp_path: Path) -> None:
         layer["config"]["function"] = "einsum"
         layer["inbound_nodes"] = [["_CONSTANT_VALUE", -1, "bi,bj->bij", {}]]
 
-    status, said = zoo.command("layers", changed(tmp_path, change), "--import", HOUSE)
+    status, stderr = zoo.command("layers", changed(tmp_path, change), "--import", HOUSE)
     assert status == 2
-    assert "'tf.nn.relu' without the tensors" in said
-    assert "SavedModel" in said
+    assert "'tf.nn.relu' without the tensors" in stderr
+    assert "SavedModel" in stderr
 
 
 def test_constants_of_a_recurrent_layer_are_not_taken_for_states(tmp_path: Path) -> None:
     def change(config: dict[str, Any]) -> None:
         layer_of(config, "decoder")["config"]["num_constants"] = 1
 
-    status, said = zoo.command("layers", changed(tmp_path, change), "--import", HOUSE)
+    status, stderr = zoo.command("layers", changed(tmp_path, change), "--import", HOUSE)
     assert status == 2
-    assert "layer 'decoder' takes constants" in said
-    assert "SavedModel" in said
+    assert "layer 'decoder' takes constants" in stderr
+    assert "SavedModel" in stderr
 
 
 def test_arguments_that_an_operation_does_not_take(tmp_path: Path) -> None:
@@ -253,11 +253,11 @@ def test_arguments_that_an_operation_does_not_take(tmp_path: Path) -> None:
         layer = next(layer for layer in config["config"]["layers"] if layer["name"] == "tf.nn.relu")
         layer["inbound_nodes"][0][3]["axis"] = 3
 
-    status, said = zoo.command("layers", changed(tmp_path, change), "--import", HOUSE)
+    status, stderr = zoo.command("layers", changed(tmp_path, change), "--import", HOUSE)
     assert status == 2
-    assert "'nn.relu'" in said
-    assert "SavedModel" in said
-    assert said.count("\n") == 1
+    assert "'nn.relu'" in stderr
+    assert "SavedModel" in stderr
+    assert stderr.count("\n") == 1
 
 
 # --- trust
@@ -337,11 +337,11 @@ def reshape(file: h5py.File) -> None:
 
 @pytest.mark.parametrize("change", [remove, remove_layer, add_layer, reshape], ids=lambda change: change.__name__)
 def test_weights_that_do_not_fit_are_named(tmp_path: Path, change: Any) -> None:
-    status, said = zoo.command("layers", with_changed_weights(tmp_path, change), "--import", HOUSE)
+    status, stderr = zoo.command("layers", with_changed_weights(tmp_path, change), "--import", HOUSE)
     assert status == 2
-    assert "do not fit the weights" in said
-    assert "conv" in said
-    assert said.count("\n") == 1
+    assert "do not fit the weights" in stderr
+    assert "conv" in stderr
+    assert stderr.count("\n") == 1
 
 
 def test_the_architecture_in_the_dump_is_that_of_the_file(tmp_path: Path) -> None:

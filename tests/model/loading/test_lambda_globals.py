@@ -65,9 +65,9 @@ def test_the_usual_names(tmp_path: Path, name: str, ending: str, how: str) -> No
     function, by_hand = FUNCTIONS[name]
     path = saved(tmp_path / f"m.{ending}", function, how)
     x = floats(3, 4)
-    found = zoo.dumped(path, x, "--trust-model")
+    dump = zoo.dumped(path, x, "--trust-model")
     address = "inner.mine" if how == "nested" else "mine"
-    np.testing.assert_allclose(found.values[address], by_hand(x), rtol=1e-6)
+    np.testing.assert_allclose(dump.values[address], by_hand(x), rtol=1e-6)
 
 
 @pytest.mark.parametrize("ending", ["keras", "h5"])
@@ -75,18 +75,18 @@ def test_the_usual_names(tmp_path: Path, name: str, ending: str, how: str) -> No
 def test_the_names_of_an_imported_module(house: Path, ending: str, importing: str) -> None:
     path = saved(house.parent / f"m.{ending}", lambda x: shifted(x) * FACTOR)
     x = floats(3, 4)
-    found = zoo.dumped(path, x, "--trust-model", "--import", importing)
-    np.testing.assert_allclose(found.values["mine"], (x + 5) * 5, rtol=1e-6)
+    dump = zoo.dumped(path, x, "--trust-model", "--import", importing)
+    np.testing.assert_allclose(dump.values["mine"], (x + 5) * 5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("ending", ["keras", "h5"])
 def test_a_name_that_is_nowhere_is_an_error_that_says_how(tmp_path: Path, ending: str) -> None:
     path = saved(tmp_path / f"m.{ending}", lambda x: shifted(x) + 0)
-    status, said = zoo.command("layers", path, "--trust-model")
+    status, stderr = zoo.command("layers", path, "--trust-model")
     assert status == 2
-    assert said.count("\n") == 1
-    assert "'shifted'" in said
-    assert "--import" in said
+    assert stderr.count("\n") == 1
+    assert "'shifted'" in stderr
+    assert "--import" in stderr
 
 
 @keras.saving.register_keras_serializable(package="lambda_globals")
@@ -118,12 +118,12 @@ def test_a_layer_that_is_called_only_when_the_model_runs(house: Path) -> None:
     path = house.parent / "m.keras"
     model.save(path)
     np.save(house.parent / "x.npy", x)
-    found = zoo.dumped(path, x, "--trust-model", "--import", "house")
-    np.testing.assert_allclose(found.values["mine"], x + 5, rtol=1e-6)
-    status, said = zoo.command("activations", path, "x.npy", "--trust-model", "-o", "d.h5")
+    dump = zoo.dumped(path, x, "--trust-model", "--import", "house")
+    np.testing.assert_allclose(dump.values["mine"], x + 5, rtol=1e-6)
+    status, stderr = zoo.command("activations", path, "x.npy", "--trust-model", "-o", "d.h5")
     assert status == 2
-    assert "'shifted'" in said
-    assert "--import" in said
+    assert "'shifted'" in stderr
+    assert "--import" in stderr
 
 
 def test_nothing_of_it_stays_behind(house: Path) -> None:

@@ -23,14 +23,14 @@ CASES = [pytest.param(release, name, id=f"{release}-{name}") for release in RELE
 
 def stored(release: str, name: str) -> dict[str, dict[str, Any]]:
     """What was worked out where the file was saved: by kind, and by address or output."""
-    found: dict[str, dict[str, Any]] = {}
+    arrays: dict[str, dict[str, Any]] = {}
     with np.load(DATA / f"keras-{release}" / "expected.npz") as archive:
         for key in archive.files:
             case, _, what = key.partition("/")
             if case == name:
                 kind, _, address = what.partition(":")
-                found.setdefault(kind, {})[address] = archive[key]
-    return found
+                arrays.setdefault(kind, {})[address] = archive[key]
+    return arrays
 
 
 def model_of(release: str, name: str) -> Path:
@@ -42,8 +42,8 @@ def test_activations_and_outputs(release: str, name: str, tmp_path: Path) -> Non
     known = stored(release, name)
     np.save(tmp_path / "x.npy", known["x"][""])
     dump = tmp_path / "a.h5"
-    status, said = zoo.command("activations", model_of(release, name), tmp_path / "x.npy", "-o", dump)
-    assert status == 0, said
+    status, stderr = zoo.command("activations", model_of(release, name), tmp_path / "x.npy", "-o", dump)
+    assert status == 0, stderr
     with h5py.File(dump) as file:
         assert set(file["activations"]) == set(known["act"])
         assert set(file["outputs"]) == set(known["out"])
@@ -62,9 +62,9 @@ def test_the_loss_it_was_compiled_with(release: str, name: str, tmp_path: Path) 
     np.save(tmp_path / "y.npy", single)
     targets = tmp_path / ("y.npy" if len(known["y"]) == 1 else "y.npz")
     dump = tmp_path / "g.h5"
-    given = ("--targets", targets, "--batch-size", 2, "-o", dump)
-    status, said = zoo.command("gradients", model_of(release, name), tmp_path / "x.npy", *given)
-    assert status == 0, said
+    options = ("--targets", targets, "--batch-size", 2, "-o", dump)
+    status, stderr = zoo.command("gradients", model_of(release, name), tmp_path / "x.npy", *options)
+    assert status == 0, stderr
     with h5py.File(dump) as file:
         assert_near(file["loss"][()], known["loss"][""])
         assert_gradients({key: value[()] for key, value in file["gradients/weights"].items()}, known["grad"])
@@ -76,9 +76,11 @@ def test_a_loss_by_name_and_an_objective(release: str, name: str) -> None:
     x = known["x"][""]
     names = list(known["y"])
     losses = [((known["out"][output] - known["y"][output]) ** 2).mean(-1) for output in names]
-    found = tfdump.gradients(model, x, known["y"], loss="mse", batch_size=3, wrt=("weights", "activations", "inputs"))
-    assert_near(found.loss, sum(values.mean() for values in losses))
-    assert set(found.activations) == set(known["act"])
+    gradients = tfdump.gradients(
+        model, x, known["y"], loss="mse", batch_size=3, wrt=("weights", "activations", "inputs")
+    )
+    assert_near(gradients.loss, sum(values.mean() for values in losses))
+    assert set(gradients.activations) == set(known["act"])
     each = tfdump.gradients(model, x, known["y"], loss="mse", per_example=True)
     assert_near(each.loss, sum(losses))
     shown = tfdump.gradients(model, x, objective=f"{names[0]}[0]", wrt="inputs")
@@ -93,9 +95,11 @@ def differences(model: Path, x: Any, output: str, step: float = 1e-2) -> Any:
     keras_model = load_model(model).model
 
     def first(values: Any) -> Any:
-        given = keras_model(values)
-        given = given[output] if isinstance(given, dict) else given[int(output)] if output.isdigit() else given
-        return given.numpy()[:, 0]
+        outputs = keras_model(values)
+        outputs = (
+            outputs[output] if isinstance(outputs, dict) else outputs[int(output)] if output.isdigit() else outputs
+        )
+        return outputs.numpy()[:, 0]
 
     columns = []
     for column in range(x.shape[1]):

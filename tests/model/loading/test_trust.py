@@ -390,11 +390,11 @@ def test_a_module_that_ends_safe_mode_for_good_does_not(tmp_path: Path, canary: 
 class Asks(layers.Layer):
     """A layer that notes whether Keras was in safe mode when it was made from a file."""
 
-    found: ClassVar[list[object]] = []
+    safe_modes: ClassVar[list[object]] = []
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Asks":
-        cls.found.append(serialization_lib.in_safe_mode())
+        cls.safe_modes.append(serialization_lib.in_safe_mode())
         return cls(**config)
 
     def call(self, x: Any) -> Any:
@@ -410,7 +410,7 @@ def test_safe_mode_is_that_of_the_call(tmp_path: Path) -> None:
         for trust in (False, True):
             load_model(tmp_path / "m.keras", custom={"Asks": Asks}, trust=trust)
         assert serialization_lib.in_safe_mode() is False
-    assert Asks.found == [True, False]
+    assert Asks.safe_modes == [True, False]
 
 
 def test_no_module_of_tfdump_ends_safe_mode() -> None:

@@ -42,10 +42,10 @@ def two_layers() -> tuple[Any, np.ndarray, dict[str, np.ndarray]]:
     return model, x, {"a": a, "b": a @ w2 + b2}
 
 
-def assert_equal(found: zoo.Dumped, expected: dict[str, np.ndarray]) -> None:
-    assert list(found.values) == list(expected)
+def assert_equal(dump: zoo.Dumped, expected: dict[str, np.ndarray]) -> None:
+    assert list(dump.values) == list(expected)
     for address, value in expected.items():
-        np.testing.assert_allclose(found.values[address], value, rtol=1e-4, atol=1e-5, err_msg=address)
+        np.testing.assert_allclose(dump.values[address], value, rtol=1e-4, atol=1e-5, err_msg=address)
 
 
 @pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.hdf5"])
@@ -61,9 +61,9 @@ def test_an_unzipped_archive(tmp_path: Path, name: str) -> None:
     model, x, expected = two_layers()
     model.save(tmp_path / "m.keras")
     zipfile.ZipFile(tmp_path / "m.keras").extractall(tmp_path / name)
-    found = zoo.dumped(tmp_path / name, x)
-    assert_equal(found, expected)
-    assert found.said == ""
+    dump = zoo.dumped(tmp_path / name, x)
+    assert_equal(dump, expected)
+    assert dump.stderr == ""
 
 
 def test_layers_lists_a_folder_that_ends_in_keras(tmp_path: Path, tfdump: Any) -> None:
@@ -114,13 +114,13 @@ def from_elsewhere(name: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarr
 def test_a_file_from_elsewhere_gives_what_it_gave_there(tmp_path: Path, name: str) -> None:
     x, expected = from_elsewhere(name.partition(".")[0])
     shutil.copy(DATA / name, tmp_path)
-    found = zoo.dumped(tmp_path / name, x)
-    parts = set(found.values) - set(expected)
+    dump = zoo.dumped(tmp_path / name, x)
+    parts = set(dump.values) - set(expected)
     assert parts <= PARTS
-    assert not set(expected) - set(found.values)
+    assert not set(expected) - set(dump.values)
     for address, value in expected.items():
         tolerance = HALF.get(address, 2e-5)
-        np.testing.assert_allclose(found.values[address], value, rtol=1e-4, atol=tolerance, err_msg=address)
+        np.testing.assert_allclose(dump.values[address], value, rtol=1e-4, atol=tolerance, err_msg=address)
 
 
 def test_gradients_of_a_keras_2_file_use_the_loss_it_was_compiled_with(tmp_path: Path) -> None:
@@ -129,8 +129,8 @@ def test_gradients_of_a_keras_2_file_use_the_loss_it_was_compiled_with(tmp_path:
     np.savez(tmp_path / "x.npz", **x)
     np.save(tmp_path / "y.npy", np.array([2, 0]))
     data = (tmp_path / "x.npz", tmp_path / "y.npy")
-    status, said = zoo.command("gradients", tmp_path / "keras2.h5", *data, "-o", tmp_path / "g.h5")
-    assert status == 0, said
+    status, stderr = zoo.command("gradients", tmp_path / "keras2.h5", *data, "-o", tmp_path / "g.h5")
+    assert status == 0, stderr
     probabilities = expected["logits"].astype("float64")
     with h5py.File(tmp_path / "g.h5") as file:
         loss = -np.log(probabilities[[0, 1], [2, 0]]).mean()
@@ -146,20 +146,20 @@ def refused(tmp_path: Path, change: Any) -> str:
         config = json.loads(file.attrs["model_config"])
         change({layer["name"]: layer for layer in config["config"]["layers"]})
         file.attrs["model_config"] = json.dumps(config)
-    status, said = zoo.command("layers", tmp_path / "m.h5")
+    status, stderr = zoo.command("layers", tmp_path / "m.h5")
     assert status == 2
-    assert said.startswith("Error: ")
-    assert said.count("\n") == 1
-    return said
+    assert stderr.startswith("Error: ")
+    assert stderr.count("\n") == 1
+    return stderr
 
 
 def test_what_only_keras_2_can_do_is_said(tmp_path: Path) -> None:
-    said = refused(tmp_path, lambda found: found["gru"]["config"].update(time_major=True))
-    assert "layer 'gru' (GRU) has time_major=True, which Keras 3 does not support" in said
-    assert "SavedModel" in said
+    message = refused(tmp_path, lambda configs: configs["gru"]["config"].update(time_major=True))
+    assert "layer 'gru' (GRU) has time_major=True, which Keras 3 does not support" in message
+    assert "SavedModel" in message
 
 
 def test_operations_that_keras_2_saved_as_layers_are_explained(tmp_path: Path) -> None:
-    said = refused(tmp_path, lambda found: found["sum"].update(class_name="TFOpLambda"))
-    assert "TFOpLambda" in said
-    assert "SavedModel" in said
+    message = refused(tmp_path, lambda configs: configs["sum"].update(class_name="TFOpLambda"))
+    assert "TFOpLambda" in message
+    assert "SavedModel" in message

@@ -137,7 +137,7 @@ def test_layers_decorated_or_not(tmp_path: Path, house: object, imported: object
     )(y)
     path = saved(keras.Model(x, y), tmp_path / f"m.{ending}")
     data = floats(4, 3)
-    found = zoo.dumped(path, data, "--import", imported)
+    dump = zoo.dumped(path, data, "--import", imported)
     halved = (data * 4 + 1) / 2
     clipped = np.clip(halved, -0.5, 0.5)
     expected = {
@@ -147,18 +147,18 @@ def test_layers_decorated_or_not(tmp_path: Path, house: object, imported: object
         "clipped": clipped,
         "dense": clipped @ np.full((3, 3), 0.25) * 2,
     }
-    assert list(found.values) == list(expected)
+    assert list(dump.values) == list(expected)
     for address, value in expected.items():
-        np.testing.assert_allclose(found.values[address], value, rtol=1e-5, atol=1e-6, err_msg=address)
+        np.testing.assert_allclose(dump.values[address], value, rtol=1e-5, atol=1e-6, err_msg=address)
 
 
 def test_a_model_that_is_not_decorated(tmp_path: Path, house: object, imported: object) -> None:
     model, data = house.Own(), floats(4, 3)
     outputs = np.asarray(model(data))
     path = saved(model, tmp_path / "m.keras")
-    found = zoo.dumped(path, data, "--import", imported)
-    np.testing.assert_allclose(found.values["scale"], data * 3, rtol=1e-6)
-    np.testing.assert_allclose(found.values["out"], outputs, rtol=1e-5, atol=1e-6)
+    dump = zoo.dumped(path, data, "--import", imported)
+    np.testing.assert_allclose(dump.values["scale"], data * 3, rtol=1e-6)
+    np.testing.assert_allclose(dump.values["out"], outputs, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", ["Huberish", "far"])
@@ -176,8 +176,8 @@ def test_losses(tmp_path: Path, house: object, imported: object, loss: str, how:
     np.save(tmp_path / "y.npy", y)
     options = ["--loss", loss] if how == "named" else []
     command = ["gradients", path, tmp_path / "x.npy", tmp_path / "y.npy", "-o", tmp_path / "g.h5"]
-    status, said = zoo.command(*command, "--import", imported, *options)
-    assert status == 0, said
+    status, stderr = zoo.command(*command, "--import", imported, *options)
+    assert status == 0, stderr
     error = x @ kernel + bias - y
     wanted = (3 * np.sign(error) if loss == "Huberish" else 10 * error).sum(axis=0) / error.size
     with tfdump.open(tmp_path / "g.h5") as dump:
@@ -188,18 +188,18 @@ def test_without_the_import_the_class_is_named(tmp_path: Path, house: object) ->
     x = keras.Input((3,))
     path = saved(keras.Model(x, house.Scale(name="scale")(x)), tmp_path / "m.keras")
     sys.path.remove(str(tmp_path))
-    status, said = zoo.command("layers", path)
+    status, stderr = zoo.command("layers", path)
     assert status == 2
-    assert "'Scale'" in said
-    assert "--import" in said
-    assert said.count("\n") == 1
+    assert "'Scale'" in stderr
+    assert "--import" in stderr
+    assert stderr.count("\n") == 1
 
 
 def test_without_the_import_the_registered_class_is_named(tmp_path: Path, house: object) -> None:
     x = keras.Input((3,))
     path = saved(keras.Model(x, house.Halve(name="halve")(x)), tmp_path / "m.keras")
     sys.path.remove(str(tmp_path))
-    status, said = zoo.command("layers", path)
+    status, stderr = zoo.command("layers", path)
     assert status == 2
-    assert "'Halve'" in said or "house>Renamed" in said
-    assert "--import" in said
+    assert "'Halve'" in stderr or "house>Renamed" in stderr
+    assert "--import" in stderr

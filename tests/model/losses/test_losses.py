@@ -46,10 +46,10 @@ def test_gradients_equal_back_propagation_written_in_numpy(decay: float, batch_s
     back = logits @ w2.T
     before = back * (1 - hidden**2)
     value = -np.log(probabilities[range(5), y]).mean() + decay * ((w1**2).sum() + (w2**2).sum())
-    found = tfdump.gradients(model, x, y, wrt=("weights", "activations", "inputs"), batch_size=batch_size)
-    assert_near(found.loss, value)
+    gradients = tfdump.gradients(model, x, y, wrt=("weights", "activations", "inputs"), batch_size=batch_size)
+    assert_near(gradients.loss, value)
     assert_gradients(
-        found.weights,
+        gradients.weights,
         {
             "hidden.kernel": x.T @ before + 2 * decay * w1,
             "hidden.bias": before.sum(0),
@@ -57,8 +57,8 @@ def test_gradients_equal_back_propagation_written_in_numpy(decay: float, batch_s
             "classes.bias": logits.sum(0),
         },
     )
-    assert_near(found.activations["hidden"], back)
-    assert_near(found.inputs["x"], before @ w1.T)
+    assert_near(gradients.activations["hidden"], back)
+    assert_near(gradients.inputs["x"], before @ w1.T)
 
 
 # --- losses by name, object and function
@@ -104,9 +104,9 @@ def test_losses_by_name_give_what_the_compiled_model_has(name: str) -> None:
     model, x = tail(activation), floats(5, 4)
     model.compile("sgd", name)
     value, expected = taped_by_keras(model, x, y)
-    found = tfdump.gradients(tail(activation), x, y, loss=name)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(tail(activation), x, y, loss=name)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 @pytest.mark.parametrize("name", ["categorical_crossentropy", "binary_crossentropy", "BinaryCrossentropy"])
@@ -114,9 +114,9 @@ def test_from_logits_takes_the_output_for_logits(name: str) -> None:
     model, x = tail(None), floats(5, 4)
     loss = getattr(keras.losses, "CategoricalCrossentropy" if "cat" in name else "BinaryCrossentropy")(from_logits=True)
     value, expected = taped(lambda: loss(BITS, model(x)), weights_by_address(model))
-    found = tfdump.gradients(model, x, BITS, loss=name, from_logits=True, batch_size=2)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, x, BITS, loss=name, from_logits=True, batch_size=2)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 class PlainSoftmax(layers.Layer):
@@ -165,13 +165,13 @@ def assert_trains_like_fit(end: Callable[[Any], Any], loss: str, y: np.ndarray) 
     model.set_weights([kernel * 200, bias])
     data = floats(4, 4)
     model.compile("sgd", loss)
-    found = tfdump.gradients(model, data, y)
+    gradients = tfdump.gradients(model, data, y)
     before = model.get_weights()
     model.compile(keras.optimizers.SGD(1.0), loss)
     model.fit(data, y, batch_size=4, verbose=0)
     moved = [old - new for old, new in zip(before, model.get_weights(), strict=True)]
-    assert_near(found.weights["last.kernel"], moved[0], 1e-4)
-    assert_near(found.weights["last.bias"], moved[1], 1e-4)
+    assert_near(gradients.weights["last.kernel"], moved[0], 1e-4)
+    assert_near(gradients.weights["last.bias"], moved[1], 1e-4)
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -183,17 +183,17 @@ def test_a_loss_on_probabilities_reaches_them(end: str) -> None:
     data, y = floats(4, 4), np.eye(3, dtype="float32")[[0, 1, 2, 0]]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = tfdump.gradients(model, data, y, loss="mse", wrt=("activations", "weights"), batch_size=3)
-    last = list(found.activations)[-1]
-    assert_near(found.activations[last], 2 * (np.asarray(model(data)) - y) / y.size)
+        gradients = tfdump.gradients(model, data, y, loss="mse", wrt=("activations", "weights"), batch_size=3)
+    last = list(gradients.activations)[-1]
+    assert_near(gradients.activations[last], 2 * (np.asarray(model(data)) - y) / y.size)
     if "behind" in end:  # dropout of 0, identity and reshape hand on what they get
-        assert_near(found.activations["last"], found.activations[last])
+        assert_near(gradients.activations["last"], gradients.activations[last])
     logits = data @ model.get_weights()[0] + model.get_weights()[1]
     assert_near(tf.nn.softmax(logits), model(data))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        found = tfdump.gradients(model, data, y, loss="categorical_crossentropy", wrt="activations")
-    unconnected = [address for address, gradient in found.items() if gradient is None]
+        gradients = tfdump.gradients(model, data, y, loss="categorical_crossentropy", wrt="activations")
+    unconnected = [address for address, gradient in gradients.items() if gradient is None]
     if end == "reshape behind it":  # Keras does not look that far
         assert unconnected == [str(warning.message) for warning in told] == []
         return
@@ -206,11 +206,11 @@ def test_what_the_loss_does_not_reach_is_not_put_down_to_logits() -> None:
     x = keras.Input((4,), name="x")
     ends = {"a": layers.Dense(3, activation="softmax", name="a")(x), "b": layers.Dense(3, name="b")(x)}
     with pytest.warns(tfdump.TfdumpWarning) as told:
-        found = tfdump.gradients(
+        gradients = tfdump.gradients(
             keras.Model(x, ends), floats(4, 4), {"a": PROBABILITIES[:4]}, loss=["a=mse"], wrt="activations"
         )
-    assert found["b"] is None
-    assert found["a"] is not None
+    assert gradients["b"] is None
+    assert gradients["a"] is not None
     assert [str(warning.message) for warning in told] == ["not connected with the loss, so without a gradient: b"]
 
 
@@ -246,29 +246,29 @@ def test_a_loss_object_or_function_is_taken_as_it_is(loss: Any) -> None:
     model, x, y = tail("tanh"), floats(5, 4), floats(5, 3, seed=1)
     called = loss if isinstance(loss, keras.losses.Loss) else lambda t, p: ops.mean(loss(t, p))
     value, expected = taped(lambda: called(y, model(x)), weights_by_address(model))
-    found = tfdump.gradients(model, x, y, loss=loss, batch_size=2)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, x, y, loss=loss, batch_size=2)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 def test_from_logits_keeps_the_other_options_of_a_loss_object() -> None:
     model, x = tail(None), floats(5, 4)
     wanted = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.3, reduction="sum")
     value, expected = taped(lambda: wanted(PROBABILITIES, model(x)), weights_by_address(model))
-    given = keras.losses.CategoricalCrossentropy(label_smoothing=0.3, reduction="sum")
-    found = tfdump.gradients(model, x, PROBABILITIES, loss=given, from_logits=True)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.3, reduction="sum")
+    gradients = tfdump.gradients(model, x, PROBABILITIES, loss=loss, from_logits=True)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
-def test_a_loss_by_name_leaves_the_regularisation_out() -> None:
+def test_a_loss_by_name_leaves_the_regularization_out() -> None:
     x = keras.Input((3,), name="x")
     model = keras.Model(x, layers.Dense(2, kernel_regularizer="l2", activity_regularizer="l1", name="dense")(x))
     data, y = floats(6, 3), floats(6, 2, seed=1)
     value, expected = taped(lambda: tf.reduce_mean(tf.square(model(data) - y)), weights_by_address(model))
-    found = tfdump.gradients(model, data, y, loss="mse", batch_size=2)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, data, y, loss="mse", batch_size=2)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 def test_targets_of_integers_bools_and_without_the_last_axis() -> None:
@@ -277,19 +277,19 @@ def test_targets_of_integers_bools_and_without_the_last_axis() -> None:
     loss = keras.losses.BinaryCrossentropy()
     value, expected = taped(lambda: loss(bits[:, None].astype("float32"), model(x)), weights_by_address(model))
     for y in (bits, bits[:, None], bits.astype(bool), bits.astype("float64"), bits.astype("uint8")):
-        found = tfdump.gradients(model, x, y, loss="binary_crossentropy", batch_size=2)
-        assert_near(found.loss, value)
-        assert_gradients(found.weights, expected)
+        gradients = tfdump.gradients(model, x, y, loss="binary_crossentropy", batch_size=2)
+        assert_near(gradients.loss, value)
+        assert_gradients(gradients.weights, expected)
 
 
 def test_nan_loss_is_dumped_with_a_warning() -> None:
     model, x, y = tail(None), floats(4, 4), floats(4, 3)
     x[1, 0] = np.nan
     with pytest.warns(tfdump.TfdumpWarning, match="not finite"):
-        found = tfdump.gradients(model, x, y, loss="mse", wrt=("weights", "inputs"), batch_size=2)
-    assert np.isnan(found.loss)
-    assert np.isnan(found.weights["first.bias"]).all()
-    assert np.isnan(found.inputs["x"]).any(axis=1).tolist() == [False, True, False, False]
+        gradients = tfdump.gradients(model, x, y, loss="mse", wrt=("weights", "inputs"), batch_size=2)
+    assert np.isnan(gradients.loss)
+    assert np.isnan(gradients.weights["first.bias"]).all()
+    assert np.isnan(gradients.inputs["x"]).any(axis=1).tolist() == [False, True, False, False]
 
 
 # --- compiled losses of several outputs
@@ -334,9 +334,9 @@ def test_compiled_losses_of_two_outputs_in_every_form(form: str) -> None:
     keras_y = {"list": [A, B], "dict": {"a": A, "b": B}, "other keys": {"first": A, "second": B}}[structure]
     value, expected = taped_by_keras(model, x, keras_y)
     fresh = heads(structure, **compiled)
-    found = tfdump.gradients(fresh, x, keras_y, batch_size=4)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(fresh, x, keras_y, batch_size=4)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
     assert_gradients(tfdump.gradients(model, x, keras_y, batch_size=4).weights, expected)
 
 
@@ -344,9 +344,9 @@ def test_one_compiled_name_is_for_every_output() -> None:
     model, x = heads("list", loss="mse"), floats(6, 4)
     y = [A, floats(6, 3, seed=2)]
     value, expected = taped_by_keras(model, x, y)
-    found = tfdump.gradients(model, x, y, batch_size=2)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, x, y, batch_size=2)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 @pytest.mark.parametrize(
@@ -364,10 +364,10 @@ def test_an_output_without_a_loss_needs_no_targets(structure: str, loss: Any, y:
         return cross(B, outputs[1] if structure == "list" else outputs["b"]) + 0.01 * tf.reduce_sum(kernel**2)
 
     value, expected = taped(by_hand, weights)
-    found = tfdump.gradients(model, x, y, batch_size=2)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
-    assert found.weights["a.kernel"] is None
+    gradients = tfdump.gradients(model, x, y, batch_size=2)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
+    assert gradients.weights["a.kernel"] is None
 
 
 def test_a_single_output_with_a_loss_object_or_a_list_or_a_dict() -> None:
@@ -382,31 +382,31 @@ def test_a_single_output_with_a_loss_object_or_a_list_or_a_dict() -> None:
         model = tail("tanh")
         model.compile("sgd", loss, loss_weights=weights)
         value, expected = taped_by_keras(model, x, y)
-        found = tfdump.gradients(model, x, y, batch_size=4)
-        assert_near(found.loss, value)
-        assert_gradients(found.weights, expected)
+        gradients = tfdump.gradients(model, x, y, batch_size=4)
+        assert_near(gradients.loss, value)
+        assert_gradients(gradients.weights, expected)
 
 
 def test_targets_of_a_list_model_may_be_named_by_its_layers_as_in_fit() -> None:
     model, x = heads("list", loss={"a": SQUARED, "b": CROSS}), floats(6, 4)
     value, expected = taped_by_keras(model, x, {"a": A, "b": B})
-    found = tfdump.gradients(model, x, {"b": B, "a": A}, batch_size=2)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, x, {"b": B, "a": A}, batch_size=2)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 def test_losses_by_name_for_some_outputs() -> None:
     model, x = heads("dict"), floats(6, 4)
     squared = keras.losses.MeanSquaredError()
     value, expected = taped(lambda: squared(A, model(x)["a"]), weights_by_address(model))
-    found = tfdump.gradients(model, x, A, loss=["a=mse"], batch_size=2)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, x, A, loss=["a=mse"], batch_size=2)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
     cross = keras.losses.SparseCategoricalCrossentropy()
     value, expected = taped(lambda: squared(A, (o := model(x))["a"]) + cross(B, o["b"]), weights_by_address(model))
-    found = tfdump.gradients(model, x, {"b": B, "a": A}, loss=["b=sparse_categorical_crossentropy", "a=mse"])
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, x, {"b": B, "a": A}, loss=["b=sparse_categorical_crossentropy", "a=mse"])
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 def test_losses_of_the_layers_alone() -> None:
@@ -422,9 +422,9 @@ def test_losses_of_the_layers_alone() -> None:
     model = keras.Model(x, Rebuilds(name="end")([x, layers.Dense(4, kernel_regularizer="l2", name="dense")(x)]))
     model.compile("sgd")
     value, expected = taped_by_keras(model, floats(6, 4), None)
-    found = tfdump.gradients(model, floats(6, 4))
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, floats(6, 4))
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 # --- objectives
@@ -450,11 +450,11 @@ def test_objectives_are_sums_over_the_examples(objective: str) -> None:
     model, x = heads("dict", last="tanh"), floats(6, 4)
     value, expected = taped(lambda: OBJECTIVES[objective](*outputs_by_hand(model, x)), weights_by_address(model))
     for batch_size in (4, 6):
-        found = tfdump.gradients(model, x, objective=objective, wrt=("weights", "inputs"), batch_size=batch_size)
-        assert_near(found.loss, value)
-        assert_gradients(found.weights, expected)
+        gradients = tfdump.gradients(model, x, objective=objective, wrt=("weights", "inputs"), batch_size=batch_size)
+        assert_near(gradients.loss, value)
+        assert_gradients(gradients.weights, expected)
     single = tfdump.gradients(model, x[:1], objective=objective, wrt="inputs")
-    assert_near(single.inputs["x"], found.inputs["x"][:1])  # a saliency map does not shrink with the examples
+    assert_near(single.inputs["x"], gradients.inputs["x"][:1])  # a saliency map does not shrink with the examples
 
 
 @pytest.mark.parametrize(("objective", "index"), [("z[1,2]", (1, 2)), ("z[-1,-2]", (2, 2)), ("z[0]", (0,))])
@@ -463,9 +463,9 @@ def test_objectives_of_several_indices(objective: str, index: tuple[int, ...]) -
     dense = layers.Dense(4, activation="tanh", name="z")
     model, data = keras.Model(x, dense(x)), floats(5, 3, 2)
     value, expected = taped(lambda: tf.reduce_sum(model(data)[(slice(None), *index)]), weights_by_address(model))
-    found = tfdump.gradients(model, data, objective=objective, batch_size=2)
-    assert_near(found.loss, value)
-    assert_gradients(found.weights, expected)
+    gradients = tfdump.gradients(model, data, objective=objective, batch_size=2)
+    assert_near(gradients.loss, value)
+    assert_gradients(gradients.weights, expected)
 
 
 def test_objective_with_reduction_mean_divides_by_the_examples() -> None:

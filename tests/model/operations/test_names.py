@@ -33,8 +33,8 @@ def chain(*names: str, final: int = -1) -> list[Nameable]:
 
 
 def addresses(*names: str) -> list[str]:
-    found, _ = addresses_of(chain(*names), Scopes(names))
-    return [item.address for item in found]
+    addressed, _ = addresses_of(chain(*names), Scopes(names))
+    return [item.address for item in addressed]
 
 
 def activated(tensors: list[Nameable], position: int) -> list[Nameable]:
@@ -172,35 +172,35 @@ def test_what_is_read_outside_is_the_output_and_not_what_comes_last() -> None:
         Nameable(names[1], (0,), frozenset()),
         Nameable(names[2], (0,), frozenset(), final=True),
     ]
-    found, _ = addresses_of(tensors, Scopes(names))
-    assert [item.address for item in found] == ["a", "a:op.Sum", "b"]
+    addressed, _ = addresses_of(tensors, Scopes(names))
+    assert [item.address for item in addressed] == ["a", "a:op.Sum", "b"]
 
 
 def test_a_layer_that_was_fused_away_is_named() -> None:
     names = ("n_1/r_1/Relu;n_1/b_1/batchnorm/add_1;n_1/c_1/convolution", "n_1/out_1/MatMul")
-    found, missing = converted(activated(chain(*names), 0), *names)
-    assert [item.address for item in found] == ["r", "out"]
+    addressed, missing = converted(activated(chain(*names), 0), *names)
+    assert [item.address for item in addressed] == ["r", "out"]
     assert {item.address: item.reason for item in missing} == {"b": "fused into r", "c": "fused into r"}
 
 
 def test_the_constant_of_an_operation_is_no_layer() -> None:
     names = ("truediv;truediv/y", "Tanh", "PartitionedCall:0")
-    found, missing = converted(chain(*names), *names)
-    assert [item.address for item in found][:1] == ["true_divide"]
+    addressed, missing = converted(chain(*names), *names)
+    assert [item.address for item in addressed][:1] == ["true_divide"]
     assert not missing
 
 
 def test_half_of_a_layer_is_not_taken_for_its_output() -> None:
     names = ("n_1/sep_1/separable_conv2d/depthwise", "n_1/r_1/Relu;n_1/sep_1/separable_conv2d", "n_1/o_1/MatMul")
-    found, missing = converted(activated(chain(*names), 1), *names)
-    assert [item.address for item in found] == ["sep:op.separable_conv2d.depthwise", "r", "o"]
+    addressed, missing = converted(activated(chain(*names), 1), *names)
+    assert [item.address for item in addressed] == ["sep:op.separable_conv2d.depthwise", "r", "o"]
     assert [item.address for item in missing] == ["sep"]
 
 
 def test_an_operation_without_a_name_makes_the_layer_before_it_uncertain() -> None:
     names = ("n_1/a_1/MatMul", "n_1/logits_1/MatMul", "StatefulPartitionedCall_1:0")
-    found, missing = converted(chain(*names), *names)
-    assert [item.address for item in found] == ["a", "logits:op.MatMul", "StatefulPartitionedCall_1:0"]
+    addressed, missing = converted(chain(*names), *names)
+    assert [item.address for item in addressed] == ["a", "logits:op.MatMul", "StatefulPartitionedCall_1:0"]
     assert [item.address for item in missing] == ["logits"]
 
 

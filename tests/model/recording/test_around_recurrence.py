@@ -112,7 +112,7 @@ def sigmoid(z: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-z))
 
 
-def gru_by_hand(layer: layers.GRU, x: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def gru_by_hand(layer: layers.GRU, x: np.ndarray, unmasked: np.ndarray) -> np.ndarray:
     """The states of a GRU (reset after) after every step, carried over steps that are not kept."""
     kernel, recurrent, bias = (weight.numpy().astype("float64") for weight in layer.cell.weights)
     state, states = np.zeros((len(x), layer.units)), []
@@ -121,7 +121,7 @@ def gru_by_hand(layer: layers.GRU, x: np.ndarray, kept: np.ndarray) -> np.ndarra
         z2, r2, h2 = np.split(state @ recurrent + bias[1], 3, axis=1)
         z = sigmoid(z1 + z2)
         new = z * state + (1 - z) * np.tanh(h1 + sigmoid(r1 + r2) * h2)
-        state = np.where(kept[:, step, None], new, state)
+        state = np.where(unmasked[:, step, None], new, state)
         states.append(state)
     return np.stack(states, 1)
 
@@ -136,8 +136,8 @@ def test_layers_around_the_loop_are_recorded(masked: bool, unroll: bool, eager: 
     assert [address for address in got if address.startswith("gru")] == ["gru.proj", "gru.norm", "gru"]
     projected = x @ layer.proj.kernel.numpy() + layer.proj.bias.numpy()
     np.testing.assert_allclose(got["gru.proj"], projected, atol=1e-5)
-    kept = (x != 0).any(-1) if masked else np.ones((4, TIME), bool)
-    expected = normalized(gru_by_hand(layer, projected, kept), layer.norm)
+    unmasked = (x != 0).any(-1) if masked else np.ones((4, TIME), bool)
+    expected = normalized(gru_by_hand(layer, projected, unmasked), layer.norm)
     np.testing.assert_allclose(got["gru.norm"], expected, atol=1e-4)
     np.testing.assert_array_equal(got["gru"], got["gru.norm"])
 
@@ -146,8 +146,8 @@ def test_layers_around_the_loop_are_recorded(masked: bool, unroll: bool, eager: 
 def test_what_runs_in_the_loop_stays_hidden(eager: bool, recwarn: pytest.WarningsRecorder) -> None:
     model = model_of(layers.RNN(CompositeCell(3, name="cell"), name="rnn"))
     assert list(tfdump.activations(model, sequences(), eager=eager)) == ["rnn"]
-    said = " ".join(str(warning.message) for warning in recwarn)
-    assert "not captured: rnn.cell, rnn.cell.inside, rnn.cell.mix (inside a recurrent loop" in said
+    messages = " ".join(str(warning.message) for warning in recwarn)
+    assert "not captured: rnn.cell, rnn.cell.inside, rnn.cell.mix (inside a recurrent loop" in messages
 
 
 @pytest.mark.parametrize("eager", [False, True], ids=["graph", "eager"])
@@ -233,5 +233,5 @@ def test_a_layer_that_is_not_called_is_not_said_to_be_in_the_loop(recwarn: pytes
             return layers.GRU.call(self, self.proj(sequences), initial_state, mask, training)
 
     assert list(tfdump.activations(model_of(Unused(3, name="gru")), sequences())) == ["gru.proj", "gru"]
-    said = " ".join(str(warning.message) for warning in recwarn)
-    assert "gru.norm (never called by the model)" in said
+    messages = " ".join(str(warning.message) for warning in recwarn)
+    assert "gru.norm (never called by the model)" in messages

@@ -91,8 +91,8 @@ def test_masks_and_rows_that_see_nothing(tmp_path: Path, dropout: float) -> None
     allowed[0, 0] = False
     layer = keras.models.load_model(path).get_layer("attend")
     got = tfdump.activations(path, (q, v, allowed), attention=True)["attend:attention_scores"]
-    seen = np.broadcast_to(allowed.any(-1)[:, None], got.shape[:3])
-    np.testing.assert_allclose(got[seen], by_hand(layer, q, v, allowed[:, None])[seen], atol=2e-6)
+    sees_some = np.broadcast_to(allowed.any(-1)[:, None], got.shape[:3])
+    np.testing.assert_allclose(got[sees_some], by_hand(layer, q, v, allowed[:, None])[sees_some], atol=2e-6)
     nothing = 0.0 if dropout else 1 / 3  # the explicit way multiplies by the mask once more
     np.testing.assert_allclose(got[0, :, 0], np.full((2, 3), nothing), atol=1e-6)
 
@@ -195,8 +195,8 @@ def test_layers_of_the_users_own(tmp_path: Path, recwarn: pytest.WarningsRecorde
     np.testing.assert_allclose(
         got["block:attention_scores"], softmax(np.einsum("btw,bsw->bts", block_in, block_in)), atol=2e-6
     )
-    said = " | ".join(str(warning.message) for warning in recwarn)
-    assert "not captured: linear:attention_scores (no softmax was seen in it" in said
+    messages = " | ".join(str(warning.message) for warning in recwarn)
+    assert "not captured: linear:attention_scores (no softmax was seen in it" in messages
     assert {address for address in got if ":attention" in address} == {
         "own:attention_scores", "own:attention_scores.1", "block:attention_scores",
     }  # fmt: skip

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.tensorflow
 register = keras.saving.register_keras_serializable(package="capture_breakers")
 
 
-def said(recwarn: pytest.WarningsRecorder) -> str:
+def messages_of(recwarn: pytest.WarningsRecorder) -> str:
     return " | ".join(str(warning.message) for warning in recwarn)
 
 
@@ -117,10 +117,10 @@ def test_an_activation_may_be_called_with_anything(name: str) -> None:
     model = Model(inputs, Own(use, activation, name="own")(inputs))
     plain, got = (tfdump.activations(model, X, preactivation=asked) for asked in (False, True))
     np.testing.assert_array_equal(got["own"], plain["own"])
-    found = {address.removeprefix("own"): value for address, value in got.items() if ":pre" in address}
-    assert found.keys() == expected.keys()
+    preactivations = {address.removeprefix("own"): value for address, value in got.items() if ":pre" in address}
+    assert preactivations.keys() == expected.keys()
     for suffix, value in expected.items():
-        np.testing.assert_allclose(found[suffix], value, rtol=1e-6)
+        np.testing.assert_allclose(preactivations[suffix], value, rtol=1e-6)
 
 
 def test_layers_whose_activation_is_not_seen_are_named(recwarn: pytest.WarningsRecorder) -> None:
@@ -129,8 +129,10 @@ def test_layers_whose_activation_is_not_seen_are_named(recwarn: pytest.WarningsR
     model = Model(inputs, Own(lambda layer, x: x * 2, name="idle")(hidden))
     got = tfdump.activations(model, floats(5, 4, 3), preactivation=True)
     assert {address for address in got if ":" in address} == {"dense:preactivation"}
-    assert "not captured: rnn:preactivation (the activation of a recurrent layer works within its loop" in said(recwarn)
-    assert "not captured: idle:preactivation (the layer's call does not use its activation)" in said(recwarn)
+    assert "not captured: rnn:preactivation (the activation of a recurrent layer works within its loop" in messages_of(
+        recwarn
+    )
+    assert "not captured: idle:preactivation (the layer's call does not use its activation)" in messages_of(recwarn)
 
 
 class Again(layers.Layer):
@@ -165,7 +167,7 @@ class Slow(layers.Layer):
         return x * 2.0
 
 
-def test_a_vectorised_map_of_another_thread_hides_nothing() -> None:
+def test_a_vectorized_map_of_another_thread_hides_nothing() -> None:
     stop = threading.Event()
 
     def other() -> None:
@@ -368,8 +370,8 @@ def test_no_advice_that_was_followed(recwarn: pytest.WarningsRecorder) -> None:
     hidden = layers.LSTM(4, return_sequences=True, name="rnn")(inputs)
     model = Model(inputs, layers.MultiHeadAttention(1, 2, name="attend")(hidden, hidden))
     tfdump.activations(model, floats(3, 5, 4), rnn_steps=True, attention=True)
-    assert "not captured: rnn.lstm_cell" in said(recwarn)
-    assert "gives its" not in said(recwarn)
+    assert "not captured: rnn.lstm_cell" in messages_of(recwarn)
+    assert "gives its" not in messages_of(recwarn)
     with pytest.raises(tfdump.TfdumpError, match=r"near: 'rnn:gates\.forget'"):
         tfdump.activations(model, floats(3, 5, 4), rnn_gates=True, layers="rnn:gates.forgot")
 

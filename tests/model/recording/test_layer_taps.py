@@ -146,8 +146,8 @@ def test_what_only_some_steps_call_is_named(recwarn: pytest.WarningsRecorder) ->
     model = keras.Model(inputs, layers.TimeDistributed(Stamped(name="stamped"), name="every")(inputs))
     got = tfdump.activations(model, floats(4, 3, 5))
     assert set(got) == {"every.stamped", "every"}
-    said = " | ".join(str(warning.message) for warning in recwarn)
-    assert "not captured: every.stamped.inner (not the same in every step of the loop)" in said
+    messages = " | ".join(str(warning.message) for warning in recwarn)
+    assert "not captured: every.stamped.inner (not the same in every step of the loop)" in messages
 
 
 def test_bidirectional_within_time_distributed(tmp_path: Path) -> None:
@@ -197,8 +197,8 @@ def test_fused_convolutions_and_products_are_left_as_they_were(activation: str) 
         np.testing.assert_array_equal(last.get(address, value), value, err_msg=address)
 
 
-class Vectorised(keras.Model):
-    """Calls a layer within a vectorised map, which learns its operations from a call that is none of the run."""
+class Vectorized(keras.Model):
+    """Calls a layer within a vectorized map, which learns its operations from a call that is none of the run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -209,12 +209,12 @@ class Vectorised(keras.Model):
 
 
 @pytest.mark.parametrize("eager", [False, True])
-def test_a_vectorised_map_shows_no_tensor_of_one_step(eager: bool, recwarn: pytest.WarningsRecorder) -> None:
-    model = Vectorised()
+def test_a_vectorized_map_shows_no_tensor_of_one_step(eager: bool, recwarn: pytest.WarningsRecorder) -> None:
+    model = Vectorized()
     model.inner.build((2, 5))
     assert tfdump.activations(model, floats(4, 2, 5), eager=eager) == {}
-    said = " | ".join(str(warning.message) for warning in recwarn)
-    assert "not captured: inner (inside a vectorised map" in said
+    messages = " | ".join(str(warning.message) for warning in recwarn)
+    assert "not captured: inner (inside a vectorised map" in messages
 
 
 def test_an_eager_run_gives_the_calls_of_a_loop() -> None:

@@ -43,15 +43,15 @@ def by_hand(layer: Any, x: np.ndarray, backwards: bool, masked: bool) -> list[np
     cell = layer.cell
     states = [np.asarray(state) for state in keras.tree.flatten(cell.get_initial_state(len(x)))]
     structure = cell.get_initial_state(len(x))
-    found = [np.zeros((len(x), x.shape[1], *state.shape[1:]), "float32") for state in states]
+    stacks = [np.zeros((len(x), x.shape[1], *state.shape[1:]), "float32") for state in states]
     for t in reversed(range(x.shape[1])) if backwards else range(x.shape[1]):
         _, new = cell(x[:, t], keras.tree.pack_sequence_as(structure, states))
-        kept = ~(x[:, t].reshape(len(x), -1) == 0).all(1) if masked else np.ones(len(x), bool)
+        unmasked = ~(x[:, t].reshape(len(x), -1) == 0).all(1) if masked else np.ones(len(x), bool)
         for number, value in enumerate(keras.tree.flatten(new)):
             shape = (-1,) + (1,) * (states[number].ndim - 1)
-            states[number] = np.where(kept.reshape(shape), np.asarray(value), states[number])
-            found[number][:, t] = states[number]
-    return found
+            states[number] = np.where(unmasked.reshape(shape), np.asarray(value), states[number])
+            stacks[number][:, t] = states[number]
+    return stacks
 
 
 LAYERS: dict[str, Any] = {
@@ -240,11 +240,11 @@ def test_a_masked_start_shows_the_initial_state(tmp_path: Path) -> None:
     keep = keras.Input((TIME,), dtype="bool")
     rnn = layers.GRU(3, name="rnn", return_sequences=True)
     keras.Model([inputs, keep, start], rnn(inputs, mask=keep, initial_state=start)).save(tmp_path / "m.keras")
-    x, given = sequences(masked=True), np.random.default_rng(2).standard_normal((5, 3)).astype("float32")
-    got = tfdump.activations(tmp_path / "m.keras", (x, (x != 0).any(-1), given), rnn_steps=True)["rnn:states.0"]
-    np.testing.assert_array_equal(got[1, :2], np.stack([given[1]] * 2))
-    np.testing.assert_array_equal(got[2], np.stack([given[2]] * TIME))
-    assert not np.array_equal(got[1, 2], given[1])
+    x, initial = sequences(masked=True), np.random.default_rng(2).standard_normal((5, 3)).astype("float32")
+    got = tfdump.activations(tmp_path / "m.keras", (x, (x != 0).any(-1), initial), rnn_steps=True)["rnn:states.0"]
+    np.testing.assert_array_equal(got[1, :2], np.stack([initial[1]] * 2))
+    np.testing.assert_array_equal(got[2], np.stack([initial[2]] * TIME))
+    assert not np.array_equal(got[1, 2], initial[1])
 
 
 def test_eager_and_half_precision_runs_give_the_same(tmp_path: Path) -> None:

@@ -29,49 +29,49 @@ HIDDEN = ["while_loop", "fori_loop", "scan", "map", "cond", "both_branches", "sw
 @pytest.mark.parametrize("kind", HIDDEN)
 def test_what_is_inside_is_named_and_what_follows_is_right(tmp_path: Path, kind: str) -> None:
     model, (w, b, v, c) = inner(kind)
-    found = zoo.checked(model, X, tmp_path)
-    assert {name.partition("@")[0] for name in found.missing} == {"inside"}
-    assert all(found.missing.values())
-    assert "not captured: inside" in found.said
+    dump = zoo.checked(model, X, tmp_path)
+    assert {name.partition("@")[0] for name in dump.missing} == {"inside"}
+    assert all(dump.missing.values())
+    assert "not captured: inside" in dump.stderr
     value = X
     for _ in range(3 if kind in ("while_loop", "fori_loop", "scan") else 1):
         value = value @ w + b + (X if kind == "scan" else 0)
-    assert list(found.values) == ["out"]
-    np.testing.assert_allclose(found.values["out"], value @ v + c, rtol=1e-4, atol=1e-5)
+    assert list(dump.values) == ["out"]
+    np.testing.assert_allclose(dump.values["out"], value @ v + c, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["direct", "remat", "associative_scan", "nothing", "fft", "complex"])
 def test_what_is_no_loop_is_captured(tmp_path: Path, kind: str) -> None:
     model, (w, b, v, c) = inner(kind)
-    found = zoo.checked(model, X, tmp_path)
-    assert not found.missing
+    dump = zoo.checked(model, X, tmp_path)
+    assert not dump.missing
     inside = (np.cumsum(X, axis=1) if kind == "associative_scan" else X) @ w + b
-    np.testing.assert_allclose(found.values["inside"], inside, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found.values["out"], inside @ v + c, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(dump.values["inside"], inside, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(dump.values["out"], inside @ v + c, rtol=1e-4, atol=1e-5)
     if kind == "nothing":
-        assert found.outputs["2"].shape == (4, 0)
-        assert "1" not in found.outputs
+        assert dump.outputs["2"].shape == (4, 0)
+        assert "1" not in dump.outputs
     if kind in ("fft", "complex"):
         spectrum = np.fft.fft(inside)
-        got = found.outputs["1"] + 1j * found.outputs["2"] if kind == "fft" else found.outputs["1"]
+        got = dump.outputs["1"] + 1j * dump.outputs["2"] if kind == "fft" else dump.outputs["1"]
         np.testing.assert_allclose(got, spectrum, rtol=1e-4, atol=1e-4)
 
 
 def test_the_same_in_an_eager_run(tmp_path: Path) -> None:
     """Eagerly, a branch is Python: the layer in it is captured; what is in a loop is called many times."""
     model, (w, b, _, _) = inner("cond")
-    found = zoo.checked(model, X, tmp_path, "--eager")
-    np.testing.assert_allclose(found.values["inside"], X @ w + b, rtol=1e-4, atol=1e-5)
+    dump = zoo.checked(model, X, tmp_path, "--eager")
+    np.testing.assert_allclose(dump.values["inside"], X @ w + b, rtol=1e-4, atol=1e-5)
 
 
 def test_what_python_calls_from_within_the_graph(tmp_path: Path) -> None:
     model, (w, b, v, c) = inner("py_function")
     model.save(tmp_path / "m.keras")
-    found = zoo.dumped(tmp_path / "m.keras", X)
-    assert found.missing == {"inside": "never called, or within tf.py_function, which --eager sees"}
-    np.testing.assert_allclose(found.values["out"], (X @ w + b) @ v + c, rtol=1e-4, atol=1e-5)
-    found = zoo.dumped(tmp_path / "m.keras", X, "--eager")
-    np.testing.assert_allclose(found.values["inside"], X @ w + b, rtol=1e-4, atol=1e-5)
+    dump = zoo.dumped(tmp_path / "m.keras", X)
+    assert dump.missing == {"inside": "never called, or within tf.py_function, which --eager sees"}
+    np.testing.assert_allclose(dump.values["out"], (X @ w + b) @ v + c, rtol=1e-4, atol=1e-5)
+    dump = zoo.dumped(tmp_path / "m.keras", X, "--eager")
+    np.testing.assert_allclose(dump.values["inside"], X @ w + b, rtol=1e-4, atol=1e-5)
 
 
 def sub_model() -> keras.Model:
@@ -140,9 +140,9 @@ def test_nothing_is_missing_without_a_name(tmp_path: Path, name: str) -> None:
     """`checked` fails where the second recorder sees a call that is neither in the dump nor named."""
     shape, stack = NESTED[name]()
     model = keras.Sequential([keras.Input(shape), *stack])
-    found = zoo.checked(model, floats(4, *shape), tmp_path)
+    dump = zoo.checked(model, floats(4, *shape), tmp_path)
     layers_owned = [layer for layer in model._flatten_layers(include_self=False) if layer not in model.layers]
-    named = {address.rpartition(".")[2].partition("@")[0] for address in [*found.values, *found.missing]}
+    named = {address.rpartition(".")[2].partition("@")[0] for address in [*dump.values, *dump.missing]}
     owned = {layer.name for layer in layers_owned if not isinstance(layer, layers.InputLayer)}
     assert {name.partition(":")[0] for name in named} >= owned - {"functional"}
 
@@ -152,9 +152,9 @@ def test_a_wrapper_and_what_it_wraps_by_hand(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((4,)), zoo_models.Doubled(dense, name="w")])
     kernel, bias = dense.get_weights()
     x = floats(5, 4)
-    found = zoo.dumped(save(model, tmp_path), x)
-    np.testing.assert_allclose(found.values["w.d"], x @ kernel + bias, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found.values["w"], (x @ kernel + bias) * 2, rtol=1e-5, atol=1e-6)
+    dump = zoo.dumped(save(model, tmp_path), x)
+    np.testing.assert_allclose(dump.values["w.d"], x @ kernel + bias, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(dump.values["w"], (x @ kernel + bias) * 2, rtol=1e-5, atol=1e-6)
 
 
 def save(model: keras.Model, folder: Path) -> Path:

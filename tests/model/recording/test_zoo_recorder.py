@@ -21,11 +21,11 @@ def test_a_layer_inside_a_vectorized_map_is_named_and_not_dumped_for_one_row(tmp
     model(X)
     kernel, bias = model.inside.get_weights()
     model.save(tmp_path / "m.keras")
-    found = zoo.dumped(tmp_path / "m.keras", X)
-    if "inside" in found.values:  # every row, if any
-        np.testing.assert_allclose(np.reshape(found.values["inside"], (4, 3)), X @ kernel + bias, rtol=1e-4, atol=1e-5)
+    dump = zoo.dumped(tmp_path / "m.keras", X)
+    if "inside" in dump.values:  # every row, if any
+        np.testing.assert_allclose(np.reshape(dump.values["inside"], (4, 3)), X @ kernel + bias, rtol=1e-4, atol=1e-5)
     else:
-        assert "inside" in found.missing
+        assert "inside" in dump.missing
 
 
 def test_a_model_over_an_open_time_axis_is_named_or_dumped_whole(tmp_path: Path) -> None:
@@ -35,18 +35,18 @@ def test_a_model_over_an_open_time_axis_is_named_or_dumped_whole(tmp_path: Path)
     model.save(tmp_path / "m.keras")
     kernel, bias = dense.get_weights()
     x = floats(4, 5, 3)
-    found = zoo.dumped(tmp_path / "m.keras", x)
-    np.testing.assert_allclose(found.values["steps"], x @ kernel + bias, rtol=1e-4, atol=1e-5)
-    given = [address for address in found.values if address.endswith("dense")]
-    assert given or any(address.endswith("dense") for address in found.missing)
-    for address in given:
-        np.testing.assert_allclose(found.values[address], x @ kernel + bias, rtol=1e-4, atol=1e-5)
+    dump = zoo.dumped(tmp_path / "m.keras", x)
+    np.testing.assert_allclose(dump.values["steps"], x @ kernel + bias, rtol=1e-4, atol=1e-5)
+    addresses = [address for address in dump.values if address.endswith("dense")]
+    assert addresses or any(address.endswith("dense") for address in dump.missing)
+    for address in addresses:
+        np.testing.assert_allclose(dump.values[address], x @ kernel + bias, rtol=1e-4, atol=1e-5)
 
 
 def test_a_direct_call_of_a_layer_that_is_also_called_is_named(tmp_path: Path) -> None:
     model = Inner("direct_and_called")
     model(X)
     model.save(tmp_path / "m.keras")
-    found = zoo.dumped(tmp_path / "m.keras", X)
-    calls = [address for address in [*found.values, *found.missing] if address.partition("@")[0] == "inside"]
+    dump = zoo.dumped(tmp_path / "m.keras", X)
+    calls = [address for address in [*dump.values, *dump.missing] if address.partition("@")[0] == "inside"]
     assert len(calls) == 2

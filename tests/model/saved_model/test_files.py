@@ -54,8 +54,8 @@ def test_a_model_of_more_layers_in_a_row_than_python_lets_a_function_call_itself
         sys.setrecursionlimit(limit)
     np.save(tmp_path / "x.npy", np.array([[0.0, 0.5]], "f4"))
     dump = tmp_path / "long.h5"
-    status, said = zoo.command("activations", tmp_path / "long.keras", tmp_path / "x.npy", "-o", dump)
-    assert status == 0, said
+    status, stderr = zoo.command("activations", tmp_path / "long.keras", tmp_path / "x.npy", "-o", dump)
+    assert status == 0, stderr
     with h5py.File(dump) as file:
         assert len(file["activations"]) == layers
         for number in (0, 999, layers - 1):
@@ -79,16 +79,16 @@ def of_tensorflow_1(path: Path, tags: list[str]) -> None:
 
 
 def refused(path: Path) -> str:
-    status, said = zoo.command("layers", path, "--trust-model")
+    status, stderr = zoo.command("layers", path, "--trust-model")
     assert status == 2
-    assert said.count("\n") == 1
-    return said
+    assert stderr.count("\n") == 1
+    return stderr
 
 
-def follow(said: str, folder: Path) -> Path:
+def follow(message: str, folder: Path) -> Path:
     """Run the code that a message shows, with a folder of ours for NEW."""
-    code = re.search(r"(m = tf\.saved_model\.load.*)\)$", said.strip())
-    assert code is not None, said
+    code = re.search(r"(m = tf\.saved_model\.load.*)\)$", message.strip())
+    assert code is not None, message
     exec(code[1].replace("'NEW'", repr(str(folder / "new"))), {"tf": tf})
     return folder / "new"
 
@@ -98,29 +98,29 @@ def test_a_model_of_tf_hub_without_signatures(tmp_path: Path) -> None:
     hub(tf.constant(x), training=True)
     hub.__call__.get_concrete_function(tf.TensorSpec([None, 3]))
     tf.saved_model.save(hub, str(tmp_path / "hub"), signatures={})
-    said = refused(tmp_path / "hub")
-    assert "has no signatures" in said
-    assert "TF Hub" in said
-    found = zoo.dumped(follow(said, tmp_path), x, "--trust-model")
-    np.testing.assert_allclose(list(found.values.values())[-1], np.maximum(x @ KERNEL, 0), rtol=1e-5, atol=1e-6)
+    message = refused(tmp_path / "hub")
+    assert "has no signatures" in message
+    assert "TF Hub" in message
+    dump = zoo.dumped(follow(message, tmp_path), x, "--trust-model")
+    np.testing.assert_allclose(list(dump.values.values())[-1], np.maximum(x @ KERNEL, 0), rtol=1e-5, atol=1e-6)
 
 
 def test_several_inputs_and_text(tmp_path: Path) -> None:
     words = Words()
     words.__call__.get_concrete_function(tf.TensorSpec([None], tf.string), tf.TensorSpec([None]))
     tf.saved_model.save(words, str(tmp_path / "words"), signatures={})
-    said = refused(tmp_path / "words")
-    assert "tf.TensorSpec([None], tf.string), tf.TensorSpec([None])" in said
-    new = follow(said, tmp_path)
-    found = zoo.dumped(new, {"x": np.array(["a", "bcd"]), "y": np.float32([1, 2])}, "--trust-model")
-    np.testing.assert_allclose(list(found.values.values())[-1], [3, 8])
+    message = refused(tmp_path / "words")
+    assert "tf.TensorSpec([None], tf.string), tf.TensorSpec([None])" in message
+    new = follow(message, tmp_path)
+    dump = zoo.dumped(new, {"x": np.array(["a", "bcd"]), "y": np.float32([1, 2])}, "--trust-model")
+    np.testing.assert_allclose(list(dump.values.values())[-1], [3, 8])
 
 
 def test_what_cannot_be_called_gets_the_general_words(tmp_path: Path) -> None:
     tf.saved_model.save(tf.Module(), str(tmp_path / "plain"), signatures={})
-    said = refused(tmp_path / "plain")
-    assert "has no signatures" in said
-    assert "signatures=..." in said
+    message = refused(tmp_path / "plain")
+    assert "has no signatures" in message
+    assert "signatures=..." in message
 
 
 @pytest.mark.parametrize("damage", ["node", "dtype"])
@@ -143,10 +143,10 @@ def test_a_damaged_file_without_signatures_gets_the_general_words(tmp_path: Path
 @pytest.mark.parametrize("tags", [[], ["train"], ["gpu", "train"]])
 def test_a_graph_of_tensorflow_1_under_other_tags(tmp_path: Path, tags: list[str]) -> None:
     of_tensorflow_1(tmp_path / "old", tags)
-    said = refused(tmp_path / "old")
-    assert "no graph with the tag 'serve'" in said
-    assert "damaged" not in said
-    assert ("no tags" if not tags else ", ".join(tags)) in said
+    message = refused(tmp_path / "old")
+    assert "no graph with the tag 'serve'" in message
+    assert "damaged" not in message
+    assert ("no tags" if not tags else ", ".join(tags)) in message
     x = floats(4, 3)
-    found = zoo.dumped(follow(said, tmp_path), x, "--trust-model")
-    np.testing.assert_allclose(list(found.values.values())[-1], np.maximum(x @ KERNEL, 0), rtol=1e-5, atol=1e-6)
+    dump = zoo.dumped(follow(message, tmp_path), x, "--trust-model")
+    np.testing.assert_allclose(list(dump.values.values())[-1], np.maximum(x @ KERNEL, 0), rtol=1e-5, atol=1e-6)

@@ -47,8 +47,8 @@ class Module(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
     def look(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = self.table.lookup(text)
-        return {"ids": found, "squares": tf.square(found)}
+        numbers = self.table.lookup(text)
+        return {"ids": numbers, "squares": tf.square(numbers)}
 
     @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
     def draw(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -334,8 +334,8 @@ def test_a_loss_by_name_against_the_tape(cnn: Path) -> None:
     watched = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(watched)
-        chosen = tf.gather(model(watched), y, axis=1, batch_dims=1)
-        loss = -tf.reduce_mean(tf.math.log(chosen))
+        picked = tf.gather(model(watched), y, axis=1, batch_dims=1)
+        loss = -tf.reduce_mean(tf.math.log(picked))
     np.testing.assert_allclose(got["image"], tape.gradient(loss, watched), rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(got.loss, float(loss), rtol=1e-4)
 

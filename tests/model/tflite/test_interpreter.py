@@ -74,10 +74,10 @@ def test_every_sample_model_pairs_with_its_keras_dump(tmp_path: Path, name: str)
 def test_what_was_fused_is_named(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     file = lite(sample("digits_cnn"), tmp_path / "m.tflite")
     tfdump.activations(file, np.load(SAMPLES / "digits.npy")[:2])
-    said = " ".join(str(warning.message) for warning in recwarn)
-    assert "bn1, conv1 (fused into relu1)" in said
-    assert "add (fused into relu2)" in said
-    assert "logits (its last operation may be the one behind it" in said
+    messages = " ".join(str(warning.message) for warning in recwarn)
+    assert "bn1, conv1 (fused into relu1)" in messages
+    assert "add (fused into relu2)" in messages
+    assert "logits (its last operation may be the one behind it" in messages
 
 
 def test_the_output_of_the_model_without_a_name_is_that_of_plain_tensorflow(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_floats_by_hand(dense: dict[str, Path], how: str, tolerance: float) -> N
     assert got["first"].dtype == np.float32
     np.testing.assert_allclose(got["first"], hidden, rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(got["second"], hidden @ w2 + b2, rtol=tolerance, atol=4 * tolerance)
-    assert set(got) == {"first", "second"}  # the weights, dequantised, are no activations
+    assert set(got) == {"first", "second"}  # the weights, dequantized, are no activations
 
 
 def test_a_layer_whose_last_operation_is_passed_by(tmp_path: Path) -> None:
@@ -132,15 +132,15 @@ def test_a_fixed_batch_is_run_as_such(tmp_path: Path) -> None:
 # --- integers
 
 
-def test_a_quantised_layer_in_integer_arithmetic(dense: dict[str, Path]) -> None:
+def test_a_quantized_layer_in_integer_arithmetic(dense: dict[str, Path]) -> None:
     x = two_dense()[1]
     got = tfdump.activations(dense["int8"], x)
     plain = plain_interpreter(dense["int8"])
     operation = next(op for op in plain._get_ops_details() if op["op_name"] == "FULLY_CONNECTED")
     details = {item["index"]: item for item in plain.get_tensor_details()}
-    given, kernel, bias = (details[number] for number in operation["inputs"])
+    inputs, kernel, bias = (details[number] for number in operation["inputs"])
     output = details[operation["outputs"][0]]
-    (input_scale, input_zero), (output_scale, output_zero) = given["quantization"], output["quantization"]
+    (input_scale, input_zero), (output_scale, output_zero) = inputs["quantization"], output["quantization"]
     fed = np.clip(np.floor(x / np.float32(input_scale) + 0.5) + input_zero, -128, 127).astype(np.int64)
     weights = plain.get_tensor(kernel["index"]).astype(np.int64)
     total = (fed - input_zero) @ weights.T + plain.get_tensor(bias["index"])
@@ -152,7 +152,7 @@ def test_a_quantised_layer_in_integer_arithmetic(dense: dict[str, Path]) -> None
 
 
 @pytest.mark.parametrize("how", ["int8", "int8_inside"])
-def test_dequantised_is_by_scale_and_zero_point(dense: dict[str, Path], how: str) -> None:
+def test_dequantized_is_by_scale_and_zero_point(dense: dict[str, Path], how: str) -> None:
     x = two_dense()[1]
     raw, real = tfdump.activations(dense[how], x), tfdump.activations(dense[how], x, dequantize=True)
     by_name = {item["name"]: item["quantization"] for item in plain_interpreter(dense[how]).get_tensor_details()}
@@ -181,16 +181,16 @@ def test_logits_are_not_taken_for_what_follows_them(tmp_path: Path, how: str, re
     assert any("not captured: second (its last operation" in str(warning.message) for warning in recwarn)
 
 
-def test_integers_are_fed_as_they_are_and_floats_are_quantised(dense: dict[str, Path]) -> None:
+def test_integers_are_fed_as_they_are_and_floats_are_quantized(dense: dict[str, Path]) -> None:
     plain = plain_interpreter(dense["int8"])
     scale, zero = plain.get_input_details()[0]["quantization"]
     integers = np.random.default_rng(0).integers(-128, 128, (9, 6)).astype(np.int8)
     fed = tfdump.activations(dense["int8"], integers)
     reals = (integers.astype(np.float32) - zero) * np.float32(scale)
     with pytest.warns(tfdump.TfdumpWarning, match="is quantised from float32 to int8"):
-        quantised = tfdump.activations(dense["int8"], reals)
+        quantized = tfdump.activations(dense["int8"], reals)
     for address, value in fed.items():
-        np.testing.assert_array_equal(quantised[address], value)
+        np.testing.assert_array_equal(quantized[address], value)
 
 
 def test_numbers_outside_of_the_range_take_its_end(dense: dict[str, Path]) -> None:
@@ -201,7 +201,7 @@ def test_numbers_outside_of_the_range_take_its_end(dense: dict[str, Path]) -> No
     np.testing.assert_array_equal(ends["first"], same["first"])
 
 
-def test_nan_cannot_be_quantised(dense: dict[str, Path]) -> None:
+def test_nan_cannot_be_quantized(dense: dict[str, Path]) -> None:
     with pytest.raises(InputError, match="NaN in row 1"):
         tfdump.activations(dense["int8"], np.array([[0.0] * 6, [0, np.nan, 0, 0, 0, 0]], np.float32))
 

@@ -67,8 +67,8 @@ def pooled(x: tf.Tensor) -> tf.Tensor:
 
 def filtered(x: tf.Tensor) -> tf.Tensor:
     """What the operation runs stands in an attribute in which nobody looks."""
-    kept = tf.data.Dataset.from_tensor_slices(x).filter(lambda y: y > 0)
-    return x + kept.reduce(0.0, lambda total, y: total + y)
+    positive = tf.data.Dataset.from_tensor_slices(x).filter(lambda y: y > 0)
+    return x + positive.reduce(0.0, lambda total, y: total + y)
 
 
 HARMLESS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
@@ -189,8 +189,8 @@ def test_what_is_stored_or_padded_stays_an_array(
     fixed: bool, saved: bool, fed: list[set[type]], tmp_path: Path
 ) -> None:
     x = keras.Input(batch_shape=(3 if fixed else None, 2), name="x")
-    given = keras.ops.reshape(x, (3, 2)) if fixed else x  # else the rest is not padded either
-    keras.Model(x, layers.ReLU(name="relu")(given)).save(tmp_path / "model.keras")
+    rows = keras.ops.reshape(x, (3, 2)) if fixed else x  # else the rest is not padded either
+    keras.Model(x, layers.ReLU(name="relu")(rows)).save(tmp_path / "model.keras")
     data = floats(11, 2)
     np.save(tmp_path / "x.npy", data)
     options = ["--save-inputs"] * saved + ["--batch-size", "3"] + ["-o", str(tmp_path / "dump.h5")]

@@ -66,7 +66,7 @@ def test_the_global_generator_of_keras_stays_the_one_it_was_or_none(seeded: None
         keras.random.uniform(())
     assert global_state.get_global_attribute("global_seed_generator") is None
     keras.random.uniform(())
-    kept = global_state.get_global_attribute("global_seed_generator")
+    generator = global_state.get_global_attribute("global_seed_generator")
     with surroundings_untouched(python=False, eager=False):
         pass
-    assert global_state.get_global_attribute("global_seed_generator") is kept
+    assert global_state.get_global_attribute("global_seed_generator") is generator

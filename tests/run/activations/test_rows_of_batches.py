@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfdump
-from support.row_models import KEPT, Odd, Positive, Typed, X
+from support.row_models import POSITIVE_ROWS, Odd, Positive, Typed, X
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore::tfdump.TfdumpWarning")]
 
@@ -27,20 +27,20 @@ def equal(found: Any, expected: list[np.ndarray]) -> None:
 def test_filtered_and_repeated_rows_are_stacks(eager: bool) -> None:
     got = tfdump.activations(Odd(eager), X, batch_size=4)
     np.testing.assert_array_equal(got["double"], X * 2)
-    equal(got["positive"], [2 * rows for rows in KEPT])
-    equal(got["behind"], [20 * rows for rows in KEPT])
+    equal(got["positive"], [2 * rows for rows in POSITIVE_ROWS])
+    equal(got["behind"], [20 * rows for rows in POSITIVE_ROWS])
     equal(got["repeated"], REPEATED)
     assert got["late"].tolist() == [[1, 1, 1], [1, 1, 1], [2, 2, 2]]
     ragged, sparse = got["ragged"], got["sparse"]
     assert ragged.row_splits[0].tolist() == [0, 4, 5, 7]
-    lengths = np.concatenate([(rows > 2).sum(1) for rows in KEPT])
+    lengths = np.concatenate([(rows > 2).sum(1) for rows in POSITIVE_ROWS])
     assert np.diff(ragged.row_splits[1]).tolist() == lengths.tolist()
-    rows = np.concatenate(KEPT)
+    rows = np.concatenate(POSITIVE_ROWS)
     np.testing.assert_array_equal(ragged.values, np.concatenate([r[:n] for r, n in zip(rows, lengths, strict=True)]))
     assert sparse.dense_shape == (3, 4, 2)
     dense = np.zeros(sparse.dense_shape, "float32")
     dense[tuple(sparse.indices.T)] = sparse.values
-    for batch, kept in zip(dense, KEPT, strict=True):
+    for batch, kept in zip(dense, POSITIVE_ROWS, strict=True):
         np.testing.assert_array_equal(batch[: len(kept)], kept)
         assert not batch[len(kept) :].any()
 
@@ -92,13 +92,13 @@ def test_a_tensor_of_one_length_in_batches_of_two_is_one_array() -> None:
 def test_reduced_rows_are_stacks_too(reduce: str) -> None:
     got = tfdump.activations(Odd(), X, batch_size=4, reduce=reduce)["positive"]
     function = {"sum": np.sum, "mean": np.mean, "max": np.max, "norm": np.linalg.norm}[reduce]
-    for item, rows in zip(got, KEPT, strict=True):
+    for item, rows in zip(got, POSITIVE_ROWS, strict=True):
         np.testing.assert_allclose(item, function(2 * rows, axis=1), rtol=1e-6)
 
 
 def test_the_stored_dtype_is_kept_in_a_stack() -> None:
     got = tfdump.activations(Odd(), X, batch_size=4, dtype="float16")
-    equal(got["positive"], [2 * rows for rows in KEPT])
+    equal(got["positive"], [2 * rows for rows in POSITIVE_ROWS])
     assert {item.dtype.name for item in got["positive"]} == {"float16"}
     assert got["ragged"].values.dtype == np.float16
 
@@ -156,13 +156,13 @@ def filtering() -> keras.Model:
 def test_gradients_of_filtered_rows_are_stacks(eager: bool) -> None:
     model = filtering()
     found = tfdump.gradients(model, X, objective="sum", wrt=("activations", "inputs"), batch_size=4, eager=eager)
-    equal(found.activations["positive"], [np.full_like(rows, 3) for rows in KEPT])
-    equal(found.activations["out"], [np.ones_like(rows) for rows in KEPT])
+    equal(found.activations["positive"], [np.full_like(rows, 3) for rows in POSITIVE_ROWS])
+    equal(found.activations["out"], [np.ones_like(rows) for rows in POSITIVE_ROWS])
     np.testing.assert_array_equal(found.inputs["x"], np.where(X[:, :1] > 0, 3.0, 0.0) * np.ones((1, 2)))
     norms = tfdump.gradients(
         model, X, objective="sum", wrt="activations", batch_size=4, eager=eager, norms_only=True
     ).activations
-    for item, rows in zip(norms["positive"], KEPT, strict=True):
+    for item, rows in zip(norms["positive"], POSITIVE_ROWS, strict=True):
         np.testing.assert_allclose(item, np.full(len(rows), np.sqrt(18)), rtol=1e-6)
 
 
@@ -182,7 +182,7 @@ def test_gradients_of_filtered_rows_at_every_step() -> None:
     found = tfdump.gradients(
         model, X, objective="sum", wrt=("weights", "activations"), batch_size=4, steps=2, learning_rate=0.1
     ).activations["positive"]
-    after = kernel - 0.1 * np.concatenate(KEPT).sum(0)[:, None]
+    after = kernel - 0.1 * np.concatenate(POSITIVE_ROWS).sum(0)[:, None]
     assert [len(item) for item in found] == [4, 1, 2, 4, 1, 2]
     for item, weight in zip(found, [kernel] * 3 + [after] * 3, strict=True):
         np.testing.assert_allclose(item, np.tile(weight[:, 0], (len(item), 1)), rtol=1e-5)
