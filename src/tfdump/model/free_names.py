@@ -1,4 +1,4 @@
-"""Telling apart what would bear one name: the second is `name~1`, the third `name~2`, and so on."""
+"""Making names unique: the second object of a name is called `name~1`, the third `name~2`, and so on."""
 
 import itertools
 from collections.abc import Container

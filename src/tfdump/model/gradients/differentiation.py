@@ -67,7 +67,7 @@ class Differentiation:
         signature: Signature,
         inputs: Sequence[str],
         scalar: Scalar,
-        supervised: TargetColumns,
+        target_columns: TargetColumns,
         request: GradientRequest,
     ) -> None:
         self.model = model
@@ -75,7 +75,7 @@ class Differentiation:
         self.request = request
         self._signature = signature
         self._inputs = list(inputs)
-        self._supervised = supervised
+        self._target_columns = target_columns
         self._known = False
         self.targets: tuple[Target, ...] = ()
         self.unconnected: tuple[Target, ...] = ()
@@ -92,7 +92,7 @@ class Differentiation:
 
     def forward(self, tensors: Tensors, rows: Any = None) -> list[Term]:
         """Return the terms of the loss, without differentiating."""
-        return self.scalar.terms(self._call(tensors), self._supervised.of(tensors, rows))
+        return self.scalar.terms(self._call(tensors), self._target_columns.of(tensors, rows))
 
     def run(self, tensors: Tensors, divisors: Any, rows: Any) -> Pass:
         """Differentiate the loss of a batch; each term is divided by its divisor.
@@ -110,7 +110,7 @@ class Differentiation:
                 outputs = self._call({**tensors, **inputs})
             added = [tf.reduce_sum(loss) for loss in added_losses(self.model)] if self.scalar.regularized else []
             self.model._clear_losses()
-            terms = self.scalar.terms(outputs, self._supervised.of(tensors, rows))
+            terms = self.scalar.terms(outputs, self._target_columns.of(tensors, rows))
             if not (terms or added or any(map(_regularized, self.model.trainable_weights))):
                 raise ModelError(f"the model was saved without a loss, and its layers add none; {HOW}")
             loss = _total(terms, divisors, added)
@@ -151,8 +151,8 @@ class Differentiation:
         """
         return [
             (
-                self._supervised.targets[term.output],
-                partial(check_class_indices, term.loss, term.classes, self._supervised.labels[term.output]),
+                self._target_columns.targets[term.output],
+                partial(check_class_indices, term.loss, term.classes, self._target_columns.labels[term.output]),
             )
             for term in self.terms
             if term.loss is not None and takes_class_indices(term.loss)

@@ -25,10 +25,10 @@ def with_named_code(code: UserCode, config: Any, where: str) -> UserCode:
                 raise _ambiguous(where, key, [known, value])
     loaded = code.loaded_members()  # after the modules that the file names were imported
     names = {name for node in _objects(config) for name in _bare_names(node)}
-    meant = {name for node in _objects(config) if (name := _name_of(node)) is not None}
+    class_names = {name for node in _objects(config) if (name := _name_of(node)) is not None}
     for name in sorted(names - code_by_name.keys()):
         values = loaded.get(name, []) if _is_free(name, code) else []
-        if len(values) > 1 and name in meant:
+        if len(values) > 1 and name in class_names:
             raise _ambiguous(where, name, values)
         if len(values) == 1:
             code_by_name[name] = values[0]

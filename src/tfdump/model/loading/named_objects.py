@@ -136,7 +136,7 @@ def _public(name: str) -> Iterator[_NamedObject]:
 
 
 def _in_legacy_table(name: str) -> Iterator[_NamedObject]:
-    """Yield what a legacy file gets for this name, whatever its module is, unless it is a plain layer."""
+    """Yield what the legacy loader finds under this name in any module, unless it is a plain layer."""
     value = vars(layers).get(name)
     if value is not None and not (isinstance(value, type) and not issubclass(value, (keras.layers.Lambda, *_PROGRAMS))):
         yield _NamedObject(value, name)

@@ -12,7 +12,7 @@ from tfdump.model.keras_internals import ALL_OBJECTS_DICT, LossFunctionWrapper
 from tfdump.model.keras_internals import losses as losses_module
 
 _BASES = ("Loss", "LossFunctionWrapper")
-"""Base classes, which are no losses."""
+"""Base classes that are not losses themselves."""
 
 DEPENDING_ON_SHAPE = ("crossentropy", "ce")
 """Names that `compile` of Keras resolves by the shape of the targets."""
@@ -78,8 +78,8 @@ def named_loss(name: str, from_logits: bool, custom: Mapping[str, Any]) -> keras
 
 def _near(name: str, known: Sequence[str]) -> str:
     """Return near names; those that an abbreviation such as `scce` stands for come first."""
-    meant = [full for full in known if _initials(full) == name.lower()]
-    return near(meant[0], meant) if meant else near(name, known)
+    abbreviated = [full for full in known if _initials(full) == name.lower()]
+    return near(abbreviated[0], abbreviated) if abbreviated else near(name, known)
 
 
 def _initials(name: str) -> str:

@@ -14,7 +14,7 @@ from tfdump.errors import ModelError, near
 from tfdump.model.error_text import first_line
 from tfdump.model.keras_internals import CompileLoss
 from tfdump.model.losses.names import named_loss, split_loss
-from tfdump.model.losses.target_checks import shape_text
+from tfdump.model.losses.target_checks import static_shape_text
 from tfdump.model.losses.terms import LabeledOutput, Term, loss_term, objective_term
 from tfdump.model.outputs import Outputs
 
@@ -30,8 +30,9 @@ _INDEXED = re.compile(r"(?P<output>[^\[\]]+)(\[(?P<index>-?\d+(,-?\d+)*)\])?")
 class LossChoice:
     """The loss that the user asked for.
 
-    `names` are losses by name (`NAME`, `OUTPUT=NAME` or `compiled`), empty for the default. `from_logits` tells whether
-    the outputs are logits, and `reduction` is `mean` or `sum`, None for the default.
+    `names` are losses by name (`NAME`, `OUTPUT=NAME` or `compiled`), empty for the default, and `objective` is an
+    objective in their place. `from_logits` tells whether the outputs are logits. `reduction` is `mean` or `sum`, None
+    for the default.
     """
 
     names: tuple[str, ...] = ()
@@ -126,7 +127,7 @@ class Objective:
                 size is not None and not -size <= index < size for index, size in zip(self._index, sizes, strict=False)
             ):
                 raise ModelError(
-                    f"--objective '{self.description}': '{name}' has shape {shape_text(sizes)} per example"
+                    f"--objective '{self.description}': '{name}' has shape {static_shape_text(sizes)} per example"
                 )
             wide = wide[(slice(None), *self._index)]
         axes = list(range(1, wide.shape.rank))

@@ -50,8 +50,8 @@ def check_shapes(loss: keras.losses.Loss, true: Any, pred: Any, label: str, outp
             else "save one integer per example"
         )
         raise InputError(
-            f"the loss '{loss.name}' takes class indices {shape_text(pred[:-1])} for the output '{output}' "
-            f"{shape_text(pred)}, but {label} has shape {shape_text(true)} ({hint})"
+            f"the loss '{loss.name}' takes class indices {static_shape_text(pred[:-1])} for the output '{output}' "
+            f"{static_shape_text(pred)}, but {label} has shape {static_shape_text(true)} ({hint})"
         )
     if _same(true, pred) or _same_but_last(true, pred) or _same_but_last(pred, true):
         return
@@ -59,8 +59,8 @@ def check_shapes(loss: keras.losses.Loss, true: Any, pred: Any, label: str, outp
     if "ategorical" in name and _same(true, pred[:-1]):
         hint = "class indices? use --loss sparse_categorical_crossentropy, or save one-hot rows"
     raise InputError(
-        f"the loss '{loss.name}' compares {label} {shape_text(true)} with the output '{output}' {shape_text(pred)} "
-        f"({hint})"
+        f"the loss '{loss.name}' compares {label} {static_shape_text(true)} with the output '{output}' "
+        f"{static_shape_text(pred)} ({hint})"
     )
 
 
@@ -87,7 +87,7 @@ def check_class_indices(loss: keras.losses.Loss, classes: int | None, label: str
         )
 
 
-def shape_text(shape: Any) -> str:
+def static_shape_text(shape: Any) -> str:
     """Return a static shape of TensorFlow as text, with ? for open sizes."""
     if shape.rank is None:
         return "?"

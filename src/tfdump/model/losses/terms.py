@@ -19,7 +19,7 @@ from tfdump.errors import InputError, ModelError, TfdumpError
 from tfdump.model.error_text import first_line
 from tfdump.model.keras_internals import apply_mask, get_keras_mask, squeeze_or_expand_to_same_rank
 from tfdump.model.losses.logits import looking_behind_copies
-from tfdump.model.losses.target_checks import check_shapes, function_name, shape_text
+from tfdump.model.losses.target_checks import check_shapes, function_name, static_shape_text
 from tfdump.model.recording.tensors import LOGITS_NOTE
 
 SUMMING = (None, "none", "sum")
@@ -181,8 +181,8 @@ def _failure_explained(loss: keras.losses.Loss, output: LabeledOutput) -> Iterat
         raise
     except Exception as cause:  # the loss may be the user's own
         raise InputError(
-            f"the loss '{loss.name}' fails on targets {shape_text(output.targets.shape)} ({output.label}) against the "
-            f"output '{output.name}' {shape_text(output.predictions.shape)}: {first_line(cause)}"
+            f"the loss '{loss.name}' fails on targets {static_shape_text(output.targets.shape)} ({output.label}) "
+            f"against the output '{output.name}' {static_shape_text(output.predictions.shape)}: {first_line(cause)}"
         ) from cause
 
 
@@ -285,6 +285,6 @@ def _check_weights(values: Any, weights: Any, loss: str, has_sample_weight: bool
     if not same and values.rank:
         what = "--sample-weight" if has_sample_weight else "the mask of the output"
         raise InputError(
-            f"{what} has shape {shape_text(weights)}, but the values of the loss '{loss}' have shape "
-            f"{shape_text(values)} (give one weight for each value)"
+            f"{what} has shape {static_shape_text(weights)}, but the values of the loss '{loss}' have shape "
+            f"{static_shape_text(values)} (give one weight for each value)"
         )

@@ -81,12 +81,12 @@ def _behind_product(graph: OwnedTensors, tensor: Nameable, parts: Sequence[NameP
     others = [part for part in parts if part.owner != product]
     if tensor.weights:
         names = [graph.parts_of(name) for name in (tensor.weights, tensor.bias) if name]
-        told = [
+        folded = [
             [part.owner for part in name if part.owner != product] for name in names if not any(map(is_product, name))
         ]
         if tensor.kind != "FULLY_CONNECTED":
-            told.append([part.owner for part in others if _NORMALIZING in part.place.own])
-        after = [owners for owners in told if owners]
+            folded.append([part.owner for part in others if _NORMALIZING in part.place.own])
+        after = [owners for owners in folded if owners]
         if after:
             return _only(after[-1])  # the product with a constant comes before the sum
         return _by_order(product, parts) if tensor.kind == "FULLY_CONNECTED" and folded_before(graph, tensor) else None

@@ -49,8 +49,8 @@ def layer_outputs(graph: OwnedTensors, converted: bool) -> LayerOutputs:
             missing[owner] = output
     if converted:
         for position, tensor in enumerate(graph.tensors):
-            told = [part.owner for name in tensor.constants for part in graph.parts_of(name)]
-            for owner in dict.fromkeys(around for innermost in told for around in innermost.around()):
+            owners = [part.owner for name in tensor.constants for part in graph.parts_of(name)]
+            for owner in dict.fromkeys(around for innermost in owners for around in innermost.around()):
                 if owner not in graph.members and (not owner.node or is_node(owner.node)):
                     missing.setdefault(owner, _fused(graph, position))
     return LayerOutputs(positions, missing)
@@ -207,16 +207,16 @@ class _Converted:
     def _folded_into(self, owner: Owner, position: int, reader: int) -> str:
         """Return a reason if the end of an owner may be folded into the constants of an operation that reads it."""
         graph, tensor = self._graph, self._graph.tensors[reader]
-        told = [part for name in tensor.constants for part in graph.parts_of(name)]
-        if any(owner.holds(part.owner) for part in told):
+        constant_parts = [part for name in tensor.constants for part in graph.parts_of(name)]
+        if any(owner.holds(part.owner) for part in constant_parts):
             return _fused(graph, reader, self._last[reader])
         if tensor.weights is None:
             return ""
         folded = folded_before(graph, tensor)
         if folded is None and self._closed(owner, position, reader):
             return ""
-        products = {part.owner for part in [*told, *graph.parts[reader]] if is_product(part)}
-        others = [part.owner for part in [*told, *graph.parts[reader]] if part.owner not in products]
+        products = {part.owner for part in [*constant_parts, *graph.parts[reader]] if is_product(part)}
+        others = [part.owner for part in [*constant_parts, *graph.parts[reader]] if part.owner not in products]
         explained = bool(folded and others) and (bool(graph.parts[reader]) or self._closed(owner, position, reader))
         if folded is False or explained:
             return ""

@@ -26,7 +26,7 @@ _READING = frozenset(
 _RANDOM = ("Random", "StatelessRandom", "Multinomial", "ParameterizedTruncatedNormal", "TruncatedNormal", "RANDOM")
 
 
-INNER_GRAPH = "inside a loop or branch of the graph, which keeps its tensors"
+IN_CONTROL_FLOW = "inside a loop or branch of the graph, which keeps its tensors"
 """Why the tensors of a loop or branch are not captured."""
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfdump.model.operations.addresses import Addressed, addresses_of, operation_address
 from tfdump.model.operations.owners import Nameable
-from tfdump.model.operations.roles import INNER_GRAPH, OperationOutput, Role, links_among, roles_of
+from tfdump.model.operations.roles import IN_CONTROL_FLOW, OperationOutput, Role, links_among, roles_of
 from tfdump.model.operations.scopes import Scopes
 from tfdump.model.recording.tensors import HANDLES
 from tfdump.model.tensor_info import declared_shape
@@ -81,7 +81,7 @@ class GraphTensors:
         """Return the loops and branches of the graph as not captured."""
         kinds = LOOPS | _BRANCHES
         names = dict.fromkeys(tensor.op.name for tensor in self._tensors if tensor.op.type in kinds)
-        return [NotCaptured(f"{operation_address(scopes.place(name))}.body", INNER_GRAPH) for name in names]
+        return [NotCaptured(f"{operation_address(scopes.place(name))}.body", IN_CONTROL_FLOW) for name in names]
 
 
 def _nameable(

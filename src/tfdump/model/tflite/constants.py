@@ -54,14 +54,18 @@ class LiteConstants:
         if operator.activated or any(self._scopes.place(part).own for part in parts(name)):
             return name
         constants = [read for read in operator.inputs if self._constant(read) is not None]
-        told = [self._owners(self._told(read)) for read in constants]
-        if not told or len({owner for owners in told for owner in owners}) != 1 or not all(told):
+        owners_of_constants = [self._owners(self._evidence(read)) for read in constants]
+        if (
+            not owners_of_constants
+            or len({owner for owners in owners_of_constants for owner in owners}) != 1
+            or not all(owners_of_constants)
+        ):
             return name
-        return re.sub(r";+$", "", parts(self._told(constants[0]))[0])
+        return re.sub(r";+$", "", parts(self._evidence(constants[0]))[0])
 
     def of(self, number: int) -> tuple[str, ...]:
         """Return the names of the constants that only the operation of a tensor reads."""
-        names = [self._told(read) for read in self._made_by[number].inputs if self._constant(read) is not None]
+        names = [self._evidence(read) for read in self._made_by[number].inputs if self._constant(read) is not None]
         return tuple(name for name in names if name)
 
     def weights(self, number: int) -> str | None:
@@ -76,7 +80,7 @@ class LiteConstants:
         place = _PRODUCTS.get(operator.kind, (-1, -1))[which]
         if not 0 <= place < len(operator.inputs) or self._constant(operator.inputs[place]) is None:
             return None
-        return self._told(operator.inputs[place])
+        return self._evidence(operator.inputs[place])
 
     def _constant(self, number: int) -> int | None:
         """Return the number of the constant that a tensor is, or that is converted to it from float16, or None."""
@@ -86,7 +90,7 @@ class LiteConstants:
         source = operator.inputs[0] if operator is not None and operator.kind == "DEQUANTIZE" else number
         return source if self._graph.tensors[source].constant else None
 
-    def _told(self, number: int) -> str:
+    def _evidence(self, number: int) -> str:
         """Return the name of a constant that one operation reads, "" where it shows nothing."""
         constant = self._constant(number)
         name = self._names[number]

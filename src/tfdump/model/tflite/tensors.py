@@ -2,7 +2,7 @@
 
 from tfdump.model.operations.addresses import Addressed, addresses_of
 from tfdump.model.operations.owners import Nameable
-from tfdump.model.operations.roles import INNER_GRAPH, OperationOutput, Role, links_among, roles_of
+from tfdump.model.operations.roles import IN_CONTROL_FLOW, OperationOutput, Role, links_among, roles_of
 from tfdump.model.operations.scopes import Scopes, parts
 from tfdump.model.tflite.constants import LiteConstants, names_of
 from tfdump.model.tflite.flatbuffer import LiteFile, LiteOperator, LiteSignature, LiteSubgraph
@@ -94,7 +94,7 @@ class LiteTensors:
         makers = {number: place for place, op in enumerate(self._graph.operators) for number in op.outputs}
         for item in self.addressed:
             if self.kind(item) in _CONTROL:
-                by_operator.setdefault(makers[self.number(item)], NotCaptured(f"{item.address}.body", INNER_GRAPH))
+                by_operator.setdefault(makers[self.number(item)], NotCaptured(f"{item.address}.body", IN_CONTROL_FLOW))
         return list(by_operator.values())
 
 
