@@ -187,7 +187,7 @@ def test_options_that_need_a_keras_model(tfdump: Run, models: Path) -> None:
             done = tfdump("activations", models / model, DIGITS, "--trust-model", option)
             assert_refused(done, f"{option} needs a Keras model")
     keras_model = SAMPLES / "digits_cnn.keras"
-    assert_refused(tfdump("activations", keras_model, DIGITS, "--dequantize"), "quantised .tflite", "leave it out")
+    assert_refused(tfdump("activations", keras_model, DIGITS, "--dequantize"), "quantized .tflite", "leave it out")
     done = tfdump("activations", models / "cnn8.tflite", DIGITS, "--strict-dtype")
     assert_refused(done, "takes int8", "--strict-dtype")
 

@@ -532,7 +532,7 @@ def test_a_model_that_computes_its_own_loss(tfdump: Run, tmp_path: Path, name: s
     model.save(tmp_path / "m.keras")
     np.save(tmp_path / "x.npy", np.ones((5, 3), "float32"))
     base = ["gradients", "m.keras", "x.npy", saved(tmp_path, np.zeros((5, 2))), "--import", "own_models.py"]
-    assert_refused(tfdump(*base), tmp_path, f"own {method}", "--loss NAME", "--objective")
+    assert_refused(tfdump(*base), tmp_path, f"the model overrides {method}", "--loss NAME", "--objective")
     assert tfdump(*base, "--loss", "mse", "-o", "d.h5").returncode == 0
 
 
