@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import h5py
 import pytest
 
 from support.command import ROOT, SAMPLES, Ended, Run
@@ -62,6 +63,7 @@ class Reader:
                 continue
             for line in lines_of(block):
                 done.ended[line.command] = self.run(line)
+        assert undocumented_names(self._folder) == set()
         return done
 
     def run(self, line: Line) -> Ended:
@@ -88,6 +90,24 @@ class Reader:
         path = f"{self._checkout / 'bin'}:/usr/bin:/bin"
         done = subprocess.run(command, cwd=self._folder, env={"PATH": path}, capture_output=True, text=True)
         return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def undocumented_names(folder: Path) -> set[str]:
+    """The attributes and groups of the dumps in a folder that the page about the file does not name."""
+    names: set[str] = set()
+
+    def add(path: str, item: Any) -> None:
+        names.update(item.attrs)
+        if isinstance(item, h5py.Group) and "encoding" not in item.attrs:
+            names.add(f"/{path}/")
+
+    for dump in folder.rglob("*.h5"):
+        with h5py.File(dump) as file:
+            if file.attrs.get("format") == "tfdump":
+                names.update(file.attrs)
+                file.visititems(add)
+    page = PAGES["docs/format.md"]
+    return {name for name in names if f"`{name}{'' if name.endswith('/') else '`'}" not in page}
 
 
 def is_printed(shown: str, ended: Ended) -> bool:
@@ -194,6 +214,14 @@ def test_no_block_that_is_run_hides_in_another_language() -> None:
     languages = {block.language for text in PAGES.values() for block in blocks_of(text)}
     assert languages <= {SHELL, CONSOLE, PYTHON, "yaml", "{eval-rst}", "{include}", "{toctree}"}
     assert not [name for name, text in PAGES.items() if re.search(r"^    (\$ )?tfdump ", text, re.MULTILINE)]
+
+
+def test_an_attribute_that_is_not_documented_is_seen(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["format"] = "tfdump"
+        file.create_dataset("activations/conv1", data=1).attrs["novelty"] = 1
+        file.create_group("news").attrs["order"] = 1
+    assert undocumented_names(tmp_path) == {"novelty", "/news/"}
 
 
 @pytest.mark.parametrize(
