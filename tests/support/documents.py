@@ -41,9 +41,10 @@ def blocks_of(text: str) -> list[Block]:
 
 
 def lines_of(block: Block) -> Iterator[Line]:
-    """Yield the command lines of a block: every line of `sh`, and those behind a prompt in `console`."""
+    """Yield the command lines of a block: in `console` those behind a prompt, in `sh` all, with their continuations."""
     if block.language == SHELL:
-        yield from (Line(command) for command in block.text.splitlines() if command.strip())
+        lines = re.sub(r"\\\n\s*", "", block.text).splitlines()
+        yield from (Line(command) for command in lines if command.strip())
         return
     for part in re.split(r"^\$ ", block.text, flags=re.M)[1:]:
         command, *shown = part.splitlines()
