@@ -4,8 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 LOWEST := $(VENV)-lowest
+DOCS   := $(VENV)-docs
 
-.PHONY: demo test test-fast test-lowest test-browser lint format clean samples bench sweep ends fuzz
+.PHONY: demo test test-fast test-lowest test-browser lint format clean samples bench sweep ends fuzz docs pictures
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -58,6 +59,20 @@ ends: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python tests/fuzz.py
+
+# The pages in docs/, into build/docs. A broken link or a missing reference is an error; the build needs no network.
+docs: $(DOCS)/.ready
+	$(DOCS)/bin/python -m sphinx --builder html --fresh-env --nitpicky --fail-on-warning --keep-going \
+	  docs build/docs
+
+$(DOCS)/.ready: pyproject.toml
+	test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
+
+# The pictures in README.md and docs/, drawn again.
+pictures: $(READY)
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/images/make.sh
 
 samples: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[samples]'
