@@ -29,9 +29,9 @@ from tfdump.checks.records import (
     parse_checks,
     thresholds_of,
 )
-from tfdump.checks.selection import chosen_tensors
 from tfdump.dump import layout
 from tfdump.dump.reader import Dump, Tensor, open_dump
+from tfdump.dump.selection import choose
 from tfdump.errors import DumpError, TfdumpError
 from tfdump.files.hdf5 import damage
 from tfdump.process.stages import Meter, Progress, silent_progress
@@ -68,7 +68,7 @@ def check(
         if not len(opened):
             raise DumpError(f"{opened.name} holds no tensors, so there is nothing to check")
         whole = not (selection.layers or selection.exclude or selection.max_depth)
-        return check_tensors(opened, chosen_tensors(opened, selection), whole, failing, limits, progress=progress)
+        return check_tensors(opened, choose(opened, selection), whole, failing, limits, progress=progress)
 
 
 def check_tensors(

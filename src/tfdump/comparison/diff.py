@@ -30,6 +30,7 @@ from tfdump.comparison.verdict import (
     TensorDiff,
 )
 from tfdump.dump.reader import Dump
+from tfdump.dump.selection import candidate_for
 from tfdump.errors import DumpError, SelectionError, near
 from tfdump.process.stages import Meter, Progress, silent_progress
 from tfdump.tensors import listed
@@ -133,11 +134,12 @@ def _selected(pairs: list[Pair], options: DiffOptions) -> list[Pair]:
     selection = Selection(options.layers, options.exclude)
     if not (options.layers or options.exclude):
         return pairs
-    candidates = [_candidate(pair) for pair in pairs]
+    candidates = [candidate_for(*pair.items) for pair in pairs]
     return [pairs[position] for position in selection.choose(candidates, remedy="list them: tfdump show DUMP")]
 
 
 def _candidate(pair: Pair) -> Candidate:
+    """Return what globs of --ignore, --transpose and tolerances match: addresses, with and without their groups."""
     first, *others = (Candidate(name.replace("/", "."), tuple(pair.classes)) for name in pair.names)
     return Candidate(first.address, first.classes, tuple(others))
 
