@@ -12,7 +12,7 @@ import tfdump
 from support.made_dumps import Tensor, make_dump
 from tfdump.comparison.verdict import DiffReport
 from tfdump.errors import DumpError, InputError, SelectionError, TfdumpError
-from tfdump.statistics.statistics import StatisticsAccumulator, attributes_of
+from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
 from tfdump.tensors import Ragged, Sparse
 
 A = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
@@ -22,7 +22,7 @@ def with_statistics(values: Any, keep: bool = False, **attributes: Any) -> Tenso
     """A tensor as --stats (`keep`) or --stats-only stores it."""
     gathered = StatisticsAccumulator()
     gathered.add(values)
-    known = attributes_of(gathered.result()) | attributes
+    known = statistics_attributes(gathered.result()) | attributes
     if keep:
         return Tensor(values, **known)
     return Tensor(values[:0], values=False, computed_shape=np.array(values.shape), **known)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tfdump.statistics.statistics import BLOCK, Statistics, StatisticsAccumulator, attributes_of
+from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX
+from tfdump.statistics.statistics import BLOCK, Statistics, StatisticsAccumulator, statistics_attributes
 
 
 def streamed(*batches: object) -> Statistics:
@@ -238,7 +239,8 @@ def assert_moments_up_to_magnitude(found: Statistics, kept: list[float]) -> None
 
 
 def test_attributes_are_float64_and_int64_under_stat_names() -> None:
-    attributes = attributes_of(streamed([1.0, 2.0]))
+    attributes = statistics_attributes(streamed([1.0, 2.0]))
+    assert list(attributes) == [f"{STATISTIC_PREFIX}{name}" for name in STATISTIC_NAMES]
     assert {name: type(value) for name, value in attributes.items()} == {
         **dict.fromkeys(("stat_count", "stat_nan", "stat_inf", "stat_zero"), np.int64),
         **dict.fromkeys(("stat_min", "stat_max", "stat_mean", "stat_std", "stat_l2"), np.float64),

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tfdump.checks.records import Finding, Origin
 from tfdump.dump import layout
-from tfdump.dump.order import backward_order
+from tfdump.dump.order import backward_order, order_of
 from tfdump.dump.tensor import Tensor
 
 _WORDS = {"nan": "NaN", "inf": "Inf"}
@@ -21,7 +20,7 @@ def full_name(tensor: Tensor) -> str:
 def forward_order(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return what the forward pass computes, in its order: inputs, activations, outputs."""
     found = [tensor for tensor in tensors if tensor.group in _FORWARD]
-    return sorted(found, key=lambda tensor: (_FORWARD.index(tensor.group), _order(tensor)))
+    return sorted(found, key=lambda tensor: (_FORWARD.index(tensor.group), order_of(tensor)))
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,3 @@ def _message(one: Pass, bad: dict[str, dict[str, Finding]], first: Finding, look
 
 def _origin(finding: Finding, message: str) -> Origin:
     return Origin(finding.check, finding.tensor, finding.example, finding.index, message)
-
-
-def _order(tensor: Tensor) -> int:
-    order: Any = tensor.attributes.get("order", 0)
-    return int(order)

@@ -16,6 +16,7 @@ from tfdump.comparison.plain_arrays import Item
 from tfdump.comparison.sides import Side
 from tfdump.dump import layout
 from tfdump.dump.graph_labels import graph_labels
+from tfdump.dump.order import order_of
 
 _CALL = re.compile(r"@\d+")
 _ANY = ""
@@ -61,7 +62,7 @@ def counterparts(golden: Side, new: Side, mapped: Sequence[tuple[Item, Item]]) -
             forced[path] = new_path
         else:
             apart |= {id(item) for item in pair}
-    sides = [sorted((item for item in side.items if id(item) not in apart), key=_order) for side in (golden, new)]
+    sides = [sorted((item for item in side.items if id(item) not in apart), key=order_of) for side in (golden, new)]
     plain = golden.is_plain or new.is_plain
     knows = [knows_layers(side) for side in (golden, new)]
     alike = not plain and knows[0] == knows[1]
@@ -83,8 +84,3 @@ def counterparts(golden: Side, new: Side, mapped: Sequence[tuple[Item, Item]]) -
         old, other = (layer_tree(side, [group], known) for side, known in zip(sides, knows, strict=True))
         paths[group] = pair_layers(old, other, Evidence(all(knows), order=True, alike=True))
     return Counterparts(paths)
-
-
-def _order(item: Item) -> float:
-    """Return when a tensor of a group came to be; plain arrays stay as they are."""
-    return float(item.attributes.get("order", 0))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tfdump.comparison.pairing import Pair
 from tfdump.comparison.sides import Side
 from tfdump.dump import layout
-from tfdump.dump.order import _order, backward_order
+from tfdump.dump.order import backward_order, order_of
 
 _FORWARD = (layout.INPUTS, layout.ACTIVATIONS, "", layout.OUTPUTS)
 """The groups of a forward pass; "" is that of plain arrays."""
@@ -34,7 +34,7 @@ def _ranks(side: Side) -> dict[int, tuple[float, float]]:
     """Return the rank of every item of a side, by identity."""
     if side.attributes.get("kind") != layout.GRADIENTS:
         return {
-            id(item): (_FORWARD.index(item.group) if item.group in _FORWARD else len(_FORWARD), _order(item))
+            id(item): (_FORWARD.index(item.group) if item.group in _FORWARD else len(_FORWARD), order_of(item))
             for item in side.items
         }
     places = {id(item): place for place, item in enumerate(backward_order(side.items))}
@@ -43,5 +43,5 @@ def _ranks(side: Side) -> dict[int, tuple[float, float]]:
         if id(item) in places:
             ranks[id(item)] = (1, places[id(item)])
         else:
-            ranks[id(item)] = (2 if item.group == layout.INPUT_GRADIENTS else 3 if item.group else 0, _order(item))
+            ranks[id(item)] = (2 if item.group == layout.INPUT_GRADIENTS else 3 if item.group else 0, order_of(item))
     return ranks

@@ -13,10 +13,7 @@ import numpy as np
 from tfdump.comparison.rule import Rule
 from tfdump.comparison.tolerance import Tolerance
 from tfdump.comparison.verdict import Comparison
-
-_COUNTS = ("count", "nan", "inf", "zero")
-COMPARED = {*_COUNTS, "min", "max", "mean", "std", "l2"}
-"""All of them are needed for a verdict."""
+from tfdump.dump.attributes import COUNTS
 
 _ROUNDING = 1e-12
 """Mean, deviation and norm depend on the order of summation by about this much of the largest value."""
@@ -41,7 +38,7 @@ def compare_statistics(golden: Mapping[str, Any], new: Mapping[str, Any], rule: 
         "l2": (golden["l2"], math.sqrt(finite), golden["l2"]),
     }
     found = {}
-    for name in _COUNTS:
+    for name in COUNTS:
         if name != "zero" or rule.is_strict:
             found[name] = _Found(golden[name] == new[name] and (name != "nan" or rule.nan_equal or not golden[name]))
     for name, (relative, absolute, rounding) in terms.items():

@@ -9,16 +9,26 @@ from tfdump.comparison.arrays import compare_arrays
 from tfdump.comparison.pairing import Pair
 from tfdump.comparison.plain_arrays import ArrayPart, InMemory, Item, full_name
 from tfdump.comparison.rule import Criteria, Rule
-from tfdump.comparison.statistics import COMPARED, compare_statistics
+from tfdump.comparison.statistics import compare_statistics
 from tfdump.comparison.verdict import DIFFERS, NORMS, SAME, SKIPPED, STATISTICS, VALUES, Comparison, reason_of
 from tfdump.dtypes import kind_of
+from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX
 from tfdump.dump.parts import Piecewise, holds_values
 from tfdump.errors import DumpError
 from tfdump.statistics.statistics import statistics_of
 
 _KINDS = {"f": "floats", "i": "integers", "u": "integers", "b": "bools", "c": "complex numbers", "S": "text"}
 
-_RESULTS = ("stat_", "norm", "float16_zeros", "overflowed", "computed_shape", "dense_shape", "values", "stored_as")
+_RESULTS = (
+    STATISTIC_PREFIX,
+    "norm",
+    "float16_zeros",
+    "overflowed",
+    "computed_shape",
+    "dense_shape",
+    "values",
+    "stored_as",
+)
 _NAMES = ("address", "layer", "order", "inputs", "executed_as")
 """Attributes that --check-attrs passes over: results, which are compared as such, and what follows from a name."""
 
@@ -113,7 +123,7 @@ def _by_statistics(golden: Item, new: Item, rule: Rule) -> Outcome:
     both: list[Mapping[str, Any]] = []
     for item in (golden, new):
         known = item.statistics
-        if known is not None and not known.keys() >= COMPARED:
+        if known is not None and not known.keys() >= set(STATISTIC_NAMES):
             known = None  # some alone, which cannot be judged
         if known is None and (not item.has_values or kind_of(item.dtype) == "S"):
             return SKIPPED, "one side has no values, and there are no statistics of it, or not all", "", None

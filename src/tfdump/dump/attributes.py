@@ -1,15 +1,23 @@
-"""What the attributes of a dump have to be before anything relies on them: text, numbers, lists of numbers."""
+"""The attributes of a dump: the names of the statistics, and the type that each attribute must have."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
+STATISTIC_NAMES = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
+"""The names of all statistics of a tensor, in the order in which tables show them."""
+
+COUNTS = ("count", "nan", "inf", "zero")
+"""The statistics that are numbers of elements: of all elements, and of those of one kind."""
+
+STATISTIC_PREFIX = "stat_"
+"""The start of the attribute of a statistic: the mean is the attribute `stat_mean`."""
+
 _TEXT = ("address", "layer", "class", "structure", "dtype", "stored_as", "axis0", "encoding", "reduce", "executed_as")
 _ADDRESSES = "inputs"
 _WHOLE = ("order", "overflowed", "values", "connected", "examples", "first_example", "epoch", "batch", "per_example")
 _SIZES = ("shape", "computed_shape", "dense_shape")
-_STATISTIC = "stat_"
-_COUNTS = ("stat_count", "stat_nan", "stat_inf", "stat_zero")
+_COUNTS = tuple(f"{STATISTIC_PREFIX}{name}" for name in COUNTS)
 _MOST_SIZES = 64
 
 
@@ -24,7 +32,7 @@ def check_attributes_of(attributes: Mapping[str, Any]) -> None:
             raise ValueError(f"its attribute '{name}' is not a shape")
         if name == _ADDRESSES and not _is_list_of_text(value):
             raise ValueError(f"its attribute '{name}' is not a list of addresses")
-        if name.startswith(_STATISTIC) and not isinstance(value, (int, float)):
+        if name.startswith(STATISTIC_PREFIX) and not isinstance(value, (int, float)):
             raise ValueError(f"its attribute '{name}' is not a number")
         if name in _COUNTS and (not isinstance(value, int) or value < 0):
             raise ValueError(f"its attribute '{name}' is not a number of elements")

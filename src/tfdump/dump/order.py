@@ -23,10 +23,10 @@ def backward_order(items: Iterable[Gradient]) -> list[Gradient]:
     Those of a layer's weights come after that of its output; where that is not in the dump, with the weight before
     them; and where there are no activations, from the last weight to the first.
     """
-    found = sorted(items, key=_order)
+    found = sorted(items, key=order_of)
     activations = [item for item in found if item.group == layout.ACTIVATION_GRADIENTS]
-    layers = {str(item.attributes.get("layer", item.address)): _order(item) for item in activations}
-    keyed = [(-_order(item), 0, item) for item in activations]
+    layers = {str(item.attributes.get("layer", item.address)): order_of(item) for item in activations}
+    keyed = [(-order_of(item), 0, item) for item in activations]
     last = -1.0
     for number, item in enumerate(item for item in found if item.group == layout.WEIGHT_GRADIENTS):
         last = layers.get(str(item.attributes.get("layer")), last) if layers else float(number)
@@ -34,5 +34,6 @@ def backward_order(items: Iterable[Gradient]) -> list[Gradient]:
     return [item for _, _, item in sorted(keyed, key=lambda entry: entry[:2])]
 
 
-def _order(item: Named) -> float:
+def order_of(item: Named) -> float:
+    """Return the place of a tensor in the order of execution, within its group; 0 for a plain array."""
     return float(item.attributes.get("order", 0))

@@ -8,14 +8,12 @@ import h5py
 import numpy as np
 
 from tfdump.dtypes import dtype_name, kind_of
-from tfdump.dump.attributes import check_attributes_of
+from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX, check_attributes_of
 from tfdump.dump.layout import READ, stacked_shape
 from tfdump.dump.parts import Part, array_of, holds_values, load_filter
 from tfdump.errors import DumpError
 from tfdump.files.hdf5 import attributes_of, damage, has_link, lookup
 from tfdump.tensors import Array, Ragged, Sparse, Value
-
-_STATISTICS = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
 
 _ENCODINGS = ("ragged", "sparse", "stack")
 
@@ -103,7 +101,7 @@ class Tensor:
     @property
     def statistics(self) -> dict[str, int | float] | None:
         """The statistics that were stored, or None."""
-        found = {name: self.attributes.get(f"stat_{name}") for name in _STATISTICS}
+        found = {name: self.attributes.get(f"{STATISTIC_PREFIX}{name}") for name in STATISTIC_NAMES}
         return {name: value for name, value in found.items() if value is not None} or None
 
     def read(self) -> Value | list[Array]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tfdump.dump.attributes import STATISTIC_PREFIX
 from tfdump.dump.parts import Piecewise, holds_values
 from tfdump.tensors import Array
 
@@ -169,9 +170,9 @@ def _sum_of_squares(numbers: Array) -> np.longdouble:
     return np.longdouble(np.add.accumulate(np.array([*sums, np.dot(rest, rest)], np.longdouble))[-1])
 
 
-def attributes_of(statistics: Statistics) -> dict[str, Any]:
-    """Return the statistics as the attributes of a dataset: float64 and int64 under `stat_` names."""
+def statistics_attributes(statistics: Statistics) -> dict[str, Any]:
+    """Return the statistics as attributes of a dataset: `stat_count`, `stat_min` and so on, as int64 and float64."""
     return {
-        f"stat_{name}": np.int64(value) if isinstance(value, int) else np.float64(value)
+        f"{STATISTIC_PREFIX}{name}": np.int64(value) if isinstance(value, int) else np.float64(value)
         for name, value in vars(statistics).items()
     }
