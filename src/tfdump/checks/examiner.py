@@ -18,6 +18,7 @@ from tfdump.checks.stored_statistics import NO_VALUES, REDUCED, from_statistics
 from tfdump.checks.sweep import Sweep, Swept, Wanted, steps_of
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
+from tfdump.dump.axis0 import EXAMPLE
 from tfdump.dump.tensor import Tensor
 from tfdump.errors import DumpError
 from tfdump.files.hdf5 import damage
@@ -99,7 +100,7 @@ class Examiner:
 
     def _wanted(self, tensor: Tensor) -> Wanted:
         """Return what to look for in a tensor of numbers."""
-        kind, by_example = kind_of(tensor.dtype), tensor.attributes.get("axis0") == "example"
+        kind, by_example = kind_of(tensor.dtype), tensor.attributes.get("axis0") == EXAMPLE
         gradient = tensor.group in _GRADIENTS
         repeated = tensor.group == layout.OUTPUTS and tensor.address in self._repeated
         forward = not gradient and not repeated and tensor.group != layout.WEIGHTS

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tfdump.checks.records import Finding, Origin
 from tfdump.dump import layout
+from tfdump.dump.axis0 import STEP
 from tfdump.dump.order import backward_order, order_of
 from tfdump.dump.tensor import Tensor
 
@@ -62,7 +63,7 @@ def passes(tensors: Sequence[Tensor], loss_by_step: bool) -> list[Pass]:
     others = tuple(full_name(tensor) for tensor in forward if tensor.group != layout.INPUTS)
     weights = [tensor for tensor in tensors if tensor.group == layout.WEIGHTS]
     backward = [*backward_order(tensors), *(one for one in tensors if one.group == layout.INPUT_GRADIENTS)]
-    stepwise = {full_name(one) for one in (*weights, *backward) if one.attributes.get("axis0") == "step"}
+    stepwise = {full_name(one) for one in (*weights, *backward) if one.attributes.get("axis0") == STEP}
     names = (*map(full_name, weights), layout.LOSS, *map(full_name, backward))
     return [
         Pass(others, inputs),

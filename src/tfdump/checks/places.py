@@ -4,6 +4,7 @@ import numpy as np
 
 from tfdump.checks.evidence import Place, Tally
 from tfdump.checks.magnitudes import Count
+from tfdump.dump.axis0 import EXAMPLE
 from tfdump.dump.parts import Part
 from tfdump.dump.tensor import Tensor
 
@@ -26,7 +27,7 @@ class Places:
         """Return the place of the element at a position, counted in C order."""
         found = tuple(int(n) for n in np.unravel_index(position, self._part.shape)) if self._part.shape else ()
         index = self._index(found)
-        by_example = self._tensor.attributes.get("axis0") == "example" and index
+        by_example = self._tensor.attributes.get("axis0") == EXAMPLE and index
         return Place(index[0] + self._first_example if by_example else None, index, value)
 
     def _index(self, found: tuple[int, ...]) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from tfdump.checks.magnitudes import Count, Magnitudes
 from tfdump.checks.places import Places
 from tfdump.checks.records import Thresholds
 from tfdump.checks.saturation import SATURATING, Saturation
+from tfdump.dump.axis0 import STEP
 from tfdump.dump.parts import BLOCK_BYTES, Key, Part
 from tfdump.dump.tensor import Tensor
 from tfdump.tensors import Array
@@ -178,7 +179,7 @@ class Sweep:
     def _add_squares(self, key: Key, block: Array) -> None:
         """Add up the squares of the values, apart for every step where the leading axis counts steps."""
         wide: Any = np.abs(block).astype(np.float64) if block.dtype.kind == "c" else block.astype(np.float64)
-        stepwise = self._tensor.attributes.get("axis0") == "step" and key
+        stepwise = self._tensor.attributes.get("axis0") == STEP and key
         for row, values in enumerate(wide if stepwise else [wide]):
             step = key[0].start + row if stepwise else 0
             flat = np.reshape(values, -1)

@@ -5,6 +5,7 @@ from typing import Any
 from tfdump.comparison.pairing import EXECUTION, ORDER, PLACE, STRUCTURE, Pair
 from tfdump.comparison.plain_arrays import full_name
 from tfdump.comparison.sides import Side
+from tfdump.dump.axis0 import BATCH
 from tfdump.errors import DumpError
 
 _SAME_QUESTION = {
@@ -58,7 +59,7 @@ def notes_on(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
         both = (golden.attributes, new.attributes)
         if any(side.get("training") for side in both):
             names.append("seed")
-        if any(item.attributes.get("axis0") == "batch" for pair in pairs for item in pair.items):
+        if any(item.attributes.get("axis0") == BATCH for pair in pairs for item in pair.items):
             names.append("batch_size")
         unlike = [name for name in names if both[0].get(name) != both[1].get(name)]
         if unlike:

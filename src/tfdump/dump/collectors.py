@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 
+from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE, STEP
 from tfdump.dump.checksums import crc_of, crc_of_bytes, seal
 from tfdump.dump.layout import storable
 from tfdump.dump.rows import Rows, Storage
@@ -130,7 +131,7 @@ class ByExample(Collecting):
             return self._unequal.finish()
         if self._into is None:
             self._into = self._rows((), 0, steps=self._steps)
-        return self._into.finish(), {"axis0": "example" if self._steps is None else "step"}
+        return self._into.finish(), {"axis0": EXAMPLE if self._steps is None else STEP}
 
 
 class Constant(Collecting):
@@ -169,7 +170,7 @@ class Constant(Collecting):
         if self._stack is not None:
             return self._stack.finish()
         value = np.zeros((0,)) if self._first is None else self._first
-        return self._whole(value), {"axis0": "none"}
+        return self._whole(value), {"axis0": NONE}
 
 
 class Stack(Collecting):
@@ -178,9 +179,7 @@ class Stack(Collecting):
     A composite when their shapes differ.
     """
 
-    def __init__(
-        self, file: h5py.File, dtype: np.dtype[Any], storage: Storage, count: int, axis0: str = "batch"
-    ) -> None:
+    def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage, count: int, axis0: str = BATCH) -> None:
         super().__init__(file, dtype, storage)
         self._count = count
         self._axis0 = axis0
@@ -228,7 +227,7 @@ class Stack(Collecting):
 class _UnequalStack(Collecting):
     """Batches, or steps, of unequal shapes: a group of datasets `0`, `1`, ..."""
 
-    def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage, axis0: str = "batch") -> None:
+    def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage, axis0: str = BATCH) -> None:
         super().__init__(file, dtype, storage)
         self._axis0 = axis0
         self._group = anonymous_group(file)

@@ -6,6 +6,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE, STEP
 from tfdump.dump.collectors import Attributes, Collecting, anonymous_group
 from tfdump.dump.layout import storable
 from tfdump.dump.rows import Rows, Storage
@@ -15,7 +16,7 @@ from tfdump.tensors import Ragged, Sparse
 class RaggedRows(Collecting):
     """A ragged tensor: `values` of all rows and offsets into them, `row_splits` for the outermost ragged axis."""
 
-    axis0 = "example"
+    axis0 = EXAMPLE
 
     def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage) -> None:
         super().__init__(file, dtype, storage)
@@ -67,7 +68,7 @@ class RaggedRows(Collecting):
 class RaggedStack(RaggedRows):
     """Ragged batches without a row per example: every batch is a row of one more, outermost, ragged axis."""
 
-    axis0 = "batch"
+    axis0 = BATCH
 
     def append(self, value: Ragged) -> None:
         """Add one batch as the next row."""
@@ -83,7 +84,7 @@ class RaggedStack(RaggedRows):
 class SparseRows(Collecting):
     """A sparse tensor whose axis 0 is the example: `values`, and `indices` with rows counted over all batches."""
 
-    axis0 = "example"
+    axis0 = EXAMPLE
 
     def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage) -> None:
         super().__init__(file, dtype, storage)
@@ -134,7 +135,7 @@ class SparseRows(Collecting):
 class SparseSteps(SparseRows):
     """A sparse tensor of which every step has a whole value: stacked along a leading, located, step axis."""
 
-    axis0 = "step"
+    axis0 = STEP
 
     def append(self, value: Sparse) -> None:
         """Add the value of the next step."""
@@ -145,7 +146,7 @@ class SparseSteps(SparseRows):
 class SparseStack(SparseSteps):
     """Sparse batches without a row per example: stacked along a leading, located, batch axis, the largest shape."""
 
-    axis0 = "batch"
+    axis0 = BATCH
 
     def batches(self) -> Iterator[Sparse]:
         """Yield every batch so far."""
@@ -176,14 +177,14 @@ class SparseValue(Collecting):
 
     def finish(self) -> tuple[h5py.Group, Attributes]:
         """End as a group of `values` and `indices`, with the attribute `dense_shape`."""
-        return self._group, sparse_attributes("none", self._shape)
+        return self._group, sparse_attributes(NONE, self._shape)
 
 
 def composite_of(value: Ragged | Sparse, axis0: str) -> type[RaggedRows] | type[SparseRows]:
     """Return what collects batches like `value`: of a row per example, or stacked where `axis0` is `batch`."""
     if isinstance(value, Ragged):
-        return RaggedStack if axis0 == "batch" else RaggedRows
-    return SparseStack if axis0 == "batch" else SparseRows
+        return RaggedStack if axis0 == BATCH else RaggedRows
+    return SparseStack if axis0 == BATCH else SparseRows
 
 
 def sparse_attributes(axis0: str, dense_shape: Sequence[int]) -> Attributes:

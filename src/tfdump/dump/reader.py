@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tfdump.argument_kinds import file_path, shown
 from tfdump.dump import layout
 from tfdump.dump.attributes import check_attributes_of
+from tfdump.dump.axis0 import STEP
 from tfdump.dump.checksums import Verified, verify
 from tfdump.dump.other_formats import kind_of_hdf5, refuse_other_formats
 from tfdump.dump.tensor import Tensor, plain
@@ -125,7 +126,7 @@ class Dump(Mapping[str, Tensor]):
     def loss_axis(self) -> str:
         """What the losses are counted along: `step`, `example`, or `none` for a single one."""
         with damage(DumpError, f"{self.name}: '{layout.LOSS}'"):
-            return str(plain(lookup(self._file, layout.LOSS, DumpError).attrs.get("axis0", "step")))
+            return str(plain(lookup(self._file, layout.LOSS, DumpError).attrs.get("axis0", STEP)))
 
     def __getitem__(self, address: str) -> Tensor:
         if not isinstance(address, str):

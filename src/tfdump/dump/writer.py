@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tfdump.dtypes import STRING, dtype_name
 from tfdump.dump import layout
+from tfdump.dump.axis0 import EXAMPLE, NONE, STEP
 from tfdump.dump.checksums import DESCRIPTION, VALUES, crc_of, description_crc, seal
 from tfdump.dump.collectors import (
     ByExample,
@@ -98,16 +99,16 @@ class DumpWriter:
         common = (self.file, stored, self._storage)
         if not values:
             return NoValues(self.file, stored, axis0, steps)
-        if isinstance(first, Sparse) and axis0 == "none":
+        if isinstance(first, Sparse) and axis0 == NONE:
             return SparseValue(*common) if steps is None else SparseSteps(*common)
         if isinstance(first, (Ragged, Sparse)):
             if steps is not None:
                 raise DumpError(f"'{info.address}' is ragged or sparse, and cannot be kept for every step")
             return composite_of(first, axis0)(*common)
-        if axis0 == "example":
+        if axis0 == EXAMPLE:
             return ByExample(*common, examples, steps)
-        if axis0 == "none":
-            return Constant(*common, batches) if steps is None else Stack(*common, steps, "step")
+        if axis0 == NONE:
+            return Constant(*common, batches) if steps is None else Stack(*common, steps, STEP)
         return Stack(*common, batches * (steps or 1))
 
     def link(self, group: str, info: TensorInfo, collector: Collector, extra: Mapping[str, Any]) -> None:
@@ -119,7 +120,7 @@ class DumpWriter:
         """Link a tensor that the loss does not reach: zero rows, and the attribute `connected`, which is false."""
         tail = tuple(max(size, 0) for size in (info.shape or ())[1:])
         found = self.file.create_dataset(None, shape=(0, *tail), dtype=layout.stored_dtype(info.dtype))
-        self._link(group, info, found, {"axis0": "none"}, {**extra, "connected": False})
+        self._link(group, info, found, {"axis0": NONE}, {**extra, "connected": False})
 
     def _link(
         self,

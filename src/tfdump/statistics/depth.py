@@ -8,6 +8,7 @@ import numpy as np
 
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
+from tfdump.dump.axis0 import NONE
 from tfdump.dump.reader import Dump, Tensor
 from tfdump.errors import DumpError
 from tfdump.statistics.statistics import statistics_of
@@ -118,4 +119,4 @@ def _without_size(tensor: Tensor) -> str | None:
 
 
 def _rank(tensor: Tensor) -> int:
-    return len(tensor.shape) - int(tensor.attributes.get("axis0", "none") != "none")
+    return len(tensor.shape) - int(tensor.attributes.get("axis0", NONE) != NONE)
