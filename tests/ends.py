@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from support.signalled import take_default_signals
+from support.small_disks import small_disk
 from tfdump.cli.dumping import dump, dump_resumably
 from tfdump.cli.settings import Settings
 from tfdump.dump.axis0 import BATCH, EXAMPLE
@@ -285,15 +286,9 @@ def read_only(place: Place) -> None:
 def mounted(place: Place, kilobytes: int) -> Iterator[Place]:
     """Another place in a file system of this size, while the body runs; PermissionError where there is none."""
     folder = place.folder.with_name("small")
-    folder.mkdir(exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "none", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
-        raise PermissionError
-    try:
+    with small_disk(folder, kilobytes):
         (folder / "x.npy").symlink_to(place.folder / "x.npy")
         yield Place(folder, place.run, place.whole, ends=place.ends)
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def removed_folders(place: Place, dice: random.Random, count: int) -> None:

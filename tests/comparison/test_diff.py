@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tfdump
-from support.made_dumps import Tensor, make_dump
+from support.made_dumps import Tensor, comparison_in, make_dump
 from tfdump.comparison.verdict import DiffReport
 from tfdump.errors import DumpError, InputError, SelectionError, TfdumpError
 from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
@@ -31,13 +31,7 @@ def with_statistics(values: Any, keep: bool = False, **attributes: Any) -> Tenso
 @pytest.fixture
 def both(tmp_path: Path) -> Any:
     """Write two dumps and compare them."""
-
-    def compare(golden: dict[str, Any], new: dict[str, Any], roots: Any = ({}, {}), **options: Any) -> DiffReport:
-        sides = [make_dump(tmp_path / name, tensors, **root) for name, tensors, root in
-                 (("g.h5", golden, roots[0]), ("n.h5", new, roots[1]))]  # fmt: skip
-        return tfdump.diff(*sides, **options)
-
-    return compare
+    return comparison_in(tmp_path)
 
 
 def verdicts(report: DiffReport) -> dict[str, str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tfdump
-from support.made_dumps import Tensor, make_dump
+from support.made_dumps import Tensor, comparison_in, make_dump
 from tfdump.comparison.layers.alignment import align, rising
 from tfdump.comparison.layers.automatic_names import is_automatic
 from tfdump.comparison.verdict import DiffReport
@@ -39,13 +39,7 @@ def sequential(layers: list[tuple[str, Any, str]]) -> dict[str, Any]:
 @pytest.fixture
 def both(tmp_path: Path) -> Any:
     """Write two dumps and compare them."""
-
-    def compare(golden: dict[str, Any], new: dict[str, Any], roots: Any = ({}, {}), **options: Any) -> DiffReport:
-        sides = [make_dump(tmp_path / name, tensors, **root) for name, tensors, root in
-                 (("g.h5", golden, roots[0]), ("n.h5", new, roots[1]))]  # fmt: skip
-        return tfdump.diff(*sides, **options)
-
-    return compare
+    return comparison_in(tmp_path)
 
 
 def pairs(report: DiffReport) -> dict[str, str | None]:

@@ -2,8 +2,6 @@
 
 import shutil
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -11,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from support.processes_apart import write_two_seconds_apart
 from tfdump.dump import layout
 from tfdump.dump.writer import DumpWriter, storage_for
 from tfdump.errors import DumpError
@@ -276,14 +275,7 @@ with DumpWriter(Path(sys.argv[1]), storage=storage_for(sys.argv[2], 1 << 10)) as
 @pytest.fixture(scope="module")
 def gradients_two_seconds_apart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with dumps of the same gradients, made by processes that started more than two seconds apart."""
-    folder = tmp_path_factory.mktemp("twice")
-    for name in ("first", "second"):
-        for compression in ("none", "gzip"):
-            target = folder / f"{name}.{compression}.h5"
-            subprocess.run([sys.executable, "-c", WRITE_GRADIENTS, str(target), compression], check=True)
-        if name == "first":
-            time.sleep(2.1)
-    return folder
+    return write_two_seconds_apart(WRITE_GRADIENTS, tmp_path_factory.mktemp("twice"))
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])

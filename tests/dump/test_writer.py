@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from support.processes_apart import write_two_seconds_apart
 from tfdump.dump.target import check_space, check_target
 from tfdump.dump.writer import DumpWriter, set_attribute, storage_for
 from tfdump.errors import DumpError
@@ -267,14 +268,7 @@ with DumpWriter(Path(sys.argv[1]), storage=storage_for(sys.argv[2])) as writer:
 @pytest.fixture(scope="module")
 def dumps_two_seconds_apart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with dumps of the same tensors, made by processes that started more than two seconds apart."""
-    folder = tmp_path_factory.mktemp("twice")
-    for name in ("first", "second"):
-        for compression in ("none", "gzip"):
-            target = folder / f"{name}.{compression}.h5"
-            subprocess.run([sys.executable, "-c", WRITE_A_DUMP, str(target), compression], check=True)
-        if name == "first":
-            time.sleep(2.1)
-    return folder
+    return write_two_seconds_apart(WRITE_A_DUMP, tmp_path_factory.mktemp("twice"))
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
