@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from tfdump.comparison import elementwise
 from tfdump.comparison.arrays import compare_arrays
-from tfdump.comparison.plain_arrays import ArrayPart, InMemory
+from tfdump.comparison.plain_arrays import ArrayPart, MemoryReader
 from tfdump.comparison.rule import Rule
 from tfdump.comparison.tolerance import Tolerance
 from tfdump.comparison.verdict import Comparison
@@ -27,7 +27,7 @@ class SmallPieces(ArrayPart):
     """An array that is read in pieces of few bytes, and counts how often each is read."""
 
     def __init__(self, array: Any, most: int) -> None:
-        super().__init__("", InMemory(array))
+        super().__init__("", MemoryReader(array))
         self.piece_bytes = most
         self.reads: list[Any] = []
 

@@ -374,7 +374,7 @@ def test_equal_names_in_two_formats_are_trusted_in_any_order(both: Any) -> None:
 
 
 def test_thousands_of_layers_are_paired_in_seconds() -> None:
-    from tfdump.comparison.layers.pairing import Evidence, pair_layers
+    from tfdump.comparison.layers.pairing import PairingBasis, pair_layers
     from tfdump.comparison.layers.tree import Layer
 
     def root(numbers: range, place: int, inserted: int | None) -> Layer:
@@ -389,7 +389,7 @@ def test_thousands_of_layers_are_paired_in_seconds() -> None:
         return found
 
     began = time.process_time()
-    paths = pair_layers(root(range(5000), 0, None), root(range(7, 5007), 0, 2500), Evidence(True, True, True))
+    paths = pair_layers(root(range(5000), 0, None), root(range(7, 5007), 0, 2500), PairingBasis(True, True, True))
     assert paths == {f"dense_{n}": f"dense_{n + 7}" for n in range(5000)}
     assert time.process_time() - began < 20
 

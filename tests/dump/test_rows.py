@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tfdump.dump.rows import Rows, Storage
+from tfdump.dump.rows import RowDataset, Storage
 from tfdump.dump.writer import storage_for
 
 SMALL = 64  # bytes a chunk: 8 rows of two float32
@@ -20,7 +20,7 @@ def file(tmp_path: Path) -> Iterator[h5py.File]:
 
 
 def write(file: h5py.File, blocks: list[np.ndarray], rows: int | None, storage: Storage) -> h5py.Dataset:
-    written = Rows(file, blocks[0].dtype, blocks[0].shape[1:], rows, storage)
+    written = RowDataset(file, blocks[0].dtype, blocks[0].shape[1:], rows, storage)
     for block in blocks:
         written.append(block)
     written.flush()
@@ -57,7 +57,7 @@ def test_every_dtype_and_rank_comes_back(file: h5py.File, dtype: str, tail: tupl
 
 def test_text_comes_back(file: h5py.File) -> None:
     values = np.array([b"a", b"", b"long " * 50, b"na\xc3\xafve"], object)
-    written = Rows(file, h5py.string_dtype("utf-8"), (), 4, Storage(SMALL))
+    written = RowDataset(file, h5py.string_dtype("utf-8"), (), 4, Storage(SMALL))
     for text in values:
         written.append(np.array([text], object))
     written.flush()
@@ -90,7 +90,7 @@ def test_empty_tensors_are_zero_length_and_not_null(file: h5py.File, shape: tupl
 
 def test_a_waiting_row_does_not_follow_later_changes_of_its_batch(file: h5py.File) -> None:
     batch = np.ones((3, 2), np.float32)
-    written = Rows(file, batch.dtype, (2,), 3, Storage(SMALL))
+    written = RowDataset(file, batch.dtype, (2,), 3, Storage(SMALL))
     written.append(batch)
     batch[:] = 7
     written.flush()
@@ -103,7 +103,7 @@ def test_a_waiting_row_does_not_follow_later_changes_of_its_batch(file: h5py.Fil
 def write_steps(file: h5py.File, values: np.ndarray, sizes: list[int], storage: Storage) -> h5py.Dataset:
     """Write values of shape (steps, rows, ...) step after step, each in blocks of the given sizes."""
     steps, rows, *tail = values.shape
-    written = Rows(file, values.dtype, tuple(tail), rows, storage, steps)
+    written = RowDataset(file, values.dtype, tuple(tail), rows, storage, steps)
     for step in values:
         for block in np.split(step, np.cumsum(sizes)[:-1]):
             written.append(block)
@@ -133,14 +133,14 @@ def test_no_chunk_holds_rows_of_two_steps_and_unused_rows_are_zeros(file: h5py.F
 
 
 def test_the_rows_of_a_step_are_in_the_file_at_its_end(file: h5py.File) -> None:
-    written = Rows(file, np.dtype("f4"), (2,), 11, Storage(SMALL), 2)
+    written = RowDataset(file, np.dtype("f4"), (2,), 11, Storage(SMALL), 2)
     written.append(np.ones((11, 2), np.float32))
     np.testing.assert_array_equal(written.dataset[0], np.ones((11, 2)))
     np.testing.assert_array_equal(written.dataset[1], np.zeros((11, 2)))
 
 
 def test_text_of_every_step_comes_back(file: h5py.File) -> None:
-    written = Rows(file, h5py.string_dtype("utf-8"), (), 3, Storage(SMALL), 2)
+    written = RowDataset(file, h5py.string_dtype("utf-8"), (), 3, Storage(SMALL), 2)
     for text in ([b"a", b"b"], [b"c"], [b"d"], [b"e", b"f"]):
         written.append(np.array(text, object))
     assert written.dataset[()].tolist() == [[b"a", b"b", b"c"], [b"d", b"e", b"f"]]

@@ -10,7 +10,7 @@ import pytest
 from support.dumps import ARRAYS, DEEP, RAGGED, SPLITS, STACK, describe, empty_dump, write_dump
 from tfdump.dump.reader import Dump, open_dump
 from tfdump.dump.slicing import parse_slice
-from tfdump.dump.view import RaggedRows, views_of
+from tfdump.dump.view import RaggedOffsets, views_of
 from tfdump.errors import DumpError, TfdumpError
 
 
@@ -80,14 +80,14 @@ def test_row_splits_that_do_not_fit_are_damage(tmp_path: Path, splits: list) -> 
         group["values"], group["row_splits"] = RAGGED, splits
         describe(group, encoding="ragged")
     with open_dump(tmp_path / "d.h5") as opened, pytest.raises(DumpError, match="'r' is damaged: row_splits"):
-        RaggedRows(opened["r"])
+        RaggedOffsets(opened["r"])
 
 
 def test_the_offsets_give_row_and_position(dump: Dump) -> None:
-    row, position = RaggedRows(dump["ragged"]).indices(0, 6)
+    row, position = RaggedOffsets(dump["ragged"]).indices(0, 6)
     expected = [(r, n) for r in range(3) for n in range(SPLITS[r + 1] - SPLITS[r])]
     assert list(zip(row.tolist(), position.tolist(), strict=True)) == expected
-    deep = RaggedRows(dump["deep"]).indices(1, 4)
+    deep = RaggedOffsets(dump["deep"]).indices(1, 4)
     assert list(zip(*(axis.tolist() for axis in deep), strict=True)) == [(0, 0, 1), (1, 1, 0), (1, 1, 1), (1, 1, 2)]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfdump.dump.view import InMemory, View
+from tfdump.dump.view import MemoryPart, View
 from tfdump.exports.arrays import Exported, member_names
 from tfdump.exports.header import c_identifiers
 from tfdump.exports.names import FileNames, file_name
@@ -54,7 +54,7 @@ def test_no_two_files_differ_in_capitals_only(addresses: list[str]) -> None:
 
 
 def test_a_part_gives_way_to_a_tensor_of_that_name() -> None:
-    view = View(InMemory(np.zeros(1)))
+    view = View(MemoryPart(np.zeros(1)))
     plain = Exported("activations/r.values", "r.values", {"": view})
     ragged = Exported("activations/r", "r", {"values": view, "row_splits": view})
     assert list(member_names([ragged, plain]).values()) == [

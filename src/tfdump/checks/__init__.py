@@ -16,7 +16,7 @@ from tfdump.checks.configuration import Configuration
 from tfdump.checks.examiner import Examined, Examiner
 from tfdump.checks.gradients import norms_findings
 from tfdump.checks.loss import loss_findings
-from tfdump.checks.origin import full_name, origins, passes
+from tfdump.checks.origin import origins, passes
 from tfdump.checks.records import (
     CHECKS,
     FAIL_ON,
@@ -24,19 +24,20 @@ from tfdump.checks.records import (
     CheckReport,
     Finding,
     Origin,
-    Skipped,
+    SkippedCheck,
     Thresholds,
     parse_checks,
     thresholds_of,
 )
 from tfdump.dump import layout
+from tfdump.dump.attributes import full_name
 from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.dump.selection import choose
 from tfdump.errors import DumpError, TfdumpError
 from tfdump.files.hdf5 import damage
 from tfdump.process.stages import Meter, Progress, silent_progress
 
-__all__ = ["CHECKS", "FAIL_ON", "CheckReport", "Checked", "Finding", "Origin", "Skipped", "Thresholds", "check"]
+__all__ = ["CHECKS", "FAIL_ON", "CheckReport", "Checked", "Finding", "Origin", "SkippedCheck", "Thresholds", "check"]
 
 
 def check(

@@ -6,7 +6,7 @@ from tfdump.checks.records import Finding
 
 
 @dataclass(frozen=True)
-class Place:
+class ElementPlace:
     """One element: its example's number in the input (None where it has none), its index, and its value."""
 
     example: int | None
@@ -19,7 +19,7 @@ class Tally:
     """How many elements are of a kind, None where that is unknown, and the first of them."""
 
     count: int | None = 0
-    first: Place | None = None
+    first: ElementPlace | None = None
 
     @property
     def some(self) -> bool:

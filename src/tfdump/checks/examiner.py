@@ -11,13 +11,13 @@ from tfdump.checks.evidence import Evidence
 from tfdump.checks.gradients import GradientNorms, unconnected
 from tfdump.checks.half_precision import bfloat16_overflow, bfloat16_underflow, float16_overflow, float16_underflow
 from tfdump.checks.nonfinite import infinite, nan
-from tfdump.checks.origin import full_name
-from tfdump.checks.records import Checked, Finding, Skipped, Thresholds
+from tfdump.checks.records import Checked, Finding, SkippedCheck, Thresholds
 from tfdump.checks.saturation import SATURATING, saturated
 from tfdump.checks.stored_statistics import NO_VALUES, REDUCED, from_statistics
 from tfdump.checks.sweep import Sweep, Swept, Wanted, steps_of
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
+from tfdump.dump.attributes import full_name
 from tfdump.dump.axis0 import EXAMPLE
 from tfdump.dump.tensor import Tensor
 from tfdump.errors import DumpError
@@ -43,7 +43,7 @@ class Examined:
     checked: Checked
     findings: tuple[Finding, ...] = ()
     norms: GradientNorms | None = None
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedCheck, ...] = ()
 
 
 class Examiner:
@@ -95,7 +95,7 @@ class Examiner:
             checked,
             tuple(finding for finding in found if finding is not None),
             norms,
-            tuple(Skipped(check, name, reason) for check, reason in skipped.items()),
+            tuple(SkippedCheck(check, name, reason) for check, reason in skipped.items()),
         )
 
     def _wanted(self, tensor: Tensor) -> Wanted:

@@ -5,17 +5,13 @@ from dataclasses import dataclass
 
 from tfdump.checks.records import Finding, Origin
 from tfdump.dump import layout
+from tfdump.dump.attributes import full_name, order_of
 from tfdump.dump.axis0 import STEP
-from tfdump.dump.order import backward_order, order_of
+from tfdump.dump.order import backward_order
 from tfdump.dump.tensor import Tensor
 
 _WORDS = {"nan": "NaN", "inf": "Inf"}
 _FORWARD = (layout.INPUTS, layout.ACTIVATIONS, layout.OUTPUTS)
-
-
-def full_name(tensor: Tensor) -> str:
-    """Return the group and the address of a tensor, as tables show it."""
-    return f"{tensor.group}/{tensor.address}"
 
 
 def forward_order(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -25,7 +21,7 @@ def forward_order(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 @dataclass(frozen=True)
-class Pass:
+class ExecutionPass:
     """The names of the tensors of one pass in the order of execution; `stepwise` are those with a row a step.
 
     `before` are names that come before, and are no part of it.
@@ -56,7 +52,7 @@ class Pass:
         return f"'{name}'" + (f" (example {finding.example})" if finding.example is not None else "")
 
 
-def passes(tensors: Sequence[Tensor], loss_by_step: bool) -> list[Pass]:
+def passes(tensors: Sequence[Tensor], loss_by_step: bool) -> list[ExecutionPass]:
     """Return the forward and the backward pass of a dump; in the latter, the weights and the loss come first."""
     forward = forward_order(tensors)
     inputs = tuple(full_name(tensor) for tensor in forward if tensor.group == layout.INPUTS)
@@ -66,12 +62,12 @@ def passes(tensors: Sequence[Tensor], loss_by_step: bool) -> list[Pass]:
     stepwise = {full_name(one) for one in (*weights, *backward) if one.attributes.get("axis0") == STEP}
     names = (*map(full_name, weights), layout.LOSS, *map(full_name, backward))
     return [
-        Pass(others, inputs),
-        Pass(names, (), frozenset(stepwise | ({layout.LOSS} if loss_by_step else set())), backward=True),
+        ExecutionPass(others, inputs),
+        ExecutionPass(names, (), frozenset(stepwise | ({layout.LOSS} if loss_by_step else set())), backward=True),
     ]
 
 
-def origins(order: Sequence[Pass], findings: Sequence[Finding], looked_at: str) -> list[Origin]:
+def origins(order: Sequence[ExecutionPass], findings: Sequence[Finding], looked_at: str) -> list[Origin]:
     """Return where NaN and Inf begin in every pass; `looked_at` is what was searched: everything, or a part of it.
 
     A bad input is an origin of its own.
@@ -92,7 +88,7 @@ def origins(order: Sequence[Pass], findings: Sequence[Finding], looked_at: str) 
     return found
 
 
-def _message(one: Pass, bad: dict[str, dict[str, Finding]], first: Finding, looked_at: str) -> str:
+def _message(one: ExecutionPass, bad: dict[str, dict[str, Finding]], first: Finding, looked_at: str) -> str:
     text = f"{_WORDS[first.check]} first appears in {one.at(first)}"
     for other in dict.fromkeys([first.check, *_WORDS]):
         source = one.first(bad[other], (*one.before, *one.names))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfdump.checks.evidence import Place, Tally
+from tfdump.checks.evidence import ElementPlace, Tally
 from tfdump.checks.magnitudes import Count
 from tfdump.dump.axis0 import EXAMPLE
 from tfdump.dump.parts import Part
@@ -23,12 +23,12 @@ class Places:
             return Tally(count.count)
         return Tally(count.count, self.place(count.first, count.value))
 
-    def place(self, position: int, value: float | None) -> Place:
+    def place(self, position: int, value: float | None) -> ElementPlace:
         """Return the place of the element at a position, counted in C order."""
         found = tuple(int(n) for n in np.unravel_index(position, self._part.shape)) if self._part.shape else ()
         index = self._index(found)
         by_example = self._tensor.attributes.get("axis0") == EXAMPLE and index
-        return Place(index[0] + self._first_example if by_example else None, index, value)
+        return ElementPlace(index[0] + self._first_example if by_example else None, index, value)
 
     def _index(self, found: tuple[int, ...]) -> tuple[int, ...]:
         encoding = self._tensor.encoding

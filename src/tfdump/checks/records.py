@@ -86,7 +86,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedCheck:
     """A check that a tensor asked for, and that could not be made, with the reason."""
 
     check: str
@@ -111,7 +111,7 @@ class CheckReport:
     tensors: tuple[Checked, ...]
     findings: tuple[Finding, ...]
     origins: tuple[Origin, ...]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedCheck, ...]
     fail_on: tuple[str, ...]
     thresholds: Thresholds
 

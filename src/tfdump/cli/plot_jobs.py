@@ -10,7 +10,7 @@ import click
 from tfdump.address import Selection
 from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.dump.selection import choose, tensor_at
-from tfdump.dump.target import check_target, write_bytes
+from tfdump.dump.target import check_target, write_complete_file
 from tfdump.errors import TfdumpError
 from tfdump.plots.companion_files import overlay_of, tokens_of
 from tfdump.plots.drawing import View, draw, draw_loss
@@ -143,7 +143,7 @@ def of_folder(job: Job, scale: bool, animation: Path | None, choices: dict[str, 
         check_target(animation, job.force)
         data, lines = animate(series, job.address, job.kind, _view(choices, None))
         job.tell(lines)
-        write_bytes(data, animation.resolve(), job.force)
+        write_complete_file(data, animation.resolve(), job.force)
         yield animation
         return
     group, _, address = job.address.rpartition("/")

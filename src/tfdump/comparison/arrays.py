@@ -10,7 +10,7 @@ from tfdump.comparison.elementwise import Judge
 from tfdump.comparison.rule import Rule
 from tfdump.comparison.verdict import Comparison
 from tfdump.dump.parts import Piecewise
-from tfdump.files.byte_strings import encoded, shown
+from tfdump.files.byte_strings import decoded_text, encoded
 from tfdump.tensors import Array
 
 
@@ -41,7 +41,12 @@ def _compare_text(pairs: Sequence[tuple[Piecewise, Piecewise]]) -> Comparison:
             if len(unlike) and not worst:
                 at = tuple(int(axis) for axis in unlike[0])
                 index = tuple(axis + piece.start for axis, piece in zip(at, key, strict=True))
-                worst = {"index": index, "golden": shown(old[at]), "new": shown(other[at]), "part": golden.name}
+                worst = {
+                    "index": index,
+                    "golden": decoded_text(old[at]),
+                    "new": decoded_text(other[at]),
+                    "part": golden.name,
+                }
     return Comparison(passed=not failed, count=count, failed=failed, **worst)
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from tfdump.comparison.layers.pairing import Evidence, pair_layers
+from tfdump.comparison.layers.pairing import PairingBasis, pair_layers
 from tfdump.comparison.layers.tree import (
     INTERFACE_GROUPS,
     LAYER_GROUPS,
@@ -15,8 +15,8 @@ from tfdump.comparison.layers.tree import (
 from tfdump.comparison.plain_arrays import Item
 from tfdump.comparison.sides import Side
 from tfdump.dump import layout
+from tfdump.dump.attributes import order_of
 from tfdump.dump.graph_labels import graph_labels
-from tfdump.dump.order import order_of
 
 _CALL = re.compile(r"@\d+")
 _ANY = ""
@@ -66,7 +66,7 @@ def counterparts(golden: Side, new: Side, mapped: Sequence[tuple[Item, Item]]) -
     plain = golden.is_plain or new.is_plain
     knows = [knows_layers(side) for side in (golden, new)]
     alike = not plain and knows[0] == knows[1]
-    evidence = Evidence(all(knows), not plain, alike, forced)
+    evidence = PairingBasis(all(knows), not plain, alike, forced)
     if plain:
         old, other = (
             layer_tree(side, (_ANY, *layout.TENSOR_GROUPS), known, any_axes=True)
@@ -82,5 +82,5 @@ def counterparts(golden: Side, new: Side, mapped: Sequence[tuple[Item, Item]]) -
     paths = {_ANY: pair_layers(old, other, evidence)}
     for group in INTERFACE_GROUPS:
         old, other = (layer_tree(side, [group], known) for side, known in zip(sides, knows, strict=True))
-        paths[group] = pair_layers(old, other, Evidence(all(knows), order=True, alike=True))
+        paths[group] = pair_layers(old, other, PairingBasis(all(knows), order=True, alike=True))
     return Counterparts(paths)

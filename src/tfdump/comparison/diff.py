@@ -10,8 +10,8 @@ from tfdump.address import Candidate, Pattern, Selection
 from tfdump.argument_kinds import file_path, flag, real_number, texts, whole_number
 from tfdump.comparison.execution_order import in_execution_order
 from tfdump.comparison.pairing import Pair, pair_sides
-from tfdump.comparison.plain_arrays import Item, TransposedItem, full_name, parse_transpose
-from tfdump.comparison.preconditions import check_comparable, check_reductions, notes_on
+from tfdump.comparison.plain_arrays import Item, TransposedItem, parse_transpose
+from tfdump.comparison.preconditions import check_comparable, check_reductions, comparison_notes
 from tfdump.comparison.renaming import read_map
 from tfdump.comparison.rule import Criteria
 from tfdump.comparison.sides import open_side
@@ -29,6 +29,7 @@ from tfdump.comparison.verdict import (
     DiffReport,
     TensorDiff,
 )
+from tfdump.dump.attributes import full_name
 from tfdump.dump.reader import Dump
 from tfdump.dump.selection import candidate_for
 from tfdump.errors import DumpError, SelectionError, near
@@ -124,7 +125,7 @@ def compare(golden: Source, new: Source, options: DiffOptions, progress: Progres
         tensors = tuple(_verdicts(turned, options, ignored, progress))
         for side in (old, other):
             side.check_unchanged()
-        report = DiffReport(old.name, other.name, tensors, (*notes_on(old, other, pairs), *_told(tensors)))
+        report = DiffReport(old.name, other.name, tensors, (*comparison_notes(old, other, pairs), *_told(tensors)))
     if not report.count(SAME, DIFFERS):
         raise DumpError(_nothing_compared(report))
     return report

@@ -19,7 +19,7 @@ from tfdump.comparison.distances import (
     ulps_apart,
     zeros_of_unlike_sign,
 )
-from tfdump.comparison.places import Place, Placer
+from tfdump.comparison.places import ComparedElement, Placer
 from tfdump.comparison.rule import Rule
 from tfdump.comparison.screening import Screen
 from tfdump.comparison.verdict import Comparison
@@ -88,10 +88,10 @@ class Judge:
         self._doubtful: list[_Doubtful] = []
         self._kept = 0
         self._products = np.zeros(3, np.longdouble)
-        self._place_of_unlike: Place | None = None
-        self._place_of_sign: Place | None = None
-        self._place_of_error: Place | None = None
-        self._place_of_need: Place | None = None
+        self._place_of_unlike: ComparedElement | None = None
+        self._place_of_sign: ComparedElement | None = None
+        self._place_of_error: ComparedElement | None = None
+        self._place_of_need: ComparedElement | None = None
 
     def add(
         self, golden: Piecewise, new: Piecewise, key: tuple[slice, ...], old_block: Array, new_block: Array
@@ -237,7 +237,7 @@ class Judge:
             return 1.0 if old == other else 0.0
         return float(min(np.longdouble(1), both / (np.sqrt(old) * np.sqrt(other))))
 
-    def _ulp(self, worst: Place) -> int | None:
+    def _ulp(self, worst: ComparedElement) -> int | None:
         values = np.array([worst.golden]), np.array([worst.new])
         if self._rule.ulp_dtype is None or not all(np.isfinite(value).all() for value in values):
             return None

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from tfdump.comparison.pairing import Pair
 from tfdump.comparison.sides import Side
 from tfdump.dump import layout
-from tfdump.dump.order import backward_order, order_of
+from tfdump.dump.attributes import order_of
+from tfdump.dump.order import backward_order
 
 _FORWARD = (layout.INPUTS, layout.ACTIVATIONS, "", layout.OUTPUTS)
 """The groups of a forward pass; "" is that of plain arrays."""

@@ -13,9 +13,10 @@ from tfdump.comparison.counterparts import Counterparts, counterparts
 from tfdump.comparison.execution_names import item_itself, name_by_execution, names_by_execution, side_by_execution
 from tfdump.comparison.layers.certain_pairs import POSITION
 from tfdump.comparison.layers.tree import INTERFACE_GROUPS, placed
-from tfdump.comparison.plain_arrays import Item, full_name
+from tfdump.comparison.plain_arrays import Item
 from tfdump.comparison.renaming import answers, translations
 from tfdump.comparison.sides import Side
+from tfdump.dump.attributes import full_name
 from tfdump.errors import InputError, near
 
 ADDRESS, STRUCTURE, ORDER, PLACE, MAP = "address", "structure", "order", "position", "map"

@@ -9,7 +9,7 @@ from tfdump.tensors import Array
 
 
 @dataclass(frozen=True)
-class Place:
+class ComparedElement:
     """One element: its part, its index there, and both values."""
 
     part: str
@@ -29,11 +29,11 @@ class Placer:
         """Return the placer of some of the elements."""
         return Placer(*self._block, self._positions + kept)
 
-    def __call__(self, position: Any) -> Place:
+    def __call__(self, position: Any) -> ComparedElement:
         """Return the place of the element at a position in the piece that is being judged."""
         part, key, golden, new = self._block
         start = self._positions
         at = int(start[position]) if isinstance(start, np.ndarray) else start + int(position)
         inside = np.unravel_index(at, golden.shape)
         index = tuple(int(axis) + piece.start for axis, piece in zip(inside, key, strict=True))
-        return Place(part, index, golden.reshape(-1)[at], new.reshape(-1)[at])
+        return ComparedElement(part, index, golden.reshape(-1)[at], new.reshape(-1)[at])

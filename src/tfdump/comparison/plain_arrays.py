@@ -55,11 +55,6 @@ class Item(Protocol):
         """Return the arrays that the tensor is made of."""
 
 
-def full_name(item: Item) -> str:
-    """Return the address with its group before it."""
-    return f"{item.group}/{item.address}" if item.group else item.address
-
-
 class ArrayPart:
     """An array in memory, or rows of a file that `reader` reads by `read(start, stop)`, as a Piecewise."""
 
@@ -182,7 +177,7 @@ class TransposedItem:
         return [TransposedPart(part, self._axes) for part in self._item.parts()]
 
 
-class InMemory:
+class MemoryReader:
     """An array with the method of a reader."""
 
     def __init__(self, array: Any) -> None:
@@ -198,7 +193,7 @@ class InMemory:
         return found
 
 
-def in_memory(name: str, value: Any) -> PlainItem:
+def plain_item(name: str, value: Any) -> PlainItem:
     """Return what `tfdump.activations` gives for one tensor as an item."""
     if isinstance(value, Ragged):
         splits = {f"row_splits_{level}" if level else "row_splits": s for level, s in enumerate(value.row_splits)}
@@ -208,8 +203,8 @@ def in_memory(name: str, value: Any) -> PlainItem:
     elif isinstance(value, list) and value and all(isinstance(item, np.ndarray) for item in value):
         found, encoding = {str(number): item for number, item in enumerate(value)}, "stack"
     else:
-        return PlainItem(name, [ArrayPart("", InMemory(value))])
-    parts = [ArrayPart(part, InMemory(array)) for part, array in found.items()]
+        return PlainItem(name, [ArrayPart("", MemoryReader(value))])
+    parts = [ArrayPart(part, MemoryReader(array)) for part, array in found.items()]
     shape = value.shape if isinstance(value, (Ragged, Sparse)) else stacked_shape([part.shape for part in parts])
     return PlainItem(name, parts, encoding, tuple(shape))
 

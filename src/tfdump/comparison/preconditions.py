@@ -3,8 +3,8 @@
 from typing import Any
 
 from tfdump.comparison.pairing import EXECUTION, ORDER, PLACE, STRUCTURE, Pair
-from tfdump.comparison.plain_arrays import full_name
 from tfdump.comparison.sides import Side
+from tfdump.dump.attributes import full_name
 from tfdump.dump.axis0 import BATCH
 from tfdump.errors import DumpError
 
@@ -51,7 +51,7 @@ def check_reductions(pairs: list[Pair]) -> None:
             )
 
 
-def notes_on(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
+def comparison_notes(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
     """Return what one should know of the verdict: how the two dumps were made, and how tensors were paired."""
     notes = []
     if not golden.is_plain and not new.is_plain:

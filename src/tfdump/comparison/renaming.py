@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from tfdump.comparison.plain_arrays import Item, full_name
+from tfdump.comparison.plain_arrays import Item
+from tfdump.dump.attributes import full_name
 from tfdump.errors import InputError
 from tfdump.files.paths import check_path
 

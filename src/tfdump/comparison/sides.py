@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 import h5py
 
 from tfdump.argument_kinds import file_path
-from tfdump.comparison.plain_arrays import ArrayPart, InMemory, Item, PlainItem, in_memory
+from tfdump.comparison.plain_arrays import ArrayPart, Item, MemoryReader, PlainItem, plain_item
 from tfdump.dump import layout
 from tfdump.dump.other_formats import refuse_models
 from tfdump.dump.parts import Part
@@ -86,7 +86,7 @@ def _open(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
     if isinstance(source, Dump):
         return Side(source.name, _items_of(source), source)
     if isinstance(source, Mapping):
-        return Side("the arrays", [in_memory(str(name), value) for name, value in source.items()])
+        return Side("the arrays", [plain_item(str(name), value) for name, value in source.items()])
     path = file_path("dump", source, "give one, or arrays by name: {'conv1': array}")
     refuse_models(path)
     if path.suffix in (".npy", ".npz"):
@@ -118,7 +118,7 @@ def _items_of(dump: Dump) -> list[Item]:
     items: list[Item] = list(dump.tensors())
     loss = dump.loss
     if loss is not None:
-        items.append(PlainItem(layout.LOSS, [ArrayPart("", InMemory(loss))]))
+        items.append(PlainItem(layout.LOSS, [ArrayPart("", MemoryReader(loss))]))
     return items
 
 

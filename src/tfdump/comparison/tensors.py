@@ -7,12 +7,12 @@ import numpy as np
 
 from tfdump.comparison.arrays import compare_arrays
 from tfdump.comparison.pairing import Pair
-from tfdump.comparison.plain_arrays import ArrayPart, InMemory, Item, full_name
+from tfdump.comparison.plain_arrays import ArrayPart, Item, MemoryReader
 from tfdump.comparison.rule import Criteria, Rule
 from tfdump.comparison.statistics import compare_statistics
-from tfdump.comparison.verdict import DIFFERS, NORMS, SAME, SKIPPED, STATISTICS, VALUES, Comparison, reason_of
+from tfdump.comparison.verdict import DIFFERS, NORMS, SAME, SKIPPED, STATISTICS, VALUES, Comparison, failure_text
 from tfdump.dtypes import kind_of
-from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX
+from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX, full_name
 from tfdump.dump.parts import Piecewise, holds_values
 from tfdump.errors import DumpError
 from tfdump.statistics.statistics import statistics_of
@@ -112,7 +112,7 @@ def _by_values(golden: Sequence[Piecewise], new: Sequence[Piecewise], rule: Rule
     for pair in placing:
         found = compare_arrays([pair], placed)
         if not found.passed:
-            return DIFFERS, reason_of(found, VALUES, placed), VALUES, found
+            return DIFFERS, failure_text(found, VALUES, placed), VALUES, found
     return _outcome(compare_arrays([pair for pair in pairs if pair not in placing], rule), VALUES, rule)
 
 
@@ -140,7 +140,7 @@ def _by_norms(golden: Item, new: Item, rule: Rule) -> Outcome:
     """Compare the norms that gradients carry, where one side has nothing else."""
     if golden.norm is None or new.norm is None:
         return SKIPPED, "one side has norms only, and the other has none", "", None
-    norms = [ArrayPart("", InMemory(np.atleast_1d(np.asarray(item.norm, np.float64)))) for item in (golden, new)]
+    norms = [ArrayPart("", MemoryReader(np.atleast_1d(np.asarray(item.norm, np.float64)))) for item in (golden, new)]
     if norms[0].shape != norms[1].shape:
         return DIFFERS, f"{norms[1].shape[0]} norms, golden has {norms[0].shape[0]}", NORMS, None
     return _outcome(compare_arrays([(norms[0], norms[1])], rule), NORMS, rule)
@@ -149,7 +149,7 @@ def _by_norms(golden: Item, new: Item, rule: Rule) -> Outcome:
 def _outcome(found: Comparison, compared_by: str, rule: Rule) -> Outcome:
     if found.passed:
         return SAME, "", compared_by, found
-    return DIFFERS, reason_of(found, compared_by, rule), compared_by, found
+    return DIFFERS, failure_text(found, compared_by, rule), compared_by, found
 
 
 def _unlike_attributes(golden: Item, new: Item) -> list[str]:

@@ -139,7 +139,7 @@ def _tensors(count: int) -> str:
     return f"{count} tensor{'' if count == 1 else 's'}"
 
 
-def reason_of(found: Comparison, compared_by: str, rule: Rule) -> str:
+def failure_text(found: Comparison, compared_by: str, rule: Rule) -> str:
     """Return in one line why a comparison failed."""
     if compared_by == STATISTICS:
         text = f"by its statistics: {found.part} {found.new!r}, golden {found.golden!r}"
@@ -152,7 +152,7 @@ def reason_of(found: Comparison, compared_by: str, rule: Rule) -> str:
         told.append(f"cosine {found.cosine:.6g} is below {rule.min_cosine:g}")
     text = part + ", ".join(told)
     if found.index is not None:
-        text += f", worst at {list(found.index)}: golden {shown(found.golden)}, new {shown(found.new)}"
+        text += f", worst at {list(found.index)}: golden {value_text(found.golden)}, new {value_text(found.new)}"
     if found.unlike:
         return text + f"; {found.unlike} NaN or infinite on one side only, which no tolerance mends"
     if rule.max_ulp is not None and found.ulp is not None and found.failed:
@@ -181,7 +181,7 @@ def index_text(found: Comparison) -> str | None:
     return f"{found.part}{index or ''}" if found.part else index
 
 
-def shown(value: object) -> str:
+def value_text(value: object) -> str:
     """Return a value for a line of text."""
     if isinstance(value, float):
         return f"{value:.9g}"

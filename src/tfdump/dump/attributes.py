@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 STATISTIC_NAMES = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
 """The names of all statistics of a tensor, in the order in which tables show them."""
@@ -19,6 +19,24 @@ _WHOLE = ("order", "overflowed", "values", "connected", "examples", "first_examp
 _SIZES = ("shape", "computed_shape", "dense_shape")
 _COUNTS = tuple(f"{STATISTIC_PREFIX}{name}" for name in COUNTS)
 _MOST_SIZES = 64
+
+
+class Named(Protocol):
+    """A tensor of a dump, or a plain array that is compared with one and that has the group ""."""
+
+    group: str
+    address: str
+    attributes: dict[str, Any]
+
+
+def full_name(tensor: Named) -> str:
+    """Return the group and the address of a tensor, as tables show it; a plain array has its own name."""
+    return f"{tensor.group}/{tensor.address}" if tensor.group else tensor.address
+
+
+def order_of(tensor: Named) -> float:
+    """Return the place of a tensor in the order of execution, within its group; 0 for a plain array."""
+    return float(tensor.attributes.get("order", 0))
 
 
 def check_attributes_of(attributes: Mapping[str, Any]) -> None:

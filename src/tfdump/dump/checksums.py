@@ -16,7 +16,7 @@ import numpy as np
 
 from tfdump.dump.parts import Part
 from tfdump.errors import DumpError
-from tfdump.files.byte_strings import read_bytes
+from tfdump.files.byte_strings import read_byte_strings
 from tfdump.files.hdf5 import attributes_of, damage, lookup
 from tfdump.files.hdf5_text import text_memory
 from tfdump.tensors import Array
@@ -98,7 +98,7 @@ def _verify_values(name: str, dataset: h5py.Dataset) -> Verified:
             part = Part("", dataset)
             for key in part.keys():  # noqa: SIM118 - a part is no mapping
                 with text_memory(dataset.file) if part.is_text else nullcontext():
-                    values = read_bytes(dataset, key) if part.is_bytes else np.asarray(dataset[key], part.dtype)
+                    values = read_byte_strings(dataset, key) if part.is_bytes else np.asarray(dataset[key], part.dtype)
                 crc = crc_of_bytes(values, crc) if part.is_bytes else crc_of(values, crc)
                 size += values.nbytes
     except DumpError as error:

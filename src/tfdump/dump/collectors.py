@@ -10,8 +10,8 @@ import numpy as np
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE, STEP
 from tfdump.dump.checksums import crc_of, crc_of_bytes, seal
 from tfdump.dump.layout import storable
-from tfdump.dump.rows import Rows, Storage
-from tfdump.files.byte_strings import are_text, bytes_dtype, write_bytes
+from tfdump.dump.rows import RowDataset, Storage
+from tfdump.files.byte_strings import are_text, bytes_dtype, write_byte_strings
 from tfdump.tensors import Array
 
 Attributes = dict[str, Any]
@@ -42,12 +42,12 @@ def write_whole(file: h5py.File, value: Array, dtype: np.dtype[Any], storage: St
     """Write one array that will not grow as a dataset without a name."""
     data = storable(value, dtype)
     if storage.filters and data.ndim and data.size:
-        rows = Rows(file, dtype, data.shape[1:], len(data), storage)
+        rows = RowDataset(file, dtype, data.shape[1:], len(data), storage)
         rows.append(data)
         return rows.finish()
     if h5py.check_string_dtype(dtype) is not None and not are_text(data):
         dataset = file.create_dataset(None, shape=data.shape, dtype=bytes_dtype())
-        write_bytes(dataset, data)
+        write_byte_strings(dataset, data)
         if storage.checksums:
             seal(dataset, crc_of_bytes(data))
         return dataset
@@ -71,8 +71,8 @@ class Collecting:
         count: int | None,
         dtype: np.dtype[Any] | None = None,
         steps: int | None = None,
-    ) -> Rows:
-        return Rows(self._file, dtype or self._dtype, tail, count, self._storage, steps)
+    ) -> RowDataset:
+        return RowDataset(self._file, dtype or self._dtype, tail, count, self._storage, steps)
 
     def _whole(self, value: Array, dtype: np.dtype[Any] | None = None) -> h5py.Dataset:
         return write_whole(self._file, value, dtype or self._dtype, self._storage)
@@ -91,7 +91,7 @@ class ByExample(Collecting):
         super().__init__(file, dtype, storage)
         self._examples = examples
         self._steps = steps
-        self._into: Rows | None = None
+        self._into: RowDataset | None = None
         self._lengths: list[int] = []
         self._unequal: _UnequalStack | None = None
 
@@ -183,7 +183,7 @@ class Stack(Collecting):
         super().__init__(file, dtype, storage)
         self._count = count
         self._axis0 = axis0
-        self._into: Rows | None = None
+        self._into: RowDataset | None = None
         self._unequal: _UnequalStack | None = None
 
     def expect_unequal(self) -> None:

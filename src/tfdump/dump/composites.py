@@ -9,7 +9,7 @@ import numpy as np
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE, STEP
 from tfdump.dump.collectors import Attributes, Collecting, anonymous_group
 from tfdump.dump.layout import storable
-from tfdump.dump.rows import Rows, Storage
+from tfdump.dump.rows import RowDataset, Storage
 from tfdump.tensors import Ragged, Sparse
 
 
@@ -20,8 +20,8 @@ class RaggedRows(Collecting):
 
     def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage) -> None:
         super().__init__(file, dtype, storage)
-        self._values: Rows | None = None
-        self._splits: list[Rows] = []
+        self._values: RowDataset | None = None
+        self._splits: list[RowDataset] = []
         self._lengths: list[int] = []
 
     def append(self, value: Ragged) -> None:
@@ -88,8 +88,8 @@ class SparseRows(Collecting):
 
     def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage) -> None:
         super().__init__(file, dtype, storage)
-        self._values: Rows | None = None
-        self._indices: Rows | None = None
+        self._values: RowDataset | None = None
+        self._indices: RowDataset | None = None
         self._shape: list[int] = []
         self._entries: list[int] = []
         self._shapes: list[tuple[int, ...]] = []

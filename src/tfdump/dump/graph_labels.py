@@ -13,7 +13,7 @@ Labels = dict[str, tuple[int, int]]
 """By address: the number of what leads to the tensor, and of what follows from it; 0 where that is not known."""
 
 
-class GraphTensor(Protocol):
+class ShapedTensor(Protocol):
     """What the labels need of a tensor, of a dump or of a comparison."""
 
     address: str
@@ -27,7 +27,7 @@ class GraphTensor(Protocol):
 _INPUTS = f"{layout.INPUTS}/"
 
 
-def graph_labels(*sides: Sequence[GraphTensor]) -> list[Labels]:
+def graph_labels(*sides: Sequence[ShapedTensor]) -> list[Labels]:
     """Return the labels of the activations of each side, which stand in the order of execution.
 
     The numbers are comparable between the sides of one call.
@@ -36,7 +36,7 @@ def graph_labels(*sides: Sequence[GraphTensor]) -> list[Labels]:
     return [_labels(side, known) for side in sides]
 
 
-def _labels(items: Sequence[GraphTensor], known: dict[Hashable, int]) -> Labels:
+def _labels(items: Sequence[ShapedTensor], known: dict[Hashable, int]) -> Labels:
     def label(*parts: Hashable) -> int:
         return known.setdefault(parts, len(known) + 1)
 
@@ -59,7 +59,7 @@ def _labels(items: Sequence[GraphTensor], known: dict[Hashable, int]) -> Labels:
     return {item.address: (ahead[item.address], behind[item.address]) for item in items}
 
 
-def inputs_of(item: GraphTensor) -> list[str] | None:
+def inputs_of(item: ShapedTensor) -> list[str] | None:
     """Return the addresses of the tensors that a layer read; None where the dump does not tell."""
     text = item.attributes.get("inputs")
     try:
@@ -69,5 +69,5 @@ def inputs_of(item: GraphTensor) -> list[str] | None:
     return [str(name) for name in names] if isinstance(names, list) else None
 
 
-def _kind(item: GraphTensor) -> Hashable:
+def _kind(item: ShapedTensor) -> Hashable:
     return (str(item.attributes.get("class", "")), item.shape)

@@ -1,18 +1,10 @@
 """The order in which a backward pass computes the gradients of a dump."""
 
 from collections.abc import Iterable
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from tfdump.dump import layout
-
-
-class Named(Protocol):
-    """What the order needs of a tensor, of a dump or of a comparison."""
-
-    group: str
-    address: str
-    attributes: dict[str, Any]
-
+from tfdump.dump.attributes import Named, order_of
 
 Gradient = TypeVar("Gradient", bound=Named)
 
@@ -32,8 +24,3 @@ def backward_order(items: Iterable[Gradient]) -> list[Gradient]:
         last = layers.get(str(item.attributes.get("layer")), last) if layers else float(number)
         keyed.append((-last, 1, item))
     return [item for _, _, item in sorted(keyed, key=lambda entry: entry[:2])]
-
-
-def order_of(item: Named) -> float:
-    """Return the place of a tensor in the order of execution, within its group; 0 for a plain array."""
-    return float(item.attributes.get("order", 0))

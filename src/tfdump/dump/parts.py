@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from tfdump.errors import DumpError
-from tfdump.files.byte_strings import holds_bytes, read_bytes
+from tfdump.files.byte_strings import holds_bytes, read_byte_strings
 from tfdump.files.hdf5 import check_declared, check_stored_inside, damage
 from tfdump.files.hdf5_text import text_memory
 from tfdump.tensors import Array
@@ -92,7 +92,7 @@ def array_of(dataset: h5py.Dataset, key: Any) -> Array:
     """
     if holds_bytes(dataset.dtype):
         with text_memory(dataset.file):
-            return read_bytes(dataset, key)
+            return read_byte_strings(dataset, key)
     if h5py.check_string_dtype(dataset.dtype) is not None:
         with text_memory(dataset.file):
             return np.asarray(dataset.asstr(errors="backslashreplace")[key], dtype=object)

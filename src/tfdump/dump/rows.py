@@ -11,7 +11,7 @@ import numpy as np
 from tfdump.dump import layout
 from tfdump.dump.checksums import crc_of, crc_of_bytes, seal
 from tfdump.dump.compression import ChunkQueue, write_chunk
-from tfdump.files.byte_strings import are_text, bytes_dtype, read_bytes, write_bytes
+from tfdump.files.byte_strings import are_text, bytes_dtype, read_byte_strings, write_byte_strings
 from tfdump.tensors import Array
 
 
@@ -39,7 +39,7 @@ class Storage:
             self.queue.close()
 
 
-class Rows:
+class RowDataset:
     """A dataset of shape `(rows, *tail)` that is appended to along its first axis.
 
     `rows` is the final number of rows where it is known, else None. Rows are gathered until a chunk is full; numbers
@@ -141,7 +141,7 @@ class Rows:
     def read(self, start: int, stop: int) -> Array:
         """Return the flushed rows from `start` to `stop`, counted over all steps; they lie in one step."""
         if self._is_bytes:
-            return read_bytes(self.dataset, slice(start, stop))
+            return read_byte_strings(self.dataset, slice(start, stop))
         if not self._step:
             return np.asarray(self.dataset[start:stop])
         step, first = divmod(start, self._rows or 1)
@@ -171,7 +171,7 @@ class Rows:
         if self._grows and stop > len(self.dataset):
             self.dataset.resize(stop, axis=0)
         if self._is_bytes:
-            write_bytes(self.dataset, rows, start)
+            write_byte_strings(self.dataset, rows, start)
         elif self._direct:
             if len(rows) < self._chunk_rows:  # the edge chunk: its unused rows must be the same bytes every time
                 missing = np.zeros((self._chunk_rows - len(rows), *self.tail), self.dtype)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from tfdump.address import Candidate, Pattern, Selection
-from tfdump.dump.order import Named
+from tfdump.dump.attributes import Named, full_name
 from tfdump.dump.reader import Dump
 from tfdump.dump.tensor import Tensor
 from tfdump.errors import DumpError
@@ -22,7 +22,7 @@ def candidate_for(*tensors: Named) -> Candidate:
     """
     classes = tuple(str(tensor.attributes["class"]) for tensor in tensors if "class" in tensor.attributes)
     addresses = [tensor.address for tensor in tensors]
-    paths = [f"{tensor.group}/{tensor.address}" for tensor in tensors if tensor.group]
+    paths = [full_name(tensor) for tensor in tensors]
     layers = [str(tensor.attributes.get("layer") or tensor.address) for tensor in tensors]
     first, *others = dict.fromkeys(name.replace("/", ".") for name in (*addresses, *paths, *layers))
     return Candidate(first, classes, tuple(Candidate(name, classes) for name in others), layers[0])
@@ -62,7 +62,7 @@ def find(dump: Dump, addresses: Iterable[str]) -> list[Tensor]:
     tensors: dict[str, Tensor] = {}
     for address in addresses:
         for tensor in _matching(dump, address):
-            tensors.setdefault(f"{tensor.group}/{tensor.address}", tensor)
+            tensors.setdefault(full_name(tensor), tensor)
     return list(tensors.values())
 
 

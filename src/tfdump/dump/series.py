@@ -40,7 +40,7 @@ class SeriesDump:
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedFile:
     """A file in the folder that might have been a dump, and why it is none."""
 
     path: Path
@@ -58,7 +58,7 @@ class Series:
     folder: Path
     axis: str
     dumps: tuple[SeriesDump, ...]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedFile, ...]
 
     def of_kind(self, kind: str) -> tuple[SeriesDump, ...]:
         """Return the dumps of `activations` or of `gradients` alone."""
@@ -114,7 +114,7 @@ def open_series(folder: str | Path) -> Series:
     folder = Path(folder)
     check_path(folder, "folder", DumpError)
     found: list[SeriesDump] = []
-    skipped: list[Skipped] = []
+    skipped: list[SkippedFile] = []
     intervals = set()
     for path in _files(folder):
         try:
@@ -125,9 +125,9 @@ def open_series(folder: str | Path) -> Series:
                 kind = str(dump.attributes.get("kind"))
             found.append(SeriesDump(path, 0, kind, epoch, batch, path.stat().st_size))
         except DumpError as error:
-            skipped.append(Skipped(path, str(error)))
+            skipped.append(SkippedFile(path, str(error)))
         except OSError as error:  # removed meanwhile, by a training that goes on
-            skipped.append(Skipped(path, f"cannot look at {path}: {error.strerror}"))
+            skipped.append(SkippedFile(path, f"cannot look at {path}: {error.strerror}"))
     if not found:
         refuse_model_folder(folder)
         reasons = f": {skipped[0].reason}" if len(skipped) == 1 else ""

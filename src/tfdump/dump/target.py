@@ -85,7 +85,7 @@ def move_into_place(partial: Path, target: Path, force: bool) -> None:
         _move_without_replacing(partial, target)
 
 
-def write_bytes(data: bytes, target: Path, force: bool) -> None:
+def write_complete_file(data: bytes, target: Path, force: bool) -> None:
     """Write a file beside its place and move it there; raises DumpError where that is not possible."""
     partial = make_partial(target)
     try:

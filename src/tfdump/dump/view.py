@@ -28,7 +28,7 @@ class Readable(Protocol):
         """Return the values of one piece."""
 
 
-class InMemory:
+class MemoryPart:
     """A small array, as if it were in a dump."""
 
     is_text = is_bytes = False
@@ -139,7 +139,7 @@ def views_of(tensor: Tensor, slicing: Slicing | None = None) -> dict[str, View]:
         item, rest = slicing.first(len(parts), what, "an item")
         name = list(parts)[item]
         return {"": View(parts[name], rest.axes(parts[name].shape, f"item {item} of {what}"), (item,))}
-    ragged = RaggedRows(tensor)
+    ragged = RaggedOffsets(tensor)
     start, stop, rest = 0, ragged.rows, slicing
     prefix: tuple[int, ...] = ()
     for splits in ragged.splits:
@@ -159,7 +159,7 @@ def check_sparse(tensor: Tensor, values: View, indices: View) -> None:
         raise DumpError(f"'{tensor.address}' is damaged: its values and indices do not fit each other")
 
 
-class RaggedRows:
+class RaggedOffsets:
     """The offsets of a ragged tensor, outermost first: 8 bytes a row. Raises DumpError where they do not fit."""
 
     def __init__(self, tensor: Tensor) -> None:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tfdump.dump import layout
+from tfdump.dump.attributes import full_name
 from tfdump.dump.reader import Dump
 from tfdump.dump.slicing import Slicing
 from tfdump.dump.tensor import Tensor
-from tfdump.dump.view import InMemory, View, WatchedView, views_of
+from tfdump.dump.view import MemoryPart, View, WatchedView, views_of
 from tfdump.process.stages import Meter, Progress
 
 
@@ -33,7 +34,7 @@ def exported(tensor: Tensor, slicing: Slicing | None = None) -> Exported:
     """Return a tensor that has values as arrays, a sparse one with its `dense_shape`; raises what `views_of` raises."""
     views = views_of(tensor, slicing)
     if "" not in views and tensor.encoding == "sparse":
-        views["dense_shape"] = View(InMemory(np.array(tensor.shape, np.int64)))
+        views["dense_shape"] = View(MemoryPart(np.array(tensor.shape, np.int64)))
     return _exported(tensor, views)
 
 
@@ -52,13 +53,12 @@ def exported_loss(dump: Dump) -> Exported | None:
     loss = dump.loss
     if loss is None:
         return None
-    return Exported(layout.LOSS, layout.LOSS, {"": View(InMemory(loss))}, dtype="float64")
+    return Exported(layout.LOSS, layout.LOSS, {"": View(MemoryPart(loss))}, dtype="float64")
 
 
 def _exported(tensor: Tensor, views: Mapping[str, View], reason: str = "") -> Exported:
     class_name, axis0 = (str(tensor.attributes.get(name, "")) for name in ("class", "axis0"))
-    name = f"{tensor.group}/{tensor.address}"
-    return Exported(name, tensor.address, views, reason, tensor.dtype, class_name, axis0)
+    return Exported(full_name(tensor), tensor.address, views, reason, tensor.dtype, class_name, axis0)
 
 
 def watched(tensors: Sequence[Exported], progress: Progress) -> list[Exported]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tfdump.dump.view import View
-from tfdump.exports.text import texts
+from tfdump.exports.text import value_texts
 
 _CELLS = 1 << 14
 _SPECIAL = frozenset(',"\n\r')
@@ -27,7 +27,7 @@ def csv(view: View, header: bool = True) -> Iterator[bytes]:
     done = 0
     for block in view.blocks():
         for first in range(0, len(block), _CELLS):
-            cells = texts(block[first : first + _CELLS])
+            cells = value_texts(block[first : first + _CELLS])
             cells = _quoted(cells) if view.is_text else cells
             out, start = [], 0
             while start < len(cells):

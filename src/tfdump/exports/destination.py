@@ -26,7 +26,7 @@ def write_file(path: Path, blocks: Iterable[bytes], force: bool, check: Callable
             partial.unlink(missing_ok=True)
 
 
-def check_folder(path: Path, force: bool) -> None:
+def check_output_folder(path: Path, force: bool) -> None:
     """Raise DumpError where a folder of exported files cannot go to `path`.
 
     An empty folder is filled; another is replaced with `force`, if all that is in it was written by `write_folder`.
@@ -55,7 +55,7 @@ def write_folder(
     path: Path, files: Iterable[tuple[str, Iterator[bytes]]], force: bool, check: Callable[[], None]
 ) -> None:
     """Write files into a folder beside the target and rename that into place once `check` has passed."""
-    check_folder(path, force)
+    check_output_folder(path, force)
     target = Path(os.path.realpath(path))
     with _explained(path):
         partial = _sibling(target)

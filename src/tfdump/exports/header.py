@@ -8,7 +8,7 @@ import numpy as np
 
 from tfdump.dump.view import View
 from tfdump.errors import DumpError
-from tfdump.exports.text import texts
+from tfdump.exports.text import value_texts
 from tfdump.tensors import Array
 
 _CELLS = 1 << 14
@@ -100,7 +100,7 @@ def _literals(values: Array, view: View) -> list[str]:
     if values.dtype.itemsize == 2:
         values = values.astype(np.float32)
     suffix = "f" if values.dtype.itemsize == 4 else ""
-    return [_NOT_FINITE.get(text) or _floating(text) + suffix for text in texts(values)]
+    return [_NOT_FINITE.get(text) or _floating(text) + suffix for text in value_texts(values)]
 
 
 _NOT_FINITE = {"nan": "NAN", "inf": "INFINITY", "-inf": "-INFINITY"}

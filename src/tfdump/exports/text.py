@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tfdump.files.byte_strings import shown
+from tfdump.files.byte_strings import decoded_text
 from tfdump.tensors import Array
 
 
-def texts(values: Array) -> list[str]:
+def value_texts(values: Array) -> list[str]:
     """Return flat values as text: numbers with the fewest digits that give the same value in their own dtype back.
 
     NaN and infinities are `nan`, `inf` and `-inf`, truth is `True` and `False`; text is itself, and bytes that are none
@@ -19,20 +19,22 @@ def texts(values: Array) -> list[str]:
     kind = values.dtype.kind
     if kind in "iub" or values.dtype == np.float64:
         return [repr(value) for value in values.tolist()]
-    return [shown(value) for value in values]
+    return [decoded_text(value) for value in values]
 
 
 def json_texts(values: Array) -> list[str]:
     """Return flat values as JSON: NaN and infinities as strings, complex numbers as pairs."""
     kind = values.dtype.kind
     if kind == "f":
-        return [text if text[-1] not in "nf" else _NOT_FINITE[text] for text in texts(values)]
+        return [text if text[-1] not in "nf" else _NOT_FINITE[text] for text in value_texts(values)]
     if kind == "b":
         return ["true" if value else "false" for value in values.tolist()]
     if kind == "c":
         pairs = zip(json_texts(values.real), json_texts(values.imag), strict=True)
         return [f"[{real}, {imaginary}]" for real, imaginary in pairs]
-    return texts(values) if kind in "iu" else [json.dumps(shown(value), ensure_ascii=False) for value in values]
+    if kind in "iu":
+        return value_texts(values)
+    return [json.dumps(decoded_text(value), ensure_ascii=False) for value in values]
 
 
 _NOT_FINITE = {"nan": '"NaN"', "inf": '"Infinity"', "-inf": '"-Infinity"'}

@@ -27,7 +27,7 @@ def encoded(item: Any) -> bytes:
     return item if isinstance(item, bytes) else str(item).encode("utf-8", "surrogatepass")
 
 
-def shown(item: Any) -> str:
+def decoded_text(item: Any) -> str:
     """Return text as it is, and of bytes the text with NUL and what is no UTF-8 as escapes: `\\x00`, `\\xff`."""
     return item.decode("utf-8", "backslashreplace").replace("\0", "\\x00") if isinstance(item, bytes) else str(item)
 
@@ -40,7 +40,7 @@ def are_text(values: Array) -> bool:
         return False
 
 
-def write_bytes(dataset: h5py.Dataset, values: Array, start: int = 0) -> None:
+def write_byte_strings(dataset: h5py.Dataset, values: Array, start: int = 0) -> None:
     """Write bytes (an object array) into a dataset of bytes, along its first axis from `start` on."""
     lists = np.empty(values.shape, bytes_dtype())
     flat = lists.reshape(-1)
@@ -53,7 +53,7 @@ def write_bytes(dataset: h5py.Dataset, values: Array, start: int = 0) -> None:
     dataset.id.write(h5py.h5s.create_simple(values.shape), space, lists, h5py.h5t.py_create(dataset.dtype))
 
 
-def read_bytes(dataset: h5py.Dataset, key: Any) -> Array:
+def read_byte_strings(dataset: h5py.Dataset, key: Any) -> Array:
     """Return a piece of a dataset of bytes as an object array of them."""
     lists = dataset[key]
     if lists.dtype != object:  # one item

@@ -9,11 +9,11 @@ from typing import Any
 from tfdump.address import Selection
 from tfdump.byte_sizes import show_bytes
 from tfdump.checks import Finding, check_tensors
-from tfdump.checks.origin import full_name
 from tfdump.comparison.diff import compare
 from tfdump.comparison.sides import open_side
 from tfdump.comparison.verdict import DiffReport, TensorDiff
 from tfdump.dump import layout
+from tfdump.dump.attributes import full_name
 from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.dump.selection import choose
 from tfdump.errors import DumpError

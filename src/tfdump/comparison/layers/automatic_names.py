@@ -22,7 +22,7 @@ def stem(name: str) -> str:
     return numbered[1] if numbered else plain
 
 
-def number(name: str) -> int:
+def number_of(name: str) -> int:
     """Return the number that Keras may have added, 0 where there is none."""
     numbered = _NUMBER.fullmatch(_NAMESAKE.sub("", name))
     return int(numbered[2]) if numbered else 0

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tfdump.comparison.layers.alignment import align, rising
-from tfdump.comparison.layers.automatic_names import number
+from tfdump.comparison.layers.automatic_names import number_of
 from tfdump.comparison.layers.certain_pairs import Pairs, left_over, sure_pairs, unique_by
 from tfdump.comparison.layers.scores import Scoring
 from tfdump.comparison.layers.tree import Layer
 
 
 @dataclass(frozen=True)
-class Evidence:
+class PairingBasis:
     """What may be used of both sides.
 
     `classes` tells that both know the classes of their layers, `order` that both are in the order of execution, `alike`
@@ -29,7 +29,7 @@ class Evidence:
     forced: Mapping[str, str] = field(default_factory=dict)
 
 
-def pair_layers(golden: Layer, new: Layer, evidence: Evidence) -> dict[str, str]:
+def pair_layers(golden: Layer, new: Layer, evidence: PairingBasis) -> dict[str, str]:
     """Return the paths of golden layers with those of their new counterparts; `golden` and `new` are the roots."""
     paths: dict[str, str] = {}
     waiting = [(golden, new)]
@@ -41,7 +41,7 @@ def pair_layers(golden: Layer, new: Layer, evidence: Evidence) -> dict[str, str]
     return paths
 
 
-def _pairs_inside(golden: list[Layer], new: list[Layer], evidence: Evidence) -> Pairs:
+def _pairs_inside(golden: list[Layer], new: list[Layer], evidence: PairingBasis) -> Pairs:
     """Return the pairs among the layers inside two layers."""
     if [layer.name for layer in golden] == [layer.name for layer in new] and not evidence.forced:
         return list(zip(golden, new, strict=True))
@@ -78,7 +78,7 @@ def _by_stem(golden: list[Layer], new: list[Layer], pairs: Pairs) -> Iterator[tu
     olds, others = left_over(golden, new, pairs)
     for stem in dict.fromkeys(layer.stem for layer in olds):
         sides = ([layer for layer in side if layer.stem == stem] for side in (olds, others))
-        first, second = (sorted(side, key=lambda layer: (number(layer.name), layer.name)) for side in sides)
+        first, second = (sorted(side, key=lambda layer: (number_of(layer.name), layer.name)) for side in sides)
         yield first, second
 
 
