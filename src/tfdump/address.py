@@ -184,10 +184,10 @@ class Selection:
                     if pattern.matches(address):
                         raise SelectionError(f"'{address}' cannot be captured: {reason}")
                 raise SelectionError(self._matches_nothing(pattern, candidates) + f" ({remedy})")
-        chosen = [position for position, candidate in enumerate(candidates) if self.wants(candidate)]
-        if candidates and not chosen:
+        positions = [position for position, candidate in enumerate(candidates) if self.wants(candidate)]
+        if candidates and not positions:
             raise SelectionError(f"--layer, --exclude and --depth together leave no tensor ({remedy})")
-        return chosen
+        return positions
 
     def wants(self, candidate: Candidate) -> bool:
         """Tell whether the selection takes one candidate."""

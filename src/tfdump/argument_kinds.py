@@ -85,19 +85,19 @@ def texts(name: str, value: Any, example: str) -> tuple[str, ...]:
     if value is None:
         return ()
     try:
-        found = (value,) if isinstance(value, (str, bytes)) else tuple(value)
+        items = (value,) if isinstance(value, (str, bytes)) else tuple(value)
     except (TypeError, NotImplementedError):  # the latter from a KerasTensor
-        found = (value,)
-    for item in found:
+        items = (value,)
+    for item in items:
         if not isinstance(item, str):
             raise TfdumpError(f"{name}: {shown(item)} is no text (for example {name}={example!r})")
-    return found
+    return items
 
 
 def file_path(name: str, value: Any, advice: str) -> Path:
     """Return the path of a file; raises TfdumpError, with advice, for what is none."""
     if isinstance(value, (str, os.PathLike)):
-        found = os.fspath(value)
-        if isinstance(found, str):
-            return Path(found)
+        path = os.fspath(value)
+        if isinstance(path, str):
+            return Path(path)
     raise TfdumpError(f"{name} {shown(value)} is no path of a file ({advice})")

@@ -11,8 +11,8 @@ STRING = "string"
 
 def dtype_name(dtype: npt.DTypeLike) -> str:
     """Return TensorFlow's name of a NumPy dtype; text of any kind is `string`."""
-    found = np.dtype(dtype)
-    return STRING if found.kind in "OSTU" else found.name
+    numpy_type = np.dtype(dtype)
+    return STRING if numpy_type.kind in "OSTU" else numpy_type.name
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:

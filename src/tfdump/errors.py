@@ -62,5 +62,5 @@ def near(name: str, known: Iterable[str], most: int = 3) -> str:
     close = get_close_matches(name, names, n=most, cutoff=0.5)
     close += [by_last_part[part] for part in get_close_matches(name, by_last_part, n=most, cutoff=0.6)]
     close += [candidate for candidate in names if name and name.casefold() in candidate.casefold()]
-    found = list(dict.fromkeys(close))[:most]
-    return "; near: " + ", ".join(f"'{candidate}'" for candidate in found) if found else ""
+    close_names = list(dict.fromkeys(close))[:most]
+    return "; near: " + ", ".join(f"'{candidate}'" for candidate in close_names) if close_names else ""

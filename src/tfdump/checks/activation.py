@@ -78,9 +78,9 @@ class Functions:
         layer = self._configuration.layer(address)
         settings = settings_of(layer)
         if suffix in _BY_SUFFIX:
-            chosen = _activation(settings.get(_GATES.get(suffix, ""))) or _BY_SUFFIX[suffix]
+            activation = _activation(settings.get(_GATES.get(suffix, ""))) or _BY_SUFFIX[suffix]
             sums = self._axes.of_softmax(tensor) if suffix == _SCORES else LAST
-            return Function(chosen, gate=suffix.startswith("gates"), sums=sums)
+            return Function(activation, gate=suffix.startswith("gates"), sums=sums)
         if suffix and not suffix.startswith("op."):
             return Function("")
         axis = self._axes.of_units(tensor)

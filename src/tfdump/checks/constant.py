@@ -59,10 +59,10 @@ def _largest(values: Array) -> float:
     return float(np.abs(values).max()) if values.size and values.dtype.kind in "fc" else 0.0
 
 
-def constant(seen: Evidence, _: Thresholds) -> Finding | None:
+def constant(evidence: Evidence, _: Thresholds) -> Finding | None:
     """Find tensors whose rows all agree."""
-    if not seen.constant:
+    if not evidence.constant:
         return None
-    value = seen.constant_value
+    value = evidence.constant_value
     what = "the same for every example" if value is None else f"{value:.5g} everywhere, for every example"
-    return Finding("constant", seen.name, seen.rows, seen.rows, None, None, value, what)
+    return Finding("constant", evidence.name, evidence.rows, evidence.rows, None, None, value, what)

@@ -46,14 +46,14 @@ class LivingUnits:
         return tuple(np.flatnonzero(~self._alive).tolist()) if self._waiting else ()
 
 
-def dead(seen: Evidence, _: Thresholds) -> Finding | None:
+def dead(evidence: Evidence, _: Thresholds) -> Finding | None:
     """Find units that are always zero."""
-    if not seen.dead or seen.units is None:
+    if not evidence.dead or evidence.units is None:
         return None
-    shown = ", ".join(map(str, seen.dead[:_SHOWN])) + (", ..." if len(seen.dead) > _SHOWN else "")
-    which = "" if len(seen.dead) == seen.units else f": {shown}"
-    message = f"{len(seen.dead)} of {seen.units} units are zero for every example, at every position{which}"
-    return Finding("dead", seen.name, len(seen.dead), seen.units, None, None, 0.0, message, seen.dead)
+    shown = ", ".join(map(str, evidence.dead[:_SHOWN])) + (", ..." if len(evidence.dead) > _SHOWN else "")
+    which = "" if len(evidence.dead) == evidence.units else f": {shown}"
+    message = f"{len(evidence.dead)} of {evidence.units} units are zero for every example, at every position{which}"
+    return Finding("dead", evidence.name, len(evidence.dead), evidence.units, None, None, 0.0, message, evidence.dead)
 
 
 def few_examples(examples: int) -> str:

@@ -82,7 +82,7 @@ class Examiner:
         with damage(DumpError, name):
             swept = self._sweep(tensor, wanted)
         evidence = self._evidence(tensor, name, wanted, swept)
-        found = [check(evidence, self._limits) for check in _CHECKS]
+        findings = [check(evidence, self._limits) for check in _CHECKS]
         skipped = swept.skipped | _lost_by_storing(tensor) | self._lost_by_encoding(tensor, wanted)
         if wanted.saturated and wanted.function.may_saturate:
             skipped.setdefault("saturated", _UNKNOWN_FUNCTION)
@@ -93,7 +93,7 @@ class Examiner:
             skipped |= dict.fromkeys(("vanishing", "exploding"), "its norm is not in the dump")
         return Examined(
             checked,
-            tuple(finding for finding in found if finding is not None),
+            tuple(finding for finding in findings if finding is not None),
             norms,
             tuple(SkippedCheck(check, name, reason) for check, reason in skipped.items()),
         )
@@ -128,12 +128,12 @@ class Examiner:
             units = shape[axis[0]] if wanted.dead and axis is not None else None
             few = few_examples(examples) if examples < self._limits.dead_examples else None
             reason = REDUCED if reduced else NO_VALUES
-            found = from_statistics(statistics, wanted, None if reduced or few else units, self._limits, reason)
+            swept = from_statistics(statistics, wanted, None if reduced or few else units, self._limits, reason)
             if wanted.dead and (reduced or few):
-                found = replace(found, skipped=found.skipped | {"dead": few or reason})
-            if tensor.has_values and (found.tallies["nan"].count or found.tallies["inf"].count):
-                return self._with_places(tensor, found)
-            return found
+                swept = replace(swept, skipped=swept.skipped | {"dead": few or reason})
+            if tensor.has_values and (swept.tallies["nan"].count or swept.tallies["inf"].count):
+                return self._with_places(tensor, swept)
+            return swept
         if reduced:
             return self._sweep_reduced(tensor, wanted)
         return Sweep(tensor, wanted, self._limits, self._first_example, self._advance).run()
@@ -142,20 +142,20 @@ class Examiner:
         """Look for what a reduction keeps: NaN, Inf, equal rows, and units where only positions were reduced."""
         by_unit = str(tensor.attributes["reduce"]) in _KEEP_UNITS and wanted.function.axis == -1
         dead_units = wanted.dead and by_unit and wanted.function.name == "relu"
-        kept = replace(wanted, narrow=(), saturated=False, dead=dead_units)
-        found = Sweep(tensor, kept, self._limits, self._first_example, self._advance).run()
+        answerable = replace(wanted, narrow=(), saturated=False, dead=dead_units)
+        swept = Sweep(tensor, answerable, self._limits, self._first_example, self._advance).run()
         missed = {f"{name}-{what}" for name in wanted.narrow for what in ("overflow", "underflow")}
-        missed |= {"dead"} if wanted.dead and not kept.dead else set()
+        missed |= {"dead"} if wanted.dead and not answerable.dead else set()
         missed |= {"saturated"} if wanted.saturated and wanted.function.name in SATURATING else set()
-        return replace(found, skipped=found.skipped | dict.fromkeys(sorted(missed), REDUCED))
+        return replace(swept, skipped=swept.skipped | dict.fromkeys(sorted(missed), REDUCED))
 
-    def _with_places(self, tensor: Tensor, found: Swept) -> Swept:
+    def _with_places(self, tensor: Tensor, swept: Swept) -> Swept:
         """Add where NaN and Inf are first in the reduced values, and keep the counts of the statistics."""
         places = Sweep(tensor, Wanted(), self._limits, self._first_example).run().tallies
         tallies = {
-            name: replace(found.tallies[name], first=places[name].first) for name in ("nan", "inf") if name in places
+            name: replace(swept.tallies[name], first=places[name].first) for name in ("nan", "inf") if name in places
         }
-        return replace(found, tallies=found.tallies | tallies)
+        return replace(swept, tallies=swept.tallies | tallies)
 
     @staticmethod
     def _lost_by_encoding(tensor: Tensor, wanted: Wanted) -> dict[str, str]:

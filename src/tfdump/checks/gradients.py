@@ -55,7 +55,7 @@ def norms_findings(gradients: Sequence[GradientNorms], limits: Thresholds) -> li
 
 def vanishing(name: str, chain: Sequence[GradientNorms], limits: Thresholds) -> list[Finding]:
     """Find norms that are tiny, or small beside the largest one nearer to the loss."""
-    found = []
+    findings = []
     for number, gradient in enumerate(chain):
         tiny: list[tuple[int, str]] = []
         for step, norm in enumerate(gradient.norms):
@@ -66,13 +66,13 @@ def vanishing(name: str, chain: Sequence[GradientNorms], limits: Thresholds) -> 
                 tiny.append((step, f"the norm {norm:.3g} is below {limits.vanish_norm:g}"))
             elif norm < limits.vanish_ratio * largest:
                 tiny.append((step, f"the norm {norm:.3g} is {norm / largest:.2g} of the largest nearer to the loss"))
-        found += _finding("vanishing", gradient, tiny)
-    return found + _along_depth("vanishing", name, chain, len(found), limits.vanish_ratio)
+        findings += _finding("vanishing", gradient, tiny)
+    return findings + _along_depth("vanishing", name, chain, len(findings), limits.vanish_ratio)
 
 
 def exploding(name: str, chain: Sequence[GradientNorms], limits: Thresholds) -> list[Finding]:
     """Find norms that are huge, or large beside the one nearest to the loss."""
-    found = []
+    findings = []
     for number, gradient in enumerate(chain):
         huge: list[tuple[int, str]] = []
         for step, norm in enumerate(gradient.norms):
@@ -83,23 +83,23 @@ def exploding(name: str, chain: Sequence[GradientNorms], limits: Thresholds) -> 
                 huge.append((step, f"the norm {norm:.3g} is above {limits.explode_norm:g}"))
             elif later and norm > limits.explode_ratio * later[-1]:
                 huge.append((step, f"the norm {norm:.3g} is {norm / later[-1]:.2g} times that nearest to the loss"))
-        found += _finding("exploding", gradient, huge)
-    return found + _along_depth("exploding", name, chain, len(found), limits.explode_ratio)
+        findings += _finding("exploding", gradient, huge)
+    return findings + _along_depth("exploding", name, chain, len(findings), limits.explode_ratio)
 
 
 def _at(chain: Sequence[GradientNorms], step: int) -> list[float]:
     return [gradient.norms[step] for gradient in chain if step < len(gradient.norms)]
 
 
-def _finding(check: str, gradient: GradientNorms, found: list[tuple[int, str]]) -> list[Finding]:
-    if not found:
+def _finding(check: str, gradient: GradientNorms, steps_concerned: list[tuple[int, str]]) -> list[Finding]:
+    if not steps_concerned:
         return []
-    step, message = found[0]
+    step, message = steps_concerned[0]
     steps = len(gradient.norms)
     index = (step,) if steps > 1 else None
     if index:
-        message += f" (at step {step}{f', the first of {len(found)}' if len(found) > 1 else ''})"
-    return [Finding(check, gradient.name, len(found), steps, None, index, gradient.norms[step], message)]
+        message += f" (at step {step}{f', the first of {len(steps_concerned)}' if len(steps_concerned) > 1 else ''})"
+    return [Finding(check, gradient.name, len(steps_concerned), steps, None, index, gradient.norms[step], message)]
 
 
 def _along_depth(check: str, name: str, chain: Sequence[GradientNorms], concerned: int, ratio: float) -> list[Finding]:

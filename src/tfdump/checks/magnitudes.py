@@ -26,12 +26,12 @@ class Count:
 
     def add(self, mask: Array, values: Array, start: int) -> None:
         """Count the places of a mask over `values`, whose first element has the position `start`."""
-        found = int(np.count_nonzero(mask))
-        if found and self.first is None:
+        count = int(np.count_nonzero(mask))
+        if count and self.first is None:
             position = int(np.argmax(mask))
             self.first = start + position
             self.value = float(np.abs(values[position]) if values.dtype.kind == "c" else values[position])
-        self.count += found
+        self.count += count
 
 
 class Magnitudes:

@@ -16,8 +16,8 @@ _FORWARD = (layout.INPUTS, layout.ACTIVATIONS, layout.OUTPUTS)
 
 def forward_order(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return what the forward pass computes, in its order: inputs, activations, outputs."""
-    found = [tensor for tensor in tensors if tensor.group in _FORWARD]
-    return sorted(found, key=lambda tensor: (_FORWARD.index(tensor.group), order_of(tensor)))
+    forward = [tensor for tensor in tensors if tensor.group in _FORWARD]
+    return sorted(forward, key=lambda tensor: (_FORWARD.index(tensor.group), order_of(tensor)))
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,16 @@ def origins(order: Sequence[ExecutionPass], findings: Sequence[Finding], looked_
     for finding in findings:
         if finding.check in bad:
             bad[finding.check][finding.tensor] = finding
-    found: list[Origin] = []
+    starts: list[Origin] = []
     for check, word in _WORDS.items():
         for one in order:
             for name in [name for name in one.before if name in bad[check]]:
                 finding = bad[check][name]
-                found.append(_origin(finding, f"{word} is in the input itself: {one.at(finding)}"))
+                starts.append(_origin(finding, f"{word} is in the input itself: {one.at(finding)}"))
             first = one.first(bad[check], one.names)
             if first is not None:
-                found.append(_origin(first, _message(one, bad, first, looked_at)))
-    return found
+                starts.append(_origin(first, _message(one, bad, first, looked_at)))
+    return starts
 
 
 def _message(one: ExecutionPass, bad: dict[str, dict[str, Finding]], first: Finding, looked_at: str) -> str:

@@ -135,8 +135,8 @@ class CheckReport:
 
 def parse_checks(text: str | Iterable[str]) -> tuple[str, ...]:
     """Return the names in a list with commas, `all` or `none`; raises TfdumpError for a name that is none."""
-    given = texts("fail_on", text, "nan,inf")
-    names = [name.strip() for name in text.split(",")] if isinstance(text, str) else list(given)
+    listed = texts("fail_on", text, "nan,inf")
+    names = [name.strip() for name in text.split(",")] if isinstance(text, str) else list(listed)
     if names == ["all"]:
         return tuple(CHECKS)
     if names == ["none"]:
@@ -147,14 +147,14 @@ def parse_checks(text: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in CHECKS if name in names)
 
 
-def thresholds_of(given: Mapping[str, Any]) -> Thresholds:
+def thresholds_of(values: Mapping[str, Any]) -> Thresholds:
     """Return the thresholds of these names; raises TfdumpError for a name that is none."""
     known = [field.name for field in fields(Thresholds)]
-    for name in given:
+    for name in values:
         if name not in known:
             raise TfdumpError(f"no threshold '{name}'{near(name, known)} (they are: {', '.join(known)})")
     numbers: dict[str, Any] = {
         name: whole_number(name, value) if name == "dead_examples" else real_number(name, value, 0.5)
-        for name, value in given.items()
+        for name, value in values.items()
     }
     return Thresholds(**numbers)

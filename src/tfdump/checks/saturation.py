@@ -49,8 +49,8 @@ class Saturation:
     def _saturated(self, values: Array) -> Array:
         if self._activation == "tanh":
             return np.abs(values) >= 1 - self._margin
-        found: Any = (values <= self._margin) | (values >= 1 - self._margin)
-        return np.asarray(found)
+        mask: Any = (values <= self._margin) | (values >= 1 - self._margin)
+        return np.asarray(mask)
 
     def _add_softmax(self, block: Array, start: int) -> None:
         """Count the rows of a block whose largest probability is near 1."""
@@ -73,11 +73,11 @@ class Saturation:
             self.count.first = start + int(np.ravel_multi_index(index, block.shape))
 
 
-def saturated(seen: Evidence, limits: Thresholds) -> Finding | None:
+def saturated(evidence: Evidence, limits: Thresholds) -> Finding | None:
     """Find activations of which more than a share is saturated."""
-    found, of = seen.tally("saturated"), seen.totals.get("saturated", 0)
-    if not found.count or found.count < limits.saturation_share * of:
+    tally, of = evidence.tally("saturated"), evidence.totals.get("saturated", 0)
+    if not tally.count or tally.count < limits.saturation_share * of:
         return None
-    noun = "rows" if seen.activation == "softmax" else "values"
-    message = f"{share(found.count, of, noun)} of the {seen.activation} are saturated"
-    return seen.finding("saturated", found, of, message)
+    noun = "rows" if evidence.activation == "softmax" else "values"
+    message = f"{share(tally.count, of, noun)} of the {evidence.activation} are saturated"
+    return evidence.finding("saturated", tally, of, message)

@@ -61,8 +61,8 @@ def _follow(series: Series, addresses: Sequence[str], json: bool, note: Note) ->
         if followed.without:
             names = [place.path.name for place in followed.without]
             shown = ", ".join([*names[:_FEW], *(["..."] if len(names) > _FEW else [])])
-            note(f"{followed.name} is not in {len(names)} of {len(names) + len(followed.found)} dumps: {shown}")
-        items += [_followed(followed.name, found, json) for found in followed.found]
+            note(f"{followed.name} is not in {len(names)} of {len(names) + len(followed.places)} dumps: {shown}")
+        items += [_followed(followed.name, found, json) for found in followed.places]
     if json:
         write(json_list("followed", items, folder=str(series.folder), axis=series.axis))
         return

@@ -125,7 +125,8 @@ def compare(golden: Source, new: Source, options: DiffOptions, progress: Progres
         tensors = tuple(_verdicts(turned, options, ignored, progress))
         for side in (old, other):
             side.check_unchanged()
-        report = DiffReport(old.name, other.name, tensors, (*comparison_notes(old, other, pairs), *_told(tensors)))
+        notes = (*comparison_notes(old, other, pairs), *_notes_on_values(tensors))
+        report = DiffReport(old.name, other.name, tensors, notes)
     if not report.count(SAME, DIFFERS):
         raise DumpError(_nothing_compared(report))
     return report
@@ -147,15 +148,15 @@ def _candidate(pair: Pair) -> Candidate:
 
 def _matching(pairs: list[Pair], globs: Iterable[str], what: str) -> set[int]:
     """Return the identities of the pairs that globs name; raises SelectionError for one that names none."""
-    found = set()
+    identities = set()
     for glob in globs:
         pattern = Pattern(glob)
         matched = {id(pair) for pair in pairs if pattern.selects(_candidate(pair))}
         if not matched:
             known = [name for pair in pairs for name in pair.names]
             raise SelectionError(f"{what} names '{glob}', which no tensor matches{near(glob, known)}")
-        found |= matched
-    return found
+        identities |= matched
+    return identities
 
 
 class _Turning:
@@ -171,12 +172,12 @@ class _Turning:
         if pair.golden is None or pair.new is None:
             return pair
         item = pair.golden if self._turns_golden else pair.new
-        chosen: Item = item
+        turned: Item = item
         for number, (pattern, axes) in enumerate(self._patterns):
             if item.encoding is None and len(axes) == len(item.shape) and pattern.selects(_candidate(pair)):
                 self._used.add(number)
-                chosen = TransposedItem(item, axes)
-        return Pair(chosen, pair.new, pair.by) if self._turns_golden else Pair(pair.golden, chosen, pair.by)
+                turned = TransposedItem(item, axes)
+        return Pair(turned, pair.new, pair.by) if self._turns_golden else Pair(pair.golden, turned, pair.by)
 
     def check_used(self) -> None:
         """Raise SelectionError for a pattern that no tensor of its rank matched."""
@@ -228,7 +229,7 @@ def _verdict(pair: Pair, options: DiffOptions, ignored: bool) -> TensorDiff:
     )
 
 
-def _told(tensors: tuple[TensorDiff, ...]) -> list[str]:
+def _notes_on_values(tensors: tuple[TensorDiff, ...]) -> list[str]:
     """Return what was not compared by its values."""
     notes = []
     for by, why in ((STATISTICS, "one side has no values"), (NORMS, "one side has nothing else")):

@@ -32,7 +32,7 @@ PIECE = 1 << 15
 _CLOSE = 2
 """By which factor the largest golden magnitude may still grow before blocks of failing elements are read again."""
 
-_MOST_KEPT = 1 << 20
+_MOST_NEAR = 1 << 20
 """Of how many failing elements it is kept how much they need: 8 MB."""
 
 
@@ -58,10 +58,10 @@ class _Doubtful:
         self.failed += failed
         self.lowest = min(self.lowest, lowest)
         self.highest = max(self.highest, highest)
-        kept = close[close <= self.ceiling]
-        if self.near is not None and kept.size:
-            self.near.append(kept)
-        return int(kept.size)
+        near = close[close <= self.ceiling]
+        if self.near is not None and near.size:
+            self.near.append(near)
+        return int(near.size)
 
     def failing(self, bound: Any) -> int | None:
         """Return how many elements fail by the final bound; None where the block has to be read again."""
@@ -86,7 +86,7 @@ class Judge:
         self._max_error: Any = np.longdouble(0)
         self._need: Any = np.longdouble(-np.inf)  # the largest excess
         self._doubtful: list[_Doubtful] = []
-        self._kept = 0
+        self._near = 0
         self._products = np.zeros(3, np.longdouble)
         self._place_of_unlike: ComparedElement | None = None
         self._place_of_sign: ComparedElement | None = None
@@ -106,7 +106,7 @@ class Judge:
         if not self._largest:
             self._largest = np.longdouble(largest_magnitude(old_block) or 0)
         block = _Doubtful((golden, new), key, _CLOSE * self._rule.bound(self._largest))
-        if self._kept > _MOST_KEPT:
+        if self._near > _MOST_NEAR:
             block.near = None
         for positions, old, other in _pieces(old_block, new_block):
             place = Placer(golden.name, key, old_block, new_block, positions)
@@ -116,22 +116,22 @@ class Judge:
 
     def _settled(self, golden: Array, new: Array, block: _Doubtful) -> bool:
         """Tell whether a quick look settles a piece: without the worst element, nor one whose verdict is close."""
-        found = self._screen.look(golden, new) if self._screen is not None else None
-        if found is None:
+        screened = self._screen.look(golden, new) if self._screen is not None else None
+        if screened is None:
             return False
-        self._largest = max(self._largest, np.longdouble(found.largest))
-        if found.error > self._max_error or found.need > max(self._need, 0):
+        self._largest = max(self._largest, np.longdouble(screened.largest))
+        if screened.error > self._max_error or screened.need > max(self._need, 0):
             return False
         bound = self._rule.bound(self._largest)
-        if found.need <= bound:
+        if screened.need <= bound:
             return True
-        count, close = found.above(float(bound), float(max(bound, block.ceiling)))
+        count, close = screened.above(float(bound), float(max(bound, block.ceiling)))
         if close.size > PIECE // 8:
             return False
         needs = self._needs(golden[close], new[close])
         failing = needs[needs > self._bound(needs)]
         lowest = failing.min() if failing.size else max(bound, block.ceiling)
-        self._kept += block.add(count - close.size + failing.size, failing, lowest, found.need)
+        self._near += block.add(count - close.size + failing.size, failing, lowest, screened.need)
         return True
 
     def _needs(self, golden: Array, new: Array) -> Wide:
@@ -164,7 +164,7 @@ class Judge:
         bound = self._bound(excess)
         if need > bound:
             above = excess[excess > bound]
-            self._kept += block.add(above.size, above, above.min(), need)
+            self._near += block.add(above.size, above, above.min(), need)
 
     def _bound(self, excess: Wide) -> Any:
         """Return the bound in the dtype of the excess, rounded down, so that the comparison is that of the wider."""
@@ -180,11 +180,11 @@ class Judge:
         self._unlike += unlike.size
         if unlike.size and self._place_of_unlike is None:
             self._place_of_unlike = place(unlike[0])
-        kept = np.flatnonzero(finite)
+        positions = np.flatnonzero(finite)
         alone = golden[np.isfinite(golden) & ~finite]
         if alone.size:  # they count for the largest golden magnitude all the same
             self._largest = max(self._largest, np.longdouble(distances(alone, alone, self._buffers)[1].max()))
-        return golden[kept], new[kept], place.of(kept)
+        return golden[positions], new[positions], place.of(positions)
 
     def _look_at_signs(self, golden: Array, new: Array, place: Placer) -> None:
         unlike = np.flatnonzero(zeros_of_unlike_sign(golden, new))
@@ -205,7 +205,7 @@ class Judge:
             worst = self._place_of_need if self._need > 0 else self._place_of_sign
         elif worst is None:
             worst = self._place_of_error
-        found = Comparison(
+        comparison = Comparison(
             passed=not failed and (cosine is None or not cosine < (self._rule.min_cosine or 0.0)),
             count=self._count,
             failed=failed,
@@ -216,9 +216,9 @@ class Judge:
             cosine=cosine,
         )
         if worst is None:
-            return found
+            return comparison
         golden, new = worst.golden.item(), worst.new.item()
-        return replace(found, index=worst.index, golden=golden, new=new, part=worst.part, ulp=self._ulp(worst))
+        return replace(comparison, index=worst.index, golden=golden, new=new, part=worst.part, ulp=self._ulp(worst))
 
     def _count_above(self, block: _Doubtful) -> int:
         """Read one block again and count the elements above the final bound."""
@@ -257,8 +257,8 @@ def _products(golden: Array, new: Array) -> Array:
     old, other = golden.astype(wide), new.astype(wide)
     old_unit, unit = _unit(old), _unit(other)
     old, other = old / float(old_unit), other / float(unit)
-    found = [np.vdot(old, other).real, np.vdot(old, old).real, np.vdot(other, other).real]
-    return np.asarray(np.array(found, np.longdouble) * np.array([old_unit * unit, old_unit**2, unit**2]))
+    products = [np.vdot(old, other).real, np.vdot(old, old).real, np.vdot(other, other).real]
+    return np.asarray(np.array(products, np.longdouble) * np.array([old_unit * unit, old_unit**2, unit**2]))
 
 
 def _unit(values: Array) -> Any:

@@ -87,11 +87,11 @@ def _pairs(golden: Side, new: Side, renamed: Mapping[str, str]) -> list[Pair]:
 
 def _structure(item: Item) -> tuple[str, ...] | None:
     """Return what identifies a tensor by the attributes of its model; None where nothing does."""
-    found = str(item.attributes.get("structure", ""))
-    if not found or item.group in INTERFACE_GROUPS:
+    structure = str(item.attributes.get("structure", ""))
+    if not structure or item.group in INTERFACE_GROUPS:
         return None
-    kind = str(item.attributes.get("class", "")) if POSITION.search(found) else ""
-    return (item.group, found, split(item.address)[1], kind)
+    kind = str(item.attributes.get("class", "")) if POSITION.search(structure) else ""
+    return (item.group, structure, split(item.address)[1], kind)
 
 
 class _Pairing:
@@ -101,15 +101,15 @@ class _Pairing:
         self._golden = golden
         self._new = new
         self._pairs: dict[int, list[Pair]] = {}
-        self._taken: set[int] = set()
+        self._paired: set[int] = set()
 
     def _take(self, position: int, item: Item, by: str) -> None:
         self._pairs.setdefault(position, []).append(Pair(self._golden.items[position], item, by))
-        self._taken.add(id(item))
+        self._paired.add(id(item))
 
     def _left(self) -> tuple[list[int], list[Item]]:
         golden = [position for position in range(len(self._golden.items)) if position not in self._pairs]
-        return golden, [item for item in self._new.items if id(item) not in self._taken]
+        return golden, [item for item in self._new.items if id(item) not in self._paired]
 
     def match(
         self, by: str, key: Callable[[Item], Hashable], new_key: Callable[[Item], Hashable] | None = None
@@ -124,7 +124,7 @@ class _Pairing:
 
     def mapped(self) -> list[tuple[Item, Item]]:
         """Return the tensors that are paired so far."""
-        pairs = [pair for found in self._pairs.values() for pair in found]
+        pairs = [pair for members in self._pairs.values() for pair in members]
         return [(pair.golden, pair.new) for pair in pairs if pair.golden is not None and pair.new is not None]
 
     def by_layer(self, known: Counterparts) -> None:
@@ -161,7 +161,7 @@ class _Pairing:
         news = [item for item in self._new.items if item.group == group]
         if len(olds) == len(news):
             for position, item in zip(olds, news, strict=True):
-                if position not in self._pairs and id(item) not in self._taken:
+                if position not in self._pairs and id(item) not in self._paired:
                     self._take(position, item, PLACE)
 
     def by_map(self, renamed: Mapping[str, str]) -> None:
@@ -171,13 +171,13 @@ class _Pairing:
         for position, item in enumerate(self._golden.items):
             for old, name in translations(item, renamed):
                 known.add(old)
-                found = [other for other in self._new.items if answers(other, name, item.group)]
-                for other in found:
-                    if other.group and id(other) in self._taken:
+                matches = [other for other in self._new.items if answers(other, name, item.group)]
+                for other in matches:
+                    if other.group and id(other) in self._paired:
                         raise InputError(f"the map leads twice to '{name}' of {self._new.name} (name it once)")
                     self._take(position, other, MAP)
-                reached |= {old} if found else set()
-                if found:
+                reached |= {old} if matches else set()
+                if matches:
                     break
         for old, name in renamed.items():
             if old not in known:
@@ -190,10 +190,10 @@ class _Pairing:
     def result(self) -> list[Pair]:
         """Return all pairs, and what has no counterpart."""
         _, rest = self._left()
-        found = []
+        pairs = []
         for position, item in enumerate(self._golden.items):
-            found += self._pairs.get(position, [Pair(item, None, "")])
-        return found + [Pair(None, item, "") for item in rest]
+            pairs += self._pairs.get(position, [Pair(item, None, "")])
+        return pairs + [Pair(None, item, "") for item in rest]
 
 
 def _unique(entries: Iterable[tuple[Hashable, Value]]) -> dict[Hashable, Value]:

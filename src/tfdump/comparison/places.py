@@ -25,9 +25,9 @@ class Placer:
         self._block = (part, key, golden, new)
         self._positions = positions  # in the flat block: where the piece starts, or of each element
 
-    def of(self, kept: Array) -> "Placer":
+    def of(self, positions: Array) -> "Placer":
         """Return the placer of some of the elements."""
-        return Placer(*self._block, self._positions + kept)
+        return Placer(*self._block, self._positions + positions)
 
     def __call__(self, position: Any) -> ComparedElement:
         """Return the place of the element at a position in the piece that is being judged."""

@@ -75,11 +75,11 @@ class ArrayPart:
     def read(self, key: Any = ()) -> Array:
         """Return the values of one piece; text as str objects, and as bytes what is no UTF-8."""
         if not self.shape:
-            found = self._reader.read(0, 1).reshape(())
+            values = self._reader.read(0, 1).reshape(())
         else:
             first, *rest = key or (slice(0, self.shape[0]),)
-            found = self._rows_of(first)[(slice(None), *rest)]
-        return _as_text(found) if self.is_text else np.asarray(found)
+            values = self._rows_of(first)[(slice(None), *rest)]
+        return _as_text(values) if self.is_text else np.asarray(values)
 
     def _rows_of(self, rows: slice) -> Array:
         """Return whole rows, kept for the next piece, which may be of the same ones."""
@@ -189,22 +189,22 @@ class MemoryReader:
 
     def read(self, start: int, stop: int) -> Array:
         """Return the rows from `start` up to `stop`."""
-        found: Array = self._array[start:stop] if self.shape else self._array
-        return found
+        rows: Array = self._array[start:stop] if self.shape else self._array
+        return rows
 
 
 def plain_item(name: str, value: Any) -> PlainItem:
     """Return what `tfdump.activations` gives for one tensor as an item."""
     if isinstance(value, Ragged):
         splits = {f"row_splits_{level}" if level else "row_splits": s for level, s in enumerate(value.row_splits)}
-        found, encoding = {"values": value.values, **splits}, "ragged"
+        arrays, encoding = {"values": value.values, **splits}, "ragged"
     elif isinstance(value, Sparse):
-        found, encoding = {"values": value.values, "indices": value.indices}, "sparse"
+        arrays, encoding = {"values": value.values, "indices": value.indices}, "sparse"
     elif isinstance(value, list) and value and all(isinstance(item, np.ndarray) for item in value):
-        found, encoding = {str(number): item for number, item in enumerate(value)}, "stack"
+        arrays, encoding = {str(number): item for number, item in enumerate(value)}, "stack"
     else:
         return PlainItem(name, [ArrayPart("", MemoryReader(value))])
-    parts = [ArrayPart(part, MemoryReader(array)) for part, array in found.items()]
+    parts = [ArrayPart(part, MemoryReader(array)) for part, array in arrays.items()]
     shape = value.shape if isinstance(value, (Ragged, Sparse)) else stacked_shape([part.shape for part in parts])
     return PlainItem(name, parts, encoding, tuple(shape))
 

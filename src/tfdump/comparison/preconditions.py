@@ -63,8 +63,8 @@ def comparison_notes(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
             names.append("batch_size")
         unlike = [name for name in names if both[0].get(name) != both[1].get(name)]
         if unlike:
-            told = "; ".join(f"{name} {_shown(both[0].get(name))}, {_shown(both[1].get(name))}" for name in unlike)
-            notes.append(f"made differently: {told}")
+            values = "; ".join(f"{name} {_shown(both[0].get(name))}, {_shown(both[1].get(name))}" for name in unlike)
+            notes.append(f"made differently: {values}")
     for side in (golden, new):
         if side.left_out:
             notes.append(f"not compared, because {side.name} has no numbers or text there: {_few(list(side.left_out))}")
@@ -88,8 +88,8 @@ def notes_on_pairing(pairs: list[Pair]) -> list[str]:
             f"count less than structure, class and order: {_few([*overruled.values()])} (--map FILE decides otherwise)"
         )
     for by in (STRUCTURE, ORDER, PLACE, EXECUTION):
-        found = [(pair.golden, pair.new) for pair in pairs if pair.by == by and id(pair) not in overruled]
-        named = [(old.address, other.address) for old, other in found if old and other]
+        pairs_by_way = [(pair.golden, pair.new) for pair in pairs if pair.by == by and id(pair) not in overruled]
+        named = [(old.address, other.address) for old, other in pairs_by_way if old and other]
         renamed = [f"{old} = {other}" for old, other in named if old != other]
         if renamed:
             notes.append(f"paired by {by}: {_few(renamed)}")

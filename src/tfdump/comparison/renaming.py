@@ -12,14 +12,14 @@ from tfdump.files.paths import check_path
 
 def translations(item: Item, renamed: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the entries of the map that say something of an item, the longest first, with the name they give."""
-    found = []
+    entries = []
     for own in (full_name(item), item.address):
         for old, name in renamed.items():
             if own == old:
-                found.append((old, name))
+                entries.append((old, name))
             elif own.startswith(old) and own[len(old)] in ".:@":
-                found.append((old, name + own[len(old) :]))
-    return sorted(found, key=lambda entry: -len(entry[0]))
+                entries.append((old, name + own[len(old) :]))
+    return sorted(entries, key=lambda entry: -len(entry[0]))
 
 
 def answers(item: Item, name: str, group: str) -> bool:
@@ -41,12 +41,12 @@ def read_map(path: Path) -> dict[str, str]:
         raise InputError(f"cannot read {path}: {getattr(cause, 'strerror', None) or cause}") from None
     if text.lstrip().startswith("{"):
         try:
-            found = json.loads(text)
+            names = json.loads(text)
         except (ValueError, RecursionError) as cause:
             raise InputError(f"{path} is no JSON object: {cause}") from None
-        if not all(isinstance(name, str) for name in found.values()):
+        if not all(isinstance(name, str) for name in names.values()):
             raise InputError(f'{path} maps a name to something that is no name (write {{"golden": "new"}})')
-        return dict(found)
+        return dict(names)
     pairs: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):

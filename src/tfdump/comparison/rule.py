@@ -94,10 +94,10 @@ class Criteria:
 
     def check(self) -> None:
         """Raise TfdumpError for criteria that exclude each other, or are out of range."""
-        rules = {"exact": self.exact, "max-ulp": self.max_ulp is not None, "tolerances": self.tolerances.given}
-        given = [name for name, is_given in rules.items() if is_given]
-        if len(given) > 1:
-            raise TfdumpError(f"{given[0]} and {given[1]} exclude each other: each says when an element passes")
+        rules = {"exact": self.exact, "max-ulp": self.max_ulp is not None, "tolerances": self.tolerances.has_overrides}
+        requested = [name for name, is_requested in rules.items() if is_requested]
+        if len(requested) > 1:
+            raise TfdumpError(f"{requested[0]} and {requested[1]} exclude each other: each says when an element passes")
         if self.max_ulp is not None and self.max_ulp < 0:
             raise TfdumpError(f"max-ulp {self.max_ulp} is below 0")
         if self.min_cosine is not None and not -1 <= self.min_cosine <= 1:
@@ -109,7 +109,7 @@ class Criteria:
         tolerance: Tolerance | None = self.tolerances.of(names, classes, dtypes)
         if self.exact or (self.max_ulp is not None and not is_float):
             tolerance = Tolerance()
-        elif self.min_cosine is not None and not self.tolerances.given and is_float:
+        elif self.min_cosine is not None and not self.tolerances.has_overrides and is_float:
             tolerance = None
         return Rule(
             tolerance,

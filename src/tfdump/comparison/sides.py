@@ -52,10 +52,10 @@ class Side:
         if self._path is None:
             return None
         try:
-            found = self._path.stat()
+            status = self._path.stat()
         except OSError:
             return ()
-        return (found.st_ino, found.st_size, found.st_mtime_ns)
+        return (status.st_ino, status.st_size, status.st_mtime_ns)
 
     def check_unchanged(self) -> None:
         """Raise DumpError when the file was written to, or replaced, since it was opened."""
@@ -107,8 +107,8 @@ def _open(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
             return Side(str(path), _items_of(dump), dump, path, [file])
         left_out: list[str] = []
         with damage(DumpError, str(path)):
-            found = list(_datasets(file, set(), left_out))
-        return Side(str(path), found, path=path, files=[file], left_out=left_out)
+            items = list(_datasets(file, set(), left_out))
+        return Side(str(path), items, path=path, files=[file], left_out=left_out)
     except BaseException:
         file.close()
         raise
@@ -122,27 +122,27 @@ def _items_of(dump: Dump) -> list[Item]:
     return items
 
 
-def _datasets(group: h5py.Group, seen: set[int], left_out: list[str]) -> Iterator[PlainItem]:
+def _datasets(group: h5py.Group, above: set[int], left_out: list[str]) -> Iterator[PlainItem]:
     """Yield the datasets of numbers and text of a plain file, by their paths, without following links elsewhere.
 
     `seen` are the addresses of the groups above, so that a group that contains itself is passed over; `left_out` is
     told what else is no number and no text.
     """
-    seen = {*seen, h5py.h5o.get_info(group.id).addr}
+    above = {*above, h5py.h5o.get_info(group.id).addr}
     for name in group:
         path = f"{group.name.rstrip('/')}/{name}".lstrip("/")
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             left_out.append(f"{path} (a link)")
             continue
-        found = lookup(group, name, DumpError)
-        if isinstance(found, h5py.Group):
-            if h5py.h5o.get_info(found.id).addr not in seen:
-                yield from _datasets(found, seen, left_out)
-        elif not isinstance(found, h5py.Dataset):
+        item = lookup(group, name, DumpError)
+        if isinstance(item, h5py.Group):
+            if h5py.h5o.get_info(item.id).addr not in above:
+                yield from _datasets(item, above, left_out)
+        elif not isinstance(item, h5py.Dataset):
             left_out.append(f"{path} (a type)")
-        elif found.shape is None:
+        elif item.shape is None:
             left_out.append(f"{path} (empty)")
-        elif found.dtype.hasobject and h5py.check_string_dtype(found.dtype) is None:
+        elif item.dtype.hasobject and h5py.check_string_dtype(item.dtype) is None:
             left_out.append(f"{path} (lists or references)")
         else:
-            yield PlainItem(path, [Part("", found)])
+            yield PlainItem(path, [Part("", item)])

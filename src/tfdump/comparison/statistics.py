@@ -37,26 +37,27 @@ def compare_statistics(golden: Mapping[str, Any], new: Mapping[str, Any], rule: 
         "std": (typical, 1.0, largest),
         "l2": (golden["l2"], math.sqrt(finite), golden["l2"]),
     }
-    found = {}
+    verdicts = {}
     for name in COUNTS:
         if name != "zero" or rule.is_strict:
-            found[name] = _Found(golden[name] == new[name] and (name != "nan" or rule.nan_equal or not golden[name]))
+            may_be_equal = name != "nan" or rule.nan_equal or not golden[name]
+            verdicts[name] = _StatisticVerdict(golden[name] == new[name] and may_be_equal)
     for name, (relative, absolute, rounding) in terms.items():
-        found[name] = _judge(
+        verdicts[name] = _judge(
             golden[name], new[name], tolerance, largest, relative, absolute, rounding * _ROUNDING * (1 + tolerance.rtol)
         )
-    failed = [name for name, item in found.items() if not item.passed]
-    shown = failed[0] if failed else max(terms, key=lambda name: found[name].error)
-    hopeless = any(found[name].scale is None for name in failed) or rule.exact
+    failed = [name for name, item in verdicts.items() if not item.passed]
+    shown = failed[0] if failed else max(terms, key=lambda name: verdicts[name].error)
+    hopeless = any(verdicts[name].scale is None for name in failed) or rule.exact
     return Comparison(
         passed=not failed,
-        count=len(found),
+        count=len(verdicts),
         failed=len(failed),
         golden=golden[shown],
         new=new[shown],
-        max_error=found[shown].error,
+        max_error=verdicts[shown].error,
         largest=largest,
-        scale=None if hopeless else max((found[name].scale or 0.0 for name in found), default=0.0),
+        scale=None if hopeless else max((verdicts[name].scale or 0.0 for name in verdicts), default=0.0),
         part=shown,
     )
 
@@ -74,7 +75,7 @@ def _settled(statistics: Mapping[str, Any], others: Mapping[str, Any]) -> Mappin
     return {**statistics, **dict.fromkeys(unknown, math.nan)}
 
 
-class _Found:
+class _StatisticVerdict:
     """The verdict of one statistic: how far off it is, and the scale that it needs."""
 
     def __init__(self, passed: bool, error: float = 0.0, scale: float | None = None) -> None:
@@ -91,23 +92,23 @@ def _judge(
     relative: float,
     absolute: float,
     rounding: float,
-) -> _Found:
+) -> _StatisticVerdict:
     if math.isnan(golden) or math.isnan(new):
         alike = math.isnan(golden) and math.isnan(new)
-        return _Found(alike, scale=0.0 if alike else None)
+        return _StatisticVerdict(alike, scale=0.0 if alike else None)
     if golden == new:
-        return _Found(True, scale=0.0)
+        return _StatisticVerdict(True, scale=0.0)
     if not (math.isfinite(golden) and math.isfinite(new)):
-        return _Found(False)
+        return _StatisticVerdict(False)
     error = abs(np.longdouble(new) - np.longdouble(golden))
     need = error - rounding - np.longdouble(tolerance.rtol) * relative - np.longdouble(tolerance.atol) * absolute
     unit = np.longdouble(largest) * absolute
     passed = bool(need <= np.longdouble(tolerance.scale) * unit)
     if need <= 0:
-        return _Found(passed, float(error), 0.0)
+        return _StatisticVerdict(passed, float(error), 0.0)
     if not unit:
-        return _Found(passed, float(error))
+        return _StatisticVerdict(passed, float(error))
     scale = float(need / unit)
     while np.longdouble(scale) * unit < need and math.isfinite(scale):
         scale = math.nextafter(scale, math.inf)
-    return _Found(passed, float(error), scale if math.isfinite(scale) else None)
+    return _StatisticVerdict(passed, float(error), scale if math.isfinite(scale) else None)

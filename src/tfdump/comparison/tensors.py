@@ -79,8 +79,8 @@ def _unlike_form(golden: Item, new: Item, exact: bool) -> str:
         return f"stored as {new.encoding or 'an array'}, golden as {golden.encoding or 'an array'}"
     if golden.shape != new.shape and (golden.encoding is None or golden.encoding == "sparse"):
         axes = [item.attributes.get("axis0") for item in (golden, new)]
-        told = f" (first axis: {axes[1]}, golden {axes[0]})" if None not in axes and axes[0] != axes[1] else ""
-        return f"shape {new.shape}, golden has {golden.shape}{told}"
+        detail = f" (first axis: {axes[1]}, golden {axes[0]})" if None not in axes and axes[0] != axes[1] else ""
+        return f"shape {new.shape}, golden has {golden.shape}{detail}"
     return ""
 
 
@@ -110,9 +110,9 @@ def _by_values(golden: Sequence[Piecewise], new: Sequence[Piecewise], rule: Rule
     placing = [pair for pair in pairs if not holds_values(pair[0].name)]
     placed = Criteria(exact=True).rule_for([], [], ["int64"])
     for pair in placing:
-        found = compare_arrays([pair], placed)
-        if not found.passed:
-            return DIFFERS, failure_text(found, VALUES, placed), VALUES, found
+        comparison = compare_arrays([pair], placed)
+        if not comparison.passed:
+            return DIFFERS, failure_text(comparison, VALUES, placed), VALUES, comparison
     return _outcome(compare_arrays([pair for pair in pairs if pair not in placing], rule), VALUES, rule)
 
 
@@ -146,10 +146,10 @@ def _by_norms(golden: Item, new: Item, rule: Rule) -> Outcome:
     return _outcome(compare_arrays([(norms[0], norms[1])], rule), NORMS, rule)
 
 
-def _outcome(found: Comparison, compared_by: str, rule: Rule) -> Outcome:
-    if found.passed:
-        return SAME, "", compared_by, found
-    return DIFFERS, failure_text(found, compared_by, rule), compared_by, found
+def _outcome(comparison: Comparison, compared_by: str, rule: Rule) -> Outcome:
+    if comparison.passed:
+        return SAME, "", compared_by, comparison
+    return DIFFERS, failure_text(comparison, compared_by, rule), compared_by, comparison
 
 
 def _unlike_attributes(golden: Item, new: Item) -> list[str]:

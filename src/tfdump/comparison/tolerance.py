@@ -60,13 +60,13 @@ def parse_override(text: str) -> Override:
     return Override(glob if equals else None, number)
 
 
-def overrides_of(given: float | Mapping[str, float] | None) -> tuple[Override, ...]:
+def overrides_of(tolerance: float | Mapping[str, float] | None) -> tuple[Override, ...]:
     """Return the overrides of an argument of the Python API: one number for all, or by glob, the last match wins."""
-    if given is None:
+    if tolerance is None:
         return ()
-    if isinstance(given, Mapping):
-        return tuple(Override(glob, real_number("tolerance", value, 1e-3)) for glob, value in given.items())
-    return (Override(None, real_number("tolerance", given, 1e-3)),)
+    if isinstance(tolerance, Mapping):
+        return tuple(Override(glob, real_number("tolerance", value, 1e-3)) for glob, value in tolerance.items())
+    return (Override(None, real_number("tolerance", tolerance, 1e-3)),)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Tolerances:
     scale: Sequence[Override] = ()
 
     @property
-    def given(self) -> bool:
+    def has_overrides(self) -> bool:
         """Whether there are overrides."""
         return bool(self.rtol or self.atol or self.scale)
 
@@ -97,9 +97,9 @@ class Tolerances:
         if kind in "bS":
             return Tolerance()
         default = _ROWS[coarsest(dtypes)] if kind in "fc" else Tolerance()
-        found = {}
+        terms = {}
         for term in TERMS:
-            found[term] = getattr(default, term)
+            terms[term] = getattr(default, term)
             for override in getattr(self, term):
                 if override.glob is None:
                     matches = kind in "fc"
@@ -107,8 +107,8 @@ class Tolerances:
                     pattern = Pattern(override.glob)
                     matches = any(pattern.matches(name, classes) for name in names)
                 if matches:
-                    found[term] = override.value
-        return Tolerance(**found)
+                    terms[term] = override.value
+        return Tolerance(**terms)
 
 
 def coarsest(dtypes: Sequence[str]) -> str:

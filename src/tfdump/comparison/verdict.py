@@ -108,13 +108,13 @@ class DiffReport:
             return (f"{self.golden} and {self.new} agree in {_tensors(compared)}{self._besides()}",)
         where = f"{first.shown_name} ({first.class_name})" if first.class_name else first.shown_name
         differing = f"{self.count(DIFFERS)} of {_tensors(compared)} differ{self._besides()}"
-        said = "first diverging layer: " if first.status == DIFFERS else ""
+        prefix = "first diverging layer: " if first.status == DIFFERS else ""
         remedy = "" if first.status == DIFFERS else " (--allow-missing lets that pass)"
-        clauses = [differing, f"{said}{where}: {first.reason}{remedy}"]
+        clauses = [differing, f"{prefix}{where}: {first.reason}{remedy}"]
         scale = self.scale
         if scale is not None and self.count(DIFFERS) > 1:
             by_glob = any(kind_of(tensor.dtype or "float32") in "iu" for tensor in self.tensors if tensor.fails)
-            clauses.append(f"all pass with --scale {_given(scale, by_glob)}")
+            clauses.append(f"all pass with --scale {_tolerance_text(scale, by_glob)}")
         return (f"{self.golden} and {self.new} differ:", *clauses)
 
     @property
@@ -130,55 +130,56 @@ class DiffReport:
 
     def _besides(self) -> str:
         """Return the numbers of tensors that were not compared."""
-        told = [(MISSING, "missing"), (EXTRA, "extra"), (IGNORED, "ignored"), (SKIPPED, "not compared")]
-        found = [f"{self.count(status)} {word}" for status, word in told if self.count(status)]
-        return f" ({', '.join(found)})" if found else ""
+        statuses = [(MISSING, "missing"), (EXTRA, "extra"), (IGNORED, "ignored"), (SKIPPED, "not compared")]
+        counts = [f"{self.count(status)} {word}" for status, word in statuses if self.count(status)]
+        return f" ({', '.join(counts)})" if counts else ""
 
 
 def _tensors(count: int) -> str:
     return f"{count} tensor{'' if count == 1 else 's'}"
 
 
-def failure_text(found: Comparison, compared_by: str, rule: Rule) -> str:
+def failure_text(comparison: Comparison, compared_by: str, rule: Rule) -> str:
     """Return in one line why a comparison failed."""
     if compared_by == STATISTICS:
-        text = f"by its statistics: {found.part} {found.new!r}, golden {found.golden!r}"
-        return text + _remedy(found, rule)
-    part = f"part '{found.part}': " if found.part else ""
-    told = []
-    if found.failed:
-        told.append(f"{found.failed} of {found.count} elements")
-    if found.cosine is not None and rule.min_cosine is not None and found.cosine < rule.min_cosine:
-        told.append(f"cosine {found.cosine:.6g} is below {rule.min_cosine:g}")
-    text = part + ", ".join(told)
-    if found.index is not None:
-        text += f", worst at {list(found.index)}: golden {value_text(found.golden)}, new {value_text(found.new)}"
-    if found.unlike:
-        return text + f"; {found.unlike} NaN or infinite on one side only, which no tolerance mends"
-    if rule.max_ulp is not None and found.ulp is not None and found.failed:
-        return text + f", {found.ulp} ulp apart (--max-ulp {found.ulp} would have passed)"
-    return text + (_remedy(found, rule) if found.failed else "")
+        text = f"by its statistics: {comparison.part} {comparison.new!r}, golden {comparison.golden!r}"
+        return text + _remedy(comparison, rule)
+    part = f"part '{comparison.part}': " if comparison.part else ""
+    reasons = []
+    if comparison.failed:
+        reasons.append(f"{comparison.failed} of {comparison.count} elements")
+    if comparison.cosine is not None and rule.min_cosine is not None and comparison.cosine < rule.min_cosine:
+        reasons.append(f"cosine {comparison.cosine:.6g} is below {rule.min_cosine:g}")
+    text = part + ", ".join(reasons)
+    if comparison.index is not None:
+        golden, new = value_text(comparison.golden), value_text(comparison.new)
+        text += f", worst at {list(comparison.index)}: golden {golden}, new {new}"
+    if comparison.unlike:
+        return text + f"; {comparison.unlike} NaN or infinite on one side only, which no tolerance mends"
+    if rule.max_ulp is not None and comparison.ulp is not None and comparison.failed:
+        return text + f", {comparison.ulp} ulp apart (--max-ulp {comparison.ulp} would have passed)"
+    return text + (_remedy(comparison, rule) if comparison.failed else "")
 
 
-def _remedy(found: Comparison, rule: Rule) -> str:
+def _remedy(comparison: Comparison, rule: Rule) -> str:
     if rule.fixed:
         return ""
-    if found.scale is not None:
-        return f" (--scale {_given(found.scale, rule.by_glob)} would have passed)"
-    if not found.largest and found.max_error:
-        return f" (golden is all zero: --atol {_given(found.max_error, rule.by_glob)} would have passed)"
+    if comparison.scale is not None:
+        return f" (--scale {_tolerance_text(comparison.scale, rule.by_glob)} would have passed)"
+    if not comparison.largest and comparison.max_error:
+        return f" (golden is all zero: --atol {_tolerance_text(comparison.max_error, rule.by_glob)} would have passed)"
     return ""
 
 
-def _given(value: float, by_glob: bool) -> str:
+def _tolerance_text(value: float, by_glob: bool) -> str:
     """Return a tolerance as it has to be given: integers listen only to one with a glob."""
     return f"'*={rounded_up(value)}'" if by_glob else rounded_up(value)
 
 
-def index_text(found: Comparison) -> str | None:
+def index_text(comparison: Comparison) -> str | None:
     """Return where the worst element is: its index, after the part of a composite, or the name of a statistic."""
-    index = None if found.index is None else str(list(found.index))
-    return f"{found.part}{index or ''}" if found.part else index
+    index = None if comparison.index is None else str(list(comparison.index))
+    return f"{comparison.part}{index or ''}" if comparison.part else index
 
 
 def value_text(value: object) -> str:

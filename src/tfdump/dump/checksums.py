@@ -39,7 +39,7 @@ class Verified:
     name: str
     bytes: int
     stored: int | None
-    found: int | None
+    computed: int | None
     problem: str | None
 
 
@@ -68,10 +68,10 @@ def description_crc(file: h5py.File) -> int:
     Raises DumpError where they cannot be read.
     """
     crc = _describe("/", file)
-    for name, found in _walk(file):
-        if isinstance(found, DumpError):
-            raise found
-        crc = _describe(name, found, crc)
+    for name, item in _walk(file):
+        if isinstance(item, DumpError):
+            raise item
+        crc = _describe(name, item, crc)
     return crc
 
 
@@ -82,11 +82,11 @@ def verify(file: h5py.File) -> Iterator[Verified]:
     """
     if DESCRIPTION not in file.attrs:
         raise DumpError(f"{file.filename} holds no checksums (make it with --checksums)")
-    for name, found in _walk(file):
-        if isinstance(found, DumpError):
-            yield Verified(name, 0, None, None, str(found))
-        elif isinstance(found, h5py.Dataset):
-            yield _verify_values(name, found)
+    for name, item in _walk(file):
+        if isinstance(item, DumpError):
+            yield Verified(name, 0, None, None, str(item))
+        elif isinstance(item, h5py.Dataset):
+            yield _verify_values(name, item)
     yield _verify_description(file)
 
 
@@ -117,21 +117,21 @@ def _verify_description(file: h5py.File) -> Verified:
     return Verified("/", 0, stored, crc, _difference(stored, crc, "a name, a shape or an attribute"))
 
 
-def _stored(found: h5py.Group | h5py.Dataset, name: str) -> int | None:
-    return int(found.attrs[name]) if name in found.attrs else None
+def _stored(item: h5py.Group | h5py.Dataset, name: str) -> int | None:
+    return int(item.attrs[name]) if name in item.attrs else None
 
 
-def _difference(stored: int | None, found: int, what: str) -> str | None:
+def _difference(stored: int | None, computed: int, what: str) -> str | None:
     if stored is None:
         return "has no checksum"
-    return None if stored == found else f"{what} changed"
+    return None if stored == computed else f"{what} changed"
 
 
 def _walk(
-    group: h5py.Group, path: str = "", seen: set[int] | None = None
+    group: h5py.Group, path: str = "", places: set[int] | None = None
 ) -> Iterator[tuple[str, h5py.Group | h5py.Dataset | DumpError]]:
     """Yield everything below a group with its path, in the file's order and once; an error for what cannot be read."""
-    seen = set() if seen is None else seen
+    places = set() if places is None else places
     try:
         with damage(DumpError, f"{group.file.filename}: '{path or '/'}'"):
             names = list(group)
@@ -141,26 +141,26 @@ def _walk(
     for name in names:
         here = f"{path}/{name}".lstrip("/")
         try:
-            found = lookup(group, name, DumpError)
+            item = lookup(group, name, DumpError)
             with damage(DumpError, f"{group.file.filename}: '{here}'"):
-                place = h5py.h5o.get_info(found.id).addr
+                place = h5py.h5o.get_info(item.id).addr
         except DumpError as error:
             yield here, error
             continue
-        if place in seen:  # a second name, or a group that contains itself
+        if place in places:  # a second name, or a group that contains itself
             continue
-        seen.add(place)
-        yield here, found
-        if isinstance(found, h5py.Group):
-            yield from _walk(found, here, seen)
+        places.add(place)
+        yield here, item
+        if isinstance(item, h5py.Group):
+            yield from _walk(item, here, places)
 
 
-def _describe(name: str, found: h5py.Group | h5py.Dataset, before: int = 0) -> int:
+def _describe(name: str, item: h5py.Group | h5py.Dataset, before: int = 0) -> int:
     """Return the CRC-32 of what stands about one object, behind that of the others."""
-    with damage(DumpError, f"{found.file.filename}: '{name}'"):
-        kind = f"{found.shape} {found.dtype}" if isinstance(found, h5py.Dataset) else "group"
+    with damage(DumpError, f"{item.file.filename}: '{name}'"):
+        kind = f"{item.shape} {item.dtype}" if isinstance(item, h5py.Dataset) else "group"
         crc = zlib.crc32(f"{name}\0{kind}\0".encode(), before)
-        attributes = attributes_of(found, DumpError)
+        attributes = attributes_of(item, DumpError)
         for key in sorted(attributes.keys() - {DESCRIPTION}):
             value = np.asarray(attributes[key])
             value = value.astype(object) if value.dtype.kind in "SU" else value

@@ -59,7 +59,7 @@ class Journal:
         self._parameters = parameters
         self._handle = _open_locked(path)
         self._end = 0
-        self.keeps = False
+        self.has_records = False
         try:
             mark = os.pread(self._handle, len(MARK), 0)
             if not MARK.startswith(mark):
@@ -72,15 +72,15 @@ class Journal:
         """Say of what run this is the journal; raises DumpError when it already is that of another one."""
         wanted = json.loads(json.dumps({**identity, **self._parameters}))
         self._end = len(MARK)
-        kept = self._next()
-        if kept is None:
+        frame = self._next()
+        if frame is None:
             os.ftruncate(self._handle, 0)
             self._write([memoryview(MARK)], 0)
             self._end = len(MARK)
             self._append([memoryview(json.dumps(wanted).encode())])
             return
         with self._foreign():
-            there = json.loads(kept.tobytes())
+            there = json.loads(frame.tobytes())
             if not isinstance(there, dict):
                 raise ValueError("its first frame describes no run")
         for name in [*wanted, *there]:
@@ -111,7 +111,7 @@ class Journal:
         for buffer in buffers:
             parts += [memoryview(bytes(-len(parts[-1]) % ALIGNMENT)), buffer]
         self._append(parts)
-        self.keeps = True
+        self.has_records = True
 
     def remove(self) -> None:
         """Remove the file: the dump is there."""

@@ -15,12 +15,12 @@ def backward_order(items: Iterable[Gradient]) -> list[Gradient]:
     Those of a layer's weights come after that of its output; where that is not in the dump, with the weight before
     them; and where there are no activations, from the last weight to the first.
     """
-    found = sorted(items, key=order_of)
-    activations = [item for item in found if item.group == layout.ACTIVATION_GRADIENTS]
+    ordered = sorted(items, key=order_of)
+    activations = [item for item in ordered if item.group == layout.ACTIVATION_GRADIENTS]
     layers = {str(item.attributes.get("layer", item.address)): order_of(item) for item in activations}
     keyed = [(-order_of(item), 0, item) for item in activations]
     last = -1.0
-    for number, item in enumerate(item for item in found if item.group == layout.WEIGHT_GRADIENTS):
+    for number, item in enumerate(item for item in ordered if item.group == layout.WEIGHT_GRADIENTS):
         last = layers.get(str(item.attributes.get("layer")), last) if layers else float(number)
         keyed.append((-last, 1, item))
     return [item for _, _, item in sorted(keyed, key=lambda entry: entry[:2])]

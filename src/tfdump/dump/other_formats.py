@@ -23,9 +23,9 @@ def refuse_other_formats(path: Path) -> None:
             start = stream.read(8)
     except OSError as cause:
         raise DumpError(f"cannot read {path}: {cause.strerror}") from None
-    found = _kind(path, start)
-    if found is not None:
-        raise DumpError(f"{path} {found}")
+    kind = _kind(path, start)
+    if kind is not None:
+        raise DumpError(f"{path} {kind}")
 
 
 def refuse_models(path: Path) -> None:
@@ -75,9 +75,9 @@ def kind_of_hdf5(file: h5py.File) -> str:
         return "it holds the weights of a Keras model"
     count = 0
 
-    def count_datasets(_: bytes, found: h5py.h5o.ObjInfo) -> bool | None:
+    def count_datasets(_: bytes, info: h5py.h5o.ObjInfo) -> bool | None:
         nonlocal count
-        count += found.type == h5py.h5o.TYPE_DATASET
+        count += info.type == h5py.h5o.TYPE_DATASET
         return True if count >= _MOST_COUNTED else None
 
     h5py.h5o.visit(file.id, count_datasets, info=True)  # hard links only, and no object is opened

@@ -75,13 +75,13 @@ def fingerprint(values: Iterable[Value | None]) -> int:
 
 def digest(arrays: Mapping[str, Array]) -> str:
     """Return the SHA-256 of arrays with their names, dtypes and shapes."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for name, array in arrays.items():
         form, buffers = pack(array)
-        found.update(f"{name}\0{form}\0".encode())
+        sha256.update(f"{name}\0{form}\0".encode())
         for buffer in buffers:
-            found.update(buffer)
-    return found.hexdigest()
+            sha256.update(buffer)
+    return sha256.hexdigest()
 
 
 def _pack_all(kind: str, arrays: Iterable[Array]) -> tuple[dict[str, Any], list[memoryview]]:

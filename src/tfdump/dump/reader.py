@@ -52,8 +52,8 @@ class Dump(Mapping[str, Tensor]):
             self._check_format(read)
             self.attributes: dict[str, Any] = {key: plain(value) for key, value in read.items()}
             check_attributes_of(self.attributes)
-        found = {group: self._names(group) for group in layout.TENSOR_GROUPS}
-        self.groups: dict[str, list[str]] = {group: names for group, names in found.items() if names is not None}
+        groups = {group: self._names(group) for group in layout.TENSOR_GROUPS}
+        self.groups: dict[str, list[str]] = {group: names for group, names in groups.items() if names is not None}
 
     def _names(self, path: str) -> list[str] | None:
         """Return the names in a group of tensors, or None where the file has no such group."""
@@ -80,9 +80,9 @@ class Dump(Mapping[str, Tensor]):
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:
         """The layers that the model owns and that are not in the dump, with the reasons."""
-        found = self._json_list(layout.NOT_CAPTURED)
+        items = self._json_list(layout.NOT_CAPTURED)
         with damage(DumpError, f"{self.name}: {layout.NOT_CAPTURED}"):
-            return tuple(NotCaptured(item["address"], item["reason"]) for item in found)
+            return tuple(NotCaptured(item["address"], item["reason"]) for item in items)
 
     @property
     def depends_on_batch(self) -> tuple[str, ...]:
@@ -92,10 +92,10 @@ class Dump(Mapping[str, Tensor]):
     def _json_list(self, name: str) -> list[Any]:
         """Return a list that stands as JSON in an attribute or, where it is long, in a dataset of the same name."""
         with damage(DumpError, f"{self.name}: {name}"):
-            found = json.loads(self.attributes.get(name, "[]"))
-            if isinstance(found, dict):
-                found = json.loads(lookup(self._file, name, DumpError)[()])
-            return list(found)
+            items = json.loads(self.attributes.get(name, "[]"))
+            if isinstance(items, dict):
+                items = json.loads(lookup(self._file, name, DumpError)[()])
+            return list(items)
 
     @property
     def config(self) -> dict[str, Any] | None:
@@ -105,10 +105,10 @@ class Dump(Mapping[str, Tensor]):
         with damage(DumpError, f"{self.name}: '{layout.CONFIG}'"):
             dataset = lookup(self._file, layout.CONFIG, DumpError)
             check_declared(dataset, DumpError)
-            found = json.loads(dataset[()])
-            if not isinstance(found, dict):
+            config = json.loads(dataset[()])
+            if not isinstance(config, dict):
                 raise ValueError("it describes no model")
-        return found
+        return config
 
     @property
     def loss(self) -> npt.NDArray[np.float64] | None:
@@ -116,11 +116,11 @@ class Dump(Mapping[str, Tensor]):
         with damage(DumpError, f"{self.name}: '{layout.LOSS}'"):
             if not has_link(self._file, layout.LOSS):
                 return None
-            found = lookup(self._file, layout.LOSS, DumpError)
-            if not isinstance(found, h5py.Dataset) or found.dtype.kind != "f" or found.ndim > 1:
+            dataset = lookup(self._file, layout.LOSS, DumpError)
+            if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind != "f" or dataset.ndim > 1:
                 raise ValueError("it is not a number or a list of numbers")
-            check_declared(found, DumpError)
-            return np.asarray(found[()], np.float64)
+            check_declared(dataset, DumpError)
+            return np.asarray(dataset[()], np.float64)
 
     @property
     def loss_axis(self) -> str:
@@ -211,8 +211,8 @@ def _stamp(file: h5py.File) -> tuple[int, int] | None:
     """Return the size and the time of the last change of a file that is open; None where it is no plain file."""
     if file.driver != "sec2":
         return None
-    found = os.fstat(file.id.get_vfd_handle())
-    return found.st_size, found.st_mtime_ns
+    status = os.fstat(file.id.get_vfd_handle())
+    return status.st_size, status.st_mtime_ns
 
 
 def open_dump(path: str | Path) -> Dump:

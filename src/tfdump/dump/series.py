@@ -113,29 +113,29 @@ def open_series(folder: str | Path) -> Series:
     """
     folder = Path(folder)
     check_path(folder, "folder", DumpError)
-    found: list[SeriesDump] = []
+    dumps: list[SeriesDump] = []
     skipped: list[SkippedFile] = []
     intervals = set()
     for path in _files(folder):
         try:
             with open_dump(path) as dump:
-                told = [dump.attributes.get(name) for name in (layout.EPOCH, layout.BATCH)]
-                epoch, batch = (value if isinstance(value, int) else None for value in told)
+                values = [dump.attributes.get(name) for name in (layout.EPOCH, layout.BATCH)]
+                epoch, batch = (value if isinstance(value, int) else None for value in values)
                 intervals.add(dump.attributes.get(layout.INTERVAL))
                 kind = str(dump.attributes.get("kind"))
-            found.append(SeriesDump(path, 0, kind, epoch, batch, path.stat().st_size))
+            dumps.append(SeriesDump(path, 0, kind, epoch, batch, path.stat().st_size))
         except DumpError as error:
             skipped.append(SkippedFile(path, str(error)))
         except OSError as error:  # removed meanwhile, by a training that goes on
             skipped.append(SkippedFile(path, f"cannot look at {path}: {error.strerror}"))
-    if not found:
+    if not dumps:
         refuse_model_folder(folder)
         reasons = f": {skipped[0].reason}" if len(skipped) == 1 else ""
         raise DumpError(
             f"{folder} has no dumps among its {' and '.join(SUFFIXES)} files{reasons} "
             "(give a folder that tfdump.DumpCallback filled, or one file)"
         )
-    axis, ordered = _in_order(found, intervals)
+    axis, ordered = _in_order(dumps, intervals)
     return Series(folder, axis, tuple(ordered), tuple(skipped))
 
 
@@ -155,14 +155,14 @@ def _by_numbers(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), part) if number % 2 else (1, 0, part) for number, part in enumerate(parts)]
 
 
-def _in_order(found: Sequence[SeriesDump], intervals: set[object]) -> tuple[str, list[SeriesDump]]:
+def _in_order(dumps: Sequence[SeriesDump], intervals: set[object]) -> tuple[str, list[SeriesDump]]:
     """Return the axis, and the dumps in order with their numbers on it; they come in the order of their names."""
-    if all(dump.epoch is not None and dump.batch is not None for dump in found):
-        ordered = sorted(found, key=lambda dump: (dump.epoch, dump.batch))
+    if all(dump.epoch is not None and dump.batch is not None for dump in dumps):
+        ordered = sorted(dumps, key=lambda dump: (dump.epoch, dump.batch))
         axis = layout.EPOCH if intervals == {layout.EPOCH} else layout.BATCH
         numbers = [dump.epoch if axis == layout.EPOCH else dump.batch for dump in ordered]
     else:
-        ordered, axis = list(found), NUMBER
+        ordered, axis = list(dumps), NUMBER
         numbers = [_last_number(dump.path) for dump in ordered]
     known = [number for number in numbers if number is not None]
     named_apart = len({(dump.kind, number) for dump, number in zip(ordered, numbers, strict=True)}) == len(ordered)

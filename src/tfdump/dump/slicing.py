@@ -20,7 +20,7 @@ class Axis:
     start: int
     count: int
     step: int = 1
-    kept: bool = True
+    remains: bool = True
     origin: int = 0
 
     def source(self, start: int, stop: int) -> slice:
@@ -41,10 +41,10 @@ class Slicing:
 
         Raises TfdumpError for more entries than axes, an integer out of range, and a range that takes nothing.
         """
-        given = [entry for entry in self.entries if entry is not Ellipsis]
-        if len(given) > len(shape):
-            raise TfdumpError(f"--slice {self.text} has {len(given)} axes, and {what} has {len(shape)}: {shape}")
-        open_axes: list[int | slice | EllipsisType] = [slice(None)] * (len(shape) - len(given))
+        entered = [entry for entry in self.entries if entry is not Ellipsis]
+        if len(entered) > len(shape):
+            raise TfdumpError(f"--slice {self.text} has {len(entered)} axes, and {what} has {len(shape)}: {shape}")
+        open_axes: list[int | slice | EllipsisType] = [slice(None)] * (len(shape) - len(entered))
         entries = list(self.entries)
         position = entries.index(Ellipsis) if Ellipsis in entries else len(entries)
         entries[position : position + 1] = open_axes
@@ -53,12 +53,12 @@ class Slicing:
 
     def _axis(self, number: int, entry: int | slice | EllipsisType, size: int, what: str) -> Axis:
         if isinstance(entry, int):
-            return Axis(self._inside(entry, size, f"axis {number} of {what}"), 1, kept=False)
+            return Axis(self._inside(entry, size, f"axis {number} of {what}"), 1, remains=False)
         assert isinstance(entry, slice)
-        taken = range(*entry.indices(size))
-        if size and not taken:
+        indices = range(*entry.indices(size))
+        if size and not indices:
             raise TfdumpError(f"--slice {self.text} takes nothing of axis {number} of {what}, which has {size}")
-        return Axis(taken.start, len(taken), taken.step)
+        return Axis(indices.start, len(indices), indices.step)
 
     def _inside(self, index: int, size: int, where: str) -> int:
         if not -size <= index < size:

@@ -24,19 +24,19 @@ _NEEDED = {"ragged": ("values", "row_splits"), "sparse": ("values", "indices")}
 class Tensor:
     """One tensor of a dump; values are read when they are asked for, by slicing or with `read`."""
 
-    def __init__(self, group: str, found: h5py.Dataset | h5py.Group) -> None:
-        self._found = found
+    def __init__(self, group: str, item: h5py.Dataset | h5py.Group) -> None:
+        self._item = item
         self.group = group
-        read = attributes_of(found, DumpError)
+        read = attributes_of(item, DumpError)
         self.attributes: dict[str, Any] = {name: plain(value) for name, value in read.items()}
         check_attributes_of(self.attributes)
         self.address: str = self.attributes["address"]
-        is_array = isinstance(found, h5py.Dataset)
+        is_array = isinstance(item, h5py.Dataset)
         if self.encoding not in ((None,) if is_array else _ENCODINGS):
             raise ValueError(f"its attribute 'encoding' is {self.encoding!r}")
         kind_of(self.dtype)  # TypeError where it is none
-        if is_array and found.shape is not None and self.without_values is None:
-            _check_kind(found, self.stored_dtype)
+        if is_array and item.shape is not None and self.without_values is None:
+            _check_kind(item, self.stored_dtype)
 
     @property
     def encoding(self) -> str | None:
@@ -56,32 +56,32 @@ class Tensor:
     @property
     def norm(self) -> float | list[float] | None:
         """The L2 norm of a gradient, or that of every step, where it was stored."""
-        found = self.attributes.get("norm")
-        if isinstance(found, list):
-            return [float(step) for step in found]
-        return None if found is None else float(found)
+        norm = self.attributes.get("norm")
+        if isinstance(norm, list):
+            return [float(step) for step in norm]
+        return None if norm is None else float(norm)
 
     @property
     def inputs(self) -> tuple[str, ...] | None:
         """The addresses of the tensors that the layer call read, `inputs/NAME` for the model's; None if not known."""
-        found = self.attributes.get(READ)
-        return None if found is None else tuple(json.loads(found))
+        text = self.attributes.get(READ)
+        return None if text is None else tuple(json.loads(text))
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the values, -1 for ragged axes and for axes that differ between the items of a stack."""
         if "computed_shape" in self.attributes:
             return tuple(self.attributes["computed_shape"])
-        if isinstance(self._found, h5py.Dataset):
-            return tuple(self._found.shape)
+        if isinstance(self._item, h5py.Dataset):
+            return tuple(self._item.shape)
         if self.encoding == "ragged":
-            ragged = [name for name in self._found if name.startswith("row_splits")]
-            tail = self._part("values").shape[1:] if has_link(self._found, "values") else ()
+            ragged = [name for name in self._item if name.startswith("row_splits")]
+            tail = self._part("values").shape[1:] if has_link(self._item, "values") else ()
             rows = len(self._part("row_splits")) - 1 if ragged else 0
             return (rows, *(-1 for _ in ragged), *tail)
         if self.encoding == "sparse":
             return tuple(self.attributes["dense_shape"])
-        return stacked_shape([self._part(name).shape for name in self._found])
+        return stacked_shape([self._part(name).shape for name in self._item])
 
     @property
     def about_values(self) -> int:
@@ -101,14 +101,14 @@ class Tensor:
     @property
     def statistics(self) -> dict[str, int | float] | None:
         """The statistics that were stored, or None."""
-        found = {name: self.attributes.get(f"{STATISTIC_PREFIX}{name}") for name in STATISTIC_NAMES}
-        return {name: value for name, value in found.items() if value is not None} or None
+        values = {name: self.attributes.get(f"{STATISTIC_PREFIX}{name}") for name in STATISTIC_NAMES}
+        return {name: value for name, value in values.items() if value is not None} or None
 
     def read(self) -> Value | list[Array]:
         """Return all values: an array, a Ragged, a Sparse, or a list of arrays for a stack of unequal shapes."""
         self._require_values()
         values = {part.name: part.read() for part in self.parts()}
-        if isinstance(self._found, h5py.Dataset):
+        if isinstance(self._item, h5py.Dataset):
             return values[""]
         if self.encoding == "ragged":
             splits = sorted(name for name in values if name.startswith("row_splits"))
@@ -123,14 +123,14 @@ class Tensor:
         Raises DumpError where there are no values.
         """
         self._require_values()
-        if isinstance(self._found, h5py.Dataset):
-            return [Part("", self._found)]
-        with damage(DumpError, f"{self._found.file.filename}: '{self._found.name}'"):
+        if isinstance(self._item, h5py.Dataset):
+            return [Part("", self._item)]
+        with damage(DumpError, f"{self._item.file.filename}: '{self._item.name}'"):
             for name in _NEEDED.get(self.encoding or "", ()):
                 self._part(name)
-            for name in filter(holds_values, self._found):
+            for name in filter(holds_values, self._item):
                 _check_kind(self._part(name), self.stored_dtype)
-            return [Part(name, self._part(name)) for name in self._found]
+            return [Part(name, self._part(name)) for name in self._item]
 
     def value_parts(self) -> list[Part]:
         """Return those of `parts` that hold values: not the offsets of ragged rows, nor indices."""
@@ -138,18 +138,18 @@ class Tensor:
 
     def _part(self, name: str) -> h5py.Dataset:
         """Return a dataset of a composite, which is in the file itself."""
-        found = lookup(self._found, name, DumpError)
-        if not isinstance(found, h5py.Dataset):
+        part = lookup(self._item, name, DumpError)
+        if not isinstance(part, h5py.Dataset):
             raise DumpError(f"'{self.address}' is damaged: its part '{name}' is not a dataset")
-        return found
+        return part
 
     def __getitem__(self, key: Any) -> Array:
         """Return a slice of the values, read from the file; only arrays can be sliced."""
         self._require_values()
-        if not isinstance(self._found, h5py.Dataset):
+        if not isinstance(self._item, h5py.Dataset):
             raise DumpError(f"'{self.address}' is stored as {self.encoding} and cannot be sliced (use read())")
-        load_filter(self._found)
-        return array_of(self._found, key)
+        load_filter(self._item)
+        return array_of(self._item, key)
 
     def __len__(self) -> int:
         return self.shape[0] if self.shape else 0
@@ -174,9 +174,9 @@ class Tensor:
             raise DumpError(f"'{self.address}' {reason}")
 
 
-def _check_kind(found: h5py.Dataset, dtype: str) -> None:
+def _check_kind(dataset: h5py.Dataset, dtype: str) -> None:
     """Raise ValueError where the values of a dataset are of another kind (numbers, text) than their attributes say."""
-    holds = dtype_name(found.dtype)
+    holds = dtype_name(dataset.dtype)
     if kind_of(holds) != kind_of(dtype):
         raise ValueError(f"its attributes say that it holds {dtype}, and it holds {holds}")
 

@@ -51,7 +51,7 @@ class View:
         self._part = part
         self._axes = whole(part.shape) if axes is None else axes
         self._prefix = prefix
-        self.shape = tuple(axis.count for axis in self._axes if axis.kept)
+        self.shape = tuple(axis.count for axis in self._axes if axis.remains)
         self.size = math.prod(self.shape)
         self.dtype = part.dtype
         self.is_text = part.is_text
@@ -72,36 +72,36 @@ class View:
 
     def row(self, index: int) -> "View":
         """Return one element of the first axis, of a view that is all of an array."""
-        return View(self._part, (Axis(index, 1, kept=False), *self._axes[1:]))
+        return View(self._part, (Axis(index, 1, remains=False), *self._axes[1:]))
 
     def edges(self, edge: int) -> Array:
         """Return the first and the last `edge` of every axis longer than both, with one filler between them."""
-        long = [axis.kept and axis.count > 2 * edge for axis in self._axes]
+        long = [axis.remains and axis.count > 2 * edge for axis in self._axes]
         sizes = [2 * edge + 1 if cut else axis.count for cut, axis in zip(long, self._axes, strict=True)]
-        found = np.zeros(sizes, self.dtype)
+        values = np.zeros(sizes, self.dtype)
         ranges = [
             [((0, edge), 0), ((axis.count - edge, axis.count), edge + 1)] if cut else [((0, axis.count), 0)]
             for cut, axis in zip(long, self._axes, strict=True)
         ]
         for corner in itertools.product(*ranges):
             place = tuple(slice(at, at + stop - start) for (start, stop), at in corner)
-            found[place] = self._read([taken for taken, _ in corner])
-        return found.reshape([size for size, axis in zip(sizes, self._axes, strict=True) if axis.kept])
+            values[place] = self._read([bounds for bounds, _ in corner])
+        return values.reshape([size for size, axis in zip(sizes, self._axes, strict=True) if axis.remains])
 
     def indices(self, first: int, count: int) -> list[npt.NDArray[np.int64]]:
         """Return, an array an axis of the tensor, the indices of `count` values in C order from the `first` on."""
         flat = np.arange(first, first + count)
-        found: list[npt.NDArray[np.int64]] = []
+        indices: list[npt.NDArray[np.int64]] = []
         for axis in reversed(self._axes):
-            flat, taken = np.divmod(flat, max(1, axis.count))
-            found.append(axis.start - axis.origin + taken * axis.step)
-        return [np.full(count, index) for index in self._prefix] + found[::-1]
+            flat, offsets = np.divmod(flat, max(1, axis.count))
+            indices.append(axis.start - axis.origin + offsets * axis.step)
+        return [np.full(count, index) for index in self._prefix] + indices[::-1]
 
-    def _read(self, taken: list[tuple[int, int]]) -> Array:
+    def _read(self, bounds: list[tuple[int, int]]) -> Array:
         """Return a piece with all axes: the `start`-th up to the `stop`-th taken of each."""
-        if any(start == stop for start, stop in taken):
-            return np.zeros([stop - start for start, stop in taken], self.dtype)
-        pairs = list(zip(self._axes, taken, strict=True))
+        if any(start == stop for start, stop in bounds):
+            return np.zeros([stop - start for start, stop in bounds], self.dtype)
+        pairs = list(zip(self._axes, bounds, strict=True))
         values = self._part.read(tuple(axis.source(start, stop) for axis, (start, stop) in pairs))
         backward = tuple(n for n, (axis, _) in enumerate(pairs) if axis.step < 0)
         return np.flip(values, backward) if backward else values
@@ -148,7 +148,7 @@ def views_of(tensor: Tensor, slicing: Slicing | None = None) -> dict[str, View]:
         start, stop = int(splits[start + row]), int(splits[start + row + 1])
     values = parts["values"]
     first, *others = rest.axes((stop - start, *values.shape[1:]), f"row {','.join(map(str, prefix))} of {what}")
-    moved = Axis(first.start + start, first.count, first.step, first.kept, start)
+    moved = Axis(first.start + start, first.count, first.step, first.remains, start)
     return {"": View(values, (moved, *others), prefix)}
 
 
@@ -179,9 +179,9 @@ class RaggedOffsets:
     def indices(self, first: int, count: int) -> list[npt.NDArray[np.int64]]:
         """Return the indices of `count` values from the `first` on: a row a ragged axis, and the position in it."""
         position = np.arange(first, first + count)
-        found: list[npt.NDArray[np.int64]] = []
+        indices: list[npt.NDArray[np.int64]] = []
         for splits in reversed(self.splits):
             row = np.searchsorted(splits, position, "right") - 1
-            found.append(position - splits[row])
+            indices.append(position - splits[row])
             position = row
-        return [position, *found[::-1]]
+        return [position, *indices[::-1]]

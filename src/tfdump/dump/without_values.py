@@ -32,7 +32,7 @@ class NoValues(Collecting):
         self._axis0 = STEP if axis0 == NONE and steps is not None else axis0
         self._steps = steps
         self._first: Array | None = None
-        self._rows_seen = 0
+        self._row_count = 0
         self._shapes: list[tuple[int, ...]] = []
 
     def append(self, value: Value | Shape) -> None:
@@ -44,7 +44,7 @@ class NoValues(Collecting):
         shape = tuple(value.shape)
         if self._axis0 == EXAMPLE and self._shapes and shape[1:] != self._shapes[0][1:]:
             self._axis0 = BATCH
-        self._rows_seen += shape[0] if shape else 0
+        self._row_count += shape[0] if shape else 0
         self._shapes.append(shape)
 
     def batches(self) -> Iterator[Value | Shape]:
@@ -56,9 +56,9 @@ class NoValues(Collecting):
         """End as a zero-length dataset with the attribute `computed_shape`."""
         axis0, shape = self._axis0, self._shapes[0] if self._shapes else ()
         if axis0 == EXAMPLE and self._steps is not None:
-            axis0, shape = STEP, (self._steps, self._rows_seen // (self._steps or 1), *shape[1:])
+            axis0, shape = STEP, (self._steps, self._row_count // (self._steps or 1), *shape[1:])
         elif axis0 == EXAMPLE and shape:
-            shape = (self._rows_seen, *shape[1:])
+            shape = (self._row_count, *shape[1:])
         elif axis0 in (BATCH, STEP):
             shape = stacked_shape(self._shapes)
         tail = tuple(max(size, 0) for size in shape[1:])

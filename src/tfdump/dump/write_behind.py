@@ -19,7 +19,7 @@ _TRAIL = 2
 """Windows that the disk gets to write one, before it is dropped."""
 
 
-def bytes_kept() -> int:
+def resident_bytes() -> int:
     """Return how many bytes at the beginning of a file stay in memory, in whole windows.
 
     A system keeps several megabytes of a file as one piece, which it drops only as a whole.
@@ -30,9 +30,9 @@ def bytes_kept() -> int:
 class WriteBehind:
     """Trails the writing of one file, from `kept` bytes on; does nothing where the system takes no such advice."""
 
-    def __init__(self, handle: int, kept: int | None = None) -> None:
+    def __init__(self, handle: int, resident: int | None = None) -> None:
         self._handle = handle
-        self._next = bytes_kept() if kept is None else kept
+        self._next = resident_bytes() if resident is None else resident
         self._ends: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._able = hasattr(os, "posix_fadvise")

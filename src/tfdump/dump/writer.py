@@ -113,27 +113,27 @@ class DumpWriter:
 
     def link(self, group: str, info: TensorInfo, collector: Collector, extra: Mapping[str, Any]) -> None:
         """Give a finished tensor its name in `group` (created when first named) and its attributes."""
-        found, attributes = collector.finish()
-        self._link(group, info, found, attributes, extra)
+        item, attributes = collector.finish()
+        self._link(group, info, item, attributes, extra)
 
     def unconnected(self, group: str, info: TensorInfo, extra: Mapping[str, Any]) -> None:
         """Link a tensor that the loss does not reach: zero rows, and the attribute `connected`, which is false."""
         tail = tuple(max(size, 0) for size in (info.shape or ())[1:])
-        found = self.file.create_dataset(None, shape=(0, *tail), dtype=layout.stored_dtype(info.dtype))
-        self._link(group, info, found, {"axis0": NONE}, {**extra, "connected": False})
+        dataset = self.file.create_dataset(None, shape=(0, *tail), dtype=layout.stored_dtype(info.dtype))
+        self._link(group, info, dataset, {"axis0": NONE}, {**extra, "connected": False})
 
     def _link(
         self,
         group: str,
         info: TensorInfo,
-        found: h5py.Dataset | h5py.Group,
+        item: h5py.Dataset | h5py.Group,
         attributes: dict[str, Any],
         extra: Mapping[str, Any],
     ) -> None:
-        stored = found.dtype if isinstance(found, h5py.Dataset) else found.get("values", found.get("0")).dtype
-        as_bytes = info.dtype == STRING and any(holds_bytes(part.dtype) for part in _parts(found))
-        if self._storage.checksums and isinstance(found, h5py.Dataset) and VALUES not in found.attrs:
-            seal(found, 0)  # without values
+        stored = item.dtype if isinstance(item, h5py.Dataset) else item.get("values", item.get("0")).dtype
+        as_bytes = info.dtype == STRING and any(holds_bytes(part.dtype) for part in _parts(item))
+        if self._storage.checksums and isinstance(item, h5py.Dataset) and VALUES not in item.attrs:
+            seal(item, 0)  # without values
         attributes |= {
             "address": info.address,
             "layer": info.layer,
@@ -153,8 +153,8 @@ class DumpWriter:
             attributes["stored_as"] = BYTES
             self.texts_as_bytes.append(f"{group}/{info.address}")
         for name, value in attributes.items():
-            set_attribute(found, name, value)
-        self.group(group)[info.address] = found
+            set_attribute(item, name, value)
+        self.group(group)[info.address] = item
 
     def group(self, name: str) -> h5py.Group:
         """Return the group of this path below the root, made, level by level, when first asked for."""
@@ -167,11 +167,11 @@ class DumpWriter:
 
     def loss(self, values: npt.NDArray[np.float64], attributes: Mapping[str, Any]) -> None:
         """Write the loss, a scalar or one number a step or example, with its attributes."""
-        found = self.file.create_dataset(layout.LOSS, data=np.asarray(values, np.float64))
+        dataset = self.file.create_dataset(layout.LOSS, data=np.asarray(values, np.float64))
         if self._storage.checksums:
-            seal(found, crc_of(np.asarray(values, np.float64)))
+            seal(dataset, crc_of(np.asarray(values, np.float64)))
         for name, value in attributes.items():
-            set_attribute(found, name, value)
+            set_attribute(dataset, name, value)
 
     def describe(self, root: Mapping[str, Any], config: str | None, not_captured: tuple[NotCaptured, ...]) -> None:
         """Write the root's attributes, the model's architecture (JSON) and what was not captured.
@@ -190,9 +190,9 @@ class DumpWriter:
 
     def _text(self, name: str, text: str) -> None:
         data = text.replace("\0", "�")
-        found = self.file.create_dataset(name, data=data, dtype=h5py.string_dtype("utf-8"))
+        dataset = self.file.create_dataset(name, data=data, dtype=h5py.string_dtype("utf-8"))
         if self._storage.checksums:
-            seal(found, crc_of(np.array(data, object)))
+            seal(dataset, crc_of(np.array(data, object)))
 
     def finish(self) -> None:
         """Close the file and move it into place; a dump in memory stays open."""

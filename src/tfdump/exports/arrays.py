@@ -76,10 +76,10 @@ def member_names(tensors: Iterable[Exported]) -> dict[tuple[str, str], str]:
     Where another tensor has that name, the dot before the part is percent-encoded.
     """
     tensors = list(tensors)
-    taken = {tensor.name for tensor in tensors}
-    found: dict[tuple[str, str], str] = {}
+    tensor_names = {tensor.name for tensor in tensors}
+    members: dict[tuple[str, str], str] = {}
     for tensor in tensors:
         for part in tensor.views:
             plain = f"{tensor.name}.{part}" if part else tensor.name
-            found[tensor.name, part] = f"{tensor.name}%2E{part}" if part and plain in taken else plain
-    return found
+            members[tensor.name, part] = f"{tensor.name}%2E{part}" if part and plain in tensor_names else plain
+    return members

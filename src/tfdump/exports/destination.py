@@ -41,7 +41,7 @@ def check_output_folder(path: Path, force: bool) -> None:
     with _explained(path):
         if not any(target.iterdir()):
             return
-        there = {found.relative_to(target).as_posix() for found in target.rglob("*") if not _is_folder(found)}
+        there = {entry.relative_to(target).as_posix() for entry in target.rglob("*") if not _is_folder(entry)}
         index = target / INDEX
         ours = listed_files(index.read_text("utf-8", "replace")) if index.is_file() else set()
     strange = sorted(there - ours)

@@ -22,17 +22,17 @@ def c_identifiers(names: Iterable[str]) -> dict[str, str]:
 
     They begin with the name of a group, so that none is a keyword or a function of the standard library (`log`).
     """
-    found: dict[str, str] = {}
-    taken: set[str] = set()
+    identifiers: dict[str, str] = {}
+    used: set[str] = set()
     for name in dict.fromkeys(names):
         plain = re.sub("[^0-9A-Za-z]+", "_", name).strip("_")
         identifier, number = plain, 1
-        while identifier.casefold() in taken:
+        while identifier.casefold() in used:
             number += 1
             identifier = f"{plain}_{number}"
-        taken.add(identifier.casefold())
-        found[name] = identifier
-    return found
+        used.add(identifier.casefold())
+        identifiers[name] = identifier
+    return identifiers
 
 
 def c_header(identifier: str, views: Mapping[str, View], comment: Iterable[str], what: str) -> Iterator[bytes]:

@@ -32,20 +32,20 @@ class FileNames:
     """Gives out names in one folder; what differs only in small letters and capitals gets its capitals encoded."""
 
     def __init__(self) -> None:
-        self._taken: set[str] = set()
+        self._used: set[str] = set()
 
     def take(self, address: str, part: str = "") -> str:
         """Return the name for a tensor, or for a part of it (`address.part`, whose dot is encoded if that is taken)."""
         for candidate in _candidates(address, part):
-            if candidate.casefold() not in self._taken:
-                self._taken.add(candidate.casefold())
+            if candidate.casefold() not in self._used:
+                self._used.add(candidate.casefold())
                 return candidate
         raise AssertionError("the candidates do not end")
 
 
 def _candidates(address: str, part: str) -> Iterator[str]:
     name = file_name(address)
-    encoded = re.sub("(?<!%)(?<!%[0-9A-F])[A-Z]", lambda found: _percent(found[0]), name)
+    encoded = re.sub("(?<!%)(?<!%[0-9A-F])[A-Z]", lambda match: _percent(match[0]), name)
     for dot in (".", "%2E") if part else ("",):
         yield name + dot + part
         yield encoded + dot + part

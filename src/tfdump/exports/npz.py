@@ -26,9 +26,9 @@ class _Outbox(io.RawIOBase):
         return len(block)
 
     def take(self) -> bytes:
-        taken = bytes(self._waiting)
+        data = bytes(self._waiting)
         self._waiting.clear()
-        return taken
+        return data
 
 
 def npz(members: Iterable[Member]) -> Iterator[bytes]:

@@ -59,14 +59,14 @@ def _ragged(tensor: Tensor, view: View) -> Iterator[IndexedValues]:
 def _sparse(tensor: Tensor, view: View, located: View) -> Iterator[IndexedValues]:
     check_sparse(tensor, view, located)
     tail, axes = view.shape[1:], located.shape[1]
-    found = (number for block in located.blocks() for number in block.reshape(-1, axes))
+    coordinates = (number for block in located.blocks() for number in block.reshape(-1, axes))
     done, current = -1, np.zeros(axes, np.int64)
     for first, values in _blocks(view):
         inner, flat = _inner(first, len(values), tail)
         entries = np.empty((int(flat[-1]) + 1 - int(flat[0]), axes), np.int64)
         for n in range(len(entries)):
             while done < int(flat[0]) + n:
-                current, done = next(found), done + 1
+                current, done = next(coordinates), done + 1
             entries[n] = current
         yield IndexedValues(_joined([*entries[flat - flat[0]].T, *inner]), values)
 

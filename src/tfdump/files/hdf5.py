@@ -170,12 +170,12 @@ def place_of(dataset: h5py.Dataset, start: int, stop: int) -> tuple[int, int] | 
 def check_attributes(item: h5py.Group | h5py.Dataset, error: type[TfdumpError]) -> None:
     """Raise `error` when an attribute is larger than any that is written on purpose, before it is read."""
     for number in range(h5py.h5a.get_num_attrs(item.id)):
-        found = h5py.h5a.open(item.id, index=number)
-        kind, count = found.get_type(), 0 if found.shape is None else math.prod(found.shape)
+        attribute = h5py.h5a.open(item.id, index=number)
+        kind, count = attribute.get_type(), 0 if attribute.shape is None else math.prod(attribute.shape)
         listed = isinstance(kind, h5py.h5t.TypeVlenID)
         text = isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()
         if kind.get_size() * count > _LARGEST_ATTRIBUTE or ((listed or text) and count > _MOST_TEXTS):
-            name = found.name.decode(errors="backslashreplace")
+            name = attribute.name.decode(errors="backslashreplace")
             raise error(
                 f"{item.file.filename}: the attribute '{name}' of '{item.name}' is damaged: it is larger than any "
                 "that a model or a dump has"
@@ -197,25 +197,25 @@ def check_whole(file: h5py.File, name: str, limit: int | None, error: type[Tfdum
     Cycles of hard links are walked once.
     """
     total = 0
-    seen = set()
+    visited = set()
     waiting: list[h5py.Group] = [file["/"]]
     while waiting:
         group = waiting.pop()
         info = h5py.h5o.get_info(group.id)
-        if (info.fileno, info.addr) in seen:
+        if (info.fileno, info.addr) in visited:
             continue
-        seen.add((info.fileno, info.addr))
+        visited.add((info.fileno, info.addr))
         check_attributes(group, error)
         for member in group:
-            found = lookup(group, member, error)
-            if isinstance(found, h5py.Group):
-                waiting.append(found)
-            elif isinstance(found, h5py.Dataset):
-                check_attributes(found, error)
-                check_declared(found, error)
-                if found.dtype.hasobject:
-                    raise error(f"{name}: '{found.name}' holds text, references or lists, which are no weights")
-                total += declared_bytes(found)
+            item = lookup(group, member, error)
+            if isinstance(item, h5py.Group):
+                waiting.append(item)
+            elif isinstance(item, h5py.Dataset):
+                check_attributes(item, error)
+                check_declared(item, error)
+                if item.dtype.hasobject:
+                    raise error(f"{name}: '{item.name}' holds text, references or lists, which are no weights")
+                total += declared_bytes(item)
                 check_bytes(total, limit, f"{name} declares weights of", error)
     return total
 

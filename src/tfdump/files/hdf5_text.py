@@ -28,8 +28,8 @@ def text_memory(file: h5py.File) -> Iterator[None]:
     import resource
 
     before, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    taken = int(Path("/proc/self/statm").read_text().split()[_DATA]) * resource.getpagesize()
-    most = taken + _SLACK + _TIMES * file.id.get_filesize()
+    used = int(Path("/proc/self/statm").read_text().split()[_DATA]) * resource.getpagesize()
+    most = used + _SLACK + _TIMES * file.id.get_filesize()
     if before != resource.RLIM_INFINITY and before < most:
         yield
         return

@@ -35,9 +35,9 @@ class Requirement:
         """What `pip install` takes."""
         return f"{self.package}>={self.lowest}" + (f",<{self.below}" if self.below else "")
 
-    def allows(self, found: str) -> bool:
+    def allows(self, version: str) -> bool:
         """Tell whether a version is one of those."""
-        numbers = _numbers(found)
+        numbers = _numbers(version)
         return numbers >= _numbers(self.lowest) and (self.below is None or numbers < _numbers(self.below))
 
 
@@ -68,11 +68,11 @@ def complaint(packages: Iterable[str]) -> str | None:
     """
     wrong = []
     for requirement in map(REQUIREMENTS.__getitem__, packages):
-        found = installed_version(requirement.package)
-        if found is None:
+        version = installed_version(requirement.package)
+        if version is None:
             wrong.append((requirement, "which is not installed"))
-        elif found and not requirement.allows(found):
-            wrong.append((requirement, f"found {found}"))
+        elif version and not requirement.allows(version):
+            wrong.append((requirement, f"found {version}"))
     if not wrong:
         return None
     needed = ", and ".join(f"{requirement}, {what}" for requirement, what in wrong)
@@ -99,9 +99,9 @@ def installed_version(package: str) -> str | None:
     from importlib.util import find_spec
 
     module = sys.modules.get(package)
-    found = getattr(module, "__version__", None) if package != "click" else None  # Click warns of being asked
-    if isinstance(found, str):
-        return found
+    own_version = getattr(module, "__version__", None) if package != "click" else None  # Click warns of being asked
+    if isinstance(own_version, str):
+        return own_version
     try:
         return version(package)
     except PackageNotFoundError:  # a build of another name, as tensorflow-cpu, or nothing
@@ -109,5 +109,5 @@ def installed_version(package: str) -> str | None:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    found = re.match(r"\d+(\.\d+)*", text)
-    return tuple(map(int, found[0].split("."))) if found else ()
+    match = re.match(r"\d+(\.\d+)*", text)
+    return tuple(map(int, match[0].split("."))) if match else ()

@@ -105,11 +105,11 @@ def waiting() -> BaseException | None:
 
 def interruption_behind(error: BaseException) -> BaseException | None:
     """Return the interruption that made other code raise `error`, or None."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, (KeyboardInterrupt, Terminated)):
-            return seen
-        seen = seen.__cause__ or seen.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (KeyboardInterrupt, Terminated)):
+            return cause
+        cause = cause.__cause__ or cause.__context__
     return None
 
 

@@ -47,17 +47,17 @@ def run_supervised(run: Callable[[], int], say: Callable[[str], None]) -> int:
         _show_life(sign)
         return run()
     os.close(sign)
-    told, hung = _watch(child, signs)
+    passed_on, hung = _watch(child, signs)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status >= 0:
         return status
     name = signal.Signals(-status).name
-    if name in _CRASHES or (hung and not told):
+    if name in _CRASHES or (hung and not passed_on):
         what = "hangs" if hung else f"crashed ({name})"
         say(f"Error: HDF5 or TensorFlow {what} on {_files()}: damaged, or more than the library can take\n")
         return 2
     if hung:
-        name, status = signal.Signals(told[0]).name, -told[0]
+        name, status = signal.Signals(passed_on[0]).name, -passed_on[0]
     ran_out = ", by the system if memory ran out (lower --batch-size or --memory)"
     say(f"Error: ended by {name}{ran_out if name == 'SIGKILL' else ''}\n")
     return 128 - status
@@ -68,10 +68,10 @@ def _watch(child: int, signs: int) -> tuple[list[int], bool]:
 
     Returns the signals that were passed on, and whether it hung.
     """
-    told: list[int] = []
+    passed_on: list[int] = []
 
     def pass_on(number: int, _: object) -> None:
-        told.append(number)
+        passed_on.append(number)
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, number)
 
@@ -84,24 +84,24 @@ def _watch(child: int, signs: int) -> tuple[list[int], bool]:
         if select.select([signs], [], [], _LOOK_EVERY)[0]:
             before = {}
             if not os.read(signs, 1 << 10):
-                return told, False
+                return passed_on, False
             continue
         now = _computed(child)
         before = before or now
         longest = max((seconds - before.get(thread, 0.0) for thread, seconds in now.items()), default=0.0)
-        if longest > (_NO_ANSWER_AFTER if told else HANGS_AFTER):
+        if longest > (_NO_ANSWER_AFTER if passed_on else HANGS_AFTER):
             os.kill(child, signal.SIGKILL)
-            return told, True
+            return passed_on, True
 
 
 def _computed(child: int) -> dict[str, float]:
     """Return the seconds that each thread of a process has computed; nothing where the system does not tell."""
-    ticks, found = os.sysconf("SC_CLK_TCK"), {}
+    ticks, seconds = os.sysconf("SC_CLK_TCK"), {}
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{child}/task").iterdir():
             fields = (thread / "stat").read_text().rpartition(")")[2].split()
-            found[thread.name] = (int(fields[11]) + int(fields[12])) / ticks  # utime and stime of proc(5)
-    return found
+            seconds[thread.name] = (int(fields[11]) + int(fields[12])) / ticks  # utime and stime of proc(5)
+    return seconds
 
 
 def _show_life(sign: int) -> None:

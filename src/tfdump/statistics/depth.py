@@ -52,7 +52,7 @@ class Depth:
         return self.group in _GRADIENTS
 
 
-def depth_of(dump: Dump, chosen: Collection[tuple[str, str]] | None = None) -> list[Depth]:
+def depth_of(dump: Dump, selected: Collection[tuple[str, str]] | None = None) -> list[Depth]:
     """Return the sizes of the layers, a record a group: gradients where there are some, else activations.
 
     Stored statistics and norms are used where they are there, else values are read once, in flat memory. `chosen`
@@ -61,9 +61,9 @@ def depth_of(dump: Dump, chosen: Collection[tuple[str, str]] | None = None) -> l
     gradients = [group for group in _GRADIENTS if dump.groups.get(group)]
     gradients = [group for group in gradients if group != layout.INPUT_GRADIENTS] or gradients  # inputs are no layers
     groups = gradients or [group for group in (layout.ACTIVATIONS, layout.OUTPUTS) if dump.groups.get(group)][:1]
-    found = []
+    depths = []
     for group in groups:
-        names = [name for name in dump.groups[group] if chosen is None or (group, name) in chosen]
+        names = [name for name in dump.groups[group] if selected is None or (group, name) in selected]
         layers, left_out = [], []
         for name in names:
             tensor = dump[f"{group}/{name}"]
@@ -73,10 +73,10 @@ def depth_of(dump: Dump, chosen: Collection[tuple[str, str]] | None = None) -> l
             else:
                 left_out.append((name, reason))
         if layers:
-            found.append(Depth(group, tuple(layers), tuple(left_out)))
-    if not found:
+            depths.append(Depth(group, tuple(layers), tuple(left_out)))
+    if not depths:
         raise DumpError(f"{dump.name} has no tensor of which a size is known")
-    return found
+    return depths
 
 
 def size_of(tensor: Tensor) -> LayerSize:
@@ -87,8 +87,7 @@ def size_of(tensor: Tensor) -> LayerSize:
     nan = inf = 0
     rms = std = l2 = math.nan
     if stored is None and not norms:
-        found = statistics_of(tensor.parts())
-        stored = {"count": found.count, "l2": found.l2, "std": found.std, "nan": found.nan, "inf": found.inf}
+        stored = dict(vars(statistics_of(tensor.parts())))
         if tensor.encoding == "sparse":  # what is not stored is 0
             stored["count"] = int(np.prod(tensor.shape))
     if stored is not None:

@@ -110,10 +110,10 @@ class Reduction:
             return _exact_sum(values, axes, stored)
         with np.errstate(all="ignore"):
             reduced = self._in_wide_floats(values, axes)
-            found = reduced.astype(stored)
-            if found.dtype.itemsize >= reduced.dtype.itemsize:
-                return Reduced(found)
-            return Reduced(found, int(np.count_nonzero(~np.isfinite(found) & np.isfinite(reduced))))
+            narrowed = reduced.astype(stored)
+            if narrowed.dtype.itemsize >= reduced.dtype.itemsize:
+                return Reduced(narrowed)
+            return Reduced(narrowed, int(np.count_nonzero(~np.isfinite(narrowed) & np.isfinite(reduced))))
 
     def _in_wide_floats(self, values: Array, axes: tuple[int, ...]) -> Array:
         """Return the results in float64 or complex128; where these may be left on the way, in the longest float.

@@ -33,7 +33,7 @@ class Following:
     """A tensor, by its full name, through a series: where it is, and the other dumps of that kind."""
 
     name: str
-    found: tuple[Followed, ...]
+    places: tuple[Followed, ...]
     without: tuple[SeriesDump, ...]
 
 

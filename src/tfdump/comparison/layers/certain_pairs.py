@@ -37,8 +37,8 @@ def sure_pairs(
 
 def left_over(golden: Sequence[Layer], new: Sequence[Layer], pairs: Pairs) -> tuple[list[Layer], list[Layer]]:
     """Return the layers of both sides that are in no pair."""
-    taken = {id(layer) for pair in pairs for layer in pair}
-    return [layer for layer in golden if id(layer) not in taken], [layer for layer in new if id(layer) not in taken]
+    paired = {id(layer) for pair in pairs for layer in pair}
+    return [layer for layer in golden if id(layer) not in paired], [layer for layer in new if id(layer) not in paired]
 
 
 def unique_by(layers: Iterable[Layer], key: Key) -> dict[Hashable, Layer]:

@@ -62,13 +62,13 @@ def _between(golden: list[Layer], new: list[Layer], pairs: Pairs) -> Iterator[tu
     new_places = {layer.path: place for place, layer in enumerate(new)}
     at = sorted((places[old.path], new_places[other.path]) for old, other in pairs)
     anchors = [at[position] for position in rising([place for _, place in at])]
-    taken = {place for place, _ in at}
-    new_taken = {place for _, place in at}
+    paired = {place for place, _ in at}
+    new_paired = {place for _, place in at}
     first = new_first = 0
     for end, new_end in [*anchors, (len(golden), len(new))]:
         yield (
-            [golden[place] for place in range(first, end) if place not in taken],
-            [new[place] for place in range(new_first, new_end) if place not in new_taken],
+            [golden[place] for place in range(first, end) if place not in paired],
+            [new[place] for place in range(new_first, new_end) if place not in new_paired],
         )
         first, new_first = end, new_end
 
