@@ -186,7 +186,7 @@ class Selection:
                 raise SelectionError(self._matches_nothing(pattern, candidates) + f" ({remedy})")
         positions = [position for position, candidate in enumerate(candidates) if self.wants(candidate)]
         if candidates and not positions:
-            raise SelectionError(f"--layer, --exclude and --depth together leave no tensor ({remedy})")
+            raise SelectionError(f"--layer, --exclude and --depth together select no tensor ({remedy})")
         return positions
 
     def wants(self, candidate: Candidate) -> bool:
@@ -205,7 +205,7 @@ class Selection:
         wanted = pattern.text.removeprefix("re:").replace("/", ".")
         capture = option_for(split(wanted)[1])
         if capture and capture not in {option_for(split(c.address)[1]) for c in candidates}:
-            return f"no layer matches '{pattern.text}'; tfdump activations {capture} gives such tensors"
+            return f"no layer matches '{pattern.text}'; tfdump activations {capture} captures such tensors"
         several = pattern.text.split(",")
         if len(several) > 1 and all(part.strip() for part in several) and not pattern.text.startswith("re:"):
             each = " ".join(f"{option} {part.strip()}" for part in several)

@@ -46,7 +46,7 @@ def whole_number(name: str, value: Any, least: int = 1) -> int | None:
     except TypeError:
         number = least - 1
     if number < least or type(value).__name__ in ("bool", "bool_"):
-        raise TfdumpError(f"{name} {shown(value)} is not a number from {least} up")
+        raise TfdumpError(f"{name} {shown(value)} is not a whole number of at least {least}")
     return number
 
 
@@ -70,14 +70,14 @@ def text(name: str, value: Any, example: str) -> str | None:
     """Return a text, None as it is; raises TfdumpError, with an example, for what is none."""
     if value is None or isinstance(value, str):
         return value
-    raise TfdumpError(f"{name} {shown(value)} is no text (for example {name}={example!r})")
+    raise TfdumpError(f"{name} {shown(value)} is not a string (for example {name}={example!r})")
 
 
 def one_of(name: str, value: Any, choices: Sequence[str]) -> str | None:
     """Return one of some texts, None as it is; raises TfdumpError for everything else."""
     if value is None or (isinstance(value, str) and value in choices):
         return value
-    raise TfdumpError(f"{name} {shown(value)} is none of {', '.join(choices)}")
+    raise TfdumpError(f"{name} {shown(value)} is not one of {', '.join(choices)}")
 
 
 def texts(name: str, value: Any, example: str) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ def texts(name: str, value: Any, example: str) -> tuple[str, ...]:
         items = (value,)
     for item in items:
         if not isinstance(item, str):
-            raise TfdumpError(f"{name}: {shown(item)} is no text (for example {name}={example!r})")
+            raise TfdumpError(f"{name}: {shown(item)} is not a string (for example {name}={example!r})")
     return items
 
 
@@ -100,4 +100,4 @@ def file_path(name: str, value: Any, advice: str) -> Path:
         path = os.fspath(value)
         if isinstance(path, str):
             return Path(path)
-    raise TfdumpError(f"{name} {shown(value)} is no path of a file ({advice})")
+    raise TfdumpError(f"{name} {shown(value)} is not a path to a file ({advice})")

@@ -14,7 +14,7 @@ def parse_bytes(text: str) -> int:
         raise TfdumpError(f"'{text}' is not a number of bytes (for example 256MiB, or 2G)")
     count = float(match[1]) * _UNITS[match[2].lower()]
     if count > 1 << 60:
-        raise TfdumpError(f"'{text}' is more memory than there is anywhere (for example 256MiB, or 2G)")
+        raise TfdumpError(f"'{text}' is more memory than any machine has (for example 256MiB, or 2G)")
     return int(count)
 
 

@@ -32,7 +32,7 @@ def test_a_slice_takes_what_numpy_takes(entries: list, position: int, dots: bool
     expected = numbers[key]
     slicing = parse_slice(",".join(map(text_of, entries)))
     if expected.size == 0:
-        with pytest.raises(TfdumpError, match="takes nothing of axis"):
+        with pytest.raises(TfdumpError, match="selects nothing from axis"):
             slicing.axes(numbers.shape, "'x'")
         return
     view = View(MemoryPart(numbers), slicing.axes(numbers.shape, "'x'"))
@@ -50,8 +50,8 @@ def test_the_edges_are_those_that_numpy_shows(shape: tuple[int, ...], edge: int)
         if size > 2 * edge:
             numbers = np.delete(numbers, np.s_[edge + 1 : size - edge], axis)
     view = View(MemoryPart(np.arange(np.prod(shape)).reshape(shape)))
-    kept = np.ix_(*([n for n in range(size) if size <= 2 * edge or n != edge] for size in numbers.shape))
-    assert np.array_equal(view.edges(edge)[kept], numbers[kept])
+    corners = np.ix_(*([n for n in range(size) if size <= 2 * edge or n != edge] for size in numbers.shape))
+    assert np.array_equal(view.edges(edge)[corners], numbers[corners])
 
 
 def test_brackets_and_blanks_and_a_last_comma_are_allowed() -> None:
@@ -86,7 +86,7 @@ def test_what_is_no_slice_is_refused(text: str, words: str) -> None:
         ("0,-4", r"-4 is out of range for axis 1"),
         ("...,9", r"9 is out of range for axis 2"),
         ("0,0,0,0", r"has 4 axes, and 'x' has 3"),
-        ("10:20", r"takes nothing of axis 0 of 'x', which has 4"),
+        ("10:20", r"selects nothing from axis 0 of 'x', which has 4"),
         (":,:,0", r"0 is out of range for axis 2 of 'x', which is empty"),
     ],
 )

@@ -54,8 +54,8 @@ def test_a_dump_that_left_memory_is_the_same(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(write_behind, "WINDOW", 1 << 20)
     values = np.random.default_rng(1).standard_normal((64, 1 << 16), dtype=np.float32)
 
-    def write(path: Path, kept: int) -> bytes:
-        monkeypatch.setattr(write_behind, "resident_bytes", lambda: kept)
+    def write(path: Path, resident: int) -> bytes:
+        monkeypatch.setattr(write_behind, "resident_bytes", lambda: resident)
         info = TensorInfo("a", "a", "", ("Dense",), 0, "float32", (-1, 1 << 16))
         with DumpWriter(path) as writer:
             collector = writer.collector(info, values, axis0="example", examples=64, batches=1)
@@ -85,12 +85,12 @@ def test_a_system_that_takes_no_advice_is_left_alone(small_windows: None, monkey
         while trailing() and time.monotonic() < end:
             time.sleep(0.01)
         behind.reached(8 * WINDOW)
-        given_up = trailing() == 0
+        disabled = trailing() == 0
         behind.close()
     finally:
         os.close(read)
         os.close(write)
-    assert given_up
+    assert disabled
     assert not lost
 
 

@@ -41,8 +41,8 @@ def test_no_values_are_empty_lists(shape: tuple[int, ...]) -> None:
 
 
 def test_json_has_no_nan() -> None:
-    found = json_texts(np.array([np.nan, np.inf, -np.inf, 1e10], "f4"))
-    assert [json.loads(text) for text in found] == ["NaN", "Infinity", "-Infinity", 1e10]
+    texts = json_texts(np.array([np.nan, np.inf, -np.inf, 1e10], "f4"))
+    assert [json.loads(text) for text in texts] == ["NaN", "Infinity", "-Infinity", 1e10]
     assert json_texts(np.array([complex(1, np.nan)])) == ['[1.0, "NaN"]']
     assert [json.loads(text) for text in json_texts(np.array(['"\n\x00é'], object))] == ['"\n\x00é']
     assert json_texts(np.array([True])) == ["true"]

@@ -251,7 +251,7 @@ class TestCompared:
         )  # fmt: skip
         _, page = made(old, new)
         assert "compared with activations/dense_3, paired by structure" in page.the("article", id="t2").text
-        assert "addresses overruled for 2 of 2 tensors" in page.the("section", id="compared").text
+        assert "addresses ignored for 2 of 2 tensors" in page.the("section", id="compared").text
         _, page = made(old, old)
         assert "compared with" not in page.the("article", id="t2").text
 

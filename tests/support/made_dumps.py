@@ -28,8 +28,8 @@ def make_dump(path: Path, tensors: dict[str, Any], loss: Any = None, storage: An
     orders: dict[str, int] = {}
     with h5py.File(path, "w", track_order=True) as file:
         file.attrs.update(ROOT | root)
-        for name, given in tensors.items():
-            tensor = given if isinstance(given, Tensor) else Tensor(given)
+        for name, tensor_or_values in tensors.items():
+            tensor = tensor_or_values if isinstance(tensor_or_values, Tensor) else Tensor(tensor_or_values)
             group, _, address = name.rpartition("/")
             where = file.require_group(group or "activations")
             attributes = {"address": address, "layer": address.partition(":")[0], "class": "Dense", "axis0": "example",

@@ -7,7 +7,7 @@ from tfdump.dump import layout
 from tfdump.dump.reader import open_dump
 from tfdump.errors import DumpError
 
-_IN_THE_WAY = "and its name is that of a dump to come (move it, or choose another folder)"
+_IN_THE_WAY = "and the training will write a dump of that name (move it, or choose another folder)"
 
 MADE_BY = "tfdump.DumpCallback"
 """The attribute `command` of such dumps."""
@@ -53,7 +53,7 @@ def claim_folder(folder: Path, interval: str, kind: str, epoch: int, overwrite: 
         if earlier and not overwrite:
             raise DumpError(
                 f"{folder} has dumps of an earlier training ({earlier[0].name}); choose another folder, "
-                "remove them with overwrite=True, or go on after them with fit(initial_epoch=...)"
+                "remove them with overwrite=True, or continue after them with fit(initial_epoch=...)"
             )
         for path in earlier:
             path.unlink()

@@ -59,7 +59,7 @@ def check(
     that does not exist.
     """
     if not callable(progress):
-        raise TfdumpError(f"progress {shown(progress)} cannot be called (give a function of two numbers)")
+        raise TfdumpError(f"progress {shown(progress)} is not callable (pass a function of two numbers)")
     limits = thresholds_of(thresholds)
     failing = parse_checks(fail_on)
     selection = Selection(

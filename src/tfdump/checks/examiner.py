@@ -33,7 +33,7 @@ _NARROW = ("float16", "bfloat16")
 _KEEP_UNITS = ("mean:spatial", "sum:spatial", "max:spatial", "norm:spatial")
 """Reductions after which a unit that is never negative is zero exactly when it was zero at every position."""
 
-_UNKNOWN_FUNCTION = "the dump does not tell its activation"
+_UNKNOWN_FUNCTION = "the dump does not say what its activation is"
 
 
 @dataclass(frozen=True)

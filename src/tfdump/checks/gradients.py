@@ -65,7 +65,9 @@ def vanishing(name: str, chain: Sequence[GradientNorms], limits: Thresholds) -> 
             elif norm < limits.vanish_norm:
                 tiny.append((step, f"the norm {norm:.3g} is below {limits.vanish_norm:g}"))
             elif norm < limits.vanish_ratio * largest:
-                tiny.append((step, f"the norm {norm:.3g} is {norm / largest:.2g} of the largest nearer to the loss"))
+                tiny.append(
+                    (step, f"the norm {norm:.3g} is {norm / largest:.2g} of the largest norm nearer to the loss")
+                )
         findings += _finding("vanishing", gradient, tiny)
     return findings + _along_depth("vanishing", name, chain, len(findings), limits.vanish_ratio)
 
@@ -82,7 +84,7 @@ def exploding(name: str, chain: Sequence[GradientNorms], limits: Thresholds) -> 
             if norm > limits.explode_norm:
                 huge.append((step, f"the norm {norm:.3g} is above {limits.explode_norm:g}"))
             elif later and norm > limits.explode_ratio * later[-1]:
-                huge.append((step, f"the norm {norm:.3g} is {norm / later[-1]:.2g} times that nearest to the loss"))
+                huge.append((step, f"the norm {norm:.3g} is {norm / later[-1]:.2g} times the norm nearest to the loss"))
         findings += _finding("exploding", gradient, huge)
     return findings + _along_depth("exploding", name, chain, len(findings), limits.explode_ratio)
 

@@ -22,5 +22,5 @@ def infinite(evidence: Evidence, _: Thresholds) -> Finding | None:
         return None
     message = f"{share(count, evidence.of, evidence.unit)} are infinite"
     if evidence.overflowed:
-        message += f"; {evidence.overflowed} more became so when they were stored as {evidence.stored_dtype}"
+        message += f"; {evidence.overflowed} more became infinite when they were stored as {evidence.stored_dtype}"
     return evidence.finding("inf", replace(tally, count=count), evidence.of, message)

@@ -159,7 +159,9 @@ class Sweep:
         if function.name == "softmax":
             sums = whole_axes(function.sums, len(part.shape))
             if sums is None:
-                self._skipped["saturated"] = "its softmax runs over the first axis, or over one that it has not"
+                self._skipped["saturated"] = (
+                    "its softmax runs over the first axis, or over an axis that it does not have"
+                )
                 return None
             if math.prod(part.shape[axis] for axis in sums) == 1:
                 return None

@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfdump.address import Candidate, Pattern, Selection
+from tfdump.address import Pattern, Selection
 from tfdump.argument_kinds import file_path, flag, real_number, texts, whole_number
 from tfdump.comparison.execution_order import in_execution_order
 from tfdump.comparison.pairing import Pair, pair_sides
-from tfdump.comparison.plain_arrays import Item, TransposedItem, parse_transpose
+from tfdump.comparison.plain_arrays import parse_transpose
 from tfdump.comparison.preconditions import check_comparable, check_reductions, comparison_notes
 from tfdump.comparison.renaming import read_map
 from tfdump.comparison.rule import Criteria
 from tfdump.comparison.sides import open_side
 from tfdump.comparison.tensors import compare_pair
 from tfdump.comparison.tolerance import Tolerances, overrides_of
+from tfdump.comparison.transposing import Transposing
 from tfdump.comparison.verdict import (
     DIFFERS,
     EXTRA,
@@ -119,7 +120,7 @@ def compare(golden: Source, new: Source, options: DiffOptions, progress: Progres
         ignored = _matching(pairs, options.ignore, "--ignore")
         _matching(pairs, options.criteria.tolerances.globs, "a tolerance")
         check_reductions([pair for pair in pairs if id(pair) not in ignored])
-        turning = _Turning(options, turns_golden=old.is_plain and not other.is_plain)
+        turning = Transposing(options.transpose, turns_golden=old.is_plain and not other.is_plain)
         turned = [pair if id(pair) in ignored else turning.turn(pair) for pair in pairs]
         turning.check_used()
         tensors = tuple(_verdicts(turned, options, ignored, progress))
@@ -140,52 +141,17 @@ def _selected(pairs: list[Pair], options: DiffOptions) -> list[Pair]:
     return [pairs[position] for position in selection.choose(candidates, remedy="list them: tfdump show DUMP")]
 
 
-def _candidate(pair: Pair) -> Candidate:
-    """Return what globs of --ignore, --transpose and tolerances match: addresses, with and without their groups."""
-    first, *others = (Candidate(name.replace("/", "."), tuple(pair.classes)) for name in pair.names)
-    return Candidate(first.address, first.classes, tuple(others))
-
-
 def _matching(pairs: list[Pair], globs: Iterable[str], what: str) -> set[int]:
     """Return the identities of the pairs that globs name; raises SelectionError for one that names none."""
     identities = set()
     for glob in globs:
         pattern = Pattern(glob)
-        matched = {id(pair) for pair in pairs if pattern.selects(_candidate(pair))}
+        matched = {id(pair) for pair in pairs if pattern.selects(pair.candidate)}
         if not matched:
             known = [name for pair in pairs for name in pair.names]
             raise SelectionError(f"{what} names '{glob}', which no tensor matches{near(glob, known)}")
         identities |= matched
     return identities
-
-
-class _Turning:
-    """Puts the axes of the plain side, or else of the new one, in the order of the other."""
-
-    def __init__(self, options: DiffOptions, turns_golden: bool) -> None:
-        self._patterns = [(Pattern(glob), axes) for glob, axes in options.transpose]
-        self._used: set[int] = set()
-        self._turns_golden = turns_golden
-
-    def turn(self, pair: Pair) -> Pair:
-        """Return the pair with the axes of one side turned by the last pattern that fits its rank, if one does."""
-        if pair.golden is None or pair.new is None:
-            return pair
-        item = pair.golden if self._turns_golden else pair.new
-        turned: Item = item
-        for number, (pattern, axes) in enumerate(self._patterns):
-            if item.encoding is None and len(axes) == len(item.shape) and pattern.selects(_candidate(pair)):
-                self._used.add(number)
-                turned = TransposedItem(item, axes)
-        return Pair(turned, pair.new, pair.by) if self._turns_golden else Pair(pair.golden, turned, pair.by)
-
-    def check_used(self) -> None:
-        """Raise SelectionError for a pattern that no tensor of its rank matched."""
-        for number, (pattern, axes) in enumerate(self._patterns):
-            if number not in self._used:
-                raise SelectionError(
-                    f"--transpose names '{pattern.text}', which no tensor of {len(axes)} axes on both sides matches"
-                )
 
 
 def _verdicts(

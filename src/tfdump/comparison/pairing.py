@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tfdump.address import split
+from tfdump.address import Candidate, split
 from tfdump.comparison.counterparts import Counterparts, counterparts
 from tfdump.comparison.execution_names import item_itself, name_by_execution, names_by_execution, side_by_execution
 from tfdump.comparison.layers.certain_pairs import POSITION
@@ -46,6 +46,12 @@ class Pair:
         """The names that patterns may match: addresses, with and without their groups."""
         addresses = dict.fromkeys(item.address for item in self.items)
         return [*addresses, *dict.fromkeys(full_name(item) for item in self.items)]
+
+    @property
+    def candidate(self) -> Candidate:
+        """What the globs of --ignore, --transpose and tolerances match."""
+        first, *others = (Candidate(name.replace("/", "."), tuple(self.classes)) for name in self.names)
+        return Candidate(first.address, first.classes, tuple(others))
 
     @property
     def classes(self) -> list[str]:

@@ -233,5 +233,5 @@ def parse_transpose(text: str) -> tuple[str, tuple[int, ...]]:
     except ValueError:
         order = ()
     if sorted(order) != list(range(len(order))) or not order:
-        raise InputError(f"'{text}' is not [GLOB=]AXES: '{axes}' is no order of axes (for example 0,2,3,1)")
+        raise InputError(f"'{text}' is not [GLOB=]AXES: '{axes}' is not an order of axes (for example 0,2,3,1)")
     return glob or "*", order

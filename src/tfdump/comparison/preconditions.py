@@ -10,11 +10,11 @@ from tfdump.errors import DumpError
 
 _SAME_QUESTION = {
     "kind": "hold different things",
-    "examples": "are of different numbers of examples",
-    "first_example": "begin at different examples",
+    "examples": "have different numbers of examples",
+    "first_example": "start at different examples",
     "loss": "are gradients of different losses",
     "reduction": "are gradients of different scalars",
-    "per_example": "are gradients of one and of each example",
+    "per_example": "are gradients of all examples together and of each example",
     "steps": "have different numbers of steps",
     "learning_rate": "have different learning rates",
     "optimizer": "have different optimizers",
@@ -34,7 +34,7 @@ def check_comparable(golden: Side, new: Side) -> None:
         if old != other and (name in ("kind", "steps", "per_example") or None not in (old, other)):
             raise DumpError(
                 f"{golden.name} and {new.name} {wrong} ({name}: {_shown(old)} and {_shown(other)}), "
-                "so their values say nothing of each other (dump both alike)"
+                "so their values cannot be compared (dump both with the same options)"
             )
 
 
@@ -47,7 +47,7 @@ def check_reductions(pairs: list[Pair]) -> None:
         if old != other and "norm" not in (old, other):
             raise DumpError(
                 f"'{full_name(pair.golden)}' was dumped with --reduce {old} in one file and --reduce {other} in the "
-                "other (dump both alike)".replace("--reduce None", "no --reduce")
+                "other (dump both with the same options)".replace("--reduce None", "no --reduce")
             )
 
 
@@ -84,8 +84,8 @@ def notes_on_pairing(pairs: list[Pair]) -> list[str]:
     }
     if overruled:
         notes.append(
-            f"addresses overruled for {len(overruled)} of {len(pairs)} tensors, because names that Keras makes up "
-            f"count less than structure, class and order: {_few([*overruled.values()])} (--map FILE decides otherwise)"
+            f"addresses ignored for {len(overruled)} of {len(pairs)} tensors, because structure, class and order "
+            f"count more than names that Keras generates: {_few([*overruled.values()])} (override it with --map FILE)"
         )
     for by in (STRUCTURE, ORDER, PLACE, EXECUTION):
         pairs_by_way = [(pair.golden, pair.new) for pair in pairs if pair.by == by and id(pair) not in overruled]

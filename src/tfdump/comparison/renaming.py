@@ -43,9 +43,9 @@ def read_map(path: Path) -> dict[str, str]:
         try:
             names = json.loads(text)
         except (ValueError, RecursionError) as cause:
-            raise InputError(f"{path} is no JSON object: {cause}") from None
+            raise InputError(f"{path} is not a JSON object: {cause}") from None
         if not all(isinstance(name, str) for name in names.values()):
-            raise InputError(f'{path} maps a name to something that is no name (write {{"golden": "new"}})')
+            raise InputError(f'{path} maps a name to something that is not a name (write {{"golden": "new"}})')
         return dict(names)
     pairs: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):

@@ -97,7 +97,9 @@ class Criteria:
         rules = {"exact": self.exact, "max-ulp": self.max_ulp is not None, "tolerances": self.tolerances.has_overrides}
         requested = [name for name, is_requested in rules.items() if is_requested]
         if len(requested) > 1:
-            raise TfdumpError(f"{requested[0]} and {requested[1]} exclude each other: each says when an element passes")
+            raise TfdumpError(
+                f"{requested[0]} and {requested[1]} cannot be combined: each decides when an element passes"
+            )
         if self.max_ulp is not None and self.max_ulp < 0:
             raise TfdumpError(f"max-ulp {self.max_ulp} is below 0")
         if self.min_cosine is not None and not -1 <= self.min_cosine <= 1:

@@ -52,7 +52,7 @@ def compare_pair(golden: Item, new: Item, pair: Pair, criteria: Criteria, check_
 def _compare(golden: Item, new: Item, pair: Pair, criteria: Criteria) -> Outcome:
     if golden.connected != new.connected:
         side = "new" if golden.connected else "golden"
-        return DIFFERS, f"no gradient in the {side} side: not connected with the loss there", "", None
+        return DIFFERS, f"no gradient in the {side} side: the loss does not depend on it there", "", None
     unlike = _unlike_form(golden, new, criteria.exact)
     if unlike:
         return DIFFERS, unlike, "", None
@@ -119,14 +119,14 @@ def _by_values(golden: Sequence[Piecewise], new: Sequence[Piecewise], rule: Rule
 def _by_statistics(golden: Item, new: Item, rule: Rule) -> Outcome:
     if rule.max_ulp is not None or rule.min_cosine is not None:
         asked = "ulps" if rule.max_ulp is not None else "a cosine"
-        raise DumpError(f"'{full_name(golden)}' has statistics and no values, which tell nothing of {asked}")
+        raise DumpError(f"'{full_name(golden)}' has statistics and no values, so {asked} cannot be compared")
     both: list[Mapping[str, Any]] = []
     for item in (golden, new):
         known = item.statistics
         if known is not None and not known.keys() >= set(STATISTIC_NAMES):
             known = None  # some alone, which cannot be judged
         if known is None and (not item.has_values or kind_of(item.dtype) == "S"):
-            return SKIPPED, "one side has no values, and there are no statistics of it, or not all", "", None
+            return SKIPPED, "one side has neither values nor complete statistics", "", None
         if known is None and item.attributes.get("reduce"):
             raise DumpError(
                 f"'{full_name(item)}' was reduced, and its counterpart has statistics of the whole tensor "
@@ -139,7 +139,7 @@ def _by_statistics(golden: Item, new: Item, rule: Rule) -> Outcome:
 def _by_norms(golden: Item, new: Item, rule: Rule) -> Outcome:
     """Compare the norms that gradients carry, where one side has nothing else."""
     if golden.norm is None or new.norm is None:
-        return SKIPPED, "one side has norms only, and the other has none", "", None
+        return SKIPPED, "one side has only norms, and the other side has none", "", None
     norms = [ArrayPart("", MemoryReader(np.atleast_1d(np.asarray(item.norm, np.float64)))) for item in (golden, new)]
     if norms[0].shape != norms[1].shape:
         return DIFFERS, f"{norms[1].shape[0]} norms, golden has {norms[0].shape[0]}", NORMS, None

@@ -45,7 +45,9 @@ class Override:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.value) and self.value >= 0):
-            raise TfdumpError(f"tolerance {self.value} is not a number from 0 up (--ignore GLOB leaves a tensor out)")
+            raise TfdumpError(
+                f"tolerance {self.value} is not a number of at least 0 (leave a tensor out with --ignore GLOB)"
+            )
         if self.glob is not None:
             Pattern(self.glob)
 
@@ -56,7 +58,7 @@ def parse_override(text: str) -> Override:
     try:
         number = float(value)
     except ValueError:
-        raise TfdumpError(f"'{text}' is not [GLOB=]VALUE: '{value}' is no number") from None
+        raise TfdumpError(f"'{text}' is not [GLOB=]VALUE: '{value}' is not a number") from None
     return Override(glob if equals else None, number)
 
 

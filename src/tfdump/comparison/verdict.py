@@ -155,7 +155,7 @@ def failure_text(comparison: Comparison, compared_by: str, rule: Rule) -> str:
         golden, new = value_text(comparison.golden), value_text(comparison.new)
         text += f", worst at {list(comparison.index)}: golden {golden}, new {new}"
     if comparison.unlike:
-        return text + f"; {comparison.unlike} NaN or infinite on one side only, which no tolerance mends"
+        return text + f"; {comparison.unlike} elements are NaN or infinite on one side only, which no tolerance allows"
     if rule.max_ulp is not None and comparison.ulp is not None and comparison.failed:
         return text + f", {comparison.ulp} ulp apart (--max-ulp {comparison.ulp} would have passed)"
     return text + (_remedy(comparison, rule) if comparison.failed else "")

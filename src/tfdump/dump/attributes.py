@@ -55,7 +55,7 @@ def check_attributes_of(attributes: Mapping[str, Any]) -> None:
         if name in _COUNTS and (not isinstance(value, int) or value < 0):
             raise ValueError(f"its attribute '{name}' is not a number of elements")
         if name == "norm" and not _is_norm(value):
-            raise ValueError("its attribute 'norm' is not a number or one a step")
+            raise ValueError("its attribute 'norm' is neither a number nor one number per step")
     counts = [attributes.get(name, 0) for name in _COUNTS]
     if _COUNTS[0] in attributes and sum(counts[1:]) > counts[0]:
         raise ValueError("its statistics count more elements than it has")

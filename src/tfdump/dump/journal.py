@@ -63,7 +63,9 @@ class Journal:
         try:
             mark = os.pread(self._handle, len(MARK), 0)
             if not MARK.startswith(mark):
-                raise DumpError(f"{path} is in the way of the journal, and is none (move it, or choose another -o)")
+                raise DumpError(
+                    f"{path} has the name that the journal needs, and is not a journal (move it, or choose another -o)"
+                )
         except BaseException:
             os.close(self._handle)
             raise
@@ -86,7 +88,7 @@ class Journal:
         for name in [*wanted, *there]:
             if there.get(name) != wanted.get(name):
                 raise DumpError(
-                    f"{self.path} keeps another run: its {name} is {there.get(name)!r}, and now it is "
+                    f"{self.path} is the journal of another run: its {name} is {there.get(name)!r}, and now it is "
                     f"{wanted.get(name)!r} (remove it to start over, or choose another output with -o)"
                 )
 
@@ -134,7 +136,7 @@ class Journal:
             yield
         except _MALFORMED as cause:
             raise DumpError(
-                f"{self.path} is no journal that tfdump wrote: {reason_of(cause)} (remove it to start over)"
+                f"{self.path} is not a journal that tfdump wrote: {reason_of(cause)} (remove it to start over)"
             ) from cause
 
     def _next(self) -> Array | None:

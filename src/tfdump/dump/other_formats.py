@@ -43,7 +43,7 @@ def refuse_model_folder(path: Path) -> None:
 
 def _kind(path: Path, start: bytes) -> str | None:
     if not start:
-        return "is empty, and no dump"
+        return "is empty, not a dump"
     if start.startswith(b"\x93NUMPY"):
         return "is an array (.npy), not a dump"
     if start[4:8] == b"TFL3":

@@ -131,7 +131,7 @@ class Dump(Mapping[str, Tensor]):
     def __getitem__(self, address: str) -> Tensor:
         if not isinstance(address, str):
             raise DumpError(
-                f"{shown(address)} is no address (a tensor is dump['conv1'], a part of it dump['conv1'][:4])"
+                f"{shown(address)} is not an address (a tensor is dump['conv1'], a part of it dump['conv1'][:4])"
             )
         group, slash, name = address.rpartition("/")
         if slash and group in self.groups and name in self.groups[group]:
@@ -141,7 +141,7 @@ class Dump(Mapping[str, Tensor]):
                 return self._tensor(group, address)
         if address == layout.LOSS and has_link(self._file, layout.LOSS):
             remedy = f"print it: tfdump cat {as_argument(self.name)} loss"
-            raise DumpError(f"{self.name} keeps its loss beside the tensors ({remedy})")
+            raise DumpError(f"{self.name} stores its loss apart from the tensors ({remedy})")
         known = [f"{group}/{name}" if slash else name for group, names in self.groups.items() for name in names]
         remedy = f"{near(address, known)} (list them: tfdump show {as_argument(self.name)})"
         raise DumpError(f"{self.name} has no tensor '{address}'{remedy}")

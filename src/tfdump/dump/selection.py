@@ -53,7 +53,7 @@ def tensor_at(dump: Dump, text: str) -> Tensor:
     if len(matches) > 1:
         some = ", ".join(f"'{name}'" for name in matches[:_MOST_NAMED])
         some += ", ..." if len(matches) > _MOST_NAMED else ""
-        raise DumpError(f"{dump.name} has {len(matches)} tensors that end in '{text}': {some} (write one of them out)")
+        raise DumpError(f"{dump.name} has {len(matches)} tensors that end in '{text}': {some} (write out one of them)")
     return dump[matches[0]]
 
 

@@ -96,7 +96,7 @@ def locate(series: Series, address: str) -> Located:
     if not groups:
         raise DumpError(
             f"no dump in {series.folder} has a tensor '{address}'{near(address, known)} "
-            f"(list those of one: tfdump show {as_argument(series.dumps[-1].path)})"
+            f"(list the tensors of one dump: tfdump show {as_argument(series.dumps[-1].path)})"
         )
     group = min(groups.values(), key=layout.TENSOR_GROUPS.index)
     dumps = tuple(place for place in groups if groups[place] == group)

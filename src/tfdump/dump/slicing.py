@@ -57,7 +57,7 @@ class Slicing:
         assert isinstance(entry, slice)
         indices = range(*entry.indices(size))
         if size and not indices:
-            raise TfdumpError(f"--slice {self.text} takes nothing of axis {number} of {what}, which has {size}")
+            raise TfdumpError(f"--slice {self.text} selects nothing from axis {number} of {what}, which has {size}")
         return Axis(indices.start, len(indices), indices.step)
 
     def _inside(self, index: int, size: int, where: str) -> int:
@@ -72,7 +72,7 @@ class Slicing:
         `what` is the tensor, and `where` what the integer chooses in it, for messages.
         """
         if not self.entries or not isinstance(self.entries[0], int):
-            raise TfdumpError(f"--slice {self.text} must begin with an integer, which chooses {where} of {what}")
+            raise TfdumpError(f"--slice {self.text} must begin with an integer, which selects {where} of {what}")
         index = self._inside(self.entries[0], size, f"{where} of {what}")
         return index, Slicing(self.text, self.entries[1:])
 

@@ -134,7 +134,7 @@ def views_of(tensor: Tensor, slicing: Slicing | None = None) -> dict[str, View]:
     if "" in parts:
         return {"": View(parts[""], slicing.axes(parts[""].shape, what))}
     if tensor.encoding == "sparse":
-        raise DumpError(f"{what} is sparse and cannot be sliced (leave --slice out: its coordinates are shown)")
+        raise DumpError(f"{what} is sparse and cannot be sliced (leave --slice out to see its coordinates)")
     if tensor.encoding != "ragged":
         item, rest = slicing.first(len(parts), what, "an item")
         name = list(parts)[item]
@@ -153,10 +153,10 @@ def views_of(tensor: Tensor, slicing: Slicing | None = None) -> dict[str, View]:
 
 
 def check_sparse(tensor: Tensor, values: View, indices: View) -> None:
-    """Raise DumpError where the values and coordinates of a sparse tensor do not fit each other."""
+    """Raise DumpError where the values and coordinates of a sparse tensor do not match each other."""
     located = len(indices.shape) == 2 and indices.dtype.kind in "iu" and indices.shape[1] <= len(tensor.shape)
     if not located or not values.shape or indices.shape[0] != values.shape[0]:
-        raise DumpError(f"'{tensor.address}' is damaged: its values and indices do not fit each other")
+        raise DumpError(f"'{tensor.address}' is damaged: its values and indices do not match each other")
 
 
 class RaggedOffsets:

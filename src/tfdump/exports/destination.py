@@ -46,7 +46,7 @@ def check_output_folder(path: Path, force: bool) -> None:
         ours = listed_files(index.read_text("utf-8", "replace")) if index.is_file() else set()
     strange = sorted(there - ours)
     if strange:
-        raise DumpError(f"output {path} holds what tfdump did not write: {strange[0]} (choose another with -o)")
+        raise DumpError(f"output {path} holds a file that tfdump did not write: {strange[0]} (choose another with -o)")
     if not force:
         raise DumpError(f"output {path} exists (overwrite it with -f, or choose another with -o)")
 

@@ -18,7 +18,7 @@ def npy(view: View, what: str) -> Iterator[bytes]:
     """
     dtype = _width(view, what) if view.is_text else view.dtype
     if dtype.hasobject or dtype.kind == "V":
-        raise DumpError(f"{what} is stored as {dtype}, which no .npy holds without pickle")
+        raise DumpError(f"{what} is stored as {dtype}, which a .npy file cannot hold without pickle")
     header = io.BytesIO()
     described: dict[str, Any] = {
         "descr": np.lib.format.dtype_to_descr(dtype),

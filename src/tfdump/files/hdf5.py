@@ -214,7 +214,7 @@ def check_whole(file: h5py.File, name: str, limit: int | None, error: type[Tfdum
                 check_attributes(item, error)
                 check_declared(item, error)
                 if item.dtype.hasobject:
-                    raise error(f"{name}: '{item.name}' holds text, references or lists, which are no weights")
+                    raise error(f"{name}: '{item.name}' holds text, references or lists, which cannot be weights")
                 total += declared_bytes(item)
                 check_bytes(total, limit, f"{name} declares weights of", error)
     return total

@@ -54,11 +54,11 @@ def run_supervised(run: Callable[[], int], say: Callable[[str], None]) -> int:
     name = signal.Signals(-status).name
     if name in _CRASHES or (hung and not passed_on):
         what = "hangs" if hung else f"crashed ({name})"
-        say(f"Error: HDF5 or TensorFlow {what} on {_files()}: damaged, or more than the library can take\n")
+        say(f"Error: HDF5 or TensorFlow {what} on {_files()}: the file is damaged, or too large for the library\n")
         return 2
     if hung:
         name, status = signal.Signals(passed_on[0]).name, -passed_on[0]
-    ran_out = ", by the system if memory ran out (lower --batch-size or --memory)"
+    ran_out = ", perhaps because memory ran out (lower --batch-size or --memory)"
     say(f"Error: ended by {name}{ran_out if name == 'SIGKILL' else ''}\n")
     return 128 - status
 
