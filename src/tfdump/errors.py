@@ -1,17 +1,17 @@
-"""The errors that tfdump raises; each message says what is wrong, where, and how to mend it."""
+"""The errors that tfdump raises. Each message says what is wrong, where, and how to mend it."""
 
 from collections.abc import Iterable
 
 INTERRUPTION = "Error: interrupted; no file was written"
-"""What the command line says of Ctrl-C."""
+"""What the command line prints after Ctrl-C."""
 
 
 class TfdumpError(Exception):
-    """Trouble that the user can mend. The command line prints it as one line and exits with status 2."""
+    """A problem that the user can mend. The command line prints it as one line and exits with status 2."""
 
 
 class InputError(TfdumpError):
-    """An input file or array does not fit the model, or cannot be read."""
+    """An input file or array cannot be read, or does not fit the model."""
 
 
 class ModelError(TfdumpError):
@@ -19,25 +19,25 @@ class ModelError(TfdumpError):
 
 
 class UntrustedModelError(ModelError):
-    """A model file wants to run code of its own, and was not trusted to."""
+    """A model file contains code of its own, and the user did not trust it."""
 
 
 class SelectionError(TfdumpError):
-    """A layer pattern is malformed or matches nothing."""
+    """A layer pattern is malformed, or matches nothing."""
 
 
 class DumpError(TfdumpError):
-    """A dump file cannot be written or read."""
+    """A dump file cannot be read or written."""
 
 
 class TfdumpWarning(UserWarning):
-    """Something that the user should know about a result: a cast, a padding, a layer left out."""
+    """Something to know about a result, such as a cast, a padding or a layer that was left out."""
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the first line of what an error of a library says, as words; the name of its class where it says nothing.
+    """Return the first line of an error's message, or the name of its class if it has no message.
 
-    Python shows several arguments as a tuple, and the missing key of a mapping in quotes alone.
+    Python shows several arguments as a tuple, and the missing key of a mapping in quotes; both are made readable.
     """
     text = str(error)
     if isinstance(error, KeyError) and len(error.args) == 1:
