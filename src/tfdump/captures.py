@@ -1,4 +1,4 @@
-"""Which tensors to take beside the layers' outputs: the capture options of `tfdump activations`."""
+"""The tensors to capture besides the outputs of layers: the capture options of `tfdump activations`."""
 
 from dataclasses import dataclass, fields
 

@@ -1,4 +1,4 @@
-"""The names of dtypes, as TensorFlow spells them, and what NumPy makes of them."""
+"""The names of dtypes, as TensorFlow spells them, and the NumPy dtypes that they stand for."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 STRING = "string"
-"""The dtype name of text."""
+"""The name of the dtype of text."""
 
 
 def dtype_name(dtype: npt.DTypeLike) -> str:
@@ -16,7 +16,7 @@ def dtype_name(dtype: npt.DTypeLike) -> str:
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """Return the NumPy dtype of a dtype name, those of ml_dtypes included; `string` is object, `qint8` int8."""
+    """Return the NumPy dtype of a dtype name, including those of ml_dtypes; `string` is object, `qint8` is int8."""
     if name == STRING:
         return np.dtype(object)
     import ml_dtypes
@@ -26,7 +26,10 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
 
 def kind_of(name: str) -> str:
-    """Return `f`, `i`, `u`, `b`, `c` for numbers (bfloat16 and float8 are `f`, int4 is `i`), `S` for text, else `V`."""
+    """Return the kind of a dtype: `f`, `i`, `u`, `b`, `c` for numbers, `S` for text, `V` for anything else.
+
+    bfloat16 and float8 are `f`, int4 is `i`.
+    """
     if name == STRING:
         return "S"
     if name.startswith(("void", "record", "datetime", "timedelta")):
