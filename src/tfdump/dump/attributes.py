@@ -40,7 +40,7 @@ def order_of(tensor: Named) -> float:
 
 
 def check_attributes_of(attributes: Mapping[str, Any]) -> None:
-    """Raise ValueError where an attribute that means something in a dump has another type than it is written with."""
+    """Raise ValueError if an attribute that has a meaning in a dump is not of the type with which it is written."""
     for name, value in attributes.items():
         if name in _TEXT and not isinstance(value, str):
             raise ValueError(f"its attribute '{name}' is not text")

@@ -1,9 +1,9 @@
 """Checksums of a dump: a CRC-32 of the values of every dataset, and one of all names, shapes and attributes.
 
-The CRC-32 is that of zlib, of gzip and of PNG (ISO 3309): it finds every flipped bit, and every burst of up to 32 bits.
-Values are taken in C order and little endian, as the type that is stored, before compression; text is taken as UTF-8
-with a NUL behind every item, and bytes (text that HDF5's strings cannot hold) behind their number as a uint64. So a
-checksum outlives `h5repack`, `h5copy` and any other chunks or filters.
+The CRC-32 is that of zlib, gzip and PNG (ISO 3309). It detects every flipped bit, and every burst of up to 32 bits.
+Values are taken in C order and little endian, in their stored type, before compression. Text is taken as UTF-8 with a
+NUL after every item, and byte strings (text that HDF5 strings cannot hold) after their length as a uint64. So a
+checksum survives `h5repack`, `h5copy`, and any change of chunks or filters.
 """
 
 import zlib
@@ -22,18 +22,26 @@ from tfdump.files.hdf5_text import text_memory
 from tfdump.tensors import Array
 
 VALUES = "crc32"
-"""The attribute of a dataset: the CRC-32 of its values."""
+"""The attribute of a dataset that holds the CRC-32 of its values."""
 
 DESCRIPTION = "crc32_description"
-"""The attribute of the root: the CRC-32 of all names, shapes, dtypes and attributes, itself left out."""
+"""The attribute of the root that holds the CRC-32 of all names, shapes, dtypes and other attributes."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What became of one checksum.
+    """The result of one checksum.
 
-    `name` is the path of a dataset, or "/" for the names and attributes of all; `stored` and `found` are CRC-32s, None
-    where there is none; `bytes` were read; `problem` says in words what is wrong, and is None where nothing is.
+    Attributes
+    ----------
+    name : str
+        Path of a dataset, or "/" for the names and attributes of everything.
+    bytes : int
+        Number of bytes that were read.
+    stored, computed : int or None
+        The CRC-32 in the file, and that of what was read; None if there is none.
+    problem : str or None
+        What is wrong, in words; None if nothing is.
     """
 
     name: str
@@ -44,7 +52,7 @@ class Verified:
 
 
 def crc_of(values: Array, before: int = 0) -> int:
-    """Return the CRC-32 of values as they are stored, behind others whose CRC-32 is `before`."""
+    """Return the CRC-32 of values as they are stored, continuing the CRC-32 `before` of earlier values."""
     if values.dtype.kind == "O":
         texts = (item if isinstance(item, bytes) else str(item).encode() for item in values.reshape(-1))
         return zlib.crc32(b"".join(text + b"\0" for text in texts), before)
@@ -53,19 +61,19 @@ def crc_of(values: Array, before: int = 0) -> int:
 
 
 def crc_of_bytes(values: Array, before: int = 0) -> int:
-    """Return the CRC-32 of bytes, an object array of them, behind others whose CRC-32 is `before`."""
+    """Return the CRC-32 of an object array of byte strings, continuing the CRC-32 `before` of earlier ones."""
     return zlib.crc32(b"".join(len(item).to_bytes(8, "little") + item for item in values.reshape(-1)), before)
 
 
 def seal(dataset: h5py.Dataset, crc: int) -> None:
-    """Store the checksum of the values of a dataset, whose other attributes follow."""
+    """Store the checksum of the values of a dataset, before its other attributes."""
     dataset.attrs.create(VALUES, np.uint32(crc))
 
 
 def description_crc(file: h5py.File) -> int:
-    """Return the CRC-32 of the names, shapes, dtypes and attributes of everything in a file, in the file's order.
+    """Return the CRC-32 of the names, shapes, dtypes and attributes of everything in a file, in the order of the file.
 
-    Raises DumpError where they cannot be read.
+    Raises DumpError if they cannot be read.
     """
     crc = _describe("/", file)
     for name, item in _walk(file):
@@ -76,7 +84,7 @@ def description_crc(file: h5py.File) -> int:
 
 
 def verify(file: h5py.File) -> Iterator[Verified]:
-    """Read a whole dump and compare every checksum; the last one is that of the names and attributes.
+    """Read a whole dump and yield the result of every checksum; the last one covers the names and attributes.
 
     Raises DumpError for a dump without checksums.
     """
@@ -130,7 +138,7 @@ def _difference(stored: int | None, computed: int, what: str) -> str | None:
 def _walk(
     group: h5py.Group, path: str = "", places: set[int] | None = None
 ) -> Iterator[tuple[str, h5py.Group | h5py.Dataset | DumpError]]:
-    """Yield everything below a group with its path, in the file's order and once; an error for what cannot be read."""
+    """Yield everything below a group with its path, once, in the order of the file; an error if it cannot be read."""
     places = set() if places is None else places
     try:
         with damage(DumpError, f"{group.file.filename}: '{path or '/'}'"):
@@ -156,7 +164,7 @@ def _walk(
 
 
 def _describe(name: str, item: h5py.Group | h5py.Dataset, before: int = 0) -> int:
-    """Return the CRC-32 of what stands about one object, behind that of the others."""
+    """Return the CRC-32 of the name, shape, dtype and attributes of one object, continuing that of earlier objects."""
     with damage(DumpError, f"{item.file.filename}: '{name}'"):
         kind = f"{item.shape} {item.dtype}" if isinstance(item, h5py.Dataset) else "group"
         crc = zlib.crc32(f"{name}\0{kind}\0".encode(), before)

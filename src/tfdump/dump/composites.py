@@ -1,4 +1,4 @@
-"""What becomes of the batches of a ragged or sparse tensor: a group of datasets that together are the tensor."""
+"""Turns the batches of a ragged or sparse tensor into a group of datasets that together are the tensor."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from tfdump.tensors import Ragged, Sparse
 
 
 class RaggedRows(Collecting):
-    """A ragged tensor: `values` of all rows and offsets into them, `row_splits` for the outermost ragged axis."""
+    """A ragged tensor: the `values` of all rows and offsets into them, `row_splits` for the outermost ragged axis."""
 
     axis0 = EXAMPLE
 
@@ -25,7 +25,7 @@ class RaggedRows(Collecting):
         self._lengths: list[int] = []
 
     def append(self, value: Ragged) -> None:
-        """Add the rows of one batch, their offsets moved behind those already there."""
+        """Add the rows of one batch, with offsets that continue those already there."""
         self._lengths.append(value.shape[0])
         if self._values is None:
             self._values = self._rows(value.values.shape[1:], None)
@@ -66,7 +66,7 @@ class RaggedRows(Collecting):
 
 
 class RaggedStack(RaggedRows):
-    """Ragged batches without a row per example: every batch is a row of one more, outermost, ragged axis."""
+    """Ragged batches without a row per example: every batch is a row of one additional, outermost, ragged axis."""
 
     axis0 = BATCH
 
@@ -82,7 +82,7 @@ class RaggedStack(RaggedRows):
 
 
 class SparseRows(Collecting):
-    """A sparse tensor whose axis 0 is the example: `values`, and `indices` with rows counted over all batches."""
+    """A sparse tensor with one row per example: `values`, and `indices` with rows counted over all batches."""
 
     axis0 = EXAMPLE
 
@@ -133,7 +133,7 @@ class SparseRows(Collecting):
 
 
 class SparseSteps(SparseRows):
-    """A sparse tensor of which every step has a whole value: stacked along a leading, located, step axis."""
+    """A sparse tensor with one value per step, stacked along a leading step axis, which `indices` include."""
 
     axis0 = STEP
 
@@ -144,7 +144,7 @@ class SparseSteps(SparseRows):
 
 
 class SparseStack(SparseSteps):
-    """Sparse batches without a row per example: stacked along a leading, located, batch axis, the largest shape."""
+    """Sparse batches without a row per example, stacked along a leading batch axis; the largest shape counts."""
 
     axis0 = BATCH
 
@@ -181,7 +181,7 @@ class SparseValue(Collecting):
 
 
 def composite_of(value: Ragged | Sparse, axis0: str) -> type[RaggedRows] | type[SparseRows]:
-    """Return what collects batches like `value`: of a row per example, or stacked where `axis0` is `batch`."""
+    """Return the class that collects batches like `value`: one row per example, or stacked if `axis0` is `batch`."""
     if isinstance(value, Ragged):
         return RaggedStack if axis0 == BATCH else RaggedRows
     return SparseStack if axis0 == BATCH else SparseRows

@@ -1,6 +1,6 @@
-"""What a dump tells of the graph of a model: for each tensor, a number for all that leads to it, and all that follows.
+"""Labels of the tensors in the graph of a model: one number for all that leads to a tensor, one for all that follows.
 
-Two tensors with equal numbers stand at the same place in graphs of equal classes and shapes, whatever their names.
+Two tensors with equal numbers have the same place in graphs of equal classes and shapes, whatever their names are.
 """
 
 import json
@@ -10,11 +10,11 @@ from typing import Any, Protocol
 from tfdump.dump import layout
 
 Labels = dict[str, tuple[int, int]]
-"""By address: the number of what leads to the tensor, and of what follows from it; 0 where that is not known."""
+"""By address: the numbers of what leads to the tensor and of what follows from it, 0 if that is not known."""
 
 
 class ShapedTensor(Protocol):
-    """What the labels need of a tensor, of a dump or of a comparison."""
+    """The part of a tensor, of a dump or of a comparison, that the labels need."""
 
     address: str
     attributes: dict[str, Any]
@@ -28,9 +28,9 @@ _INPUTS = f"{layout.INPUTS}/"
 
 
 def graph_labels(*sides: Sequence[ShapedTensor]) -> list[Labels]:
-    """Return the labels of the activations of each side, which stand in the order of execution.
+    """Return the labels of the activations of each side, which are in the order of execution.
 
-    The numbers are comparable between the sides of one call.
+    The numbers can be compared between the sides of one call.
     """
     known: dict[Hashable, int] = {}
     return [_labels(side, known) for side in sides]
@@ -60,7 +60,7 @@ def _labels(items: Sequence[ShapedTensor], known: dict[Hashable, int]) -> Labels
 
 
 def inputs_of(item: ShapedTensor) -> list[str] | None:
-    """Return the addresses of the tensors that a layer read; None where the dump does not tell."""
+    """Return the addresses of the tensors that a layer read, or None if the dump does not say."""
     text = item.attributes.get("inputs")
     try:
         names = json.loads(text) if isinstance(text, str) else text

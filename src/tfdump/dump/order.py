@@ -12,8 +12,9 @@ Gradient = TypeVar("Gradient", bound=Named)
 def backward_order(items: Iterable[Gradient]) -> list[Gradient]:
     """Return the gradients of activations and weights in the order in which a backward pass computes them.
 
-    Those of a layer's weights come after that of its output; where that is not in the dump, with the weight before
-    them; and where there are no activations, from the last weight to the first.
+    The gradients of a layer's weights follow the gradient of its output. If the dump does not have that one, they
+    follow the weight before them. If there are no gradients of activations, the order is from the last weight to the
+    first.
     """
     ordered = sorted(items, key=order_of)
     activations = [item for item in ordered if item.group == layout.ACTIVATION_GRADIENTS]

@@ -1,4 +1,7 @@
-"""What a file is that was given as a dump and is none, and what to do with it. Looks at names and first bytes only."""
+"""Recognizes a file that was passed as a dump and is not one, and says what to do with it.
+
+Only names and the first bytes are looked at.
+"""
 
 from pathlib import Path
 
@@ -13,7 +16,7 @@ _MOST_COUNTED = 10_000
 
 
 def refuse_other_formats(path: Path) -> None:
-    """Raise DumpError for a folder, an empty file and the formats of other things that tfdump knows."""
+    """Raise DumpError for a folder, an empty file and files of other formats that tfdump knows."""
     check_path(path, "file", DumpError)
     if path.is_dir():
         refuse_model_folder(path)
@@ -29,7 +32,7 @@ def refuse_other_formats(path: Path) -> None:
 
 
 def refuse_models(path: Path) -> None:
-    """Raise DumpError for a model, where arrays of other formats are welcome."""
+    """Raise DumpError for a model, where arrays of other formats are accepted."""
     check_path(path, "file", DumpError)
     if path.suffix in (".keras", ".tflite") or path.is_dir():
         refuse_other_formats(path)
@@ -66,7 +69,7 @@ def _kind_of_archive(path: Path) -> str:
 
 
 def kind_of_hdf5(file: h5py.File) -> str:
-    """Return what an HDF5 file is that no tfdump wrote; follows no link out of the file."""
+    """Return what an HDF5 file is that tfdump did not write, without following links out of the file."""
     if "model_config" in file.attrs:
         return "it is a whole Keras model (dump it first: tfdump activations)"
     if "layer_names" in file.attrs or has_link(file, "_layer_checkpoint_dependencies"):

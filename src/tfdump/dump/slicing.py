@@ -1,4 +1,4 @@
-"""`--slice`: which part of an array, written as NumPy writes it and read by hand. Pure Python."""
+"""`--slice`: a part of an array, written in NumPy's notation. Pure Python."""
 
 import re
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ _EXAMPLE = "for example 0,:,:,3 or ...,-1 or 2:10:2"
 
 @dataclass(frozen=True)
 class Axis:
-    """What is taken of one axis: `count` indices from `start` on, `step` apart; the axis stays where it is `kept`.
+    """The part of one axis that a slice selects: `count` indices from `start` on, `step` apart.
 
-    `origin` is the index of the array that is called 0 in what is shown.
+    The axis is dropped unless it `remains`. `origin` is the index of the array that is shown as 0.
     """
 
     start: int
@@ -24,22 +24,22 @@ class Axis:
     origin: int = 0
 
     def source(self, start: int, stop: int) -> slice:
-        """Return the indices of the array, rising, that are the `start`-th up to the `stop`-th taken."""
+        """Return the ascending indices of the array for the selected positions from `start` to `stop`."""
         first, last = self.start + start * self.step, self.start + (stop - 1) * self.step
         return slice(min(first, last), max(first, last) + 1, abs(self.step))
 
 
 @dataclass(frozen=True)
 class Slicing:
-    """A slice as it was written, and its entries, one an axis."""
+    """A slice as it was written, and its entries, one per axis."""
 
     text: str
     entries: tuple[int | slice | EllipsisType, ...]
 
     def axes(self, shape: tuple[int, ...], what: str) -> tuple[Axis, ...]:
-        """Return what is taken of every axis of an array of this shape; `what` names it in messages.
+        """Return what is selected of every axis of an array of this shape; `what` names the array in messages.
 
-        Raises TfdumpError for more entries than axes, an integer out of range, and a range that takes nothing.
+        Raises TfdumpError for more entries than axes, an integer out of range, and a range that selects nothing.
         """
         entered = [entry for entry in self.entries if entry is not Ellipsis]
         if len(entered) > len(shape):
@@ -67,9 +67,9 @@ class Slicing:
         return index % size
 
     def first(self, size: int, what: str, where: str) -> "tuple[int, Slicing]":
-        """Take off the first entry, which must be an integer below `size`, and return it with the rest.
+        """Split off the first entry, which must be an integer below `size`, and return it with the rest of the slice.
 
-        `what` is the tensor, and `where` what the integer chooses in it, for messages.
+        For messages, `what` is the tensor, and `where` what the integer selects in it.
         """
         if not self.entries or not isinstance(self.entries[0], int):
             raise TfdumpError(f"--slice {self.text} must begin with an integer, which selects {where} of {what}")

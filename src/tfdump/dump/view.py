@@ -1,4 +1,4 @@
-"""What a slice takes of an array in a dump, read piece by piece: memory stays flat."""
+"""The part of an array in a dump that a slice selects, read piece by piece, so that memory stays flat."""
 
 import itertools
 import math
@@ -29,7 +29,7 @@ class Readable(Protocol):
 
 
 class MemoryPart:
-    """A small array, as if it were in a dump."""
+    """A small array in memory, with the methods of a part of a tensor."""
 
     is_text = is_bytes = False
 
@@ -45,7 +45,7 @@ class MemoryPart:
 
 
 class View:
-    """A slice of an array. `prefix` are the indices that lead to the array inside its tensor."""
+    """A slice of an array; `prefix` are the indices that lead to the array inside its tensor."""
 
     def __init__(self, part: Readable, axes: tuple[Axis, ...] | None = None, prefix: tuple[int, ...] = ()) -> None:
         self._part = part
@@ -71,11 +71,11 @@ class View:
         return self._read([(0, axis.count) for axis in self._axes]).reshape(self.shape)
 
     def row(self, index: int) -> "View":
-        """Return one element of the first axis, of a view that is all of an array."""
+        """Return one element along the first axis, of a view that is a whole array."""
         return View(self._part, (Axis(index, 1, remains=False), *self._axes[1:]))
 
     def edges(self, edge: int) -> Array:
-        """Return the first and the last `edge` of every axis longer than both, with one filler between them."""
+        """Return the first and last `edge` elements of every axis longer than both, with one filler between them."""
         long = [axis.remains and axis.count > 2 * edge for axis in self._axes]
         sizes = [2 * edge + 1 if cut else axis.count for cut, axis in zip(long, self._axes, strict=True)]
         values = np.zeros(sizes, self.dtype)
@@ -89,7 +89,7 @@ class View:
         return values.reshape([size for size, axis in zip(sizes, self._axes, strict=True) if axis.remains])
 
     def indices(self, first: int, count: int) -> list[npt.NDArray[np.int64]]:
-        """Return, an array an axis of the tensor, the indices of `count` values in C order from the `first` on."""
+        """Return the indices in the tensor of `count` values in C order from the `first` on: one array per axis."""
         flat = np.arange(first, first + count)
         indices: list[npt.NDArray[np.int64]] = []
         for axis in reversed(self._axes):
@@ -98,7 +98,7 @@ class View:
         return [np.full(count, index) for index in self._prefix] + indices[::-1]
 
     def _read(self, bounds: list[tuple[int, int]]) -> Array:
-        """Return a piece with all axes: the `start`-th up to the `stop`-th taken of each."""
+        """Return a piece with all axes; `bounds` are the start and stop of the selected positions along each axis."""
         if any(start == stop for start, stop in bounds):
             return np.zeros([stop - start for start, stop in bounds], self.dtype)
         pairs = list(zip(self._axes, bounds, strict=True))
@@ -108,7 +108,7 @@ class View:
 
 
 class WatchedView(View):
-    """A view that tells how many values were read whenever its reader asks for more."""
+    """A view that reports how many values were read whenever its reader asks for more."""
 
     def __init__(self, view: View, advance: Callable[[int], None]) -> None:
         super().__init__(view._part, view._axes, view._prefix)
@@ -122,10 +122,10 @@ class WatchedView(View):
 
 
 def views_of(tensor: Tensor, slicing: Slicing | None = None) -> dict[str, View]:
-    """Return the arrays that a tensor is made of, sliced: one, named "", or, of a whole composite, one a part.
+    """Return the arrays of a tensor, sliced: one with the name "", or, for a whole composite, one per part.
 
-    In a ragged tensor the first integers of the slice choose a row, in a stack an item, and the rest slices that.
-    Raises DumpError where there are no values, and TfdumpError for a slice that does not fit.
+    In a ragged tensor the first integers of the slice select a row, in a stack an item, and the rest of the slice
+    applies to that. Raises DumpError if there are no values, and TfdumpError for a slice that does not fit.
     """
     parts = {part.name: part for part in tensor.parts()}
     what = f"'{tensor.address}'"
@@ -153,14 +153,14 @@ def views_of(tensor: Tensor, slicing: Slicing | None = None) -> dict[str, View]:
 
 
 def check_sparse(tensor: Tensor, values: View, indices: View) -> None:
-    """Raise DumpError where the values and coordinates of a sparse tensor do not match each other."""
+    """Raise DumpError if the values and the coordinates of a sparse tensor do not match each other."""
     located = len(indices.shape) == 2 and indices.dtype.kind in "iu" and indices.shape[1] <= len(tensor.shape)
     if not located or not values.shape or indices.shape[0] != values.shape[0]:
         raise DumpError(f"'{tensor.address}' is damaged: its values and indices do not match each other")
 
 
 class RaggedOffsets:
-    """The offsets of a ragged tensor, outermost first: 8 bytes a row. Raises DumpError where they do not fit."""
+    """The offsets of a ragged tensor, outermost first: 8 bytes per row. Raises DumpError if they are inconsistent."""
 
     def __init__(self, tensor: Tensor) -> None:
         parts = {part.name: part for part in tensor.parts()}
@@ -177,7 +177,7 @@ class RaggedOffsets:
         self.rows = len(self.splits[0]) - 1
 
     def indices(self, first: int, count: int) -> list[npt.NDArray[np.int64]]:
-        """Return the indices of `count` values from the `first` on: a row a ragged axis, and the position in it."""
+        """Return the indices of `count` values from the `first` on: a row per ragged axis, and the position in it."""
         position = np.arange(first, first + count)
         indices: list[npt.NDArray[np.int64]] = []
         for splits in reversed(self.splits):

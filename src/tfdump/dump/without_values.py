@@ -1,4 +1,4 @@
-"""What is kept of a tensor without its values: its shape."""
+"""Stores the shape of a tensor instead of its values."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from tfdump.tensors import Array, Value
 
 @dataclass(frozen=True)
 class Shape:
-    """What is left of a value whose shape alone was kept."""
+    """The shape of a value that was not stored."""
 
     shape: tuple[int, ...]
 
 
 class NoValues(Collecting):
-    """Keeps the shape of a tensor and none of its values, for `--stats-only`.
+    """Records the shape of a tensor and none of its values, for `--stats-only`.
 
-    With `steps`, the shape that all steps together would have had.
+    With `steps`, the shape is that of all steps together.
     """
 
     def __init__(self, file: h5py.File, dtype: np.dtype[Any], axis0: str, steps: int | None = None) -> None:
@@ -48,7 +48,7 @@ class NoValues(Collecting):
         self._shapes.append(shape)
 
     def batches(self) -> Iterator[Value | Shape]:
-        """Yield every batch so far: the value of a constant, of other tensors the shape."""
+        """Yield every batch so far: the value of a constant, or the shape of another tensor."""
         constant = self._first if self._axis0 == NONE else None
         yield from (Shape(shape) if constant is None else constant for shape in self._shapes)
 

@@ -1,9 +1,9 @@
-"""What is complete of a large file goes to the disk and out of memory while the rest is still written.
+"""Moves finished parts of a large file to the disk and out of memory while the rest is still being written.
 
-A system that keeps tens of gigabytes of new pages in memory has to find memory for each, which on a virtual machine
-takes longer than to write them, throws out what others read, and at last lets every write wait for the disk. A thread
-that trails the writer, and never holds it up, tells the system what it may write and forget: the same pages then serve
-again and again. The first part of a file stays, so that whoever reads a dump of usual size finds it in memory.
+A system that holds tens of gigabytes of new pages has to find memory for each further page. On a virtual machine that
+takes longer than writing them, evicts what other processes read, and in the end makes every write wait for the disk. A
+thread that follows the writer, and never delays it, tells the system what it may write and drop, so the same pages are
+used again and again. The first part of a file stays in memory for the next reader of a dump of usual size.
 """
 
 import os
@@ -16,19 +16,19 @@ WINDOW = 64 << 20
 """Bytes that are handed over at once."""
 
 _TRAIL = 2
-"""Windows that the disk gets to write one, before it is dropped."""
+"""Windows that the disk has time to write before the oldest one is dropped."""
 
 
 def resident_bytes() -> int:
     """Return how many bytes at the beginning of a file stay in memory, in whole windows.
 
-    A system keeps several megabytes of a file as one piece, which it drops only as a whole.
+    A system may hold several megabytes of a file as one piece, which it only drops as a whole.
     """
     return cached_bytes() // WINDOW * WINDOW
 
 
 class WriteBehind:
-    """Trails the writing of one file, from `kept` bytes on; does nothing where the system takes no such advice."""
+    """Follows the writing of a file after its first `resident` bytes, on systems that take such advice."""
 
     def __init__(self, handle: int, resident: int | None = None) -> None:
         self._handle = handle
@@ -38,7 +38,7 @@ class WriteBehind:
         self._able = hasattr(os, "posix_fadvise")
 
     def reached(self, end: int) -> None:
-        """Note that the file is written up to `end`."""
+        """Report that the file is written up to `end`."""
         while self._able and end >= self._next + WINDOW:
             self._start()
             self._ends.put(self._next)
@@ -56,7 +56,7 @@ class WriteBehind:
             self._thread = thread
 
     def close(self) -> None:
-        """End; what waits stays in memory until the system takes care of it, as that of any file does."""
+        """End the thread; what waits stays in memory until the system writes it, as for any file."""
         self._able = False
         if self._thread is not None:
             self._ends.put(None)

@@ -1,4 +1,4 @@
-"""Writing a dump: into a temporary file beside the target, renamed into place when all of it is there."""
+"""Writes a dump: into a temporary file beside the target, which is renamed when it is complete."""
 
 import itertools
 import json
@@ -36,7 +36,7 @@ from tfdump.tensors import NotCaptured, Ragged, Sparse, TensorInfo, Value
 
 
 def storage_for(compression: str, chunk_bytes: int = layout.CHUNK_BYTES, checksums: bool = False) -> Storage:
-    """Return how to store values with `none`, `gzip` or `zstd`; raises DumpError where zstd is missing."""
+    """Return how to store values with `none`, `gzip` or `zstd`; raises DumpError if zstd is not installed."""
     filters, compress = filters_for(compression)
     return Storage(chunk_bytes, filters, checksums, None if compress is None else ChunkQueue(compress))
 
@@ -45,10 +45,10 @@ _NUMBERS = itertools.count()
 
 
 class DumpWriter:
-    """A dump in the making; a context manager that leaves either the whole file or none.
+    """A dump that is being written; a context manager that leaves either the whole file or none.
 
-    `path` None makes a dump in memory, which stays open as `file` after `finish`. `alone` tells that no other run can
-    write the same one. `texts_as_bytes` are the names of tensors of text that HDF5's strings could not hold.
+    With `path` None, the dump is made in memory and stays open as `file` after `finish`. `alone` tells that no other
+    run can write the same file. `texts_as_bytes` has the names of text tensors that HDF5 strings could not hold.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class DumpWriter:
             raise
 
     def check(self) -> None:
-        """Raise what went wrong while writing; called now and then, so that a full disk ends the run early."""
+        """Raise what went wrong while writing. Called now and then, so that a full disk ends the run early."""
         if self._stream is not None:
             self._stream.raise_failure()
 
@@ -86,14 +86,14 @@ class DumpWriter:
         values: bool = True,
         steps: int | None = None,
     ) -> Collector:
-        """Return what takes the batches of one tensor, whose first value is like `first`.
+        """Return what collects the batches of one tensor, whose first value is `first`.
 
-        `axis0` is `example`, `none` (a constant, as far as is known) or `batch`; `dtype` replaces that of
-        real floats; without `values`, only the shape is kept. A sparse `none` has one value.
+        `axis0` is `example`, `none` (a constant, as far as is known) or `batch`. `dtype` replaces the dtype of real
+        floats. Without `values`, only the shape is stored. A sparse `none` has one value.
 
-        With `steps`, the tensor gets a leading step axis: a `none` is appended once a step, and the batches of
-        the others come again at every step, all of one before those of the next. A `batch` stays one, of all
-        batches of all steps. Raises DumpError for ragged and sparse examples, which cannot have steps.
+        With `steps`, the tensor gets a leading step axis: a `none` is appended once per step, and the batches of other
+        tensors come again at every step, all batches of one step before those of the next. A `batch` stays one stack of
+        all batches of all steps. Raises DumpError for ragged and sparse examples, which cannot have steps.
         """
         stored = layout.stored_dtype(info.dtype, dtype)
         common = (self.file, stored, self._storage)
@@ -112,12 +112,12 @@ class DumpWriter:
         return Stack(*common, batches * (steps or 1))
 
     def link(self, group: str, info: TensorInfo, collector: Collector, extra: Mapping[str, Any]) -> None:
-        """Give a finished tensor its name in `group` (created when first named) and its attributes."""
+        """Give a finished tensor its name in `group`, which is created if needed, and its attributes."""
         item, attributes = collector.finish()
         self._link(group, info, item, attributes, extra)
 
     def unconnected(self, group: str, info: TensorInfo, extra: Mapping[str, Any]) -> None:
-        """Link a tensor that the loss does not reach: zero rows, and the attribute `connected`, which is false."""
+        """Link a tensor that the loss does not depend on: zero rows, and the attribute `connected`, which is False."""
         tail = tuple(max(size, 0) for size in (info.shape or ())[1:])
         dataset = self.file.create_dataset(None, shape=(0, *tail), dtype=layout.stored_dtype(info.dtype))
         self._link(group, info, dataset, {"axis0": NONE}, {**extra, "connected": False})
@@ -157,7 +157,7 @@ class DumpWriter:
         self.group(group)[info.address] = item
 
     def group(self, name: str) -> h5py.Group:
-        """Return the group of this path below the root, made, level by level, when first asked for."""
+        """Return the group of this path below the root, created level by level when first asked for."""
         if name not in self._groups:
             above, _, last = name.rpartition("/")
             parent = self.group(above) if above else self.file
@@ -166,7 +166,7 @@ class DumpWriter:
         return self._groups[name]
 
     def loss(self, values: npt.NDArray[np.float64], attributes: Mapping[str, Any]) -> None:
-        """Write the loss, a scalar or one number a step or example, with its attributes."""
+        """Write the loss, a scalar or one number per step or example, with its attributes."""
         dataset = self.file.create_dataset(layout.LOSS, data=np.asarray(values, np.float64))
         if self._storage.checksums:
             seal(dataset, crc_of(np.asarray(values, np.float64)))
@@ -174,9 +174,9 @@ class DumpWriter:
             set_attribute(dataset, name, value)
 
     def describe(self, root: Mapping[str, Any], config: str | None, not_captured: tuple[NotCaptured, ...]) -> None:
-        """Write the root's attributes, the model's architecture (JSON) and what was not captured.
+        """Write the attributes of the root, the model's architecture (JSON), and what was not captured.
 
-        Text that is too long for an attribute becomes a dataset, to which the attribute points.
+        Text that is too long for an attribute becomes a dataset, and the attribute refers to it.
         """
         missing = json.dumps([{"address": item.address, "reason": item.reason} for item in not_captured])
         for name, value in {**root, layout.NOT_CAPTURED: missing}.items():
@@ -214,7 +214,7 @@ class DumpWriter:
         self._partial = None
 
     def abort(self) -> None:
-        """Throw away what was written."""
+        """Discard what was written."""
         self._storage.close()
         self.file.close()
         if self._stream is not None:
@@ -248,7 +248,7 @@ class DumpWriter:
 
 
 def inputs_attribute(info: TensorInfo) -> dict[str, str]:
-    """Return the attribute `inputs`; none where they are not known, or too many for an attribute."""
+    """Return the attribute `inputs`; none if the inputs are not known, or too many for an attribute."""
     text = None if info.inputs is None else json.dumps(info.inputs)
     return {} if text is None or len(text) > layout.LARGEST_ATTRIBUTE_BYTES else {layout.READ: text}
 
@@ -266,7 +266,7 @@ def _parts(tensor: h5py.Dataset | h5py.Group) -> list[h5py.Dataset]:
 
 
 def _create(stream: DumpStream | None) -> h5py.File:
-    """Create an HDF5 file that keeps the order of its links and stores no times; None makes it in memory."""
+    """Create an HDF5 file that keeps the order of its links and stores no times; in memory if `stream` is None."""
     creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
     creation.set_link_creation_order(h5py.h5p.CRT_ORDER_TRACKED | h5py.h5p.CRT_ORDER_INDEXED)
     creation.set_obj_track_times(False)
