@@ -1,4 +1,4 @@
-"""One tensor against another of the same shape and kind: numbers by a rule, text as it is."""
+"""Compares one tensor with another of the same shape and kind: numbers by a rule, text for equality."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from tfdump.tensors import Array
 def compare_arrays(pairs: Sequence[tuple[Piecewise, Piecewise]], rule: Rule) -> Comparison:
     """Compare arrays of equal shapes and kinds, which together are one tensor.
 
-    Raises DumpError or InputError where one cannot be read.
+    Raises DumpError or InputError if one cannot be read.
     """
     if any(golden.is_text for golden, _ in pairs):
         return _compare_text(pairs)
@@ -51,7 +51,7 @@ def _compare_text(pairs: Sequence[tuple[Piecewise, Piecewise]]) -> Comparison:
 
 
 def _as_bytes(values: Array) -> Array:
-    """Return text as bytes: either side may have some that is no UTF-8, which is no str."""
+    """Return text as bytes, because either side may have text that is not valid UTF-8."""
     items = np.empty(values.shape, object)
     flat = items.reshape(-1)
     for position, item in enumerate(values.reshape(-1)):

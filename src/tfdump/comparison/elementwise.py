@@ -1,7 +1,7 @@
-"""One array against another, block by block and read once: does every element pass, and which is the worst?
+"""Compares two arrays block by block, reading each once: whether every element passes, and which one is the worst.
 
-The bound of an element depends on the largest golden magnitude, which is known only at the end. A block is judged
-with the largest one so far; it is read again only where the final one may have changed its verdict.
+The bound of an element depends on the largest golden magnitude, which is known only at the end. A block is judged with
+the largest magnitude so far. It is read again only if the final magnitude may change its verdict.
 """
 
 from collections.abc import Iterator
@@ -30,19 +30,18 @@ PIECE = 1 << 15
 """Elements that are judged at once: 256 kB in float64, so that all passes over them read from cache."""
 
 _CLOSE = 2
-"""By which factor the largest golden magnitude may still grow before blocks of failing elements are read again."""
+"""The factor by which the largest golden magnitude may still grow before blocks of failing elements are read again."""
 
 _MOST_NEAR = 1 << 20
-"""Of how many failing elements it is kept how much they need: 8 MB."""
+"""The number of failing elements whose excess is stored: 8 MB."""
 
 
 @dataclass
 class _Doubtful:
-    """A block with elements above the bound of its time.
+    """A block with elements above the bound at the time it was read.
 
-    `failed` are that many, none needs less than `lowest` or more than `highest`. Those that need no more than `ceiling`
-    are kept in `near`, so that a bound that grows up to there need not read the block again; None where there were
-    too many of them.
+    `failed` is their number; none has an excess below `lowest` or above `highest`. Excesses up to `ceiling` are stored
+    in `near`, so that the block need not be read again for a bound up to there; `near` is None if there were too many.
     """
 
     pair: tuple[Piecewise, Piecewise]
@@ -54,7 +53,7 @@ class _Doubtful:
     near: list[Any] | None = field(default_factory=list)
 
     def add(self, failed: int, close: Wide, lowest: Any, highest: Any) -> int:
-        """Count failing elements, of which `close` are known by what they need; return how many are kept."""
+        """Count failing elements, of which `close` has the known excesses; return how many of these are stored."""
         self.failed += failed
         self.lowest = min(self.lowest, lowest)
         self.highest = max(self.highest, highest)
@@ -64,7 +63,7 @@ class _Doubtful:
         return int(near.size)
 
     def failing(self, bound: Any) -> int | None:
-        """Return how many elements fail by the final bound; None where the block has to be read again."""
+        """Return how many elements fail by the final bound; None if the block has to be read again."""
         if self.lowest > bound:
             return self.failed
         if self.highest <= bound:
@@ -75,7 +74,7 @@ class _Doubtful:
 
 
 class Judge:
-    """Gathers the verdict of one tensor."""
+    """Gathers the verdict on one tensor."""
 
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
@@ -96,7 +95,7 @@ class Judge:
     def add(
         self, golden: Piecewise, new: Piecewise, key: tuple[slice, ...], old_block: Array, new_block: Array
     ) -> None:
-        """Judge one block of both."""
+        """Judge one block of both sides."""
         self._count += old_block.size
         if self._rule.min_cosine is None and bits_are_equal(old_block, new_block):
             largest = largest_magnitude(old_block)
@@ -115,7 +114,7 @@ class Judge:
             self._doubtful.append(block)
 
     def _settled(self, golden: Array, new: Array, block: _Doubtful) -> bool:
-        """Tell whether a quick look settles a piece: without the worst element, nor one whose verdict is close."""
+        """Tell whether a quick look settles a piece: it has neither the worst element nor a close verdict."""
         screened = self._screen.look(golden, new) if self._screen is not None else None
         if screened is None:
             return False
@@ -167,13 +166,13 @@ class Judge:
             self._near += block.add(above.size, above, above.min(), need)
 
     def _bound(self, excess: Wide) -> Any:
-        """Return the bound in the dtype of the excess, rounded down, so that the comparison is that of the wider."""
+        """Return the bound in the dtype of the excess, rounded down: the comparison is that in extended precision."""
         bound = self._rule.bound(self._largest)
         narrow = excess.dtype.type(bound)
         return np.nextafter(narrow, excess.dtype.type(-np.inf)) if narrow > bound else narrow
 
     def _set_aside(self, golden: Array, new: Array, place: Placer) -> tuple[Array, Array, Placer]:
-        """Judge what is NaN or infinite on a side, and return the rest."""
+        """Judge the elements that are NaN or infinite on one side, and return the others."""
         finite = np.isfinite(golden) & np.isfinite(new)
         alike = same_where_not_finite(golden, new, self._rule.nan_equal)
         unlike = np.flatnonzero(~(finite | alike))
@@ -193,7 +192,7 @@ class Judge:
             self._place_of_sign = place(unlike[0])
 
     def finish(self) -> Comparison:
-        """Read again what the largest golden magnitude has put in doubt, and return the verdict."""
+        """Read again the blocks whose verdict the largest golden magnitude may change, and return the comparison."""
         bound = self._rule.bound(self._largest)
         failed = self._unlike + self._signs
         for block in self._doubtful:
@@ -252,7 +251,7 @@ def _pieces(golden: Array, new: Array) -> Iterator[tuple[int, Array, Array]]:
 
 
 def _products(golden: Array, new: Array) -> Array:
-    """Return the inner products of finite numbers: both, golden with itself, new with itself."""
+    """Return the inner products of finite numbers: of both sides, of golden with itself, and of new with itself."""
     wide = np.complex128 if golden.dtype.kind == "c" else np.float64
     old, other = golden.astype(wide), new.astype(wide)
     old_unit, unit = _unit(old), _unit(other)
@@ -262,6 +261,6 @@ def _products(golden: Array, new: Array) -> Array:
 
 
 def _unit(values: Array) -> Any:
-    """Return what to divide by so that no square overflows or vanishes: 1, but for the very large and very small."""
+    """Return what to divide by so that no square overflows or vanishes: 1, except for extreme values."""
     top = np.longdouble(np.abs(values).max())
     return np.longdouble(1) if top == 0 or 1e-140 < top < 1e140 else top

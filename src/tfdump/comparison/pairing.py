@@ -1,7 +1,7 @@
-"""Which tensor of one side belongs to which of the other: by a map, or by what agrees best as a whole.
+"""Pairs each tensor of one side with a tensor of the other: by a map, or by the best overall agreement.
 
-A tensor follows its layer. Layers are paired by names that a user chose, and by structure, class, order and shape where
-Keras made the names up; inputs and outputs alike, or else by position.
+A tensor follows its layer. Layers are paired by names that a user chose. Layers whose names Keras generated are paired
+by structure, class, order and shape; inputs and outputs by name, or else by position.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -23,14 +23,14 @@ ADDRESS, STRUCTURE, ORDER, PLACE, MAP = "address", "structure", "order", "positi
 """Ways to pair tensors."""
 
 EXECUTION = "order of execution"
-"""How calls of one layer are paired where only one side numbers them as the model was built."""
+"""How calls of a shared layer are paired if only one side numbers them in the order in which the model was built."""
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two tensors that belong together, or one without a counterpart; `by` tells how they were found."""
+    """Two tensors that belong together, or one without a counterpart; `by` tells how they were paired."""
 
     golden: Item | None
     new: Item | None
@@ -38,7 +38,7 @@ class Pair:
 
     @property
     def items(self) -> list[Item]:
-        """The golden item, then the new one, as far as they are there."""
+        """The golden item and the new item, as far as they exist."""
         return [item for item in (self.golden, self.new) if item is not None]
 
     @property
@@ -60,10 +60,11 @@ class Pair:
 
 
 def pair_sides(golden: Side, new: Side, renamed: Mapping[str, str]) -> list[Pair]:
-    """Pair every tensor of both sides: in the order of the golden side, then what only the new one has.
+    """Pair every tensor of both sides: in the order of the golden side, then the tensors that only the new side has.
 
-    `renamed` maps golden names to new ones: addresses, or the beginnings of addresses. Raises InputError for a name
-    in it that is not there. Calls that only one side numbers as its model was built are paired by execution.
+    `renamed` maps golden names to new ones: addresses, or the beginnings of addresses. Raises InputError for a name in
+    it that does not exist. Calls that only one side numbers as its model was built are paired by the order of
+    execution.
     """
     names, new_names = names_by_execution(golden, new), names_by_execution(new, golden)
     if not (names or new_names):
@@ -74,7 +75,7 @@ def pair_sides(golden: Side, new: Side, renamed: Mapping[str, str]) -> list[Pair
 
 
 def _by_execution(pair: Pair) -> Pair:
-    """Return a pair of the items themselves, which was made by their addresses by execution."""
+    """Return a pair of the original items, for a pair that was made by addresses in the order of execution."""
     golden, new = item_itself(pair.golden), item_itself(pair.new)
     unlike = golden is not None and new is not None and golden.address != new.address
     return Pair(golden, new, EXECUTION if unlike and pair.by == ADDRESS else pair.by)
@@ -92,7 +93,7 @@ def _pairs(golden: Side, new: Side, renamed: Mapping[str, str]) -> list[Pair]:
 
 
 def _structure(item: Item) -> tuple[str, ...] | None:
-    """Return what identifies a tensor by the attributes of its model; None where nothing does."""
+    """Return what identifies a tensor by the attributes of its model; None if nothing does."""
     structure = str(item.attributes.get("structure", ""))
     if not structure or item.group in INTERFACE_GROUPS:
         return None
@@ -101,7 +102,7 @@ def _structure(item: Item) -> tuple[str, ...] | None:
 
 
 class _Pairing:
-    """Pairs in the making: by position on the golden side, and by identity of the new items that are taken."""
+    """Pairs in the making, by position on the golden side; new items that are paired are known by identity."""
 
     def __init__(self, golden: Side, new: Side) -> None:
         self._golden = golden
@@ -120,7 +121,7 @@ class _Pairing:
     def match(
         self, by: str, key: Callable[[Item], Hashable], new_key: Callable[[Item], Hashable] | None = None
     ) -> None:
-        """Pair what is left and has the same key, where no other item on its side has it."""
+        """Pair remaining tensors that have the same key, if no other item on the same side has it."""
         positions, items = self._left()
         olds = _unique((key(self._golden.items[position]), position) for position in positions)
         news = _unique(((new_key or key)(item), item) for item in items)
@@ -134,7 +135,7 @@ class _Pairing:
         return [(pair.golden, pair.new) for pair in pairs if pair.golden is not None and pair.new is not None]
 
     def by_layer(self, known: Counterparts) -> None:
-        """Pair what belongs to layers that are paired, then what has one address and belongs to none of them."""
+        """Pair the tensors of paired layers, then tensors of equal address whose layers are not paired."""
         positions, items = self._left()
         if self._golden.is_plain == self._new.is_plain:
             by_name = _unique((placed(item), item) for item in items)
@@ -162,7 +163,7 @@ class _Pairing:
             self._take(position, item, _way(self._golden.items[position], item))
 
     def by_position(self, group: str) -> None:
-        """Pair what is left of a group at the same position in it, where both sides have as many members."""
+        """Pair what remains of a group by position, if both sides have the same number of members."""
         olds = [position for position, item in enumerate(self._golden.items) if item.group == group]
         news = [item for item in self._new.items if item.group == group]
         if len(olds) == len(news):
@@ -194,7 +195,7 @@ class _Pairing:
                 raise InputError(f"{self._new.name} has no tensor '{name}', which the map names{near(name, names)}")
 
     def result(self) -> list[Pair]:
-        """Return all pairs, and what has no counterpart."""
+        """Return all pairs, and the tensors without a counterpart."""
         _, rest = self._left()
         pairs = []
         for position, item in enumerate(self._golden.items):
@@ -203,7 +204,7 @@ class _Pairing:
 
 
 def _unique(entries: Iterable[tuple[Hashable, Value]]) -> dict[Hashable, Value]:
-    """Return a mapping without the keys that are None or come twice."""
+    """Return a mapping without keys that are None or occur twice."""
     once: dict[Hashable, Value] = {}
     twice = set()
     for key, value in entries:
@@ -214,7 +215,7 @@ def _unique(entries: Iterable[tuple[Hashable, Value]]) -> dict[Hashable, Value]:
 
 
 def _way(golden: Item, new: Item) -> str:
-    """Return how two tensors of paired layers were found: by address where it is one, else by what told more."""
+    """Return how two tensors of paired layers were paired: by address if equal, else by the stronger evidence."""
     (group, address), (new_group, new_address) = placed(golden), placed(new)
     if address == new_address:
         return ADDRESS
@@ -225,7 +226,7 @@ def _way(golden: Item, new: Item) -> str:
 
 
 def _without(known: Counterparts, key: Callable[[Item], Hashable]) -> Callable[[Item], Hashable]:
-    """Return a key that is None for tensors of layers that have counterparts."""
+    """Return a key function that is None for tensors of layers with counterparts."""
 
     def limited(item: Item) -> Hashable:
         return key(item) if known.address(*placed(item)) is None else None
@@ -234,9 +235,9 @@ def _without(known: Counterparts, key: Callable[[Item], Hashable]) -> Callable[[
 
 
 def _array_of(item: Item, arrays: Mapping[str, Item], known: Counterparts) -> Item | None:
-    """Return the plain array that stands for a tensor of a dump.
+    """Return the plain array that corresponds to a tensor of a dump.
 
-    Where the layer has no counterpart, the array has the name itself, unless it stands for another layer.
+    If the layer has no counterpart, the array has the name of the tensor, unless it belongs to another layer.
     """
     address = known.address(item.group, item.address)
     if address is None:
@@ -247,5 +248,5 @@ def _array_of(item: Item, arrays: Mapping[str, Item], known: Counterparts) -> It
 
 
 def _plain_names(items: Sequence[Item]) -> dict[str, Item]:
-    """Return plain arrays by their names, and by these with dots where the file has slashes."""
+    """Return plain arrays by their names, and by these with dots for the slashes of the file."""
     return {**{item.address.replace("/", "."): item for item in items}, **{item.address: item for item in items}}

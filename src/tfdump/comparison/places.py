@@ -1,4 +1,4 @@
-"""Where an element stands: its index in the whole array, found from its position in what is being judged."""
+"""Where an element is: its index in the whole array, from its position in the piece that is judged."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from tfdump.tensors import Array
 
 @dataclass(frozen=True)
 class ComparedElement:
-    """One element: its part, its index there, and both values."""
+    """One element: its part, its index in that part, and both values."""
 
     part: str
     index: tuple[int, ...]

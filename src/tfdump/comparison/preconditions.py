@@ -1,4 +1,4 @@
-"""Whether two dumps answer the same question: what makes a verdict meaningless, and what one should know of it."""
+"""Whether two dumps answer the same question, and what to know about the verdict."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ _SAME_QUESTION = {
     "learning_rate": "have different learning rates",
     "optimizer": "have different optimizers",
 }
-"""Attributes of the root that must agree, with what is wrong where they do not."""
+"""Attributes of the root that must agree, with what is wrong if they do not."""
 
 _WORTH_KNOWING = ("training", "loss_scale", "tensorflow_version", "keras_version", "numpy_version")
 """Attributes of the root that may explain a difference."""
 
 
 def check_comparable(golden: Side, new: Side) -> None:
-    """Raise DumpError where two dumps are of different examples, kinds or losses; plain arrays are of none."""
+    """Raise DumpError if two dumps have different examples, kinds or losses; plain arrays have none of these."""
     if golden.is_plain or new.is_plain:
         return
     for name, wrong in _SAME_QUESTION.items():
@@ -39,7 +39,7 @@ def check_comparable(golden: Side, new: Side) -> None:
 
 
 def check_reductions(pairs: list[Pair]) -> None:
-    """Raise DumpError where only one of two tensors was reduced; norms of gradients are compared as norms."""
+    """Raise DumpError if only one of two tensors was reduced; norms of gradients are compared as norms."""
     for pair in pairs:
         if pair.golden is None or pair.new is None or not (pair.golden.group and pair.new.group):
             continue
@@ -52,7 +52,7 @@ def check_reductions(pairs: list[Pair]) -> None:
 
 
 def comparison_notes(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
-    """Return what one should know of the verdict: how the two dumps were made, and how tensors were paired."""
+    """Return what to know about the verdict: how the two dumps were made, and how tensors were paired."""
     notes = []
     if not golden.is_plain and not new.is_plain:
         names = list(_WORTH_KNOWING)
@@ -72,7 +72,7 @@ def comparison_notes(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
 
 
 def notes_on_pairing(pairs: list[Pair]) -> list[str]:
-    """Return how tensors of other addresses were paired, and where addresses of both sides were overruled."""
+    """Return how tensors of different addresses were paired, and where equal addresses were ignored."""
     notes = []
     names = {full_name(pair.golden) for pair in pairs if pair.golden is not None}
     new_names = {full_name(pair.new) for pair in pairs if pair.new is not None}

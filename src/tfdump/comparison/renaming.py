@@ -1,4 +1,4 @@
-"""Maps of golden names to new ones, which a user gives: what they say of a tensor, and files that hold them."""
+"""Maps of golden names to new names: which entries concern a tensor, and files that hold such maps."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from tfdump.files.paths import check_path
 
 
 def translations(item: Item, renamed: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return the entries of the map that say something of an item, the longest first, with the name they give."""
+    """Return the entries of the map that concern an item, the longest first, each with the new name of the item."""
     entries = []
     for own in (full_name(item), item.address):
         for old, name in renamed.items():
@@ -23,16 +23,16 @@ def translations(item: Item, renamed: Mapping[str, str]) -> list[tuple[str, str]
 
 
 def answers(item: Item, name: str, group: str) -> bool:
-    """Tell whether an item bears a name, given for a tensor of a group."""
+    """Tell whether an item has a name that was given for a tensor of a group."""
     if full_name(item) == name:
         return True
     return item.address == name and (not item.group or not group or item.group == group)
 
 
 def read_map(path: Path) -> dict[str, str]:
-    """Read a map of golden names to new ones: a JSON object, or lines of two names with a tab between them.
+    """Read a map of golden names to new names: a JSON object, or lines of two names with a tab between them.
 
-    Empty lines and such that begin with `#` count for nothing. Raises InputError where the file is neither.
+    Empty lines and lines that begin with `#` are ignored. Raises InputError if the file is neither.
     """
     check_path(path, "file", InputError)
     try:

@@ -27,7 +27,7 @@ class Closeable(Protocol):
 class Side:
     """One side of a comparison: its items in order, its attributes, and whether it is plain; a context manager.
 
-    `left_out` are the members of a plain HDF5 file that cannot be compared, each with the reason.
+    `left_out` has the members of a plain HDF5 file that cannot be compared, each with the reason.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Side:
         return (status.st_ino, status.st_size, status.st_mtime_ns)
 
     def check_unchanged(self) -> None:
-        """Raise DumpError when the file was written to, or replaced, since it was opened."""
+        """Raise DumpError if the file was changed or replaced since it was opened."""
         if self._look() != self._state:
             raise DumpError(f"{self.name} changed while it was being read (compare it again when it is complete)")
 
@@ -71,9 +71,9 @@ class Side:
 
 
 def open_side(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
-    """Open a dump, or plain arrays by their names; a `.npy` bears that of its file.
+    """Open a dump, or plain arrays by their names; the array of a `.npy` file has the name of the file.
 
-    Raises DumpError or InputError where nothing can be read, or where there is nothing.
+    Raises DumpError or InputError if nothing can be read, or if there is nothing.
     """
     side = _open(source)
     if not side.items:
@@ -123,10 +123,10 @@ def _items_of(dump: Dump) -> list[Item]:
 
 
 def _datasets(group: h5py.Group, above: set[int], left_out: list[str]) -> Iterator[PlainItem]:
-    """Yield the datasets of numbers and text of a plain file, by their paths, without following links elsewhere.
+    """Yield the datasets of numbers and text of a plain file, by their paths, without following links to elsewhere.
 
-    `seen` are the addresses of the groups above, so that a group that contains itself is passed over; `left_out` is
-    told what else is no number and no text.
+    `above` has the addresses of the groups above, so that a group that contains itself is skipped. Other members are
+    added to `left_out`.
     """
     above = {*above, h5py.h5o.get_info(group.id).addr}
     for name in group:

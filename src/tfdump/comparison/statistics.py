@@ -1,7 +1,7 @@
-"""The statistics of one tensor against those of another, where one of the two was dumped without its values.
+"""Compares the statistics of two tensors, if one of the two was dumped without its values.
 
-The bound of each statistic is the furthest that it can move while every element stays within the element's own bound,
-so that what passes by its values passes by its statistics too.
+The bound of each statistic is the farthest that it can move while every element stays within its own bound. So whatever
+passes by its values passes by its statistics too.
 """
 
 import math
@@ -16,13 +16,13 @@ from tfdump.comparison.verdict import Comparison
 from tfdump.dump.attributes import COUNTS
 
 _ROUNDING = 1e-12
-"""Mean, deviation and norm depend on the order of summation by about this much of the largest value."""
+"""Mean, deviation and norm depend on the order of summation by about this fraction of the largest value."""
 
 
 def compare_statistics(golden: Mapping[str, Any], new: Mapping[str, Any], rule: Rule) -> Comparison:
-    """Compare statistics; `part` of the result names the first that differs, or else the one that is furthest off.
+    """Compare statistics; `part` of the result names the first that differs, or else the one with the largest distance.
 
-    The number of zeros counts only where the rule is exact: a tolerance lets a zero become a small number.
+    The number of zeros counts only if the rule is exact, because a tolerance lets a zero become a small number.
     """
     tolerance = rule.tolerance or Tolerance()
     golden, new = _settled(golden, new), _settled(new, golden)
@@ -63,9 +63,10 @@ def compare_statistics(golden: Mapping[str, Any], new: Mapping[str, Any], rule: 
 
 
 def _settled(statistics: Mapping[str, Any], others: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return statistics as they are; without a finite value, as earlier versions and this one both write them.
+    """Return the statistics; for a tensor without finite values, in the form that all versions share.
 
-    Those wrote `l2` as 0 and `min` and `max` as NaN; the range of infinities counts where both sides have it.
+    Earlier versions wrote `l2` as 0, and `min` and `max` as NaN. The range of infinities counts only if both sides have
+    it.
     """
     if statistics["count"] == 0 or statistics["count"] > statistics["nan"] + statistics["inf"]:
         return statistics
@@ -76,7 +77,7 @@ def _settled(statistics: Mapping[str, Any], others: Mapping[str, Any]) -> Mappin
 
 
 class _StatisticVerdict:
-    """The verdict of one statistic: how far off it is, and the scale that it needs."""
+    """The verdict on one statistic: the distance, and the scale with which it passes."""
 
     def __init__(self, passed: bool, error: float = 0.0, scale: float | None = None) -> None:
         self.passed = passed

@@ -1,4 +1,4 @@
-"""One tensor of a side against its counterpart: by values, or by what was kept of them, unless they differ in kind."""
+"""Compares one tensor with its counterpart: by values, or by statistics or norms where values are missing."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,7 +30,7 @@ _RESULTS = (
     "stored_as",
 )
 _NAMES = ("address", "layer", "order", "inputs", "executed_as")
-"""Attributes that --check-attrs passes over: results, which are compared as such, and what follows from a name."""
+"""Attributes that --check-attrs ignores: results, which are compared as such, and what follows from a name."""
 
 Outcome = tuple[str, str, str, Comparison | None]
 """Status, reason, what was compared, and the numbers."""
@@ -39,7 +39,7 @@ Outcome = tuple[str, str, str, Comparison | None]
 def compare_pair(golden: Item, new: Item, pair: Pair, criteria: Criteria, check_attrs: bool) -> Outcome:
     """Compare two tensors.
 
-    Raises DumpError where statistics alone cannot answer what was asked, and where a file cannot be read.
+    Raises DumpError if statistics alone cannot answer what was asked, and if a file cannot be read.
     """
     outcome = _compare(golden, new, pair, criteria)
     if check_attrs and outcome[0] == SAME:
@@ -67,7 +67,7 @@ def _compare(golden: Item, new: Item, pair: Pair, criteria: Criteria) -> Outcome
 
 
 def _unlike_form(golden: Item, new: Item, exact: bool) -> str:
-    """Return how two tensors are not alike before any value is read, or an empty string."""
+    """Return how two tensors differ before any value is read, or an empty string."""
     old, other = (_KINDS.get(kind_of(item.dtype), item.dtype) for item in (golden, new))
     if old != other:
         return f"{other} ({new.dtype}), golden has {old} ({golden.dtype})"
@@ -89,7 +89,7 @@ def _is_norm(item: Item) -> bool:
 
 
 def _dtypes(golden: Item, new: Item) -> list[str]:
-    """Return the dtypes that bound the precision of both: as computed, and as stored where that is no wider kind."""
+    """Return the dtypes that limit the precision of both tensors: as computed and as stored."""
     return [dtype for item in (golden, new) for dtype in (item.dtype, item.stored_dtype)]
 
 
@@ -98,7 +98,7 @@ def _dtype(item: Item) -> str:
 
 
 def _by_values(golden: Sequence[Piecewise], new: Sequence[Piecewise], rule: Rule) -> Outcome:
-    """Compare the arrays of both: where they are composites, what places the values first."""
+    """Compare the arrays of both tensors; in composites, first those that say where the values are."""
     names = [part.name for part in golden]
     if sorted(names) != sorted(part.name for part in new):
         return DIFFERS, f"{len(new)} parts, golden has {len(golden)}", VALUES, None
@@ -137,7 +137,7 @@ def _by_statistics(golden: Item, new: Item, rule: Rule) -> Outcome:
 
 
 def _by_norms(golden: Item, new: Item, rule: Rule) -> Outcome:
-    """Compare the norms that gradients carry, where one side has nothing else."""
+    """Compare the stored norms of gradients, if one side has nothing else."""
     if golden.norm is None or new.norm is None:
         return SKIPPED, "one side has only norms, and the other side has none", "", None
     norms = [ArrayPart("", MemoryReader(np.atleast_1d(np.asarray(item.norm, np.float64)))) for item in (golden, new)]

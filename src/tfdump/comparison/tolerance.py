@@ -1,6 +1,6 @@
-"""How far a number may be from the golden one: defaults by dtype, and overrides for the tensors that a glob names.
+"""How far a number may be from the golden number: defaults by dtype, and overrides for tensors that a glob names.
 
-An element passes when `|new - golden| <= atol + rtol*|golden| + scale*max|golden|`.
+An element passes when `|new - golden| <= atol + rtol*|golden| + scale*max|golden|`; see docs/diff.md.
 """
 
 import math
@@ -15,7 +15,7 @@ from tfdump.errors import TfdumpError
 
 @dataclass(frozen=True)
 class Tolerance:
-    """The three terms of the bound; all zero is exact."""
+    """The three terms of the bound; if all are zero, values must be equal."""
 
     rtol: float = 0.0
     atol: float = 0.0
@@ -38,7 +38,7 @@ TERMS = ("rtol", "atol", "scale")
 
 @dataclass(frozen=True)
 class Override:
-    """One `[GLOB=]VALUE` of `--rtol`, `--atol` or `--scale`; `glob` None means every tensor of floats."""
+    """One `[GLOB=]VALUE` of `--rtol`, `--atol` or `--scale`; a `glob` of None means every tensor of floats."""
 
     glob: str | None
     value: float
@@ -53,7 +53,7 @@ class Override:
 
 
 def parse_override(text: str) -> Override:
-    """Read `[GLOB=]VALUE`; raises TfdumpError where the value is no number from 0 up, or the glob is malformed."""
+    """Read `[GLOB=]VALUE`; raises TfdumpError if the value is not a number of at least 0, or the glob is malformed."""
     glob, equals, value = text.rpartition("=")
     try:
         number = float(value)
@@ -63,7 +63,7 @@ def parse_override(text: str) -> Override:
 
 
 def overrides_of(tolerance: float | Mapping[str, float] | None) -> tuple[Override, ...]:
-    """Return the overrides of an argument of the Python API: one number for all, or by glob, the last match wins."""
+    """Return the overrides of an argument of the Python API: one number for all tensors, or numbers by glob."""
     if tolerance is None:
         return ()
     if isinstance(tolerance, Mapping):
@@ -73,10 +73,10 @@ def overrides_of(tolerance: float | Mapping[str, float] | None) -> tuple[Overrid
 
 @dataclass(frozen=True)
 class Tolerances:
-    """The tolerance of every tensor: its default by dtype, or what was asked for. `exact` makes all defaults zero.
+    """The tolerance of every tensor: its default by dtype, or the last override that matches.
 
-    An override without a glob counts for floats and complex numbers only, for whoever loosens these does not mean
-    token ids; integers get one by a glob (`*=1`), bools and text never.
+    An override without a glob holds only for floats and complex numbers, because whoever loosens these does not mean
+    token ids. Integers get a tolerance by a glob (`*=1`), bools and text never.
     """
 
     rtol: Sequence[Override] = ()
@@ -94,7 +94,7 @@ class Tolerances:
         return [o.glob for term in TERMS for o in getattr(self, term) if o.glob is not None]
 
     def of(self, names: Sequence[str], classes: Sequence[str], dtypes: Sequence[str]) -> Tolerance:
-        """Return the tolerance of a tensor by its names, its class and the dtypes of both sides."""
+        """Return the tolerance of a tensor, from its names, its classes and the dtypes of both sides."""
         kind = kind_of(dtypes[0])
         if kind in "bS":
             return Tolerance()
@@ -114,7 +114,7 @@ class Tolerances:
 
 
 def coarsest(dtypes: Sequence[str]) -> str:
-    """Return the row of the least precise of some dtypes of floats or complex numbers."""
+    """Return the row of the least precise of several dtypes of floats or complex numbers."""
     rows = list(_ROWS)
     return rows[max(rows.index(_row(dtype)) for dtype in dtypes)]
 

@@ -1,8 +1,8 @@
-"""Which layer of one side is which of the other, by what agrees best as a whole.
+"""Pairs the layers of two sides by the best overall agreement.
 
-Names that a user chose are sure, and so is the path of Python attributes that leads to a layer. Names that Keras made
-up (`dense_7`) depend on what the process built before: they only decide between alignments that are equally good by
-class, order, shapes, structure and graph.
+Names that a user chose are certain, and so is the path of Python attributes that leads to a layer. Names that Keras
+generated (`dense_7`) depend on what the process built before. They only decide between alignments that are equally good
+by class, order, shapes, structure and graph.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,10 +17,10 @@ from tfdump.comparison.layers.tree import Layer
 
 @dataclass(frozen=True)
 class PairingBasis:
-    """What may be used of both sides.
+    """The evidence that may be used to pair layers.
 
-    `classes` tells that both know the classes of their layers, `order` that both are in the order of execution, `alike`
-    that both come from one kind of file, so that the order is the same. `forced` are the paths of a map.
+    `classes` tells that both sides know the classes of their layers, `order` that both are in the order of execution,
+    and `alike` that both come from one kind of file, so that the order is the same. `forced` has the paths of a map.
     """
 
     classes: bool
@@ -57,7 +57,7 @@ def _pairs_inside(golden: list[Layer], new: list[Layer], evidence: PairingBasis)
 
 
 def _between(golden: list[Layer], new: list[Layer], pairs: Pairs) -> Iterator[tuple[list[Layer], list[Layer]]]:
-    """Yield what is left between pairs that have one order on both sides."""
+    """Yield the remaining layers between pairs that have the same order on both sides."""
     places = {layer.path: place for place, layer in enumerate(golden)}
     new_places = {layer.path: place for place, layer in enumerate(new)}
     at = sorted((places[old.path], new_places[other.path]) for old, other in pairs)
@@ -74,7 +74,7 @@ def _between(golden: list[Layer], new: list[Layer], pairs: Pairs) -> Iterator[tu
 
 
 def _by_stem(golden: list[Layer], new: list[Layer], pairs: Pairs) -> Iterator[tuple[list[Layer], list[Layer]]]:
-    """Yield what is left of each name without its number, in the order of the numbers."""
+    """Yield the remaining layers of each name without its number, in the order of the numbers."""
     olds, others = left_over(golden, new, pairs)
     for stem in dict.fromkeys(layer.stem for layer in olds):
         sides = ([layer for layer in side if layer.stem == stem] for side in (olds, others))
