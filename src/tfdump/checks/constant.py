@@ -11,9 +11,10 @@ from tfdump.tensors import Array
 
 
 class Constancy:
-    """Compares every example with the first, within a share of the first one's largest magnitude.
+    """Compares every example with the first one, within a fraction of the largest magnitude of the first.
 
-    The first example is kept where it comes in one piece, else read again piece by piece, for as long as they agree.
+    The first example is stored if it comes in one piece. Otherwise it is read again piece by piece, as long as the
+    examples agree.
     """
 
     def __init__(self, part: Part, tolerance: float) -> None:
@@ -48,7 +49,7 @@ class Constancy:
 
     @property
     def value(self) -> float | None:
-        """The one value of all elements, where there is one; else None."""
+        """The one value that all elements have, or None."""
         first: Any = self._first
         if not self.agrees or first is None or first.dtype.kind == "c" or not (first == first.flat[0]).all():
             return None
@@ -60,7 +61,7 @@ def _largest(values: Array) -> float:
 
 
 def constant(evidence: Evidence, _: Thresholds) -> Finding | None:
-    """Find tensors whose rows all agree."""
+    """Find tensors whose rows are all equal."""
     if not evidence.constant:
         return None
     value = evidence.constant_value

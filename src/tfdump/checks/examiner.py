@@ -1,4 +1,4 @@
-"""The checks of one tensor: what to ask of it, one pass over its values, and the findings."""
+"""The checks of one tensor: what to look for, one pass over its values, and the findings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -31,14 +31,14 @@ _CHECKS: tuple[Callable[[Evidence, Thresholds], Finding | None], ...] = (
 _GRADIENTS = (layout.WEIGHT_GRADIENTS, layout.ACTIVATION_GRADIENTS, layout.INPUT_GRADIENTS)
 _NARROW = ("float16", "bfloat16")
 _KEEP_UNITS = ("mean:spatial", "sum:spatial", "max:spatial", "norm:spatial")
-"""Reductions after which a unit that is never negative is zero exactly when it was zero at every position."""
+"""Reductions after which a unit that is never negative is zero exactly if it was zero at every position."""
 
 _UNKNOWN_FUNCTION = "the dump does not say what its activation is"
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What is known of one tensor: its findings, its norm if it is a gradient, and what could not be checked."""
+    """What is known about one tensor: findings, the norms of a gradient, and checks that were not possible."""
 
     checked: Checked
     findings: tuple[Finding, ...] = ()
@@ -47,10 +47,10 @@ class Examined:
 
 
 class Examiner:
-    """Examines the tensors of one dump; `outputs` are the addresses of what the model gives.
+    """Examines the tensors of one dump; `outputs` are the addresses of the outputs of the model.
 
-    `repeated` are those of activations, which the outputs may repeat: then they are only asked for NaN and Inf.
-    `advance` is called with numbers of values that were looked at.
+    `repeated` has the addresses of activations. An output of the same address is only checked for NaN and Inf.
+    `advance` is called with numbers of values that were read.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Examiner:
         self._limits = limits
 
     def examine(self, tensor: Tensor) -> Examined:
-        """Make every check of one tensor; raises DumpError where the file is damaged."""
+        """Make every check of one tensor; raises DumpError if the file is damaged."""
         name = full_name(tensor)
         checked = Checked(name, str(tensor.attributes.get("class", "")))
         if not tensor.connected:
@@ -116,7 +116,7 @@ class Examiner:
         )
 
     def _sweep(self, tensor: Tensor, wanted: Wanted) -> Swept:
-        """Return what the values tell, or the statistics where the values are none of the tensor itself."""
+        """Return what the values reveal, or the statistics if the values are not those of the tensor itself."""
         reduced = "reduce" in tensor.attributes
         statistics = tensor.statistics
         shape = tensor.shape
@@ -139,7 +139,7 @@ class Examiner:
         return Sweep(tensor, wanted, self._limits, self._first_example, self._advance).run()
 
     def _sweep_reduced(self, tensor: Tensor, wanted: Wanted) -> Swept:
-        """Look for what a reduction keeps: NaN, Inf, equal rows, and units where only positions were reduced."""
+        """Look for what a reduction preserves: NaN, Inf, equal rows, and dead units if only positions were reduced."""
         by_unit = str(tensor.attributes["reduce"]) in _KEEP_UNITS and wanted.function.axis == -1
         dead_units = wanted.dead and by_unit and wanted.function.name == "relu"
         answerable = replace(wanted, narrow=(), saturated=False, dead=dead_units)
@@ -150,7 +150,7 @@ class Examiner:
         return replace(swept, skipped=swept.skipped | dict.fromkeys(sorted(missed), REDUCED))
 
     def _with_places(self, tensor: Tensor, swept: Swept) -> Swept:
-        """Add where NaN and Inf are first in the reduced values, and keep the counts of the statistics."""
+        """Add where NaN and Inf first occur in the reduced values, while the counts stay those of the statistics."""
         places = Sweep(tensor, Wanted(), self._limits, self._first_example).run().tallies
         tallies = {
             name: replace(swept.tallies[name], first=places[name].first) for name in ("nan", "inf") if name in places
@@ -159,7 +159,7 @@ class Examiner:
 
     @staticmethod
     def _lost_by_encoding(tensor: Tensor, wanted: Wanted) -> dict[str, str]:
-        """Return the checks that want rows of one shape, for a tensor whose rows are not."""
+        """Return the checks that need rows of one shape, for a tensor whose rows differ in shape."""
         if tensor.group not in (layout.ACTIVATIONS, layout.OUTPUTS, layout.INPUTS) or tensor.encoding is None:
             return {}
         lost = ["constant"] + (["dead"] if wanted.function.units and not wanted.dead else [])
@@ -188,14 +188,14 @@ class Examiner:
 
 
 def _could_change(tensor: Tensor, narrow: str) -> bool:
-    """Tell whether casting to a narrow dtype could make infinities or zeros of the values as they were computed."""
+    """Tell whether a cast to a narrow dtype could turn values, as they were computed, into infinities or zeros."""
     if tensor.dtype in ("float16", "float8_e4m3fn", "float8_e5m2"):
         return False
     return tensor.dtype != narrow and tensor.stored_dtype != "float16"
 
 
 def _lost_by_storing(tensor: Tensor) -> dict[str, str]:
-    """Return the checks that a tensor cannot answer because it was stored in float16."""
+    """Return the checks that a tensor cannot answer because it was stored as float16."""
     if kind_of(tensor.dtype) != "f" or tensor.stored_dtype != "float16" or tensor.dtype.startswith("float8"):
         return {}
     lost = {"float16": ("underflow",), "bfloat16": ("overflow", "underflow")} if tensor.dtype != "float16" else {}

@@ -15,7 +15,7 @@ def nan(evidence: Evidence, _: Thresholds) -> Finding | None:
 
 
 def infinite(evidence: Evidence, _: Thresholds) -> Finding | None:
-    """Find infinite values, but for those that storing the tensor in a narrow dtype made."""
+    """Find infinite values, except those that were made by storing the tensor in a narrow dtype."""
     tally = evidence.tally("inf")
     count = None if tally.count is None else tally.count - evidence.overflowed
     if count is not None and count <= 0:

@@ -15,16 +15,16 @@ _FORWARD = (layout.INPUTS, layout.ACTIVATIONS, layout.OUTPUTS)
 
 
 def forward_order(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return what the forward pass computes, in its order: inputs, activations, outputs."""
+    """Return the tensors of the forward pass in its order: inputs, activations, outputs."""
     forward = [tensor for tensor in tensors if tensor.group in _FORWARD]
     return sorted(forward, key=lambda tensor: (_FORWARD.index(tensor.group), order_of(tensor)))
 
 
 @dataclass(frozen=True)
 class ExecutionPass:
-    """The names of the tensors of one pass in the order of execution; `stepwise` are those with a row a step.
+    """The names of the tensors of one pass in the order of execution; `stepwise` are those with one row per step.
 
-    `before` are names that come before, and are no part of it.
+    `before` has names that come before the pass and are not part of it.
     """
 
     names: tuple[str, ...]
@@ -33,19 +33,19 @@ class ExecutionPass:
     backward: bool = False
 
     def step(self, finding: Finding) -> int | None:
-        """Return the step of the first bad element, None where the tensor has none."""
+        """Return the step of the first bad element, or None if the tensor has no steps."""
         return finding.index[0] if finding.tensor in self.stepwise and finding.index else None
 
     def moment(self, finding: Finding) -> tuple[int, int]:
-        """Return when the first bad element came about: the step, and the place in the order of execution."""
+        """Return when the first bad element was computed: the step, and the place in the order of execution."""
         return self.step(finding) or 0, (*self.before, *self.names).index(finding.tensor)
 
     def first(self, bad: dict[str, Finding], names: Sequence[str]) -> Finding | None:
-        """Return the earliest of the findings that are in tensors of these names."""
+        """Return the earliest of the findings in tensors of these names."""
         return min((bad[name] for name in names if name in bad), key=self.moment, default=None)
 
     def at(self, finding: Finding) -> str:
-        """Return the tensor, and the example or step, of a finding."""
+        """Return the tensor of a finding, with its example or step."""
         name, step = finding.tensor.removeprefix(f"{layout.ACTIVATIONS}/"), self.step(finding)
         if step is not None:
             return f"'{name}' (step {step})"
@@ -68,7 +68,7 @@ def passes(tensors: Sequence[Tensor], loss_by_step: bool) -> list[ExecutionPass]
 
 
 def origins(order: Sequence[ExecutionPass], findings: Sequence[Finding], looked_at: str) -> list[Origin]:
-    """Return where NaN and Inf begin in every pass; `looked_at` is what was searched: everything, or a part of it.
+    """Return where NaN and Inf begin in every pass; `looked_at` says whether everything or a part was searched.
 
     A bad input is an origin of its own.
     """

@@ -1,4 +1,4 @@
-"""From a position in one of the arrays of a tensor to the place in the tensor itself."""
+"""Turns a position in one of the arrays of a tensor into a place in the tensor itself."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from tfdump.dump.tensor import Tensor
 
 
 class Places:
-    """Finds places in a tensor whose values are those of `part`; `first_example` is the number of its example 0."""
+    """Finds places in a tensor whose values are those of `part`; `first_example` is the number of its first example."""
 
     def __init__(self, tensor: Tensor, part: Part, first_example: int) -> None:
         self._tensor = tensor
@@ -18,13 +18,13 @@ class Places:
         self._first_example = first_example
 
     def tally(self, count: Count) -> Tally:
-        """Return a count with the place of its first."""
+        """Return a count with the place of its first element."""
         if count.first is None:
             return Tally(count.count)
         return Tally(count.count, self.place(count.first, count.value))
 
     def place(self, position: int, value: float | None) -> ElementPlace:
-        """Return the place of the element at a position, counted in C order."""
+        """Return the place of the element at a position in C order."""
         part_index = tuple(int(n) for n in np.unravel_index(position, self._part.shape)) if self._part.shape else ()
         index = self._index(part_index)
         by_example = self._tensor.attributes.get("axis0") == EXAMPLE and index

@@ -1,4 +1,4 @@
-"""Sigmoid, tanh and softmax where they are flat, so that no gradient passes."""
+"""Sigmoid, tanh and softmax in their flat parts, where gradients vanish."""
 
 import math
 from typing import Any
@@ -17,9 +17,9 @@ _BLOCK = 1 << 15
 
 
 class Saturation:
-    """Counts the elements (of a softmax: the rows along the axes that it sums over) that are saturated.
+    """Counts the saturated elements; for a softmax, the saturated rows along the axes that it sums over.
 
-    Exact zeros of a `gate` are the time steps that a mask left out, and are not counted at all.
+    Exact zeros of a `gate` are time steps that a mask left out, and are not counted at all.
     """
 
     def __init__(self, activation: str, margin: float, gate: bool = False, sums: tuple[int, ...] = (-1,)) -> None:
@@ -31,7 +31,7 @@ class Saturation:
         self._sums = sums
 
     def add(self, block: Array, start: int) -> None:
-        """Count in a block, whose first element has the position `start`; of a softmax, of whole rows."""
+        """Count in a block, whose first element has the position `start`; for a softmax, the block has whole rows."""
         if self._activation == "softmax":
             self._add_softmax(block, start)
             return
@@ -74,7 +74,7 @@ class Saturation:
 
 
 def saturated(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """Find activations of which more than a share is saturated."""
+    """Find activations of which more than a given share is saturated."""
     tally, of = evidence.tally("saturated"), evidence.totals.get("saturated", 0)
     if not tally.count or tally.count < limits.saturation_share * of:
         return None

@@ -1,4 +1,4 @@
-"""What a tensor is as plain arrays, under which names, and why it has none."""
+"""The arrays of a tensor, their names, and why a tensor has none."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,9 +16,9 @@ from tfdump.process.stages import Meter, Progress
 
 @dataclass(frozen=True)
 class Exported:
-    """A tensor to be written elsewhere: `name` is its group and address, `views` its arrays by the name of the part.
+    """A tensor to be written in another format: `name` is its group and address, `views` has its arrays by part.
 
-    Where `views` is empty, `reason` says why.
+    If `views` is empty, `reason` says why.
     """
 
     name: str
@@ -39,7 +39,7 @@ def exported(tensor: Tensor, slicing: Slicing | None = None) -> Exported:
 
 
 def exported_all(tensors: Iterable[Tensor]) -> Iterator[Exported]:
-    """Yield every tensor as arrays; those that have no values come without any, and with the reason."""
+    """Yield every tensor as arrays; a tensor without values has none, and the reason."""
     for tensor in tensors:
         reason = tensor.without_values
         if reason:
@@ -49,7 +49,7 @@ def exported_all(tensors: Iterable[Tensor]) -> Iterator[Exported]:
 
 
 def exported_loss(dump: Dump) -> Exported | None:
-    """Return the loss of a dump of gradients, or None where there is none."""
+    """Return the loss of a dump of gradients, or None if there is none."""
     loss = dump.loss
     if loss is None:
         return None
@@ -62,7 +62,7 @@ def _exported(tensor: Tensor, views: Mapping[str, View], reason: str = "") -> Ex
 
 
 def watched(tensors: Sequence[Exported], progress: Progress) -> list[Exported]:
-    """Return the same tensors; `progress` is called with the values read of them, and those of all."""
+    """Return the same tensors; `progress` is called with the number of values read, and of all values."""
     meter = Meter(sum(view.size for tensor in tensors for view in tensor.views.values()), progress)
     return [
         replace(tensor, views={part: WatchedView(view, meter.add) for part, view in tensor.views.items()})
@@ -71,9 +71,9 @@ def watched(tensors: Sequence[Exported], progress: Progress) -> list[Exported]:
 
 
 def member_names(tensors: Iterable[Exported]) -> dict[tuple[str, str], str]:
-    """Return the name in an archive of every array, by the names of tensor and part: `group/address` and `.part`.
+    """Return the name in an archive of every array, by tensor and part: `group/address`, followed by `.part`.
 
-    Where another tensor has that name, the dot before the part is percent-encoded.
+    If another tensor has that name, the dot before the part is percent-encoded.
     """
     tensors = list(tensors)
     tensor_names = {tensor.name for tensor in tensors}

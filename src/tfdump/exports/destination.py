@@ -1,4 +1,4 @@
-"""Putting exported bytes where they are asked for: whole, or not at all."""
+"""Writes exported bytes to their destination: completely, or not at all."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from tfdump.process.signals import raise_waiting
 
 
 def write_file(path: Path, blocks: Iterable[bytes], force: bool, check: Callable[[], None]) -> None:
-    """Write a file beside its target and rename it into place once `check` has passed; raises DumpError."""
+    """Write a file beside its target, and rename it after `check` has passed; raises DumpError."""
     target = check_target(path, force)
     with _explained(path):
         partial = make_partial(target)
@@ -27,9 +27,10 @@ def write_file(path: Path, blocks: Iterable[bytes], force: bool, check: Callable
 
 
 def check_output_folder(path: Path, force: bool) -> None:
-    """Raise DumpError where a folder of exported files cannot go to `path`.
+    """Raise DumpError if a folder of exported files cannot be written to `path`.
 
-    An empty folder is filled; another is replaced with `force`, if all that is in it was written by `write_folder`.
+    An empty folder is filled. Another folder is replaced with `force`, if everything in it was written by
+    `write_folder`.
     """
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
@@ -54,7 +55,7 @@ def check_output_folder(path: Path, force: bool) -> None:
 def write_folder(
     path: Path, files: Iterable[tuple[str, Iterator[bytes]]], force: bool, check: Callable[[], None]
 ) -> None:
-    """Write files into a folder beside the target and rename that into place once `check` has passed."""
+    """Write files into a folder beside the target, and rename it after `check` has passed."""
     check_output_folder(path, force)
     target = Path(os.path.realpath(path))
     with _explained(path):

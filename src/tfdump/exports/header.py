@@ -1,4 +1,4 @@
-"""C headers: typed arrays in C order, their dimensions as macros, and where they come from (C99; C++11)."""
+"""C headers: typed arrays in C order, macros for their dimensions, and comments on their origin (C99; C++11)."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +18,7 @@ _ESCAPED = {ord('"'): r"\"", ord("\\"): r"\\", ord("?"): r"\?"}  # ?? could begi
 
 
 def c_identifiers(names: Iterable[str]) -> dict[str, str]:
-    """Return a C identifier for every name, `group/address`: no two are the same, in small letters or capitals.
+    """Return a C identifier for every name, `group/address`; no two are equal, even when case is ignored.
 
     They begin with the name of a group, so that none is a keyword or a function of the standard library (`log`).
     """
@@ -89,7 +89,7 @@ def _c_type(view: View, what: str) -> str:
 
 
 def _literals(values: Array, view: View) -> list[str]:
-    """Return C literals that are exactly these values; the payload of a NaN is lost."""
+    """Return C literals with exactly these values, except for the payload of a NaN."""
     if view.is_text:
         return [_string(value) for value in values]
     kind = values.dtype.kind
@@ -123,14 +123,14 @@ def _integers(values: Array) -> list[str]:
 
 
 def _string(text: str | bytes) -> str:
-    """Return a string literal of bytes, or of UTF-8: what is not printable ASCII as three octal digits."""
+    """Return a string literal of bytes or UTF-8, with three octal digits for what is not printable ASCII."""
     encoded = text if isinstance(text, bytes) else str(text).encode("utf-8", "backslashreplace")
     plain = "".join(chr(byte).translate(_ESCAPED) if 32 <= byte < 127 else f"\\{byte:03o}" for byte in encoded)
     return f'"{plain}"'
 
 
 def _comment(line: str) -> str:
-    """Return a line in ASCII that neither ends its comment nor goes on in the next line."""
+    """Return a line in ASCII that neither ends its comment nor continues on the next line."""
     plain = line.encode("ascii", "backslashreplace").decode()
     plain = "".join(character if character.isprintable() else " " for character in plain)
     return plain.replace("*/", "* /").replace("/*", "/ *").rstrip("\\")

@@ -1,4 +1,4 @@
-"""Every value of a tensor beside its index, block by block."""
+"""Every value of a tensor with its index, block by block."""
 
 import math
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ def _sparse(tensor: Tensor, view: View, located: View) -> Iterator[IndexedValues
 
 
 def _inner(first: int, count: int, tail: tuple[int, ...]) -> tuple[Indices, npt.NDArray[np.int64]]:
-    """Return the indices in the trailing axes, and the index of the leading one, of values in C order."""
+    """Return the indices of values in C order along the trailing axes, and their index along the leading axis."""
     places = np.arange(first, first + count)
     if not tail:
         return [], places
@@ -81,7 +81,7 @@ def _inner(first: int, count: int, tail: tuple[int, ...]) -> tuple[Indices, npt.
 
 
 def _blocks(view: View) -> Iterator[tuple[int, list[str]]]:
-    """Yield some values as text, and the place of the first of them in C order."""
+    """Yield some values as text, and the position of the first of them in C order."""
     first = 0
     for block in view.blocks():
         for start in range(0, len(block), _ROWS):
@@ -91,6 +91,6 @@ def _blocks(view: View) -> Iterator[tuple[int, list[str]]]:
 
 
 def _joined(indices: Indices) -> list[str]:
-    """Return the indices of every value, joined by commas; of a scalar, an empty text."""
+    """Return the indices of every value, joined by commas; for a scalar, an empty string."""
     columns = [[str(number) for number in index.tolist()] for index in indices]
     return [",".join(row) for row in zip(*columns, strict=True)] if columns else [""]

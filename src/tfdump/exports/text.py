@@ -1,4 +1,4 @@
-"""Values as text that reads back as the same values."""
+"""Values as text from which the same values can be read back."""
 
 import json
 import math
@@ -11,10 +11,10 @@ from tfdump.tensors import Array
 
 
 def value_texts(values: Array) -> list[str]:
-    """Return flat values as text: numbers with the fewest digits that give the same value in their own dtype back.
+    """Return flat values as text: numbers with the fewest digits that give back the same value in their own dtype.
 
-    NaN and infinities are `nan`, `inf` and `-inf`, truth is `True` and `False`; text is itself, and bytes that are none
-    are escaped (`\\x00`, `\\xff`).
+    NaN and infinities are `nan`, `inf` and `-inf`, truth values `True` and `False`. Text is unchanged, and bytes that
+    are not text are escaped (`\\x00`, `\\xff`).
     """
     kind = values.dtype.kind
     if kind in "iub" or values.dtype == np.float64:
@@ -43,7 +43,7 @@ _NOT_FINITE = {"nan": '"NaN"', "inf": '"Infinity"', "-inf": '"-Infinity"'}
 def nested(shape: tuple[int, ...], first: int, items: list[str]) -> str:
     """Return JSON for `items`, the values of an array of this shape in C order from the `first` on.
 
-    What all blocks of an array give one after the other is the array as nested lists.
+    The JSON of all blocks of an array, joined, is the array as nested lists.
     """
     if not shape:
         return items[0]
@@ -60,7 +60,7 @@ def nested(shape: tuple[int, ...], first: int, items: list[str]) -> str:
 
 
 def empty_list(shape: tuple[int, ...]) -> str:
-    """Return JSON for an array of no values: nested lists down to the first axis of size 0."""
+    """Return JSON for an array without values: nested lists down to the first axis of size 0."""
     made: Any = []
     for size in reversed(shape[: shape.index(0)]):
         made = [made] * size

@@ -48,15 +48,15 @@ class Depth:
 
     @property
     def is_gradient(self) -> bool:
-        """Whether the tensors are gradients, of which the norm tells more than the root mean square."""
+        """Whether the tensors are gradients, for which the norm says more than the root mean square."""
         return self.group in _GRADIENTS
 
 
 def depth_of(dump: Dump, selected: Collection[tuple[str, str]] | None = None) -> list[Depth]:
-    """Return the sizes of the layers, a record a group: gradients where there are some, else activations.
+    """Return the sizes of the layers, one record per group: gradients if there are any, else activations.
 
-    Stored statistics and norms are used where they are there, else values are read once, in flat memory. `chosen`
-    are the groups and addresses to look at. Raises DumpError where nothing is left.
+    Stored statistics and norms are used if they exist; otherwise values are read once, in flat memory. `selected` has
+    the groups and addresses to look at. Raises DumpError if nothing remains.
     """
     gradients = [group for group in _GRADIENTS if dump.groups.get(group)]
     gradients = [group for group in gradients if group != layout.INPUT_GRADIENTS] or gradients  # inputs are no layers
@@ -80,7 +80,7 @@ def depth_of(dump: Dump, selected: Collection[tuple[str, str]] | None = None) ->
 
 
 def size_of(tensor: Tensor) -> LayerSize:
-    """Return how large one tensor is; raises DumpError where neither statistics, nor a norm, nor values are there."""
+    """Return how large one tensor is; raises DumpError if it has no statistics, no norm and no values."""
     stored = tensor.statistics
     norm = tensor.norm
     norms = tuple(norm) if isinstance(norm, list) else () if norm is None else (norm,)
