@@ -126,7 +126,7 @@ def arrays_hdf5(path: Path) -> None:
 def other_models(folder: Path) -> None:
     """Save the sample model as legacy HDF5 and as `.tflite`, in a process of its own: this one is forked from."""
     code = (
-        "from pathlib import Path; from saved_formats import lite, sample; import numpy as np;"
+        "from pathlib import Path; from support.saved_formats import lite, sample; import numpy as np;"
         "model = sample('wine_mlp');"
         "model.save('model.h5'); lite(model, Path('model.tflite'), 'int8_inside', np.load('good.npy'))"
     )

@@ -1,4 +1,4 @@
-"""Addresses round-trip, and patterns select what DESIGN section 3 says."""
+"""Addresses round-trip, and patterns select what docs/addresses.md says."""
 
 import re
 from fnmatch import fnmatchcase

@@ -43,18 +43,18 @@ def test_texts(value: Any, expected: tuple[str, ...]) -> None:
 
 
 CALLS: list[tuple[Callable[[Path], Any], str]] = [
-    (lambda _: tfdump.open(3), "dump 3 is no path of a file"),
-    (lambda _: tfdump.open(b"d.h5"), "is no path of a file"),
-    (lambda _: tfdump.check(None), "dump None is no path of a file"),
-    (lambda d: tfdump.check(d, layers=3), "layers: 3 is no text"),
-    (lambda d: tfdump.check(d, exclude=["conv", None]), "exclude: None is no text"),
+    (lambda _: tfdump.open(3), "dump 3 is not a path to a file"),
+    (lambda _: tfdump.open(b"d.h5"), "is not a path to a file"),
+    (lambda _: tfdump.check(None), "dump None is not a path to a file"),
+    (lambda d: tfdump.check(d, layers=3), "layers: 3 is not a string"),
+    (lambda d: tfdump.check(d, exclude=["conv", None]), "exclude: None is not a string"),
     (lambda d: tfdump.check(d, depth="2"), "depth '2' is not a whole number of at least 0"),
-    (lambda d: tfdump.check(d, fail_on=3), "fail_on: 3 is no text"),
+    (lambda d: tfdump.check(d, fail_on=3), "fail_on: 3 is not a string"),
     (lambda d: tfdump.check(d, dead_examples=1.5), "dead_examples 1.5 is not a whole number of at least 1"),
     (lambda d: tfdump.check(d, vanish_ratio="low"), "vanish_ratio 'low' is not a number"),
-    (lambda d: tfdump.check(d, progress=3), "progress 3 cannot be called"),
+    (lambda d: tfdump.check(d, progress=3), "progress 3 is not callable"),
     (lambda d: tfdump.diff(d, np.ones(3)), "give one, or arrays by name"),
-    (lambda d: tfdump.diff([d], d), "is no path of a file"),
+    (lambda d: tfdump.diff([d], d), "is not a path to a file"),
     (lambda d: tfdump.diff(d, d, rtol="low"), "tolerance 'low' is not a number"),
     (lambda d: tfdump.diff(d, d, atol={"conv": [1]}), "tolerance [1] is not a number"),
     (lambda d: tfdump.diff(d, d, exact="no"), "exact 'no' is neither True nor False"),
@@ -62,9 +62,9 @@ CALLS: list[tuple[Callable[[Path], Any], str]] = [
     (lambda d: tfdump.diff(d, d, max_ulp=float("nan")), "max_ulp nan is not a whole number of at least 0"),
     (lambda d: tfdump.diff(d, d, min_cosine=[1]), "min_cosine [1] is not a number"),
     (lambda d: tfdump.diff(d, d, renamed=3), "renamed 3 is not a path to a file (a dict of names does it too)"),
-    (lambda d: tfdump.diff(d, d, transpose=3), "transpose: 3 is no text"),
-    (lambda d: tfdump.open(d)[3], "3 is no address"),
-    (lambda d: tfdump.open(d)[None], "None is no address"),
+    (lambda d: tfdump.diff(d, d, transpose=3), "transpose: 3 is not a string"),
+    (lambda d: tfdump.open(d)[3], "3 is not an address"),
+    (lambda d: tfdump.open(d)[None], "None is not an address"),
 ]
 
 

@@ -86,7 +86,7 @@ def texts(name: str, value: Any, example: str) -> tuple[str, ...]:
         return ()
     try:
         items = (value,) if isinstance(value, (str, bytes)) else tuple(value)
-    except (TypeError, NotImplementedError):  # the latter from a KerasTensor
+    except (TypeError, NotImplementedError):  # a KerasTensor raises the latter
         items = (value,)
     for item in items:
         if not isinstance(item, str):

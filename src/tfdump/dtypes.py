@@ -21,7 +21,7 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
         return np.dtype(object)
     import ml_dtypes
 
-    plain = name.removeprefix("q")  # quantized numbers are the integers that they are
+    plain = name.removeprefix("q")  # quantized numbers are stored as integers
     return np.dtype(getattr(ml_dtypes, plain, None) or plain)
 
 

@@ -55,7 +55,7 @@ def with_article(noun: str) -> str:
 
 def near(name: str, known: Iterable[str], most: int = 3) -> str:
     """Return ``"; near: 'a', 'b'"`` for the known names that resemble `name`, or an empty string."""
-    from difflib import get_close_matches  # only in trouble
+    from difflib import get_close_matches  # only needed for errors
 
     names = list(dict.fromkeys(known))
     by_last_part = {candidate.rpartition(".")[2]: candidate for candidate in reversed(names)}

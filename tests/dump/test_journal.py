@@ -182,7 +182,7 @@ def test_frames_with_right_sums_that_no_run_wrote_are_refused(tmp_path: Path, fi
 def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "d.h5.partial"
     path.write_bytes(b"precious")
-    with pytest.raises(DumpError, match="in the way of the journal"):
+    with pytest.raises(DumpError, match="has the name that the journal needs, and is not a journal"):
         Journal(path, {})
     assert path.read_bytes() == b"precious"
 

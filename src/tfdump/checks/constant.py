@@ -1,4 +1,4 @@
-"""Tensors that are the same for every example."""
+"""Tensors that have the same values for every example."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ class Constancy:
             return bool((rows == first).all())
         with np.errstate(invalid="ignore", over="ignore"):
             bound = self._tolerance * self._largest
-            return bool(np.isfinite(bound) and (np.abs(rows - first) <= bound).all())  # a share of Inf bounds nothing
+            return bool(np.isfinite(bound) and (np.abs(rows - first) <= bound).all())  # a fraction of Inf is no bound
 
     @property
     def value(self) -> float | None:

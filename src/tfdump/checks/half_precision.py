@@ -1,13 +1,13 @@
-"""What would become of a tensor in float16 or bfloat16."""
+"""Values that float16 or bfloat16 cannot represent."""
 
 from tfdump.checks.evidence import Evidence, Tally, share
 from tfdump.checks.records import Finding, Thresholds
 
 OVERFLOWS = {"float16": 65520.0, "bfloat16": (2 - 2.0**-8) * 2.0**127}
-"""From which magnitude on a number rounds to infinity (half way behind the largest number, ties to even)."""
+"""The smallest magnitude that rounds to infinity (half a step above the largest number; ties go to even)."""
 
 UNDERFLOWS = {"float16": 2.0**-25, "bfloat16": 2.0**-134}
-"""Up to which magnitude a number rounds to zero (half of the smallest subnormal number, ties to even)."""
+"""The largest magnitude that rounds to zero (half of the smallest subnormal number; ties go to even)."""
 
 
 def float16_overflow(evidence: Evidence, _: Thresholds) -> Finding | None:
@@ -21,12 +21,12 @@ def bfloat16_overflow(evidence: Evidence, _: Thresholds) -> Finding | None:
 
 
 def float16_underflow(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """Find tensors of which more than a share of the values would be zero in float16."""
+    """Find tensors in which more than a given share of the values would be zero in float16."""
     return _underflow("float16", evidence, limits)
 
 
 def bfloat16_underflow(evidence: Evidence, limits: Thresholds) -> Finding | None:
-    """Find tensors of which more than a share of the values would be zero in bfloat16."""
+    """Find tensors in which more than a given share of the values would be zero in bfloat16."""
     return _underflow("bfloat16", evidence, limits)
 
 

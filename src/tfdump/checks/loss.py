@@ -11,9 +11,9 @@ from tfdump.dump import layout
 
 
 def loss_findings(loss: npt.NDArray[np.float64], first_example: int | None, limits: Thresholds) -> list[Finding]:
-    """Return what is wrong with a loss: a scalar, or one number a step or example.
+    """Return what is wrong with a loss: a scalar, or one number per step or example.
 
-    `first_example` is the number of the first example where there is one loss an example, else None.
+    `first_example` is the number of the first example if there is one loss per example, else None.
     """
     magnitudes = Magnitudes(loss.dtype, ())
     magnitudes.add(loss.reshape(-1), 0)

@@ -56,7 +56,7 @@ class Magnitudes:
 
     def _doubled(self, magnitude: float, dtype: np.dtype[Any]) -> Any:
         """Return the bits of a number without its sign, shifted left by one."""
-        with np.errstate(over="ignore"):  # float16 has no such number: infinity, below which there is nothing to count
+        with np.errstate(over="ignore"):  # float16 has no such number: infinity, and no finite number is counted
             number = np.array([magnitude], dtype.newbyteorder("="))
         return np.left_shift(number.view(self._bits), 1)[0]
 

@@ -31,7 +31,7 @@ def from_statistics(
 ) -> Swept:
     """Return what stored statistics decide; `skipped` has the checks that they leave open, with `reason`."""
     stored = _Stored(**{name: statistics[name] for name in ("count", "min", "max", "nan", "inf", "zero")})
-    if stored.count == stored.nan + stored.inf:  # infinities are counted, and are no range of numbers
+    if stored.count == stored.nan + stored.inf:  # infinities are counted, and are not a range of numbers
         stored = replace(stored, min=math.nan, max=math.nan)
     tallies = {"nan": Tally(stored.nan), "inf": Tally(stored.inf)}
     totals: dict[str, int] = {}

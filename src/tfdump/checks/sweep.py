@@ -116,7 +116,7 @@ class Sweep:
                 self._add_squares(key, block)
             position += block.size
             self._advance(block.size)
-            del block  # so that the next one takes the same memory, whose pages are there
+            del block  # so that the next block reuses the same memory, whose pages are mapped
         places = Places(self._tensor, part, self._first_example)
         if magnitudes is not None:
             for name, count in magnitudes.counts.items():

@@ -40,7 +40,7 @@ def blocks_of(golden: Piecewise, new: Piecewise) -> Iterator[Block]:
     with ThreadPoolExecutor(1, "tfdump-reader") as thread:
         try:
             thread.submit(int)
-        except RuntimeError:  # no thread is to be had
+        except RuntimeError:  # no thread can be started
             yield from iter(read, None)
             return
         block = read()

@@ -181,7 +181,7 @@ class Judge:
             self._place_of_unlike = place(unlike[0])
         positions = np.flatnonzero(finite)
         alone = golden[np.isfinite(golden) & ~finite]
-        if alone.size:  # they count for the largest golden magnitude all the same
+        if alone.size:  # they still count for the largest golden magnitude
             self._largest = max(self._largest, np.longdouble(distances(alone, alone, self._buffers)[1].max()))
         return golden[positions], new[positions], place.of(positions)
 

@@ -19,18 +19,18 @@ class ComparedElement:
 
 
 class Placer:
-    """Finds the index and the values of an element by its position in what is being judged."""
+    """Finds the index and the values of an element by its position in the piece that is judged."""
 
     def __init__(self, part: str, key: tuple[slice, ...], golden: Array, new: Array, positions: Any) -> None:
         self._block = (part, key, golden, new)
-        self._positions = positions  # in the flat block: where the piece starts, or of each element
+        self._positions = positions  # in the flat block: the start of the piece, or the position of each element
 
     def of(self, positions: Array) -> "Placer":
         """Return the placer of some of the elements."""
         return Placer(*self._block, self._positions + positions)
 
     def __call__(self, position: Any) -> ComparedElement:
-        """Return the place of the element at a position in the piece that is being judged."""
+        """Return the element at a position in the piece that is judged."""
         part, key, golden, new = self._block
         start = self._positions
         at = int(start[position]) if isinstance(start, np.ndarray) else start + int(position)

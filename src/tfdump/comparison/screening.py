@@ -65,7 +65,7 @@ class Screen:
         furthest, largest = float(error.max()), float(magnitude.max())
         relative = self._tolerance.rtol * largest
         total = furthest + relative + self._tolerance.atol
-        if not total < _HUGE:  # nor for NaN
+        if not total < _HUGE:  # also true for NaN
             return None
         if relative:
             np.multiply(magnitude, np.float32(self._tolerance.rtol), out=magnitude)

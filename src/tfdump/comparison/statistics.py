@@ -30,7 +30,7 @@ def compare_statistics(golden: Mapping[str, Any], new: Mapping[str, Any], rule: 
     largest = largest if math.isfinite(largest) else 0.0
     finite = golden["count"] - golden["nan"] - golden["inf"]
     typical = golden["l2"] / math.sqrt(finite) if finite else 0.0
-    terms = {  # what rtol, atol and rounding are multiplied with
+    terms = {  # the factors of rtol, atol and rounding
         "min": (abs(golden["min"]) if tolerance.rtol <= 1 else largest, 1.0, 0.0),
         "max": (abs(golden["max"]) if tolerance.rtol <= 1 else largest, 1.0, 0.0),
         "mean": (typical, 1.0, largest),

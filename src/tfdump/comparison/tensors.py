@@ -124,7 +124,7 @@ def _by_statistics(golden: Item, new: Item, rule: Rule) -> Outcome:
     for item in (golden, new):
         known = item.statistics
         if known is not None and not known.keys() >= set(STATISTIC_NAMES):
-            known = None  # some alone, which cannot be judged
+            known = None  # incomplete statistics cannot be judged
         if known is None and (not item.has_values or kind_of(item.dtype) == "S"):
             return SKIPPED, "one side has neither values nor complete statistics", "", None
         if known is None and item.attributes.get("reduce"):

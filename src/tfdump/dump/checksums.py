@@ -155,7 +155,7 @@ def _walk(
         except DumpError as error:
             yield here, error
             continue
-        if place in places:  # a second name, or a group that contains itself
+        if place in places:  # a second link to the same object, or a group that contains itself
             continue
         places.add(place)
         yield here, item

@@ -106,7 +106,7 @@ class ByExample(Collecting):
             unequal = _UnequalStack(self._file, self._dtype, self._storage)
             for batch in self.batches():
                 unequal.append(batch)
-            self._unequal, self._into = unequal, None  # whose space in the file is free again
+            self._unequal, self._into = unequal, None  # the space of the rows in the file is free again
             self._unequal.append(value)
             return
         self._lengths.append(len(value))

@@ -100,5 +100,5 @@ class ChunkQueue:
 
 def write_chunk(dataset: h5py.Dataset, offset: tuple[int, ...], chunk: Any) -> None:
     """Write the bytes of one chunk as they are, without HDF5's filters and cache."""
-    with phil:  # h5py takes its lock around everything but this call, and HDF5 bears one thread at a time
+    with phil:  # h5py does not lock around this call, and HDF5 is not thread-safe
         dataset.id.write_direct_chunk(offset, chunk)

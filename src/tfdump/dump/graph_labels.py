@@ -47,7 +47,7 @@ def _labels(items: Sequence[ShapedTensor], known: dict[Hashable, int]) -> Labels
         ahead[item.address] = 0 if read is None or 0 in leading else label("ahead", _kind(item), tuple(leading))
     behind: dict[str, int] = {}
     readers: dict[str, list[tuple[int, int]]] = {}
-    complete = True  # a tensor of which it is not known what it read may have read any before it
+    complete = True  # a tensor whose inputs are not known may have read any tensor before it
     for item in reversed(items):
         following = tuple(sorted(readers.get(item.address, ())))
         is_known = complete and all(number for _, number in following)

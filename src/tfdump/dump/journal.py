@@ -179,7 +179,7 @@ class Journal:
 def _open_locked(path: Path) -> int:
     """Open and lock the file, creating it if needed; one that disappears in the meantime is created again."""
     try:
-        import fcntl  # here, so that dumps are made without --resume where a system has none
+        import fcntl  # imported here, because dumps without --resume do not need it
     except ImportError:
         raise DumpError(
             "--resume needs locks on files, which this system does not have (leave it out: the dump is made in one go)"

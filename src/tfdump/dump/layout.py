@@ -102,7 +102,7 @@ def chunk_shape(
     row_bytes = max(1, itemsize * math.prod(tail))
     fitting = max(1, chunk_bytes // row_bytes)
     count = 1 << (fitting.bit_length() - 1)
-    if rows is not None and rows <= FEW_CHUNKS * count:  # the last chunk takes as much as the others
+    if rows is not None and rows <= FEW_CHUNKS * count:  # the last chunk takes as much space as the others
         count = math.ceil(rows / math.ceil(rows / count))
     cut = list(tail)
     for axis in range(len(cut)):

@@ -83,6 +83,6 @@ def kind_of_hdf5(file: h5py.File) -> str:
         count += info.type == h5py.h5o.TYPE_DATASET
         return True if count >= _MOST_COUNTED else None
 
-    h5py.h5o.visit(file.id, count_datasets, info=True)  # hard links only, and no object is opened
+    h5py.h5o.visit(file.id, count_datasets, info=True)  # follows hard links only, and opens no object
     more = " or more" if count >= _MOST_COUNTED else ""
     return f"it holds {count}{more} dataset{'' if count == 1 else 's'} of something else"

@@ -127,7 +127,7 @@ def pieces(
     if axis == 0:
         yield tuple(slice(0, size) for size in shape)
         return
-    cut = axis - 1  # the axes before are taken one by one, those behind whole
+    cut = axis - 1  # earlier axes are taken one index at a time, later axes as a whole
     step = max(1, most_bytes // rest)
     if chunks is not None and step > chunks[cut]:
         step -= step % chunks[cut]

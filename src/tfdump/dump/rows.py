@@ -127,14 +127,14 @@ class RowDataset:
         if self._pending is not None and self._pending_rows:
             count, self._pending_rows = self._pending_rows, 0
             self._write(self._pending[:count])
-            if self._storage.queue is not None:  # which has the chunk until it is compressed
+            if self._storage.queue is not None:  # the queue holds the chunk until it is compressed
                 self._pending = None
 
     def finish(self) -> h5py.Dataset:
         """Write what waits, and return the dataset, with its checksum if checksums are stored."""
         self.flush()
         if self._checksums:
-            if missing := self.dataset.size - self._counted:  # what no batch gave reads as zeros
+            if missing := self.dataset.size - self._counted:  # rows that no batch had are zeros
                 self._count(np.full(missing, b"" if self._is_text else 0, object if self._is_text else self.dtype))
             seal(self.dataset, self._crc)
         return self.dataset

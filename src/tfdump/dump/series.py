@@ -127,7 +127,7 @@ def open_series(folder: str | Path) -> Series:
             dumps.append(SeriesDump(path, 0, kind, epoch, batch, path.stat().st_size))
         except DumpError as error:
             skipped.append(SkippedFile(path, str(error)))
-        except OSError as error:  # removed meanwhile, by a training that goes on
+        except OSError as error:  # removed in the meantime, by a training that is still running
             skipped.append(SkippedFile(path, f"cannot look at {path}: {error.strerror}"))
     if not dumps:
         refuse_model_folder(folder)

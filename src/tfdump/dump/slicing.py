@@ -83,7 +83,7 @@ def whole(shape: tuple[int, ...]) -> tuple[Axis, ...]:
 
 
 def parse_slice(text: str) -> Slicing:
-    """Read integers, ranges `START:STOP:STEP` and one `...`, separated by commas; raises TfdumpError."""
+    """Read integers, ranges `START:STOP:STEP` and one `...`, separated by commas; raises TfdumpError for other text."""
     inner = text.strip()
     if inner.startswith("[") and inner.endswith("]"):
         inner = inner[1:-1]

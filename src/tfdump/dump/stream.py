@@ -47,7 +47,7 @@ class DumpStream(io.RawIOBase):
         data = b""
         try:
             data = _read_at(self._handle, len(view), self._position)
-        except BaseException as failure:  # kept for raise_failure
+        except BaseException as failure:  # raised later by raise_failure
             self._failure = self._failure or failure
         view[: len(data)] = data
         self._position += len(view)
@@ -60,7 +60,7 @@ class DumpStream(io.RawIOBase):
         try:
             while done < len(view) and self._failure is None:
                 done += _write_at(self._handle, view[done:], self._position + done)
-        except BaseException as failure:  # kept for raise_failure
+        except BaseException as failure:  # raised later by raise_failure
             self._failure = self._failure or failure
         self._position += len(view)
         if self._failure is None:
@@ -73,7 +73,7 @@ class DumpStream(io.RawIOBase):
         try:
             if self._failure is None:
                 os.ftruncate(self._handle, length)
-        except BaseException as failure:  # kept for raise_failure
+        except BaseException as failure:  # raised later by raise_failure
             self._failure = self._failure or failure
         return length
 

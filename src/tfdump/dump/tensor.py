@@ -52,7 +52,7 @@ class Tensor:
         is_array = isinstance(item, h5py.Dataset)
         if self.encoding not in ((None,) if is_array else _ENCODINGS):
             raise ValueError(f"its attribute 'encoding' is {self.encoding!r}")
-        kind_of(self.dtype)  # TypeError where it is none
+        kind_of(self.dtype)  # TypeError if it is not a dtype
         if is_array and item.shape is not None and self.without_values is None:
             _check_kind(item, self.stored_dtype)
 

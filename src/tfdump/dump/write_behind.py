@@ -50,7 +50,7 @@ class WriteBehind:
         thread = threading.Thread(target=self._run, name="tfdump-behind", daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # no thread is to be had: the file is written all the same
+        except RuntimeError:  # no thread can be started: the file is written without one
             self._able = False
         else:
             self._thread = thread
@@ -65,13 +65,13 @@ class WriteBehind:
     def _run(self) -> None:
         waiting: list[int] = []
         while self._able and (start := self._ends.get()) is not None:
-            self._advise(start)  # dirty pages: their writing begins
+            self._advise(start)  # the system begins to write these pages
             waiting.append(start)
             if len(waiting) > _TRAIL:
-                self._advise(waiting.pop(0))  # written by now: dropped
+                self._advise(waiting.pop(0))  # written by now: the system drops these pages
 
     def _advise(self, start: int) -> None:
         try:
             os.posix_fadvise(self._handle, start, WINDOW, os.POSIX_FADV_DONTNEED)
-        except OSError:  # advice: a system that does not take it writes as it would without
+        except OSError:  # a system that does not take the advice writes as usual
             self._able = False

@@ -261,7 +261,7 @@ def set_attribute(target: h5py.Group | h5py.Dataset, name: str, value: Any) -> N
 
 
 def _parts(tensor: h5py.Dataset | h5py.Group) -> list[h5py.Dataset]:
-    """Return the datasets of a tensor that hold values of it."""
+    """Return the datasets of a tensor that hold values."""
     return [tensor] if isinstance(tensor, h5py.Dataset) else [tensor[name] for name in tensor if holds_values(name)]
 
 

@@ -27,7 +27,7 @@ def folder_files(
     folders: dict[str, FileNames] = {}
     rows = [COLUMNS]
     paths: dict[tuple[str, str], str] = {}
-    for composite in (False, True):  # a composite gives way to a tensor that is called as one of its parts
+    for composite in (False, True):  # composites come second: a tensor may have the name of one of their parts
         for tensor in tensors:
             if composite != (list(tensor.views) != [""]):
                 continue

@@ -36,11 +36,11 @@ def c_identifiers(names: Iterable[str]) -> dict[str, str]:
 
 
 def c_header(identifier: str, views: Mapping[str, View], comment: Iterable[str], what: str) -> Iterator[bytes]:
-    """Yield a header of one array a view: `identifier`, or `identifier__part` for the parts of a composite.
+    """Yield a header with one array per view: `identifier`, or `identifier__part` for the parts of a composite.
 
-    float16 is float, which holds every value of it; text is UTF-8; a complex number is two elements, real and
-    imaginary. `comment` are lines for the top, `what` names the tensor in messages: raises DumpError for values that
-    are no numbers and no text.
+    float16 becomes float, which holds all its values. Text is UTF-8, and a complex number is two elements, real and
+    imaginary. `comment` has lines for the top, and `what` names the tensor in messages. Raises DumpError for values
+    that are neither numbers nor text.
     """
     guard = f"TFDUMP_{identifier.upper()}_H"
     lines = "".join(f" * {_comment(line)}\n" for line in comment)

@@ -49,7 +49,7 @@ def _candidates(address: str, part: str) -> Iterator[str]:
     for dot in (".", "%2E") if part else ("",):
         yield name + dot + part
         yield encoded + dot + part
-    for number in itertools.count():  # names that only somebody who wants it so can make
+    for number in itertools.count():  # reached only by names that are made to collide
         yield f"{encoded}~{_hash(f'{address} {part} {number}')}"
 
 

@@ -28,7 +28,7 @@ def encoded(item: Any) -> bytes:
 
 
 def decoded_text(item: Any) -> str:
-    """Return text as it is, and of bytes the text with NUL and what is no UTF-8 as escapes: `\\x00`, `\\xff`."""
+    """Return text unchanged, and bytes as text in which NUL and invalid UTF-8 are escaped: `\\x00`, `\\xff`."""
     return item.decode("utf-8", "backslashreplace").replace("\0", "\\x00") if isinstance(item, bytes) else str(item)
 
 
@@ -49,7 +49,7 @@ def write_byte_strings(dataset: h5py.Dataset, values: Array, start: int = 0) -> 
     space = dataset.id.get_space()
     if values.ndim:
         space.select_hyperslab((start, *(0 for _ in values.shape[1:])), values.shape)
-    # not by `dataset[key] = lists`, for which NumPy would take lists of one byte each for numbers
+    # not `dataset[key] = lists`: NumPy would turn lists of one byte each into numbers
     dataset.id.write(h5py.h5s.create_simple(values.shape), space, lists, h5py.h5t.py_create(dataset.dtype))
 
 

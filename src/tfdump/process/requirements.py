@@ -86,7 +86,7 @@ def complaint_behind(error: BaseException) -> str | None:
     Only packages that are in use can explain an error.
     """
     missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    in_use = {missing, *sys.modules, "click"}  # the command line may have failed to import that one
+    in_use = {missing, *sys.modules, "click"}  # the command line may have failed to import Click
     return complaint(package for package in REQUIREMENTS if package in in_use)
 
 
@@ -99,12 +99,12 @@ def installed_version(package: str) -> str | None:
     from importlib.util import find_spec
 
     module = sys.modules.get(package)
-    own_version = getattr(module, "__version__", None) if package != "click" else None  # Click warns of being asked
+    own_version = getattr(module, "__version__", None) if package != "click" else None  # Click warns when it is asked
     if isinstance(own_version, str):
         return own_version
     try:
         return version(package)
-    except PackageNotFoundError:  # a build of another name, as tensorflow-cpu, or nothing
+    except PackageNotFoundError:  # a build with another name, such as tensorflow-cpu, or nothing
         return "" if module is not None or find_spec(package) is not None else None
 
 

@@ -35,7 +35,7 @@ def run_supervised(run: Callable[[], int], say: Callable[[str], None]) -> int:
 
     While `run` starts, the signals of PASSED are blocked, so that none arrives before it can handle them.
     """
-    if not PASSED or not hasattr(os, "fork"):  # a system without them: the command runs alone
+    if not PASSED or not hasattr(os, "fork"):  # a system without these: the command runs without a parent
         return run()
     signal.pthread_sigmask(signal.SIG_BLOCK, PASSED)
     parent = os.getpid()

@@ -1,4 +1,4 @@
-"""How large every layer's tensor is, in the order of execution: what shows where a gradient vanishes or explodes."""
+"""The size of every layer's tensor in the order of execution, which shows where a gradient vanishes or explodes."""
 
 import math
 from collections.abc import Collection
@@ -18,11 +18,11 @@ _GRADIENTS = (layout.WEIGHT_GRADIENTS, layout.ACTIVATION_GRADIENTS, layout.INPUT
 
 @dataclass(frozen=True)
 class LayerSize:
-    """How large one tensor is.
+    """The size of one tensor.
 
-    `rms` is its root mean square, `std` its standard deviation and `norm` its L2 norm, over the finite values; `norms`
-    are those of every step where the dump has several. `nan` and `inf` count the others; `rank` is that
-    of the value of one weight, or of one example. Without a finite value the numbers are NaN.
+    `rms` is the root mean square, `std` the standard deviation and `norm` the L2 norm, over the finite values. `norms`
+    has the norm at every step if the dump has several steps. `nan` and `inf` are the numbers of other values. `rank` is
+    that of a weight, or of the value of one example. Without a finite value, the sizes are NaN.
     """
 
     address: str
@@ -39,7 +39,7 @@ class LayerSize:
 class Depth:
     """The sizes of the tensors of one group of a dump, in the order of execution.
 
-    `left_out` are those without a size, by reason: text, not connected, no values.
+    `left_out` has the tensors without a size, with the reason: text, not connected, or no values.
     """
 
     group: str
@@ -59,7 +59,7 @@ def depth_of(dump: Dump, selected: Collection[tuple[str, str]] | None = None) ->
     the groups and addresses to look at. Raises DumpError if nothing remains.
     """
     gradients = [group for group in _GRADIENTS if dump.groups.get(group)]
-    gradients = [group for group in gradients if group != layout.INPUT_GRADIENTS] or gradients  # inputs are no layers
+    gradients = [group for group in gradients if group != layout.INPUT_GRADIENTS] or gradients  # inputs are not layers
     groups = gradients or [group for group in (layout.ACTIVATIONS, layout.OUTPUTS) if dump.groups.get(group)][:1]
     depths = []
     for group in groups:

@@ -21,7 +21,7 @@ _HALF = 32
 
 
 LEAST_SOUND_NORM = 1e-140
-"""Squares of less than this lose bits in float64."""
+"""Squares of smaller numbers lose bits in float64."""
 
 
 def _norm(values: Array, axis: tuple[int, ...], dtype: Any) -> Array:

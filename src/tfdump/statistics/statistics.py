@@ -89,14 +89,14 @@ class StatisticsAccumulator:
 
     def _add_block(self, block: Array) -> None:
         self._count += block.size
-        with np.errstate(invalid="ignore"):  # a signalling NaN
+        with np.errstate(invalid="ignore"):  # a signaling NaN
             self._zero += int(np.count_nonzero(block == 0))  # truth values are counted much faster than floats
             if block.dtype.kind == "c":
                 block = np.abs(block.astype(np.complex128))
             numbers: Array = block.astype(np.float64)
-        narrow = block if block.dtype == np.float32 else numbers  # of half the bytes
+        narrow = block if block.dtype == np.float32 else numbers  # half as many bytes
         low, high = float(narrow.min()), float(narrow.max())
-        if not (math.isfinite(low) and math.isfinite(high)):  # NaN goes through min and max
+        if not (math.isfinite(low) and math.isfinite(high)):  # min and max propagate NaN
             self._nan += int(np.count_nonzero(np.isnan(numbers)))
             self._inf += int(np.count_nonzero(np.isinf(numbers)))
             self._negative_inf += int(np.count_nonzero(np.isneginf(numbers)))
@@ -169,7 +169,7 @@ def _sum_of_squares(numbers: Array) -> np.longdouble:
     """Return the sum of the squares of a flat block."""
     whole = numbers.size // _FEW * _FEW
     rows, rest = numbers[:whole].reshape(-1, _FEW), numbers[whole:]
-    sums = np.matmul(rows[:, None], rows[:, :, None]).reshape(-1)  # one call for the dot products of all rows
+    sums = np.matmul(rows[:, None], rows[:, :, None]).reshape(-1)  # one call computes the dot products of all rows
     return np.longdouble(np.add.accumulate(np.array([*sums, np.dot(rest, rest)], np.longdouble))[-1])
 
 

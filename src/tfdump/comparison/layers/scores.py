@@ -113,12 +113,12 @@ class Scoring:
         return start, _leading(self._perfect(rows, columns)[::-1])
 
     def _alike(self, rows: slice, columns: slice) -> Flags:
-        """Tell of pairs of a row and a column whether no pair is worth more."""
+        """Tell, for pairs of a row and a column, whether they have the highest score there is."""
         scores = self._score(rows, columns, _equal(self._structure, rows, columns))
         return np.asarray(scores // self._base == _ALIKE)
 
     def _perfect(self, rows: slice, columns: slice) -> Flags:
-        """Tell of pairs of a row and a column whether no other partner could be better for either of the two."""
+        """Tell, for pairs of a row and a column, whether neither of the two could have a better partner."""
         perfect = self._alike(rows, columns)
         for first, second in (self._inside, self._structure, *self._ties):
             perfect &= first[rows] == second[columns]
@@ -131,7 +131,7 @@ def _equal(codes: Codes, rows: Where, columns: Where) -> Flags:
 
 
 def _places(codes: npt.NDArray[np.int64]) -> dict[int, npt.NDArray[np.int64]]:
-    """Return where each code stands, but 0."""
+    """Return the positions of each code except 0."""
     order = np.argsort(codes, kind="stable")
     values, starts = np.unique(codes[order], return_index=True)
     return {int(value): where for value, where in zip(values, np.split(order, starts[1:]), strict=True) if value}
