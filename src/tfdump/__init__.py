@@ -51,7 +51,7 @@ _HOMES = {
 }
 
 __all__ = ["__version__", *(name for name in _HOMES if name != "open")]  # noqa: PLE0604 - the names are strings
-"""What `from tfdump import *` imports: not `open`, which would hide the builtin."""
+"""What `from tfdump import *` gives: not `open`, which would hide the builtin."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The tensors to capture besides the outputs of layers: the capture options of `tfdump activations`."""
+"""Which tensors to take beside the layers' outputs: the capture options of `tfdump activations`."""
 
 from dataclasses import dataclass, fields
 
@@ -13,9 +13,9 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Captures:
-    """Tensors with reserved suffixes: attention scores, states and gates of recurrent layers, and inputs of layers.
+    """What goes by a reserved suffix: attention scores, states and gates of recurrent layers, what goes into layers.
 
-    `preactivation` is the input of a layer's fused activation.
+    `preactivation` is what goes into a layer's fused activation.
     """
 
     attention: bool = False
@@ -26,13 +26,13 @@ class Captures:
 
     @property
     def options(self) -> dict[str, str]:
-        """The options of the command line that are on, with the reserved words of the suffixes of their tensors."""
+        """The options of the command line that are on, with the reserved word of the suffix of their tensors."""
         names = [field.name for field in fields(self) if getattr(self, field.name)]
         return {_option(name): _WORDS[name] for name in names}
 
 
 def option_for(suffix: str) -> str | None:
-    """Return the option that captures tensors with a suffix, such as `states.0`; None if the suffix is not reserved."""
+    """Return the option that gives the tensors of a suffix, such as `states.0`; None where it is no reserved one."""
     word = suffix.partition(".")[0]
     return next((_option(name) for name, known in _WORDS.items() if known == word), None)
 

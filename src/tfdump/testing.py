@@ -14,26 +14,10 @@ _MOST_LINES = 20
 
 
 def assert_dumps_match(golden: Source, new: Source, **options: Any) -> DiffReport:
-    """Raise AssertionError, with the first diverging layer and all other differences, unless two dumps match.
+    """Raise AssertionError, with the first diverging layer and what else differs, unless two dumps match.
 
-    Parameters
-    ----------
-    golden, new : str, Path, Dump, or mapping of str to array
-        The two sides, as for `tfdump.diff`.
-    **options
-        The other arguments of `tfdump.diff`, such as `rtol`.
-
-    Returns
-    -------
-    DiffReport
-        The report of `tfdump.diff`.
-
-    Raises
-    ------
-    AssertionError
-        If the sides differ.
-    TfdumpError
-        If there is nothing to compare.
+    `golden`, `new` and `options` are those of `tfdump.diff`; returns its report. Raises TfdumpError where there is
+    nothing to compare.
     """
     __tracebackhide__ = True  # pytest then shows the line of the test
     report = diff(golden, new, **options)
@@ -43,7 +27,7 @@ def assert_dumps_match(golden: Source, new: Source, **options: Any) -> DiffRepor
 
 
 def _failure(report: DiffReport) -> str:
-    """Return the summary and, below it, one line for each tensor that differs."""
+    """Return the summary and, below it, a line for each tensor that differs."""
     failing = [tensor for tensor in report.tensors if tensor.fails]
     lines = [report.summary, *(f"note: {note}" for note in report.notes)]
     lines += [f"  {tensor.shown_name}: {tensor.reason}" for tensor in failing[:_MOST_LINES]]
