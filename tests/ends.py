@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from support.signalled import take_default_signals
+from support.small_disks import small_disk
 from tfdump.cli.dumping import dump, dump_resumably
 from tfdump.cli.settings import Settings
 from tfdump.dump.axis0 import BATCH, EXAMPLE
@@ -93,9 +94,9 @@ class Place:
     def end(child: int, words: Path) -> Ended:
         """Wait for a run."""
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        said = [(words / name).read_text() if (words / name).exists() else "" for name in ("out", "err")]
+        outputs = [(words / name).read_text() if (words / name).exists() else "" for name in ("out", "err")]
         shutil.rmtree(words)
-        return Ended(status, *said)
+        return Ended(status, *outputs)
 
     def clean(self) -> None:
         """Remove what runs left."""
@@ -155,8 +156,8 @@ class ArrayRun:
     value_bytes = file_bytes = kept_bytes = 0
 
     def __init__(self) -> None:
-        given = {"x": open_arguments(["x.npy"])[0].reader}
-        self.source = Source([InputSpec("x", None, "float32")], given, ReadingOptions(), print)
+        sources = {"x": open_arguments(["x.npy"])[0].reader}
+        self.source = Source([InputSpec("x", None, "float32")], sources, ReadingOptions(), print)
 
     def open_writer(self, path: Path | None, force: bool, alone: bool = False) -> Any:
         return open_writer(path, force, "none", 1 << 20, 2, True, alone)
@@ -176,11 +177,11 @@ class ArrayRun:
             rows = np.repeat(batch["x"].reshape(stop - start, -1), 8, axis=1)
             return [np.sin(rows), rows.mean(0)], np.zeros(0)
 
-        kept = None
+        records = None
         if journal is not None:
             journal.begin({"command": command})
-            kept = Kept(journal, sinks, set(), lambda note: None)
-        run_batches(self.source, batches, compute, sinks, writer.check, progress, kept, independent=True)
+            records = Kept(journal, sinks, set(), lambda note: None)
+        run_batches(self.source, batches, compute, sinks, writer.check, progress, records, independent=True)
         for sink in sinks:
             signals.raise_waiting()
             writer.link(sink.group, sink.info, *sink.finish())
@@ -285,15 +286,9 @@ def read_only(place: Place) -> None:
 def mounted(place: Place, kilobytes: int) -> Iterator[Place]:
     """Another place in a file system of this size, while the body runs; PermissionError where there is none."""
     folder = place.folder.with_name("small")
-    folder.mkdir(exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "none", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
-        raise PermissionError
-    try:
+    with small_disk(folder, kilobytes):
         (folder / "x.npy").symlink_to(place.folder / "x.npy")
         yield Place(folder, place.run, place.whole, ends=place.ends)
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def removed_folders(place: Place, dice: random.Random, count: int) -> None:
@@ -352,8 +347,8 @@ def two_at_once(place: Place, dice: random.Random, count: int) -> None:
         assert hashlib.sha256(place.target.read_bytes()).hexdigest() == place.whole
         lost = next((ended for ended in ends if ended.status), None)
         if lost is not None:
-            said = ("made by another run", "exists", "in use by another run")
-            assert any(text in lost.err for text in said), lost
+            refusals = ("made by another run", "exists", "in use by another run")
+            assert any(text in lost.err for text in refusals), lost
 
 
 def reference(place: Place) -> None:
@@ -376,25 +371,25 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200, help="how many runs are killed; other ends are fewer")
     parser.add_argument("--small", action="store_true", help="a tenth of the data")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    dice = random.Random(given.seed)
-    run = {"command": run_command, "writer": run_writer}[given.runs]
-    if given.runs == "command":
+    arguments = parser.parse_args()
+    dice = random.Random(arguments.seed)
+    run = {"command": run_command, "writer": run_writer}[arguments.runs]
+    if arguments.runs == "command":
         from tfdump.model.backend import import_quietly
 
         import_quietly()
-    few = max(2, given.kills // 20)
+    few = max(2, arguments.kills // 20)
     with tempfile.TemporaryDirectory() as above:
         Path(above).chmod(0o755)
         folder = Path(above) / "runs"
         folder.mkdir()
         x = np.load(SAMPLES / "digits.npy")
-        np.save(folder / "x.npy", x[:150] if given.small else np.concatenate([x] * 5))
+        np.save(folder / "x.npy", x[:150] if arguments.small else np.concatenate([x] * 5))
         place = Place(folder, run)
         reference(place)
         print(f"a run takes {place.seconds:.2f} s and writes {place.size} bytes", flush=True)
-        kills(place, dice, given.kills // 2)
-        resumed(place, dice, given.kills - given.kills // 2)
+        kills(place, dice, arguments.kills // 2)
+        resumed(place, dice, arguments.kills - arguments.kills // 2)
         full_disks(place, dice, few)
         removed_folders(place, dice, 2 * few)
         truncated_inputs(place, dice, 2 * few)

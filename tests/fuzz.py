@@ -255,11 +255,11 @@ def run_commands(kind: Kind, number: int, path: Path, log: int) -> None:
             except BaseException:
                 traceback.print_exc()
                 status = "raised"
-            found = [(file.seek(0), file.read())[1] for file in (out, err)]
-        problem = judged(status, found[1].decode(errors="replace"))
+            outputs = [(file.seek(0), file.read())[1] for file in (out, err)]
+        problem = judged(status, outputs[1].decode(errors="replace"))
         if problem is None and status in (0, 1):
             try:
-                problem = kind.check(command, found[0], path)
+                problem = kind.check(command, outputs[0], path)
             except Exception as error:
                 problem = f"read, and its own library refuses it: {error!r}"[:300]
         most = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
@@ -352,9 +352,9 @@ def run_kind(kind: Kind, numbers: list[int], seed: int, folder: Path, keep: Path
             problem = finish(row, child, os.waitstatus_to_exitcode(status))
             if problem is not None:
                 row.failed[child.number] = problem
-                kept = keep / f"{kind.name.partition('.')[0]}-{child.number}{child.path.suffix}"
-                shutil.copy(child.path, kept)
-                print(f"FAILED {kind.name} {child.number} ({kept}): {problem}", flush=True)
+                copy = keep / f"{kind.name.partition('.')[0]}-{child.number}{child.path.suffix}"
+                shutil.copy(child.path, copy)
+                print(f"FAILED {kind.name} {child.number} ({copy}): {problem}", flush=True)
             shutil.rmtree(child.path.parent)
             continue
         for stuck, child in running.items():
@@ -435,11 +435,11 @@ def main() -> int:
     parser.add_argument("--only", type=int, metavar="NUMBER", help="this mutation of each kind")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"), help="where failing files go")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    given = parser.parse_args()
-    kinds = [kind for kind in KINDS if not given.kinds or kind.name in given.kinds]
+    arguments = parser.parse_args()
+    kinds = [kind for kind in KINDS if not arguments.kinds or kind.name in arguments.kinds]
     import_commands(tensorflow=False)
-    given.keep.mkdir(parents=True, exist_ok=True)
-    print(f"seed {given.seed}")
+    arguments.keep.mkdir(parents=True, exist_ok=True)
+    print(f"seed {arguments.seed}")
     print(
         f"{'kind':14} {'mutations':>9} {'fine':>6} {'refused':>7} {'crashes survived':>16} {'MiB':>5} {'failed':>6}",
         flush=True,
@@ -451,17 +451,17 @@ def main() -> int:
         for kind in kinds:  # those with TensorFlow come last: beside it, less is watched
             if kind.tensorflow and "tensorflow" not in sys.modules:
                 import_commands(tensorflow=True)
-            count = given.mutations * kind.share // 1000
-            check_good(kind, folder, given.keep)
-            numbers = [given.only] if given.only is not None else list(range(given.first, count))
-            row = run_kind(kind, numbers, given.seed, folder, given.keep, given.workers)
+            count = arguments.mutations * kind.share // 1000
+            check_good(kind, folder, arguments.keep)
+            numbers = [arguments.only] if arguments.only is not None else list(range(arguments.first, count))
+            row = run_kind(kind, numbers, arguments.seed, folder, arguments.keep, arguments.workers)
             rows.append(row)
             figures = f"{row.fine:6} {row.refused:7} {row.crashed:16} {row.most >> 20:5} {len(row.failed):6}"
             print(f"{row.kind:14} {row.count:9} {figures}", flush=True)
     failed = sum(len(row.failed) for row in rows)
     print(f"{sum(row.count for row in rows)} mutations, {failed} failed")
     with suppress(OSError):
-        given.keep.rmdir()  # where it is empty
+        arguments.keep.rmdir()  # where it is empty
     return int(bool(failed))
 
 

@@ -1,4 +1,4 @@
-"""Addresses round-trip, and patterns select what DESIGN section 3 says."""
+"""Addresses round-trip, and patterns select what docs/addresses.md says."""
 
 import re
 from fnmatch import fnmatchcase
@@ -29,10 +29,10 @@ names = st.text(st.characters() | st.sampled_from(SPECIAL + "\0\n\x7f\x85"))
 keys = st.lists(names | st.integers(0, 99), max_size=4)
 
 
-def chosen(addresses: list[str], *layers: str, **options: object) -> list[str]:
+def selected(addresses: list[str], *layers: str, **options: object) -> list[str]:
     """The addresses that a selection by `layers` leaves of `addresses`."""
-    found = Selection(layers, **options).choose([Candidate(address) for address in addresses])
-    return [addresses[position] for position in found]
+    positions = Selection(layers, **options).choose([Candidate(address) for address in addresses])
+    return [addresses[position] for position in positions]
 
 
 # Spelling
@@ -200,7 +200,7 @@ NETWORK = [
     ],
 )
 def test_a_pattern_selects(pattern: str, expected: list[str]) -> None:
-    assert chosen(NETWORK, pattern) == expected
+    assert selected(NETWORK, pattern) == expected
 
 
 @pytest.mark.parametrize(
@@ -280,26 +280,26 @@ def test_a_selection_is_a_union_minus_a_union_in_order(
     left = [address for address in left if not any_of(address, exclude)]
     expected = [address for address in left if deepest is None or depth(address) <= deepest]
     try:
-        found = chosen(known, *layers, exclude=exclude, max_depth=deepest)
+        positions = selected(known, *layers, exclude=exclude, max_depth=deepest)
     except SelectionError:
         unmatched = [one for one in (*layers, *exclude) if not any(fnmatchcase(address, one) for address in known)]
         assert unmatched or not expected
     else:
-        assert found == expected
+        assert positions == expected
 
 
 def test_without_patterns_everything_is_selected() -> None:
-    assert chosen(NETWORK) == NETWORK
+    assert selected(NETWORK) == NETWORK
     assert not Selection().selects_layers
 
 
 def test_several_layers_are_a_union_in_the_order_of_execution() -> None:
-    assert chosen(["a", "b", "c"], "c", "a") == ["a", "c"]
+    assert selected(["a", "b", "c"], "c", "a") == ["a", "c"]
     assert Selection(["c"]).selects_layers
 
 
 def test_exclude_takes_away_from_what_layers_selected() -> None:
-    assert chosen(["e.a", "e.b", "f"], "e.*", exclude=["*.b"]) == ["e.a"]
+    assert selected(["e.a", "e.b", "f"], "e.*", exclude=["*.b"]) == ["e.a"]
 
 
 def test_exclude_by_class_takes_away_from_everything() -> None:
@@ -309,11 +309,11 @@ def test_exclude_by_class_takes_away_from_everything() -> None:
 
 @pytest.mark.parametrize(("most", "expected"), [(1, ["a", "d:x.y"]), (2, ["a", "a.b", "d:x.y"])])
 def test_depth_keeps_addresses_of_at_most_so_many_segments(most: int, expected: list[str]) -> None:
-    assert chosen(["a", "a.b", "a.b.c", "d:x.y"], max_depth=most) == expected
+    assert selected(["a", "a.b", "a.b.c", "d:x.y"], max_depth=most) == expected
 
 
 def test_depth_also_limits_what_a_pattern_selects() -> None:
-    assert chosen(["a", "a.b", "a.b.c"], "a*", max_depth=2) == ["a", "a.b"]
+    assert selected(["a", "a.b", "a.b.c"], "a*", max_depth=2) == ["a", "a.b"]
 
 
 @pytest.mark.parametrize("too_small", [0, -1])
@@ -344,17 +344,17 @@ def test_a_malformed_regular_expression_is_refused_with_its_text() -> None:
 )
 def test_a_pattern_that_matches_nothing_is_an_error_with_near_names(pattern: str, suggestion: str) -> None:
     with pytest.raises(SelectionError, match=f"no layer matches '{pattern}'; near: .*{suggestion}.*tfdump layers"):
-        chosen(["conv_1", "conv_2", "encoder.dense"], pattern)
+        selected(["conv_1", "conv_2", "encoder.dense"], pattern)
 
 
 def test_an_exclusion_that_matches_nothing_is_an_error_too() -> None:
     with pytest.raises(SelectionError, match="no layer matches 'dense_7'"):
-        chosen(["dense"], exclude=["dense_7"])
+        selected(["dense"], exclude=["dense_7"])
 
 
 def test_each_pattern_has_to_match_by_itself() -> None:
     with pytest.raises(SelectionError, match="'nothing_like_it'"):
-        chosen(["dense"], "dense", "nothing_like_it")
+        selected(["dense"], "dense", "nothing_like_it")
 
 
 def test_an_unknown_class_is_an_error_with_near_classes() -> None:
@@ -368,8 +368,8 @@ def test_the_error_names_the_remedy_that_the_caller_gives() -> None:
 
 
 def test_patterns_that_leave_nothing_together_are_an_error() -> None:
-    with pytest.raises(SelectionError, match="together leave no tensor"):
-        chosen(["dense"], "dense", exclude=["dense"])
+    with pytest.raises(SelectionError, match="together select no tensor"):
+        selected(["dense"], "dense", exclude=["dense"])
 
 
 @pytest.mark.parametrize(

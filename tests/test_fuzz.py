@@ -55,8 +55,8 @@ def mutated(data: bytes, number: int) -> bytes:
 def test_truncations_come_at_every_kilobyte(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros(1000))
     data = (tmp_path / "x.npy").read_bytes()
-    found = {len(mutated(data, number)) for number in range(0, 4 * 8, 4)}
-    assert found == {0, 1024, 2048, 3072, 4096, 5120, 6144, 7168}
+    sizes = {len(mutated(data, number)) for number in range(0, 4 * 8, 4)}
+    assert sizes == {0, 1024, 2048, 3072, 4096, 5120, 6144, 7168}
 
 
 def test_the_fuzzer_sees_what_it_looks_for() -> None:

@@ -88,13 +88,13 @@ def test_imports_flow_one_way(name: str) -> None:
 
 def circle_through(name: str, imports: dict[str, set[str]]) -> list[str] | None:
     """The shortest way from a module back to itself along imports, or None."""
-    ways, seen = [[name]], set()
+    ways, visited = [[name]], set()
     for way in ways:
         for imported in sorted(imports.get(way[-1], ())):
             if imported == name:
                 return [*way, name]
-            if imported not in seen:
-                seen.add(imported)
+            if imported not in visited:
+                visited.add(imported)
                 ways.append([*way, imported])
     return None
 
@@ -156,21 +156,21 @@ PRIVATE = re.compile(r"keras\.src\b|(tensorflow|tf)\.(python|core|lite\.python|c
 
 def private_names(path: Path) -> set[str]:
     """What a module takes of Keras and TensorFlow that is not public, or that is private to what it took."""
-    found, taken = set(), set()
+    private, internals = set(), set()
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             if (node.module or "").endswith("_internals"):
-                taken |= {alias.asname or alias.name for alias in node.names}
+                internals |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.Attribute):
             names = [ast.unparse(node)]
-            if re.match("_[^_]", node.attr) and ast.unparse(node.value) in taken:
-                found.add(names[0])
-        found |= {name for name in names if PRIVATE.match(name)}
-    return found
+            if re.match("_[^_]", node.attr) and ast.unparse(node.value) in internals:
+                private.add(names[0])
+        private |= {name for name in names if PRIVATE.match(name)}
+    return private
 
 
 @each_module

@@ -50,8 +50,8 @@ def refused(run: Run, *arguments: object) -> str:
         ("shape", 1.5, "is not a shape"),
         ("shape", [-7], "is not a shape"),
         ("computed_shape", np.zeros((2, 2)), "is not a shape"),
-        ("norm", "large", "is not a number or one a step"),
-        ("norm", [[1.0], [2.0]], "is not a number or one a step"),
+        ("norm", "large", "is neither a number nor one number per step"),
+        ("norm", [[1.0], [2.0]], "is neither a number nor one number per step"),
         ("stat_mean", "x", "is not a number"),
         ("stat_nan", -1, "is not a number of elements"),
         ("stat_nan", 13, "its statistics count more elements than it has"),
@@ -120,8 +120,8 @@ def test_a_dataset_of_lists(tfdump: Run, tmp_path: Path) -> None:
 
 def test_statistics_of_which_some_are_missing_are_not_compared(tfdump: Run, tmp_path: Path) -> None:
     for name, statistics in (("a.h5", STATISTICS), ("b.h5", {"mean": 1.0})):
-        kept = {f"stat_{key}": value for key, value in statistics.items()}
-        bare = Tensor(ROWS[:0], values=False, computed_shape=np.array([4, 3]), **kept)
+        attributes = {f"stat_{key}": value for key, value in statistics.items()}
+        bare = Tensor(ROWS[:0], values=False, computed_shape=np.array([4, 3]), **attributes)
         make_dump(tmp_path / name, {"dense": ROWS, "bare": bare})
     done = tfdump("diff", "a.h5", "b.h5")
     assert done.returncode == 0
@@ -158,7 +158,7 @@ def test_a_damaged_group(tfdump: Run, tmp_path: Path, mark: bytes) -> None:
     path = plain_file(tmp_path / "x.h5", lambda data: data.replace(mark, b"XXXX"))
     for member in ("", "::dense"):
         with pytest.raises(InputError, match="is damaged"):
-            [given.reader for given in open_arguments([f"{path}{member}"])]
+            [argument.reader for argument in open_arguments([f"{path}{member}"])]
     assert "is damaged" in refused(tfdump, "diff", "x.h5", "x.h5")
 
 
@@ -219,8 +219,8 @@ def test_a_member_without_a_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "good.npz", x=ROWS)
     with zipfile.ZipFile(tmp_path / "good.npz") as good, zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         archive.writestr(zipfile.ZipInfo(""), good.read("x.npy"))
-    (given,) = open_arguments([str(tmp_path / "x.npz")])
-    np.testing.assert_array_equal(given.reader.read(0, 4), ROWS)
+    (argument,) = open_arguments([str(tmp_path / "x.npz")])
+    np.testing.assert_array_equal(argument.reader.read(0, 4), ROWS)
 
 
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Addresses: the one spelling of a tensor's name, and patterns that select among them. Pure Python.
+"""Addresses, the one spelling of a tensor's name, and patterns that select among them. Pure Python.
 
-An address is `segment.segment:suffix`. A segment is the name of a layer, `~k` for the k-th further layer of
-that name under one parent, and `@n` for the n-th further call inside one call of the parent.
+An address is `segment.segment:suffix`. A segment is the name of a layer, followed by `~k` for the k-th further layer of
+that name in one parent, and by `@n` for the n-th further call in one call of the parent. See docs/addresses.md.
 """
 
 import re
@@ -14,7 +14,7 @@ from tfdump.captures import option_for
 from tfdump.errors import SelectionError, near
 
 RESERVED_SUFFIXES = frozenset({"input", "preactivation", "attention_scores", "states", "gates", "lengths", "op"})
-"""First words of suffixes that mean something other than an output of the layer."""
+"""First words of suffixes for tensors that are not outputs of the layer."""
 
 _SPECIAL = frozenset("%.@:~/[]")
 _EMPTY = "%"
@@ -28,7 +28,7 @@ def _percent(character: str) -> str:
 def encode(name: str) -> str:
     """Return `name` as a segment, key or variable name of an address.
 
-    `% . @ : ~ / [ ]`, control characters and lone surrogates are percent-encoded (UTF-8); the empty name is `%`.
+    `% . @ : ~ / [ ]`, control characters and lone surrogates are percent-encoded as UTF-8. The empty name becomes `%`.
     """
     if not name:
         return _EMPTY
@@ -39,14 +39,14 @@ def encode(name: str) -> str:
 
 
 def decode(segment: str) -> str:
-    """Return the name that `encode` made `segment` of."""
+    """Return the name from which `encode` made `segment`."""
     return "" if segment == _EMPTY else unquote_to_bytes(segment).decode("utf-8", "surrogatepass")
 
 
 def output_suffix(path: Sequence[str | int]) -> str:
-    """Return the suffix of one output: "" for the only one, else `:` and the keys of the structure joined by dots.
+    """Return the suffix of one output: "" for a single output, or `:` and the keys of the structure joined by dots.
 
-    A first key that equals a reserved word has its first letter encoded, so that it cannot be taken for one.
+    If the first key equals a reserved word, its first letter is encoded, so that it is not taken for that word.
     """
     if not path:
         return ""
@@ -57,17 +57,17 @@ def output_suffix(path: Sequence[str | int]) -> str:
 
 
 def member_name(path: Sequence[str | int]) -> str:
-    """Return the name of an input or final output of a model: its structure path, encoded and joined by dots."""
+    """Return the name of an input or a final output of a model: its structure path, encoded and joined by dots."""
     return ".".join(encode(str(part)) for part in path)
 
 
 def segment(name: str, namesake: int = 0, call: int = 0) -> str:
-    """Return one segment: the encoded `name`, `~namesake` and `@call` where they are not 0."""
+    """Return one segment: the encoded `name`, with `~namesake` and `@call` where these are not 0."""
     return encode(name) + (f"~{namesake}" if namesake else "") + (f"@{call}" if call else "")
 
 
 def split(address: str) -> tuple[str, str]:
-    """Return the address of the layer call and the suffix without its colon ("" if there is none)."""
+    """Return the address of the layer call, and the suffix without its colon ("" if there is none)."""
     layer, _, suffix = address.partition(":")
     return layer, suffix
 
@@ -78,7 +78,7 @@ def depth(address: str) -> int:
 
 
 def glob_regex(pattern: str) -> re.Pattern[str]:
-    """Compile a shell glob in which `*` also crosses dots, `/` reads as `.`, and `[` means itself."""
+    """Compile a shell glob in which `*` also matches dots, `/` means `.`, and `[` stands for itself."""
     translated = {"*": ".*", "?": ".", "/": re.escape(".")}
     return re.compile("".join(translated.get(c) or re.escape(c) for c in pattern), re.DOTALL)
 
@@ -87,7 +87,7 @@ def glob_regex(pattern: str) -> re.Pattern[str]:
 class Pattern:
     """One `--layer` or `--exclude` pattern: a glob, `type:CLASS` or `re:REGEX`.
 
-    Raises SelectionError when the text is empty or not a regular expression.
+    Raises SelectionError if the text is empty or is not a valid regular expression.
     """
 
     text: str
@@ -108,7 +108,7 @@ class Pattern:
         object.__setattr__(self, "_regex", regex)
 
     def matches(self, address: str, classes: Sequence[str] = ()) -> bool:
-        """Tell whether the pattern selects `address`, the tensor of a layer whose class and bases are `classes`."""
+        """Tell whether the pattern matches `address`; `classes` are the layer's class and its base classes."""
         if self.text.startswith("re:"):
             return self._regex.fullmatch(address) is not None
         if self.text.startswith("type:"):
@@ -124,7 +124,7 @@ class Pattern:
         return any(self._regex.fullmatch(target) for target in targets)
 
     def selects(self, candidate: "Candidate") -> bool:
-        """Tell whether the pattern selects a candidate, by its own address or by what it lies within."""
+        """Tell whether the pattern matches a candidate by its own address or by one of those in `within`."""
         ways = (candidate, *candidate.within)
         return any(self.matches(way.address, way.classes) for way in ways)
 
@@ -133,8 +133,8 @@ class Pattern:
 class Candidate:
     """What a selection chooses from: an address and the class names of its layer, nearest first.
 
-    `within` are further ones by which the same tensor is selected: for a weight, the layers that contain it; and
-    `layer` is the address of its own, where that is not what the address begins with.
+    `within` has further addresses by which the same tensor can be selected: for a weight, the layers that contain it.
+    `layer` is the address of the tensor's layer, if the address does not begin with it.
     """
 
     address: str
@@ -144,12 +144,12 @@ class Candidate:
 
     @property
     def depth(self) -> int:
-        """The number of segments that `--depth` counts: of the layer."""
+        """The number of segments that `--depth` counts: those of the layer."""
         return depth(self.address if self.layer is None else self.layer)
 
 
 class Selection:
-    """The tensors that `--layer`, `--exclude` and `--depth` ask for; without any of them, all.
+    """The tensors that `--layer`, `--exclude` and `--depth` select; without any of them, all tensors.
 
     Raises SelectionError for a malformed pattern or a depth below 1.
     """
@@ -163,7 +163,7 @@ class Selection:
 
     @property
     def selects_layers(self) -> bool:
-        """Whether `--layer` was given."""
+        """Whether there are `--layer` patterns."""
         return bool(self.layers)
 
     def choose(
@@ -174,9 +174,9 @@ class Selection:
     ) -> list[int]:
         """Return the positions of the selected candidates, in order.
 
-        `missing` are addresses that exist and cannot be had, with the reasons. Raises SelectionError for a pattern
-        that matches nothing, with the reason or near names and `remedy`, and when patterns that do match leave
-        nothing together.
+        `missing` has addresses that exist but cannot be captured, with the reasons. Raises SelectionError for a pattern
+        that matches nothing, with that reason or with near names and `remedy`, and if all patterns together select
+        nothing.
         """
         for pattern in (*self.layers, *self.exclude):
             if not any(pattern.selects(c) for c in candidates):
@@ -184,13 +184,13 @@ class Selection:
                     if pattern.matches(address):
                         raise SelectionError(f"'{address}' cannot be captured: {reason}")
                 raise SelectionError(self._matches_nothing(pattern, candidates) + f" ({remedy})")
-        chosen = [position for position, candidate in enumerate(candidates) if self.wants(candidate)]
-        if candidates and not chosen:
-            raise SelectionError(f"--layer, --exclude and --depth together leave no tensor ({remedy})")
-        return chosen
+        positions = [position for position, candidate in enumerate(candidates) if self.wants(candidate)]
+        if candidates and not positions:
+            raise SelectionError(f"--layer, --exclude and --depth together select no tensor ({remedy})")
+        return positions
 
     def wants(self, candidate: Candidate) -> bool:
-        """Tell whether the selection takes one candidate."""
+        """Tell whether the selection includes one candidate."""
         return (
             (not self.layers or any(pattern.selects(candidate) for pattern in self.layers))
             and not any(pattern.selects(candidate) for pattern in self.exclude)
@@ -205,7 +205,7 @@ class Selection:
         wanted = pattern.text.removeprefix("re:").replace("/", ".")
         capture = option_for(split(wanted)[1])
         if capture and capture not in {option_for(split(c.address)[1]) for c in candidates}:
-            return f"no layer matches '{pattern.text}'; tfdump activations {capture} gives such tensors"
+            return f"no layer matches '{pattern.text}'; tfdump activations {capture} captures such tensors"
         several = pattern.text.split(",")
         if len(several) > 1 and all(part.strip() for part in several) and not pattern.text.startswith("re:"):
             each = " ".join(f"{option} {part.strip()}" for part in several)

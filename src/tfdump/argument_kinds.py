@@ -1,4 +1,4 @@
-"""What a caller in Python may give for an argument, and the error that says so where he gave something else."""
+"""Checks of arguments of the Python API, with errors that say what was expected."""
 
 import math
 import operator
@@ -10,7 +10,7 @@ from typing import Any
 from tfdump.errors import TfdumpError
 
 _LONGEST = 60
-"""So many characters of a value stand in an error."""
+"""The number of characters of a value that an error shows."""
 
 
 def shown(value: Any) -> str:
@@ -20,7 +20,7 @@ def shown(value: Any) -> str:
 
 
 def flag(name: str, value: Any) -> bool:
-    """Return a switch: True or False, of NumPy too, 1 or 0, and None for False; raises TfdumpError for all else."""
+    """Return a switch: True, False, 1 or 0, also of NumPy, or None for False; raises TfdumpError for anything else."""
     if value is None:
         return False
     try:
@@ -33,12 +33,12 @@ def flag(name: str, value: Any) -> bool:
 
 
 def flags(**values: Any) -> dict[str, bool]:
-    """Return switches by name; raises TfdumpError for what is none."""
+    """Return switches by name; raises TfdumpError for a value that is not one."""
     return {name: flag(name, value) for name, value in values.items()}
 
 
 def whole_number(name: str, value: Any, least: int = 1) -> int | None:
-    """Return a number of Python or NumPy as an int, None as it is; raises TfdumpError for what is below `least`."""
+    """Return a number of Python or NumPy as an int, and None as None; raises TfdumpError for one below `least`."""
     if value is None:
         return None
     try:
@@ -46,12 +46,12 @@ def whole_number(name: str, value: Any, least: int = 1) -> int | None:
     except TypeError:
         number = least - 1
     if number < least or type(value).__name__ in ("bool", "bool_"):
-        raise TfdumpError(f"{name} {shown(value)} is not a number from {least} up")
+        raise TfdumpError(f"{name} {shown(value)} is not a whole number of at least {least}")
     return number
 
 
 def real_number(name: str, value: Any, example: float) -> float:
-    """Return a number of Python or NumPy as a float; raises TfdumpError, with an example, for what is none."""
+    """Return a number of Python or NumPy as a float; raises TfdumpError, with an example, for anything else."""
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
@@ -59,7 +59,7 @@ def real_number(name: str, value: Any, example: float) -> float:
 
 
 def positive_number(name: str, value: Any) -> float:
-    """Return a number above 0; raises TfdumpError for what is none, or has no end."""
+    """Return a finite number above 0; raises TfdumpError for anything else."""
     number = real_number(name, value, 1.0)
     if not 0 < number < math.inf:
         raise TfdumpError(f"{name} {shown(value)} is not above 0")
@@ -67,37 +67,37 @@ def positive_number(name: str, value: Any) -> float:
 
 
 def text(name: str, value: Any, example: str) -> str | None:
-    """Return a text, None as it is; raises TfdumpError, with an example, for what is none."""
+    """Return a string, and None as None; raises TfdumpError, with an example, for anything else."""
     if value is None or isinstance(value, str):
         return value
-    raise TfdumpError(f"{name} {shown(value)} is no text (for example {name}={example!r})")
+    raise TfdumpError(f"{name} {shown(value)} is not a string (for example {name}={example!r})")
 
 
 def one_of(name: str, value: Any, choices: Sequence[str]) -> str | None:
-    """Return one of some texts, None as it is; raises TfdumpError for everything else."""
+    """Return one of some strings, and None as None; raises TfdumpError for anything else."""
     if value is None or (isinstance(value, str) and value in choices):
         return value
-    raise TfdumpError(f"{name} {shown(value)} is none of {', '.join(choices)}")
+    raise TfdumpError(f"{name} {shown(value)} is not one of {', '.join(choices)}")
 
 
 def texts(name: str, value: Any, example: str) -> tuple[str, ...]:
-    """Return one text or several as a tuple, none for None; raises TfdumpError, with an example, for what is none."""
+    """Return one or several strings as a tuple, empty for None; raises TfdumpError, with an example, otherwise."""
     if value is None:
         return ()
     try:
-        found = (value,) if isinstance(value, (str, bytes)) else tuple(value)
-    except (TypeError, NotImplementedError):  # the latter from a KerasTensor
-        found = (value,)
-    for item in found:
+        items = (value,) if isinstance(value, (str, bytes)) else tuple(value)
+    except (TypeError, NotImplementedError):  # a KerasTensor raises the latter
+        items = (value,)
+    for item in items:
         if not isinstance(item, str):
-            raise TfdumpError(f"{name}: {shown(item)} is no text (for example {name}={example!r})")
-    return found
+            raise TfdumpError(f"{name}: {shown(item)} is not a string (for example {name}={example!r})")
+    return items
 
 
 def file_path(name: str, value: Any, advice: str) -> Path:
-    """Return the path of a file; raises TfdumpError, with advice, for what is none."""
+    """Return the path of a file; raises TfdumpError, with advice, for anything else."""
     if isinstance(value, (str, os.PathLike)):
-        found = os.fspath(value)
-        if isinstance(found, str):
-            return Path(found)
-    raise TfdumpError(f"{name} {shown(value)} is no path of a file ({advice})")
+        path = os.fspath(value)
+        if isinstance(path, str):
+            return Path(path)
+    raise TfdumpError(f"{name} {shown(value)} is not a path to a file ({advice})")

@@ -1,4 +1,4 @@
-"""The names of dtypes, as TensorFlow spells them, and what NumPy makes of them."""
+"""The names of dtypes, as TensorFlow spells them, and the NumPy dtypes that they stand for."""
 
 from typing import Any
 
@@ -6,27 +6,30 @@ import numpy as np
 import numpy.typing as npt
 
 STRING = "string"
-"""The dtype name of text."""
+"""The name of the dtype of text."""
 
 
 def dtype_name(dtype: npt.DTypeLike) -> str:
     """Return TensorFlow's name of a NumPy dtype; text of any kind is `string`."""
-    found = np.dtype(dtype)
-    return STRING if found.kind in "OSTU" else found.name
+    numpy_type = np.dtype(dtype)
+    return STRING if numpy_type.kind in "OSTU" else numpy_type.name
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """Return the NumPy dtype of a dtype name, those of ml_dtypes included; `string` is object, `qint8` int8."""
+    """Return the NumPy dtype of a dtype name, including those of ml_dtypes; `string` is object, `qint8` is int8."""
     if name == STRING:
         return np.dtype(object)
     import ml_dtypes
 
-    plain = name.removeprefix("q")  # quantized numbers are the integers that they are
+    plain = name.removeprefix("q")  # quantized numbers are stored as integers
     return np.dtype(getattr(ml_dtypes, plain, None) or plain)
 
 
 def kind_of(name: str) -> str:
-    """Return `f`, `i`, `u`, `b`, `c` for numbers (bfloat16 and float8 are `f`, int4 is `i`), `S` for text, else `V`."""
+    """Return the kind of a dtype: `f`, `i`, `u`, `b`, `c` for numbers, `S` for text, `V` for anything else.
+
+    bfloat16 and float8 are `f`, int4 is `i`.
+    """
     if name == STRING:
         return "S"
     if name.startswith(("void", "record", "datetime", "timedelta")):

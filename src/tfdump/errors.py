@@ -1,17 +1,17 @@
-"""The errors that tfdump raises; each message says what is wrong, where, and how to mend it."""
+"""The errors that tfdump raises. Each message says what is wrong, where, and how to mend it."""
 
 from collections.abc import Iterable
 
 INTERRUPTION = "Error: interrupted; no file was written"
-"""What the command line says of Ctrl-C."""
+"""What the command line prints after Ctrl-C."""
 
 
 class TfdumpError(Exception):
-    """Trouble that the user can mend. The command line prints it as one line and exits with status 2."""
+    """A problem that the user can mend. The command line prints it as one line and exits with status 2."""
 
 
 class InputError(TfdumpError):
-    """An input file or array does not fit the model, or cannot be read."""
+    """An input file or array cannot be read, or does not fit the model."""
 
 
 class ModelError(TfdumpError):
@@ -19,25 +19,25 @@ class ModelError(TfdumpError):
 
 
 class UntrustedModelError(ModelError):
-    """A model file wants to run code of its own, and was not trusted to."""
+    """A model file contains code of its own, and the user did not trust it."""
 
 
 class SelectionError(TfdumpError):
-    """A layer pattern is malformed or matches nothing."""
+    """A layer pattern is malformed, or matches nothing."""
 
 
 class DumpError(TfdumpError):
-    """A dump file cannot be written or read."""
+    """A dump file cannot be read or written."""
 
 
 class TfdumpWarning(UserWarning):
-    """Something that the user should know about a result: a cast, a padding, a layer left out."""
+    """Something to know about a result, such as a cast, a padding or a layer that was left out."""
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the first line of what an error of a library says, as words; the name of its class where it says nothing.
+    """Return the first line of an error's message, or the name of its class if it has no message.
 
-    Python shows several arguments as a tuple, and the missing key of a mapping in quotes alone.
+    Python shows several arguments as a tuple, and the missing key of a mapping in quotes; both are made readable.
     """
     text = str(error)
     if isinstance(error, KeyError) and len(error.args) == 1:
@@ -55,12 +55,12 @@ def with_article(noun: str) -> str:
 
 def near(name: str, known: Iterable[str], most: int = 3) -> str:
     """Return ``"; near: 'a', 'b'"`` for the known names that resemble `name`, or an empty string."""
-    from difflib import get_close_matches  # only in trouble
+    from difflib import get_close_matches  # only needed for errors
 
     names = list(dict.fromkeys(known))
     by_last_part = {candidate.rpartition(".")[2]: candidate for candidate in reversed(names)}
     close = get_close_matches(name, names, n=most, cutoff=0.5)
     close += [by_last_part[part] for part in get_close_matches(name, by_last_part, n=most, cutoff=0.6)]
     close += [candidate for candidate in names if name and name.casefold() in candidate.casefold()]
-    found = list(dict.fromkeys(close))[:most]
-    return "; near: " + ", ".join(f"'{candidate}'" for candidate in found) if found else ""
+    close_names = list(dict.fromkeys(close))[:most]
+    return "; near: " + ", ".join(f"'{candidate}'" for candidate in close_names) if close_names else ""

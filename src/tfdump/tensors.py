@@ -1,4 +1,4 @@
-"""The small records that pass between the packages: what a tensor is, and its values when they are not dense."""
+"""The records that pass between the packages: what is known about a tensor, and values that are not dense arrays."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,29 +9,46 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Batch = Mapping[str, Array]
-"""One array an input, by name, of equal lengths along axis 0; or tensors in their place, for a probe."""
+"""One array per input, by name, of equal lengths along axis 0. A probe also takes TensorFlow tensors."""
 
 Note = Callable[[str], None]
-"""Called with one sentence that the user should read: a cast, a padding, a fallback."""
+"""Called with one sentence for the user, such as a cast, a padding or a fallback."""
 
 
 class Detail(str):
-    """A note that tells nothing unexpected, for those who ask for more (`-v`)."""
+    """A note about something expected, shown only with `-v`."""
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return names for a note, each once: a tensor may be an activation and an output, or have two reasons."""
+    """Return names joined for a note, each once."""
     return ", ".join(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """What is known of one tensor before it has values.
+    """What is known about a tensor before it has values.
 
-    `shape` is the shape as the model declares it, -1 where it is open, or None where the rank is unknown;
-    `classes` are the names of the layer's class and of its bases, nearest first; `attributes` are further ones of the
-    dataset (the scale of a quantised tensor). `inputs` are the addresses of the tensors that the layer call read, in
-    order (`inputs/NAME` for those of the model itself), None where they are not known.
+    Attributes
+    ----------
+    address, layer : str
+        Address of the tensor, and of the layer that made it (the address without its suffix).
+    structure : str
+        Path of Python attributes that leads to the layer.
+    classes : tuple of str
+        Names of the layer's class and of its base classes, nearest first.
+    order : int
+        Place in the order of execution.
+    dtype : str
+        Dtype as the model computes it.
+    shape : tuple of int or None
+        Shape as the model declares it, with -1 for open sizes; None if the rank is unknown.
+    parameters : int
+        Number of parameters of the layer.
+    attributes : tuple of (str, value)
+        Further attributes of the dataset, such as the scale of a quantized tensor.
+    inputs : tuple of str or None
+        Addresses of the tensors that the layer call read, in order (`inputs/NAME` for inputs of the model); None if
+        they are not known.
     """
 
     address: str
@@ -53,11 +70,22 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a model declares of one input; None where it declares nothing.
+    """What a model declares about one input; None where it declares nothing.
 
-    `shape` includes the batch axis, with None where a size is open; arrays must fit it. `built` is the shape
-    that a subclassed model was once built with, which arrays need not share. `quantization` is the scale and the
-    zero point by which the integers of the input stand for real numbers.
+    Attributes
+    ----------
+    name : str
+        Name of the input.
+    shape : tuple or None
+        Shape with the batch axis, and None for open sizes. Arrays must fit it.
+    dtype : str or None
+        Dtype that the model declares.
+    optional : bool
+        Whether the model runs without this input.
+    built : tuple or None
+        Shape with which a subclassed model was once built. Arrays need not have it.
+    quantization : tuple of (float, int) or None
+        Scale and zero point by which the integers of the input stand for real numbers.
     """
 
     name: str
@@ -70,9 +98,10 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class NotCaptured:
-    """A layer that the model owns and whose output is not in the dump, and why.
+    """A layer of the model whose output is not in the dump, and why.
 
-    `expected` tells that nobody would look for it there: the moving mean of a batch normalization has no gradient.
+    `expected` is True if nobody would look for it there, such as the gradient of the moving mean of a batch
+    normalization.
     """
 
     address: str
@@ -82,7 +111,15 @@ class NotCaptured:
 
 @dataclass(frozen=True)
 class Ragged:
-    """A ragged tensor: `values` of all rows, and one array of int64 offsets a ragged axis, outermost first."""
+    """A ragged tensor.
+
+    Attributes
+    ----------
+    values : numpy.ndarray
+        The values of all rows, one after another.
+    row_splits : tuple of numpy.ndarray
+        One array of int64 offsets per ragged axis, outermost first.
+    """
 
     values: Array
     row_splits: tuple[npt.NDArray[np.int64], ...]
@@ -94,7 +131,7 @@ class Ragged:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The number of rows, -1 for each ragged axis, and the shape of a value."""
+        """The number of rows, -1 for each ragged axis, and the shape of one value."""
         return (len(self.row_splits[0]) - 1, *(-1 for _ in self.row_splits), *self.values.shape[1:])
 
     @property
@@ -105,11 +142,18 @@ class Ragged:
 
 @dataclass(frozen=True)
 class Sparse:
-    """A sparse tensor in hybrid coordinate form, as PyTorch has it: `values`, `indices`, and its dense shape.
+    """A sparse tensor in hybrid coordinate form, as PyTorch has it.
 
-    `indices` (n, k) int64 are coordinates in the first k axes, and `values` (n, *dense_shape[k:]) what stands
-    there, a block for k below the rank. A gradient of an embedding has values (n, dim), indices (n, 1) and the
-    dense shape (vocabulary, dim).
+    The gradient of an embedding has values (n, dim), indices (n, 1) and the dense shape (vocabulary, dim).
+
+    Attributes
+    ----------
+    values : numpy.ndarray
+        The values, of shape (n, *dense_shape[k:]): a block per entry if k is below the rank.
+    indices : numpy.ndarray
+        Coordinates in the first k axes, int64 of shape (n, k).
+    dense_shape : tuple of int
+        Shape of the tensor if it were dense.
     """
 
     values: Array

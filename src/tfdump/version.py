@@ -1,3 +1,3 @@
-"""The version of tfdump, alone, so that nothing has to import the package for it."""
+"""The version of tfdump, in a module of its own so that nothing has to import the package for it."""
 
 __version__ = "0.1.0"

@@ -478,9 +478,9 @@ def test_an_interruption_in_the_middle_of_a_dump_leaves_no_half_file(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"every": 0}, "every 0 is not a number from 1 up"),
-        ({"every": 1.5}, r"every 1\.5 is not a number from 1 up"),
-        ({"keep": 0}, "keep 0 is not a number from 1 up"),
+        ({"every": 0}, "every 0 is not a whole number of at least 1"),
+        ({"every": 1.5}, r"every 1\.5 is not a whole number of at least 1"),
+        ({"keep": 0}, "keep 0 is not a whole number of at least 1"),
         ({"on": "step"}, "on 'step' is neither 'epoch' nor 'batch'"),
         ({"on_error": "ignore"}, "on_error 'ignore' is neither 'warn' nor 'raise'"),
         ({"y": TARGET}, "y is for gradients, and without wrt"),
@@ -494,7 +494,7 @@ def test_an_interruption_in_the_middle_of_a_dump_leaves_no_half_file(
         ({"depth": 0}, "depth 0 is below 1"),
         ({"reduce": "median"}, "median"),
         ({"dtype": "int8"}, "dtype 'int8' is none of"),
-        ({"compression": "lzf"}, "compression 'lzf' is none of none, gzip, zstd"),
+        ({"compression": "lzf"}, "compression 'lzf' is not one of none, gzip, zstd"),
         ({"memory": "much"}, "'much' is not a number of bytes"),
         ({"batch_size": 0}, "batch_size 0"),
         ({"seed": -1}, "seed -1"),

@@ -122,10 +122,10 @@ def test_a_softmax_over_another_axis(tmp_path: Path) -> None:
         for setting in (axes, axes[0] if len(axes) == 1 else axes):
             config = functional(("Softmax", "s", {"axis": setting}), ("Dense", "z", {}), outputs=("z",))
             path = write_dump(tmp_path / "d.h5", {"activations/s": (values, {"class": "Softmax"})}, config)
-            found = the(tfdump.check(path, saturation_margin=0.1, saturation_share=0.0), "saturated")
-            assert (found.count, found.of) == (peaks.sum(), peaks.size)
-            assert found.value == values[found.index]
-            assert found.value >= 0.9
+            finding = the(tfdump.check(path, saturation_margin=0.1, saturation_share=0.0), "saturated")
+            assert (finding.count, finding.of) == (peaks.sum(), peaks.size)
+            assert finding.value == values[finding.index]
+            assert finding.value >= 0.9
 
 
 def test_a_softmax_over_channels_of_large_images(tmp_path: Path) -> None:
@@ -134,8 +134,8 @@ def test_a_softmax_over_channels_of_large_images(tmp_path: Path) -> None:
     values[:, 1] = 1
     config = functional(("Softmax", "s", {"axis": 1}), ("Dense", "z", {}), outputs=("z",))
     path = write_dump(tmp_path / "d.h5", {"activations/s": (values, {"class": "Softmax"})}, config)
-    found = the(tfdump.check(path), "saturated")
-    assert (found.count, found.of, found.index) == (960_000, 960_000, (0, 1, 0, 0))
+    finding = the(tfdump.check(path), "saturated")
+    assert (finding.count, finding.of, finding.index) == (960_000, 960_000, (0, 1, 0, 0))
 
 
 def test_a_softmax_over_the_examples_is_named(tmp_path: Path) -> None:
@@ -151,8 +151,8 @@ def test_attention_over_several_axes(tmp_path: Path) -> None:
     scores[..., 1, 1] = 1
     config = functional(("MultiHeadAttention", "m", {"attention_axes": [1, 2]}))
     path = write_dump(tmp_path / "d.h5", {"activations/m:attention_scores": (scores, {"layer": "m"})}, config)
-    found = the(tfdump.check(path), "saturated")
-    assert (found.count, found.of, found.index) == (90, 90, (0, 0, 0, 0, 1, 1))
+    finding = the(tfdump.check(path), "saturated")
+    assert (finding.count, finding.of, finding.index) == (90, 90, (0, 0, 0, 0, 1, 1))
 
 
 @pytest.mark.parametrize("axis", [7, -9, "one", None, [1, 2], True])

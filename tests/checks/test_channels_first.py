@@ -66,11 +66,11 @@ def subclassed() -> keras.Model:
 
 def operations() -> keras.Model:
     """The softmax and the rectifier are operations, not layers."""
-    found = parts()
+    outputs = parts()
     inputs = keras.Input((3, 6, 6))
-    x = ops.relu(found["norm"](found["conv"](inputs)))
-    x = ops.softmax(found["scale"](x), axis=1)
-    return keras.Model(inputs, found["pool"](x))
+    x = ops.relu(outputs["norm"](outputs["conv"](inputs)))
+    x = ops.softmax(outputs["scale"](x), axis=1)
+    return keras.Model(inputs, outputs["pool"](x))
 
 
 def with_dead_channels(model: keras.Model) -> keras.Model:
@@ -111,8 +111,8 @@ def test_dead_channels_and_sure_softmax_along_the_first_axis(
     np.testing.assert_allclose(values[share].sum(1), 1, rtol=1e-5)
     sure = values[share].max(1) >= 0.99
     assert sure.mean() > 0.5
-    (found,) = [finding for finding in report.findings if finding.check == "saturated"]
-    assert (found.tensor, found.count, found.of) == (f"activations/{share}", sure.sum(), sure.size)
+    (saturated,) = [finding for finding in report.findings if finding.check == "saturated"]
+    assert (saturated.tensor, saturated.count, saturated.of) == (f"activations/{share}", sure.sum(), sure.size)
 
 
 def test_layers_along_the_last_axis_have_no_further_attributes(tmp_path: Path, tfdump: Run) -> None:

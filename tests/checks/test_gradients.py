@@ -11,7 +11,7 @@ from tfdump.checks.gradients import GradientNorms, norms_findings
 from tfdump.checks.records import Finding, Thresholds
 
 
-def found(check: str, *norms: Any, group: str = "gradients/weights", variable: str = "kernel") -> list[Finding]:
+def findings_for(check: str, *norms: Any, group: str = "gradients/weights", variable: str = "kernel") -> list[Finding]:
     """The findings of a chain of layers `0`, `1`, ... with these norms; several at each step."""
     chain = [
         GradientNorms(group, f"{n}.{variable}", tuple(np.atleast_1d(norm).tolist())) for n, norm in enumerate(norms)
@@ -20,29 +20,29 @@ def found(check: str, *norms: Any, group: str = "gradients/weights", variable: s
 
 
 def test_norms_of_one_size_pass() -> None:
-    assert found("vanishing", 0.3, 1.0, 0.02, 0.5) == found("exploding", 0.3, 1.0, 0.02, 0.5) == []
+    assert findings_for("vanishing", 0.3, 1.0, 0.02, 0.5) == findings_for("exploding", 0.3, 1.0, 0.02, 0.5) == []
 
 
 def test_a_norm_vanishes_beside_the_largest_nearer_to_the_loss() -> None:
-    first, second, depth = found("vanishing", 1e-6, 1e-4, 1e-2, 1.0)
+    first, second, depth = findings_for("vanishing", 1e-6, 1e-4, 1e-2, 1.0)
     assert [first.tensor, second.tensor] == ["gradients/weights/0.kernel", "gradients/weights/1.kernel"]
-    assert (first.value, first.message) == (1e-6, "the norm 1e-06 is 1e-06 of the largest nearer to the loss")
+    assert (first.value, first.message) == (1e-6, "the norm 1e-06 is 1e-06 of the largest norm nearer to the loss")
     assert (depth.tensor, depth.count, depth.of) == ("gradients/weights/*.kernel", 2, 4)
     np.testing.assert_allclose(depth.value, 0.01)
     assert "shrinks 100 times a tensor: from 1 in '3.kernel' to 1e-06 in '0.kernel'" in depth.message
-    assert found("vanishing", 1.0, 1e-6)[:1] == []  # nearer to the loss nothing is larger
+    assert findings_for("vanishing", 1.0, 1e-6)[:1] == []  # nearer to the loss nothing is larger
 
 
 def test_a_norm_explodes_beside_that_nearest_to_the_loss() -> None:
-    first, depth = found("exploding", 5e3, 50.0, 1.0)
+    first, depth = findings_for("exploding", 5e3, 50.0, 1.0)
     assert first.tensor == "gradients/weights/0.kernel"
     assert "grows 70.7 times a tensor" in depth.message
-    assert [f.message for f in found("exploding", 2e4)] == ["the norm 2e+04 is above 10000"]
+    assert [f.message for f in findings_for("exploding", 2e4)] == ["the norm 2e+04 is above 10000"]
 
 
 def test_zero_and_tiny_norms_have_vanished_alone() -> None:
-    assert [f.message for f in found("vanishing", 0.0)] == ["the gradient is zero"]
-    assert [f.message for f in found("vanishing", 1e-12)] == ["the norm 1e-12 is below 1e-10"]
+    assert [f.message for f in findings_for("vanishing", 0.0)] == ["the gradient is zero"]
+    assert [f.message for f in findings_for("vanishing", 1e-12)] == ["the norm 1e-12 is below 1e-10"]
 
 
 def test_kernels_are_compared_with_kernels() -> None:
@@ -52,11 +52,11 @@ def test_kernels_are_compared_with_kernels() -> None:
 
 
 def test_bad_norms_are_left_to_the_check_of_nan() -> None:
-    assert found("vanishing", np.nan, 1.0, np.inf) == found("exploding", np.nan, 1.0, np.inf) == []
+    assert findings_for("vanishing", np.nan, 1.0, np.inf) == findings_for("exploding", np.nan, 1.0, np.inf) == []
 
 
 def test_steps_are_looked_at_one_by_one() -> None:
-    (first,) = found("vanishing", [1.0, 1e-6, 1e-7], [1.0, 1.0, 1.0])
+    (first,) = findings_for("vanishing", [1.0, 1e-6, 1e-7], [1.0, 1.0, 1.0])
     assert (first.count, first.of, first.index, first.value) == (2, 3, (1,), 1e-6)
     assert "(at step 1, the first of 2)" in first.message
 
@@ -99,10 +99,10 @@ def test_norms_that_were_not_stored_are_computed(tmp_path: Path) -> None:
 
 
 def test_weights_that_the_loss_does_not_reach_are_found(tmp_path: Path) -> None:
-    none, kept = np.zeros((0, 3), np.float32), np.ones((4, 3), np.float32)
+    none, kernel = np.zeros((0, 3), np.float32), np.ones((4, 3), np.float32)
     tensors = {
         "gradients/weights/a.kernel": (none, {"connected": False, "axis0": "none"}),
-        "gradients/weights/b.kernel": (kept, {"axis0": "none", "norm": 3.0}),
+        "gradients/weights/b.kernel": (kernel, {"axis0": "none", "norm": 3.0}),
         "gradients/activations/p": (none, {"connected": False, "axis0": "none"}),
     }
     report = tfdump.check(write_dump(tmp_path / "d.h5", tensors))

@@ -32,8 +32,8 @@ def edges() -> np.ndarray:
     near = np.concatenate([np.nextafter(exact, np.float32(np.inf)), np.nextafter(exact, np.float32(-np.inf))])
     sizes = np.float32(10.0) ** np.arange(-44, 38, dtype=np.float32)
     with np.errstate(over="ignore"):
-        found = np.concatenate([exact, near, sizes, [np.nan, np.inf]]).astype(np.float32)
-    return np.concatenate([found, -found])[:, None]
+        numbers = np.concatenate([exact, near, sizes, [np.nan, np.inf]]).astype(np.float32)
+    return np.concatenate([numbers, -numbers])[:, None]
 
 
 @pytest.mark.parametrize("name", CASTS)

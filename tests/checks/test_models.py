@@ -59,15 +59,15 @@ def test_the_gradient_of_a_deep_sigmoid_net_vanishes(tfdump: Run, tmp_path: Path
     model.save(tmp_path / "m.keras")
     np.save(tmp_path / "x.npy", np.random.default_rng(0).random((16, 6), dtype="float32"))
     np.save(tmp_path / "y.npy", np.ones((16, 1), np.float32))
-    given = ("m.keras", "x.npy", "y.npy", "--loss", "mse", "--wrt", "weights", "--wrt", "activations")
-    found = []
+    arguments = ("m.keras", "x.npy", "y.npy", "--loss", "mse", "--wrt", "weights", "--wrt", "activations")
+    reports = []
     for name, more in (("g.h5", ()), ("n.h5", ("--norms-only",))):
-        assert tfdump("gradients", *given, *more, "-o", name).returncode == 0
+        assert tfdump("gradients", *arguments, *more, "-o", name).returncode == 0
         done = tfdump("check", name, "--json", "--fail-on", "vanishing")
         assert done.returncode == 1
         items = json.loads(done.stdout)["items"]
-        found.append([item for item in items if item["check"] == "vanishing"])
-    whole, norms = found
+        reports.append([item for item in items if item["check"] == "vanishing"])
+    whole, norms = reports
     assert [item["tensor"] for item in whole] == [item["tensor"] for item in norms]
     tensors = {item["tensor"] for item in whole}
     assert {"gradients/weights/d0.kernel", "gradients/activations/d0"} <= tensors

@@ -311,6 +311,6 @@ def test_compressed_dumps_are_read(tmp_path: Path) -> None:
     path = write_dump(tmp_path / "d.h5", {"activations/a": normal(3, 3)})
     with h5py.File(path, "a") as file:
         values = faulty({7: np.inf})
-        found = file.create_dataset("activations/b", data=values, chunks=(4, 3), compression="gzip")
-        found.attrs.update(file["activations/a"].attrs, address="b", order=1)
+        dataset = file.create_dataset("activations/b", data=values, chunks=(4, 3), compression="gzip")
+        dataset.attrs.update(file["activations/a"].attrs, address="b", order=1)
     assert the(check(path), "inf").index == (7, 1)

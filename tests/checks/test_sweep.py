@@ -32,9 +32,9 @@ def arrays_of(dtype: str) -> st.SearchStrategy[np.ndarray]:
 def test_findings_are_those_of_the_whole_array(values: np.ndarray, class_name: str, axis0: str) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(parts.Part.keys, "__defaults__", (64,))  # many small blocks
-        given_tensor = {"activations/a": (values, {"class": class_name, "axis0": axis0})}
+        case = {"activations/a": (values, {"class": class_name, "axis0": axis0})}
         report = tfdump.check(
-            write_dump(Path(folder) / "d.h5", given_tensor), dead_examples=2, underflow_share=0, saturation_share=0
+            write_dump(Path(folder) / "d.h5", case), dead_examples=2, underflow_share=0, saturation_share=0
         )
     expected = whole(values, class_name)
     assert {f.check: (f.count, f.index) for f in report.findings if f.check not in ("dead", "constant")} == {
@@ -46,19 +46,19 @@ def test_findings_are_those_of_the_whole_array(values: np.ndarray, class_name: s
 
 def whole(values: np.ndarray, class_name: str) -> dict[str, np.ndarray]:
     """The masks of every check that counts elements."""
-    found = {"nan": np.isnan(values), "inf": np.isinf(values)}
+    masks = {"nan": np.isnan(values), "inf": np.isinf(values)}
     if values.dtype != np.float16:
         for name, dtype in (("float16", np.float16), ("bfloat16", ml_dtypes.bfloat16)):
             with np.errstate(over="ignore"):
                 cast = values.astype(dtype).astype(np.float64)
-            found[f"{name}-overflow"] = np.isinf(cast) & np.isfinite(values)
-            found[f"{name}-underflow"] = (cast == 0) & (values != 0)
+            masks[f"{name}-overflow"] = np.isinf(cast) & np.isfinite(values)
+            masks[f"{name}-underflow"] = (cast == 0) & (values != 0)
     if values.ndim:
         if class_name == "Sigmoid":
-            found["saturated"] = (values <= 0.01) | (values >= 0.99)
+            masks["saturated"] = (values <= 0.01) | (values >= 0.99)
         if class_name == "Tanh":
-            found["saturated"] = np.abs(values) >= 0.99
-    return found
+            masks["saturated"] = np.abs(values) >= 0.99
+    return masks
 
 
 def dead_units(values: np.ndarray, class_name: str, by_example: bool) -> list[tuple[int, ...]]:

@@ -49,7 +49,7 @@ def test_few_examples_call_nothing_dead(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("class_name", "settings", "found"),
+    ("class_name", "settings", "has_units"),
     [
         ("Dense", {"activation": "relu"}, True), ("Dense", {"activation": "linear"}, True),
         ("Dense", {"activation": "softmax"}, False), ("Conv2DTranspose", None, True), ("BatchNormalization", {}, True),
@@ -59,12 +59,12 @@ def test_few_examples_call_nothing_dead(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_dead_units_are_those_of_layers_that_have_some(
-    tmp_path: Path, class_name: str, settings: Any, found: bool
+    tmp_path: Path, class_name: str, settings: Any, has_units: bool
 ) -> None:
     config = functional((class_name, "a", settings)) if settings is not None else None
     tensors = {"activations/a": (rectified(40, 8, dead=(3,)), {"class": class_name})}
     report = tfdump.check(write_dump(tmp_path / "d.h5", tensors, config))
-    assert [finding.units for finding in of(report, "dead")] == ([(3,)] if found else [])
+    assert [finding.units for finding in of(report, "dead")] == ([(3,)] if has_units else [])
 
 
 def test_units_may_be_the_first_axis_of_an_example(tmp_path: Path) -> None:
@@ -124,14 +124,14 @@ def test_gates_and_attention_are_found_by_suffix_and_masked_steps_do_not_count(t
     tensors = {"activations/g:gates.forget": (gate, {"class": "LSTM"}), "activations/m:attention_scores": attention}
     assert of(tfdump.check(write_dump(tmp_path / "d.h5", tensors)), "saturated") == []
     gate[:, 0] = 0.999
-    found = the(tfdump.check(write_dump(tmp_path / "e.h5", tensors), saturation_share=0.3), "saturated")
-    assert (found.count, found.of, found.index) == (80, 240, (0, 0, 0))
+    finding = the(tfdump.check(write_dump(tmp_path / "e.h5", tensors), saturation_share=0.3), "saturated")
+    assert (finding.count, finding.of, finding.index) == (80, 240, (0, 0, 0))
 
 
 def test_an_activation_that_the_dump_does_not_tell_is_named(tmp_path: Path) -> None:
     report = tfdump.check(write_dump(tmp_path / "d.h5", {"activations/a": normal(20, 3)}))
     assert [(s.check, s.tensor, s.reason) for s in report.skipped] == [
-        ("saturated", "activations/a", "the dump does not tell its activation")
+        ("saturated", "activations/a", "the dump does not say what its activation is")
     ]
 
 

@@ -16,6 +16,7 @@ import pytest
 from support.command import SAMPLES, Ended, Run
 from support.dumps import write_dump
 from support.signalled import start_command
+from support.small_disks import small_disk_or_skip
 
 pytestmark = pytest.mark.tensorflow
 
@@ -235,14 +236,9 @@ def test_an_output_that_cannot_be(tfdump: Run, tmp_path: Path) -> None:
     assert_refused(tfdump("activations", MODEL, DIGITS, "-o", ".", "-f"), tmp_path, "not a regular file")
 
 
-@pytest.mark.skipif(shutil.which("mount") is None or os.geteuid() != 0, reason="a small tmpfs needs root")
 def test_a_full_disk_leaves_the_old_file(tfdump_process: Run, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.decode().strip()}")
-    try:
+    with small_disk_or_skip(disk, kilobytes=3 << 10):
         (disk / "old.h5").write_text("precious")
         for compression in ("none", "gzip"):  # the first is refused beforehand, the second fails while writing
             done = tfdump_process(
@@ -260,8 +256,6 @@ def test_a_full_disk_leaves_the_old_file(tfdump_process: Run, tmp_path: Path) ->
             assert_refused(done, disk, "left" if compression == "none" else "No space left on device")
             assert (disk / "old.h5").read_text() == "precious"
             assert os.listdir(disk) == ["old.h5"]
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_file_size_limit_leaves_nothing(tfdump_process: Run, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def newer(path: Path) -> None:
 @pytest.mark.parametrize(
     ("write", "words"),
     [
-        (lambda path: path.write_bytes(b""), "is empty, and no dump"),
+        (lambda path: path.write_bytes(b""), "is empty, not a dump"),
         (lambda path: path.write_bytes(b"hello, world"), "is not an HDF5 file"),
         (lambda path: np.save(path.open("wb"), np.ones(3)), "is an array (.npy), not a dump"),
         (lambda path: np.savez(path.open("wb"), a=np.ones(3), b=np.ones(3)), "is an archive of 2 arrays (.npz)"),

@@ -247,7 +247,7 @@ def test_the_end_of_an_address_is_enough_where_only_one_tensor_has_it(tfdump: Ru
     assert (several.returncode, several.stdout) == (2, "")
     assert several.stderr == (
         "Error: e.h5 has 2 tensors that end in 'norm': 'activations/block.norm', 'activations/other.norm' "
-        "(write one of them out)\n"
+        "(write out one of them)\n"
     )
     for part in ("orm", "scores", ""):
         assert tfdump("show", "e.h5", part).returncode == 2

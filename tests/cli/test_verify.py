@@ -84,4 +84,4 @@ def test_verification_returns_records(tmp_path: Path) -> None:
     first = found[0]
     assert isinstance(first, Verified)
     assert (first.name, first.bytes, first.problem) == ("activations/first", 800, None)
-    assert first.stored == first.found
+    assert first.stored == first.computed

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from tfdump.comparison import elementwise
 from tfdump.comparison.arrays import compare_arrays
-from tfdump.comparison.plain_arrays import ArrayPart, InMemory
+from tfdump.comparison.plain_arrays import ArrayPart, MemoryReader
 from tfdump.comparison.rule import Rule
 from tfdump.comparison.tolerance import Tolerance
 from tfdump.comparison.verdict import Comparison
@@ -27,7 +27,7 @@ class SmallPieces(ArrayPart):
     """An array that is read in pieces of few bytes, and counts how often each is read."""
 
     def __init__(self, array: Any, most: int) -> None:
-        super().__init__("", InMemory(array))
+        super().__init__("", MemoryReader(array))
         self.piece_bytes = most
         self.reads: list[Any] = []
 
@@ -88,25 +88,25 @@ def test_blocks_give_the_verdict_of_whole_arrays(
 ) -> None:
     """Elements within rounding of the bound may fall on either side, and are left out."""
     golden, new = both
-    found = compare(golden, new, Rule(tolerance, nan_equal=nan_equal, ulp_dtype="float16"), most)
+    comparison = compare(golden, new, Rule(tolerance, nan_equal=nan_equal, ulp_dtype="float16"), most)
     slightly = [Tolerance(*(term * (1 + sign * 1e-12) for term in vars(tolerance).values())) for sign in (-1, 1)]
     most_failing, least_failing = (int(failing(golden, new, t, nan_equal).sum()) for t in slightly)
     if most_failing == least_failing:
-        assert found.failed == most_failing
-        assert found.passed == (not most_failing)
-    assert found.count == golden.size
+        assert comparison.failed == most_failing
+        assert comparison.passed == (not most_failing)
+    assert comparison.count == golden.size
 
 
 @settings(max_examples=200, deadline=None)
 @given(pairs(), TOLERANCES)
 def test_the_smallest_scale_passes_and_a_smaller_one_does_not(both: tuple[Any, Any], tolerance: Tolerance) -> None:
-    found = compare(*both, Rule(tolerance))
-    if found.scale is None:
-        assert found.unlike or not found.largest
+    comparison = compare(*both, Rule(tolerance))
+    if comparison.scale is None:
+        assert comparison.unlike or not comparison.largest
         return
-    assert compare(*both, Rule(Tolerance(tolerance.rtol, tolerance.atol, found.scale))).passed
-    if found.scale > 0:
-        below = float(np.nextafter(found.scale, 0))
+    assert compare(*both, Rule(Tolerance(tolerance.rtol, tolerance.atol, comparison.scale))).passed
+    if comparison.scale > 0:
+        below = float(np.nextafter(comparison.scale, 0))
         assert not compare(*both, Rule(Tolerance(tolerance.rtol, tolerance.atol, below))).passed
 
 
@@ -114,9 +114,9 @@ def test_a_later_maximum_lets_earlier_elements_pass_and_only_doubtful_blocks_are
     golden = np.array([1, 1, 1, 1, 1, 1, 100, 100], np.float32)
     new = np.array([1.05, 1, 1.2, 1, 9, 9, 100, 100], np.float32)
     sides = SmallPieces(golden, 8), SmallPieces(new, 8)
-    found = compare_arrays([sides], Rule(Tolerance(scale=1e-3)))  # 0.001 while the maximum is 1, 0.1 at the end
-    assert (found.failed, found.index, found.golden, found.new) == (3, (4,), 1.0, 9.0)
-    assert found.scale == pytest.approx(0.08, rel=1e-6)
+    comparison = compare_arrays([sides], Rule(Tolerance(scale=1e-3)))  # 0.001 while the maximum is 1, 0.1 at the end
+    assert (comparison.failed, comparison.index, comparison.golden, comparison.new) == (3, (4,), 1.0, 9.0)
+    assert comparison.scale == pytest.approx(0.08, rel=1e-6)
     assert len(sides[0].reads) == 4  # no block has elements on both sides of the final bound
     mixed = SmallPieces(golden, 16), SmallPieces(new, 16)
     assert compare_arrays([mixed], Rule(Tolerance(scale=1e-3))).failed == 3
@@ -149,15 +149,15 @@ def test_many_pieces_of_random_numbers(monkeypatch: pytest.MonkeyPatch, off: flo
     golden = random.standard_normal((30, 400)).astype(dtype)
     new = (golden + off * random.standard_normal(golden.shape)).astype(np.float32)
     tolerance = Tolerance(1e-4, 1e-7, 1e-5)
-    found = compare(golden, new, Rule(tolerance), 4000)
-    assert found.failed == failing(golden, new, tolerance).sum()
+    comparison = compare(golden, new, Rule(tolerance), 4000)
+    assert comparison.failed == failing(golden, new, tolerance).sum()
     error = np.abs(new.astype(float) - golden)
     need = error - 1e-4 * np.abs(golden.astype(float)) - 1e-7
     worst = need if need.max() > 0 else error
-    assert found.max_error == error.max()
-    assert found.index == (np.unravel_index(worst.argmax(), worst.shape) if error.any() else None)
-    assert found.largest == np.abs(golden).max()
-    assert found.scale == pytest.approx(max(0, need.max() / found.largest), rel=1e-12)
+    assert comparison.max_error == error.max()
+    assert comparison.index == (np.unravel_index(worst.argmax(), worst.shape) if error.any() else None)
+    assert comparison.largest == np.abs(golden).max()
+    assert comparison.scale == pytest.approx(max(0, need.max() / comparison.largest), rel=1e-12)
 
 
 def test_a_maximum_that_grows_a_little_lets_elements_pass_without_reading_again() -> None:
@@ -168,8 +168,8 @@ def test_a_maximum_that_grows_a_little_lets_elements_pass_without_reading_again(
     new[3:9] += np.float32(0.12)
     new[20:22, :4] += np.float32(0.2)
     sides = SmallPieces(golden, 128), SmallPieces(new, 128)
-    found = compare_arrays([sides], Rule(Tolerance(scale=0.1)))
-    assert (found.failed, len(sides[0].reads)) == (8, 10)
+    comparison = compare_arrays([sides], Rule(Tolerance(scale=0.1)))
+    assert (comparison.failed, len(sides[0].reads)) == (8, 10)
     assert failing(golden, new, Tolerance(scale=0.1)).sum() == 8
 
 
@@ -181,14 +181,14 @@ def test_the_worst_element_has_its_index_and_both_values(monkeypatch: pytest.Mon
     new[1, 2, 0] += 3
     new[0, 1, 1] = np.nan
     golden[0, 1, 2] = new[0, 1, 2] = np.nan
-    found = compare(golden, new, Rule(Tolerance(1e-4, 0, 1e-5)), 20)
-    assert (found.failed, found.unlike, found.index, found.scale) == (2, 1, (0, 1, 1), None)
+    comparison = compare(golden, new, Rule(Tolerance(1e-4, 0, 1e-5)), 20)
+    assert (comparison.failed, comparison.unlike, comparison.index, comparison.scale) == (2, 1, (0, 1, 1), None)
     new[0, 1, 1] = golden[0, 1, 1]
-    found = compare(golden, new, Rule(Tolerance(1e-4, 0, 1e-5), ulp_dtype="float32"), 20)
-    assert (found.failed, found.index, found.golden, found.new) == (1, (1, 2, 0), 15.0, 18.0)
-    assert (found.max_error, found.largest) == (3.0, 18.0)
-    assert found.ulp == int(np.float32(18).view(np.int32)) - int(np.float32(15).view(np.int32))
-    assert found.scale == pytest.approx((3 - 15e-4) / 18)
+    comparison = compare(golden, new, Rule(Tolerance(1e-4, 0, 1e-5), ulp_dtype="float32"), 20)
+    assert (comparison.failed, comparison.index, comparison.golden, comparison.new) == (1, (1, 2, 0), 15.0, 18.0)
+    assert (comparison.max_error, comparison.largest) == (3.0, 18.0)
+    assert comparison.ulp == int(np.float32(18).view(np.int32)) - int(np.float32(15).view(np.int32))
+    assert comparison.scale == pytest.approx((3 - 15e-4) / 18)
 
 
 @pytest.mark.parametrize(
@@ -224,8 +224,10 @@ def test_nan_can_be_made_unequal() -> None:
 def test_all_nan_goldens_and_all_zero_goldens() -> None:
     nothing = np.full(5, np.nan, np.float32)
     assert compare(nothing, nothing.copy(), Rule(Tolerance(1e-4, 0, 1e-5))).passed
-    found = compare(np.zeros(5, np.float32), np.array([0, 0, 0.25, 0, 0], np.float32), Rule(Tolerance(1e-4, 0, 1e-5)))
-    assert (found.passed, found.scale, found.max_error, found.index) == (False, None, 0.25, (2,))
+    comparison = compare(
+        np.zeros(5, np.float32), np.array([0, 0, 0.25, 0, 0], np.float32), Rule(Tolerance(1e-4, 0, 1e-5))
+    )
+    assert (comparison.passed, comparison.scale, comparison.max_error, comparison.index) == (False, None, 0.25, (2,))
     assert compare(np.zeros(5), np.full(5, 0.25), Rule(Tolerance(atol=0.25))).passed
 
 
@@ -242,11 +244,11 @@ def test_all_nan_goldens_and_all_zero_goldens() -> None:
     ],
 )
 def test_integers_are_compared_without_rounding(golden: Any, new: Any, error: int) -> None:
-    found = compare(golden, new, EXACT)
-    assert (found.passed, found.max_error) == (False, float(error))
+    comparison = compare(golden, new, EXACT)
+    assert (comparison.passed, comparison.max_error) == (False, float(error))
     assert compare(golden, golden.copy(), EXACT).passed
     assert compare(golden, new, Rule(Tolerance(atol=float(error)))).passed
-    assert (found.golden, found.new) == (int(golden[0]), int(new[0]))
+    assert (comparison.golden, comparison.new) == (int(golden[0]), int(new[0]))
 
 
 def test_complex_numbers_by_the_magnitude_of_the_difference() -> None:
@@ -262,21 +264,27 @@ def test_complex_numbers_that_share_one_nan_part_must_share_the_other() -> None:
     nan, rule = np.nan, Rule(Tolerance(1e-4, 0, 1e-5))
     golden = np.array([complex(nan, 5), complex(np.inf, nan), complex(nan, nan), 1])
     assert compare(golden, golden.copy(), rule).passed
-    found = compare(golden, np.array([complex(nan, 7), complex(-np.inf, nan), complex(nan, nan), 1]), rule)
-    assert (found.passed, found.unlike, found.index) == (False, 2, (0,))
+    comparison = compare(golden, np.array([complex(nan, 7), complex(-np.inf, nan), complex(nan, nan), 1]), rule)
+    assert (comparison.passed, comparison.unlike, comparison.index) == (False, 2, (0,))
 
 
 def test_bools_and_text() -> None:
     assert compare(np.array([True, False]), np.array([True, False]), EXACT).passed
     assert compare(np.array([True, False]), np.array([True, True]), EXACT).index == (1,)
-    found = compare(np.array([["a", "é"], ["c", ""]]), np.array([["a", "é"], ["x", ""]]), EXACT)
-    assert (found.failed, found.count, found.index, found.golden, found.new) == (1, 4, (1, 0), "c", "x")
+    comparison = compare(np.array([["a", "é"], ["c", ""]]), np.array([["a", "é"], ["x", ""]]), EXACT)
+    assert (comparison.failed, comparison.count, comparison.index, comparison.golden, comparison.new) == (
+        1,
+        4,
+        (1, 0),
+        "c",
+        "x",
+    )
 
 
 def test_exact_sees_the_sign_of_zero_and_no_payload_of_nan() -> None:
     exact = Rule(Tolerance(), exact=True)
-    found = compare(np.array([1, 0.0], np.float32), np.array([1, -0.0], np.float32), exact)
-    assert (found.failed, found.index, found.scale) == (1, (1,), None)
+    comparison = compare(np.array([1, 0.0], np.float32), np.array([1, -0.0], np.float32), exact)
+    assert (comparison.failed, comparison.index, comparison.scale) == (1, (1,), None)
     payloads = np.array([0x7FC00000, 0x7FC00001], np.uint32).view(np.float32)
     assert compare(payloads[:1], payloads[1:], exact).passed
     assert not compare(np.array([0j]), np.array([complex(0, -0.0)]), exact).passed
@@ -291,8 +299,8 @@ def test_ulps_are_steps_between_neighbours(dtype: str) -> None:
     stored = np.float32 if dtype == "bfloat16" else known
     golden, new = golden.astype(stored), new.astype(stored)
     assert compare(golden, new, Rule(None, max_ulp=3, ulp_dtype=dtype)).passed
-    found = compare(golden, new, Rule(None, max_ulp=2, ulp_dtype=dtype))
-    assert (found.failed, found.ulp) == (5, 3)
+    comparison = compare(golden, new, Rule(None, max_ulp=2, ulp_dtype=dtype))
+    assert (comparison.failed, comparison.ulp) == (5, 3)
     across = compare(golden[:2], -golden[:2], Rule(None, max_ulp=2, ulp_dtype=dtype))
     assert across.passed
     assert across.ulp == 2
@@ -311,8 +319,8 @@ def test_what_the_coarser_dtype_cannot_hold_is_no_neighbour_of_its_largest_numbe
     golden = np.array([largest, -largest], np.float16)
     rule = Rule(None, max_ulp=1 << 16, ulp_dtype=dtype)
     assert compare(golden, golden.astype(np.float32), rule).passed
-    found = compare(golden, np.array([1e30, -largest], np.float32), rule)
-    assert (found.failed, found.index) == (1, (0,))
+    comparison = compare(golden, np.array([1e30, -largest], np.float32), rule)
+    assert (comparison.failed, comparison.index) == (1, (0,))
 
 
 @settings(max_examples=60, deadline=None)
@@ -321,14 +329,14 @@ def test_what_the_coarser_dtype_cannot_hold_is_no_neighbour_of_its_largest_numbe
     arrays.arrays(np.float64, (7,), elements=st.floats(-1e3, 1e3)),
 )
 def test_the_cosine_is_that_of_numpy(golden: Any, new: Any) -> None:
-    found = compare(golden, new, Rule(None, min_cosine=0.5), 16)
+    comparison = compare(golden, new, Rule(None, min_cosine=0.5), 16)
     old, other = golden.astype(np.longdouble), new.astype(np.longdouble)  # float64 squares of 1e-160 lose digits
     lengths = np.sqrt((old * old).sum()) * np.sqrt((other * other).sum())
     if lengths > 1e-200:
         expected = float((old * other).sum() / lengths)
-        assert found.cosine == pytest.approx(expected, abs=1e-9)
+        assert comparison.cosine == pytest.approx(expected, abs=1e-9)
         if abs(expected - 0.5) > 1e-9:
-            assert found.passed == (expected >= 0.5)
+            assert comparison.passed == (expected >= 0.5)
 
 
 def test_the_cosine_of_zeros_and_of_huge_numbers() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tfdump
-from support.made_dumps import Tensor, make_dump
+from support.made_dumps import Tensor, comparison_in, make_dump
 from tfdump.comparison.layers.alignment import align, rising
 from tfdump.comparison.layers.automatic_names import is_automatic
 from tfdump.comparison.verdict import DiffReport
@@ -39,13 +39,7 @@ def sequential(layers: list[tuple[str, Any, str]]) -> dict[str, Any]:
 @pytest.fixture
 def both(tmp_path: Path) -> Any:
     """Write two dumps and compare them."""
-
-    def compare(golden: dict[str, Any], new: dict[str, Any], roots: Any = ({}, {}), **options: Any) -> DiffReport:
-        sides = [make_dump(tmp_path / name, tensors, **root) for name, tensors, root in
-                 (("g.h5", golden, roots[0]), ("n.h5", new, roots[1]))]  # fmt: skip
-        return tfdump.diff(*sides, **options)
-
-    return compare
+    return comparison_in(tmp_path)
 
 
 def pairs(report: DiffReport) -> dict[str, str | None]:
@@ -71,8 +65,8 @@ def test_the_same_layers_after_others_were_built_are_the_same(both: Any) -> None
     assert pairs(report) == {"dense": "dense_1", "dense_1": "dense_2", "dense_2": "dense_3"}
     assert {tensor.paired_by for tensor in report.tensors} == {"structure"}
     [note] = report.notes
-    assert note.startswith("addresses overruled for 3 of 3 tensors")
-    assert "dense = dense_1, dense_1 = dense_2, dense_2 = dense_3 (--map FILE decides otherwise)" in note
+    assert note.startswith("addresses ignored for 3 of 3 tensors")
+    assert "dense = dense_1, dense_1 = dense_2, dense_2 = dense_3 (override it with --map FILE)" in note
     new["dense_2"].values = b + 1
     report = both(golden, new)
     assert report.first is not None
@@ -204,10 +198,10 @@ def test_what_is_inside_a_layer_follows_it(both: Any) -> None:
     """Two blocks of one class, one inserted in front; inside, attributes tell the layers apart."""
     values = [rows() for _ in range(6)]
 
-    def block(name: str, place: int, numbers: tuple[int, int], found: list[Any]) -> dict[str, Any]:
+    def block(name: str, place: int, numbers: tuple[int, int], values: list[Any]) -> dict[str, Any]:
         inner = [layer(f"{name}.dense_{n}", v, structure=f"blocks.{place}.{attribute}")
-                 for n, v, attribute in zip(numbers, found, ("up", "down"), strict=True)]  # fmt: skip
-        return dict([*inner, layer(name, found[1], "Block", f"blocks.{place}")])
+                 for n, v, attribute in zip(numbers, values, ("up", "down"), strict=True)]  # fmt: skip
+        return dict([*inner, layer(name, values[1], "Block", f"blocks.{place}")])
 
     golden = block("block", 0, (0, 1), values[:2]) | block("block_1", 1, (2, 3), values[2:4])
     new = block("block_1", 0, (1, 2), values[:2]) | block("block_2", 1, (3, 4), values[2:4])
@@ -225,8 +219,8 @@ def test_calls_outputs_and_captured_parts_follow_their_layer(both: Any) -> None:
 
     def tensors(dense: str, other: str, lstm: str) -> dict[str, Any]:
         names = [f"{dense}", f"{dense}@1", f"{dense}:preactivation", f"{other}", f"{other}@1"]
-        found = [layer(name, v) for name, v in zip(names, a, strict=False)]
-        return dict([*found, *(layer(f"{lstm}:{n}", a[5 + n], "LSTM", layer=lstm) for n in range(2))])
+        layers = [layer(name, v) for name, v in zip(names, a, strict=False)]
+        return dict([*layers, *(layer(f"{lstm}:{n}", a[5 + n], "LSTM", layer=lstm) for n in range(2))])
 
     report = both(tensors("dense", "dense_1", "lstm"), tensors("dense_1", "dense_2", "lstm_3"))
     assert report.same
@@ -239,16 +233,16 @@ def test_gradients_follow_their_layer(both: Any) -> None:
                              for shape in ((3, 3), (3,), (4, 3)))  # fmt: skip
 
     def tensors(shift: int, groups: tuple[str, ...]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        gradients: dict[str, Any] = {}
         for n in range(3):
             name, place = f"dense_{n + shift}", f"layers.{n}"
             if "activations" in groups:
-                found[f"gradients/activations/{name}"] = Tensor(acts[n], structure=place, layer=name)
+                gradients[f"gradients/activations/{name}"] = Tensor(acts[n], structure=place, layer=name)
             for variable, values in (("kernel", kernels[n]), ("bias", biases[n])):
-                found[f"gradients/weights/{name}.{variable}"] = Tensor(
+                gradients[f"gradients/weights/{name}.{variable}"] = Tensor(
                     values, structure=f"{place}.{variable}", layer=name, axis0="none"
                 )
-        return found
+        return gradients
 
     roots = ({"kind": "gradients"}, {"kind": "gradients"})
     for groups in (("activations",), ()):
@@ -280,11 +274,11 @@ def test_the_graph_tells_branches_apart(both: Any, inputs: bool) -> None:
     graph = {"a1": ["inputs/x"], "b1": ["inputs/x"], "a2": ["a1"], "b2": ["b1"], "sum": ["a2", "b2"]}
 
     def dump(names: dict[str, str], order: list[str]) -> dict[str, Any]:
-        found = []
+        layers = []
         for key in order:
             reads = {"inputs": json.dumps([names.get(one, one) for one in graph[key]])} if inputs else {}
-            found.append(layer(names[key], values[key], "Add" if key == "sum" else "Dense", **reads))
-        return dict(found)
+            layers.append(layer(names[key], values[key], "Add" if key == "sum" else "Dense", **reads))
+        return dict(layers)
 
     golden_names = {"a1": "dense", "b1": "dense_1", "a2": "dense_2", "b2": "dense_3", "sum": "add"}
     new_names = {"a1": "dense_7", "b1": "dense_8", "a2": "dense_9", "b2": "dense_10", "sum": "add_1"}
@@ -319,7 +313,7 @@ def test_plain_arrays_with_shifted_names(tmp_path: Path) -> None:
     shifted = {f"dense_{n + 2}": v for n, v in enumerate(values)}
     report = tfdump.diff(golden, shifted)
     assert report.same
-    assert any(note.startswith("addresses overruled for 10 of 12") for note in report.notes) or report.notes
+    assert any(note.startswith("addresses ignored for 10 of 12") for note in report.notes) or report.notes
     assert tfdump.diff(shifted, golden).same
     np.savez(tmp_path / "n.npz", **shifted)
     assert tfdump.diff(golden, tmp_path / "n.npz").same
@@ -380,22 +374,22 @@ def test_equal_names_in_two_formats_are_trusted_in_any_order(both: Any) -> None:
 
 
 def test_thousands_of_layers_are_paired_in_seconds() -> None:
-    from tfdump.comparison.layers.pairing import Evidence, pair_layers
+    from tfdump.comparison.layers.pairing import PairingBasis, pair_layers
     from tfdump.comparison.layers.tree import Layer
 
     def root(numbers: range, place: int, inserted: int | None) -> Layer:
-        found = Layer("")
+        top = Layer("")
         for position, number in enumerate(numbers):
             if position == inserted:
-                found.inside["x"] = Layer("dense_99999", "dense_99999", "Dense", shapes={3})
+                top.inside["x"] = Layer("dense_99999", "dense_99999", "Dense", shapes={3})
             name = f"dense_{number}"
-            found.inside[name] = Layer(
+            top.inside[name] = Layer(
                 name, name, "Dense", structure=f"layers.{position + place}", shapes={number % 7 - place % 7}
             )
-        return found
+        return top
 
     began = time.process_time()
-    paths = pair_layers(root(range(5000), 0, None), root(range(7, 5007), 0, 2500), Evidence(True, True, True))
+    paths = pair_layers(root(range(5000), 0, None), root(range(7, 5007), 0, 2500), PairingBasis(True, True, True))
     assert paths == {f"dense_{n}": f"dense_{n + 7}" for n in range(5000)}
     assert time.process_time() - began < 20
 
@@ -405,22 +399,22 @@ def test_alignments_are_the_best_there_are() -> None:
         random = np.random.default_rng(seed)
         height, width = random.integers(0, 6, 2)
         scores = random.integers(0, 4, (height, width))
-        found = align(int(height), int(width), lambda row, columns, s=scores: s[row, columns].astype(np.int64))
-        assert all(a < c and b < d for (a, b), (c, d) in itertools.pairwise(found))
-        assert all(scores[pair] > 0 for pair in found)
+        alignment = align(int(height), int(width), lambda row, columns, s=scores: s[row, columns].astype(np.int64))
+        assert all(a < c and b < d for (a, b), (c, d) in itertools.pairwise(alignment))
+        assert all(scores[pair] > 0 for pair in alignment)
         best = 0
         for count in range(min(height, width) + 1):
-            for chosen in itertools.combinations(range(height), count):
+            for rows in itertools.combinations(range(height), count):
                 for others in itertools.combinations(range(width), count):
-                    best = max(best, int(sum(scores[pair] for pair in zip(chosen, others, strict=True))))
-        assert sum(scores[pair] for pair in found) == best
+                    best = max(best, int(sum(scores[pair] for pair in zip(rows, others, strict=True))))
+        assert sum(scores[pair] for pair in alignment) == best
 
 
 def test_of_equal_alignments_the_early_ones_are_taken() -> None:
     """Where the last layers of a model are fused away, the first ones are what is there."""
     for height, width in ((3, 2), (2, 3), (7, 4), (4, 7), (1, 3), (3, 1)):
-        found = align(height, width, lambda row, columns, n=width: np.ones(n, np.int64)[columns])
-        assert found == [(place, place) for place in range(min(height, width))]
+        alignment = align(height, width, lambda row, columns, n=width: np.ones(n, np.int64)[columns])
+        assert alignment == [(place, place) for place in range(min(height, width))]
 
 
 def test_rising_subsequences_are_the_longest() -> None:

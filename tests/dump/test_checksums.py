@@ -59,7 +59,7 @@ def write(path: Path, compression: str = "none", checksums: bool = True, steps: 
 
 def datasets(path: Path) -> dict[str, tuple[bytes, int | None]]:
     """The bytes of every dataset as h5py reads them, and its checksum."""
-    found = {}
+    contents = {}
 
     def visit(name: str, item: object) -> None:
         if isinstance(item, h5py.Dataset):
@@ -68,11 +68,11 @@ def datasets(path: Path) -> dict[str, tuple[bytes, int | None]]:
                 data = b"".join(text + b"\0" for text in np.asarray(values, object).reshape(-1))
             else:
                 data = np.asarray(values).tobytes()
-            found[name] = data, item.attrs.get("crc32")
+            contents[name] = data, item.attrs.get("crc32")
 
     with h5py.File(path) as file:
         file.visititems(visit)
-    return found
+    return contents
 
 
 @pytest.fixture(scope="module", params=["none", "gzip", "zstd"])
@@ -88,26 +88,26 @@ def problems(path: Path) -> dict[str, str]:
 
 
 def test_every_dataset_has_the_crc32_of_its_bytes(dump: Path) -> None:
-    found = datasets(dump)
-    assert {"activations/rows", "activations/ragged/row_splits", "activations/unequal/1", "loss"} <= set(found)
-    for name, (data, stored) in found.items():
+    contents = datasets(dump)
+    assert {"activations/rows", "activations/ragged/row_splits", "activations/unequal/1", "loss"} <= set(contents)
+    for name, (data, stored) in contents.items():
         assert stored == binascii.crc32(data), name
         assert stored.dtype == np.uint32
 
 
 def test_the_steps_of_a_descent_have_checksums(tmp_path: Path) -> None:
     write(tmp_path / "d.h5", steps=3)
-    found = datasets(tmp_path / "d.h5")
-    assert found["activations/rows"][0] == np.stack([ROWS] * 3).tobytes()
-    assert all(stored == binascii.crc32(data) for data, stored in found.values())
+    contents = datasets(tmp_path / "d.h5")
+    assert contents["activations/rows"][0] == np.stack([ROWS] * 3).tobytes()
+    assert all(stored == binascii.crc32(data) for data, stored in contents.values())
 
 
 def test_a_whole_dump_has_no_problems(dump: Path) -> None:
     with open_dump(dump) as opened:
-        found = list(opened.verify())
-    assert [item.problem for item in found] == [None] * len(found)
-    assert [item.name for item in found] == [*_in_order(dump), "/"]
-    assert sum(item.bytes for item in found) >= ROWS.nbytes
+        items = list(opened.verify())
+    assert [item.problem for item in items] == [None] * len(items)
+    assert [item.name for item in items] == [*_in_order(dump), "/"]
+    assert sum(item.bytes for item in items) >= ROWS.nbytes
 
 
 def _in_order(path: Path) -> list[str]:
@@ -255,17 +255,17 @@ def test_no_flipped_byte_gets_past(tmp_path: Path, compression: str) -> None:
 
 def content(path: Path) -> list[object]:
     """Every name, value and attribute, read by h5py alone."""
-    found: list[object] = []
+    items: list[object] = []
 
     def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        found.append((name, [(key, repr(value)) for key, value in sorted(item.attrs.items())]))
+        items.append((name, [(key, repr(value)) for key, value in sorted(item.attrs.items())]))
         if isinstance(item, h5py.Dataset):
-            found.append((str(item.dtype), np.asarray(item[()]).tolist().__repr__()))
+            items.append((str(item.dtype), np.asarray(item[()]).tolist().__repr__()))
 
     with h5py.File(path) as file:
         visit("/", file)
         file.visititems(visit)
-    return found
+    return items
 
 
 def test_every_byte_of_the_values_is_protected(tmp_path: Path) -> None:

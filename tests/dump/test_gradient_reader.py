@@ -26,9 +26,9 @@ def plain_gradients(path: Path) -> h5py.File:
     return file
 
 
-def describe(found: h5py.Dataset | h5py.Group, **attributes: object) -> None:
-    name = found.name.rpartition("/")[2]
-    found.attrs.update({"address": name, "layer": name, "dtype": "float32", "axis0": "none", "order": 0} | attributes)
+def describe(item: h5py.Dataset | h5py.Group, **attributes: object) -> None:
+    name = item.name.rpartition("/")[2]
+    item.attrs.update({"address": name, "layer": name, "dtype": "float32", "axis0": "none", "order": 0} | attributes)
 
 
 @pytest.fixture
@@ -83,10 +83,10 @@ def test_what_is_no_tensor_has_no_name(dump: Dump, name: str) -> None:
 
 
 def test_a_sparse_gradient_is_read_as_it_was_written(dump: Dump) -> None:
-    found = dump["embedding.embeddings"].read()
-    assert isinstance(found, Sparse)
-    np.testing.assert_array_equal(found.values, KERNEL[:2])
-    assert (found.indices.tolist(), found.dense_shape) == ([[7], [7]], (9, 3))
+    gradient = dump["embedding.embeddings"].read()
+    assert isinstance(gradient, Sparse)
+    np.testing.assert_array_equal(gradient.values, KERNEL[:2])
+    assert (gradient.indices.tolist(), gradient.dense_shape) == ([[7], [7]], (9, 3))
     assert dump["embedding.embeddings"].shape == (9, 3)
 
 
@@ -142,10 +142,10 @@ def test_a_dump_in_memory_is_read_before_it_is_closed() -> None:
         writer.loss(np.arange(10_000.0), {})
         writer.describe({"format": "tfdump", "format_version": np.int64(1)}, None, ())
     dump = Dump(writer.file, "memory")
-    found = dump["e"].read()
-    assert isinstance(found, Sparse)
-    np.testing.assert_array_equal(found.values, KERNEL)
-    assert (found.indices.tolist(), found.dense_shape) == ([[1], [0], [8], [8]], (9, 3))
+    gradient = dump["e"].read()
+    assert isinstance(gradient, Sparse)
+    np.testing.assert_array_equal(gradient.values, KERNEL)
+    assert (gradient.indices.tolist(), gradient.dense_shape) == ([[1], [0], [8], [8]], (9, 3))
     assert (dump["e"].norm, dump["u"].connected, dump["u"].shape) == (2**0.5, False, (0, 0))
     np.testing.assert_array_equal(dump.loss, np.arange(10_000.0))
     dump.close()
@@ -215,13 +215,13 @@ def test_the_parts_of_a_composite_are_in_the_file_itself(tmp_path: Path, encodin
         file["x"] = KERNEL
     with plain_gradients(tmp_path / "d.h5") as file:
         file["inside"] = KERNEL
-        found = file["gradients/weights"].create_group("t")
-        describe(found, encoding=encoding, dense_shape=np.array([9, 3]))
+        group = file["gradients/weights"].create_group("t")
+        describe(group, encoding=encoding, dense_shape=np.array([9, 3]))
         name = "0" if encoding == "stack" else "values"
         if kind == "group":
-            found.create_group(name)
+            group.create_group(name)
         elif kind != "missing" or encoding == "stack":
-            found[name] = h5py.SoftLink("/inside") if kind == "soft" else h5py.ExternalLink("secret.h5", "/x")
-        found["indices" if encoding == "sparse" else "row_splits"] = np.array([[0]] if encoding == "sparse" else [0, 1])
+            group[name] = h5py.SoftLink("/inside") if kind == "soft" else h5py.ExternalLink("secret.h5", "/x")
+        group["indices" if encoding == "sparse" else "row_splits"] = np.array([[0]] if encoding == "sparse" else [0, 1])
     with open_dump(tmp_path / "d.h5") as dump, pytest.raises(DumpError):
         dump["t"].read()

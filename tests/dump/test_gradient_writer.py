@@ -2,8 +2,6 @@
 
 import shutil
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -11,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from support.processes_apart import write_two_seconds_apart
 from tfdump.dump import layout
 from tfdump.dump.writer import DumpWriter, storage_for
 from tfdump.errors import DumpError
@@ -77,11 +76,11 @@ def test_a_weight_at_every_step(tmp_path: Path, compression: str) -> None:
     with DumpWriter(tmp_path / "d.h5", storage=storage_for(compression, 100)) as writer:
         add(writer, "weights", info("dense.kernel", shape=(4, 3)), list(steps), axis0="none", steps=5)
     with h5py.File(tmp_path / "d.h5") as file:
-        found = file["weights/dense.kernel"]
-        np.testing.assert_array_equal(found[()], steps)
-        assert found.attrs["axis0"] == "step"
-        assert found.attrs["shape"].tolist() == [4, 3]
-        assert found.chunks == (2, 4, 3)  # 48 bytes a step, at most 100 a chunk
+        item = file["weights/dense.kernel"]
+        np.testing.assert_array_equal(item[()], steps)
+        assert item.attrs["axis0"] == "step"
+        assert item.attrs["shape"].tolist() == [4, 3]
+        assert item.chunks == (2, 4, 3)  # 48 bytes a step, at most 100 a chunk
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
@@ -92,11 +91,11 @@ def test_rows_of_examples_at_every_step(tmp_path: Path, compression: str, cuts: 
     with DumpWriter(tmp_path / "d.h5", storage=storage_for(compression, 50)) as writer:
         add(writer, "gradients/inputs", info("image"), batches, axis0="example", steps=3)
     with h5py.File(tmp_path / "d.h5") as file:
-        found = file["gradients/inputs/image"]
-        np.testing.assert_array_equal(found[()], steps)
-        assert found.attrs["axis0"] == "step"
-        assert found.chunks == (1, 2, 4)  # 16 bytes a row in four even chunks; the last has a row to spare
-        assert found.compression == (None if compression == "none" else "gzip")
+        item = file["gradients/inputs/image"]
+        np.testing.assert_array_equal(item[()], steps)
+        assert item.attrs["axis0"] == "step"
+        assert item.chunks == (1, 2, 4)  # 16 bytes a row in four even chunks; the last has a row to spare
+        assert item.compression == (None if compression == "none" else "gzip")
 
 
 def test_rows_of_every_step_are_cast_as_others_are(tmp_path: Path) -> None:
@@ -115,9 +114,9 @@ def test_what_belongs_to_the_batch_is_stacked_over_all_steps(tmp_path: Path) -> 
     with DumpWriter(tmp_path / "d.h5") as writer:
         add(writer, "gradients/activations", info("similarity"), values, axis0="batch", batches=2, steps=3)
     with h5py.File(tmp_path / "d.h5") as file:
-        found = file["gradients/activations/similarity"]
-        np.testing.assert_array_equal(found[()], np.stack(values))
-        assert (found.attrs["axis0"], found.maxshape) == ("batch", (6, 2, 2))
+        item = file["gradients/activations/similarity"]
+        np.testing.assert_array_equal(item[()], np.stack(values))
+        assert (item.attrs["axis0"], item.maxshape) == ("batch", (6, 2, 2))
 
 
 def test_one_step_has_a_step_axis_too(tmp_path: Path) -> None:
@@ -139,10 +138,10 @@ def test_without_values_the_shape_of_all_steps_is_kept(
     with DumpWriter(tmp_path / "d.h5") as writer:
         add(writer, "weights", info("w"), values, axis0=axis0, batches=1, steps=3, values=False)
     with h5py.File(tmp_path / "d.h5") as file:
-        found = file["weights/w"]
-        assert found.attrs["computed_shape"].tolist() == computed
-        assert found.attrs["axis0"] == ("batch" if axis0 == "batch" else "step")
-        assert found.size == 0
+        item = file["weights/w"]
+        assert item.attrs["computed_shape"].tolist() == computed
+        assert item.attrs["axis0"] == ("batch" if axis0 == "batch" else "step")
+        assert item.size == 0
 
 
 @pytest.mark.parametrize(
@@ -164,12 +163,12 @@ def test_a_sparse_gradient_is_a_group_with_the_attributes(tmp_path: Path) -> Non
         add(writer, "gradients/weights", record, [value], axis0="none")
         add(writer, "weights", record, [value, value], axis0="none", steps=2)
     with h5py.File(tmp_path / "d.h5") as file:
-        found = file["gradients/weights/embedding.embeddings"]
-        assert list(found) == ["values", "indices"]
-        assert tracks_order(found)
-        assert found["values"][()].tolist() == [[1, 1, 1], [1, 1, 1]]
-        assert found["indices"][()].tolist() == [[4], [4]]
-        attributes = dict(found.attrs)
+        item = file["gradients/weights/embedding.embeddings"]
+        assert list(item) == ["values", "indices"]
+        assert tracks_order(item)
+        assert item["values"][()].tolist() == [[1, 1, 1], [1, 1, 1]]
+        assert item["indices"][()].tolist() == [[4], [4]]
+        attributes = dict(item.attrs)
         assert attributes.pop("dense_shape").tolist() == attributes.pop("shape").tolist() == [9, 3]
         assert attributes == {
             "address": "embedding.embeddings",
@@ -199,10 +198,10 @@ def test_an_unconnected_tensor_is_a_zero_length_dataset(
     with DumpWriter(tmp_path / "d.h5") as writer:
         writer.unconnected("gradients/weights", info("head.bias", "bfloat16", shape), {"trainable": True})
     with h5py.File(tmp_path / "d.h5") as file:
-        found = file["gradients/weights/head.bias"]
-        assert (found.shape, found.dtype) == (stored, np.float32)
-        assert found.id.get_space().get_simple_extent_type() == h5py.h5s.SIMPLE
-        attributes = dict(found.attrs)
+        item = file["gradients/weights/head.bias"]
+        assert (item.shape, item.dtype) == (stored, np.float32)
+        assert item.id.get_space().get_simple_extent_type() == h5py.h5s.SIMPLE
+        attributes = dict(item.attrs)
         assert tuple(attributes.pop("shape", [-9])) == (shape if shape is not None else (-9,))
         assert attributes == {
             "address": "head.bias",
@@ -247,9 +246,10 @@ from pathlib import Path
 from tfdump.dump.writer import DumpWriter, storage_for
 from tfdump.tensors import Sparse, TensorInfo
 
-def add(group, name, values, axis0, steps=None, kept=True):
+def add(group, name, values, axis0, steps=None, has_values=True):
     record = TensorInfo(name, name, name, ("Layer",), 0, "float32", (-1, 3))
-    collector = writer.collector(record, values[0], axis0=axis0, examples=500, batches=2, steps=steps, values=kept)
+    collector = writer.collector(record, values[0], axis0=axis0, examples=500, batches=2, steps=steps,
+                                 values=has_values)
     for value in values:
         collector.append(value)
     writer.link(group, record, collector, {"norm": np.float64(1.5)})
@@ -265,7 +265,7 @@ with DumpWriter(Path(sys.argv[1]), storage=storage_for(sys.argv[2], 1 << 10)) as
     add("gradients/inputs", "rows", batches, "example", 3)
     add("gradients/activations", "stack", batches[::2] * 2, "batch", 3)
     add("gradients/activations", "unequal", batches, "batch", 3)
-    add("gradients/activations", "shape", batches, "example", 3, kept=False)
+    add("gradients/activations", "shape", batches, "example", 3, has_values=False)
     add("weights", "kernel", list(values), "none", 3)
     writer.unconnected("gradients/weights", TensorInfo("u", "u", "u", (), 0, "float32", (-1, 3)), {})
     writer.loss(np.array([3.0, 2.0, 1.0]), {"axis0": "step"})
@@ -276,14 +276,7 @@ with DumpWriter(Path(sys.argv[1]), storage=storage_for(sys.argv[2], 1 << 10)) as
 @pytest.fixture(scope="module")
 def gradients_two_seconds_apart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with dumps of the same gradients, made by processes that started more than two seconds apart."""
-    folder = tmp_path_factory.mktemp("twice")
-    for name in ("first", "second"):
-        for compression in ("none", "gzip"):
-            target = folder / f"{name}.{compression}.h5"
-            subprocess.run([sys.executable, "-c", WRITE_GRADIENTS, str(target), compression], check=True)
-        if name == "first":
-            time.sleep(2.1)
-    return folder
+    return write_two_seconds_apart(WRITE_GRADIENTS, tmp_path_factory.mktemp("twice"))
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])

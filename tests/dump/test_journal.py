@@ -50,10 +50,10 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
         yield journal
 
 
-def equal(found: np.ndarray, value: np.ndarray) -> bool:
+def equal(array: np.ndarray, value: np.ndarray) -> bool:
     if value.dtype == object:
-        return found.shape == value.shape and found.tolist() == value.tolist()
-    return (found.dtype, found.shape, found.tobytes()) == (value.dtype, value.shape, value.tobytes())
+        return array.shape == value.shape and array.tolist() == value.tolist()
+    return (array.dtype, array.shape, array.tobytes()) == (value.dtype, value.shape, value.tobytes())
 
 
 def reopened(path: Path, identity: dict | None = None) -> list:
@@ -70,8 +70,8 @@ def test_values_come_back_bit_by_bit(tmp_path: Path) -> None:
     first, second = reopened(journal.path)
     assert (first.about, second.about) == ({"n": 1}, {"n": 2})
     assert first.values[-1] is None
-    for name, found in zip(VALUES, first.values, strict=False):
-        assert equal(found, VALUES[name]), name
+    for name, array in zip(VALUES, first.values, strict=False):
+        assert equal(array, VALUES[name]), name
     ragged, sparse = second.values
     assert equal(ragged.values, COMPOSITES["ragged"].values)
     assert [splits.tolist() for splits in ragged.row_splits] == [[0, 1, 4], [0, 2, 2, 4]]
@@ -80,8 +80,8 @@ def test_values_come_back_bit_by_bit(tmp_path: Path) -> None:
 
 def test_str_is_kept_as_the_bytes_that_would_be_stored() -> None:
     form, buffers = pack(np.array(["é", "\ud800"], object))
-    found = unpack(form, [np.frombuffer(buffer, np.uint8) for buffer in buffers])
-    assert found.tolist() == ["é".encode(), "\ud800".encode("utf-8", "surrogatepass")]
+    texts = unpack(form, [np.frombuffer(buffer, np.uint8) for buffer in buffers])
+    assert texts.tolist() == ["é".encode(), "\ud800".encode("utf-8", "surrogatepass")]
 
 
 def test_one_number_repeated_takes_the_room_of_one() -> None:
@@ -117,8 +117,8 @@ def test_a_journal_cut_anywhere_gives_the_whole_batches_before_the_cut(tmp_path:
         count = sum(end <= length for end in ends[1:])
         with Journal(path, {}) as journal:
             journal.begin({"command": "tfdump"})
-            found = list(journal.records())
-            assert [record.about["n"] for record in found] == list(range(count)), length
+            records = list(journal.records())
+            assert [record.about["n"] for record in records] == list(range(count)), length
             for number in range(count, 3):
                 journal.append([NUMBERS + number], {"n": number})
         assert path.read_bytes() == whole, length
@@ -174,7 +174,7 @@ def test_frames_with_right_sums_that_no_run_wrote_are_refused(tmp_path: Path, fi
     frames = [struct.pack("<QI", len(frame), zlib.crc32(frame)) + frame for frame in (first, second)]
     path.write_bytes(MARK + b"".join(frames))
     before = path.read_bytes()
-    with pytest.raises(DumpError, match=r"is no journal that tfdump wrote.*remove it to start over"):
+    with pytest.raises(DumpError, match=r"is not a journal that tfdump wrote.*remove it to start over"):
         reopened(path)
     assert path.read_bytes() == before
 
@@ -182,7 +182,7 @@ def test_frames_with_right_sums_that_no_run_wrote_are_refused(tmp_path: Path, fi
 def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "d.h5.partial"
     path.write_bytes(b"precious")
-    with pytest.raises(DumpError, match="in the way of the journal"):
+    with pytest.raises(DumpError, match="has the name that the journal needs, and is not a journal"):
         Journal(path, {})
     assert path.read_bytes() == b"precious"
 

@@ -20,9 +20,9 @@ def test_pieces_cover_every_element_once_in_order(
 ) -> None:
     chunks = data.draw(st.none() | st.tuples(*(st.integers(1, 4) for _ in shape)))
     numbers = np.arange(np.prod(shape, dtype=int)).reshape(shape)
-    found = [numbers[key].reshape(-1) for key in pieces(shape, itemsize, chunks, most)]
-    assert np.array_equal(np.concatenate([*found, numbers[:0].reshape(-1)]) if shape else found[0], numbers.reshape(-1))
-    assert all(part.size == 1 or part.size * itemsize <= most for part in found)
+    parts = [numbers[key].reshape(-1) for key in pieces(shape, itemsize, chunks, most)]
+    assert np.array_equal(np.concatenate([*parts, numbers[:0].reshape(-1)]) if shape else parts[0], numbers.reshape(-1))
+    assert all(part.size == 1 or part.size * itemsize <= most for part in parts)
 
 
 def test_pieces_hold_whole_chunks_where_one_fits() -> None:

@@ -28,11 +28,9 @@ def plain_dump(path: Path) -> h5py.File:
     return file
 
 
-def describe(found: h5py.Dataset | h5py.Group, **attributes: object) -> None:
-    name = found.name.rpartition("/")[2]
-    found.attrs.update(
-        {"address": name, "layer": name, "dtype": "float32", "axis0": "example", "order": 0} | attributes
-    )
+def describe(item: h5py.Dataset | h5py.Group, **attributes: object) -> None:
+    name = item.name.rpartition("/")[2]
+    item.attrs.update({"address": name, "layer": name, "dtype": "float32", "axis0": "example", "order": 0} | attributes)
 
 
 @pytest.fixture
@@ -144,9 +142,9 @@ def test_a_tensor_without_values_keeps_its_shape_and_refuses_to_be_read(dump: Du
 
 
 def test_a_ragged_tensor_is_read_with_its_offsets(dump: Dump) -> None:
-    found = dump["ragged"].read()
-    assert isinstance(found, Ragged)
-    assert (found.values.tolist(), found.row_splits[0].tolist()) == ([1, 2, 3], [0, 1, 3])
+    ragged = dump["ragged"].read()
+    assert isinstance(ragged, Ragged)
+    assert (ragged.values.tolist(), ragged.row_splits[0].tolist()) == ([1, 2, 3], [0, 1, 3])
     assert dump["ragged"].shape == (2, -1)
 
 
@@ -155,15 +153,15 @@ def test_ragged_text_is_read_as_str_too(dump: Dump) -> None:
 
 
 def test_a_sparse_tensor_is_read_with_its_indices(dump: Dump) -> None:
-    found = dump["sparse"].read()
-    assert isinstance(found, Sparse)
-    assert (found.values.tolist(), found.indices.tolist(), found.dense_shape) == ([7], [[3, 1]], (4, 3))
+    sparse = dump["sparse"].read()
+    assert isinstance(sparse, Sparse)
+    assert (sparse.values.tolist(), sparse.indices.tolist(), sparse.dense_shape) == ([7], [[3, 1]], (4, 3))
     assert dump["sparse"].shape == (4, 3)
 
 
 def test_a_stack_is_read_as_a_list_in_order(dump: Dump) -> None:
-    found = dump["stack"].read()
-    assert [float(item[0, 0]) for item in found] == list(range(11))
+    items = dump["stack"].read()
+    assert [float(item[0, 0]) for item in items] == list(range(11))
     assert dump["stack"].shape == (11, 2, -1)
 
 

@@ -44,10 +44,10 @@ def write(path: Path, values: np.ndarray, store: tuple[str, int, bool], cuts: li
         writer.describe({"format": "tfdump", "format_version": np.int64(1)}, None, ())
 
 
-def same(found: np.ndarray, expected: np.ndarray) -> None:
-    assert found.shape == expected.shape
-    assert found.dtype == expected.dtype
-    np.testing.assert_array_equal(found, expected)
+def same(array: np.ndarray, expected: np.ndarray) -> None:
+    assert array.shape == expected.shape
+    assert array.dtype == expected.dtype
+    np.testing.assert_array_equal(array, expected)
 
 
 @some
@@ -78,7 +78,7 @@ def test_narrow_floats_come_back_wider_and_equal(dtype: type, shape: tuple, dice
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder) / "d.h5", values, store, [])
         with open_dump(Path(folder) / "d.h5") as dump:
-            found = dump["t"].read()
+            array = dump["t"].read()
             assert dump["t"].dtype == np.dtype(dtype).name
-    assert found.dtype == (np.float32 if dtype is ml_dtypes.bfloat16 else np.float16)
-    np.testing.assert_array_equal(found, values.astype(found.dtype))
+    assert array.dtype == (np.float32 if dtype is ml_dtypes.bfloat16 else np.float16)
+    np.testing.assert_array_equal(array, values.astype(array.dtype))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfdump.dump.slicing import parse_slice
-from tfdump.dump.view import InMemory, View
+from tfdump.dump.view import MemoryPart, View
 from tfdump.errors import TfdumpError
 
 INTEGER = st.integers(-4, 3)
@@ -32,10 +32,10 @@ def test_a_slice_takes_what_numpy_takes(entries: list, position: int, dots: bool
     expected = numbers[key]
     slicing = parse_slice(",".join(map(text_of, entries)))
     if expected.size == 0:
-        with pytest.raises(TfdumpError, match="takes nothing of axis"):
+        with pytest.raises(TfdumpError, match="selects nothing from axis"):
             slicing.axes(numbers.shape, "'x'")
         return
-    view = View(InMemory(numbers), slicing.axes(numbers.shape, "'x'"))
+    view = View(MemoryPart(numbers), slicing.axes(numbers.shape, "'x'"))
     assert view.shape == expected.shape
     assert np.concatenate(list(view.blocks(8 * most))).tolist() == expected.reshape(-1).tolist()
     assert np.array_equal(view.read(), expected)
@@ -49,9 +49,9 @@ def test_the_edges_are_those_that_numpy_shows(shape: tuple[int, ...], edge: int)
     for axis, size in enumerate(shape):
         if size > 2 * edge:
             numbers = np.delete(numbers, np.s_[edge + 1 : size - edge], axis)
-    view = View(InMemory(np.arange(np.prod(shape)).reshape(shape)))
-    kept = np.ix_(*([n for n in range(size) if size <= 2 * edge or n != edge] for size in numbers.shape))
-    assert np.array_equal(view.edges(edge)[kept], numbers[kept])
+    view = View(MemoryPart(np.arange(np.prod(shape)).reshape(shape)))
+    corners = np.ix_(*([n for n in range(size) if size <= 2 * edge or n != edge] for size in numbers.shape))
+    assert np.array_equal(view.edges(edge)[corners], numbers[corners])
 
 
 def test_brackets_and_blanks_and_a_last_comma_are_allowed() -> None:
@@ -86,7 +86,7 @@ def test_what_is_no_slice_is_refused(text: str, words: str) -> None:
         ("0,-4", r"-4 is out of range for axis 1"),
         ("...,9", r"9 is out of range for axis 2"),
         ("0,0,0,0", r"has 4 axes, and 'x' has 3"),
-        ("10:20", r"takes nothing of axis 0 of 'x', which has 4"),
+        ("10:20", r"selects nothing from axis 0 of 'x', which has 4"),
         (":,:,0", r"0 is out of range for axis 2 of 'x', which is empty"),
     ],
 )
@@ -97,4 +97,4 @@ def test_what_does_not_fit_is_refused(text: str, words: str) -> None:
 
 
 def test_all_of_an_empty_axis_is_empty() -> None:
-    assert View(InMemory(np.zeros((0, 3))), parse_slice(":,1").axes((0, 3), "'x'")).shape == (0,)
+    assert View(MemoryPart(np.zeros((0, 3))), parse_slice(":,1").axes((0, 3), "'x'")).shape == (0,)

@@ -10,7 +10,7 @@ import pytest
 from support.dumps import ARRAYS, DEEP, RAGGED, SPLITS, STACK, describe, empty_dump, write_dump
 from tfdump.dump.reader import Dump, open_dump
 from tfdump.dump.slicing import parse_slice
-from tfdump.dump.view import RaggedRows, views_of
+from tfdump.dump.view import RaggedOffsets, views_of
 from tfdump.errors import DumpError, TfdumpError
 
 
@@ -33,9 +33,9 @@ def dump(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dump]:
 @pytest.mark.parametrize("most", [1, 100, 5000, 1 << 20])
 def test_a_chunked_array_is_sliced_as_numpy_slices(dump: Dump, text: str, key: tuple, most: int) -> None:
     (view,) = views_of(dump["conv"], parse_slice(text)).values()
-    found = np.concatenate(list(view.blocks(most))).reshape(view.shape)
-    assert np.array_equal(found, ARRAYS["conv"][key])
-    assert found.dtype == np.float32
+    array = np.concatenate(list(view.blocks(most))).reshape(view.shape)
+    assert np.array_equal(array, ARRAYS["conv"][key])
+    assert array.dtype == np.float32
 
 
 def test_the_first_integer_chooses_a_row_or_an_item(dump: Dump) -> None:
@@ -58,9 +58,9 @@ def test_the_first_integer_chooses_a_row_or_an_item(dump: Dump) -> None:
     ("address", "text", "words"),
     [
         ("ragged", "3", "3 is out of range for a row of 'ragged', which is from -3 to 2"),
-        ("ragged", ":,0", "must begin with an integer, which chooses a row"),
+        ("ragged", ":,0", "must begin with an integer, which selects a row"),
         ("ragged", "0,1", "1 is out of range for axis 0 of row 0 of 'ragged'"),
-        ("deep", "1", "must begin with an integer, which chooses a row"),
+        ("deep", "1", "must begin with an integer, which selects a row"),
         ("stack", "11", "11 is out of range for an item of 'stack'"),
         ("stack", "0,2", "2 is out of range for axis 0 of item 0 of 'stack'"),
         ("sparse", "0", "'sparse' is sparse and cannot be sliced"),
@@ -80,14 +80,14 @@ def test_row_splits_that_do_not_fit_are_damage(tmp_path: Path, splits: list) -> 
         group["values"], group["row_splits"] = RAGGED, splits
         describe(group, encoding="ragged")
     with open_dump(tmp_path / "d.h5") as opened, pytest.raises(DumpError, match="'r' is damaged: row_splits"):
-        RaggedRows(opened["r"])
+        RaggedOffsets(opened["r"])
 
 
 def test_the_offsets_give_row_and_position(dump: Dump) -> None:
-    row, position = RaggedRows(dump["ragged"]).indices(0, 6)
+    row, position = RaggedOffsets(dump["ragged"]).indices(0, 6)
     expected = [(r, n) for r in range(3) for n in range(SPLITS[r + 1] - SPLITS[r])]
     assert list(zip(row.tolist(), position.tolist(), strict=True)) == expected
-    deep = RaggedRows(dump["deep"]).indices(1, 4)
+    deep = RaggedOffsets(dump["deep"]).indices(1, 4)
     assert list(zip(*(axis.tolist() for axis in deep), strict=True)) == [(0, 0, 1), (1, 1, 0), (1, 1, 1), (1, 1, 2)]
 
 

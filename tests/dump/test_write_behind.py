@@ -14,7 +14,7 @@ import pytest
 from support.page_cache import WINDOW, can_tell, in_memory
 from tfdump.dump import write_behind
 from tfdump.dump.reader import open_dump
-from tfdump.dump.write_behind import WriteBehind, bytes_kept
+from tfdump.dump.write_behind import WriteBehind, resident_bytes
 from tfdump.dump.writer import DumpWriter
 from tfdump.tensors import TensorInfo
 
@@ -40,7 +40,7 @@ def test_what_is_behind_leaves_memory_and_the_beginning_stays(handle: int, small
     while not dropped and time.monotonic() < end:
         os.pwrite(handle, values, 0)
         os.fsync(handle)
-        behind = WriteBehind(handle, kept=4 * WINDOW)
+        behind = WriteBehind(handle, resident=4 * WINDOW)
         behind.reached(len(values))
         time.sleep(0.2)
         behind.close()
@@ -54,8 +54,8 @@ def test_a_dump_that_left_memory_is_the_same(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(write_behind, "WINDOW", 1 << 20)
     values = np.random.default_rng(1).standard_normal((64, 1 << 16), dtype=np.float32)
 
-    def write(path: Path, kept: int) -> bytes:
-        monkeypatch.setattr(write_behind, "bytes_kept", lambda: kept)
+    def write(path: Path, resident: int) -> bytes:
+        monkeypatch.setattr(write_behind, "resident_bytes", lambda: resident)
         info = TensorInfo("a", "a", "", ("Dense",), 0, "float32", (-1, 1 << 16))
         with DumpWriter(path) as writer:
             collector = writer.collector(info, values, axis0="example", examples=64, batches=1)
@@ -79,29 +79,29 @@ def test_a_system_that_takes_no_advice_is_left_alone(small_windows: None, monkey
     monkeypatch.setattr(threading, "excepthook", lost.append)
     read, write = os.pipe()
     try:
-        behind = WriteBehind(write, kept=0)
+        behind = WriteBehind(write, resident=0)
         behind.reached(4 * WINDOW)
         end = time.monotonic() + 30
         while trailing() and time.monotonic() < end:
             time.sleep(0.01)
         behind.reached(8 * WINDOW)
-        given_up = trailing() == 0
+        disabled = trailing() == 0
         behind.close()
     finally:
         os.close(read)
         os.close(write)
-    assert given_up
+    assert disabled
     assert not lost
 
 
 def test_no_thread_for_what_stays(handle: int) -> None:
     behind = WriteBehind(handle)
-    behind.reached(bytes_kept())
+    behind.reached(resident_bytes())
     stayed = trailing()
-    behind.reached(bytes_kept() + write_behind.WINDOW)
+    behind.reached(resident_bytes() + write_behind.WINDOW)
     left = trailing()
     behind.close()
-    assert bytes_kept() >= 1 << 30
+    assert resident_bytes() >= 1 << 30
     assert (stayed, left, trailing()) == (0, 1, 0)
 
 
@@ -140,7 +140,7 @@ values = np.arange(3 << 20, dtype=np.float32)
 np.save(path / "a.npy", values)
 np.save(path / "b.npy", values + 1)
 (path / "large").touch()
-write_behind.bytes_kept = lambda: 0
+write_behind.resident_bytes = lambda: 0
 stream = DumpStream(path / "large")
 for _ in range(6):
     stream.write(bytes(32 << 20))

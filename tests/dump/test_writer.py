@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from support.processes_apart import write_two_seconds_apart
 from tfdump.dump.target import check_space, check_target
 from tfdump.dump.writer import DumpWriter, set_attribute, storage_for
 from tfdump.errors import DumpError
@@ -114,10 +115,10 @@ def test_values_of_every_dtype_come_back(tmp_path: Path, dtype: str, values: np.
     with DumpWriter(tmp_path / "d.h5") as writer:
         add(writer, "t", [values], dtype=dtype)
     with h5py.File(tmp_path / "d.h5") as file:
-        found = file["activations/t"]
-        assert found.dtype == np.dtype(stored)
-        assert found.attrs["dtype"] == dtype
-        np.testing.assert_array_equal(found[()], values.astype(stored))
+        dataset = file["activations/t"]
+        assert dataset.dtype == np.dtype(stored)
+        assert dataset.attrs["dtype"] == dtype
+        np.testing.assert_array_equal(dataset[()], values.astype(stored))
 
 
 def test_booleans_are_an_enum_of_false_and_true(tmp_path: Path) -> None:
@@ -133,10 +134,10 @@ def test_text_is_variable_length_utf8(tmp_path: Path) -> None:
     with DumpWriter(tmp_path / "d.h5") as writer:
         add(writer, "t", [np.array([b"caf\xc3\xa9", b""], object), np.array(["日本"], object)], dtype="string")
     with h5py.File(tmp_path / "d.h5") as file:
-        found = file["activations/t"]
-        assert tuple(h5py.check_string_dtype(found.dtype)) == ("utf-8", None)
-        assert found.asstr()[()].tolist() == ["café", "", "日本"]
-        assert "stored_as" not in found.attrs
+        dataset = file["activations/t"]
+        assert tuple(h5py.check_string_dtype(dataset.dtype)) == ("utf-8", None)
+        assert dataset.asstr()[()].tolist() == ["café", "", "日本"]
+        assert "stored_as" not in dataset.attrs
 
 
 def test_a_wanted_dtype_is_recorded(tmp_path: Path) -> None:
@@ -215,13 +216,13 @@ def test_a_long_list_of_what_was_not_captured_moves_to_a_dataset(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("text", "kept"),
+    ("text", "stored"),
     [("plain", "plain"), ("naïve 層", "naïve 層"), ("a\0b", "a\ufffdb"), ("\ud800", "\\ud800"), ("", "")],
 )
-def test_text_of_any_kind_becomes_an_attribute(tmp_path: Path, text: str, kept: str) -> None:
+def test_text_of_any_kind_becomes_an_attribute(tmp_path: Path, text: str, stored: str) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         set_attribute(file, "text", text)
-        assert file.attrs["text"] == kept
+        assert file.attrs["text"] == stored
 
 
 def test_a_dump_in_memory_stays_open_and_touches_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,14 +268,7 @@ with DumpWriter(Path(sys.argv[1]), storage=storage_for(sys.argv[2])) as writer:
 @pytest.fixture(scope="module")
 def dumps_two_seconds_apart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with dumps of the same tensors, made by processes that started more than two seconds apart."""
-    folder = tmp_path_factory.mktemp("twice")
-    for name in ("first", "second"):
-        for compression in ("none", "gzip"):
-            target = folder / f"{name}.{compression}.h5"
-            subprocess.run([sys.executable, "-c", WRITE_A_DUMP, str(target), compression], check=True)
-        if name == "first":
-            time.sleep(2.1)
-    return folder
+    return write_two_seconds_apart(WRITE_A_DUMP, tmp_path_factory.mktemp("twice"))
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfdump.dump.view import InMemory, View
+from tfdump.dump.view import MemoryPart, View
 from tfdump.exports.arrays import Exported, member_names
 from tfdump.exports.header import c_identifiers
 from tfdump.exports.names import FileNames, file_name
@@ -49,12 +49,12 @@ def test_long_addresses_stay_apart() -> None:
 @given(st.lists(st.sampled_from(["Dense", "dense", "dEnse", "DENSE", "d%45nse", "a.values", "a"]), unique=True))
 def test_no_two_files_differ_in_capitals_only(addresses: list[str]) -> None:
     names = FileNames()
-    taken = [names.take(address, part) for address in addresses for part in ("", "values", "Values")]
-    assert len({name.casefold() for name in taken}) == len(taken)
+    file_names = [names.take(address, part) for address in addresses for part in ("", "values", "Values")]
+    assert len({name.casefold() for name in file_names}) == len(file_names)
 
 
 def test_a_part_gives_way_to_a_tensor_of_that_name() -> None:
-    view = View(InMemory(np.zeros(1)))
+    view = View(MemoryPart(np.zeros(1)))
     plain = Exported("activations/r.values", "r.values", {"": view})
     ragged = Exported("activations/r", "r", {"values": view, "row_splits": view})
     assert list(member_names([ragged, plain]).values()) == [
@@ -66,9 +66,9 @@ def test_a_part_gives_way_to_a_tensor_of_that_name() -> None:
 
 @given(st.lists(st.text(max_size=6), unique=True, max_size=12))
 def test_identifiers_are_valid_and_unique(addresses: list[str]) -> None:
-    found = c_identifiers(f"activations/{address}" for address in addresses)
-    assert len({identifier.casefold() for identifier in found.values()}) == len(addresses)
-    for identifier in found.values():
+    identifiers = c_identifiers(f"activations/{address}" for address in addresses)
+    assert len({identifier.casefold() for identifier in identifiers.values()}) == len(addresses)
+    for identifier in identifiers.values():
         assert identifier.isidentifier()
         assert identifier.isascii()
         assert "__" not in identifier

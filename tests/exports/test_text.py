@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tfdump.exports.text import empty_list, json_texts, nested, texts
+from tfdump.exports.text import empty_list, json_texts, nested, value_texts
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "i8", "u8"])
@@ -16,15 +16,15 @@ from tfdump.exports.text import empty_list, json_texts, nested, texts
 def test_numbers_read_back_bit_for_bit(dtype: str, data: st.DataObject) -> None:
     values = data.draw(arrays.arrays(dtype, st.integers(1, 20)))
     read = int if np.dtype(dtype).kind in "iu" else float
-    back = np.array([read(text) for text in texts(values)], dtype)
+    back = np.array([read(text) for text in value_texts(values)], dtype)
     assert np.array_equal(back, values, equal_nan=read is float)
     assert np.array_equal(np.signbit(back), np.signbit(values)) or np.isnan(values).any()
 
 
 def test_truth_text_and_complex() -> None:
-    assert texts(np.array([True, False])) == ["True", "False"]
-    assert [complex(text) for text in texts(np.array([1 + 2j, -1e30j], "c8"))] == [1 + 2j, -1e30j]
-    assert texts(np.array(["é", ""], object)) == ["é", ""]
+    assert value_texts(np.array([True, False])) == ["True", "False"]
+    assert [complex(text) for text in value_texts(np.array([1 + 2j, -1e30j], "c8"))] == [1 + 2j, -1e30j]
+    assert value_texts(np.array(["é", ""], object)) == ["é", ""]
 
 
 @given(st.lists(st.integers(1, 4), max_size=4).map(tuple), st.integers(1, 9))
@@ -41,8 +41,8 @@ def test_no_values_are_empty_lists(shape: tuple[int, ...]) -> None:
 
 
 def test_json_has_no_nan() -> None:
-    found = json_texts(np.array([np.nan, np.inf, -np.inf, 1e10], "f4"))
-    assert [json.loads(text) for text in found] == ["NaN", "Infinity", "-Infinity", 1e10]
+    texts = json_texts(np.array([np.nan, np.inf, -np.inf, 1e10], "f4"))
+    assert [json.loads(text) for text in texts] == ["NaN", "Infinity", "-Infinity", 1e10]
     assert json_texts(np.array([complex(1, np.nan)])) == ['[1.0, "NaN"]']
     assert [json.loads(text) for text in json_texts(np.array(['"\n\x00é'], object))] == ['"\n\x00é']
     assert json_texts(np.array([True])) == ["true"]

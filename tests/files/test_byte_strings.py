@@ -32,9 +32,9 @@ STORES = [(compression, size, sums) for compression in ("none", "gzip", "zstd") 
 
 
 def objects(*items: Any) -> np.ndarray:
-    found = np.empty(len(items), object)
-    found[:] = items
-    return found
+    array = np.empty(len(items), object)
+    array[:] = items
+    return array
 
 
 def as_bytes(values: np.ndarray) -> list[bytes]:
@@ -76,10 +76,10 @@ def test_rows_wherever_the_first_one_comes(store: tuple, place: int, tmp_path: P
         assert tensor[2:4].tolist() == as_bytes(values)[2:4]
         assert tensor.stored_dtype == "bytes"
     with h5py.File(tmp_path / "d.h5") as file:  # as any program reads it
-        found = file["activations/t"]
-        assert found.attrs["stored_as"] == "bytes"
-        assert h5py.check_vlen_dtype(found.dtype) == np.uint8
-        assert [item.tobytes() for item in found[()]] == as_bytes(values)
+        dataset = file["activations/t"]
+        assert dataset.attrs["stored_as"] == "bytes"
+        assert h5py.check_vlen_dtype(dataset.dtype) == np.uint8
+        assert [item.tobytes() for item in dataset[()]] == as_bytes(values)
 
 
 def test_text_stays_text(tmp_path: Path) -> None:
@@ -103,12 +103,12 @@ def test_any_bytes_come_back(items: list, width: int, cuts: list[int], store: tu
         path = Path(folder) / "d.h5"
         as_bytes_names = write(path, [values[a:b] for a, b in pairwise(places)], store=store)
         with open_dump(path) as dump:
-            found = checked(dump, store[2]).read()
-            assert found.shape == values.shape
-            assert as_bytes(found) == as_bytes(values)
+            array = checked(dump, store[2]).read()
+            assert array.shape == values.shape
+            assert as_bytes(array) == as_bytes(values)
             plain = are_text(objects(*as_bytes(values)))
             assert bool(as_bytes_names) != plain
-            assert {type(item) for item in found.reshape(-1)} == {str if plain else bytes}
+            assert {type(item) for item in array.reshape(-1)} == {str if plain else bytes}
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -151,8 +151,8 @@ def test_ragged_and_sparse(tmp_path: Path) -> None:
     ragged = [Ragged(objects("a", "b"), (np.array([0, 2]),)), Ragged(objects(b"\xff\0"), (np.array([0, 0, 1]),))]
     write(tmp_path / "r.h5", ragged)
     with open_dump(tmp_path / "r.h5") as dump:
-        found = checked(dump).read()
-        assert (found.values.tolist(), found.row_splits[0].tolist()) == ([b"a", b"b", b"\xff\0"], [0, 2, 2, 3])
+        array = checked(dump).read()
+        assert (array.values.tolist(), array.row_splits[0].tolist()) == ([b"a", b"b", b"\xff\0"], [0, 2, 2, 3])
     sparse = [Sparse(objects("a"), np.array([[0, 1]]), (1, 2)), Sparse(objects(b"\0"), np.array([[0, 0]]), (1, 2))]
     write(tmp_path / "s.h5", sparse)
     with open_dump(tmp_path / "s.h5") as dump:
@@ -196,9 +196,9 @@ def test_it_is_an_input_again(tmp_path: Path) -> None:
     """From the dump itself, where nothing is lost, and from what `cat` makes of it."""
     values = objects(b"\xff", "ü", b"tail\0", b"")
     write(tmp_path / "d.h5", [values])
-    (given,) = open_argument(parse_argument(f"{tmp_path / 'd.h5'}::/activations/t"))
-    assert given.reader.dtype == object
-    assert given.reader.read(1, 4).tolist() == as_bytes(values)[1:]
+    (argument,) = open_argument(parse_argument(f"{tmp_path / 'd.h5'}::/activations/t"))
+    assert argument.reader.dtype == object
+    assert argument.reader.read(1, 4).tolist() == as_bytes(values)[1:]
 
 
 def test_comparisons(tmp_path: Path) -> None:
@@ -210,9 +210,9 @@ def test_comparisons(tmp_path: Path) -> None:
     assert diff(tmp_path / "bad.h5", tmp_path / "bad.h5").same
     assert diff(tmp_path / "bad.h5", tmp_path / "bad.npz").same
     assert diff({"t": bad}, tmp_path / "bad.npz").same
-    found = diff(tmp_path / "good.h5", tmp_path / "bad.h5")
-    assert not found.same
-    (verdict,) = found.tensors
+    report = diff(tmp_path / "good.h5", tmp_path / "bad.h5")
+    assert not report.same
+    (verdict,) = report.tensors
     assert (verdict.comparison.failed, verdict.comparison.index) == (1, (2,))
     assert (verdict.comparison.golden, verdict.comparison.new) == ("c", r"\xff")
     write(tmp_path / "escaped.h5", [objects("a", "ü", r"\xff")])  # which looks the same, and is not

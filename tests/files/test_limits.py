@@ -175,12 +175,12 @@ def test_a_deeply_nested_config_of_a_dump(tmp_path: Path, depth: int) -> None:
         del file["config"]
         file["config"] = '{"a": ' + "[" * depth + "]" * depth + "0" * (depth == 0) + "}"
 
-    with open_dump(dump(tmp_path / "d.h5", change)) as found:
+    with open_dump(dump(tmp_path / "d.h5", change)) as opened:
         if depth == 0:
-            assert found.config == {"a": 0}
+            assert opened.config == {"a": 0}
             return
         with pytest.raises(DumpError, match="'config' is damaged"):
-            _ = found.config
+            _ = opened.config
 
 
 def on_the_root(file: h5py.File) -> None:
@@ -205,5 +205,5 @@ def test_an_attribute_larger_than_any(tmp_path: Path, make: Callable[[h5py.File]
 
 def test_an_attribute_of_a_tensor_larger_than_any(tmp_path: Path) -> None:
     path = dump(tmp_path / "d.h5", lambda file: file["activations/a"].attrs.create("padding", np.zeros(20 << 20, "u1")))
-    with open_dump(path) as found, pytest.raises(DumpError, match="the attribute 'padding'"):
-        _ = found["a"]
+    with open_dump(path) as opened, pytest.raises(DumpError, match="the attribute 'padding'"):
+        _ = opened["a"]

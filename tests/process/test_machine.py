@@ -19,13 +19,13 @@ def test_the_memory_is_that_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_
     assert total <= memory_bytes() < 1.1 * total
 
 
-@pytest.mark.parametrize(("said", "expected"), [("1048576\n", 1 << 20), ("max\n", None), ("", None)])
+@pytest.mark.parametrize(("limit", "expected"), [("1048576\n", 1 << 20), ("max\n", None), ("", None)])
 def test_a_container_may_have_less(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, expected: int | None
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, expected: int | None
 ) -> None:
     monkeypatch.setattr(machine, "_CONTAINER", tmp_path / "none")
     alone = memory_bytes()
-    (tmp_path / "max").write_text(said)
+    (tmp_path / "max").write_text(limit)
     monkeypatch.setattr(machine, "_CONTAINER", tmp_path / "max")
     assert memory_bytes() == (expected or alone)
 

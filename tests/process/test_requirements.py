@@ -56,12 +56,12 @@ def linked(folder: Path, *packages: str) -> Path:
 
 def requirements_of(specifiers: list[str]) -> dict[str, tuple[str, str | None]]:
     """The lowest version of each package, and the one that it has to be below."""
-    found = {}
+    requirements = {}
     for specifier in specifiers:
         package, _, limits = specifier.partition(">=")
         lowest, _, below = limits.partition(",<")
-        found[package] = lowest, below or None
-    return found
+        requirements[package] = lowest, below or None
+    return requirements
 
 
 def test_the_versions_are_those_of_the_project_file() -> None:
@@ -83,7 +83,7 @@ def test_what_runs_here_is_what_is_needed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "allowed"),
+    ("version", "allowed"),
     [
         ("3.15.0", False),
         ("3.15.1", True),
@@ -96,8 +96,8 @@ def test_what_runs_here_is_what_is_needed() -> None:
         ("4", False),
     ],
 )
-def test_versions_are_compared_as_numbers(found: str, allowed: bool) -> None:
-    assert Requirement("keras", "Keras", "3.15.1", "3.16").allows(found) is allowed
+def test_versions_are_compared_as_numbers(version: str, allowed: bool) -> None:
+    assert Requirement("keras", "Keras", "3.15.1", "3.16").allows(version) is allowed
 
 
 @pytest.mark.parametrize("command", ["layers", "activations", "gradients"])
@@ -198,8 +198,8 @@ def test_python_lists_all_names_without_keras_and_says_what_the_callback_needs(t
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.stderr == ""
-    said, why = done.stdout.splitlines()
-    assert said == "True"
+    names, why = done.stdout.splitlines()
+    assert names == "True"
     assert why.startswith("tfdump needs TensorFlow 2.18 to 2.22.x, which is not installed")
 
 

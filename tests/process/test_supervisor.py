@@ -30,7 +30,7 @@ os._exit(supervisor.run_supervised(run, sys.stderr.write))
 ENDLESS = "sum(itertools.repeat(1))"
 """In C, and with Python's lock held, as HDF5 goes around in circles on some damaged files."""
 
-CRASHED = "on d.h5: damaged, or more than the library can take\n"
+CRASHED = "on d.h5: the file is damaged, or too large for the library\n"
 
 
 def started(folder: Path, body: str, before: str = "") -> subprocess.Popen[str]:
@@ -74,8 +74,8 @@ def test_a_crash_is_one_line_that_names_the_files(tmp_path: Path, body: str, nam
 
 
 def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
-    found = ended(started(tmp_path, ENDLESS, "supervisor.HANGS_AFTER = 1"))
-    assert found == (2, f"Error: HDF5 or TensorFlow hangs {CRASHED}")
+    outcome = ended(started(tmp_path, ENDLESS, "supervisor.HANGS_AFTER = 1"))
+    assert outcome == (2, f"Error: HDF5 or TensorFlow hangs {CRASHED}")
 
 
 def test_what_takes_long_and_lets_others_run_does_not_hang(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_nohup_has_its_way(tmp_path: Path) -> None:
 def test_a_command_that_the_system_kills_says_so(tmp_path: Path) -> None:
     status, words = ended(started(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)"))
     assert (status, words.count("\n")) == (137, 1)
-    assert words.startswith("Error: ended by SIGKILL, by the system if memory ran out")
+    assert words.startswith("Error: ended by SIGKILL, perhaps because memory ran out")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")

@@ -12,7 +12,7 @@ from support.check_dumps import functional, normal, write_dump
 from support.report_pages import bars_of, cell, columns_of, made, value
 from tfdump.errors import DumpError, SelectionError
 from tfdump.report.records import NONE, SAMPLED, STORED, WHOLE
-from tfdump.statistics.statistics import StatisticsAccumulator, attributes_of
+from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
 
 GRADIENT = {"class": "Dense", "axis0": "none"}
 
@@ -251,7 +251,7 @@ class TestCompared:
         )  # fmt: skip
         _, page = made(old, new)
         assert "compared with activations/dense_3, paired by structure" in page.the("article", id="t2").text
-        assert "addresses overruled for 2 of 2 tensors" in page.the("section", id="compared").text
+        assert "addresses ignored for 2 of 2 tensors" in page.the("section", id="compared").text
         _, page = made(old, old)
         assert "compared with" not in page.the("article", id="t2").text
 
@@ -297,7 +297,7 @@ def test_layers_without_a_finite_value_stand_at_the_edge_and_break_the_line(
         for n, v in enumerate(values):
             gathered = StatisticsAccumulator()
             gathered.add(v)
-            tensors[f"activations/layer{n}"] = (v, attributes_of(gathered.result()))
+            tensors[f"activations/layer{n}"] = (v, statistics_attributes(gathered.result()))
     _, page = made(write_dump(tmp_path / "d.h5", tensors))
     chart = page.the("section", id="depth").the("svg")
     (cross,) = chart.all("path", class_="cross")

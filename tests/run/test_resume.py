@@ -313,7 +313,7 @@ def test_a_journal_that_vanished_with_its_folder_is_not_said_to_keep_anything(tf
 def test_an_error_before_the_first_batch_leaves_nothing(tfdump: Run, folder: Path) -> None:
     (folder / "d.h5.partial").write_bytes(b"precious")
     done = tfdump("activations", *DIGITS, "-o", "d.h5", "--resume")
-    assert "d.h5.partial is in the way of the journal, and is none" in done.stderr
+    assert "d.h5.partial has the name that the journal needs, and is not a journal" in done.stderr
     assert (done.returncode, (folder / "d.h5.partial").read_bytes()) == (2, b"precious")
     done = tfdump("activations", *DIGITS, "-l", "nothing", "-o", "e.h5", "--resume")
     assert (done.returncode, list(folder.glob("e.h5*"))) == (2, [])

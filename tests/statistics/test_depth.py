@@ -13,8 +13,8 @@ from tfdump.statistics.depth import Depth, LayerSize, depth_of
 RANDOM = np.random.default_rng(4)
 
 
-def layers_of(found: Depth) -> dict[str, LayerSize]:
-    return {layer.address: layer for layer in found.layers}
+def layers_of(depth: Depth) -> dict[str, LayerSize]:
+    return {layer.address: layer for layer in depth.layers}
 
 
 def test_activations_have_the_scale_of_their_finite_values(tmp_path: Path) -> None:
@@ -25,9 +25,9 @@ def test_activations_have_the_scale_of_their_finite_values(tmp_path: Path) -> No
                     stat_std=0.5, stat_nan=4, stat_inf=0)  # fmt: skip
     tensors = {"plain": values, "odd": odd, "stored": summed, "text": np.array(["a"], object), "none": np.zeros((0, 2))}
     with open_dump(plot_dump(tmp_path / "d.h5", {**tensors, "inputs/x": values})) as dump:
-        (found,) = depth_of(dump)
-    assert not found.is_gradient
-    plain, holed, by_statistics = (layers_of(found)[name] for name in ("plain", "odd", "stored"))
+        (depth,) = depth_of(dump)
+    assert not depth.is_gradient
+    plain, holed, by_statistics = (layers_of(depth)[name] for name in ("plain", "odd", "stored"))
     exact = values.astype("f8")
     assert plain.rms == pytest.approx(np.sqrt((exact**2).mean()))
     assert plain.std == pytest.approx(exact.std())
@@ -35,7 +35,7 @@ def test_activations_have_the_scale_of_their_finite_values(tmp_path: Path) -> No
     assert holed.rms == pytest.approx(np.sqrt((finite**2).mean()))
     assert (holed.nan, holed.inf) == (1, 2)
     assert by_statistics.rms == pytest.approx(10 / np.sqrt(16))
-    assert dict(found.left_out) == {"text": "string", "none": "empty"}
+    assert dict(depth.left_out) == {"text": "string", "none": "empty"}
 
 
 def test_gradients_have_their_norms_a_group_at_a_time(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_gradients_have_their_norms_a_group_at_a_time(tmp_path: Path) -> None:
     with open_dump(plot_dump(tmp_path / "g.h5", tensors)) as dump:
         weights, activations = depth_of(dump)
         (alone,) = depth_of(dump, {("gradients/activations", "a")})
-        with pytest.raises(DumpError, match="has no tensor of which a size is known"):
+        with pytest.raises(DumpError, match="has no tensor whose size is known"):
             depth_of(dump, {("weights", "a.kernel")})
     assert repr(alone) == repr(activations)  # of sizes that are not known, which are NaN and equal nothing
     first, bias, steps = (layers_of(weights)[name] for name in ("a.kernel", "a.bias", "c.kernel"))

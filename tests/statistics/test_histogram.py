@@ -13,26 +13,33 @@ RANDOM = np.random.default_rng(11)
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i8", "c8"])
 def test_counts_equal_those_of_numpy(pieces: int, dtype: str) -> None:
     values = (RANDOM.normal(size=4001) * 1000).astype(dtype)
-    found = histogram_of(lambda: np.array_split(values, pieces), 32)
+    histogram = histogram_of(lambda: np.array_split(values, pieces), 32)
     numbers = np.abs(values.astype("c16")) if dtype == "c8" else values.astype("f8")
     counts, edges = np.histogram(numbers, 32)
-    np.testing.assert_array_equal(found.counts, counts)
-    np.testing.assert_allclose(found.edges, edges)
-    assert found.zero == int((values == 0).sum())
-    assert found.total == 4001
+    np.testing.assert_array_equal(histogram.counts, counts)
+    np.testing.assert_allclose(histogram.edges, edges)
+    assert histogram.zero == int((values == 0).sum())
+    assert histogram.total == 4001
 
 
 def test_what_is_no_number_is_counted_apart() -> None:
     values = np.array([1.0, np.nan, np.inf, -np.inf, -np.inf, 0.0, -0.0])
-    found = histogram_of(lambda: [values], 4)
-    assert (found.nan, found.above, found.below, found.zero, found.finite, found.total) == (1, 1, 2, 2, 3, 7)
+    histogram = histogram_of(lambda: [values], 4)
+    assert (histogram.nan, histogram.above, histogram.below, histogram.zero, histogram.finite, histogram.total) == (
+        1,
+        1,
+        2,
+        2,
+        3,
+        7,
+    )
 
 
 def test_whole_numbers_of_a_small_range_get_a_bin_each() -> None:
-    found = histogram_of(lambda: [np.array([3, 5, 5, 9], "u1")])
-    assert found.whole
-    assert found.counts.tolist() == [1, 0, 2, 0, 0, 0, 1]
-    assert found.edges.tolist() == [2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 9.5]
+    histogram = histogram_of(lambda: [np.array([3, 5, 5, 9], "u1")])
+    assert histogram.whole
+    assert histogram.counts.tolist() == [1, 0, 2, 0, 0, 0, 1]
+    assert histogram.edges.tolist() == [2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 9.5]
     assert histogram_of(lambda: [np.array([True, False, True])]).counts.tolist() == [1, 2]
     assert not histogram_of(lambda: [np.array([0, 10_000])]).whole
 
@@ -42,14 +49,14 @@ def test_whole_numbers_of_a_small_range_get_a_bin_each() -> None:
     [([2.5, 2.5], [2]), ([0.0], [1]), ([np.nan], []), ([], []), ([1.0, np.nextafter(1, 2)], [2])],
 )
 def test_ranges_of_no_width(values: list[float], counts: list[int]) -> None:
-    found = histogram_of(lambda: [np.array(values)])
-    assert found.counts[found.counts > 0].tolist() == counts
+    histogram = histogram_of(lambda: [np.array(values)])
+    assert histogram.counts[histogram.counts > 0].tolist() == counts
 
 
 def test_a_range_wider_than_float64_holds() -> None:
-    found = histogram_of(lambda: [np.array([-1.7e308, 1.7e308, 0.0])], 4)
-    assert found.counts.sum() == 3
-    assert np.isfinite(found.edges).all()
+    histogram = histogram_of(lambda: [np.array([-1.7e308, 1.7e308, 0.0])], 4)
+    assert histogram.counts.sum() == 3
+    assert np.isfinite(histogram.edges).all()
 
 
 def test_the_text_has_a_line_a_bin_and_fits_the_width() -> None:

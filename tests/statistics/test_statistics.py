@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tfdump.statistics.statistics import BLOCK, Statistics, StatisticsAccumulator, attributes_of
+from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX
+from tfdump.statistics.statistics import BLOCK, Statistics, StatisticsAccumulator, statistics_attributes
 
 
 def streamed(*batches: object) -> Statistics:
@@ -37,11 +38,11 @@ def exact_moments(values: np.ndarray) -> tuple[float, float, float]:
     return float(mean), root(variance), root(sum(number**2 for number in numbers))
 
 
-def assert_moments(found: Statistics, values: np.ndarray, rel: float = 1e-12) -> None:
+def assert_moments(statistics: Statistics, values: np.ndarray, rel: float = 1e-12) -> None:
     mean, std, l2 = exact_moments(values)
-    assert found.mean == pytest.approx(mean, rel=rel, abs=1e-15 * float(np.abs(values).max()))
-    assert found.std == pytest.approx(std, rel=rel, abs=0)
-    assert found.l2 == pytest.approx(l2, rel=rel, abs=0)
+    assert statistics.mean == pytest.approx(mean, rel=rel, abs=1e-15 * float(np.abs(values).max()))
+    assert statistics.std == pytest.approx(std, rel=rel, abs=0)
+    assert statistics.l2 == pytest.approx(l2, rel=rel, abs=0)
 
 
 def test_statistics_of_a_small_array_by_hand() -> None:
@@ -51,9 +52,9 @@ def test_statistics_of_a_small_array_by_hand() -> None:
 
 
 def test_nothing_at_all_has_no_moments() -> None:
-    found = streamed()
-    assert (found.count, found.nan, found.inf, found.zero, found.l2) == (0, 0, 0, 0, 0.0)
-    assert all(math.isnan(value) for value in (found.min, found.max, found.mean, found.std))
+    statistics = streamed()
+    assert (statistics.count, statistics.nan, statistics.inf, statistics.zero, statistics.l2) == (0, 0, 0, 0, 0.0)
+    assert all(math.isnan(value) for value in (statistics.min, statistics.max, statistics.mean, statistics.std))
 
 
 def test_an_empty_batch_changes_nothing() -> None:
@@ -65,10 +66,10 @@ def test_a_scalar_counts_as_one_element() -> None:
 
 
 def test_nan_and_infinity_are_counted_and_left_out_of_the_moments() -> None:
-    found = streamed([np.nan, 1.0, np.inf, -np.inf, 3.0, np.nan, 0.0])
-    assert (found.count, found.nan, found.inf, found.zero) == (7, 2, 2, 1)
-    assert (found.min, found.max, found.mean) == (0.0, 3.0, pytest.approx(4 / 3))
-    assert found.l2 == pytest.approx(math.sqrt(10))
+    statistics = streamed([np.nan, 1.0, np.inf, -np.inf, 3.0, np.nan, 0.0])
+    assert (statistics.count, statistics.nan, statistics.inf, statistics.zero) == (7, 2, 2, 1)
+    assert (statistics.min, statistics.max, statistics.mean) == (0.0, 3.0, pytest.approx(4 / 3))
+    assert statistics.l2 == pytest.approx(math.sqrt(10))
 
 
 @pytest.mark.parametrize(
@@ -83,24 +84,28 @@ def test_nan_and_infinity_are_counted_and_left_out_of_the_moments() -> None:
 )
 def test_only_nan_and_infinity_have_no_moments(batches: list[Any], low: float, high: float) -> None:
     """Neither a mean nor a norm; the range is that of the infinities."""
-    found = streamed(*batches)
+    statistics = streamed(*batches)
     values = np.concatenate([np.asarray(batch) for batch in batches])
-    assert (found.count, found.nan, found.inf) == (len(values), np.isnan(values).sum(), np.isinf(values).sum())
-    np.testing.assert_array_equal([found.min, found.max], [low, high])
-    assert all(math.isnan(value) for value in (found.mean, found.std, found.l2))
+    assert (statistics.count, statistics.nan, statistics.inf) == (
+        len(values),
+        np.isnan(values).sum(),
+        np.isinf(values).sum(),
+    )
+    np.testing.assert_array_equal([statistics.min, statistics.max], [low, high])
+    assert all(math.isnan(value) for value in (statistics.mean, statistics.std, statistics.l2))
     later = StatisticsAccumulator()
     first = StatisticsAccumulator()
     first.add(np.asarray(batches[0]))
     later.restore(json.loads(json.dumps(first.state())))
     for batch in batches[1:]:
         later.add(np.asarray(batch))
-    np.testing.assert_array_equal(list(vars(later.result()).values()), list(vars(found).values()))
+    np.testing.assert_array_equal(list(vars(later.result()).values()), list(vars(statistics).values()))
 
 
 def test_a_batch_without_finite_values_does_not_spoil_the_others() -> None:
-    found = streamed([1.0, 3.0], [np.nan, np.inf], [5.0])
-    assert (found.min, found.max, found.mean, found.nan, found.inf) == (1.0, 5.0, 3.0, 1, 1)
-    assert found.std == pytest.approx(math.sqrt(8 / 3))
+    statistics = streamed([1.0, 3.0], [np.nan, np.inf], [5.0])
+    assert (statistics.min, statistics.max, statistics.mean, statistics.nan, statistics.inf) == (1.0, 5.0, 3.0, 1, 1)
+    assert statistics.std == pytest.approx(math.sqrt(8 / 3))
 
 
 def test_negative_zero_is_a_zero() -> None:
@@ -109,9 +114,9 @@ def test_negative_zero_is_a_zero() -> None:
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.uint64, np.float16, np.float32])
 def test_numbers_of_every_width_are_summed_without_overflow(dtype: type) -> None:
-    found = streamed(np.full((300, 7), 120, dtype))
-    assert (found.mean, found.std, found.count) == (120.0, 0.0, 2100)
-    assert found.l2 == pytest.approx(120 * math.sqrt(2100))
+    statistics = streamed(np.full((300, 7), 120, dtype))
+    assert (statistics.mean, statistics.std, statistics.count) == (120.0, 0.0, 2100)
+    assert statistics.l2 == pytest.approx(120 * math.sqrt(2100))
 
 
 def test_the_smallest_integers_keep_their_sign() -> None:
@@ -120,22 +125,28 @@ def test_the_smallest_integers_keep_their_sign() -> None:
 
 
 def test_booleans_count_as_zero_and_one() -> None:
-    found = streamed([True, False, True, True])
-    assert (found.min, found.max, found.mean, found.zero) == (0.0, 1.0, 0.75, 1)
+    statistics = streamed([True, False, True, True])
+    assert (statistics.min, statistics.max, statistics.mean, statistics.zero) == (0.0, 1.0, 0.75, 1)
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
 def test_complex_numbers_enter_by_their_magnitude(dtype: type) -> None:
-    found = streamed(np.array([3 + 4j, 0, -5j, complex(np.nan, 1), complex(np.inf, 1)], dtype))
-    assert (found.min, found.max, found.zero, found.nan, found.inf) == (0.0, 5.0, 1, 1, 1)
-    assert (found.mean, found.l2) == (pytest.approx(10 / 3), pytest.approx(math.sqrt(50)))
+    statistics = streamed(np.array([3 + 4j, 0, -5j, complex(np.nan, 1), complex(np.inf, 1)], dtype))
+    assert (statistics.min, statistics.max, statistics.zero, statistics.nan, statistics.inf) == (0.0, 5.0, 1, 1, 1)
+    assert (statistics.mean, statistics.l2) == (pytest.approx(10 / 3), pytest.approx(math.sqrt(50)))
 
 
 @pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2])
 def test_narrow_floats_are_summed_in_float64(dtype: type) -> None:
-    found = streamed(np.array([1.5, -0.5, 0, -0.0, np.nan] + [1.0] * 4000).astype(dtype))
-    assert (found.count, found.zero, found.nan, found.min, found.max) == (4005, 2, 1, -0.5, 1.5)
-    assert found.mean == pytest.approx(4001 / 4004, rel=1e-14)
+    statistics = streamed(np.array([1.5, -0.5, 0, -0.0, np.nan] + [1.0] * 4000).astype(dtype))
+    assert (statistics.count, statistics.zero, statistics.nan, statistics.min, statistics.max) == (
+        4005,
+        2,
+        1,
+        -0.5,
+        1.5,
+    )
+    assert statistics.mean == pytest.approx(4001 / 4004, rel=1e-14)
 
 
 @pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, ml_dtypes.float8_e5m2])
@@ -187,13 +198,13 @@ def test_squares_that_vanish_in_float64_do_not() -> None:
 @pytest.mark.parametrize("count", [BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5])
 def test_blocks_join_without_a_seam(count: int) -> None:
     values = np.random.default_rng(2).normal(5, 2, count)
-    found = streamed(values)
+    statistics = streamed(values)
     wide = values.astype(np.longdouble)
-    assert found.count == count
-    assert (found.min, found.max) == (values.min(), values.max())
-    assert found.mean == pytest.approx(math.fsum(values) / count, rel=1e-13)
-    assert found.std == pytest.approx(float(wide.std()), rel=1e-12)
-    assert found.l2 == pytest.approx(math.sqrt(math.fsum(values**2)), rel=1e-12)
+    assert statistics.count == count
+    assert (statistics.min, statistics.max) == (values.min(), values.max())
+    assert statistics.mean == pytest.approx(math.fsum(values) / count, rel=1e-13)
+    assert statistics.std == pytest.approx(float(wide.std()), rel=1e-12)
+    assert statistics.l2 == pytest.approx(math.sqrt(math.fsum(values**2)), rel=1e-12)
 
 
 def test_the_values_are_left_as_they_were() -> None:
@@ -217,28 +228,29 @@ odd = st.sampled_from([math.nan, math.inf, -math.inf, 0.0])
 @example([1.0, math.nan, 2.0], [1, 2])
 def test_any_division_into_batches_gives_the_same(values: list[float], cuts: list[int]) -> None:
     whole = np.array(values, np.float64)
-    found = streamed(*np.split(whole, sorted(cuts)))
-    kept = [value for value in values if math.isfinite(value)]
-    assert found.count == len(values)
-    assert found.nan == sum(map(math.isnan, values))
-    assert found.inf == sum(map(math.isinf, values))
-    assert found.zero == values.count(0.0)
-    if kept:
-        assert (found.min, found.max) == (min(kept), max(kept))
-        assert_moments_up_to_magnitude(found, kept)
+    statistics = streamed(*np.split(whole, sorted(cuts)))
+    finite = [value for value in values if math.isfinite(value)]
+    assert statistics.count == len(values)
+    assert statistics.nan == sum(map(math.isnan, values))
+    assert statistics.inf == sum(map(math.isinf, values))
+    assert statistics.zero == values.count(0.0)
+    if finite:
+        assert (statistics.min, statistics.max) == (min(finite), max(finite))
+        assert_moments_up_to_magnitude(statistics, finite)
 
 
-def assert_moments_up_to_magnitude(found: Statistics, kept: list[float]) -> None:
+def assert_moments_up_to_magnitude(statistics: Statistics, finite: list[float]) -> None:
     """As `assert_moments`, with an error relative to the largest value."""
-    mean, std, l2 = exact_moments(np.array(kept))
-    slack = 1e-12 * max(map(abs, kept))
-    assert found.mean == pytest.approx(mean, abs=slack)
-    assert found.std == pytest.approx(std, abs=slack)
-    assert found.l2 == pytest.approx(l2, rel=1e-12)
+    mean, std, l2 = exact_moments(np.array(finite))
+    slack = 1e-12 * max(map(abs, finite))
+    assert statistics.mean == pytest.approx(mean, abs=slack)
+    assert statistics.std == pytest.approx(std, abs=slack)
+    assert statistics.l2 == pytest.approx(l2, rel=1e-12)
 
 
 def test_attributes_are_float64_and_int64_under_stat_names() -> None:
-    attributes = attributes_of(streamed([1.0, 2.0]))
+    attributes = statistics_attributes(streamed([1.0, 2.0]))
+    assert list(attributes) == [f"{STATISTIC_PREFIX}{name}" for name in STATISTIC_NAMES]
     assert {name: type(value) for name, value in attributes.items()} == {
         **dict.fromkeys(("stat_count", "stat_nan", "stat_inf", "stat_zero"), np.int64),
         **dict.fromkeys(("stat_min", "stat_max", "stat_mean", "stat_std", "stat_l2"), np.float64),

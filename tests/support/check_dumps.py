@@ -17,17 +17,17 @@ def write_dump(path: Path, tensors: dict[str, Any], config: Any = None, loss: An
     """
     with h5py.File(path, "w", track_order=True) as file:
         file.attrs.update({"format": "tfdump", "format_version": 1, "kind": "activations", "not_captured": "[]"} | root)
-        for order, (name, given) in enumerate(tensors.items()):
-            values, further = given if isinstance(given, tuple) else (given, {})
+        for order, (name, entry) in enumerate(tensors.items()):
+            values, further = entry if isinstance(entry, tuple) else (entry, {})
             group, _, address = name.rpartition("/")
             into = file[group] if group in file else file.create_group(group, track_order=True)
             text = values.dtype.kind == "O"
             dtype = h5py.string_dtype() if text else values.dtype
-            found = into.create_dataset(address, data=values, dtype=dtype)
+            dataset = into.create_dataset(address, data=values, dtype=dtype)
             kind = "string" if text else values.dtype.newbyteorder("=").name
             layer = address.partition(":")[0]
             attributes = {"address": address, "layer": layer, "order": order, "class": "Dense", "axis0": "example"}
-            found.attrs.update(attributes | {"dtype": kind} | further)
+            dataset.attrs.update(attributes | {"dtype": kind} | further)
         if config is not None:
             file["config"] = config if isinstance(config, str) else json.dumps(config)
         if loss is not None:
@@ -53,8 +53,8 @@ def of(report: CheckReport, check: str) -> list[Finding]:
 
 def the(report: CheckReport, check: str) -> Finding:
     """The one finding of a check."""
-    (found,) = of(report, check)
-    return found
+    (finding,) = of(report, check)
+    return finding
 
 
 def normal(*shape: int, seed: int = 0, dtype: str = "float32") -> np.ndarray:

@@ -33,9 +33,9 @@ SPARSE = (np.array([[7, 8], [9, 10]], "f4"), np.array([[1], [3]]))
 STACK = [np.full((2, 1 + n % 2), n, "f4") for n in range(11)]
 
 
-def describe(found: h5py.Dataset | h5py.Group, dtype: str = "float32", **attributes: object) -> None:
-    name = found.name.rpartition("/")[2]
-    found.attrs.update(
+def describe(item: h5py.Dataset | h5py.Group, dtype: str = "float32", **attributes: object) -> None:
+    name = item.name.rpartition("/")[2]
+    item.attrs.update(
         {"address": name, "layer": name, "class": "Dense", "dtype": dtype, "axis0": "example", "order": 0} | attributes
     )
 

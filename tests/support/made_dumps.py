@@ -1,10 +1,14 @@
 """Dumps made with h5py alone, for tests that compare and check them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+
+import tfdump
+from tfdump.comparison.verdict import DiffReport
 
 TEXT = h5py.string_dtype("utf-8")
 ROOT = {"format": "tfdump", "format_version": 1, "kind": "activations", "examples": 4, "first_example": 0,
@@ -24,8 +28,8 @@ def make_dump(path: Path, tensors: dict[str, Any], loss: Any = None, storage: An
     orders: dict[str, int] = {}
     with h5py.File(path, "w", track_order=True) as file:
         file.attrs.update(ROOT | root)
-        for name, given in tensors.items():
-            tensor = given if isinstance(given, Tensor) else Tensor(given)
+        for name, tensor_or_values in tensors.items():
+            tensor = tensor_or_values if isinstance(tensor_or_values, Tensor) else Tensor(tensor_or_values)
             group, _, address = name.rpartition("/")
             where = file.require_group(group or "activations")
             attributes = {"address": address, "layer": address.partition(":")[0], "class": "Dense", "axis0": "example",
@@ -45,6 +49,16 @@ def make_dump(path: Path, tensors: dict[str, Any], loss: Any = None, storage: An
         if loss is not None:
             file["loss"] = np.asarray(loss, np.float64)
     return path
+
+
+def comparison_in(folder: Path) -> Callable[..., DiffReport]:
+    """Return a function that writes two dumps, `g.h5` and `n.h5`, from dicts of tensors and compares them."""
+
+    def compare(golden: dict[str, Any], new: dict[str, Any], roots: Any = ({}, {}), **options: Any) -> DiffReport:
+        sides = zip(("g.h5", "n.h5"), (golden, new), roots, strict=True)
+        return tfdump.diff(*(make_dump(folder / name, tensors, **root) for name, tensors, root in sides), **options)
+
+    return compare
 
 
 def _text(values: Any) -> dict[str, Any]:

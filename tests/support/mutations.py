@@ -55,10 +55,10 @@ def mutated(data: bytes, number: int, dice: random.Random, ways: tuple[Mutation,
 
 def flipped(data: bytes, dice: random.Random) -> bytes:
     """Flip one bit, or some."""
-    found = bytearray(data)
+    changed = bytearray(data)
     for _ in range(dice.choice((1, 1, 2, 8, 64))):
-        found[dice.randrange(len(found))] ^= 1 << dice.randrange(8)
-    return bytes(found)
+        changed[dice.randrange(len(changed))] ^= 1 << dice.randrange(8)
+    return bytes(changed)
 
 
 def overwritten(data: bytes, dice: random.Random) -> bytes:
@@ -82,31 +82,31 @@ def moved(data: bytes, dice: random.Random) -> bytes:
         return data[:first] + data[first + size :]
     if dice.random() < 0.5:
         return data[:first] + block + data[first:]
-    found = bytearray(data)
-    found[second : second + size] = block
-    return bytes(found)
+    changed = bytearray(data)
+    changed[second : second + size] = block
+    return bytes(changed)
 
 
 def extreme(data: bytes, dice: random.Random) -> bytes:
     """Set something that may be a count or a length to an extreme; mostly right behind a mark."""
-    found = bytearray(data)
+    changed = bytearray(data)
     for _ in range(dice.choice((1, 1, 1, 2))):
         mark = dice.choice([mark for mark in STRUCTURES if mark in data] or [b""])
         places = [place for place in range(len(data)) if data.startswith(mark, place)] if mark else []
         near = bool(places) and dice.random() < 0.7
         start = dice.choice(places) + dice.randrange(4, 80) if near else dice.randrange(len(data))
         width = dice.choice(tuple(EXTREMES))
-        found[start : start + width] = dice.choice(EXTREMES[width]).to_bytes(width, "little")
-    return bytes(found)
+        changed[start : start + width] = dice.choice(EXTREMES[width]).to_bytes(width, "little")
+    return bytes(changed)
 
 
 def aligned_extreme(data: bytes, dice: random.Random) -> bytes:
     """Set an aligned number of 32 bits to an extreme or to a near one, as FlatBuffers hold them."""
-    found = bytearray(data)
+    changed = bytearray(data)
     start = dice.randrange(len(data) // 4) * 4
     near = (struct.unpack_from("<I", data, start)[0] + dice.choice((-4, -1, 1, 4))) & 0xFFFFFFFF
-    found[start : start + 4] = dice.choice((*EXTREMES[4], near)).to_bytes(4, "little")
-    return bytes(found)
+    changed[start : start + 4] = dice.choice((*EXTREMES[4], near)).to_bytes(4, "little")
+    return bytes(changed)
 
 
 BYTES: tuple[Mutation, ...] = (flipped, overwritten, truncated, moved, extreme, extreme)

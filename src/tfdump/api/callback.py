@@ -24,11 +24,11 @@ from tfdump.api.arguments import (
     selection_of,
 )
 from tfdump.api.training_folder import TrainingFolder
+from tfdump.api.training_names import MADE_BY
 from tfdump.argument_kinds import flag, one_of, text, texts
 from tfdump.dump import layout
 from tfdump.dump.compression import COMPRESSIONS
 from tfdump.dump.target import check_space
-from tfdump.dump.training_names import MADE_BY
 from tfdump.dump.writer import storage_for
 from tfdump.errors import DumpError, TfdumpError, TfdumpWarning, near
 from tfdump.model.backend import import_aside

@@ -3,7 +3,7 @@
 from collections import deque
 from pathlib import Path
 
-from tfdump.dump.training_names import claim_folder, dump_name
+from tfdump.api.training_names import claim_folder, dump_name
 from tfdump.errors import DumpError
 
 

@@ -1,7 +1,7 @@
-"""The checks of a dump: each a small function that returns None or a finding, over one pass of every tensor.
+"""The checks of a dump. Each check is a small function that returns a finding or None; every tensor is read once.
 
-`nan` and `inf` are of every group; `dead`, `saturated` and `constant` of activations; `vanishing`, `exploding` and
-`unconnected` of gradients; what half precision would do, of all floats.
+`nan` and `inf` apply to every group, `dead`, `saturated` and `constant` to activations, `vanishing`, `exploding` and
+`unconnected` to gradients, and the checks of half precision to all floats.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from tfdump.checks.configuration import Configuration
 from tfdump.checks.examiner import Examined, Examiner
 from tfdump.checks.gradients import norms_findings
 from tfdump.checks.loss import loss_findings
-from tfdump.checks.origin import full_name, origins, passes
+from tfdump.checks.origin import origins, passes
 from tfdump.checks.records import (
     CHECKS,
     FAIL_ON,
@@ -24,19 +24,20 @@ from tfdump.checks.records import (
     CheckReport,
     Finding,
     Origin,
-    Skipped,
+    SkippedCheck,
     Thresholds,
     parse_checks,
     thresholds_of,
 )
-from tfdump.checks.selection import chosen_tensors
 from tfdump.dump import layout
+from tfdump.dump.attributes import full_name
 from tfdump.dump.reader import Dump, Tensor, open_dump
+from tfdump.dump.selection import choose
 from tfdump.errors import DumpError, TfdumpError
 from tfdump.files.hdf5 import damage
 from tfdump.process.stages import Meter, Progress, silent_progress
 
-__all__ = ["CHECKS", "FAIL_ON", "CheckReport", "Checked", "Finding", "Origin", "Skipped", "Thresholds", "check"]
+__all__ = ["CHECKS", "FAIL_ON", "CheckReport", "Checked", "Finding", "Origin", "SkippedCheck", "Thresholds", "check"]
 
 
 def check(
@@ -49,16 +50,44 @@ def check(
     progress: Progress = silent_progress,
     **thresholds: float,
 ) -> CheckReport:
-    """Check the tensors of a dump: NaN, Inf, dead units, saturation, gradients that vanish; see CHECKS.
+    """Check the tensors of a dump: NaN, Inf, dead units, saturation, vanishing and exploding gradients.
 
-    `layers`, `exclude` and `depth` select as on the command line; `fail_on` names the checks that make the report
-    `failed`, or is `all` or `none`; `thresholds` are those of Thresholds (`dead_examples=100`). `progress` is called
-    with the values looked at and those of all tensors. Every tensor is read once, in pieces. Raises TfdumpError for a
-    file that is no dump or damaged, a dump without tensors, a pattern that matches nothing, and a check or threshold
-    that does not exist.
+    Every tensor is read once, in pieces, so memory stays flat. See docs/checks.md for what each check looks for.
+
+    Parameters
+    ----------
+    dump : Dump, str or Path
+        An open dump, or the path of one.
+    layers, exclude : str or iterable of str, optional
+        Patterns of the tensors to check, and of those to leave out, as for `-l` and `-x` on the command line.
+    depth : int, optional
+        Checks only tensors of layers at most this deep: 1 checks the layers of the model itself.
+    fail_on : str or iterable of str, default ("nan", "inf")
+        Names of the checks whose findings make the report `failed`, or `"all"` or `"none"`.
+    progress : callable, optional
+        Called with the number of values checked so far and the number of all values.
+    **thresholds : float
+        Fields of `Thresholds`, such as `dead_examples=100`.
+
+    Returns
+    -------
+    CheckReport
+        The findings, where NaN and Inf begin, and the checks that were not possible.
+
+    Raises
+    ------
+    TfdumpError
+        If the file is not a dump or is damaged, if it holds no tensors, if a pattern matches nothing, or if a check or
+        a threshold of that name does not exist.
+
+    Examples
+    --------
+    >>> report = tfdump.check("dump.h5", fail_on="nan,inf,dead")
+    >>> for finding in report.findings:
+    ...     print(finding.tensor, finding.message)
     """
     if not callable(progress):
-        raise TfdumpError(f"progress {shown(progress)} cannot be called (give a function of two numbers)")
+        raise TfdumpError(f"progress {shown(progress)} is not callable (pass a function of two numbers)")
     limits = thresholds_of(thresholds)
     failing = parse_checks(fail_on)
     selection = Selection(
@@ -68,7 +97,7 @@ def check(
         if not len(opened):
             raise DumpError(f"{opened.name} holds no tensors, so there is nothing to check")
         whole = not (selection.layers or selection.exclude or selection.max_depth)
-        return check_tensors(opened, chosen_tensors(opened, selection), whole, failing, limits, progress=progress)
+        return check_tensors(opened, choose(opened, selection), whole, failing, limits, progress=progress)
 
 
 def check_tensors(
@@ -80,9 +109,10 @@ def check_tensors(
     known: Mapping[str, Examined] | None = None,
     progress: Progress = silent_progress,
 ) -> CheckReport:
-    """Check some tensors of a dump, in the order of `dump.tensors()`; `whole` tells that they are all of them.
+    """Check some tensors of a dump, in the order of `dump.tensors()`.
 
-    `known` is what is known already of tensors that are not to be read, by group and address.
+    `whole` tells whether they are all tensors of the dump. `known` has what is known already about tensors that need
+    not be read, by group and address.
     """
     limits, known = limits or Thresholds(), known or {}
     configuration = _configuration(dump)
@@ -126,7 +156,7 @@ def _configuration(dump: Dump) -> Configuration:
 
 
 def _final(dump: Dump) -> set[str]:
-    """Return the addresses of what the model gives, as far as the tensors of a dump tell."""
+    """Return the addresses of the outputs of the model, as far as the dump tells."""
     outputs = dump.groups.get(layout.OUTPUTS, [])
     last = dump.groups.get(layout.ACTIVATIONS, [])[-1:] if outputs else []
     return {*outputs, *last}

@@ -1,4 +1,4 @@
-"""Which function made a tensor, as far as a dump tells: by its class, its suffix, or the layer in the architecture."""
+"""The function that made a tensor, as far as a dump tells: by its class, its suffix, or the layer's configuration."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _BY_CLASS = {
     "sigmoid": "sigmoid", "logistic": "sigmoid", "hardsigmoid": "sigmoid", "hard_sigmoid": "sigmoid",
     "tanh": "tanh", "hardtanh": "tanh", "softmax": "softmax",
 }  # fmt: skip
-"""Classes of Keras and operations of TensorFlow and TFLite, in small letters, and the names in a configuration."""
+"""Classes of Keras, operations of TensorFlow and TFLite, and names in a configuration, all in lower case."""
 
 _SCORES = "attention_scores"
 _BY_SUFFIX = {
@@ -33,22 +33,31 @@ _WITH_UNITS = re.compile(
     r"Dense|EinsumDense|(Depthwise|Separable)?Conv[123]D(Transpose)?|BatchNormalization|SimpleRNN|LSTM|GRU"
     r"|(DEPTHWISE_)?CONV_2D|TRANSPOSE_CONV|FULLY_CONNECTED|MatMul|BiasAdd|DepthwiseConv2dNative"
 )
-"""Classes whose output has a unit for each column of a kernel; one that is always zero does nothing."""
+"""Classes whose output has one unit per column of a kernel; a unit that is always zero has no effect."""
 
 _NOT_ITS_OWN = ("LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "MultiHeadAttention", "Bidirectional")
-"""Layers whose `activation` is not the last thing that they do."""
+"""Layers whose `activation` is not the last step of their computation."""
 
 _LINEAR_INSIDE = ("MultiHeadAttention", "GroupedQueryAttention")
-"""Layers whose projections are linear, and are not in the configuration."""
+"""Layers whose projections are linear and are not in the configuration."""
 
 
 @dataclass(frozen=True)
 class Function:
-    """What is known of the function that made a tensor.
+    """What is known about the function that made a tensor.
 
-    `name` is `relu`, `sigmoid`, `tanh`, `softmax`, another name of Keras, or None where the dump does not tell;
-    `units` tells whether it has units, `axis` where they are, `gate` whether a mask may have zeroed time steps; `sums`
-    are the axes over which a softmax sums to 1.
+    Attributes
+    ----------
+    name : str or None
+        `relu`, `sigmoid`, `tanh`, `softmax` or another name of Keras; None if the dump does not tell.
+    units : bool
+        Whether the tensor has units.
+    axis : int
+        The axis of the units.
+    gate : bool
+        Whether a mask may have zeroed time steps.
+    sums : tuple of int
+        The axes over which a softmax sums to 1.
     """
 
     name: str | None
@@ -59,7 +68,7 @@ class Function:
 
     @property
     def may_saturate(self) -> bool:
-        """Whether it is, or could be, one that saturates."""
+        """Whether the function is unknown and could be one that saturates."""
         return self.name is None and self.units
 
 
@@ -78,9 +87,9 @@ class Functions:
         layer = self._configuration.layer(address)
         settings = settings_of(layer)
         if suffix in _BY_SUFFIX:
-            chosen = _activation(settings.get(_GATES.get(suffix, ""))) or _BY_SUFFIX[suffix]
+            activation = _activation(settings.get(_GATES.get(suffix, ""))) or _BY_SUFFIX[suffix]
             sums = self._axes.of_softmax(tensor) if suffix == _SCORES else LAST
-            return Function(chosen, gate=suffix.startswith("gates"), sums=sums)
+            return Function(activation, gate=suffix.startswith("gates"), sums=sums)
         if suffix and not suffix.startswith("op."):
             return Function("")
         axis = self._axes.of_units(tensor)
@@ -101,7 +110,7 @@ class Functions:
 
 
 def _activation(value: Any) -> str | None:
-    """Return the name of an activation in a configuration: a name, a function, or a layer; None where it is odd."""
+    """Return the name of an activation in a configuration: a name, a function or a layer; else None."""
     if isinstance(value, dict):
         inner = value.get("config")
         value = inner if isinstance(inner, str) else value.get("class_name")

@@ -1,4 +1,4 @@
-"""Where the units of a tensor are, and which axes a softmax runs over: by the configuration, not by the position."""
+"""The axes of units and of softmax in a tensor, by the configuration of the layers and not by position."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from tfdump.dump.tensor import Tensor
 LAST = (-1,)
 
 _WITH_OWN_AXIS = ("BatchNormalization", "GroupNormalization", "Normalization")
-"""Layers whose setting `axis` is where the units are; that of other normalizations is what they normalize over."""
+"""Layers whose setting `axis` is the axis of the units; other normalizations name the axes that they normalize over."""
 
 _LAST_AXIS = ("Dense", "Embedding", "LSTM", "GRU", "SimpleRNN", "MultiHeadAttention")
 _SAME_UNITS = re.compile(
@@ -22,13 +22,13 @@ _SAME_UNITS = re.compile(
     r"|(Leaky)?Relu6?|Elu|Selu|Celu|Gelu|Glu|Silu|Mish|Softplus|Softsign|(Hard)?Sigmoid|(Hard)?Tanh|HardSilu"
     r"|(True)?Divide|Abs|Absolute|Negative|Square|R?sqrt|Exp|Log|Clip|Power|Where|Cast"
 )
-"""Layers and operations whose outputs have their units where the inputs have them."""
+"""Layers and operations whose outputs have their units along the same axis as their inputs."""
 
 _MOST_STEPS = 10_000
 
 
 class Axes:
-    """The axes of the tensors of a dump; `activations` are those that it has, in the order of execution."""
+    """The axes of the tensors of a dump; `activations` has those of the dump, in the order of execution."""
 
     def __init__(self, configuration: Configuration, activations: Sequence[Tensor] = ()) -> None:
         self._configuration = configuration
@@ -41,7 +41,7 @@ class Axes:
                 last[tensor.shape] = tensor.address
 
     def of_units(self, tensor: Tensor) -> int:
-        """Return the axis of the units: that of the nearest layer before which tells, else the last."""
+        """Return the axis of the units: as the nearest layer before it tells, or else the last axis."""
         address: str | None = split(tensor.address)[0]
         for _ in range(_MOST_STEPS):
             if not address:
@@ -61,14 +61,14 @@ class Axes:
         address, suffix = split(tensor.address)
         attention = address if suffix else address.rpartition(".")[0]
         axes = settings_of(self._configuration.layer(attention)).get("attention_axes")
-        if isinstance(axes, list) and axes:  # of the scores, the keys are the last ones
+        if isinstance(axes, list) and axes:  # the keys are the last axes of the scores
             return tuple(range(-len(axes), 0))
         axis = self._layer(address)[1].get("axis", -1)
         several = axis if isinstance(axis, list) else [axis]
         return tuple(several) if several and all(type(one) is int for one in several) else LAST
 
     def _layer(self, address: str) -> tuple[str, Settings]:
-        """Return the class and the settings of a layer, as far as configuration and dump tell them."""
+        """Return the class and the settings of a layer, as far as the configuration and the dump tell them."""
         layer = self._configuration.layer(address)
         if layer is not None:
             return str(layer.get("class_name", "")), settings_of(layer)
@@ -76,14 +76,14 @@ class Axes:
         return ("", {}) if tensor is None else (str(tensor.attributes.get("class", "")), tensor.attributes)
 
     def _read_in_dump(self, address: str) -> str | None:
-        """Return what a layer read that no configuration holds: as the dump tells, or the one before of its shape."""
+        """Return what a layer read if no configuration tells: from the dump, or the previous tensor of its shape."""
         tensor = self._tensors.get(address)
         read = [] if tensor is None else [name for name in inputs_of(tensor) or () if name in self._tensors]
         return split(read[0])[0] if read else self._before.get(address)
 
 
 def _own_axis(class_name: str, settings: Settings) -> int | None:
-    """Return the axis of the units that a layer sets by itself, None where it takes that of its input."""
+    """Return the axis of the units that a layer sets itself; None if it has that of its input."""
     axis = settings.get("axis")
     if class_name in _WITH_OWN_AXIS:
         axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
@@ -98,7 +98,7 @@ def _own_axis(class_name: str, settings: Settings) -> int | None:
 
 
 def whole_axes(axes: Sequence[int], rank: int) -> tuple[int, ...] | None:
-    """Return axes as positions from the first, sorted; None where one is the first, or is none of this rank."""
+    """Return axes as positions from the first, sorted; None if one is the first axis or does not exist."""
     if not all(-rank <= axis < rank for axis in axes):
         return None
     positions = sorted({axis % rank for axis in axes})

@@ -14,13 +14,13 @@ _INPUT = "InputLayer"
 
 
 class Configuration:
-    """The layers of a model, found by address; of a subclassed model, those that its configuration names."""
+    """The layers of a model by address; for a subclassed model, those that its configuration names."""
 
     def __init__(self, config: Any) -> None:
         self._config: Settings = config if isinstance(config, dict) else {}
 
     def layer(self, address: str) -> Settings | None:
-        """Return the configuration of a layer, None where it is not there."""
+        """Return the configuration of a layer, or None if there is none."""
         here: Settings = self._config
         for segment in address.split(".") if address else []:
             called = _CALL.sub("", segment)
@@ -34,7 +34,7 @@ class Configuration:
         return here if here is not self._config else None
 
     def read_by(self, address: str) -> str | None:
-        """Return the address of the first layer whose output a layer reads, None where that is not told."""
+        """Return the address of the first layer whose output a layer reads, or None if that is not known."""
         around, _, segment = split(address)[0].rpartition(".")
         parent = self._config if not around else self.layer(around)
         layer = self.layer(split(address)[0])
@@ -50,7 +50,7 @@ class Configuration:
         return source + (f"@{call}" if call else "")
 
     def last_inside(self, address: str) -> str | None:
-        """Return the address of the layer whose output is the first one of a model, None for what is no model."""
+        """Return the address of the layer that makes the first output of a model; None if it is not a model."""
         settings = settings_of(self.layer(address))
         names = [name for name in leaves(settings.get("output_layers", [])) if isinstance(name, str)]
         listed = settings.get("layers")
@@ -59,7 +59,7 @@ class Configuration:
         return f"{address}.{encode(names[0])}" if names else None
 
     def outputs(self) -> set[str]:
-        """Return the addresses of the layers whose outputs are those of the model."""
+        """Return the addresses of the layers whose outputs are outputs of the model."""
         settings = settings_of(self._config)
         names = {name for name in leaves(settings.get("output_layers", [])) if isinstance(name, str)}
         layers = settings.get("layers")
@@ -69,9 +69,9 @@ class Configuration:
 
     @staticmethod
     def _source(parent: Settings, layer: Settings, segment: str) -> tuple[str | None, int]:
-        """Return the name, and the number of the call, of what a call of a layer reads first.
+        """Return the name of the layer that a call of a layer reads first, and the number of that call.
 
-        The name is None where it is not told, and "" for the input of the model around it.
+        The name is None if it is not known, and "" for the input of the model around the layer.
         """
         nodes = layer.get("inbound_nodes")
         call = _CALL.search(segment)
@@ -85,13 +85,13 @@ class Configuration:
 
 
 def settings_of(layer: Any) -> Settings:
-    """Return the settings in the configuration of a layer, empty where it is odd."""
+    """Return the settings in the configuration of a layer, empty if it is malformed."""
     settings = layer.get("config") if isinstance(layer, dict) else None
     return settings if isinstance(settings, dict) else {}
 
 
 def layers_in(settings: Any) -> Iterator[Settings]:
-    """Yield the configurations of layers in a configuration, and not those within them."""
+    """Yield the configurations of the layers in a configuration, without those inside them."""
     if isinstance(settings, dict):
         if isinstance(settings.get("config"), dict) and "name" in settings["config"] and "class_name" in settings:
             yield settings
@@ -103,7 +103,7 @@ def layers_in(settings: Any) -> Iterator[Settings]:
 
 
 def leaves(value: Any) -> Iterator[Any]:
-    """Yield what is in nested lists and dicts."""
+    """Yield the values in nested lists and dicts."""
     if isinstance(value, (list, dict)):
         for item in value.values() if isinstance(value, dict) else value:
             yield from leaves(item)

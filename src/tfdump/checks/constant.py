@@ -1,4 +1,4 @@
-"""Tensors that are the same for every example."""
+"""Tensors that have the same values for every example."""
 
 from typing import Any
 
@@ -11,9 +11,10 @@ from tfdump.tensors import Array
 
 
 class Constancy:
-    """Compares every example with the first, within a share of the first one's largest magnitude.
+    """Compares every example with the first one, within a fraction of the largest magnitude of the first.
 
-    The first example is kept where it comes in one piece, else read again piece by piece, for as long as they agree.
+    The first example is stored if it comes in one piece. Otherwise it is read again piece by piece, as long as the
+    examples agree.
     """
 
     def __init__(self, part: Part, tolerance: float) -> None:
@@ -44,11 +45,11 @@ class Constancy:
             return bool((rows == first).all())
         with np.errstate(invalid="ignore", over="ignore"):
             bound = self._tolerance * self._largest
-            return bool(np.isfinite(bound) and (np.abs(rows - first) <= bound).all())  # a share of Inf bounds nothing
+            return bool(np.isfinite(bound) and (np.abs(rows - first) <= bound).all())  # a fraction of Inf is no bound
 
     @property
     def value(self) -> float | None:
-        """The one value of all elements, where there is one; else None."""
+        """The one value that all elements have, or None."""
         first: Any = self._first
         if not self.agrees or first is None or first.dtype.kind == "c" or not (first == first.flat[0]).all():
             return None
@@ -59,10 +60,10 @@ def _largest(values: Array) -> float:
     return float(np.abs(values).max()) if values.size and values.dtype.kind in "fc" else 0.0
 
 
-def constant(seen: Evidence, _: Thresholds) -> Finding | None:
-    """Find tensors whose rows all agree."""
-    if not seen.constant:
+def constant(evidence: Evidence, _: Thresholds) -> Finding | None:
+    """Find tensors whose rows are all equal."""
+    if not evidence.constant:
         return None
-    value = seen.constant_value
+    value = evidence.constant_value
     what = "the same for every example" if value is None else f"{value:.5g} everywhere, for every example"
-    return Finding("constant", seen.name, seen.rows, seen.rows, None, None, value, what)
+    return Finding("constant", evidence.name, evidence.rows, evidence.rows, None, None, value, what)

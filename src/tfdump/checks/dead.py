@@ -8,14 +8,14 @@ from tfdump.dump.parts import Key
 from tfdump.tensors import Array
 
 MOST_UNITS = 1 << 24
-"""Longer axes are not units, and would take memory."""
+"""Longer axes are not taken for units, because they would need too much memory."""
 
 _ROWS_ELEMENTS = 1 << 16
 _SHOWN = 10
 
 
 class LivingUnits:
-    """Which units along `axis` were ever something else than zero."""
+    """The units along `axis` that were nonzero at least once."""
 
     def __init__(self, shape: tuple[int, ...], axis: int) -> None:
         self._axis = axis
@@ -23,7 +23,7 @@ class LivingUnits:
         self._waiting = shape[axis]
 
     def add(self, key: Key, block: Array) -> None:
-        """Look at a block, for as long as a unit waits for something else than zero."""
+        """Look at a block, as long as there are units that were always zero."""
         if not self._waiting:
             return
         alive = self._alive[key[self._axis]]
@@ -46,16 +46,16 @@ class LivingUnits:
         return tuple(np.flatnonzero(~self._alive).tolist()) if self._waiting else ()
 
 
-def dead(seen: Evidence, _: Thresholds) -> Finding | None:
+def dead(evidence: Evidence, _: Thresholds) -> Finding | None:
     """Find units that are always zero."""
-    if not seen.dead or seen.units is None:
+    if not evidence.dead or evidence.units is None:
         return None
-    shown = ", ".join(map(str, seen.dead[:_SHOWN])) + (", ..." if len(seen.dead) > _SHOWN else "")
-    which = "" if len(seen.dead) == seen.units else f": {shown}"
-    message = f"{len(seen.dead)} of {seen.units} units are zero for every example, at every position{which}"
-    return Finding("dead", seen.name, len(seen.dead), seen.units, None, None, 0.0, message, seen.dead)
+    shown = ", ".join(map(str, evidence.dead[:_SHOWN])) + (", ..." if len(evidence.dead) > _SHOWN else "")
+    which = "" if len(evidence.dead) == evidence.units else f": {shown}"
+    message = f"{len(evidence.dead)} of {evidence.units} units are zero for every example, at every position{which}"
+    return Finding("dead", evidence.name, len(evidence.dead), evidence.units, None, None, 0.0, message, evidence.dead)
 
 
 def few_examples(examples: int) -> str:
-    """Say that units which are zero for so few examples may well not be dead."""
+    """Return the reason why units that are zero for so few examples do not count as dead."""
     return f"{examples} examples are too few to call a unit dead (--dead-examples)"

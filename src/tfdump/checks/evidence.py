@@ -1,4 +1,4 @@
-"""What one pass over a tensor, or its stored statistics, tell; the checks read it."""
+"""What one pass over a tensor, or its stored statistics, reveal. The checks read it."""
 
 from dataclasses import dataclass, field
 
@@ -6,8 +6,8 @@ from tfdump.checks.records import Finding
 
 
 @dataclass(frozen=True)
-class Place:
-    """One element: its example's number in the input (None where it has none), its index, and its value."""
+class ElementPlace:
+    """One element: the number of its example in the input (None if it has none), its index, and its value."""
 
     example: int | None
     index: tuple[int, ...]
@@ -16,10 +16,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Tally:
-    """How many elements are of a kind, None where that is unknown, and the first of them."""
+    """The number of elements of some kind, None if it is unknown, and the first of them."""
 
     count: int | None = 0
-    first: Place | None = None
+    first: ElementPlace | None = None
 
     @property
     def some(self) -> bool:
@@ -32,11 +32,11 @@ NOTHING = Tally()
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of one tensor.
+    """What is known about one tensor.
 
-    `tallies` has what was counted, by the name of the check: of `of` elements, or of those that `totals` names.
-    `constant` tells whether all of `rows` examples agree, `dead` lists the units of `units` that are always zero;
-    None where the tensor is not asked. `overflowed` counts the infinities that storing the values made.
+    `tallies` has counts by the name of the check, out of `of` elements or of the number in `totals`. `constant` tells
+    whether all of `rows` examples are equal. `dead` lists the units, of `units`, that are always zero; it is None if
+    the check does not apply. `overflowed` is the number of infinities that were made when the values were stored.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Evidence:
     stored_dtype: str = ""
 
     def tally(self, check: str) -> Tally:
-        """Return what was counted for a check; nothing where it was not made."""
+        """Return the count for a check; an empty one if the check was not made."""
         return self.tallies.get(check, NOTHING)
 
     def finding(self, check: str, tally: Tally, of: int | None, message: str) -> Finding:
@@ -66,5 +66,5 @@ class Evidence:
 
 
 def share(count: int | None, of: int, noun: str) -> str:
-    """Return `3 of 10 values`, or `some of 10 values` where the count is unknown."""
+    """Return `3 of 10 values`, or `some of 10 values` if the count is unknown."""
     return f"{'some' if count is None else count} of {of} {noun}"

@@ -1,4 +1,4 @@
-"""The checks of one tensor: what to ask of it, one pass over its values, and the findings."""
+"""The checks of one tensor: what to look for, one pass over its values, and the findings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,13 +11,14 @@ from tfdump.checks.evidence import Evidence
 from tfdump.checks.gradients import GradientNorms, unconnected
 from tfdump.checks.half_precision import bfloat16_overflow, bfloat16_underflow, float16_overflow, float16_underflow
 from tfdump.checks.nonfinite import infinite, nan
-from tfdump.checks.origin import full_name
-from tfdump.checks.records import Checked, Finding, Skipped, Thresholds
+from tfdump.checks.records import Checked, Finding, SkippedCheck, Thresholds
 from tfdump.checks.saturation import SATURATING, saturated
 from tfdump.checks.stored_statistics import NO_VALUES, REDUCED, from_statistics
 from tfdump.checks.sweep import Sweep, Swept, Wanted, steps_of
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
+from tfdump.dump.attributes import full_name
+from tfdump.dump.axis0 import EXAMPLE
 from tfdump.dump.tensor import Tensor
 from tfdump.errors import DumpError
 from tfdump.files.hdf5 import damage
@@ -30,26 +31,26 @@ _CHECKS: tuple[Callable[[Evidence, Thresholds], Finding | None], ...] = (
 _GRADIENTS = (layout.WEIGHT_GRADIENTS, layout.ACTIVATION_GRADIENTS, layout.INPUT_GRADIENTS)
 _NARROW = ("float16", "bfloat16")
 _KEEP_UNITS = ("mean:spatial", "sum:spatial", "max:spatial", "norm:spatial")
-"""Reductions after which a unit that is never negative is zero exactly when it was zero at every position."""
+"""Reductions after which a unit that is never negative is zero exactly if it was zero at every position."""
 
-_UNKNOWN_FUNCTION = "the dump does not tell its activation"
+_UNKNOWN_FUNCTION = "the dump does not say what its activation is"
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What is known of one tensor: its findings, its norm if it is a gradient, and what could not be checked."""
+    """What is known about one tensor: findings, the norms of a gradient, and checks that were not possible."""
 
     checked: Checked
     findings: tuple[Finding, ...] = ()
     norms: GradientNorms | None = None
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedCheck, ...] = ()
 
 
 class Examiner:
-    """Examines the tensors of one dump; `outputs` are the addresses of what the model gives.
+    """Examines the tensors of one dump; `outputs` are the addresses of the outputs of the model.
 
-    `repeated` are those of activations, which the outputs may repeat: then they are only asked for NaN and Inf.
-    `advance` is called with numbers of values that were looked at.
+    `repeated` has the addresses of activations. An output of the same address is only checked for NaN and Inf.
+    `advance` is called with numbers of values that were read.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Examiner:
         self._limits = limits
 
     def examine(self, tensor: Tensor) -> Examined:
-        """Make every check of one tensor; raises DumpError where the file is damaged."""
+        """Make every check of one tensor; raises DumpError if the file is damaged."""
         name = full_name(tensor)
         checked = Checked(name, str(tensor.attributes.get("class", "")))
         if not tensor.connected:
@@ -81,7 +82,7 @@ class Examiner:
         with damage(DumpError, name):
             swept = self._sweep(tensor, wanted)
         evidence = self._evidence(tensor, name, wanted, swept)
-        found = [check(evidence, self._limits) for check in _CHECKS]
+        findings = [check(evidence, self._limits) for check in _CHECKS]
         skipped = swept.skipped | _lost_by_storing(tensor) | self._lost_by_encoding(tensor, wanted)
         if wanted.saturated and wanted.function.may_saturate:
             skipped.setdefault("saturated", _UNKNOWN_FUNCTION)
@@ -92,14 +93,14 @@ class Examiner:
             skipped |= dict.fromkeys(("vanishing", "exploding"), "its norm is not in the dump")
         return Examined(
             checked,
-            tuple(finding for finding in found if finding is not None),
+            tuple(finding for finding in findings if finding is not None),
             norms,
-            tuple(Skipped(check, name, reason) for check, reason in skipped.items()),
+            tuple(SkippedCheck(check, name, reason) for check, reason in skipped.items()),
         )
 
     def _wanted(self, tensor: Tensor) -> Wanted:
         """Return what to look for in a tensor of numbers."""
-        kind, by_example = kind_of(tensor.dtype), tensor.attributes.get("axis0") == "example"
+        kind, by_example = kind_of(tensor.dtype), tensor.attributes.get("axis0") == EXAMPLE
         gradient = tensor.group in _GRADIENTS
         repeated = tensor.group == layout.OUTPUTS and tensor.address in self._repeated
         forward = not gradient and not repeated and tensor.group != layout.WEIGHTS
@@ -115,7 +116,7 @@ class Examiner:
         )
 
     def _sweep(self, tensor: Tensor, wanted: Wanted) -> Swept:
-        """Return what the values tell, or the statistics where the values are none of the tensor itself."""
+        """Return what the values reveal, or the statistics if the values are not those of the tensor itself."""
         reduced = "reduce" in tensor.attributes
         statistics = tensor.statistics
         shape = tensor.shape
@@ -127,38 +128,38 @@ class Examiner:
             units = shape[axis[0]] if wanted.dead and axis is not None else None
             few = few_examples(examples) if examples < self._limits.dead_examples else None
             reason = REDUCED if reduced else NO_VALUES
-            found = from_statistics(statistics, wanted, None if reduced or few else units, self._limits, reason)
+            swept = from_statistics(statistics, wanted, None if reduced or few else units, self._limits, reason)
             if wanted.dead and (reduced or few):
-                found = replace(found, skipped=found.skipped | {"dead": few or reason})
-            if tensor.has_values and (found.tallies["nan"].count or found.tallies["inf"].count):
-                return self._with_places(tensor, found)
-            return found
+                swept = replace(swept, skipped=swept.skipped | {"dead": few or reason})
+            if tensor.has_values and (swept.tallies["nan"].count or swept.tallies["inf"].count):
+                return self._with_places(tensor, swept)
+            return swept
         if reduced:
             return self._sweep_reduced(tensor, wanted)
         return Sweep(tensor, wanted, self._limits, self._first_example, self._advance).run()
 
     def _sweep_reduced(self, tensor: Tensor, wanted: Wanted) -> Swept:
-        """Look for what a reduction keeps: NaN, Inf, equal rows, and units where only positions were reduced."""
+        """Look for what a reduction preserves: NaN, Inf, equal rows, and dead units if only positions were reduced."""
         by_unit = str(tensor.attributes["reduce"]) in _KEEP_UNITS and wanted.function.axis == -1
         dead_units = wanted.dead and by_unit and wanted.function.name == "relu"
-        kept = replace(wanted, narrow=(), saturated=False, dead=dead_units)
-        found = Sweep(tensor, kept, self._limits, self._first_example, self._advance).run()
+        answerable = replace(wanted, narrow=(), saturated=False, dead=dead_units)
+        swept = Sweep(tensor, answerable, self._limits, self._first_example, self._advance).run()
         missed = {f"{name}-{what}" for name in wanted.narrow for what in ("overflow", "underflow")}
-        missed |= {"dead"} if wanted.dead and not kept.dead else set()
+        missed |= {"dead"} if wanted.dead and not answerable.dead else set()
         missed |= {"saturated"} if wanted.saturated and wanted.function.name in SATURATING else set()
-        return replace(found, skipped=found.skipped | dict.fromkeys(sorted(missed), REDUCED))
+        return replace(swept, skipped=swept.skipped | dict.fromkeys(sorted(missed), REDUCED))
 
-    def _with_places(self, tensor: Tensor, found: Swept) -> Swept:
-        """Add where NaN and Inf are first in the reduced values, and keep the counts of the statistics."""
+    def _with_places(self, tensor: Tensor, swept: Swept) -> Swept:
+        """Add where NaN and Inf first occur in the reduced values, while the counts stay those of the statistics."""
         places = Sweep(tensor, Wanted(), self._limits, self._first_example).run().tallies
         tallies = {
-            name: replace(found.tallies[name], first=places[name].first) for name in ("nan", "inf") if name in places
+            name: replace(swept.tallies[name], first=places[name].first) for name in ("nan", "inf") if name in places
         }
-        return replace(found, tallies=found.tallies | tallies)
+        return replace(swept, tallies=swept.tallies | tallies)
 
     @staticmethod
     def _lost_by_encoding(tensor: Tensor, wanted: Wanted) -> dict[str, str]:
-        """Return the checks that want rows of one shape, for a tensor whose rows are not."""
+        """Return the checks that need rows of one shape, for a tensor whose rows differ in shape."""
         if tensor.group not in (layout.ACTIVATIONS, layout.OUTPUTS, layout.INPUTS) or tensor.encoding is None:
             return {}
         lost = ["constant"] + (["dead"] if wanted.function.units and not wanted.dead else [])
@@ -187,14 +188,14 @@ class Examiner:
 
 
 def _could_change(tensor: Tensor, narrow: str) -> bool:
-    """Tell whether casting to a narrow dtype could make infinities or zeros of the values as they were computed."""
+    """Tell whether a cast to a narrow dtype could turn values, as they were computed, into infinities or zeros."""
     if tensor.dtype in ("float16", "float8_e4m3fn", "float8_e5m2"):
         return False
     return tensor.dtype != narrow and tensor.stored_dtype != "float16"
 
 
 def _lost_by_storing(tensor: Tensor) -> dict[str, str]:
-    """Return the checks that a tensor cannot answer because it was stored in float16."""
+    """Return the checks that a tensor cannot answer because it was stored as float16."""
     if kind_of(tensor.dtype) != "f" or tensor.stored_dtype != "float16" or tensor.dtype.startswith("float8"):
         return {}
     lost = {"float16": ("underflow",), "bfloat16": ("overflow", "underflow")} if tensor.dtype != "float16" else {}

@@ -1,4 +1,4 @@
-"""Gradients that vanish or explode, tensor by tensor and along the depth; weights without any."""
+"""Gradients that vanish or explode, tensor by tensor and along the depth, and weights without a gradient."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from tfdump.dump import layout
 from tfdump.dump.tensor import Tensor
 
 _LONG_ENOUGH = 3
-"""Tensors that make a depth."""
+"""The smallest number of tensors whose norms are compared along the depth."""
 
 
 @dataclass(frozen=True)
@@ -27,21 +27,21 @@ class GradientNorms:
 
     @property
     def chain(self) -> str:
-        """What it is compared with: kernels with kernels, biases with biases, inputs and activations together."""
+        """The chain: kernels with kernels, biases with biases, and inputs together with activations."""
         if self.group == layout.WEIGHT_GRADIENTS:
             return f"{self.group}/*.{self.address.rpartition('.')[2].partition('~')[0]}"
         return f"{layout.ACTIVATION_GRADIENTS}/*"
 
 
 def unconnected(tensor: Tensor, name: str) -> Finding | None:
-    """Find weights that the loss does not reach."""
+    """Find weights that the loss does not depend on."""
     if tensor.connected or tensor.group != layout.WEIGHT_GRADIENTS:
         return None
     return Finding("unconnected", name, 1, 1, None, None, None, "the loss does not depend on this weight")
 
 
 def norms_findings(gradients: Sequence[GradientNorms], limits: Thresholds) -> list[Finding]:
-    """Find gradients that vanish or explode, of norms in the order of the forward pass."""
+    """Find gradients that vanish or explode, from norms in the order of the forward pass."""
     chains: dict[str, list[GradientNorms]] = {}
     for gradient in sorted(gradients, key=lambda one: one.group != layout.INPUT_GRADIENTS):  # inputs come first
         chains.setdefault(gradient.chain, []).append(gradient)
@@ -54,8 +54,8 @@ def norms_findings(gradients: Sequence[GradientNorms], limits: Thresholds) -> li
 
 
 def vanishing(name: str, chain: Sequence[GradientNorms], limits: Thresholds) -> list[Finding]:
-    """Find norms that are tiny, or small beside the largest one nearer to the loss."""
-    found = []
+    """Find norms that are tiny, or small compared with the largest norm nearer to the loss."""
+    findings = []
     for number, gradient in enumerate(chain):
         tiny: list[tuple[int, str]] = []
         for step, norm in enumerate(gradient.norms):
@@ -65,14 +65,16 @@ def vanishing(name: str, chain: Sequence[GradientNorms], limits: Thresholds) -> 
             elif norm < limits.vanish_norm:
                 tiny.append((step, f"the norm {norm:.3g} is below {limits.vanish_norm:g}"))
             elif norm < limits.vanish_ratio * largest:
-                tiny.append((step, f"the norm {norm:.3g} is {norm / largest:.2g} of the largest nearer to the loss"))
-        found += _finding("vanishing", gradient, tiny)
-    return found + _along_depth("vanishing", name, chain, len(found), limits.vanish_ratio)
+                tiny.append(
+                    (step, f"the norm {norm:.3g} is {norm / largest:.2g} of the largest norm nearer to the loss")
+                )
+        findings += _finding("vanishing", gradient, tiny)
+    return findings + _along_depth("vanishing", name, chain, len(findings), limits.vanish_ratio)
 
 
 def exploding(name: str, chain: Sequence[GradientNorms], limits: Thresholds) -> list[Finding]:
-    """Find norms that are huge, or large beside the one nearest to the loss."""
-    found = []
+    """Find norms that are huge, or large compared with the norm nearest to the loss."""
+    findings = []
     for number, gradient in enumerate(chain):
         huge: list[tuple[int, str]] = []
         for step, norm in enumerate(gradient.norms):
@@ -82,30 +84,30 @@ def exploding(name: str, chain: Sequence[GradientNorms], limits: Thresholds) -> 
             if norm > limits.explode_norm:
                 huge.append((step, f"the norm {norm:.3g} is above {limits.explode_norm:g}"))
             elif later and norm > limits.explode_ratio * later[-1]:
-                huge.append((step, f"the norm {norm:.3g} is {norm / later[-1]:.2g} times that nearest to the loss"))
-        found += _finding("exploding", gradient, huge)
-    return found + _along_depth("exploding", name, chain, len(found), limits.explode_ratio)
+                huge.append((step, f"the norm {norm:.3g} is {norm / later[-1]:.2g} times the norm nearest to the loss"))
+        findings += _finding("exploding", gradient, huge)
+    return findings + _along_depth("exploding", name, chain, len(findings), limits.explode_ratio)
 
 
 def _at(chain: Sequence[GradientNorms], step: int) -> list[float]:
     return [gradient.norms[step] for gradient in chain if step < len(gradient.norms)]
 
 
-def _finding(check: str, gradient: GradientNorms, found: list[tuple[int, str]]) -> list[Finding]:
-    if not found:
+def _finding(check: str, gradient: GradientNorms, steps_concerned: list[tuple[int, str]]) -> list[Finding]:
+    if not steps_concerned:
         return []
-    step, message = found[0]
+    step, message = steps_concerned[0]
     steps = len(gradient.norms)
     index = (step,) if steps > 1 else None
     if index:
-        message += f" (at step {step}{f', the first of {len(found)}' if len(found) > 1 else ''})"
-    return [Finding(check, gradient.name, len(found), steps, None, index, gradient.norms[step], message)]
+        message += f" (at step {step}{f', the first of {len(steps_concerned)}' if len(steps_concerned) > 1 else ''})"
+    return [Finding(check, gradient.name, len(steps_concerned), steps, None, index, gradient.norms[step], message)]
 
 
 def _along_depth(check: str, name: str, chain: Sequence[GradientNorms], concerned: int, ratio: float) -> list[Finding]:
-    """Tell how the norm changes from the gradient nearest to the loss to the first one, at the last step.
+    """Describe how the norm changes from the gradient nearest to the loss to the first one, at the last step.
 
-    Nothing where no tensor was found, or the change between the ends is below the ratio.
+    Empty if no tensor was found, or if the change between the ends is below the ratio.
     """
     ends = [(gradient, gradient.norms[-1]) for gradient in chain if gradient.norms and gradient.norms[-1] > 0]
     ends = [(gradient, norm) for gradient, norm in ends if math.isfinite(norm)]

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from tfdump.checks.evidence import Evidence, Place, Tally
+from tfdump.checks.evidence import ElementPlace, Evidence, Tally
 from tfdump.checks.magnitudes import Magnitudes
 from tfdump.checks.nonfinite import infinite, nan
 from tfdump.checks.records import Finding, Thresholds
@@ -11,9 +11,9 @@ from tfdump.dump import layout
 
 
 def loss_findings(loss: npt.NDArray[np.float64], first_example: int | None, limits: Thresholds) -> list[Finding]:
-    """Return what is wrong with a loss: a scalar, or one number a step or example.
+    """Return what is wrong with a loss: a scalar, or one number per step or example.
 
-    `first_example` is the number of the first example where there is one loss an example, else None.
+    `first_example` is the number of the first example if there is one loss per example, else None.
     """
     magnitudes = Magnitudes(loss.dtype, ())
     magnitudes.add(loss.reshape(-1), 0)
@@ -22,7 +22,7 @@ def loss_findings(loss: npt.NDArray[np.float64], first_example: int | None, limi
         place = None
         if count.first is not None:
             example = None if first_example is None else first_example + count.first
-            place = Place(example, (count.first,) if loss.ndim else (), count.value)
+            place = ElementPlace(example, (count.first,) if loss.ndim else (), count.value)
         tallies[name] = Tally(count.count, place)
     evidence = Evidence(layout.LOSS, loss.size, tallies=tallies)
     return [finding for find in (nan, infinite) if (finding := find(evidence, limits)) is not None]

@@ -1,7 +1,7 @@
-"""NaN, Inf and what half precision makes of numbers, counted in their bits.
+"""Counts NaN, Inf and values that do not fit half precision, by the bits of the numbers.
 
-Without its sign bit, a float of IEEE 754 is an unsigned integer that grows with the magnitude; infinity comes after all
-numbers, NaN after infinity. So one largest and one smallest integer clear a whole block of numbers.
+Without its sign bit, a float of IEEE 754 is an unsigned integer that grows with the magnitude. Infinity comes after all
+numbers, and NaN after infinity. So the largest and the smallest integer of a block are often enough to clear it.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from tfdump.checks.half_precision import OVERFLOWS, UNDERFLOWS
 from tfdump.tensors import Array
 
 BLOCK = 1 << 17
-"""Elements at once: few enough to stay in the cache from one pass to the next."""
+"""Elements that are counted at once: few enough to stay in the cache from one pass to the next."""
 
 
 @dataclass
 class Count:
-    """How many, and the position of the first in C order, with its value."""
+    """A number of elements, and the position of the first in C order, with its value."""
 
     count: int = 0
     first: int | None = None
@@ -26,16 +26,16 @@ class Count:
 
     def add(self, mask: Array, values: Array, start: int) -> None:
         """Count the places of a mask over `values`, whose first element has the position `start`."""
-        found = int(np.count_nonzero(mask))
-        if found and self.first is None:
+        count = int(np.count_nonzero(mask))
+        if count and self.first is None:
             position = int(np.argmax(mask))
             self.first = start + position
             self.value = float(np.abs(values[position]) if values.dtype.kind == "c" else values[position])
-        self.count += found
+        self.count += count
 
 
 class Magnitudes:
-    """Counts, over blocks of one dtype, what is NaN, infinite, and too large or too small for `narrow` dtypes."""
+    """Counts, over blocks of one dtype, values that are NaN, infinite, or do not fit the `narrow` dtypes."""
 
     def __init__(self, dtype: np.dtype[Any], narrow: tuple[str, ...]) -> None:
         self.nonzero = 0
@@ -55,8 +55,8 @@ class Magnitudes:
         self._low = [(f"{name}-underflow", self._doubled(UNDERFLOWS[name], dtype)) for name in narrow]
 
     def _doubled(self, magnitude: float, dtype: np.dtype[Any]) -> Any:
-        """Return the bits of a number without its sign, moved up by one."""
-        with np.errstate(over="ignore"):  # float16 has no such number: infinity, below which there is nothing to count
+        """Return the bits of a number without its sign, shifted left by one."""
+        with np.errstate(over="ignore"):  # float16 has no such number: infinity, and no finite number is counted
             number = np.array([magnitude], dtype.newbyteorder("="))
         return np.left_shift(number.view(self._bits), 1)[0]
 

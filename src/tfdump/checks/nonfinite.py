@@ -6,21 +6,21 @@ from tfdump.checks.evidence import Evidence, share
 from tfdump.checks.records import Finding, Thresholds
 
 
-def nan(seen: Evidence, _: Thresholds) -> Finding | None:
+def nan(evidence: Evidence, _: Thresholds) -> Finding | None:
     """Find values that are not a number."""
-    found = seen.tally("nan")
-    if not found.some:
+    tally = evidence.tally("nan")
+    if not tally.some:
         return None
-    return seen.finding("nan", found, seen.of, f"{share(found.count, seen.of, seen.unit)} are NaN")
+    return evidence.finding("nan", tally, evidence.of, f"{share(tally.count, evidence.of, evidence.unit)} are NaN")
 
 
-def infinite(seen: Evidence, _: Thresholds) -> Finding | None:
-    """Find infinite values, but for those that storing the tensor in a narrow dtype made."""
-    found = seen.tally("inf")
-    count = None if found.count is None else found.count - seen.overflowed
+def infinite(evidence: Evidence, _: Thresholds) -> Finding | None:
+    """Find infinite values, except those that were made by storing the tensor in a narrow dtype."""
+    tally = evidence.tally("inf")
+    count = None if tally.count is None else tally.count - evidence.overflowed
     if count is not None and count <= 0:
         return None
-    message = f"{share(count, seen.of, seen.unit)} are infinite"
-    if seen.overflowed:
-        message += f"; {seen.overflowed} more became so when they were stored as {seen.stored_dtype}"
-    return seen.finding("inf", replace(found, count=count), seen.of, message)
+    message = f"{share(count, evidence.of, evidence.unit)} are infinite"
+    if evidence.overflowed:
+        message += f"; {evidence.overflowed} more became infinite when they were stored as {evidence.stored_dtype}"
+    return evidence.finding("inf", replace(tally, count=count), evidence.of, message)

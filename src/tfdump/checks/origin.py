@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tfdump.checks.records import Finding, Origin
 from tfdump.dump import layout
+from tfdump.dump.attributes import full_name, order_of
+from tfdump.dump.axis0 import STEP
 from tfdump.dump.order import backward_order
 from tfdump.dump.tensor import Tensor
 
@@ -13,22 +14,17 @@ _WORDS = {"nan": "NaN", "inf": "Inf"}
 _FORWARD = (layout.INPUTS, layout.ACTIVATIONS, layout.OUTPUTS)
 
 
-def full_name(tensor: Tensor) -> str:
-    """Return the group and the address of a tensor, as tables show it."""
-    return f"{tensor.group}/{tensor.address}"
-
-
 def forward_order(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return what the forward pass computes, in its order: inputs, activations, outputs."""
-    found = [tensor for tensor in tensors if tensor.group in _FORWARD]
-    return sorted(found, key=lambda tensor: (_FORWARD.index(tensor.group), _order(tensor)))
+    """Return the tensors of the forward pass in its order: inputs, activations, outputs."""
+    forward = [tensor for tensor in tensors if tensor.group in _FORWARD]
+    return sorted(forward, key=lambda tensor: (_FORWARD.index(tensor.group), order_of(tensor)))
 
 
 @dataclass(frozen=True)
-class Pass:
-    """The names of the tensors of one pass in the order of execution; `stepwise` are those with a row a step.
+class ExecutionPass:
+    """The names of the tensors of one pass in the order of execution; `stepwise` are those with one row per step.
 
-    `before` are names that come before, and are no part of it.
+    `before` has names that come before the pass and are not part of it.
     """
 
     names: tuple[str, ...]
@@ -37,42 +33,42 @@ class Pass:
     backward: bool = False
 
     def step(self, finding: Finding) -> int | None:
-        """Return the step of the first bad element, None where the tensor has none."""
+        """Return the step of the first bad element, or None if the tensor has no steps."""
         return finding.index[0] if finding.tensor in self.stepwise and finding.index else None
 
     def moment(self, finding: Finding) -> tuple[int, int]:
-        """Return when the first bad element came about: the step, and the place in the order of execution."""
+        """Return when the first bad element was computed: the step, and the place in the order of execution."""
         return self.step(finding) or 0, (*self.before, *self.names).index(finding.tensor)
 
     def first(self, bad: dict[str, Finding], names: Sequence[str]) -> Finding | None:
-        """Return the earliest of the findings that are in tensors of these names."""
+        """Return the earliest of the findings in tensors of these names."""
         return min((bad[name] for name in names if name in bad), key=self.moment, default=None)
 
     def at(self, finding: Finding) -> str:
-        """Return the tensor, and the example or step, of a finding."""
+        """Return the tensor of a finding, with its example or step."""
         name, step = finding.tensor.removeprefix(f"{layout.ACTIVATIONS}/"), self.step(finding)
         if step is not None:
             return f"'{name}' (step {step})"
         return f"'{name}'" + (f" (example {finding.example})" if finding.example is not None else "")
 
 
-def passes(tensors: Sequence[Tensor], loss_by_step: bool) -> list[Pass]:
+def passes(tensors: Sequence[Tensor], loss_by_step: bool) -> list[ExecutionPass]:
     """Return the forward and the backward pass of a dump; in the latter, the weights and the loss come first."""
     forward = forward_order(tensors)
     inputs = tuple(full_name(tensor) for tensor in forward if tensor.group == layout.INPUTS)
     others = tuple(full_name(tensor) for tensor in forward if tensor.group != layout.INPUTS)
     weights = [tensor for tensor in tensors if tensor.group == layout.WEIGHTS]
     backward = [*backward_order(tensors), *(one for one in tensors if one.group == layout.INPUT_GRADIENTS)]
-    stepwise = {full_name(one) for one in (*weights, *backward) if one.attributes.get("axis0") == "step"}
+    stepwise = {full_name(one) for one in (*weights, *backward) if one.attributes.get("axis0") == STEP}
     names = (*map(full_name, weights), layout.LOSS, *map(full_name, backward))
     return [
-        Pass(others, inputs),
-        Pass(names, (), frozenset(stepwise | ({layout.LOSS} if loss_by_step else set())), backward=True),
+        ExecutionPass(others, inputs),
+        ExecutionPass(names, (), frozenset(stepwise | ({layout.LOSS} if loss_by_step else set())), backward=True),
     ]
 
 
-def origins(order: Sequence[Pass], findings: Sequence[Finding], looked_at: str) -> list[Origin]:
-    """Return where NaN and Inf begin in every pass; `looked_at` is what was searched: everything, or a part of it.
+def origins(order: Sequence[ExecutionPass], findings: Sequence[Finding], looked_at: str) -> list[Origin]:
+    """Return where NaN and Inf begin in every pass; `looked_at` says whether everything or a part was searched.
 
     A bad input is an origin of its own.
     """
@@ -80,19 +76,19 @@ def origins(order: Sequence[Pass], findings: Sequence[Finding], looked_at: str) 
     for finding in findings:
         if finding.check in bad:
             bad[finding.check][finding.tensor] = finding
-    found: list[Origin] = []
+    starts: list[Origin] = []
     for check, word in _WORDS.items():
         for one in order:
             for name in [name for name in one.before if name in bad[check]]:
                 finding = bad[check][name]
-                found.append(_origin(finding, f"{word} is in the input itself: {one.at(finding)}"))
+                starts.append(_origin(finding, f"{word} is in the input itself: {one.at(finding)}"))
             first = one.first(bad[check], one.names)
             if first is not None:
-                found.append(_origin(first, _message(one, bad, first, looked_at)))
-    return found
+                starts.append(_origin(first, _message(one, bad, first, looked_at)))
+    return starts
 
 
-def _message(one: Pass, bad: dict[str, dict[str, Finding]], first: Finding, looked_at: str) -> str:
+def _message(one: ExecutionPass, bad: dict[str, dict[str, Finding]], first: Finding, looked_at: str) -> str:
     text = f"{_WORDS[first.check]} first appears in {one.at(first)}"
     for other in dict.fromkeys([first.check, *_WORDS]):
         source = one.first(bad[other], (*one.before, *one.names))
@@ -106,8 +102,3 @@ def _message(one: Pass, bad: dict[str, dict[str, Finding]], first: Finding, look
 
 def _origin(finding: Finding, message: str) -> Origin:
     return Origin(finding.check, finding.tensor, finding.example, finding.index, message)
-
-
-def _order(tensor: Tensor) -> int:
-    order: Any = tensor.attributes.get("order", 0)
-    return int(order)

@@ -1,4 +1,4 @@
-"""What checks say: findings, where the trouble begins, what could not be checked; and the thresholds."""
+"""The records of the checks: findings, origins, checks that were not possible, and the thresholds."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -24,15 +24,35 @@ CHECKS = {
 """Every check with what it finds, in the order in which findings are listed."""
 
 FAIL_ON = ("nan", "inf")
-"""What a dump fails on unless something else is asked for."""
+"""The checks that make a dump fail by default."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From where on a check has a finding; raises TfdumpError for what is out of range.
+    """When a check reports a finding. Raises TfdumpError for a number out of range.
 
-    A sigmoid is saturated up to `saturation_margin` and from 1 less it, a tanh from 1 less it in magnitude, a softmax
-    where its largest probability is 1 less it or more.
+    Attributes
+    ----------
+    dead_examples : int
+        Smallest number of examples for which a unit that is always zero counts as dead.
+    saturation_margin : float
+        How close to its limits an activation is saturated: a sigmoid up to the margin and from `1 - margin`, a tanh
+        from `1 - margin` in magnitude, a softmax where the largest probability is at least `1 - margin`.
+    saturation_share : float
+        Smallest share of saturated elements that is a finding.
+    constant_tolerance : float
+        Largest difference between examples that still count as equal, relative to the largest magnitude of the first
+        example.
+    underflow_share : float
+        Smallest share of the nonzero values that become zero in half precision that is a finding.
+    vanish_ratio : float
+        A gradient vanishes if its norm is below this share of the largest norm nearer to the loss.
+    vanish_norm : float
+        A gradient vanishes if its norm is below this number.
+    explode_ratio : float
+        A gradient explodes if its norm is above this multiple of the norm nearest to the loss.
+    explode_norm : float
+        A gradient explodes if its norm is above this number.
     """
 
     dead_examples: int = 10
@@ -56,11 +76,27 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Finding:
-    """One check that found something in one tensor.
+    """What one check found in one tensor.
 
-    `tensor` is the group and the address; `count` of `of` elements (units, rows, steps, tensors: `message` says) are
-    concerned, None where the statistics of a dump cannot tell. Of the first of them, `example` is the number of the
-    example in the input, `index` the place in the tensor and `value` what stands there. `units` are the dead ones.
+    Attributes
+    ----------
+    check : str
+        Name of the check, a key of `CHECKS`.
+    tensor : str
+        Group and address.
+    count, of : int or None
+        `count` of `of` elements are concerned: units, rows, steps or tensors, as `message` says. `count` is None if
+        only statistics are known and they do not tell.
+    example : int or None
+        Number of the first such example in the input.
+    index : tuple of int or None
+        Index of the first such element in the tensor.
+    value : float or None
+        Value of that element.
+    message : str
+        The finding in one line.
+    units : tuple of int
+        The dead units, for the check `dead`.
     """
 
     check: str
@@ -76,7 +112,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where NaN (`check` is `nan`) or Inf first appears in the order of execution, as one line."""
+    """Where NaN or Inf first appears in the order of execution.
+
+    Attributes
+    ----------
+    check : str
+        `nan` or `inf`.
+    tensor : str
+        Group and address.
+    example : int or None
+        Number of the first bad example in the input.
+    index : tuple of int or None
+        Index of the first bad element.
+    message : str
+        The origin in one line.
+    """
 
     check: str
     tensor: str
@@ -86,8 +136,8 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A check that a tensor asked for, and that could not be made, with the reason."""
+class SkippedCheck:
+    """A check that applies to a tensor and was not possible, with the reason."""
 
     check: str
     tensor: str
@@ -96,7 +146,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Checked:
-    """A tensor that was looked at; `reason` says why nothing could be checked, where that is so."""
+    """A tensor that was checked; `reason` says why nothing could be checked, and is None otherwise."""
 
     tensor: str
     class_name: str
@@ -105,38 +155,67 @@ class Checked:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What the checks of one dump found; `failed` is the verdict."""
+    """What the checks of one dump found, as `tfdump.check` returns it.
+
+    Attributes
+    ----------
+    dump : str
+        Name of the dump.
+    tensors : tuple of Checked
+        Every tensor that was checked.
+    findings : tuple of Finding
+        All findings, check by check.
+    origins : tuple of Origin
+        Where NaN and Inf begin.
+    skipped : tuple of SkippedCheck
+        Checks that were not possible.
+    fail_on : tuple of str
+        Names of the checks that make the report fail.
+    thresholds : Thresholds
+        The thresholds that were used.
+
+    Examples
+    --------
+    >>> report = tfdump.check("dump.h5")
+    >>> report.failed
+    True
+    >>> report.origins[0].message
+    "NaN first appears in 'norm' (example 17); everything before it is clean"
+    """
 
     dump: str
     tensors: tuple[Checked, ...]
     findings: tuple[Finding, ...]
     origins: tuple[Origin, ...]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedCheck, ...]
     fail_on: tuple[str, ...]
     thresholds: Thresholds
 
     @property
     def failures(self) -> tuple[Finding, ...]:
-        """The findings of the kinds that fail."""
+        """The findings of the checks in `fail_on`."""
         return tuple(finding for finding in self.findings if finding.check in self.fail_on)
 
     @property
     def later(self) -> tuple[Finding, ...]:
-        """The findings of NaN and Inf that are not where these first appear, but behind it."""
+        """The findings of NaN and Inf in tensors after the one where these first appear."""
         first = {(origin.check, origin.tensor) for origin in self.origins}
         checks = {origin.check for origin in self.origins}
         return tuple(f for f in self.findings if f.check in checks and (f.check, f.tensor) not in first)
 
     @property
     def failed(self) -> bool:
-        """Whether a finding of a kind that fails exists."""
+        """Whether there is a finding of a check in `fail_on`."""
         return bool(self.failures)
 
 
 def parse_checks(text: str | Iterable[str]) -> tuple[str, ...]:
-    """Return the names in a list with commas, `all` or `none`; raises TfdumpError for a name that is none."""
-    given = texts("fail_on", text, "nan,inf")
-    names = [name.strip() for name in text.split(",")] if isinstance(text, str) else list(given)
+    """Return the checks in a list of names, which may be text with commas, `all` or `none`.
+
+    Raises TfdumpError for a name that is not a check.
+    """
+    listed = texts("fail_on", text, "nan,inf")
+    names = [name.strip() for name in text.split(",")] if isinstance(text, str) else list(listed)
     if names == ["all"]:
         return tuple(CHECKS)
     if names == ["none"]:
@@ -147,14 +226,14 @@ def parse_checks(text: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in CHECKS if name in names)
 
 
-def thresholds_of(given: Mapping[str, Any]) -> Thresholds:
-    """Return the thresholds of these names; raises TfdumpError for a name that is none."""
+def thresholds_of(values: Mapping[str, Any]) -> Thresholds:
+    """Return the thresholds with these values by name; raises TfdumpError for a name that is not a threshold."""
     known = [field.name for field in fields(Thresholds)]
-    for name in given:
+    for name in values:
         if name not in known:
             raise TfdumpError(f"no threshold '{name}'{near(name, known)} (they are: {', '.join(known)})")
     numbers: dict[str, Any] = {
         name: whole_number(name, value) if name == "dead_examples" else real_number(name, value, 0.5)
-        for name, value in given.items()
+        for name, value in values.items()
     }
     return Thresholds(**numbers)

@@ -1,4 +1,4 @@
-"""Sigmoid, tanh and softmax where they are flat, so that no gradient passes."""
+"""Sigmoid, tanh and softmax in their flat parts, where gradients vanish."""
 
 import math
 from typing import Any
@@ -17,9 +17,9 @@ _BLOCK = 1 << 15
 
 
 class Saturation:
-    """Counts the elements (of a softmax: the rows along the axes that it sums over) that are saturated.
+    """Counts the saturated elements; for a softmax, the saturated rows along the axes that it sums over.
 
-    Exact zeros of a `gate` are the time steps that a mask left out, and are not counted at all.
+    Exact zeros of a `gate` are time steps that a mask left out, and are not counted at all.
     """
 
     def __init__(self, activation: str, margin: float, gate: bool = False, sums: tuple[int, ...] = (-1,)) -> None:
@@ -31,7 +31,7 @@ class Saturation:
         self._sums = sums
 
     def add(self, block: Array, start: int) -> None:
-        """Count in a block, whose first element has the position `start`; of a softmax, of whole rows."""
+        """Count in a block, whose first element has the position `start`; for a softmax, the block has whole rows."""
         if self._activation == "softmax":
             self._add_softmax(block, start)
             return
@@ -49,8 +49,8 @@ class Saturation:
     def _saturated(self, values: Array) -> Array:
         if self._activation == "tanh":
             return np.abs(values) >= 1 - self._margin
-        found: Any = (values <= self._margin) | (values >= 1 - self._margin)
-        return np.asarray(found)
+        mask: Any = (values <= self._margin) | (values >= 1 - self._margin)
+        return np.asarray(mask)
 
     def _add_softmax(self, block: Array, start: int) -> None:
         """Count the rows of a block whose largest probability is near 1."""
@@ -73,11 +73,11 @@ class Saturation:
             self.count.first = start + int(np.ravel_multi_index(index, block.shape))
 
 
-def saturated(seen: Evidence, limits: Thresholds) -> Finding | None:
-    """Find activations of which more than a share is saturated."""
-    found, of = seen.tally("saturated"), seen.totals.get("saturated", 0)
-    if not found.count or found.count < limits.saturation_share * of:
+def saturated(evidence: Evidence, limits: Thresholds) -> Finding | None:
+    """Find activations of which more than a given share is saturated."""
+    tally, of = evidence.tally("saturated"), evidence.totals.get("saturated", 0)
+    if not tally.count or tally.count < limits.saturation_share * of:
         return None
-    noun = "rows" if seen.activation == "softmax" else "values"
-    message = f"{share(found.count, of, noun)} of the {seen.activation} are saturated"
-    return seen.finding("saturated", found, of, message)
+    noun = "rows" if evidence.activation == "softmax" else "values"
+    message = f"{share(tally.count, of, noun)} of the {evidence.activation} are saturated"
+    return evidence.finding("saturated", tally, of, message)

@@ -1,4 +1,4 @@
-"""What the statistics that a dump stores tell, where it has no values."""
+"""What the stored statistics of a tensor reveal, if the dump has no values of it."""
 
 import math
 from dataclasses import dataclass, replace
@@ -29,9 +29,9 @@ class _Stored:
 def from_statistics(
     statistics: dict[str, Any], wanted: Wanted, units: int | None, limits: Thresholds, reason: str
 ) -> Swept:
-    """Return what stored statistics decide; `skipped`, with `reason`, is what they leave open."""
+    """Return what stored statistics decide; `skipped` has the checks that they leave open, with `reason`."""
     stored = _Stored(**{name: statistics[name] for name in ("count", "min", "max", "nan", "inf", "zero")})
-    if stored.count == stored.nan + stored.inf:  # infinities are counted, and are no range of numbers
+    if stored.count == stored.nan + stored.inf:  # infinities are counted, and are not a range of numbers
         stored = replace(stored, min=math.nan, max=math.nan)
     tallies = {"nan": Tally(stored.nan), "inf": Tally(stored.inf)}
     totals: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""One pass over the values of one tensor, in pieces: everything that the checks want to know of it."""
+"""One pass over the values of one tensor, in pieces, that gathers everything the checks need."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,12 +16,13 @@ from tfdump.checks.magnitudes import Count, Magnitudes
 from tfdump.checks.places import Places
 from tfdump.checks.records import Thresholds
 from tfdump.checks.saturation import SATURATING, Saturation
+from tfdump.dump.axis0 import STEP
 from tfdump.dump.parts import BLOCK_BYTES, Key, Part
 from tfdump.dump.tensor import Tensor
 from tfdump.tensors import Array
 
 _LARGEST_EXAMPLE = 1 << 26
-"""Bytes of an example that are read at once where a softmax runs over other axes than the last."""
+"""The largest example, in bytes, that is read at once for a softmax over other axes than the last."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Swept:
-    """What one pass found; `skipped` are checks that could not be made, with the reasons."""
+    """The result of one pass; `skipped` has the checks that were not possible, with the reasons."""
 
     of: int
     tallies: dict[str, Tally]
@@ -52,7 +53,7 @@ class Swept:
 
 
 class Sweep:
-    """A pass over one tensor, whose arrays are swept one after the other; `advance` is called with values swept."""
+    """A pass over the arrays of one tensor, one after another; `advance` is called with the number of values read."""
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class Sweep:
         self._skipped: dict[str, str] = {}
 
     def run(self) -> Swept:
-        """Read every value once; raises DumpError where the file is damaged."""
+        """Read every value once; raises DumpError if the file is damaged."""
         for part in self._tensor.value_parts():
             self._sweep(part)
         living, constancy = self._living, self._constancy
@@ -115,7 +116,7 @@ class Sweep:
                 self._add_squares(key, block)
             position += block.size
             self._advance(block.size)
-            del block  # so that the next one takes the same memory, whose pages are there
+            del block  # so that the next block reuses the same memory, whose pages are mapped
         places = Places(self._tensor, part, self._first_example)
         if magnitudes is not None:
             for name, count in magnitudes.counts.items():
@@ -136,7 +137,7 @@ class Sweep:
         return Constancy(part, self._limits.constant_tolerance) if 0 not in part.shape else None
 
     def _live(self, part: Part) -> LivingUnits | None:
-        """Return what watches the units, or None where the tensor has none."""
+        """Return what watches the units, or None if the tensor has none."""
         axis, shape = self._wanted.function.axis, part.shape
         if not self._wanted.dead or 0 in shape or not -len(shape) <= axis < len(shape) or axis % len(shape) == 0:
             return None
@@ -158,7 +159,9 @@ class Sweep:
         if function.name == "softmax":
             sums = whole_axes(function.sums, len(part.shape))
             if sums is None:
-                self._skipped["saturated"] = "its softmax runs over the first axis, or over one that it has not"
+                self._skipped["saturated"] = (
+                    "its softmax runs over the first axis, or over an axis that it does not have"
+                )
                 return None
             if math.prod(part.shape[axis] for axis in sums) == 1:
                 return None
@@ -169,16 +172,16 @@ class Sweep:
         return Saturation(function.name, self._limits.saturation_margin, function.gate, sums or ())
 
     def _piece_bytes(self, part: Part) -> int:
-        """Return the bytes to read at once: of a softmax over other axes than the last, a whole example."""
+        """Return the bytes to read at once: a whole example for a softmax over other axes than the last."""
         if self._wanted.function.name != "softmax" or self._wanted.function.sums == LAST or not part.shape:
             return BLOCK_BYTES
         example = math.prod(part.shape[1:]) * part.dtype.itemsize
         return max(BLOCK_BYTES, example) if example <= _LARGEST_EXAMPLE else BLOCK_BYTES
 
     def _add_squares(self, key: Key, block: Array) -> None:
-        """Add up the squares of the values, apart for every step where the leading axis counts steps."""
+        """Add up the squares of the values, separately for every step if the leading axis counts steps."""
         wide: Any = np.abs(block).astype(np.float64) if block.dtype.kind == "c" else block.astype(np.float64)
-        stepwise = self._tensor.attributes.get("axis0") == "step" and key
+        stepwise = self._tensor.attributes.get("axis0") == STEP and key
         for row, values in enumerate(wide if stepwise else [wide]):
             step = key[0].start + row if stepwise else 0
             flat = np.reshape(values, -1)
@@ -186,7 +189,7 @@ class Sweep:
 
 
 def steps_of(norms: float | Sequence[float] | None) -> tuple[float, ...]:
-    """Return the stored norms of a gradient, one a step; none where they were not stored."""
+    """Return the stored norms of a gradient, one per step; empty if they were not stored."""
     if norms is None:
         return ()
     return tuple(norms) if isinstance(norms, Sequence) else (norms,)

@@ -115,7 +115,7 @@ def dump_resumably(
                 with run.open_writer(target, force, alone=True) as writer, progress_bar(settings) as progress:
                     run.write(writer, recorded, progress, journal)
             except BaseException:
-                if journal.keeps and exists(left):  # its folder may have been removed meanwhile
+                if journal.has_records and exists(left):  # its folder may have been removed meanwhile
                     notes(settings)(f"{left.name} keeps what was computed (go on with the same command and --resume)")
                 raise
             journal.remove()

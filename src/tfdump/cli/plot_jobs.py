@@ -7,12 +7,11 @@ from typing import Any
 
 import click
 
-from tfdump.address import Candidate, Selection
+from tfdump.address import Selection
 from tfdump.dump.reader import Dump, Tensor, open_dump
-from tfdump.dump.selection import tensor_at
-from tfdump.dump.target import check_target, write_bytes
+from tfdump.dump.selection import choose, tensor_at
+from tfdump.dump.target import check_target, write_complete_file
 from tfdump.errors import TfdumpError
-from tfdump.files.paths import as_argument
 from tfdump.plots.companion_files import overlay_of, tokens_of
 from tfdump.plots.drawing import View, draw, draw_loss
 from tfdump.plots.figure import Caption
@@ -144,7 +143,7 @@ def of_folder(job: Job, scale: bool, animation: Path | None, choices: dict[str, 
         check_target(animation, job.force)
         data, lines = animate(series, job.address, job.kind, _view(choices, None))
         job.tell(lines)
-        write_bytes(data, animation.resolve(), job.force)
+        write_complete_file(data, animation.resolve(), job.force)
         yield animation
         return
     group, _, address = job.address.rpartition("/")
@@ -157,12 +156,9 @@ def of_folder(job: Job, scale: bool, animation: Path | None, choices: dict[str, 
 
 def _chosen(dump: Dump, selection: Selection) -> list[Tensor]:
     """Return the tensors that the selection takes."""
-    tensors = list(dump.tensors())
-    if not tensors:
+    if not len(dump):
         raise TfdumpError(f"{dump.name} holds no tensors")
-    candidates = [Candidate(tensor.address, (str(tensor.attributes.get("class", "")),)) for tensor in tensors]
-    remedy = f"list them: tfdump show {as_argument(dump.name)}"
-    return [tensors[place] for place in selection.choose(candidates, remedy=remedy)]
+    return choose(dump, selection)
 
 
 def _view(choices: dict[str, Any], tensor: Tensor | None) -> View:

@@ -8,13 +8,14 @@ from typing import Any
 from tfdump.cli.fitting import Column
 from tfdump.cli.render import json_list, shape_text, table, write
 from tfdump.cli.tensor_names import tensor_column
+from tfdump.dump.attributes import STATISTIC_NAMES
 from tfdump.dump.series import NUMBER, Series, SeriesDump, open_series
 from tfdump.statistics.series import Followed, follow, single_loss
 from tfdump.tensors import Note
 
 _FEW = 5
 _PLACE = ("number", "epoch", "batch")
-_STATISTICS = ("min", "max", "mean", "std", "l2", "nan", "inf", "zero")
+_STATISTICS = STATISTIC_NAMES[1:]
 _DROPPED = (
     "l2", "kind", "dtype", "examples", "std", "bytes", "zero", "tensors", "mean", "shape", "batch", "inf", "nan",
     "min", "max", "norm", "loss", "epoch", "number",
@@ -60,8 +61,8 @@ def _follow(series: Series, addresses: Sequence[str], json: bool, note: Note) ->
         if followed.without:
             names = [place.path.name for place in followed.without]
             shown = ", ".join([*names[:_FEW], *(["..."] if len(names) > _FEW else [])])
-            note(f"{followed.name} is not in {len(names)} of {len(names) + len(followed.found)} dumps: {shown}")
-        items += [_followed(followed.name, found, json) for found in followed.found]
+            note(f"{followed.name} is not in {len(names)} of {len(names) + len(followed.places)} dumps: {shown}")
+        items += [_followed(followed.name, found, json) for found in followed.places]
     if json:
         write(json_list("followed", items, folder=str(series.folder), axis=series.axis))
         return

@@ -12,10 +12,10 @@ from tfdump.cli.render import SCHEMA_VERSION, json_text, one_cell, shape_text, t
 from tfdump.cli.tensor_text import dtype_text, item_of
 from tfdump.dump.reader import Dump, Tensor
 from tfdump.dump.slicing import Slicing
-from tfdump.dump.view import RaggedRows, View, check_sparse, views_of
-from tfdump.exports.rows import rows_of
+from tfdump.dump.view import RaggedOffsets, View, check_sparse, views_of
+from tfdump.exports.rows import indexed_values
 from tfdump.exports.text import empty_list, json_texts, nested
-from tfdump.files.byte_strings import shown
+from tfdump.files.byte_strings import decoded_text
 from tfdump.tensors import Array, Note
 
 _SHOWN = 1000
@@ -50,7 +50,7 @@ def _tsv(tensors: list[Tensor], slicing: Slicing | None) -> Iterator[str]:
         if tensor.without_values:
             continue
         name = one_cell(f"{tensor.group}/{tensor.address}")
-        for rows in rows_of(tensor, slicing):
+        for rows in indexed_values(tensor, slicing):
             values = map(one_cell, rows.values) if tensor.dtype == "string" else rows.values
             lines = [f"{name}\t{index}\t{value}\n" for index, value in zip(rows.indices, values, strict=True)]
             yield "".join(lines)
@@ -119,9 +119,9 @@ def _array(view: View, slicing: Slicing | None = None) -> str:
     if view.size <= _SHOWN:
         return sliced + _text(view.read(), sys.maxsize)
     for edge in range(_EDGE, 0, -1):
-        shown = int(np.prod([min(size, 2 * edge) for size in view.shape], dtype=float))
-        if shown <= _SHOWN_OF_MORE:
-            more = f"{shown:,} of {view.size:,} values (--slice chooses others, a pipe gets all)"
+        shown_count = int(np.prod([min(size, 2 * edge) for size in view.shape], dtype=float))
+        if shown_count <= _SHOWN_OF_MORE:
+            more = f"{shown_count:,} of {view.size:,} values (--slice chooses others, a pipe gets all)"
             return f"{sliced}{_text(view.edges(edge), 0, edge)}\n{more}"
     return f"{sliced}{view.size:,} values in {len(view.shape)} axes: too many to show (choose with --slice)"
 
@@ -129,7 +129,7 @@ def _array(view: View, slicing: Slicing | None = None) -> str:
 def _text(values: Array, threshold: int, edge: int = _EDGE) -> str:
     if values.dtype == object:
         texts = np.empty(values.shape, object)
-        texts.reshape(-1)[:] = [_shortened(shown(text)) for text in values.reshape(-1)]
+        texts.reshape(-1)[:] = [_shortened(decoded_text(text)) for text in values.reshape(-1)]
         values = texts
     width = max(40, shutil.get_terminal_size().columns - 1)
     return np.array2string(values, threshold=threshold, edgeitems=edge, max_line_width=width, separator=" ")
@@ -148,7 +148,7 @@ def _entries(values: View, indices: View) -> str:
 
 def _items(tensor: Tensor, views: dict[str, View]) -> str:
     """Return the first and the last rows of a ragged tensor, or items of a stack, each with its shape."""
-    rows = RaggedRows(tensor) if tensor.encoding == "ragged" else None
+    rows = RaggedOffsets(tensor) if tensor.encoding == "ragged" else None
     count, word = (rows.rows, "rows") if rows else (len(views), "items")
     lines = []
     for number in _ends(count):

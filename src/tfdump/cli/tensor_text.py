@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tfdump.dump.attributes import STATISTIC_PREFIX
 from tfdump.dump.reader import Tensor
 
 
@@ -14,7 +15,7 @@ def item_of(tensor: Tensor) -> dict[str, Any]:
     """Return a tensor without its values as a record for JSON."""
     return {
         "group": tensor.group,
-        **{name: value for name, value in tensor.attributes.items() if not name.startswith("stat_")},
+        **{name: value for name, value in tensor.attributes.items() if not name.startswith(STATISTIC_PREFIX)},
         "shape": list(tensor.shape),
         "declared_shape": tensor.attributes.get("shape"),
         **({} if tensor.inputs is None else {"inputs": list(tensor.inputs)}),

@@ -1,7 +1,6 @@
 """`tfdump check --verify`: whether the bytes of a dump are those that were written."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from tfdump.byte_sizes import show_bytes
@@ -41,14 +40,23 @@ def verify(dump: Path, layout: str, settings: Settings) -> bool:
 
 def _render(dump: Path, found: Sequence[Verified], wrong: Sequence[Verified], layout: str) -> str:
     if layout == "json":
-        items = [asdict(item) for item in wrong]
+        items = [
+            {
+                "name": item.name,
+                "bytes": item.bytes,
+                "stored": item.stored,
+                "found": item.computed,
+                "problem": item.problem,
+            }
+            for item in wrong
+        ]
         return json_list("verify", items, file=str(dump), failed=bool(wrong), verified=len(found))
     if layout == "junit":
         return junit(
             str(dump),
             [Case(item.name, "", "failure" if item.problem else None, item.problem or "") for item in found],
         )
-    rows = [(item.name, item.bytes, _hex(item.stored), _hex(item.found), item.problem) for item in wrong]
+    rows = [(item.name, item.bytes, _hex(item.stored), _hex(item.computed), item.problem) for item in wrong]
     return table(_COLUMNS, rows, aligned=layout == "table")
 
 

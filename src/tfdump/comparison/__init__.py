@@ -1,1 +1,1 @@
-"""Two dumps side by side: what belongs together, and whether it differs. NumPy only; nothing here prints."""
+"""Compares two dumps: which tensors belong together, and whether they differ. NumPy only; nothing here prints."""

@@ -1,4 +1,4 @@
-"""One tensor against another of the same shape and kind: numbers by a rule, text as it is."""
+"""Compares one tensor with another of the same shape and kind: numbers by a rule, text for equality."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,14 +10,14 @@ from tfdump.comparison.elementwise import Judge
 from tfdump.comparison.rule import Rule
 from tfdump.comparison.verdict import Comparison
 from tfdump.dump.parts import Piecewise
-from tfdump.files.byte_strings import encoded, shown
+from tfdump.files.byte_strings import decoded_text, encoded
 from tfdump.tensors import Array
 
 
 def compare_arrays(pairs: Sequence[tuple[Piecewise, Piecewise]], rule: Rule) -> Comparison:
     """Compare arrays of equal shapes and kinds, which together are one tensor.
 
-    Raises DumpError or InputError where one cannot be read.
+    Raises DumpError or InputError if one cannot be read.
     """
     if any(golden.is_text for golden, _ in pairs):
         return _compare_text(pairs)
@@ -41,12 +41,17 @@ def _compare_text(pairs: Sequence[tuple[Piecewise, Piecewise]]) -> Comparison:
             if len(unlike) and not worst:
                 at = tuple(int(axis) for axis in unlike[0])
                 index = tuple(axis + piece.start for axis, piece in zip(at, key, strict=True))
-                worst = {"index": index, "golden": shown(old[at]), "new": shown(other[at]), "part": golden.name}
+                worst = {
+                    "index": index,
+                    "golden": decoded_text(old[at]),
+                    "new": decoded_text(other[at]),
+                    "part": golden.name,
+                }
     return Comparison(passed=not failed, count=count, failed=failed, **worst)
 
 
 def _as_bytes(values: Array) -> Array:
-    """Return text as bytes: either side may have some that is no UTF-8, which is no str."""
+    """Return text as bytes, because either side may have text that is not valid UTF-8."""
     items = np.empty(values.shape, object)
     flat = items.reshape(-1)
     for position, item in enumerate(values.reshape(-1)):

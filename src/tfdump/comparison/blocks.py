@@ -1,4 +1,4 @@
-"""Arrays that are read in pieces, and the pieces of two of them side by side."""
+"""Arrays that are read in pieces, and the pieces of two arrays side by side."""
 
 import math
 from collections.abc import Iterator
@@ -10,14 +10,16 @@ from tfdump.dump.parts import Piecewise
 from tfdump.tensors import Array
 
 Block = tuple[tuple[slice, ...], Array, Array]
-"""The place of a piece, and its values on both sides."""
+"""The key of a piece, and its values on both sides."""
 
 _MOST_AHEAD = 32 << 20
-"""Larger pieces, which are single chunks that have to be decompressed, are not read ahead: that takes their memory."""
+"""Larger pieces, which are single chunks that have to be decompressed, are not read ahead, because that takes their
+memory.
+"""
 
 
 def blocks_of(golden: Piecewise, new: Piecewise) -> Iterator[Block]:
-    """Yield the pieces of both, in buffers that are used again; unless they are large, a thread reads the next ones."""
+    """Yield the pieces of both arrays, in reused buffers; a thread reads the next ones unless they are large."""
     most = max(golden.piece_bytes, new.piece_bytes)
     keys = golden.keys(most)
     if math.prod(golden.shape) * golden.dtype.itemsize <= most or most > _MOST_AHEAD:
@@ -38,7 +40,7 @@ def blocks_of(golden: Piecewise, new: Piecewise) -> Iterator[Block]:
     with ThreadPoolExecutor(1, "tfdump-reader") as thread:
         try:
             thread.submit(int)
-        except RuntimeError:  # no thread is to be had
+        except RuntimeError:  # no thread can be started
             yield from iter(read, None)
             return
         block = read()
@@ -49,7 +51,7 @@ def blocks_of(golden: Piecewise, new: Piecewise) -> Iterator[Block]:
 
 
 class Buffer:
-    """Memory that takes one piece of an array after the other."""
+    """Memory that holds one piece of an array after another."""
 
     def __init__(self, source: Piecewise) -> None:
         self._source = source

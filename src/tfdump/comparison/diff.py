@@ -1,4 +1,4 @@
-"""Two dumps tensor by tensor: what differs, and which layer is the first that does."""
+"""Compares two dumps tensor by tensor: what differs, and which layer is the first to differ."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -6,17 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfdump.address import Candidate, Pattern, Selection
+from tfdump.address import Pattern, Selection
 from tfdump.argument_kinds import file_path, flag, real_number, texts, whole_number
 from tfdump.comparison.execution_order import in_execution_order
 from tfdump.comparison.pairing import Pair, pair_sides
-from tfdump.comparison.plain_arrays import Item, TransposedItem, full_name, parse_transpose
-from tfdump.comparison.preconditions import check_comparable, check_reductions, notes_on
+from tfdump.comparison.plain_arrays import parse_transpose
+from tfdump.comparison.preconditions import check_comparable, check_reductions, comparison_notes
 from tfdump.comparison.renaming import read_map
 from tfdump.comparison.rule import Criteria
 from tfdump.comparison.sides import open_side
 from tfdump.comparison.tensors import compare_pair
 from tfdump.comparison.tolerance import Tolerances, overrides_of
+from tfdump.comparison.transposing import Transposing
 from tfdump.comparison.verdict import (
     DIFFERS,
     EXTRA,
@@ -29,18 +30,20 @@ from tfdump.comparison.verdict import (
     DiffReport,
     TensorDiff,
 )
+from tfdump.dump.attributes import full_name
 from tfdump.dump.reader import Dump
+from tfdump.dump.selection import candidate_for
 from tfdump.errors import DumpError, SelectionError, near
 from tfdump.process.stages import Meter, Progress, silent_progress
 from tfdump.tensors import listed
 
 Source = str | Path | Dump | Mapping[str, Any]
-"""A dump, the path of one or of a `.npy`, `.npz` or HDF5 file, or arrays by name."""
+"""One side of a comparison: a dump, a path to a dump or to a `.npy`, `.npz` or HDF5 file, or arrays by name."""
 
 
 @dataclass(frozen=True)
 class DiffOptions:
-    """What is compared, and what counts as a difference; see `diff`."""
+    """What is compared, and what counts as a difference; the fields are the arguments of `diff`."""
 
     criteria: Criteria = field(default_factory=Criteria)
     check_attrs: bool = False
@@ -71,16 +74,61 @@ def diff(
     renamed: Mapping[str, str] | str | Path | None = None,
     transpose: str | Iterable[str] = (),
 ) -> DiffReport:
-    """Compare two dumps, or a dump with plain arrays (`.npy`, `.npz`, HDF5, or a dict by name).
+    """Compare two dumps, or a dump with plain arrays, and return a verdict on every tensor.
 
-    An element passes when `|new - golden| <= atol + rtol*|golden| + scale*max|golden|`; the defaults depend on the
-    dtype. `rtol`, `atol` and `scale` are numbers, or dicts by glob of which the last match wins. `exact` wants equal
-    bits, `max_ulp` counts representable numbers in between, `min_cosine` judges each tensor as a vector. `renamed`
-    maps golden names to new ones (or is a file that does), `transpose` are `GLOB=AXES` for channels-first arrays.
-    The other arguments are those of `tfdump diff`.
+    An element passes when `|new - golden| <= atol + rtol*|golden| + scale*max|golden|`, where the maximum is over the
+    finite values of the tensor. The defaults of `rtol` and `scale` depend on the dtype; see docs/diff.md.
 
-    Raises TfdumpError where there is nothing to compare, where the dumps are of different examples, and where a file
-    cannot be read.
+    Parameters
+    ----------
+    golden, new : str, Path, Dump, or mapping of str to array
+        The two sides: an open dump, a path to a dump or to a `.npy`, `.npz` or HDF5 file, or arrays by name, as
+        `tfdump.activations` returns them.
+    rtol, atol, scale : float or mapping of str to float, optional
+        The terms of the bound. A number holds for all tensors of floats. A mapping gives numbers by glob, such as
+        `{"conv*": 1e-3}`; the last glob that matches a tensor counts.
+    exact : bool, default False
+        Whether all values must be equal bit for bit. Cannot be combined with tolerances or `max_ulp`.
+    max_ulp : int, optional
+        How many steps between neighboring floats an element may differ by. Cannot be combined with tolerances or
+        `exact`.
+    min_cosine : float, optional
+        The smallest cosine, from -1 to 1, between the two tensors as vectors. Without tolerances, only the cosine of
+        floats counts.
+    nan_equal : bool, default True
+        Whether NaN equals NaN.
+    check_attrs : bool, default False
+        Whether the attributes of the tensors must be equal too.
+    allow_missing : bool, default False
+        Whether a tensor may be on one side only.
+    ignore : str or iterable of str, optional
+        Globs of tensors that are not compared.
+    layers, exclude : str or iterable of str, optional
+        Patterns of the tensors to compare, and of those to leave out, as for `-l` and `-x` on the command line.
+    renamed : mapping of str to str, str or Path, optional
+        Golden names with the new names that belong to them: addresses, or the beginnings of addresses. A path names a
+        file with such a map, as JSON or as two columns with a tab between them.
+    transpose : str or iterable of str, optional
+        `GLOB=AXES`, such as `"conv*=0,2,3,1"`: the order of axes in which plain arrays, or else new tensors, are
+        compared.
+
+    Returns
+    -------
+    DiffReport
+        The verdict on both sides and on every tensor. `report.same` tells whether the sides agree, `report.first` is
+        the first tensor that differs.
+
+    Raises
+    ------
+    TfdumpError
+        If there is nothing to compare, if the dumps hold different things or different examples, if a pattern matches
+        nothing, or if a file cannot be read.
+
+    Examples
+    --------
+    >>> report = tfdump.diff("golden.h5", "new.h5", rtol=1e-3)
+    >>> if not report.same:
+    ...     print(report.summary)
     """
     if renamed is None or isinstance(renamed, Mapping):
         names = dict(renamed or {})
@@ -109,7 +157,10 @@ def diff(
 
 
 def compare(golden: Source, new: Source, options: DiffOptions, progress: Progress = silent_progress) -> DiffReport:
-    """Compare two sides; see `diff`. `progress` is called with the values compared, and all of them."""
+    """Compare two sides and return the report; see `diff`.
+
+    `progress` is called with the number of values compared so far and the number of all values.
+    """
     options.criteria.check()
     with open_side(golden) as old, open_side(new) as other:
         check_comparable(old, other)
@@ -117,13 +168,14 @@ def compare(golden: Source, new: Source, options: DiffOptions, progress: Progres
         ignored = _matching(pairs, options.ignore, "--ignore")
         _matching(pairs, options.criteria.tolerances.globs, "a tolerance")
         check_reductions([pair for pair in pairs if id(pair) not in ignored])
-        turning = _Turning(options, turns_golden=old.is_plain and not other.is_plain)
+        turning = Transposing(options.transpose, turns_golden=old.is_plain and not other.is_plain)
         turned = [pair if id(pair) in ignored else turning.turn(pair) for pair in pairs]
         turning.check_used()
         tensors = tuple(_verdicts(turned, options, ignored, progress))
         for side in (old, other):
             side.check_unchanged()
-        report = DiffReport(old.name, other.name, tensors, (*notes_on(old, other, pairs), *_told(tensors)))
+        notes = (*comparison_notes(old, other, pairs), *_notes_on_values(tensors))
+        report = DiffReport(old.name, other.name, tensors, notes)
     if not report.count(SAME, DIFFERS):
         raise DumpError(_nothing_compared(report))
     return report
@@ -133,61 +185,30 @@ def _selected(pairs: list[Pair], options: DiffOptions) -> list[Pair]:
     selection = Selection(options.layers, options.exclude)
     if not (options.layers or options.exclude):
         return pairs
-    candidates = [_candidate(pair) for pair in pairs]
+    candidates = [candidate_for(*pair.items) for pair in pairs]
     return [pairs[position] for position in selection.choose(candidates, remedy="list them: tfdump show DUMP")]
 
 
-def _candidate(pair: Pair) -> Candidate:
-    first, *others = (Candidate(name.replace("/", "."), tuple(pair.classes)) for name in pair.names)
-    return Candidate(first.address, first.classes, tuple(others))
-
-
 def _matching(pairs: list[Pair], globs: Iterable[str], what: str) -> set[int]:
-    """Return the identities of the pairs that globs name; raises SelectionError for one that names none."""
-    found = set()
+    """Return the identities of the pairs that globs match; raises SelectionError for a glob that matches none.
+
+    `what` is the option, for the message.
+    """
+    identities = set()
     for glob in globs:
         pattern = Pattern(glob)
-        matched = {id(pair) for pair in pairs if pattern.selects(_candidate(pair))}
+        matched = {id(pair) for pair in pairs if pattern.selects(pair.candidate)}
         if not matched:
             known = [name for pair in pairs for name in pair.names]
             raise SelectionError(f"{what} names '{glob}', which no tensor matches{near(glob, known)}")
-        found |= matched
-    return found
-
-
-class _Turning:
-    """Puts the axes of the plain side, or else of the new one, in the order of the other."""
-
-    def __init__(self, options: DiffOptions, turns_golden: bool) -> None:
-        self._patterns = [(Pattern(glob), axes) for glob, axes in options.transpose]
-        self._used: set[int] = set()
-        self._turns_golden = turns_golden
-
-    def turn(self, pair: Pair) -> Pair:
-        """Return the pair with the axes of one side turned by the last pattern that fits its rank, if one does."""
-        if pair.golden is None or pair.new is None:
-            return pair
-        item = pair.golden if self._turns_golden else pair.new
-        chosen: Item = item
-        for number, (pattern, axes) in enumerate(self._patterns):
-            if item.encoding is None and len(axes) == len(item.shape) and pattern.selects(_candidate(pair)):
-                self._used.add(number)
-                chosen = TransposedItem(item, axes)
-        return Pair(chosen, pair.new, pair.by) if self._turns_golden else Pair(pair.golden, chosen, pair.by)
-
-    def check_used(self) -> None:
-        """Raise SelectionError for a pattern that no tensor of its rank matched."""
-        for number, (pattern, axes) in enumerate(self._patterns):
-            if number not in self._used:
-                raise SelectionError(
-                    f"--transpose names '{pattern.text}', which no tensor of {len(axes)} axes on both sides matches"
-                )
+        identities |= matched
+    return identities
 
 
 def _verdicts(
     pairs: Sequence[Pair], options: DiffOptions, ignored: Set[int], progress: Progress
 ) -> Iterator[TensorDiff]:
-    """Yield the verdict on each pair; of those that are compared, the progress counts the values."""
+    """Yield the verdict on each pair; `progress` is called with the number of values compared."""
     sizes = [math.prod(max(1, abs(size)) for size in pair.items[0].shape) for pair in pairs]
     meter = Meter(sum(sizes), progress)
     for pair, size in zip(pairs, sizes, strict=True):
@@ -225,8 +246,8 @@ def _verdict(pair: Pair, options: DiffOptions, ignored: bool) -> TensorDiff:
     )
 
 
-def _told(tensors: tuple[TensorDiff, ...]) -> list[str]:
-    """Return what was not compared by its values."""
+def _notes_on_values(tensors: tuple[TensorDiff, ...]) -> list[str]:
+    """Return notes on the tensors that were not compared by their values."""
     notes = []
     for by, why in ((STATISTICS, "one side has no values"), (NORMS, "one side has nothing else")):
         count = sum(tensor.compared_by == by for tensor in tensors)
@@ -239,7 +260,7 @@ def _told(tensors: tuple[TensorDiff, ...]) -> list[str]:
 
 
 def _nothing_compared(report: DiffReport) -> str:
-    """Return why there is no verdict, and what would give one."""
+    """Return why there is no verdict, and what to do about it."""
     if report.count(MISSING) and report.count(EXTRA):
         golden = next(tensor.name for tensor in report.tensors if tensor.status == MISSING)
         new = next(tensor.new_name for tensor in report.tensors if tensor.status == EXTRA)

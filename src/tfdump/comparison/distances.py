@@ -1,4 +1,4 @@
-"""Two arrays element by element: how far apart they are, in numbers, in representable values, and in bits."""
+"""How far two arrays are apart, element by element: in numbers, in representable values, and in bits."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,18 +10,20 @@ Wide = npt.NDArray[np.floating]
 """float64, or extended precision where float64 would round or overflow."""
 
 _LARGE, _SMALL = 1e150, 1e-290
-"""Products of numbers above the one may overflow float64, of those below the other lose digits."""
+"""Products of larger numbers than the first may overflow float64; those of smaller numbers than the second lose
+digits.
+"""
 
 
 _BEYOND = np.uint64(1 << 63)
-"""The steps to a number that a dtype cannot hold: more than there are in any."""
+"""The steps to a number that a dtype cannot hold: more than any dtype has."""
 
 
 def distances(golden: Array, new: Array, buffers: tuple[Array, Array]) -> tuple[Wide, Wide]:
     """Return `|new - golden|` and `|golden|` of two flat arrays of one kind, in a dtype wider than both.
 
-    `buffers` are float64 and hold the result where float64 is wide enough. 64-bit integers are subtracted as
-    integers. Where a number is NaN or infinite, so is the result.
+    `buffers` are float64 and hold the result if float64 is wide enough. 64-bit integers are subtracted as integers. If
+    a number is NaN or infinite, so is the result.
     """
     if golden.dtype.kind in "iu" and max(golden.dtype.itemsize, new.dtype.itemsize) > 4:
         return _integer_distances(golden, new)
@@ -49,7 +51,7 @@ def _extended_distances(golden: Array, new: Array) -> tuple[Wide, Wide]:
 
 
 def _integer_distances(golden: Array, new: Array) -> tuple[Wide, Wide]:
-    """Subtract magnitudes of unlike signs by adding, of like signs as uint64, so that no bit is lost."""
+    """Subtract integers without losing bits: add magnitudes of unlike signs, subtract others as uint64."""
     below, others_below = golden < 0, new < 0
     a, b = _magnitudes(golden), _magnitudes(new)
     same = below == others_below
@@ -59,15 +61,15 @@ def _integer_distances(golden: Array, new: Array) -> tuple[Wide, Wide]:
 
 
 def _magnitudes(values: Array) -> npt.NDArray[np.uint64]:
-    """Return the magnitudes of integers; the one of the smallest int64 is what wrapping around gives."""
+    """Return the magnitudes of integers; that of the smallest int64 is what wrapping around gives."""
     wide = values.astype(np.uint64)
     return np.where(values < 0, np.uint64(0) - wide, wide)
 
 
 def ulps_apart(golden: Array, new: Array, dtype: str) -> npt.NDArray[np.uint64]:
-    """Return how many steps between neighbouring numbers of the float `dtype` lie between finite numbers.
+    """Return how many steps between neighboring numbers of the float `dtype` lie between finite numbers.
 
-    Both are rounded to `dtype`, the coarser of their two; of complex numbers it is the part that is further apart.
+    Both are rounded to `dtype`, the coarser of their two. For complex numbers, the part that is further apart counts.
     """
     if golden.dtype.kind == "c":
         parts = [ulps_apart(part(golden), part(new), dtype) for part in (np.real, np.imag)]
@@ -78,9 +80,9 @@ def ulps_apart(golden: Array, new: Array, dtype: str) -> npt.NDArray[np.uint64]:
 
 
 def _steps_from_zero(values: Array, dtype: np.dtype) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
-    """Return how many numbers lie between zero and each value, and which are negative: floats are sign-magnitude.
+    """Return how many numbers lie between zero and each value, and which values are negative.
 
-    A number that the dtype cannot hold is _BEYOND all others.
+    Floats are sign-magnitude numbers. A number that the dtype cannot hold is _BEYOND all others.
     """
     rounded = np.ascontiguousarray(values.astype(dtype))
     bits = rounded.view(f"u{dtype.itemsize}").astype(np.uint64)
@@ -90,7 +92,7 @@ def _steps_from_zero(values: Array, dtype: np.dtype) -> tuple[npt.NDArray[np.uin
 
 
 def same_where_not_finite(golden: Array, new: Array, nan_equal: bool) -> npt.NDArray[np.bool_]:
-    """Tell which numbers agree, where one of the two is NaN or infinite; of complex ones, both parts must."""
+    """Tell which numbers agree, if one of the two is NaN or infinite; for complex numbers, both parts must agree."""
     if golden.dtype.kind == "c":
         parts = [same_where_not_finite(part(golden), part(new), nan_equal) for part in (np.real, np.imag)]
         return np.asarray(parts[0] & parts[1], bool)
@@ -121,7 +123,7 @@ def bits_are_equal(golden: Array, new: Array) -> bool:
 
 
 def largest_magnitude(values: Array) -> float | None:
-    """Return the largest magnitude of numbers without a copy of them, or None where one is NaN or infinite."""
+    """Return the largest magnitude of numbers without copying them, or None if one is NaN or infinite."""
     if values.dtype.kind in "bc" or values.dtype == np.float16 or values.dtype.itemsize > 8:
         values = np.abs(values.astype(np.complex128 if values.dtype.kind == "c" else np.float64))
     low, high = values.min(), values.max()

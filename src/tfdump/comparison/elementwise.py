@@ -1,7 +1,7 @@
-"""One array against another, block by block and read once: does every element pass, and which is the worst?
+"""Compares two arrays block by block, reading each once: whether every element passes, and which one is the worst.
 
-The bound of an element depends on the largest golden magnitude, which is known only at the end. A block is judged
-with the largest one so far; it is read again only where the final one may have changed its verdict.
+The bound of an element depends on the largest golden magnitude, which is known only at the end. A block is judged with
+the largest magnitude so far. It is read again only if the final magnitude may change its verdict.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tfdump.comparison.distances import (
     ulps_apart,
     zeros_of_unlike_sign,
 )
-from tfdump.comparison.places import Place, Placer
+from tfdump.comparison.places import ComparedElement, Placer
 from tfdump.comparison.rule import Rule
 from tfdump.comparison.screening import Screen
 from tfdump.comparison.verdict import Comparison
@@ -30,19 +30,18 @@ PIECE = 1 << 15
 """Elements that are judged at once: 256 kB in float64, so that all passes over them read from cache."""
 
 _CLOSE = 2
-"""By which factor the largest golden magnitude may still grow before blocks of failing elements are read again."""
+"""The factor by which the largest golden magnitude may still grow before blocks of failing elements are read again."""
 
-_MOST_KEPT = 1 << 20
-"""Of how many failing elements it is kept how much they need: 8 MB."""
+_MOST_NEAR = 1 << 20
+"""The number of failing elements whose excess is stored: 8 MB."""
 
 
 @dataclass
 class _Doubtful:
-    """A block with elements above the bound of its time.
+    """A block with elements above the bound at the time it was read.
 
-    `failed` are that many, none needs less than `lowest` or more than `highest`. Those that need no more than `ceiling`
-    are kept in `near`, so that a bound that grows up to there need not read the block again; None where there were
-    too many of them.
+    `failed` is their number; none has an excess below `lowest` or above `highest`. Excesses up to `ceiling` are stored
+    in `near`, so that the block need not be read again for a bound up to there; `near` is None if there were too many.
     """
 
     pair: tuple[Piecewise, Piecewise]
@@ -54,17 +53,17 @@ class _Doubtful:
     near: list[Any] | None = field(default_factory=list)
 
     def add(self, failed: int, close: Wide, lowest: Any, highest: Any) -> int:
-        """Count failing elements, of which `close` are known by what they need; return how many are kept."""
+        """Count failing elements, of which `close` has the known excesses; return how many of these are stored."""
         self.failed += failed
         self.lowest = min(self.lowest, lowest)
         self.highest = max(self.highest, highest)
-        kept = close[close <= self.ceiling]
-        if self.near is not None and kept.size:
-            self.near.append(kept)
-        return int(kept.size)
+        near = close[close <= self.ceiling]
+        if self.near is not None and near.size:
+            self.near.append(near)
+        return int(near.size)
 
     def failing(self, bound: Any) -> int | None:
-        """Return how many elements fail by the final bound; None where the block has to be read again."""
+        """Return how many elements fail by the final bound; None if the block has to be read again."""
         if self.lowest > bound:
             return self.failed
         if self.highest <= bound:
@@ -75,7 +74,7 @@ class _Doubtful:
 
 
 class Judge:
-    """Gathers the verdict of one tensor."""
+    """Gathers the verdict on one tensor."""
 
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
@@ -86,17 +85,17 @@ class Judge:
         self._max_error: Any = np.longdouble(0)
         self._need: Any = np.longdouble(-np.inf)  # the largest excess
         self._doubtful: list[_Doubtful] = []
-        self._kept = 0
+        self._near = 0
         self._products = np.zeros(3, np.longdouble)
-        self._place_of_unlike: Place | None = None
-        self._place_of_sign: Place | None = None
-        self._place_of_error: Place | None = None
-        self._place_of_need: Place | None = None
+        self._place_of_unlike: ComparedElement | None = None
+        self._place_of_sign: ComparedElement | None = None
+        self._place_of_error: ComparedElement | None = None
+        self._place_of_need: ComparedElement | None = None
 
     def add(
         self, golden: Piecewise, new: Piecewise, key: tuple[slice, ...], old_block: Array, new_block: Array
     ) -> None:
-        """Judge one block of both."""
+        """Judge one block of both sides."""
         self._count += old_block.size
         if self._rule.min_cosine is None and bits_are_equal(old_block, new_block):
             largest = largest_magnitude(old_block)
@@ -106,7 +105,7 @@ class Judge:
         if not self._largest:
             self._largest = np.longdouble(largest_magnitude(old_block) or 0)
         block = _Doubtful((golden, new), key, _CLOSE * self._rule.bound(self._largest))
-        if self._kept > _MOST_KEPT:
+        if self._near > _MOST_NEAR:
             block.near = None
         for positions, old, other in _pieces(old_block, new_block):
             place = Placer(golden.name, key, old_block, new_block, positions)
@@ -115,23 +114,23 @@ class Judge:
             self._doubtful.append(block)
 
     def _settled(self, golden: Array, new: Array, block: _Doubtful) -> bool:
-        """Tell whether a quick look settles a piece: without the worst element, nor one whose verdict is close."""
-        found = self._screen.look(golden, new) if self._screen is not None else None
-        if found is None:
+        """Tell whether a quick look settles a piece: it has neither the worst element nor a close verdict."""
+        screened = self._screen.look(golden, new) if self._screen is not None else None
+        if screened is None:
             return False
-        self._largest = max(self._largest, np.longdouble(found.largest))
-        if found.error > self._max_error or found.need > max(self._need, 0):
+        self._largest = max(self._largest, np.longdouble(screened.largest))
+        if screened.error > self._max_error or screened.need > max(self._need, 0):
             return False
         bound = self._rule.bound(self._largest)
-        if found.need <= bound:
+        if screened.need <= bound:
             return True
-        count, close = found.above(float(bound), float(max(bound, block.ceiling)))
+        count, close = screened.above(float(bound), float(max(bound, block.ceiling)))
         if close.size > PIECE // 8:
             return False
         needs = self._needs(golden[close], new[close])
         failing = needs[needs > self._bound(needs)]
         lowest = failing.min() if failing.size else max(bound, block.ceiling)
-        self._kept += block.add(count - close.size + failing.size, failing, lowest, found.need)
+        self._near += block.add(count - close.size + failing.size, failing, lowest, screened.need)
         return True
 
     def _needs(self, golden: Array, new: Array) -> Wide:
@@ -164,27 +163,27 @@ class Judge:
         bound = self._bound(excess)
         if need > bound:
             above = excess[excess > bound]
-            self._kept += block.add(above.size, above, above.min(), need)
+            self._near += block.add(above.size, above, above.min(), need)
 
     def _bound(self, excess: Wide) -> Any:
-        """Return the bound in the dtype of the excess, rounded down, so that the comparison is that of the wider."""
+        """Return the bound in the dtype of the excess, rounded down: the comparison is that in extended precision."""
         bound = self._rule.bound(self._largest)
         narrow = excess.dtype.type(bound)
         return np.nextafter(narrow, excess.dtype.type(-np.inf)) if narrow > bound else narrow
 
     def _set_aside(self, golden: Array, new: Array, place: Placer) -> tuple[Array, Array, Placer]:
-        """Judge what is NaN or infinite on a side, and return the rest."""
+        """Judge the elements that are NaN or infinite on one side, and return the others."""
         finite = np.isfinite(golden) & np.isfinite(new)
         alike = same_where_not_finite(golden, new, self._rule.nan_equal)
         unlike = np.flatnonzero(~(finite | alike))
         self._unlike += unlike.size
         if unlike.size and self._place_of_unlike is None:
             self._place_of_unlike = place(unlike[0])
-        kept = np.flatnonzero(finite)
+        positions = np.flatnonzero(finite)
         alone = golden[np.isfinite(golden) & ~finite]
-        if alone.size:  # they count for the largest golden magnitude all the same
+        if alone.size:  # they still count for the largest golden magnitude
             self._largest = max(self._largest, np.longdouble(distances(alone, alone, self._buffers)[1].max()))
-        return golden[kept], new[kept], place.of(kept)
+        return golden[positions], new[positions], place.of(positions)
 
     def _look_at_signs(self, golden: Array, new: Array, place: Placer) -> None:
         unlike = np.flatnonzero(zeros_of_unlike_sign(golden, new))
@@ -193,7 +192,7 @@ class Judge:
             self._place_of_sign = place(unlike[0])
 
     def finish(self) -> Comparison:
-        """Read again what the largest golden magnitude has put in doubt, and return the verdict."""
+        """Read again the blocks whose verdict the largest golden magnitude may change, and return the comparison."""
         bound = self._rule.bound(self._largest)
         failed = self._unlike + self._signs
         for block in self._doubtful:
@@ -205,7 +204,7 @@ class Judge:
             worst = self._place_of_need if self._need > 0 else self._place_of_sign
         elif worst is None:
             worst = self._place_of_error
-        found = Comparison(
+        comparison = Comparison(
             passed=not failed and (cosine is None or not cosine < (self._rule.min_cosine or 0.0)),
             count=self._count,
             failed=failed,
@@ -216,9 +215,9 @@ class Judge:
             cosine=cosine,
         )
         if worst is None:
-            return found
+            return comparison
         golden, new = worst.golden.item(), worst.new.item()
-        return replace(found, index=worst.index, golden=golden, new=new, part=worst.part, ulp=self._ulp(worst))
+        return replace(comparison, index=worst.index, golden=golden, new=new, part=worst.part, ulp=self._ulp(worst))
 
     def _count_above(self, block: _Doubtful) -> int:
         """Read one block again and count the elements above the final bound."""
@@ -237,7 +236,7 @@ class Judge:
             return 1.0 if old == other else 0.0
         return float(min(np.longdouble(1), both / (np.sqrt(old) * np.sqrt(other))))
 
-    def _ulp(self, worst: Place) -> int | None:
+    def _ulp(self, worst: ComparedElement) -> int | None:
         values = np.array([worst.golden]), np.array([worst.new])
         if self._rule.ulp_dtype is None or not all(np.isfinite(value).all() for value in values):
             return None
@@ -252,16 +251,16 @@ def _pieces(golden: Array, new: Array) -> Iterator[tuple[int, Array, Array]]:
 
 
 def _products(golden: Array, new: Array) -> Array:
-    """Return the inner products of finite numbers: both, golden with itself, new with itself."""
+    """Return the inner products of finite numbers: of both sides, of golden with itself, and of new with itself."""
     wide = np.complex128 if golden.dtype.kind == "c" else np.float64
     old, other = golden.astype(wide), new.astype(wide)
     old_unit, unit = _unit(old), _unit(other)
     old, other = old / float(old_unit), other / float(unit)
-    found = [np.vdot(old, other).real, np.vdot(old, old).real, np.vdot(other, other).real]
-    return np.asarray(np.array(found, np.longdouble) * np.array([old_unit * unit, old_unit**2, unit**2]))
+    products = [np.vdot(old, other).real, np.vdot(old, old).real, np.vdot(other, other).real]
+    return np.asarray(np.array(products, np.longdouble) * np.array([old_unit * unit, old_unit**2, unit**2]))
 
 
 def _unit(values: Array) -> Any:
-    """Return what to divide by so that no square overflows or vanishes: 1, but for the very large and very small."""
+    """Return what to divide by so that no square overflows or vanishes: 1, except for extreme values."""
     top = np.longdouble(np.abs(values).max())
     return np.longdouble(1) if top == 0 or 1e-140 < top < 1e140 else top

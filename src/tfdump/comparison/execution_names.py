@@ -1,7 +1,7 @@
-"""The calls of shared layers, which one dump numbers as the model was built and another as it was run.
+"""Calls of shared layers that one dump numbers as the model was built, and another in the order of execution.
 
-Dumps of Keras models number the calls by the nodes of the graph, and tell by which numbers they would go in the order
-of execution. SavedModels and TFLite files know that order alone, as older dumps do.
+Dumps of Keras models number the calls by the nodes of the graph, and also store the numbers by the order of execution.
+SavedModels, TFLite files and older dumps know only the order of execution.
 """
 
 import copy
@@ -15,7 +15,7 @@ from tfdump.dump.layout import EXECUTED_AS
 
 
 class ExecutedItem:
-    """A tensor under the address that it has by the order of execution; in all else it is `item`."""
+    """A tensor under the address that it has by the order of execution; otherwise it is `item`."""
 
     def __init__(self, item: Item, address: str) -> None:
         self.item = item
@@ -26,9 +26,9 @@ class ExecutedItem:
 
 
 def names_by_execution(side: Side, other: Side) -> dict[str, str]:
-    """Return addresses of tensors and layers of a side with those by execution, where the other side has these.
+    """Return the addresses of tensors and layers of a side with those by execution, if the other side uses these.
 
-    Empty where both sides number calls alike, or where one of them has no calls to be numbered.
+    Empty if both sides number calls in the same way, or if one of them has no numbered calls.
     """
     named = {item.address: str(item.attributes[EXECUTED_AS]) for item in side.items if EXECUTED_AS in item.attributes}
     alike = any(EXECUTED_AS in item.attributes for item in other.items)
@@ -39,18 +39,18 @@ def names_by_execution(side: Side, other: Side) -> dict[str, str]:
 
 
 def side_by_execution(side: Side, names: Mapping[str, str]) -> Side:
-    """Return the side with other addresses for the items that `names` has."""
+    """Return the side with the addresses in `names` replaced."""
     renamed = copy.copy(side)
     renamed.items = [ExecutedItem(item, names[item.address]) if item.address in names else item for item in side.items]
     return renamed
 
 
 def name_by_execution(name: str, names: Mapping[str, str]) -> str:
-    """Return what a name is by execution: an address of a tensor or layer, perhaps with its group before it."""
+    """Return the name by execution for an address of a tensor or layer, with or without its group."""
     group, slash, address = name.rpartition("/")
     return group + slash + names.get(address, address)
 
 
 def item_itself(item: Item | None) -> Item | None:
-    """Return the item that stands behind one of another address."""
+    """Return the original item of one with another address."""
     return item.item if isinstance(item, ExecutedItem) else item

@@ -1,22 +1,23 @@
-"""The order in which the tensors of a comparison came to be, so that the first one that diverges is the cause."""
+"""The order in which the tensors of a comparison were computed, so that the first one that differs is the cause."""
 
 from collections.abc import Sequence
 
 from tfdump.comparison.pairing import Pair
 from tfdump.comparison.sides import Side
 from tfdump.dump import layout
-from tfdump.dump.order import _order, backward_order
+from tfdump.dump.attributes import order_of
+from tfdump.dump.order import backward_order
 
 _FORWARD = (layout.INPUTS, layout.ACTIVATIONS, "", layout.OUTPUTS)
-"""The groups of a forward pass; "" is that of plain arrays."""
+"""The groups of a forward pass; "" is the group of plain arrays."""
 
 
 def in_execution_order(pairs: Sequence[Pair], golden: Side, new: Side) -> list[Pair]:
-    """Return pairs in the order of the golden side, those that only the new side has at the end.
+    """Return pairs in the order of the golden side, with those that only the new side has at the end.
 
     A forward pass runs from the inputs to the outputs. A backward pass begins with the loss and runs from the last
-    layer to the first: the gradient of a layer's output, then those of its weights, which follow from it; those of
-    the inputs come last, and after them the weights of each step. Plain arrays stand where the dump has them.
+    layer to the first: the gradient of a layer's output, then those of its weights, which follow from it. The gradients
+    of the inputs come after these, and the weights of each step last. Plain arrays are placed where the dump has them.
     """
     leading = new if golden.is_plain and not new.is_plain else golden
     ranks = _ranks(leading)
@@ -34,7 +35,7 @@ def _ranks(side: Side) -> dict[int, tuple[float, float]]:
     """Return the rank of every item of a side, by identity."""
     if side.attributes.get("kind") != layout.GRADIENTS:
         return {
-            id(item): (_FORWARD.index(item.group) if item.group in _FORWARD else len(_FORWARD), _order(item))
+            id(item): (_FORWARD.index(item.group) if item.group in _FORWARD else len(_FORWARD), order_of(item))
             for item in side.items
         }
     places = {id(item): place for place, item in enumerate(backward_order(side.items))}
@@ -43,5 +44,5 @@ def _ranks(side: Side) -> dict[int, tuple[float, float]]:
         if id(item) in places:
             ranks[id(item)] = (1, places[id(item)])
         else:
-            ranks[id(item)] = (2 if item.group == layout.INPUT_GRADIENTS else 3 if item.group else 0, _order(item))
+            ranks[id(item)] = (2 if item.group == layout.INPUT_GRADIENTS else 3 if item.group else 0, order_of(item))
     return ranks

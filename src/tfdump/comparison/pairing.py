@@ -1,35 +1,36 @@
-"""Which tensor of one side belongs to which of the other: by a map, or by what agrees best as a whole.
+"""Pairs each tensor of one side with a tensor of the other: by a map, or by the best overall agreement.
 
-A tensor follows its layer. Layers are paired by names that a user chose, and by structure, class, order and shape where
-Keras made the names up; inputs and outputs alike, or else by position.
+A tensor follows its layer. Layers are paired by names that a user chose. Layers whose names Keras generated are paired
+by structure, class, order and shape; inputs and outputs by name, or else by position.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tfdump.address import split
+from tfdump.address import Candidate, split
 from tfdump.comparison.counterparts import Counterparts, counterparts
 from tfdump.comparison.execution_names import item_itself, name_by_execution, names_by_execution, side_by_execution
 from tfdump.comparison.layers.certain_pairs import POSITION
 from tfdump.comparison.layers.tree import INTERFACE_GROUPS, placed
-from tfdump.comparison.plain_arrays import Item, full_name
+from tfdump.comparison.plain_arrays import Item
 from tfdump.comparison.renaming import answers, translations
 from tfdump.comparison.sides import Side
+from tfdump.dump.attributes import full_name
 from tfdump.errors import InputError, near
 
 ADDRESS, STRUCTURE, ORDER, PLACE, MAP = "address", "structure", "order", "position", "map"
 """Ways to pair tensors."""
 
 EXECUTION = "order of execution"
-"""How calls of one layer are paired where only one side numbers them as the model was built."""
+"""How calls of a shared layer are paired if only one side numbers them in the order in which the model was built."""
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two tensors that belong together, or one without a counterpart; `by` tells how they were found."""
+    """Two tensors that belong together, or one without a counterpart; `by` tells how they were paired."""
 
     golden: Item | None
     new: Item | None
@@ -37,7 +38,7 @@ class Pair:
 
     @property
     def items(self) -> list[Item]:
-        """The golden item, then the new one, as far as they are there."""
+        """The golden item and the new item, as far as they exist."""
         return [item for item in (self.golden, self.new) if item is not None]
 
     @property
@@ -47,16 +48,23 @@ class Pair:
         return [*addresses, *dict.fromkeys(full_name(item) for item in self.items)]
 
     @property
+    def candidate(self) -> Candidate:
+        """What the globs of --ignore, --transpose and tolerances match."""
+        first, *others = (Candidate(name.replace("/", "."), tuple(self.classes)) for name in self.names)
+        return Candidate(first.address, first.classes, tuple(others))
+
+    @property
     def classes(self) -> list[str]:
         """The names of the classes of the layers."""
         return [str(item.attributes["class"]) for item in self.items if "class" in item.attributes]
 
 
 def pair_sides(golden: Side, new: Side, renamed: Mapping[str, str]) -> list[Pair]:
-    """Pair every tensor of both sides: in the order of the golden side, then what only the new one has.
+    """Pair every tensor of both sides: in the order of the golden side, then the tensors that only the new side has.
 
-    `renamed` maps golden names to new ones: addresses, or the beginnings of addresses. Raises InputError for a name
-    in it that is not there. Calls that only one side numbers as its model was built are paired by execution.
+    `renamed` maps golden names to new ones: addresses, or the beginnings of addresses. Raises InputError for a name in
+    it that does not exist. Calls that only one side numbers as its model was built are paired by the order of
+    execution.
     """
     names, new_names = names_by_execution(golden, new), names_by_execution(new, golden)
     if not (names or new_names):
@@ -67,7 +75,7 @@ def pair_sides(golden: Side, new: Side, renamed: Mapping[str, str]) -> list[Pair
 
 
 def _by_execution(pair: Pair) -> Pair:
-    """Return a pair of the items themselves, which was made by their addresses by execution."""
+    """Return a pair of the original items, for a pair that was made by addresses in the order of execution."""
     golden, new = item_itself(pair.golden), item_itself(pair.new)
     unlike = golden is not None and new is not None and golden.address != new.address
     return Pair(golden, new, EXECUTION if unlike and pair.by == ADDRESS else pair.by)
@@ -85,35 +93,35 @@ def _pairs(golden: Side, new: Side, renamed: Mapping[str, str]) -> list[Pair]:
 
 
 def _structure(item: Item) -> tuple[str, ...] | None:
-    """Return what identifies a tensor by the attributes of its model; None where nothing does."""
-    found = str(item.attributes.get("structure", ""))
-    if not found or item.group in INTERFACE_GROUPS:
+    """Return what identifies a tensor by the attributes of its model; None if nothing does."""
+    structure = str(item.attributes.get("structure", ""))
+    if not structure or item.group in INTERFACE_GROUPS:
         return None
-    kind = str(item.attributes.get("class", "")) if POSITION.search(found) else ""
-    return (item.group, found, split(item.address)[1], kind)
+    kind = str(item.attributes.get("class", "")) if POSITION.search(structure) else ""
+    return (item.group, structure, split(item.address)[1], kind)
 
 
 class _Pairing:
-    """Pairs in the making: by position on the golden side, and by identity of the new items that are taken."""
+    """Pairs in the making, by position on the golden side; new items that are paired are known by identity."""
 
     def __init__(self, golden: Side, new: Side) -> None:
         self._golden = golden
         self._new = new
         self._pairs: dict[int, list[Pair]] = {}
-        self._taken: set[int] = set()
+        self._paired: set[int] = set()
 
     def _take(self, position: int, item: Item, by: str) -> None:
         self._pairs.setdefault(position, []).append(Pair(self._golden.items[position], item, by))
-        self._taken.add(id(item))
+        self._paired.add(id(item))
 
     def _left(self) -> tuple[list[int], list[Item]]:
         golden = [position for position in range(len(self._golden.items)) if position not in self._pairs]
-        return golden, [item for item in self._new.items if id(item) not in self._taken]
+        return golden, [item for item in self._new.items if id(item) not in self._paired]
 
     def match(
         self, by: str, key: Callable[[Item], Hashable], new_key: Callable[[Item], Hashable] | None = None
     ) -> None:
-        """Pair what is left and has the same key, where no other item on its side has it."""
+        """Pair remaining tensors that have the same key, if no other item on the same side has it."""
         positions, items = self._left()
         olds = _unique((key(self._golden.items[position]), position) for position in positions)
         news = _unique(((new_key or key)(item), item) for item in items)
@@ -123,11 +131,11 @@ class _Pairing:
 
     def mapped(self) -> list[tuple[Item, Item]]:
         """Return the tensors that are paired so far."""
-        pairs = [pair for found in self._pairs.values() for pair in found]
+        pairs = [pair for members in self._pairs.values() for pair in members]
         return [(pair.golden, pair.new) for pair in pairs if pair.golden is not None and pair.new is not None]
 
     def by_layer(self, known: Counterparts) -> None:
-        """Pair what belongs to layers that are paired, then what has one address and belongs to none of them."""
+        """Pair the tensors of paired layers, then tensors of equal address whose layers are not paired."""
         positions, items = self._left()
         if self._golden.is_plain == self._new.is_plain:
             by_name = _unique((placed(item), item) for item in items)
@@ -155,12 +163,12 @@ class _Pairing:
             self._take(position, item, _way(self._golden.items[position], item))
 
     def by_position(self, group: str) -> None:
-        """Pair what is left of a group at the same position in it, where both sides have as many members."""
+        """Pair what remains of a group by position, if both sides have the same number of members."""
         olds = [position for position, item in enumerate(self._golden.items) if item.group == group]
         news = [item for item in self._new.items if item.group == group]
         if len(olds) == len(news):
             for position, item in zip(olds, news, strict=True):
-                if position not in self._pairs and id(item) not in self._taken:
+                if position not in self._pairs and id(item) not in self._paired:
                     self._take(position, item, PLACE)
 
     def by_map(self, renamed: Mapping[str, str]) -> None:
@@ -170,13 +178,13 @@ class _Pairing:
         for position, item in enumerate(self._golden.items):
             for old, name in translations(item, renamed):
                 known.add(old)
-                found = [other for other in self._new.items if answers(other, name, item.group)]
-                for other in found:
-                    if other.group and id(other) in self._taken:
+                matches = [other for other in self._new.items if answers(other, name, item.group)]
+                for other in matches:
+                    if other.group and id(other) in self._paired:
                         raise InputError(f"the map leads twice to '{name}' of {self._new.name} (name it once)")
                     self._take(position, other, MAP)
-                reached |= {old} if found else set()
-                if found:
+                reached |= {old} if matches else set()
+                if matches:
                     break
         for old, name in renamed.items():
             if old not in known:
@@ -187,16 +195,16 @@ class _Pairing:
                 raise InputError(f"{self._new.name} has no tensor '{name}', which the map names{near(name, names)}")
 
     def result(self) -> list[Pair]:
-        """Return all pairs, and what has no counterpart."""
+        """Return all pairs, and the tensors without a counterpart."""
         _, rest = self._left()
-        found = []
+        pairs = []
         for position, item in enumerate(self._golden.items):
-            found += self._pairs.get(position, [Pair(item, None, "")])
-        return found + [Pair(None, item, "") for item in rest]
+            pairs += self._pairs.get(position, [Pair(item, None, "")])
+        return pairs + [Pair(None, item, "") for item in rest]
 
 
 def _unique(entries: Iterable[tuple[Hashable, Value]]) -> dict[Hashable, Value]:
-    """Return a mapping without the keys that are None or come twice."""
+    """Return a mapping without keys that are None or occur twice."""
     once: dict[Hashable, Value] = {}
     twice = set()
     for key, value in entries:
@@ -207,7 +215,7 @@ def _unique(entries: Iterable[tuple[Hashable, Value]]) -> dict[Hashable, Value]:
 
 
 def _way(golden: Item, new: Item) -> str:
-    """Return how two tensors of paired layers were found: by address where it is one, else by what told more."""
+    """Return how two tensors of paired layers were paired: by address if equal, else by the stronger evidence."""
     (group, address), (new_group, new_address) = placed(golden), placed(new)
     if address == new_address:
         return ADDRESS
@@ -218,7 +226,7 @@ def _way(golden: Item, new: Item) -> str:
 
 
 def _without(known: Counterparts, key: Callable[[Item], Hashable]) -> Callable[[Item], Hashable]:
-    """Return a key that is None for tensors of layers that have counterparts."""
+    """Return a key function that is None for tensors of layers with counterparts."""
 
     def limited(item: Item) -> Hashable:
         return key(item) if known.address(*placed(item)) is None else None
@@ -227,9 +235,9 @@ def _without(known: Counterparts, key: Callable[[Item], Hashable]) -> Callable[[
 
 
 def _array_of(item: Item, arrays: Mapping[str, Item], known: Counterparts) -> Item | None:
-    """Return the plain array that stands for a tensor of a dump.
+    """Return the plain array that corresponds to a tensor of a dump.
 
-    Where the layer has no counterpart, the array has the name itself, unless it stands for another layer.
+    If the layer has no counterpart, the array has the name of the tensor, unless it belongs to another layer.
     """
     address = known.address(item.group, item.address)
     if address is None:
@@ -240,5 +248,5 @@ def _array_of(item: Item, arrays: Mapping[str, Item], known: Counterparts) -> It
 
 
 def _plain_names(items: Sequence[Item]) -> dict[str, Item]:
-    """Return plain arrays by their names, and by these with dots where the file has slashes."""
+    """Return plain arrays by their names, and by these with dots for the slashes of the file."""
     return {**{item.address.replace("/", "."): item for item in items}, **{item.address: item for item in items}}

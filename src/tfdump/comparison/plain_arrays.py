@@ -1,4 +1,4 @@
-"""What is compared: tensors of a dump, and plain arrays from elsewhere as if they were, with their axes turned."""
+"""The items of a comparison: tensors of a dump, and plain arrays from elsewhere with the same methods."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -33,11 +33,11 @@ class Item(Protocol):
 
     @property
     def encoding(self) -> str | None:
-        """None for an array, else of which kind a composite is."""
+        """None for an array, or the kind of a composite."""
 
     @property
     def has_values(self) -> bool:
-        """False when only statistics were kept."""
+        """False if only statistics were stored."""
 
     @property
     def connected(self) -> bool:
@@ -45,19 +45,14 @@ class Item(Protocol):
 
     @property
     def norm(self) -> float | list[float] | None:
-        """The L2 norm of a gradient, where it was stored."""
+        """The L2 norm of a gradient, if it was stored."""
 
     @property
     def statistics(self) -> dict[str, int | float] | None:
         """The statistics that were stored."""
 
     def parts(self) -> Sequence[Piecewise]:
-        """Return the arrays that the tensor is made of."""
-
-
-def full_name(item: Item) -> str:
-    """Return the address with its group before it."""
-    return f"{item.group}/{item.address}" if item.group else item.address
+        """Return the arrays that the tensor consists of."""
 
 
 class ArrayPart:
@@ -78,16 +73,16 @@ class ArrayPart:
         return pieces(self.shape, self.dtype.itemsize, None, most_bytes)
 
     def read(self, key: Any = ()) -> Array:
-        """Return the values of one piece; text as str objects, and as bytes what is no UTF-8."""
+        """Return the values of one piece: text as str objects, and as bytes where it is not valid UTF-8."""
         if not self.shape:
-            found = self._reader.read(0, 1).reshape(())
+            values = self._reader.read(0, 1).reshape(())
         else:
             first, *rest = key or (slice(0, self.shape[0]),)
-            found = self._rows_of(first)[(slice(None), *rest)]
-        return _as_text(found) if self.is_text else np.asarray(found)
+            values = self._rows_of(first)[(slice(None), *rest)]
+        return _as_text(values) if self.is_text else np.asarray(values)
 
     def _rows_of(self, rows: slice) -> Array:
-        """Return whole rows, kept for the next piece, which may be of the same ones."""
+        """Return whole rows, and store them for the next piece, which may be from the same rows."""
         if self._rows is None or self._rows[0] != rows:
             self._rows = None
             self._rows = (rows, self._reader.read(rows.start, rows.stop))
@@ -99,7 +94,7 @@ class ArrayPart:
 
 
 class TransposedPart:
-    """A part whose axes are in another order: axis i is axis `axes[i]` of the original."""
+    """A part with its axes in another order: axis i is axis `axes[i]` of the original."""
 
     def __init__(self, part: Piecewise, axes: tuple[int, ...]) -> None:
         self.name = part.name
@@ -152,14 +147,14 @@ class PlainItem:
         return self.dtype
 
     def parts(self) -> Sequence[Piecewise]:
-        """Return the arrays that it is made of; raises InputError where they are neither numbers nor text."""
+        """Return the arrays that it consists of; raises InputError if they are neither numbers nor text."""
         if kind_of(self.dtype) == "V":
             raise InputError(f"'{self.address}' holds {self.dtype}, which is neither numbers nor text")
         return self._parts
 
 
 class TransposedItem:
-    """A tensor whose axes are in another order: axis i is axis `axes[i]` of the original."""
+    """A tensor with its axes in another order: axis i is axis `axes[i]` of the original."""
 
     encoding = None
 
@@ -178,12 +173,12 @@ class TransposedItem:
         self._axes = axes
 
     def parts(self) -> Sequence[Piecewise]:
-        """Return the array that it is made of."""
+        """Return the array that it consists of."""
         return [TransposedPart(part, self._axes) for part in self._item.parts()]
 
 
-class InMemory:
-    """An array with the method of a reader."""
+class MemoryReader:
+    """An array in memory with the methods of a reader."""
 
     def __init__(self, array: Any) -> None:
         self._array = np.asarray(array)
@@ -193,29 +188,29 @@ class InMemory:
         self.dtype = self._array.dtype
 
     def read(self, start: int, stop: int) -> Array:
-        """Return the rows from `start` up to `stop`."""
-        found: Array = self._array[start:stop] if self.shape else self._array
-        return found
+        """Return the rows from `start` to `stop`."""
+        rows: Array = self._array[start:stop] if self.shape else self._array
+        return rows
 
 
-def in_memory(name: str, value: Any) -> PlainItem:
-    """Return what `tfdump.activations` gives for one tensor as an item."""
+def plain_item(name: str, value: Any) -> PlainItem:
+    """Return a value of one tensor, as `tfdump.activations` returns it, as an item."""
     if isinstance(value, Ragged):
         splits = {f"row_splits_{level}" if level else "row_splits": s for level, s in enumerate(value.row_splits)}
-        found, encoding = {"values": value.values, **splits}, "ragged"
+        arrays, encoding = {"values": value.values, **splits}, "ragged"
     elif isinstance(value, Sparse):
-        found, encoding = {"values": value.values, "indices": value.indices}, "sparse"
+        arrays, encoding = {"values": value.values, "indices": value.indices}, "sparse"
     elif isinstance(value, list) and value and all(isinstance(item, np.ndarray) for item in value):
-        found, encoding = {str(number): item for number, item in enumerate(value)}, "stack"
+        arrays, encoding = {str(number): item for number, item in enumerate(value)}, "stack"
     else:
-        return PlainItem(name, [ArrayPart("", InMemory(value))])
-    parts = [ArrayPart(part, InMemory(array)) for part, array in found.items()]
+        return PlainItem(name, [ArrayPart("", MemoryReader(value))])
+    parts = [ArrayPart(part, MemoryReader(array)) for part, array in arrays.items()]
     shape = value.shape if isinstance(value, (Ragged, Sparse)) else stacked_shape([part.shape for part in parts])
     return PlainItem(name, parts, encoding, tuple(shape))
 
 
 def _as_text(values: Array) -> Array:
-    """Return text as str objects; what is no UTF-8 stays bytes."""
+    """Return text as str objects; what is not valid UTF-8 stays bytes."""
     texts = np.empty(values.shape, object)
     flat = texts.reshape(-1)
     for position, item in enumerate(values.reshape(-1)):
@@ -231,12 +226,12 @@ def _decoded(item: bytes) -> str | bytes:
 
 
 def parse_transpose(text: str) -> tuple[str, tuple[int, ...]]:
-    """Read `[GLOB=]AXES`, such as `conv*=0,2,3,1`; raises InputError where the axes are no permutation."""
+    """Read `[GLOB=]AXES`, such as `conv*=0,2,3,1`; raises InputError if the axes are not a permutation."""
     glob, _, axes = text.rpartition("=")
     try:
         order = tuple(int(axis) for axis in axes.split(","))
     except ValueError:
         order = ()
     if sorted(order) != list(range(len(order))) or not order:
-        raise InputError(f"'{text}' is not [GLOB=]AXES: '{axes}' is no order of axes (for example 0,2,3,1)")
+        raise InputError(f"'{text}' is not [GLOB=]AXES: '{axes}' is not an order of axes (for example 0,2,3,1)")
     return glob or "*", order

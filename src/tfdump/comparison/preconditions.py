@@ -1,31 +1,32 @@
-"""Whether two dumps answer the same question: what makes a verdict meaningless, and what one should know of it."""
+"""Whether two dumps answer the same question, and what to know about the verdict."""
 
 from typing import Any
 
 from tfdump.comparison.pairing import EXECUTION, ORDER, PLACE, STRUCTURE, Pair
-from tfdump.comparison.plain_arrays import full_name
 from tfdump.comparison.sides import Side
+from tfdump.dump.attributes import full_name
+from tfdump.dump.axis0 import BATCH
 from tfdump.errors import DumpError
 
 _SAME_QUESTION = {
     "kind": "hold different things",
-    "examples": "are of different numbers of examples",
-    "first_example": "begin at different examples",
+    "examples": "have different numbers of examples",
+    "first_example": "start at different examples",
     "loss": "are gradients of different losses",
     "reduction": "are gradients of different scalars",
-    "per_example": "are gradients of one and of each example",
+    "per_example": "are gradients of all examples together and of each example",
     "steps": "have different numbers of steps",
     "learning_rate": "have different learning rates",
     "optimizer": "have different optimizers",
 }
-"""Attributes of the root that must agree, with what is wrong where they do not."""
+"""Attributes of the root that must agree, with what is wrong if they do not."""
 
 _WORTH_KNOWING = ("training", "loss_scale", "tensorflow_version", "keras_version", "numpy_version")
 """Attributes of the root that may explain a difference."""
 
 
 def check_comparable(golden: Side, new: Side) -> None:
-    """Raise DumpError where two dumps are of different examples, kinds or losses; plain arrays are of none."""
+    """Raise DumpError if two dumps have different examples, kinds or losses; plain arrays have none of these."""
     if golden.is_plain or new.is_plain:
         return
     for name, wrong in _SAME_QUESTION.items():
@@ -33,12 +34,12 @@ def check_comparable(golden: Side, new: Side) -> None:
         if old != other and (name in ("kind", "steps", "per_example") or None not in (old, other)):
             raise DumpError(
                 f"{golden.name} and {new.name} {wrong} ({name}: {_shown(old)} and {_shown(other)}), "
-                "so their values say nothing of each other (dump both alike)"
+                "so their values cannot be compared (dump both with the same options)"
             )
 
 
 def check_reductions(pairs: list[Pair]) -> None:
-    """Raise DumpError where only one of two tensors was reduced; norms of gradients are compared as norms."""
+    """Raise DumpError if only one of two tensors was reduced; norms of gradients are compared as norms."""
     for pair in pairs:
         if pair.golden is None or pair.new is None or not (pair.golden.group and pair.new.group):
             continue
@@ -46,24 +47,24 @@ def check_reductions(pairs: list[Pair]) -> None:
         if old != other and "norm" not in (old, other):
             raise DumpError(
                 f"'{full_name(pair.golden)}' was dumped with --reduce {old} in one file and --reduce {other} in the "
-                "other (dump both alike)".replace("--reduce None", "no --reduce")
+                "other (dump both with the same options)".replace("--reduce None", "no --reduce")
             )
 
 
-def notes_on(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
-    """Return what one should know of the verdict: how the two dumps were made, and how tensors were paired."""
+def comparison_notes(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
+    """Return what to know about the verdict: how the two dumps were made, and how tensors were paired."""
     notes = []
     if not golden.is_plain and not new.is_plain:
         names = list(_WORTH_KNOWING)
         both = (golden.attributes, new.attributes)
         if any(side.get("training") for side in both):
             names.append("seed")
-        if any(item.attributes.get("axis0") == "batch" for pair in pairs for item in pair.items):
+        if any(item.attributes.get("axis0") == BATCH for pair in pairs for item in pair.items):
             names.append("batch_size")
         unlike = [name for name in names if both[0].get(name) != both[1].get(name)]
         if unlike:
-            told = "; ".join(f"{name} {_shown(both[0].get(name))}, {_shown(both[1].get(name))}" for name in unlike)
-            notes.append(f"made differently: {told}")
+            values = "; ".join(f"{name} {_shown(both[0].get(name))}, {_shown(both[1].get(name))}" for name in unlike)
+            notes.append(f"made differently: {values}")
     for side in (golden, new):
         if side.left_out:
             notes.append(f"not compared, because {side.name} has no numbers or text there: {_few(list(side.left_out))}")
@@ -71,7 +72,7 @@ def notes_on(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
 
 
 def notes_on_pairing(pairs: list[Pair]) -> list[str]:
-    """Return how tensors of other addresses were paired, and where addresses of both sides were overruled."""
+    """Return how tensors of different addresses were paired, and where equal addresses were ignored."""
     notes = []
     names = {full_name(pair.golden) for pair in pairs if pair.golden is not None}
     new_names = {full_name(pair.new) for pair in pairs if pair.new is not None}
@@ -83,12 +84,12 @@ def notes_on_pairing(pairs: list[Pair]) -> list[str]:
     }
     if overruled:
         notes.append(
-            f"addresses overruled for {len(overruled)} of {len(pairs)} tensors, because names that Keras makes up "
-            f"count less than structure, class and order: {_few([*overruled.values()])} (--map FILE decides otherwise)"
+            f"addresses ignored for {len(overruled)} of {len(pairs)} tensors, because structure, class and order "
+            f"count more than names that Keras generates: {_few([*overruled.values()])} (override it with --map FILE)"
         )
     for by in (STRUCTURE, ORDER, PLACE, EXECUTION):
-        found = [(pair.golden, pair.new) for pair in pairs if pair.by == by and id(pair) not in overruled]
-        named = [(old.address, other.address) for old, other in found if old and other]
+        pairs_by_way = [(pair.golden, pair.new) for pair in pairs if pair.by == by and id(pair) not in overruled]
+        named = [(old.address, other.address) for old, other in pairs_by_way if old and other]
         renamed = [f"{old} = {other}" for old, other in named if old != other]
         if renamed:
             notes.append(f"paired by {by}: {_few(renamed)}")

@@ -1,4 +1,4 @@
-"""When one element, or one tensor, passes: the criteria of a comparison, and the rule that they make for a tensor."""
+"""When an element or a tensor passes: the criteria of a comparison, and the rule that follows for each tensor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,11 +17,12 @@ from tfdump.tensors import Array
 class Rule:
     """How one tensor is judged.
 
-    An element needs an *excess*, and passes where that is not above a bound: the distance without `rtol*|golden|` and
-    `atol` against `scale*max|golden|`; with `max_ulp`, steps of `ulp_dtype` against their number. `tolerance` None
-    leaves the elements alone, and only `min_cosine` counts. `ulp_dtype` is None where numbers are not floats.
-    `fixed` tells that no tolerance would be listened to, `by_glob` that one would be only if it names the tensor.
-    NaN and infinities are not subject to the rule: they must be alike.
+    Each element has an *excess* and passes if that is not above a bound. The excess is the distance minus
+    `rtol*|golden|` and `atol`, and the bound is `scale*max|golden|`; with `max_ulp`, the excess is a number of steps of
+    `ulp_dtype`, and the bound is `max_ulp`. If `tolerance` is None, elements are not judged, and only `min_cosine`
+    counts. `ulp_dtype` is None if the values are not floats. `fixed` tells that tolerances have no effect, `by_glob`
+    that a tolerance only has an effect if its glob names the tensor. NaN and infinities are not subject to the rule:
+    they must be alike.
     """
 
     tolerance: Tolerance | None
@@ -40,11 +41,11 @@ class Rule:
 
     @property
     def can_be_screened(self) -> bool:
-        """Whether bounds of the distances are enough: not where bits, steps or all products are asked for."""
+        """Whether bounds of the distances are enough: not if bits, steps or all products are needed."""
         return not (self.tolerance is None or self.exact or self.max_ulp is not None or self.min_cosine is not None)
 
     def excess(self, error: Wide, magnitude: Wide, golden: Array, new: Array) -> Wide:
-        """Return the excess of finite elements; `error` and `magnitude` are used up."""
+        """Return the excess of finite elements; `error` and `magnitude` are overwritten."""
         if self.max_ulp is not None:
             return ulps_apart(golden, new, str(self.ulp_dtype)).astype(np.float64)
         if self.tolerance is None:
@@ -57,7 +58,7 @@ class Rule:
         return error
 
     def bound(self, largest: Any) -> Any:
-        """Return what the excess of an element may be, in extended precision."""
+        """Return the largest excess with which an element passes, in extended precision."""
         if self.max_ulp is not None:
             return np.longdouble(self.max_ulp)
         if self.tolerance is None:
@@ -65,7 +66,7 @@ class Rule:
         return np.longdouble(self.tolerance.scale) * largest
 
     def scale_for(self, need: Any, largest: Any) -> float | None:
-        """Return the smallest scale whose bound is not below `need`; None where there is none, or it does not count."""
+        """Return the smallest scale whose bound is at least `need`; None if there is none, or scale has no effect."""
         if self.tolerance is None or self.exact or self.fixed or self.max_ulp is not None:
             return None
         if need <= 0:
@@ -80,10 +81,11 @@ class Rule:
 
 @dataclass(frozen=True)
 class Criteria:
-    """What was asked for of all tensors.
+    """The criteria for all tensors.
 
-    `exact`, `max_ulp` and tolerances exclude each other, `min_cosine` goes with any of them; alone, it leaves the
-    elements of floats alone. Integers, bools and text are exact but for tolerances that name them.
+    `exact`, `max_ulp` and tolerances cannot be combined. `min_cosine` can be combined with any of them; alone, it
+    replaces the judgment of the elements of floats. Integers, bools and text must be equal, except integers with a
+    tolerance that names them.
     """
 
     tolerances: Tolerances = field(default_factory=Tolerances)
@@ -93,23 +95,25 @@ class Criteria:
     nan_equal: bool = True
 
     def check(self) -> None:
-        """Raise TfdumpError for criteria that exclude each other, or are out of range."""
-        rules = {"exact": self.exact, "max-ulp": self.max_ulp is not None, "tolerances": self.tolerances.given}
-        given = [name for name, is_given in rules.items() if is_given]
-        if len(given) > 1:
-            raise TfdumpError(f"{given[0]} and {given[1]} exclude each other: each says when an element passes")
+        """Raise TfdumpError for criteria that cannot be combined or are out of range."""
+        rules = {"exact": self.exact, "max-ulp": self.max_ulp is not None, "tolerances": self.tolerances.has_overrides}
+        requested = [name for name, is_requested in rules.items() if is_requested]
+        if len(requested) > 1:
+            raise TfdumpError(
+                f"{requested[0]} and {requested[1]} cannot be combined: each decides when an element passes"
+            )
         if self.max_ulp is not None and self.max_ulp < 0:
             raise TfdumpError(f"max-ulp {self.max_ulp} is below 0")
         if self.min_cosine is not None and not -1 <= self.min_cosine <= 1:
             raise TfdumpError(f"min-cosine {self.min_cosine} is not between -1 and 1")
 
     def rule_for(self, names: Sequence[str], classes: Sequence[str], dtypes: Sequence[str]) -> Rule:
-        """Return the rule of a tensor by its names, its classes, and the dtypes that it has on both sides."""
+        """Return the rule for a tensor, from its names, its classes, and its dtypes on both sides."""
         is_float = kind_of(dtypes[0]) in "fc"
         tolerance: Tolerance | None = self.tolerances.of(names, classes, dtypes)
         if self.exact or (self.max_ulp is not None and not is_float):
             tolerance = Tolerance()
-        elif self.min_cosine is not None and not self.tolerances.given and is_float:
+        elif self.min_cosine is not None and not self.tolerances.has_overrides and is_float:
             tolerance = None
         return Rule(
             tolerance,
@@ -124,6 +128,6 @@ class Criteria:
 
 
 def coarsest_dtype(dtypes: Sequence[str]) -> str:
-    """Return the least precise of some dtypes of floats; of complex numbers, that of their parts."""
+    """Return the least precise of several float dtypes; for complex numbers, that of their parts."""
     row = coarsest(dtypes)
     return next((dtype for dtype in dtypes if dtype.startswith("float8")), row) if row == "float8" else row

@@ -1,4 +1,4 @@
-"""A quick look at numbers in float32, which tells how far off they are at most; what it cannot settle is not settled.
+"""A quick look at numbers in float32 that bounds how far apart they are; what it cannot settle is judged in full.
 
 float64 takes three times as long, and most pieces neither hold the worst element nor one near its bound.
 """
@@ -11,20 +11,20 @@ from tfdump.comparison.tolerance import Tolerance
 from tfdump.tensors import Array
 
 _ROUNDING = 2.0**-21
-"""More than the roundings of all steps together, each half a unit in the last of 24 bits (2**-22 of the terms)."""
+"""More than the rounding of all steps together, each half a unit in the last of 24 bits (2**-22 of the terms)."""
 
 _TINY = 1e-40
-"""More than what is lost where products fall below the normal numbers of float32."""
+"""More than what is lost if products fall below the normal numbers of float32."""
 
 _HUGE = 1e37
-"""Products above it could overflow float32."""
+"""Products above this could overflow float32."""
 
 
 @dataclass(frozen=True)
 class Screened:
-    """Bounds of a piece: `error` and `need` are not below the largest distance and excess.
+    """Bounds for a piece: the largest distance is at most `error`, the largest excess at most `need`.
 
-    `largest` is the largest golden magnitude itself; `excess` are the excesses, each right within `slack`.
+    `largest` is the largest golden magnitude itself; `excess` has the excesses, each correct within `slack`.
     """
 
     largest: float
@@ -49,7 +49,7 @@ class Screen:
         self._buffers = [np.empty(size, np.float32) for _ in range(2)]
 
     def look(self, golden: Array, new: Array) -> Screened | None:
-        """Return the bounds of two flat pieces; None for what is not float16 or float32, finite and of usual size."""
+        """Return the bounds for two flat pieces; None unless they are float16 or float32, finite and of usual size."""
         if not all(side.dtype.kind == "f" and side.dtype.itemsize <= 4 for side in (golden, new)):
             return None
         error, magnitude = (buffer[: golden.size] for buffer in self._buffers)
@@ -65,7 +65,7 @@ class Screen:
         furthest, largest = float(error.max()), float(magnitude.max())
         relative = self._tolerance.rtol * largest
         total = furthest + relative + self._tolerance.atol
-        if not total < _HUGE:  # nor for NaN
+        if not total < _HUGE:  # also true for NaN
             return None
         if relative:
             np.multiply(magnitude, np.float32(self._tolerance.rtol), out=magnitude)

@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 import h5py
 
 from tfdump.argument_kinds import file_path
-from tfdump.comparison.plain_arrays import ArrayPart, InMemory, Item, PlainItem, in_memory
+from tfdump.comparison.plain_arrays import ArrayPart, Item, MemoryReader, PlainItem, plain_item
 from tfdump.dump import layout
 from tfdump.dump.other_formats import refuse_models
 from tfdump.dump.parts import Part
@@ -27,7 +27,7 @@ class Closeable(Protocol):
 class Side:
     """One side of a comparison: its items in order, its attributes, and whether it is plain; a context manager.
 
-    `left_out` are the members of a plain HDF5 file that cannot be compared, each with the reason.
+    `left_out` has the members of a plain HDF5 file that cannot be compared, each with the reason.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class Side:
         if self._path is None:
             return None
         try:
-            found = self._path.stat()
+            status = self._path.stat()
         except OSError:
             return ()
-        return (found.st_ino, found.st_size, found.st_mtime_ns)
+        return (status.st_ino, status.st_size, status.st_mtime_ns)
 
     def check_unchanged(self) -> None:
-        """Raise DumpError when the file was written to, or replaced, since it was opened."""
+        """Raise DumpError if the file was changed or replaced since it was opened."""
         if self._look() != self._state:
             raise DumpError(f"{self.name} changed while it was being read (compare it again when it is complete)")
 
@@ -71,9 +71,9 @@ class Side:
 
 
 def open_side(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
-    """Open a dump, or plain arrays by their names; a `.npy` bears that of its file.
+    """Open a dump, or plain arrays by their names; the array of a `.npy` file has the name of the file.
 
-    Raises DumpError or InputError where nothing can be read, or where there is nothing.
+    Raises DumpError or InputError if nothing can be read, or if there is nothing.
     """
     side = _open(source)
     if not side.items:
@@ -86,7 +86,7 @@ def _open(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
     if isinstance(source, Dump):
         return Side(source.name, _items_of(source), source)
     if isinstance(source, Mapping):
-        return Side("the arrays", [in_memory(str(name), value) for name, value in source.items()])
+        return Side("the arrays", [plain_item(str(name), value) for name, value in source.items()])
     path = file_path("dump", source, "give one, or arrays by name: {'conv1': array}")
     refuse_models(path)
     if path.suffix in (".npy", ".npz"):
@@ -107,8 +107,8 @@ def _open(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
             return Side(str(path), _items_of(dump), dump, path, [file])
         left_out: list[str] = []
         with damage(DumpError, str(path)):
-            found = list(_datasets(file, set(), left_out))
-        return Side(str(path), found, path=path, files=[file], left_out=left_out)
+            items = list(_datasets(file, set(), left_out))
+        return Side(str(path), items, path=path, files=[file], left_out=left_out)
     except BaseException:
         file.close()
         raise
@@ -118,31 +118,31 @@ def _items_of(dump: Dump) -> list[Item]:
     items: list[Item] = list(dump.tensors())
     loss = dump.loss
     if loss is not None:
-        items.append(PlainItem(layout.LOSS, [ArrayPart("", InMemory(loss))]))
+        items.append(PlainItem(layout.LOSS, [ArrayPart("", MemoryReader(loss))]))
     return items
 
 
-def _datasets(group: h5py.Group, seen: set[int], left_out: list[str]) -> Iterator[PlainItem]:
-    """Yield the datasets of numbers and text of a plain file, by their paths, without following links elsewhere.
+def _datasets(group: h5py.Group, above: set[int], left_out: list[str]) -> Iterator[PlainItem]:
+    """Yield the datasets of numbers and text of a plain file, by their paths, without following links to elsewhere.
 
-    `seen` are the addresses of the groups above, so that a group that contains itself is passed over; `left_out` is
-    told what else is no number and no text.
+    `above` has the addresses of the groups above, so that a group that contains itself is skipped. Other members are
+    added to `left_out`.
     """
-    seen = {*seen, h5py.h5o.get_info(group.id).addr}
+    above = {*above, h5py.h5o.get_info(group.id).addr}
     for name in group:
         path = f"{group.name.rstrip('/')}/{name}".lstrip("/")
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             left_out.append(f"{path} (a link)")
             continue
-        found = lookup(group, name, DumpError)
-        if isinstance(found, h5py.Group):
-            if h5py.h5o.get_info(found.id).addr not in seen:
-                yield from _datasets(found, seen, left_out)
-        elif not isinstance(found, h5py.Dataset):
+        item = lookup(group, name, DumpError)
+        if isinstance(item, h5py.Group):
+            if h5py.h5o.get_info(item.id).addr not in above:
+                yield from _datasets(item, above, left_out)
+        elif not isinstance(item, h5py.Dataset):
             left_out.append(f"{path} (a type)")
-        elif found.shape is None:
+        elif item.shape is None:
             left_out.append(f"{path} (empty)")
-        elif found.dtype.hasobject and h5py.check_string_dtype(found.dtype) is None:
+        elif item.dtype.hasobject and h5py.check_string_dtype(item.dtype) is None:
             left_out.append(f"{path} (lists or references)")
         else:
-            yield PlainItem(path, [Part("", found)])
+            yield PlainItem(path, [Part("", item)])

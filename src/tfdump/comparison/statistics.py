@@ -1,7 +1,7 @@
-"""The statistics of one tensor against those of another, where one of the two was dumped without its values.
+"""Compares the statistics of two tensors, if one of the two was dumped without its values.
 
-The bound of each statistic is the furthest that it can move while every element stays within the element's own bound,
-so that what passes by its values passes by its statistics too.
+The bound of each statistic is the farthest that it can move while every element stays within its own bound. So whatever
+passes by its values passes by its statistics too.
 """
 
 import math
@@ -13,19 +13,16 @@ import numpy as np
 from tfdump.comparison.rule import Rule
 from tfdump.comparison.tolerance import Tolerance
 from tfdump.comparison.verdict import Comparison
-
-_COUNTS = ("count", "nan", "inf", "zero")
-COMPARED = {*_COUNTS, "min", "max", "mean", "std", "l2"}
-"""All of them are needed for a verdict."""
+from tfdump.dump.attributes import COUNTS
 
 _ROUNDING = 1e-12
-"""Mean, deviation and norm depend on the order of summation by about this much of the largest value."""
+"""Mean, deviation and norm depend on the order of summation by about this fraction of the largest value."""
 
 
 def compare_statistics(golden: Mapping[str, Any], new: Mapping[str, Any], rule: Rule) -> Comparison:
-    """Compare statistics; `part` of the result names the first that differs, or else the one that is furthest off.
+    """Compare statistics; `part` of the result names the first that differs, or else the one with the largest distance.
 
-    The number of zeros counts only where the rule is exact: a tolerance lets a zero become a small number.
+    The number of zeros counts only if the rule is exact, because a tolerance lets a zero become a small number.
     """
     tolerance = rule.tolerance or Tolerance()
     golden, new = _settled(golden, new), _settled(new, golden)
@@ -33,41 +30,43 @@ def compare_statistics(golden: Mapping[str, Any], new: Mapping[str, Any], rule: 
     largest = largest if math.isfinite(largest) else 0.0
     finite = golden["count"] - golden["nan"] - golden["inf"]
     typical = golden["l2"] / math.sqrt(finite) if finite else 0.0
-    terms = {  # what rtol, atol and rounding are multiplied with
+    terms = {  # the factors of rtol, atol and rounding
         "min": (abs(golden["min"]) if tolerance.rtol <= 1 else largest, 1.0, 0.0),
         "max": (abs(golden["max"]) if tolerance.rtol <= 1 else largest, 1.0, 0.0),
         "mean": (typical, 1.0, largest),
         "std": (typical, 1.0, largest),
         "l2": (golden["l2"], math.sqrt(finite), golden["l2"]),
     }
-    found = {}
-    for name in _COUNTS:
+    verdicts = {}
+    for name in COUNTS:
         if name != "zero" or rule.is_strict:
-            found[name] = _Found(golden[name] == new[name] and (name != "nan" or rule.nan_equal or not golden[name]))
+            may_be_equal = name != "nan" or rule.nan_equal or not golden[name]
+            verdicts[name] = _StatisticVerdict(golden[name] == new[name] and may_be_equal)
     for name, (relative, absolute, rounding) in terms.items():
-        found[name] = _judge(
+        verdicts[name] = _judge(
             golden[name], new[name], tolerance, largest, relative, absolute, rounding * _ROUNDING * (1 + tolerance.rtol)
         )
-    failed = [name for name, item in found.items() if not item.passed]
-    shown = failed[0] if failed else max(terms, key=lambda name: found[name].error)
-    hopeless = any(found[name].scale is None for name in failed) or rule.exact
+    failed = [name for name, item in verdicts.items() if not item.passed]
+    shown = failed[0] if failed else max(terms, key=lambda name: verdicts[name].error)
+    hopeless = any(verdicts[name].scale is None for name in failed) or rule.exact
     return Comparison(
         passed=not failed,
-        count=len(found),
+        count=len(verdicts),
         failed=len(failed),
         golden=golden[shown],
         new=new[shown],
-        max_error=found[shown].error,
+        max_error=verdicts[shown].error,
         largest=largest,
-        scale=None if hopeless else max((found[name].scale or 0.0 for name in found), default=0.0),
+        scale=None if hopeless else max((verdicts[name].scale or 0.0 for name in verdicts), default=0.0),
         part=shown,
     )
 
 
 def _settled(statistics: Mapping[str, Any], others: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return statistics as they are; without a finite value, as earlier versions and this one both write them.
+    """Return the statistics; for a tensor without finite values, in the form that all versions share.
 
-    Those wrote `l2` as 0 and `min` and `max` as NaN; the range of infinities counts where both sides have it.
+    Earlier versions wrote `l2` as 0, and `min` and `max` as NaN. The range of infinities counts only if both sides have
+    it.
     """
     if statistics["count"] == 0 or statistics["count"] > statistics["nan"] + statistics["inf"]:
         return statistics
@@ -77,8 +76,8 @@ def _settled(statistics: Mapping[str, Any], others: Mapping[str, Any]) -> Mappin
     return {**statistics, **dict.fromkeys(unknown, math.nan)}
 
 
-class _Found:
-    """The verdict of one statistic: how far off it is, and the scale that it needs."""
+class _StatisticVerdict:
+    """The verdict on one statistic: the distance, and the scale with which it passes."""
 
     def __init__(self, passed: bool, error: float = 0.0, scale: float | None = None) -> None:
         self.passed = passed
@@ -94,23 +93,23 @@ def _judge(
     relative: float,
     absolute: float,
     rounding: float,
-) -> _Found:
+) -> _StatisticVerdict:
     if math.isnan(golden) or math.isnan(new):
         alike = math.isnan(golden) and math.isnan(new)
-        return _Found(alike, scale=0.0 if alike else None)
+        return _StatisticVerdict(alike, scale=0.0 if alike else None)
     if golden == new:
-        return _Found(True, scale=0.0)
+        return _StatisticVerdict(True, scale=0.0)
     if not (math.isfinite(golden) and math.isfinite(new)):
-        return _Found(False)
+        return _StatisticVerdict(False)
     error = abs(np.longdouble(new) - np.longdouble(golden))
     need = error - rounding - np.longdouble(tolerance.rtol) * relative - np.longdouble(tolerance.atol) * absolute
     unit = np.longdouble(largest) * absolute
     passed = bool(need <= np.longdouble(tolerance.scale) * unit)
     if need <= 0:
-        return _Found(passed, float(error), 0.0)
+        return _StatisticVerdict(passed, float(error), 0.0)
     if not unit:
-        return _Found(passed, float(error))
+        return _StatisticVerdict(passed, float(error))
     scale = float(need / unit)
     while np.longdouble(scale) * unit < need and math.isfinite(scale):
         scale = math.nextafter(scale, math.inf)
-    return _Found(passed, float(error), scale if math.isfinite(scale) else None)
+    return _StatisticVerdict(passed, float(error), scale if math.isfinite(scale) else None)

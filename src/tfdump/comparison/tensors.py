@@ -1,4 +1,4 @@
-"""One tensor of a side against its counterpart: by values, or by what was kept of them, unless they differ in kind."""
+"""Compares one tensor with its counterpart: by values, or by statistics or norms where values are missing."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,20 +7,30 @@ import numpy as np
 
 from tfdump.comparison.arrays import compare_arrays
 from tfdump.comparison.pairing import Pair
-from tfdump.comparison.plain_arrays import ArrayPart, InMemory, Item, full_name
+from tfdump.comparison.plain_arrays import ArrayPart, Item, MemoryReader
 from tfdump.comparison.rule import Criteria, Rule
-from tfdump.comparison.statistics import COMPARED, compare_statistics
-from tfdump.comparison.verdict import DIFFERS, NORMS, SAME, SKIPPED, STATISTICS, VALUES, Comparison, reason_of
+from tfdump.comparison.statistics import compare_statistics
+from tfdump.comparison.verdict import DIFFERS, NORMS, SAME, SKIPPED, STATISTICS, VALUES, Comparison, failure_text
 from tfdump.dtypes import kind_of
+from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX, full_name
 from tfdump.dump.parts import Piecewise, holds_values
 from tfdump.errors import DumpError
 from tfdump.statistics.statistics import statistics_of
 
 _KINDS = {"f": "floats", "i": "integers", "u": "integers", "b": "bools", "c": "complex numbers", "S": "text"}
 
-_RESULTS = ("stat_", "norm", "float16_zeros", "overflowed", "computed_shape", "dense_shape", "values", "stored_as")
+_RESULTS = (
+    STATISTIC_PREFIX,
+    "norm",
+    "float16_zeros",
+    "overflowed",
+    "computed_shape",
+    "dense_shape",
+    "values",
+    "stored_as",
+)
 _NAMES = ("address", "layer", "order", "inputs", "executed_as")
-"""Attributes that --check-attrs passes over: results, which are compared as such, and what follows from a name."""
+"""Attributes that --check-attrs ignores: results, which are compared as such, and what follows from a name."""
 
 Outcome = tuple[str, str, str, Comparison | None]
 """Status, reason, what was compared, and the numbers."""
@@ -29,7 +39,7 @@ Outcome = tuple[str, str, str, Comparison | None]
 def compare_pair(golden: Item, new: Item, pair: Pair, criteria: Criteria, check_attrs: bool) -> Outcome:
     """Compare two tensors.
 
-    Raises DumpError where statistics alone cannot answer what was asked, and where a file cannot be read.
+    Raises DumpError if statistics alone cannot answer what was asked, and if a file cannot be read.
     """
     outcome = _compare(golden, new, pair, criteria)
     if check_attrs and outcome[0] == SAME:
@@ -42,7 +52,7 @@ def compare_pair(golden: Item, new: Item, pair: Pair, criteria: Criteria, check_
 def _compare(golden: Item, new: Item, pair: Pair, criteria: Criteria) -> Outcome:
     if golden.connected != new.connected:
         side = "new" if golden.connected else "golden"
-        return DIFFERS, f"no gradient in the {side} side: not connected with the loss there", "", None
+        return DIFFERS, f"no gradient in the {side} side: the loss does not depend on it there", "", None
     unlike = _unlike_form(golden, new, criteria.exact)
     if unlike:
         return DIFFERS, unlike, "", None
@@ -57,7 +67,7 @@ def _compare(golden: Item, new: Item, pair: Pair, criteria: Criteria) -> Outcome
 
 
 def _unlike_form(golden: Item, new: Item, exact: bool) -> str:
-    """Return how two tensors are not alike before any value is read, or an empty string."""
+    """Return how two tensors differ before any value is read, or an empty string."""
     old, other = (_KINDS.get(kind_of(item.dtype), item.dtype) for item in (golden, new))
     if old != other:
         return f"{other} ({new.dtype}), golden has {old} ({golden.dtype})"
@@ -69,8 +79,8 @@ def _unlike_form(golden: Item, new: Item, exact: bool) -> str:
         return f"stored as {new.encoding or 'an array'}, golden as {golden.encoding or 'an array'}"
     if golden.shape != new.shape and (golden.encoding is None or golden.encoding == "sparse"):
         axes = [item.attributes.get("axis0") for item in (golden, new)]
-        told = f" (first axis: {axes[1]}, golden {axes[0]})" if None not in axes and axes[0] != axes[1] else ""
-        return f"shape {new.shape}, golden has {golden.shape}{told}"
+        detail = f" (first axis: {axes[1]}, golden {axes[0]})" if None not in axes and axes[0] != axes[1] else ""
+        return f"shape {new.shape}, golden has {golden.shape}{detail}"
     return ""
 
 
@@ -79,7 +89,7 @@ def _is_norm(item: Item) -> bool:
 
 
 def _dtypes(golden: Item, new: Item) -> list[str]:
-    """Return the dtypes that bound the precision of both: as computed, and as stored where that is no wider kind."""
+    """Return the dtypes that limit the precision of both tensors: as computed and as stored."""
     return [dtype for item in (golden, new) for dtype in (item.dtype, item.stored_dtype)]
 
 
@@ -88,7 +98,7 @@ def _dtype(item: Item) -> str:
 
 
 def _by_values(golden: Sequence[Piecewise], new: Sequence[Piecewise], rule: Rule) -> Outcome:
-    """Compare the arrays of both: where they are composites, what places the values first."""
+    """Compare the arrays of both tensors; in composites, first those that say where the values are."""
     names = [part.name for part in golden]
     if sorted(names) != sorted(part.name for part in new):
         return DIFFERS, f"{len(new)} parts, golden has {len(golden)}", VALUES, None
@@ -100,23 +110,23 @@ def _by_values(golden: Sequence[Piecewise], new: Sequence[Piecewise], rule: Rule
     placing = [pair for pair in pairs if not holds_values(pair[0].name)]
     placed = Criteria(exact=True).rule_for([], [], ["int64"])
     for pair in placing:
-        found = compare_arrays([pair], placed)
-        if not found.passed:
-            return DIFFERS, reason_of(found, VALUES, placed), VALUES, found
+        comparison = compare_arrays([pair], placed)
+        if not comparison.passed:
+            return DIFFERS, failure_text(comparison, VALUES, placed), VALUES, comparison
     return _outcome(compare_arrays([pair for pair in pairs if pair not in placing], rule), VALUES, rule)
 
 
 def _by_statistics(golden: Item, new: Item, rule: Rule) -> Outcome:
     if rule.max_ulp is not None or rule.min_cosine is not None:
         asked = "ulps" if rule.max_ulp is not None else "a cosine"
-        raise DumpError(f"'{full_name(golden)}' has statistics and no values, which tell nothing of {asked}")
+        raise DumpError(f"'{full_name(golden)}' has statistics and no values, so {asked} cannot be compared")
     both: list[Mapping[str, Any]] = []
     for item in (golden, new):
         known = item.statistics
-        if known is not None and not known.keys() >= COMPARED:
-            known = None  # some alone, which cannot be judged
+        if known is not None and not known.keys() >= set(STATISTIC_NAMES):
+            known = None  # incomplete statistics cannot be judged
         if known is None and (not item.has_values or kind_of(item.dtype) == "S"):
-            return SKIPPED, "one side has no values, and there are no statistics of it, or not all", "", None
+            return SKIPPED, "one side has neither values nor complete statistics", "", None
         if known is None and item.attributes.get("reduce"):
             raise DumpError(
                 f"'{full_name(item)}' was reduced, and its counterpart has statistics of the whole tensor "
@@ -127,19 +137,19 @@ def _by_statistics(golden: Item, new: Item, rule: Rule) -> Outcome:
 
 
 def _by_norms(golden: Item, new: Item, rule: Rule) -> Outcome:
-    """Compare the norms that gradients carry, where one side has nothing else."""
+    """Compare the stored norms of gradients, if one side has nothing else."""
     if golden.norm is None or new.norm is None:
-        return SKIPPED, "one side has norms only, and the other has none", "", None
-    norms = [ArrayPart("", InMemory(np.atleast_1d(np.asarray(item.norm, np.float64)))) for item in (golden, new)]
+        return SKIPPED, "one side has only norms, and the other side has none", "", None
+    norms = [ArrayPart("", MemoryReader(np.atleast_1d(np.asarray(item.norm, np.float64)))) for item in (golden, new)]
     if norms[0].shape != norms[1].shape:
         return DIFFERS, f"{norms[1].shape[0]} norms, golden has {norms[0].shape[0]}", NORMS, None
     return _outcome(compare_arrays([(norms[0], norms[1])], rule), NORMS, rule)
 
 
-def _outcome(found: Comparison, compared_by: str, rule: Rule) -> Outcome:
-    if found.passed:
-        return SAME, "", compared_by, found
-    return DIFFERS, reason_of(found, compared_by, rule), compared_by, found
+def _outcome(comparison: Comparison, compared_by: str, rule: Rule) -> Outcome:
+    if comparison.passed:
+        return SAME, "", compared_by, comparison
+    return DIFFERS, failure_text(comparison, compared_by, rule), compared_by, comparison
 
 
 def _unlike_attributes(golden: Item, new: Item) -> list[str]:

@@ -1,6 +1,6 @@
-"""How far a number may be from the golden one: defaults by dtype, and overrides for the tensors that a glob names.
+"""How far a number may be from the golden number: defaults by dtype, and overrides for tensors that a glob names.
 
-An element passes when `|new - golden| <= atol + rtol*|golden| + scale*max|golden|`.
+An element passes when `|new - golden| <= atol + rtol*|golden| + scale*max|golden|`; see docs/diff.md.
 """
 
 import math
@@ -15,7 +15,7 @@ from tfdump.errors import TfdumpError
 
 @dataclass(frozen=True)
 class Tolerance:
-    """The three terms of the bound; all zero is exact."""
+    """The three terms of the bound; if all are zero, values must be equal."""
 
     rtol: float = 0.0
     atol: float = 0.0
@@ -38,43 +38,45 @@ TERMS = ("rtol", "atol", "scale")
 
 @dataclass(frozen=True)
 class Override:
-    """One `[GLOB=]VALUE` of `--rtol`, `--atol` or `--scale`; `glob` None means every tensor of floats."""
+    """One `[GLOB=]VALUE` of `--rtol`, `--atol` or `--scale`; a `glob` of None means every tensor of floats."""
 
     glob: str | None
     value: float
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.value) and self.value >= 0):
-            raise TfdumpError(f"tolerance {self.value} is not a number from 0 up (--ignore GLOB leaves a tensor out)")
+            raise TfdumpError(
+                f"tolerance {self.value} is not a number of at least 0 (leave a tensor out with --ignore GLOB)"
+            )
         if self.glob is not None:
             Pattern(self.glob)
 
 
 def parse_override(text: str) -> Override:
-    """Read `[GLOB=]VALUE`; raises TfdumpError where the value is no number from 0 up, or the glob is malformed."""
+    """Read `[GLOB=]VALUE`; raises TfdumpError if the value is not a number of at least 0, or the glob is malformed."""
     glob, equals, value = text.rpartition("=")
     try:
         number = float(value)
     except ValueError:
-        raise TfdumpError(f"'{text}' is not [GLOB=]VALUE: '{value}' is no number") from None
+        raise TfdumpError(f"'{text}' is not [GLOB=]VALUE: '{value}' is not a number") from None
     return Override(glob if equals else None, number)
 
 
-def overrides_of(given: float | Mapping[str, float] | None) -> tuple[Override, ...]:
-    """Return the overrides of an argument of the Python API: one number for all, or by glob, the last match wins."""
-    if given is None:
+def overrides_of(tolerance: float | Mapping[str, float] | None) -> tuple[Override, ...]:
+    """Return the overrides of an argument of the Python API: one number for all tensors, or numbers by glob."""
+    if tolerance is None:
         return ()
-    if isinstance(given, Mapping):
-        return tuple(Override(glob, real_number("tolerance", value, 1e-3)) for glob, value in given.items())
-    return (Override(None, real_number("tolerance", given, 1e-3)),)
+    if isinstance(tolerance, Mapping):
+        return tuple(Override(glob, real_number("tolerance", value, 1e-3)) for glob, value in tolerance.items())
+    return (Override(None, real_number("tolerance", tolerance, 1e-3)),)
 
 
 @dataclass(frozen=True)
 class Tolerances:
-    """The tolerance of every tensor: its default by dtype, or what was asked for. `exact` makes all defaults zero.
+    """The tolerance of every tensor: its default by dtype, or the last override that matches.
 
-    An override without a glob counts for floats and complex numbers only, for whoever loosens these does not mean
-    token ids; integers get one by a glob (`*=1`), bools and text never.
+    An override without a glob holds only for floats and complex numbers, because whoever loosens these does not mean
+    token ids. Integers get a tolerance by a glob (`*=1`), bools and text never.
     """
 
     rtol: Sequence[Override] = ()
@@ -82,7 +84,7 @@ class Tolerances:
     scale: Sequence[Override] = ()
 
     @property
-    def given(self) -> bool:
+    def has_overrides(self) -> bool:
         """Whether there are overrides."""
         return bool(self.rtol or self.atol or self.scale)
 
@@ -92,14 +94,14 @@ class Tolerances:
         return [o.glob for term in TERMS for o in getattr(self, term) if o.glob is not None]
 
     def of(self, names: Sequence[str], classes: Sequence[str], dtypes: Sequence[str]) -> Tolerance:
-        """Return the tolerance of a tensor by its names, its class and the dtypes of both sides."""
+        """Return the tolerance of a tensor, from its names, its classes and the dtypes of both sides."""
         kind = kind_of(dtypes[0])
         if kind in "bS":
             return Tolerance()
         default = _ROWS[coarsest(dtypes)] if kind in "fc" else Tolerance()
-        found = {}
+        terms = {}
         for term in TERMS:
-            found[term] = getattr(default, term)
+            terms[term] = getattr(default, term)
             for override in getattr(self, term):
                 if override.glob is None:
                     matches = kind in "fc"
@@ -107,12 +109,12 @@ class Tolerances:
                     pattern = Pattern(override.glob)
                     matches = any(pattern.matches(name, classes) for name in names)
                 if matches:
-                    found[term] = override.value
-        return Tolerance(**found)
+                    terms[term] = override.value
+        return Tolerance(**terms)
 
 
 def coarsest(dtypes: Sequence[str]) -> str:
-    """Return the row of the least precise of some dtypes of floats or complex numbers."""
+    """Return the row of the least precise of several dtypes of floats or complex numbers."""
     rows = list(_ROWS)
     return rows[max(rows.index(_row(dtype)) for dtype in dtypes)]
 

@@ -12,14 +12,34 @@ VALUES, STATISTICS, NORMS = "values", "statistics", "norms"
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is known of two arrays of one shape.
+    """The numbers of the comparison of two arrays of one shape.
 
-    `failed` of `count` elements are outside of the bound, among them `unlike` whose NaN or infinity the other side
-    does not share, and which no tolerance mends. `index` is that of the worst element in the part `part` of a
-    composite, with both values; None where all are equal. `max_error` is the largest distance between finite
-    numbers, `largest` the largest finite golden magnitude, `scale` the smallest one that would have passed, with
-    the other tolerances as they are (None where none would), `ulp` the steps between the two worst values, `cosine`
-    that of the two arrays as vectors, where it was asked for.
+    Attributes
+    ----------
+    passed : bool
+        Whether the arrays agree.
+    count : int
+        Number of elements.
+    failed : int
+        Number of elements outside of the bound, including `unlike`.
+    unlike : int
+        Number of elements that are NaN or infinite on one side only. No tolerance allows them.
+    index : tuple of int or None
+        Index of the worst element in `part`; None if all elements are equal.
+    golden, new
+        The values of the worst element on both sides.
+    max_error : float
+        Largest distance between finite numbers.
+    largest : float
+        Largest finite magnitude on the golden side.
+    scale : float or None
+        Smallest `scale` with which the arrays pass while the other tolerances stay; None if there is none.
+    ulp : int or None
+        Number of steps between neighboring floats that lie between the worst two values.
+    cosine : float or None
+        Cosine of the two arrays as vectors, if it was asked for.
+    part : str
+        Part of a composite tensor that holds the worst element, or name of the statistic; "" for a plain array.
     """
 
     passed: bool
@@ -41,12 +61,30 @@ class Comparison:
 class TensorDiff:
     """The verdict on one tensor.
 
-    `status` is `same`, `differs`, `missing` (in the new side), `extra` (only there), `ignored` or `skipped` (nothing to
-    compare by); `fails` tells whether it makes the sides differ. `name` and `new_name` are addresses with their
-    groups, None where the side has no such tensor; so are the shapes and dtypes. `reason` says in one line what is
-    wrong, `compared_by` what was compared (`values`, `statistics`, `norms`), and `comparison` has the numbers.
-    `paired_by` tells how the two tensors were found: `map`, `address`, `structure`, `order` or `position`; it is empty
-    for one alone.
+    Attributes
+    ----------
+    name, new_name : str or None
+        Group and address on the golden and on the new side; None if that side has no such tensor.
+    class_name : str
+        Class of the layer; "" if it is not known.
+    status : str
+        `same`, `differs`, `missing` (in the new side), `extra` (only in the new side), `ignored`, or `skipped`
+        (there is nothing to compare by).
+    fails : bool
+        Whether this verdict makes the two sides differ.
+    reason : str
+        In one line, why the tensor differs or was skipped.
+    shape, new_shape : tuple of int or None
+        Shape on each side.
+    dtype, new_dtype : str or None
+        Dtype on each side, as the model computed it.
+    compared_by : str
+        `values`, `statistics` or `norms`; "" if nothing was compared.
+    comparison : Comparison or None
+        The numbers, where something was compared.
+    paired_by : str
+        How the two tensors were paired: `map`, `address`, `structure`, `order`, `position` or `order of execution`; ""
+        if the tensor has no counterpart.
     """
 
     name: str | None
@@ -65,13 +103,29 @@ class TensorDiff:
 
     @property
     def shown_name(self) -> str:
-        """The golden name, or the new one where there is no golden tensor; that of an activation without its group."""
+        """The golden name, or the new name if there is no golden tensor; for an activation, without the group."""
         return (self.name or self.new_name or "").removeprefix("activations/")
 
 
 @dataclass(frozen=True)
 class DiffReport:
-    """The verdict on two sides: every tensor in the order of execution, and what one should know besides."""
+    """The verdict on two sides, as `tfdump.diff` returns it.
+
+    Attributes
+    ----------
+    golden, new : str
+        Names of the two sides.
+    tensors : tuple of TensorDiff
+        The verdict on every tensor, in the order of execution.
+    notes : tuple of str
+        What else to know about the verdict, such as how tensors were paired.
+
+    Examples
+    --------
+    >>> report = tfdump.diff("golden.h5", "new.h5")
+    >>> [tensor.name for tensor in report.tensors if tensor.fails]
+    ['activations/dense']
+    """
 
     golden: str
     new: str
@@ -80,17 +134,17 @@ class DiffReport:
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs that counts."""
+        """Whether the two sides agree: no tensor fails."""
         return not any(tensor.fails for tensor in self.tensors)
 
     @property
     def first(self) -> TensorDiff | None:
-        """The first diverging tensor in the order of execution; one that a side lacks only where no values differ."""
+        """The first tensor that fails in the order of execution; a differing one comes before one that a side lacks."""
         failing = [tensor for tensor in self.tensors if tensor.fails]
         return next((tensor for tensor in failing if tensor.status == DIFFERS), failing[0] if failing else None)
 
     def count(self, *statuses: str) -> int:
-        """Return how many tensors have one of these statuses."""
+        """Return the number of tensors that have one of these statuses."""
         return sum(tensor.status in statuses for tensor in self.tensors)
 
     @property
@@ -101,25 +155,25 @@ class DiffReport:
 
     @property
     def clauses(self) -> tuple[str, ...]:
-        """The verdict, and where there are differences, one by one what is to be said of them."""
+        """The verdict, followed by what `summary` says about the differences, one clause each."""
         compared = self.count(SAME, DIFFERS)
         first = self.first
         if first is None:
             return (f"{self.golden} and {self.new} agree in {_tensors(compared)}{self._besides()}",)
         where = f"{first.shown_name} ({first.class_name})" if first.class_name else first.shown_name
         differing = f"{self.count(DIFFERS)} of {_tensors(compared)} differ{self._besides()}"
-        said = "first diverging layer: " if first.status == DIFFERS else ""
+        prefix = "first diverging layer: " if first.status == DIFFERS else ""
         remedy = "" if first.status == DIFFERS else " (--allow-missing lets that pass)"
-        clauses = [differing, f"{said}{where}: {first.reason}{remedy}"]
+        clauses = [differing, f"{prefix}{where}: {first.reason}{remedy}"]
         scale = self.scale
         if scale is not None and self.count(DIFFERS) > 1:
             by_glob = any(kind_of(tensor.dtype or "float32") in "iu" for tensor in self.tensors if tensor.fails)
-            clauses.append(f"all pass with --scale {_given(scale, by_glob)}")
+            clauses.append(f"all pass with --scale {_tolerance_text(scale, by_glob)}")
         return (f"{self.golden} and {self.new} differ:", *clauses)
 
     @property
     def scale(self) -> float | None:
-        """The smallest `--scale` with which every tensor would have passed; None where none does."""
+        """The smallest `--scale` with which all tensors pass; None if there is none."""
         needed = [
             tensor.comparison.scale if tensor.comparison is not None else None
             for tensor in self.tensors
@@ -129,59 +183,60 @@ class DiffReport:
         return max(known, default=0.0) if len(known) == len(needed) else None
 
     def _besides(self) -> str:
-        """Return the numbers of tensors that were not compared."""
-        told = [(MISSING, "missing"), (EXTRA, "extra"), (IGNORED, "ignored"), (SKIPPED, "not compared")]
-        found = [f"{self.count(status)} {word}" for status, word in told if self.count(status)]
-        return f" ({', '.join(found)})" if found else ""
+        """Return how many tensors were not compared, in parentheses."""
+        statuses = [(MISSING, "missing"), (EXTRA, "extra"), (IGNORED, "ignored"), (SKIPPED, "not compared")]
+        counts = [f"{self.count(status)} {word}" for status, word in statuses if self.count(status)]
+        return f" ({', '.join(counts)})" if counts else ""
 
 
 def _tensors(count: int) -> str:
     return f"{count} tensor{'' if count == 1 else 's'}"
 
 
-def reason_of(found: Comparison, compared_by: str, rule: Rule) -> str:
+def failure_text(comparison: Comparison, compared_by: str, rule: Rule) -> str:
     """Return in one line why a comparison failed."""
     if compared_by == STATISTICS:
-        text = f"by its statistics: {found.part} {found.new!r}, golden {found.golden!r}"
-        return text + _remedy(found, rule)
-    part = f"part '{found.part}': " if found.part else ""
-    told = []
-    if found.failed:
-        told.append(f"{found.failed} of {found.count} elements")
-    if found.cosine is not None and rule.min_cosine is not None and found.cosine < rule.min_cosine:
-        told.append(f"cosine {found.cosine:.6g} is below {rule.min_cosine:g}")
-    text = part + ", ".join(told)
-    if found.index is not None:
-        text += f", worst at {list(found.index)}: golden {shown(found.golden)}, new {shown(found.new)}"
-    if found.unlike:
-        return text + f"; {found.unlike} NaN or infinite on one side only, which no tolerance mends"
-    if rule.max_ulp is not None and found.ulp is not None and found.failed:
-        return text + f", {found.ulp} ulp apart (--max-ulp {found.ulp} would have passed)"
-    return text + (_remedy(found, rule) if found.failed else "")
+        text = f"by its statistics: {comparison.part} {comparison.new!r}, golden {comparison.golden!r}"
+        return text + _remedy(comparison, rule)
+    part = f"part '{comparison.part}': " if comparison.part else ""
+    reasons = []
+    if comparison.failed:
+        reasons.append(f"{comparison.failed} of {comparison.count} elements")
+    if comparison.cosine is not None and rule.min_cosine is not None and comparison.cosine < rule.min_cosine:
+        reasons.append(f"cosine {comparison.cosine:.6g} is below {rule.min_cosine:g}")
+    text = part + ", ".join(reasons)
+    if comparison.index is not None:
+        golden, new = value_text(comparison.golden), value_text(comparison.new)
+        text += f", worst at {list(comparison.index)}: golden {golden}, new {new}"
+    if comparison.unlike:
+        return text + f"; {comparison.unlike} elements are NaN or infinite on one side only, which no tolerance allows"
+    if rule.max_ulp is not None and comparison.ulp is not None and comparison.failed:
+        return text + f", {comparison.ulp} ulp apart (--max-ulp {comparison.ulp} would have passed)"
+    return text + (_remedy(comparison, rule) if comparison.failed else "")
 
 
-def _remedy(found: Comparison, rule: Rule) -> str:
+def _remedy(comparison: Comparison, rule: Rule) -> str:
     if rule.fixed:
         return ""
-    if found.scale is not None:
-        return f" (--scale {_given(found.scale, rule.by_glob)} would have passed)"
-    if not found.largest and found.max_error:
-        return f" (golden is all zero: --atol {_given(found.max_error, rule.by_glob)} would have passed)"
+    if comparison.scale is not None:
+        return f" (--scale {_tolerance_text(comparison.scale, rule.by_glob)} would have passed)"
+    if not comparison.largest and comparison.max_error:
+        return f" (golden is all zero: --atol {_tolerance_text(comparison.max_error, rule.by_glob)} would have passed)"
     return ""
 
 
-def _given(value: float, by_glob: bool) -> str:
-    """Return a tolerance as it has to be given: integers listen only to one with a glob."""
+def _tolerance_text(value: float, by_glob: bool) -> str:
+    """Return a tolerance as an argument of the option: integers need one with a glob."""
     return f"'*={rounded_up(value)}'" if by_glob else rounded_up(value)
 
 
-def index_text(found: Comparison) -> str | None:
-    """Return where the worst element is: its index, after the part of a composite, or the name of a statistic."""
-    index = None if found.index is None else str(list(found.index))
-    return f"{found.part}{index or ''}" if found.part else index
+def index_text(comparison: Comparison) -> str | None:
+    """Return where the worst element is: the part of a composite and the index, or the name of a statistic."""
+    index = None if comparison.index is None else str(list(comparison.index))
+    return f"{comparison.part}{index or ''}" if comparison.part else index
 
 
-def shown(value: object) -> str:
+def value_text(value: object) -> str:
     """Return a value for a line of text."""
     if isinstance(value, float):
         return f"{value:.9g}"
@@ -189,7 +244,7 @@ def shown(value: object) -> str:
 
 
 def rounded_up(value: float) -> str:
-    """Return a positive number with three digits that is not below it, so that what is printed passes too."""
+    """Return a positive number rounded up to three digits, so that the printed number passes too."""
     for digits in range(2, 18):
         step = f"{value:.{digits}e}"
         mantissa, exponent = step.split("e")

@@ -1,1 +1,1 @@
-"""The dump file: the only code that knows its HDF5 layout."""
+"""The dump file: the only code that knows the HDF5 layout of docs/format.md."""

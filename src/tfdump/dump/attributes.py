@@ -1,20 +1,46 @@
-"""What the attributes of a dump have to be before anything relies on them: text, numbers, lists of numbers."""
+"""The attributes of a dump: the names of the statistics, and the type that each attribute must have."""
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
+
+STATISTIC_NAMES = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
+"""The names of all statistics of a tensor, in the order in which tables show them."""
+
+COUNTS = ("count", "nan", "inf", "zero")
+"""The statistics that are numbers of elements: of all elements, and of those of one kind."""
+
+STATISTIC_PREFIX = "stat_"
+"""The start of the attribute of a statistic: the mean is the attribute `stat_mean`."""
 
 _TEXT = ("address", "layer", "class", "structure", "dtype", "stored_as", "axis0", "encoding", "reduce", "executed_as")
 _ADDRESSES = "inputs"
 _WHOLE = ("order", "overflowed", "values", "connected", "examples", "first_example", "epoch", "batch", "per_example")
 _SIZES = ("shape", "computed_shape", "dense_shape")
-_STATISTIC = "stat_"
-_COUNTS = ("stat_count", "stat_nan", "stat_inf", "stat_zero")
+_COUNTS = tuple(f"{STATISTIC_PREFIX}{name}" for name in COUNTS)
 _MOST_SIZES = 64
 
 
+class Named(Protocol):
+    """A tensor of a dump, or a plain array that is compared with one and that has the group ""."""
+
+    group: str
+    address: str
+    attributes: dict[str, Any]
+
+
+def full_name(tensor: Named) -> str:
+    """Return the group and the address of a tensor, as tables show it; a plain array has its own name."""
+    return f"{tensor.group}/{tensor.address}" if tensor.group else tensor.address
+
+
+def order_of(tensor: Named) -> float:
+    """Return the place of a tensor in the order of execution, within its group; 0 for a plain array."""
+    return float(tensor.attributes.get("order", 0))
+
+
 def check_attributes_of(attributes: Mapping[str, Any]) -> None:
-    """Raise ValueError where an attribute that means something in a dump has another type than it is written with."""
+    """Raise ValueError if an attribute that has a meaning in a dump is not of the type with which it is written."""
     for name, value in attributes.items():
         if name in _TEXT and not isinstance(value, str):
             raise ValueError(f"its attribute '{name}' is not text")
@@ -24,12 +50,12 @@ def check_attributes_of(attributes: Mapping[str, Any]) -> None:
             raise ValueError(f"its attribute '{name}' is not a shape")
         if name == _ADDRESSES and not _is_list_of_text(value):
             raise ValueError(f"its attribute '{name}' is not a list of addresses")
-        if name.startswith(_STATISTIC) and not isinstance(value, (int, float)):
+        if name.startswith(STATISTIC_PREFIX) and not isinstance(value, (int, float)):
             raise ValueError(f"its attribute '{name}' is not a number")
         if name in _COUNTS and (not isinstance(value, int) or value < 0):
             raise ValueError(f"its attribute '{name}' is not a number of elements")
         if name == "norm" and not _is_norm(value):
-            raise ValueError("its attribute 'norm' is not a number or one a step")
+            raise ValueError("its attribute 'norm' is neither a number nor one number per step")
     counts = [attributes.get(name, 0) for name in _COUNTS]
     if _COUNTS[0] in attributes and sum(counts[1:]) > counts[0]:
         raise ValueError("its statistics count more elements than it has")

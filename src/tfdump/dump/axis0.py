@@ -1,4 +1,4 @@
-"""What the first axis of a stored tensor is: the values of the attribute `axis0`."""
+"""The values of the attribute `axis0`, which says what the first axis of a stored tensor is."""
 
 EXAMPLE = "example"
 """One row per example, in the order of the input."""

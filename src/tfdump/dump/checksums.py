@@ -1,9 +1,9 @@
 """Checksums of a dump: a CRC-32 of the values of every dataset, and one of all names, shapes and attributes.
 
-The CRC-32 is that of zlib, of gzip and of PNG (ISO 3309): it finds every flipped bit, and every burst of up to 32 bits.
-Values are taken in C order and little endian, as the type that is stored, before compression; text is taken as UTF-8
-with a NUL behind every item, and bytes (text that HDF5's strings cannot hold) behind their number as a uint64. So a
-checksum outlives `h5repack`, `h5copy` and any other chunks or filters.
+The CRC-32 is that of zlib, gzip and PNG (ISO 3309). It detects every flipped bit, and every burst of up to 32 bits.
+Values are taken in C order and little endian, in their stored type, before compression. Text is taken as UTF-8 with a
+NUL after every item, and byte strings (text that HDF5 strings cannot hold) after their length as a uint64. So a
+checksum survives `h5repack`, `h5copy`, and any change of chunks or filters.
 """
 
 import zlib
@@ -16,35 +16,43 @@ import numpy as np
 
 from tfdump.dump.parts import Part
 from tfdump.errors import DumpError
-from tfdump.files.byte_strings import read_bytes
+from tfdump.files.byte_strings import read_byte_strings
 from tfdump.files.hdf5 import attributes_of, damage, lookup
 from tfdump.files.hdf5_text import text_memory
 from tfdump.tensors import Array
 
 VALUES = "crc32"
-"""The attribute of a dataset: the CRC-32 of its values."""
+"""The attribute of a dataset that holds the CRC-32 of its values."""
 
 DESCRIPTION = "crc32_description"
-"""The attribute of the root: the CRC-32 of all names, shapes, dtypes and attributes, itself left out."""
+"""The attribute of the root that holds the CRC-32 of all names, shapes, dtypes and other attributes."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What became of one checksum.
+    """The result of one checksum.
 
-    `name` is the path of a dataset, or "/" for the names and attributes of all; `stored` and `found` are CRC-32s, None
-    where there is none; `bytes` were read; `problem` says in words what is wrong, and is None where nothing is.
+    Attributes
+    ----------
+    name : str
+        Path of a dataset, or "/" for the names and attributes of everything.
+    bytes : int
+        Number of bytes that were read.
+    stored, computed : int or None
+        The CRC-32 in the file, and that of what was read; None if there is none.
+    problem : str or None
+        What is wrong, in words; None if nothing is.
     """
 
     name: str
     bytes: int
     stored: int | None
-    found: int | None
+    computed: int | None
     problem: str | None
 
 
 def crc_of(values: Array, before: int = 0) -> int:
-    """Return the CRC-32 of values as they are stored, behind others whose CRC-32 is `before`."""
+    """Return the CRC-32 of values as they are stored, continuing the CRC-32 `before` of earlier values."""
     if values.dtype.kind == "O":
         texts = (item if isinstance(item, bytes) else str(item).encode() for item in values.reshape(-1))
         return zlib.crc32(b"".join(text + b"\0" for text in texts), before)
@@ -53,40 +61,40 @@ def crc_of(values: Array, before: int = 0) -> int:
 
 
 def crc_of_bytes(values: Array, before: int = 0) -> int:
-    """Return the CRC-32 of bytes, an object array of them, behind others whose CRC-32 is `before`."""
+    """Return the CRC-32 of an object array of byte strings, continuing the CRC-32 `before` of earlier ones."""
     return zlib.crc32(b"".join(len(item).to_bytes(8, "little") + item for item in values.reshape(-1)), before)
 
 
 def seal(dataset: h5py.Dataset, crc: int) -> None:
-    """Store the checksum of the values of a dataset, whose other attributes follow."""
+    """Store the checksum of the values of a dataset, before its other attributes."""
     dataset.attrs.create(VALUES, np.uint32(crc))
 
 
 def description_crc(file: h5py.File) -> int:
-    """Return the CRC-32 of the names, shapes, dtypes and attributes of everything in a file, in the file's order.
+    """Return the CRC-32 of the names, shapes, dtypes and attributes of everything in a file, in the order of the file.
 
-    Raises DumpError where they cannot be read.
+    Raises DumpError if they cannot be read.
     """
     crc = _describe("/", file)
-    for name, found in _walk(file):
-        if isinstance(found, DumpError):
-            raise found
-        crc = _describe(name, found, crc)
+    for name, item in _walk(file):
+        if isinstance(item, DumpError):
+            raise item
+        crc = _describe(name, item, crc)
     return crc
 
 
 def verify(file: h5py.File) -> Iterator[Verified]:
-    """Read a whole dump and compare every checksum; the last one is that of the names and attributes.
+    """Read a whole dump and yield the result of every checksum; the last one covers the names and attributes.
 
     Raises DumpError for a dump without checksums.
     """
     if DESCRIPTION not in file.attrs:
         raise DumpError(f"{file.filename} holds no checksums (make it with --checksums)")
-    for name, found in _walk(file):
-        if isinstance(found, DumpError):
-            yield Verified(name, 0, None, None, str(found))
-        elif isinstance(found, h5py.Dataset):
-            yield _verify_values(name, found)
+    for name, item in _walk(file):
+        if isinstance(item, DumpError):
+            yield Verified(name, 0, None, None, str(item))
+        elif isinstance(item, h5py.Dataset):
+            yield _verify_values(name, item)
     yield _verify_description(file)
 
 
@@ -98,7 +106,7 @@ def _verify_values(name: str, dataset: h5py.Dataset) -> Verified:
             part = Part("", dataset)
             for key in part.keys():  # noqa: SIM118 - a part is no mapping
                 with text_memory(dataset.file) if part.is_text else nullcontext():
-                    values = read_bytes(dataset, key) if part.is_bytes else np.asarray(dataset[key], part.dtype)
+                    values = read_byte_strings(dataset, key) if part.is_bytes else np.asarray(dataset[key], part.dtype)
                 crc = crc_of_bytes(values, crc) if part.is_bytes else crc_of(values, crc)
                 size += values.nbytes
     except DumpError as error:
@@ -117,21 +125,21 @@ def _verify_description(file: h5py.File) -> Verified:
     return Verified("/", 0, stored, crc, _difference(stored, crc, "a name, a shape or an attribute"))
 
 
-def _stored(found: h5py.Group | h5py.Dataset, name: str) -> int | None:
-    return int(found.attrs[name]) if name in found.attrs else None
+def _stored(item: h5py.Group | h5py.Dataset, name: str) -> int | None:
+    return int(item.attrs[name]) if name in item.attrs else None
 
 
-def _difference(stored: int | None, found: int, what: str) -> str | None:
+def _difference(stored: int | None, computed: int, what: str) -> str | None:
     if stored is None:
         return "has no checksum"
-    return None if stored == found else f"{what} changed"
+    return None if stored == computed else f"{what} changed"
 
 
 def _walk(
-    group: h5py.Group, path: str = "", seen: set[int] | None = None
+    group: h5py.Group, path: str = "", places: set[int] | None = None
 ) -> Iterator[tuple[str, h5py.Group | h5py.Dataset | DumpError]]:
-    """Yield everything below a group with its path, in the file's order and once; an error for what cannot be read."""
-    seen = set() if seen is None else seen
+    """Yield everything below a group with its path, once, in the order of the file; an error if it cannot be read."""
+    places = set() if places is None else places
     try:
         with damage(DumpError, f"{group.file.filename}: '{path or '/'}'"):
             names = list(group)
@@ -141,26 +149,26 @@ def _walk(
     for name in names:
         here = f"{path}/{name}".lstrip("/")
         try:
-            found = lookup(group, name, DumpError)
+            item = lookup(group, name, DumpError)
             with damage(DumpError, f"{group.file.filename}: '{here}'"):
-                place = h5py.h5o.get_info(found.id).addr
+                place = h5py.h5o.get_info(item.id).addr
         except DumpError as error:
             yield here, error
             continue
-        if place in seen:  # a second name, or a group that contains itself
+        if place in places:  # a second link to the same object, or a group that contains itself
             continue
-        seen.add(place)
-        yield here, found
-        if isinstance(found, h5py.Group):
-            yield from _walk(found, here, seen)
+        places.add(place)
+        yield here, item
+        if isinstance(item, h5py.Group):
+            yield from _walk(item, here, places)
 
 
-def _describe(name: str, found: h5py.Group | h5py.Dataset, before: int = 0) -> int:
-    """Return the CRC-32 of what stands about one object, behind that of the others."""
-    with damage(DumpError, f"{found.file.filename}: '{name}'"):
-        kind = f"{found.shape} {found.dtype}" if isinstance(found, h5py.Dataset) else "group"
+def _describe(name: str, item: h5py.Group | h5py.Dataset, before: int = 0) -> int:
+    """Return the CRC-32 of the name, shape, dtype and attributes of one object, continuing that of earlier objects."""
+    with damage(DumpError, f"{item.file.filename}: '{name}'"):
+        kind = f"{item.shape} {item.dtype}" if isinstance(item, h5py.Dataset) else "group"
         crc = zlib.crc32(f"{name}\0{kind}\0".encode(), before)
-        attributes = attributes_of(found, DumpError)
+        attributes = attributes_of(item, DumpError)
         for key in sorted(attributes.keys() - {DESCRIPTION}):
             value = np.asarray(attributes[key])
             value = value.astype(object) if value.dtype.kind in "SU" else value

@@ -1,4 +1,4 @@
-"""What becomes of the batches of one dense tensor in the file: rows, a constant, or a stack."""
+"""Turns the batches of one dense tensor into rows, a constant, or a stack in the file."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -7,30 +7,31 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 
+from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE, STEP
 from tfdump.dump.checksums import crc_of, crc_of_bytes, seal
 from tfdump.dump.layout import storable
-from tfdump.dump.rows import Rows, Storage
-from tfdump.files.byte_strings import are_text, bytes_dtype, write_bytes
+from tfdump.dump.rows import RowDataset, Storage
+from tfdump.files.byte_strings import are_text, bytes_dtype, write_byte_strings
 from tfdump.tensors import Array
 
 Attributes = dict[str, Any]
 
 
 class Collector(Protocol):
-    """Takes the values of one tensor, a batch at a time, and ends as a dataset or a group without a name."""
+    """Takes the values of one tensor batch by batch, and ends as a dataset or group that has no name yet."""
 
     def append(self, value: Any) -> None:
         """Add the value of the next batch."""
 
     def batches(self) -> Iterator[Any]:
-        """Yield what was appended, a batch at a time, in the stored dtype; nothing can be appended afterwards."""
+        """Yield the appended values batch by batch, in the stored dtype; nothing can be appended afterwards."""
 
     def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
-        """Write what is left; return the unnamed object and its attributes (`axis0`, and `encoding` of a group)."""
+        """Write what is left; return the unnamed object and its attributes (`axis0`, and `encoding` for a group)."""
 
 
 def anonymous_group(file: h5py.File) -> h5py.Group:
-    """Create a group without a name that keeps the order of its links and no times."""
+    """Create a group without a name; it keeps the order of its links and stores no times."""
     properties = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
     properties.set_link_creation_order(h5py.h5p.CRT_ORDER_TRACKED | h5py.h5p.CRT_ORDER_INDEXED)
     properties.set_obj_track_times(False)
@@ -41,12 +42,12 @@ def write_whole(file: h5py.File, value: Array, dtype: np.dtype[Any], storage: St
     """Write one array that will not grow as a dataset without a name."""
     data = storable(value, dtype)
     if storage.filters and data.ndim and data.size:
-        rows = Rows(file, dtype, data.shape[1:], len(data), storage)
+        rows = RowDataset(file, dtype, data.shape[1:], len(data), storage)
         rows.append(data)
         return rows.finish()
     if h5py.check_string_dtype(dtype) is not None and not are_text(data):
         dataset = file.create_dataset(None, shape=data.shape, dtype=bytes_dtype())
-        write_bytes(dataset, data)
+        write_byte_strings(dataset, data)
         if storage.checksums:
             seal(dataset, crc_of_bytes(data))
         return dataset
@@ -57,7 +58,7 @@ def write_whole(file: h5py.File, value: Array, dtype: np.dtype[Any], storage: St
 
 
 class Collecting:
-    """What all collectors know: the file, the stored dtype and how to store."""
+    """What all collectors share: the file, the stored dtype and how to store values."""
 
     def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage) -> None:
         self._file = file
@@ -70,17 +71,17 @@ class Collecting:
         count: int | None,
         dtype: np.dtype[Any] | None = None,
         steps: int | None = None,
-    ) -> Rows:
-        return Rows(self._file, dtype or self._dtype, tail, count, self._storage, steps)
+    ) -> RowDataset:
+        return RowDataset(self._file, dtype or self._dtype, tail, count, self._storage, steps)
 
     def _whole(self, value: Array, dtype: np.dtype[Any] | None = None) -> h5py.Dataset:
         return write_whole(self._file, value, dtype or self._dtype, self._storage)
 
 
 class ByExample(Collecting):
-    """A tensor with a row an example: batches are concatenated along axis 0 to `examples` rows.
+    """A tensor with one row per example: batches are concatenated along axis 0 to `examples` rows.
 
-    With `steps`, the batches come again at every step, and the rows of a step lie behind a leading step axis.
+    With `steps`, all batches come again at every step, and the rows of a step are stored behind a leading step axis.
     Batches whose other axes differ end as a stack of unequal shapes.
     """
 
@@ -90,7 +91,7 @@ class ByExample(Collecting):
         super().__init__(file, dtype, storage)
         self._examples = examples
         self._steps = steps
-        self._into: Rows | None = None
+        self._into: RowDataset | None = None
         self._lengths: list[int] = []
         self._unequal: _UnequalStack | None = None
 
@@ -105,18 +106,18 @@ class ByExample(Collecting):
             unequal = _UnequalStack(self._file, self._dtype, self._storage)
             for batch in self.batches():
                 unequal.append(batch)
-            self._unequal, self._into = unequal, None  # whose space in the file is free again
+            self._unequal, self._into = unequal, None  # the space of the rows in the file is free again
             self._unequal.append(value)
             return
         self._lengths.append(len(value))
         self._into.append(storable(value, self._dtype))
 
     def had_only(self, shape: tuple[int, ...]) -> bool:
-        """Tell whether all batches so far were of this shape."""
+        """Tell whether all batches so far had this shape."""
         return self._into is not None and {(length, *self._into.tail) for length in self._lengths} == {shape}
 
     def batches(self) -> Iterator[Array]:
-        """Yield the rows of every batch so far, those of all steps in the order in which they came."""
+        """Yield the rows of every batch so far, in the order in which they came, over all steps."""
         if self._unequal is not None:
             yield from self._unequal.batches()
         elif self._into is not None:
@@ -125,16 +126,16 @@ class ByExample(Collecting):
                 yield self._into.read(int(start), int(stop))
 
     def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
-        """End as a dataset of axis0 `example`, or `step`, or as a composite of axis0 `batch`."""
+        """End as a dataset with axis0 `example` or `step`, or as a composite with axis0 `batch`."""
         if self._unequal is not None:
             return self._unequal.finish()
         if self._into is None:
             self._into = self._rows((), 0, steps=self._steps)
-        return self._into.finish(), {"axis0": "example" if self._steps is None else "step"}
+        return self._into.finish(), {"axis0": EXAMPLE if self._steps is None else STEP}
 
 
 class Constant(Collecting):
-    """A tensor without an example axis: stored once while all batches agree, else stacked."""
+    """A tensor without an example axis: stored once while all batches agree, and stacked otherwise."""
 
     def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage, batches: int) -> None:
         super().__init__(file, dtype, storage)
@@ -144,7 +145,7 @@ class Constant(Collecting):
         self._stack: Stack | None = None
 
     def append(self, value: Array) -> None:
-        """Compare one batch's value with the first, bit by bit."""
+        """Compare the value of one batch with the first value, bit by bit."""
         if self._stack is not None:
             self._stack.append(value)
         elif self._first is None:
@@ -165,30 +166,28 @@ class Constant(Collecting):
             yield from (self._first for _ in range(self._agreeing))
 
     def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
-        """End as a dataset of axis0 `none`, or as the stack's."""
+        """End as a dataset with axis0 `none`, or as the stack."""
         if self._stack is not None:
             return self._stack.finish()
         value = np.zeros((0,)) if self._first is None else self._first
-        return self._whole(value), {"axis0": "none"}
+        return self._whole(value), {"axis0": NONE}
 
 
 class Stack(Collecting):
-    """A tensor that belongs to its batch, or step: `count` values stacked along a leading axis of the name `axis0`.
+    """A tensor that belongs to its batch or step: `count` values stacked along a leading axis, whose kind is `axis0`.
 
-    A composite when their shapes differ.
+    If their shapes differ, they become a composite.
     """
 
-    def __init__(
-        self, file: h5py.File, dtype: np.dtype[Any], storage: Storage, count: int, axis0: str = "batch"
-    ) -> None:
+    def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage, count: int, axis0: str = BATCH) -> None:
         super().__init__(file, dtype, storage)
         self._count = count
         self._axis0 = axis0
-        self._into: Rows | None = None
+        self._into: RowDataset | None = None
         self._unequal: _UnequalStack | None = None
 
     def expect_unequal(self) -> None:
-        """Begin as a composite, because shapes are known to differ: nothing has to be written twice then."""
+        """Begin as a composite, because the shapes are known to differ; then nothing has to be written twice."""
         self._unequal = _UnequalStack(self._file, self._dtype, self._storage, self._axis0)
 
     def append(self, value: Array) -> None:
@@ -226,9 +225,9 @@ class Stack(Collecting):
 
 
 class _UnequalStack(Collecting):
-    """Batches, or steps, of unequal shapes: a group of datasets `0`, `1`, ..."""
+    """Batches or steps of unequal shapes: a group of datasets `0`, `1`, ..."""
 
-    def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage, axis0: str = "batch") -> None:
+    def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage, axis0: str = BATCH) -> None:
         super().__init__(file, dtype, storage)
         self._axis0 = axis0
         self._group = anonymous_group(file)
@@ -246,7 +245,7 @@ class _UnequalStack(Collecting):
 
 
 def same_bits(a: Array, b: Array) -> bool:
-    """Tell whether two arrays hold the same bytes; NaN equals the same NaN."""
+    """Tell whether two arrays hold the same bytes, so that NaN equals an identical NaN."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     if a.dtype.hasobject:

@@ -1,4 +1,4 @@
-"""What becomes of the batches of a ragged or sparse tensor: a group of datasets that together are the tensor."""
+"""Turns the batches of a ragged or sparse tensor into a group of datasets that together are the tensor."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,25 +6,26 @@ from typing import Any
 import h5py
 import numpy as np
 
+from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE, STEP
 from tfdump.dump.collectors import Attributes, Collecting, anonymous_group
 from tfdump.dump.layout import storable
-from tfdump.dump.rows import Rows, Storage
+from tfdump.dump.rows import RowDataset, Storage
 from tfdump.tensors import Ragged, Sparse
 
 
 class RaggedRows(Collecting):
-    """A ragged tensor: `values` of all rows and offsets into them, `row_splits` for the outermost ragged axis."""
+    """A ragged tensor: the `values` of all rows and offsets into them, `row_splits` for the outermost ragged axis."""
 
-    axis0 = "example"
+    axis0 = EXAMPLE
 
     def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage) -> None:
         super().__init__(file, dtype, storage)
-        self._values: Rows | None = None
-        self._splits: list[Rows] = []
+        self._values: RowDataset | None = None
+        self._splits: list[RowDataset] = []
         self._lengths: list[int] = []
 
     def append(self, value: Ragged) -> None:
-        """Add the rows of one batch, their offsets moved behind those already there."""
+        """Add the rows of one batch, with offsets that continue those already there."""
         self._lengths.append(value.shape[0])
         if self._values is None:
             self._values = self._rows(value.values.shape[1:], None)
@@ -65,9 +66,9 @@ class RaggedRows(Collecting):
 
 
 class RaggedStack(RaggedRows):
-    """Ragged batches without a row per example: every batch is a row of one more, outermost, ragged axis."""
+    """Ragged batches without a row per example: every batch is a row of one additional, outermost, ragged axis."""
 
-    axis0 = "batch"
+    axis0 = BATCH
 
     def append(self, value: Ragged) -> None:
         """Add one batch as the next row."""
@@ -81,14 +82,14 @@ class RaggedStack(RaggedRows):
 
 
 class SparseRows(Collecting):
-    """A sparse tensor whose axis 0 is the example: `values`, and `indices` with rows counted over all batches."""
+    """A sparse tensor with one row per example: `values`, and `indices` with rows counted over all batches."""
 
-    axis0 = "example"
+    axis0 = EXAMPLE
 
     def __init__(self, file: h5py.File, dtype: np.dtype[Any], storage: Storage) -> None:
         super().__init__(file, dtype, storage)
-        self._values: Rows | None = None
-        self._indices: Rows | None = None
+        self._values: RowDataset | None = None
+        self._indices: RowDataset | None = None
         self._shape: list[int] = []
         self._entries: list[int] = []
         self._shapes: list[tuple[int, ...]] = []
@@ -132,9 +133,9 @@ class SparseRows(Collecting):
 
 
 class SparseSteps(SparseRows):
-    """A sparse tensor of which every step has a whole value: stacked along a leading, located, step axis."""
+    """A sparse tensor with one value per step, stacked along a leading step axis, which `indices` include."""
 
-    axis0 = "step"
+    axis0 = STEP
 
     def append(self, value: Sparse) -> None:
         """Add the value of the next step."""
@@ -143,9 +144,9 @@ class SparseSteps(SparseRows):
 
 
 class SparseStack(SparseSteps):
-    """Sparse batches without a row per example: stacked along a leading, located, batch axis, the largest shape."""
+    """Sparse batches without a row per example, stacked along a leading batch axis; the largest shape counts."""
 
-    axis0 = "batch"
+    axis0 = BATCH
 
     def batches(self) -> Iterator[Sparse]:
         """Yield every batch so far."""
@@ -176,14 +177,14 @@ class SparseValue(Collecting):
 
     def finish(self) -> tuple[h5py.Group, Attributes]:
         """End as a group of `values` and `indices`, with the attribute `dense_shape`."""
-        return self._group, sparse_attributes("none", self._shape)
+        return self._group, sparse_attributes(NONE, self._shape)
 
 
 def composite_of(value: Ragged | Sparse, axis0: str) -> type[RaggedRows] | type[SparseRows]:
-    """Return what collects batches like `value`: of a row per example, or stacked where `axis0` is `batch`."""
+    """Return the class that collects batches like `value`: one row per example, or stacked if `axis0` is `batch`."""
     if isinstance(value, Ragged):
-        return RaggedStack if axis0 == "batch" else RaggedRows
-    return SparseStack if axis0 == "batch" else SparseRows
+        return RaggedStack if axis0 == BATCH else RaggedRows
+    return SparseStack if axis0 == BATCH else SparseRows
 
 
 def sparse_attributes(axis0: str, dense_shape: Sequence[int]) -> Attributes:

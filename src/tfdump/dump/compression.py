@@ -1,7 +1,7 @@
-"""Compressing chunks on every core, beside the computation, and writing them in the order in which they came.
+"""Compresses chunks on all cores while the model runs, and writes them in the order in which they arrive.
 
-HDF5 runs its filters under a lock, on the thread that writes. What its gzip and zstd filters make of a chunk is a
-zlib stream or a zstd frame, so chunks are made into those here, on threads, and written as they are.
+HDF5 runs its filters under a lock, on the writing thread. Its gzip and zstd filters turn a chunk into a zlib stream or
+a zstd frame. Here threads make these streams and frames, which are then written as they are.
 """
 
 import importlib
@@ -24,15 +24,17 @@ COMPRESSIONS = ("none", "gzip", "zstd")
 GZIP_LEVEL, ZSTD_LEVEL = 1, 3
 
 BACKLOG = 16
-"""Chunks that wait to be written. It is a number, not a time, so that the order of everything in the file repeats."""
+"""The number of chunks that wait to be written. A fixed number, and not a time, makes the order in the file
+repeatable.
+"""
 
 Compress = Callable[[Array], bytes]
 
 
 def filters_for(compression: str) -> tuple[dict[str, Any], Compress | None]:
-    """Return h5py's arguments for a compression of COMPRESSIONS, and what makes its chunks (None for `none`).
+    """Return h5py's arguments for a compression, and the function that compresses a chunk (None for `none`).
 
-    Raises DumpError where zstd is missing.
+    Raises DumpError if zstd is not installed.
     """
     if compression == "gzip":
         return {"compression": "gzip", "compression_opts": GZIP_LEVEL}, _gzip
@@ -61,9 +63,9 @@ def _zstd(zstandard: Any) -> Compress:
 
 
 class ChunkQueue:
-    """Takes chunks, compresses them on threads, and writes them in the order in which they were put.
+    """Compresses chunks on threads, and writes them in the order in which they were put.
 
-    One thread at a time may use it.
+    Only one thread at a time may use it.
     """
 
     def __init__(self, compress: Compress) -> None:
@@ -72,7 +74,7 @@ class ChunkQueue:
         self._threads: ThreadPoolExecutor | None = None
 
     def put(self, dataset: h5py.Dataset, offset: tuple[int, ...], chunk: Array) -> None:
-        """Take one whole chunk, C-contiguous; write the oldest ones where too many wait."""
+        """Take one whole chunk, C-contiguous; write the oldest chunks if too many wait."""
         if self._threads is None:
             self._threads = ThreadPoolExecutor(cores(), "tfdump-compress")
         self._waiting.append((dataset, offset, self._threads.submit(self._compress, chunk)))
@@ -80,12 +82,12 @@ class ChunkQueue:
             self._write_oldest()
 
     def drain(self) -> None:
-        """Write everything that waits."""
+        """Write all chunks that wait."""
         while self._waiting:
             self._write_oldest()
 
     def close(self) -> None:
-        """Forget what waits, and end the threads."""
+        """Discard the chunks that wait, and end the threads."""
         self._waiting.clear()
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
@@ -97,6 +99,6 @@ class ChunkQueue:
 
 
 def write_chunk(dataset: h5py.Dataset, offset: tuple[int, ...], chunk: Any) -> None:
-    """Write the bytes of one chunk as they are, past HDF5's filters and cache."""
-    with phil:  # h5py takes its lock around everything but this call, and HDF5 bears one thread at a time
+    """Write the bytes of one chunk as they are, without HDF5's filters and cache."""
+    with phil:  # h5py does not lock around this call, and HDF5 is not thread-safe
         dataset.id.write_direct_chunk(offset, chunk)

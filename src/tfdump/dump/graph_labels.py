@@ -1,6 +1,6 @@
-"""What a dump tells of the graph of a model: for each tensor, a number for all that leads to it, and all that follows.
+"""Labels of the tensors in the graph of a model: one number for all that leads to a tensor, one for all that follows.
 
-Two tensors with equal numbers stand at the same place in graphs of equal classes and shapes, whatever their names.
+Two tensors with equal numbers have the same place in graphs of equal classes and shapes, whatever their names are.
 """
 
 import json
@@ -10,11 +10,11 @@ from typing import Any, Protocol
 from tfdump.dump import layout
 
 Labels = dict[str, tuple[int, int]]
-"""By address: the number of what leads to the tensor, and of what follows from it; 0 where that is not known."""
+"""By address: the numbers of what leads to the tensor and of what follows from it, 0 if that is not known."""
 
 
-class GraphTensor(Protocol):
-    """What the labels need of a tensor, of a dump or of a comparison."""
+class ShapedTensor(Protocol):
+    """The part of a tensor, of a dump or of a comparison, that the labels need."""
 
     address: str
     attributes: dict[str, Any]
@@ -27,16 +27,16 @@ class GraphTensor(Protocol):
 _INPUTS = f"{layout.INPUTS}/"
 
 
-def graph_labels(*sides: Sequence[GraphTensor]) -> list[Labels]:
-    """Return the labels of the activations of each side, which stand in the order of execution.
+def graph_labels(*sides: Sequence[ShapedTensor]) -> list[Labels]:
+    """Return the labels of the activations of each side, which are in the order of execution.
 
-    The numbers are comparable between the sides of one call.
+    The numbers can be compared between the sides of one call.
     """
     known: dict[Hashable, int] = {}
     return [_labels(side, known) for side in sides]
 
 
-def _labels(items: Sequence[GraphTensor], known: dict[Hashable, int]) -> Labels:
+def _labels(items: Sequence[ShapedTensor], known: dict[Hashable, int]) -> Labels:
     def label(*parts: Hashable) -> int:
         return known.setdefault(parts, len(known) + 1)
 
@@ -47,7 +47,7 @@ def _labels(items: Sequence[GraphTensor], known: dict[Hashable, int]) -> Labels:
         ahead[item.address] = 0 if read is None or 0 in leading else label("ahead", _kind(item), tuple(leading))
     behind: dict[str, int] = {}
     readers: dict[str, list[tuple[int, int]]] = {}
-    complete = True  # a tensor of which it is not known what it read may have read any before it
+    complete = True  # a tensor whose inputs are not known may have read any tensor before it
     for item in reversed(items):
         following = tuple(sorted(readers.get(item.address, ())))
         is_known = complete and all(number for _, number in following)
@@ -59,8 +59,8 @@ def _labels(items: Sequence[GraphTensor], known: dict[Hashable, int]) -> Labels:
     return {item.address: (ahead[item.address], behind[item.address]) for item in items}
 
 
-def inputs_of(item: GraphTensor) -> list[str] | None:
-    """Return the addresses of the tensors that a layer read; None where the dump does not tell."""
+def inputs_of(item: ShapedTensor) -> list[str] | None:
+    """Return the addresses of the tensors that a layer read, or None if the dump does not say."""
     text = item.attributes.get("inputs")
     try:
         names = json.loads(text) if isinstance(text, str) else text
@@ -69,5 +69,5 @@ def inputs_of(item: GraphTensor) -> list[str] | None:
     return [str(name) for name in names] if isinstance(names, list) else None
 
 
-def _kind(item: GraphTensor) -> Hashable:
+def _kind(item: ShapedTensor) -> Hashable:
     return (str(item.attributes.get("class", "")), item.shape)

@@ -1,8 +1,8 @@
-"""The journal of a long run, `NAME.h5.partial`: what an interrupted run leaves, so that another one can go on.
+"""The journal of a long run, `NAME.h5.partial`: what an interrupted run leaves, so that the next run can resume.
 
-An HDF5 file that was not closed cannot be gone on with, so the journal is a plain file beside it: a mark, and frames of
-a length, a CRC-32 and that many bytes. The first frame says in JSON of what run it is; every other one holds a
-batch. A frame that was not written to its end is cut off by the next run. The run holds a lock on the file.
+An HDF5 file that was not closed cannot be continued, so the journal is a plain file beside it: a mark, and frames of a
+length, a CRC-32 and that many bytes. The first frame describes the run in JSON; every other frame holds one batch. The
+next run cuts off a frame that is incomplete. The run holds a lock on the file.
 """
 
 import json
@@ -28,30 +28,30 @@ _FRAME = struct.Struct("<QI")
 _LENGTH = struct.Struct("<I")
 
 _MALFORMED = (ValueError, TypeError, LookupError, AttributeError, RecursionError, StopIteration, struct.error)
-"""What a frame raises whose sum is right and whose content is not."""
+"""The errors of a frame with a correct checksum and unexpected content."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One batch: the values of each tensor, None where it gave none, and what else there is to say, as JSON."""
+    """One batch: the values of each tensor, None for a tensor without a value, and further facts as JSON."""
 
     values: list[Value | None]
     about: dict[str, Any]
 
 
 def journal_path(target: Path) -> Path:
-    """Return where the journal of a dump lies; symbolic links are resolved, as for the dump."""
+    """Return the path of the journal of a dump, with symbolic links resolved as for the dump."""
     resolved = target.resolve()
     return resolved.with_name(resolved.name + PARTIAL)
 
 
 class Journal:
-    """The journal of one run, open and locked; a context manager. An empty one is removed at the end.
+    """The journal of one run, open and locked; a context manager. An empty journal is removed at the end.
 
-    `parameters` belong to the identity of the run beside what `begin` is told. `keeps` tells whether there is something
-    that a further run can go on with.
+    `parameters` belong to the identity of the run, besides what `begin` is told. `has_records` tells whether there is
+    something from which a further run can resume.
 
-    Raises DumpError when it cannot be made, when another run works on it, and when the file is something else.
+    Raises DumpError if the file cannot be made, if another run uses it, and if it is something else.
     """
 
     def __init__(self, path: Path, parameters: Mapping[str, Any]) -> None:
@@ -59,39 +59,41 @@ class Journal:
         self._parameters = parameters
         self._handle = _open_locked(path)
         self._end = 0
-        self.keeps = False
+        self.has_records = False
         try:
             mark = os.pread(self._handle, len(MARK), 0)
             if not MARK.startswith(mark):
-                raise DumpError(f"{path} is in the way of the journal, and is none (move it, or choose another -o)")
+                raise DumpError(
+                    f"{path} has the name that the journal needs, and is not a journal (move it, or choose another -o)"
+                )
         except BaseException:
             os.close(self._handle)
             raise
 
     def begin(self, identity: Mapping[str, Any]) -> None:
-        """Say of what run this is the journal; raises DumpError when it already is that of another one."""
+        """Write of which run this is the journal; raises DumpError if it already belongs to another run."""
         wanted = json.loads(json.dumps({**identity, **self._parameters}))
         self._end = len(MARK)
-        kept = self._next()
-        if kept is None:
+        frame = self._next()
+        if frame is None:
             os.ftruncate(self._handle, 0)
             self._write([memoryview(MARK)], 0)
             self._end = len(MARK)
             self._append([memoryview(json.dumps(wanted).encode())])
             return
         with self._foreign():
-            there = json.loads(kept.tobytes())
+            there = json.loads(frame.tobytes())
             if not isinstance(there, dict):
                 raise ValueError("its first frame describes no run")
         for name in [*wanted, *there]:
             if there.get(name) != wanted.get(name):
                 raise DumpError(
-                    f"{self.path} keeps another run: its {name} is {there.get(name)!r}, and now it is "
+                    f"{self.path} is the journal of another run: its {name} is {there.get(name)!r}, and now it is "
                     f"{wanted.get(name)!r} (remove it to start over, or choose another output with -o)"
                 )
 
     def records(self) -> Iterator[Record]:
-        """Yield the batches that are there; what lies behind the last whole one is cut off."""
+        """Yield the batches in the journal; what follows the last complete one is cut off."""
         while (payload := self._next()) is not None:
             with self._foreign():
                 (length,) = _LENGTH.unpack(payload[: _LENGTH.size].tobytes())
@@ -102,7 +104,7 @@ class Journal:
         os.ftruncate(self._handle, self._end)
 
     def append(self, values: Sequence[Value | None], about: Mapping[str, Any]) -> None:
-        """Keep one more batch; raises OSError where it cannot be written."""
+        """Store one more batch; raises OSError if it cannot be written."""
         packed = [pack(value) for value in values]
         buffers = [buffer for _, some in packed for buffer in some]
         head = {"forms": [form for form, _ in packed], "sizes": [len(buffer) for buffer in buffers], "about": about}
@@ -111,10 +113,10 @@ class Journal:
         for buffer in buffers:
             parts += [memoryview(bytes(-len(parts[-1]) % ALIGNMENT)), buffer]
         self._append(parts)
-        self.keeps = True
+        self.has_records = True
 
     def remove(self) -> None:
-        """Remove the file: the dump is there."""
+        """Remove the file, because the dump is complete."""
         self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -129,16 +131,16 @@ class Journal:
 
     @contextmanager
     def _foreign(self) -> Iterator[None]:
-        """Turn what reading a frame raises that is whole, and that no run wrote, into DumpError."""
+        """Turn what reading a complete frame raises that no run wrote into DumpError."""
         try:
             yield
         except _MALFORMED as cause:
             raise DumpError(
-                f"{self.path} is no journal that tfdump wrote: {reason_of(cause)} (remove it to start over)"
+                f"{self.path} is not a journal that tfdump wrote: {reason_of(cause)} (remove it to start over)"
             ) from cause
 
     def _next(self) -> Array | None:
-        """Return the bytes of the next frame, or None where no whole one follows."""
+        """Return the bytes of the next frame, or None if no complete one follows."""
         size = os.fstat(self._handle).st_size
         head = os.pread(self._handle, _FRAME.size, self._end)
         if len(head) < _FRAME.size:
@@ -175,9 +177,9 @@ class Journal:
 
 
 def _open_locked(path: Path) -> int:
-    """Open the file, made if it is not there, and lock it; one that vanished meanwhile is made again."""
+    """Open and lock the file, creating it if needed; one that disappears in the meantime is created again."""
     try:
-        import fcntl  # here, so that dumps are made without --resume where a system has none
+        import fcntl  # imported here, because dumps without --resume do not need it
     except ImportError:
         raise DumpError(
             "--resume needs locks on files, which this system does not have (leave it out: the dump is made in one go)"

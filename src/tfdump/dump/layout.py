@@ -1,4 +1,4 @@
-"""Names, dtypes and chunks of a dump file, format 1 (DESIGN section 4)."""
+"""Names, dtypes and chunks of a dump file, format 1; see docs/format.md."""
 
 import math
 from collections.abc import Sequence
@@ -29,16 +29,18 @@ NOT_CAPTURED = "not_captured"
 READ = "inputs"
 """The attribute of an activation that lists the addresses of the tensors that its layer read, as JSON."""
 EXECUTED_AS = "executed_as"
-"""The attribute of a tensor of a shared layer that holds the address by the order in which its calls were run."""
+"""The attribute of a tensor of a shared layer: its address if calls were numbered in the order of execution."""
 DEPENDS_ON_BATCH = "depends_on_batch"
 PADDING = "padding"
-"""How many copies of its last example pad the last batch: an attribute of the root, and of each tensor whose values in
-that batch were computed from the copies too."""
+"""How many copies of its last example pad the last batch. An attribute of the root, and of each tensor whose values
+in that batch were also computed from the copies.
+"""
 INTERVAL = "interval"
 EPOCH = "epoch"
 BATCH = "batch"
-"""Attributes of the root of a dump that was made during training: `epoch` or `batch`, and how many epochs were begun
-and batches trained by then."""
+"""Attributes of the root of a dump that was made during training: the interval (`epoch` or `batch`), the number of
+epochs begun, and the number of batches trained.
+"""
 
 CHUNK_BYTES = 1 << 20
 FEW_CHUNKS = 8
@@ -68,7 +70,7 @@ _UPCAST: dict[str, type[np.generic]] = {
 
 
 def stored_dtype(name: str, wanted: str | None = None) -> np.dtype[Any]:
-    """Return the dtype in which a tensor of dtype `name` is stored; `wanted` replaces that of real floats."""
+    """Return the dtype in which a tensor of dtype `name` is stored; `wanted` replaces the dtype of real floats."""
     if name == STRING:
         text: np.dtype[Any] = h5py.string_dtype("utf-8")
         return text
@@ -78,7 +80,7 @@ def stored_dtype(name: str, wanted: str | None = None) -> np.dtype[Any]:
 
 
 def storable(values: Array, dtype: np.dtype[Any]) -> Array:
-    """Return `values` as a C-contiguous array of the stored dtype; text as its bytes (`byte_strings.encoded`)."""
+    """Return `values` as a C-contiguous array of the stored dtype; text as bytes (`byte_strings.encoded`)."""
     if h5py.check_string_dtype(dtype) is not None:
         text = np.empty(values.shape, dtype=object)
         text[...] = values
@@ -94,14 +96,13 @@ def chunk_shape(
 ) -> tuple[int, ...]:
     """Return the chunk of a dataset of shape `(rows, *tail)`: whole rows, at most `chunk_bytes`.
 
-    The number of rows is a power of two, as batches are, except that a few chunks divide the rows evenly.
-    A row above that is a chunk by itself; one above 1 GiB is cut along its first axes. `rows` is None for a
-    dataset that grows.
+    The number of rows is a power of two, as batch sizes are, except that a few chunks divide the rows evenly. A larger
+    row is a chunk by itself; a row above 1 GiB is cut along its first axes. `rows` is None for a dataset that grows.
     """
     row_bytes = max(1, itemsize * math.prod(tail))
     fitting = max(1, chunk_bytes // row_bytes)
     count = 1 << (fitting.bit_length() - 1)
-    if rows is not None and rows <= FEW_CHUNKS * count:  # the last chunk takes as much as the others
+    if rows is not None and rows <= FEW_CHUNKS * count:  # the last chunk takes as much space as the others
         count = math.ceil(rows / math.ceil(rows / count))
     cut = list(tail)
     for axis in range(len(cut)):
@@ -113,7 +114,7 @@ def chunk_shape(
 
 
 def stacked_shape(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """Return the shape of a stack: -1 for axes whose size differs, only the count where the ranks differ."""
+    """Return the shape of a stack: -1 for axes whose size differs, and only the count if the ranks differ."""
     if len({len(shape) for shape in shapes}) != 1:
         return (len(shapes),)
     axes = zip(*shapes, strict=True)

@@ -1,4 +1,7 @@
-"""What a file is that was given as a dump and is none, and what to do with it. Looks at names and first bytes only."""
+"""Recognizes a file that was passed as a dump and is not one, and says what to do with it.
+
+Only names and the first bytes are looked at.
+"""
 
 from pathlib import Path
 
@@ -14,7 +17,7 @@ _MOST_COUNTED = 10_000
 
 
 def refuse_other_formats(path: Path) -> None:
-    """Raise DumpError for a folder, an empty file and the formats of other things that tfdump knows."""
+    """Raise DumpError for a folder, an empty file and files of other formats that tfdump knows."""
     check_path(path, "file", DumpError)
     if path.is_dir():
         refuse_model_folder(path)
@@ -25,7 +28,7 @@ def refuse_other_formats(path: Path) -> None:
 
 
 def refuse_models(path: Path) -> None:
-    """Raise DumpError for a model, where arrays of other formats are welcome."""
+    """Raise DumpError for a model, where arrays of other formats are accepted."""
     check_path(path, "file", DumpError)
     if path.suffix in (".keras", ".tflite") or path.is_dir():
         refuse_other_formats(path)
@@ -39,7 +42,7 @@ def refuse_model_folder(path: Path) -> None:
 
 def _kind(path: Path, mark: Mark) -> str | None:
     if mark is Mark.EMPTY:
-        return "is empty, and no dump"
+        return "is empty, not a dump"
     if mark is Mark.NPY:
         return "is an array (.npy), not a dump"
     if mark is Mark.TFLITE:
@@ -62,7 +65,7 @@ def _kind_of_archive(path: Path) -> str:
 
 
 def kind_of_hdf5(file: h5py.File) -> str:
-    """Return what an HDF5 file is that no tfdump wrote; follows no link out of the file."""
+    """Return what an HDF5 file is that tfdump did not write, without following links out of the file."""
     if "model_config" in file.attrs:
         return "it is a whole Keras model (dump it first: tfdump activations)"
     if "layer_names" in file.attrs or has_link(file, "_layer_checkpoint_dependencies"):
@@ -71,11 +74,11 @@ def kind_of_hdf5(file: h5py.File) -> str:
         return "it holds the weights of a Keras model"
     count = 0
 
-    def count_datasets(_: bytes, found: h5py.h5o.ObjInfo) -> bool | None:
+    def count_datasets(_: bytes, info: h5py.h5o.ObjInfo) -> bool | None:
         nonlocal count
-        count += found.type == h5py.h5o.TYPE_DATASET
+        count += info.type == h5py.h5o.TYPE_DATASET
         return True if count >= _MOST_COUNTED else None
 
-    h5py.h5o.visit(file.id, count_datasets, info=True)  # hard links only, and no object is opened
+    h5py.h5o.visit(file.id, count_datasets, info=True)  # follows hard links only, and opens no object
     more = " or more" if count >= _MOST_COUNTED else ""
     return f"it holds {count}{more} dataset{'' if count == 1 else 's'} of something else"

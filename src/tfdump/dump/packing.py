@@ -1,4 +1,4 @@
-"""Values as bytes and back: for a journal, which keeps them, and for digests, which compare them."""
+"""Turns values into bytes and back, for the journal, which stores them, and for digests, which compare them."""
 
 import hashlib
 import zlib
@@ -12,16 +12,16 @@ from tfdump.dtypes import STRING, dtype_name, numpy_dtype
 from tfdump.tensors import Array, Ragged, Sparse, Value
 
 Form = dict[str, Any] | None
-"""What the bytes of a value mean, as JSON: None for no value."""
+"""The meaning of the bytes of a value, as JSON; None for no value."""
 
 ALIGNMENT = 16
-"""Every array begins at a multiple of it, so that its numbers can be used where they lie."""
+"""Every array begins at a multiple of this many bytes, so that its numbers can be used in place."""
 
 
 def pack(value: Value | None) -> tuple[Form, list[memoryview]]:
-    """Return the form of a value and its bytes, which share the memory of the value where they can.
+    """Return the form of a value and its bytes, which share the memory of the value where possible.
 
-    An array that repeats one number (`np.broadcast_to`) is that number.
+    An array that repeats one number (`np.broadcast_to`) is stored as that number.
     """
     if value is None:
         return None, []
@@ -75,13 +75,13 @@ def fingerprint(values: Iterable[Value | None]) -> int:
 
 def digest(arrays: Mapping[str, Array]) -> str:
     """Return the SHA-256 of arrays with their names, dtypes and shapes."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for name, array in arrays.items():
         form, buffers = pack(array)
-        found.update(f"{name}\0{form}\0".encode())
+        sha256.update(f"{name}\0{form}\0".encode())
         for buffer in buffers:
-            found.update(buffer)
-    return found.hexdigest()
+            sha256.update(buffer)
+    return sha256.hexdigest()
 
 
 def _pack_all(kind: str, arrays: Iterable[Array]) -> tuple[dict[str, Any], list[memoryview]]:

@@ -1,4 +1,4 @@
-"""The arrays that a tensor of a dump is made of, read piece by piece, so that memory stays flat."""
+"""The arrays of a tensor in a dump, read piece by piece, so that memory stays flat."""
 
 import importlib
 import math
@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from tfdump.errors import DumpError
-from tfdump.files.byte_strings import holds_bytes, read_bytes
+from tfdump.files.byte_strings import holds_bytes, read_byte_strings
 from tfdump.files.hdf5 import check_declared, check_stored_inside, damage
 from tfdump.files.hdf5_text import text_memory
 from tfdump.tensors import Array
@@ -18,17 +18,17 @@ BLOCK_BYTES = 4 << 20
 """About how many bytes are read at once: a few chunks of a dump."""
 
 _ZSTD = 32015
-"""The number under which the zstd filter is registered with The HDF Group."""
+"""The number of the zstd filter in the registry of The HDF Group."""
 
 Key = tuple[slice, ...]
-"""Which piece of an array: slices of its leading axes, each with a start and a stop."""
+"""A piece of an array: slices of its leading axes, each with a start and a stop."""
 
 
 class Part:
     """One array of a tensor: the tensor itself (`name` is ""), or a dataset of a composite (`values`, `0`).
 
-    Raises DumpError for a dataset whose values are in other files, and for one that declares far more values than
-    its file can hold.
+    Raises DumpError for a dataset whose values are in other files, and for one that declares far more values than its
+    file can hold.
     """
 
     def __init__(self, name: str, dataset: h5py.Dataset) -> None:
@@ -49,29 +49,29 @@ class Part:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all values in memory; of text, those of the references to it."""
+        """Bytes of all values in memory; for text, those of the references to it."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def piece_bytes(self) -> int:
-        """About how many bytes to read at once: BLOCK_BYTES, or a whole chunk where it has to be decompressed."""
+        """About how many bytes to read at once: BLOCK_BYTES, or a whole chunk if it has to be decompressed."""
         chunks = self._dataset.chunks
         if chunks is None or not self._dataset.compression:
             return BLOCK_BYTES
         return max(BLOCK_BYTES, int(math.prod(chunks)) * self.dtype.itemsize)
 
     def read(self, key: Any = ()) -> Array:
-        """Return the values of one piece, or of any key that h5py takes; text as str objects, `is_bytes` as bytes."""
+        """Return the values of one piece, or of any key that h5py takes: text as str objects, byte strings as bytes."""
         with damage(DumpError, f"{self._dataset.file.filename}: '{self._dataset.name}'"):
             return array_of(self._dataset, key)
 
     def read_into(self, key: Key, buffer: Array) -> None:
-        """Fill a contiguous array of the dataset's dtype with the numbers of one piece, which has its shape."""
+        """Fill a contiguous array of the dataset's dtype with one piece, which has the shape of the array."""
         with damage(DumpError, f"{self._dataset.file.filename}: '{self._dataset.name}'"):
             self._dataset.read_direct(buffer, key)
 
     def keys(self, most_bytes: int = BLOCK_BYTES) -> Iterator[Key]:
-        """Yield the pieces of at most about `most_bytes` that together are the array, in C order, whole chunks."""
+        """Yield pieces of at most about `most_bytes` that together are the array, in C order and whole chunks."""
         return pieces(self.shape, self.dtype.itemsize, self.chunks, most_bytes)
 
     def blocks(self, most_bytes: int = BLOCK_BYTES) -> Iterator[tuple[Key, Array]]:
@@ -81,18 +81,18 @@ class Part:
 
 
 def holds_values(name: str) -> bool:
-    """Tell whether the part of a tensor with this name holds values of it, and not where they are."""
+    """Tell whether the part of a tensor with this name holds values, and not their positions."""
     return name != "indices" and not name.startswith("row_splits")
 
 
 def array_of(dataset: h5py.Dataset, key: Any) -> Array:
-    """Return what h5py reads of a dataset as an array; text as str objects, what is no UTF-8 in it escaped.
+    """Return what h5py reads of a dataset as an array: text as str objects, with invalid UTF-8 escaped.
 
-    Text that is stored as bytes comes as bytes objects.
+    Text that is stored as byte strings is returned as bytes objects.
     """
     if holds_bytes(dataset.dtype):
         with text_memory(dataset.file):
-            return read_bytes(dataset, key)
+            return read_byte_strings(dataset, key)
     if h5py.check_string_dtype(dataset.dtype) is not None:
         with text_memory(dataset.file):
             return np.asarray(dataset.asstr(errors="backslashreplace")[key], dtype=object)
@@ -100,7 +100,7 @@ def array_of(dataset: h5py.Dataset, key: Any) -> Array:
 
 
 def load_filter(dataset: h5py.Dataset) -> None:
-    """Load the filter that a dataset needs beside those of HDF5; raises DumpError where it is not installed."""
+    """Load the filter that a dataset needs besides those of HDF5; raises DumpError if it is not installed."""
     if dataset.id.get_create_plist().get_filter_by_id(_ZSTD) is None:
         return
     try:
@@ -116,7 +116,7 @@ def pieces(
 ) -> Iterator[Key]:
     """Yield keys of at most about `most_bytes` that cover an array of this shape once, in C order.
 
-    Along the axis that is cut, a piece holds whole chunks where at least one fits.
+    Along the axis that is cut, a piece holds whole chunks if at least one fits.
     """
     if 0 in shape:
         return
@@ -127,7 +127,7 @@ def pieces(
     if axis == 0:
         yield tuple(slice(0, size) for size in shape)
         return
-    cut = axis - 1  # the axes before are taken one by one, those behind whole
+    cut = axis - 1  # earlier axes are taken one index at a time, later axes as a whole
     step = max(1, most_bytes // rest)
     if chunks is not None and step > chunks[cut]:
         step -= step % chunks[cut]
@@ -139,7 +139,7 @@ def pieces(
 
 
 class Piecewise(Protocol):
-    """An array that is read in pieces, as `tfdump.dump.parts.Part` is; `name` is its place in a composite."""
+    """An array that is read in pieces, as `Part` is; `name` is its part of a composite."""
 
     name: str
     shape: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Reading a dump: the file as a mapping from addresses to tensors, without TensorFlow."""
+"""Reads a dump: the file as a mapping from addresses to tensors, without TensorFlow."""
 
 import json
 import os
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tfdump.argument_kinds import file_path, shown
 from tfdump.dump import layout
 from tfdump.dump.attributes import check_attributes_of
+from tfdump.dump.axis0 import STEP
 from tfdump.dump.checksums import Verified, verify
 from tfdump.dump.other_formats import kind_of_hdf5, refuse_other_formats
 from tfdump.dump.tensor import Tensor, plain
@@ -35,11 +36,26 @@ __all__ = ["Dump", "Tensor", "open_dump"]
 
 
 class Dump(Mapping[str, Tensor]):
-    """A dump file as a mapping from addresses to tensors; a context manager.
+    """A dump file as a mapping from addresses to tensors; a context manager that closes the file.
 
-    `dump["encoder.dense"]` looks in the activations first, then in the other groups; `dump["outputs/logits"]` and
-    `dump["gradients/inputs/image"]` name the group. Iteration runs over the first group (the activations, where
-    there are any) in execution order, then over the others.
+    `dump["encoder.dense"]` looks in the activations first, then in the other groups. `dump["outputs/logits"]` and
+    `dump["gradients/inputs/image"]` name the group. Iteration runs over the first group in execution order, then over
+    the other groups.
+
+    Attributes
+    ----------
+    name : str
+        Path of the file, as it was passed.
+    attributes : dict
+        Attributes of the root, such as `model`, `examples` and `tfdump_version`; see docs/format.md.
+    groups : dict of str to list of str
+        The addresses in each group of tensors, in execution order.
+
+    Examples
+    --------
+    >>> with tfdump.open("dump.h5") as dump:
+    ...     first_rows = dump["encoder.dense"][:4]
+    ...     names = list(dump)
     """
 
     def __init__(self, file: h5py.File, name: str) -> None:
@@ -51,11 +67,11 @@ class Dump(Mapping[str, Tensor]):
             self._check_format(read)
             self.attributes: dict[str, Any] = {key: plain(value) for key, value in read.items()}
             check_attributes_of(self.attributes)
-        found = {group: self._names(group) for group in layout.TENSOR_GROUPS}
-        self.groups: dict[str, list[str]] = {group: names for group, names in found.items() if names is not None}
+        groups = {group: self._names(group) for group in layout.TENSOR_GROUPS}
+        self.groups: dict[str, list[str]] = {group: names for group, names in groups.items() if names is not None}
 
     def _names(self, path: str) -> list[str] | None:
-        """Return the names in a group of tensors, or None where the file has no such group."""
+        """Return the names in a group of tensors, or None if the file has no such group."""
         here = self._file
         with damage(DumpError, f"{self.name}: '{path}'"):
             for part in path.split("/"):
@@ -78,59 +94,59 @@ class Dump(Mapping[str, Tensor]):
 
     @property
     def not_captured(self) -> tuple[NotCaptured, ...]:
-        """The layers that the model owns and that are not in the dump, with the reasons."""
-        found = self._json_list(layout.NOT_CAPTURED)
+        """The layers of the model that are not in the dump, with the reasons."""
+        items = self._json_list(layout.NOT_CAPTURED)
         with damage(DumpError, f"{self.name}: {layout.NOT_CAPTURED}"):
-            return tuple(NotCaptured(item["address"], item["reason"]) for item in found)
+            return tuple(NotCaptured(item["address"], item["reason"]) for item in items)
 
     @property
     def depends_on_batch(self) -> tuple[str, ...]:
-        """The addresses whose values depend on which examples were in a batch together."""
+        """The addresses of tensors whose values depend on which examples shared a batch."""
         return tuple(self._json_list(layout.DEPENDS_ON_BATCH))
 
     def _json_list(self, name: str) -> list[Any]:
-        """Return a list that stands as JSON in an attribute or, where it is long, in a dataset of the same name."""
+        """Return a list that is stored as JSON in an attribute or, if it is long, in a dataset of the same name."""
         with damage(DumpError, f"{self.name}: {name}"):
-            found = json.loads(self.attributes.get(name, "[]"))
-            if isinstance(found, dict):
-                found = json.loads(lookup(self._file, name, DumpError)[()])
-            return list(found)
+            items = json.loads(self.attributes.get(name, "[]"))
+            if isinstance(items, dict):
+                items = json.loads(lookup(self._file, name, DumpError)[()])
+            return list(items)
 
     @property
     def config(self) -> dict[str, Any] | None:
-        """The model's architecture as Keras saved it, or None."""
+        """The architecture of the model as Keras saved it, or None."""
         if not has_link(self._file, layout.CONFIG):
             return None
         with damage(DumpError, f"{self.name}: '{layout.CONFIG}'"):
             dataset = lookup(self._file, layout.CONFIG, DumpError)
             check_declared(dataset, DumpError)
-            found = json.loads(dataset[()])
-            if not isinstance(found, dict):
+            config = json.loads(dataset[()])
+            if not isinstance(config, dict):
                 raise ValueError("it describes no model")
-        return found
+        return config
 
     @property
     def loss(self) -> npt.NDArray[np.float64] | None:
-        """The loss of a dump of gradients: a scalar, or one number a step or example; None where there is none."""
+        """The loss of a dump of gradients: a scalar, or one number per step or example; None if there is no loss."""
         with damage(DumpError, f"{self.name}: '{layout.LOSS}'"):
             if not has_link(self._file, layout.LOSS):
                 return None
-            found = lookup(self._file, layout.LOSS, DumpError)
-            if not isinstance(found, h5py.Dataset) or found.dtype.kind != "f" or found.ndim > 1:
+            dataset = lookup(self._file, layout.LOSS, DumpError)
+            if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind != "f" or dataset.ndim > 1:
                 raise ValueError("it is not a number or a list of numbers")
-            check_declared(found, DumpError)
-            return np.asarray(found[()], np.float64)
+            check_declared(dataset, DumpError)
+            return np.asarray(dataset[()], np.float64)
 
     @property
     def loss_axis(self) -> str:
-        """What the losses are counted along: `step`, `example`, or `none` for a single one."""
+        """What the losses are counted along: `step`, `example`, or `none` for a single loss."""
         with damage(DumpError, f"{self.name}: '{layout.LOSS}'"):
-            return str(plain(lookup(self._file, layout.LOSS, DumpError).attrs.get("axis0", "step")))
+            return str(plain(lookup(self._file, layout.LOSS, DumpError).attrs.get("axis0", STEP)))
 
     def __getitem__(self, address: str) -> Tensor:
         if not isinstance(address, str):
             raise DumpError(
-                f"{shown(address)} is no address (a tensor is dump['conv1'], a part of it dump['conv1'][:4])"
+                f"{shown(address)} is not an address (a tensor is dump['conv1'], a part of it dump['conv1'][:4])"
             )
         group, slash, name = address.rpartition("/")
         if slash and group in self.groups and name in self.groups[group]:
@@ -140,13 +156,13 @@ class Dump(Mapping[str, Tensor]):
                 return self._tensor(group, address)
         if address == layout.LOSS and has_link(self._file, layout.LOSS):
             remedy = f"print it: tfdump cat {as_argument(self.name)} loss"
-            raise DumpError(f"{self.name} keeps its loss beside the tensors ({remedy})")
+            raise DumpError(f"{self.name} stores its loss apart from the tensors ({remedy})")
         known = [f"{group}/{name}" if slash else name for group, names in self.groups.items() for name in names]
         remedy = f"{near(address, known)} (list them: tfdump show {as_argument(self.name)})"
         raise DumpError(f"{self.name} has no tensor '{address}'{remedy}")
 
     def get(self, address: str, default: Any = None) -> Any:
-        """Return the tensor of an address, or `default` where there is none."""
+        """Return the tensor of an address, or `default` if there is none."""
         return self[address] if address in self else default  # noqa: SIM401 - that would call this method
 
     def __contains__(self, address: object) -> bool:
@@ -171,7 +187,10 @@ class Dump(Mapping[str, Tensor]):
                 yield self._tensor(group, name)
 
     def verify(self) -> Iterator[Verified]:
-        """Read all values and compare the checksums; raises DumpError for a dump that was made without them."""
+        """Read all values and yield the result of every checksum.
+
+        Raises DumpError for a dump that was made without checksums.
+        """
         return verify(self._file)
 
     def _tensor(self, group: str, name: str) -> Tensor:
@@ -183,12 +202,12 @@ class Dump(Mapping[str, Tensor]):
             return tensor
 
     def check_unchanged(self) -> None:
-        """Raise DumpError when the file was written to since it was opened: what was read may be of both states."""
+        """Raise DumpError if the file was written to since it was opened: the values may belong to two states."""
         if self._stamp != _stamp(self._file):
             raise DumpError(f"{self.name} was changed while it was being read (try again when it is complete)")
 
     def close(self) -> None:
-        """Close the file; tensors cannot be read afterwards."""
+        """Close the file. Tensors cannot be read afterwards."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -207,15 +226,36 @@ class Dump(Mapping[str, Tensor]):
 
 
 def _stamp(file: h5py.File) -> tuple[int, int] | None:
-    """Return the size and the time of the last change of a file that is open; None where it is no plain file."""
+    """Return the size and the time of the last change of an open file; None if it is not a plain file."""
     if file.driver != "sec2":
         return None
-    found = os.fstat(file.id.get_vfd_handle())
-    return found.st_size, found.st_mtime_ns
+    status = os.fstat(file.id.get_vfd_handle())
+    return status.st_size, status.st_mtime_ns
 
 
 def open_dump(path: str | Path) -> Dump:
-    """Open a dump for reading; raises DumpError when it is not one, or a newer one."""
+    """Open a dump for reading.
+
+    Parameters
+    ----------
+    path : str or Path
+        The dump file.
+
+    Returns
+    -------
+    Dump
+        The tensors by address; a context manager that closes the file.
+
+    Raises
+    ------
+    DumpError
+        If the file cannot be read, is not a dump, or was written by a newer version of tfdump.
+
+    Examples
+    --------
+    >>> with tfdump.open("dump.h5") as dump:
+    ...     values = dump["encoder.dense"].read()
+    """
     place = file_path("dump", path, "for example 'd.h5'")
     refuse_other_formats(place)
     file = open_hdf5(place, DumpError)

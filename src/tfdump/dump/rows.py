@@ -1,4 +1,4 @@
-"""Datasets that are written row by row, in whole chunks, without a name until they are linked."""
+"""Datasets that are written row by row, in whole chunks, and have no name until they are linked."""
 
 import math
 from collections.abc import Mapping
@@ -11,16 +11,17 @@ import numpy as np
 from tfdump.dump import layout
 from tfdump.dump.checksums import crc_of, crc_of_bytes, seal
 from tfdump.dump.compression import ChunkQueue, write_chunk
-from tfdump.files.byte_strings import are_text, bytes_dtype, read_bytes, write_bytes
+from tfdump.files.byte_strings import are_text, bytes_dtype, read_byte_strings, write_byte_strings
 from tfdump.tensors import Array
 
 
 @dataclass(frozen=True)
 class Storage:
-    """How values are stored: about how many bytes make a chunk, and h5py's arguments that choose a compression.
+    """How values are stored.
 
-    With `checksums`, every dataset gets a CRC-32 of its values. With a `queue`, chunks of numbers are compressed there,
-    and not by HDF5.
+    `chunk_bytes` is about the size of a chunk, `filters` are h5py's arguments for the compression. With `checksums`,
+    every dataset gets a CRC-32 of its values. With a `queue`, the queue compresses the chunks of numbers instead of
+    HDF5.
     """
 
     chunk_bytes: int = layout.CHUNK_BYTES
@@ -39,14 +40,14 @@ class Storage:
             self.queue.close()
 
 
-class Rows:
-    """A dataset of shape `(rows, *tail)` that is appended to along its first axis.
+class RowDataset:
+    """A dataset of shape `(rows, *tail)` that grows along its first axis.
 
-    `rows` is the final number of rows where it is known, else None. Rows are gathered until a chunk is full; numbers
-    then go to the file as they are, or compressed by the queue, past HDF5's own filters and cache.
+    `rows` is the final number of rows, or None if it is not known. Rows are gathered until a chunk is full. Numbers
+    then go to the file as they are, or compressed by the queue, without HDF5's own filters and cache.
 
-    With `steps`, the dataset has the shape `(steps, rows, *tail)` and is filled one step after the other: all
-    `rows` of a step, which must be known, arrive before those of the next, and no chunk holds rows of two.
+    With `steps`, the dataset has the shape `(steps, rows, *tail)` and is filled step by step. All `rows` of a step,
+    whose number must be known, arrive before those of the next step, and no chunk holds rows of two steps.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Rows:
         return {"maxshape": (None, *(size or None for size in tail)), "chunks": chunks} if self._grows else {}
 
     def append(self, block: Array) -> None:
-        """Add `block` of shape `(n, *tail)` in the stored dtype; text as bytes, which need not be text."""
+        """Add a `block` of shape `(n, *tail)` in the stored dtype; text as bytes, which need not be valid text."""
         if self._is_text and not self._is_bytes and not are_text(block):
             self._become_bytes()
         if self._empty:
@@ -118,7 +119,7 @@ class Rows:
             self._step, self.written = (self._step[0] + 1,), 0
 
     def flush(self) -> None:
-        """Write the rows that wait for their chunk to fill, and the chunks that wait to be written."""
+        """Write the rows that wait for their chunk to fill, and the chunks that wait in the queue."""
         self._write_pending()
         self._storage.drain()
 
@@ -126,31 +127,31 @@ class Rows:
         if self._pending is not None and self._pending_rows:
             count, self._pending_rows = self._pending_rows, 0
             self._write(self._pending[:count])
-            if self._storage.queue is not None:  # which has the chunk until it is compressed
+            if self._storage.queue is not None:  # the queue holds the chunk until it is compressed
                 self._pending = None
 
     def finish(self) -> h5py.Dataset:
-        """Write what waits, and return the dataset, with its checksum where that is wanted."""
+        """Write what waits, and return the dataset, with its checksum if checksums are stored."""
         self.flush()
         if self._checksums:
-            if missing := self.dataset.size - self._counted:  # what no batch gave reads as zeros
+            if missing := self.dataset.size - self._counted:  # rows that no batch had are zeros
                 self._count(np.full(missing, b"" if self._is_text else 0, object if self._is_text else self.dtype))
             seal(self.dataset, self._crc)
         return self.dataset
 
     def read(self, start: int, stop: int) -> Array:
-        """Return the flushed rows from `start` to `stop`, counted over all steps; they lie in one step."""
+        """Return the flushed rows from `start` to `stop`, counted over all steps; they must be in one step."""
         if self._is_bytes:
-            return read_bytes(self.dataset, slice(start, stop))
+            return read_byte_strings(self.dataset, slice(start, stop))
         if not self._step:
             return np.asarray(self.dataset[start:stop])
         step, first = divmod(start, self._rows or 1)
         return np.asarray(self.dataset[step, first : first + stop - start])
 
     def _become_bytes(self) -> None:
-        """Go on with a dataset of bytes that holds what was written: strings of HDF5 cannot hold what comes.
+        """Copy what was written into a dataset of byte strings, because HDF5 strings cannot hold the new rows.
 
-        Text has no steps: nothing that is differentiated is text.
+        Text has no steps, because nothing that is differentiated is text.
         """
         text, written = self.dataset, self.written
         self._is_bytes, self.dtype = True, bytes_dtype()
@@ -160,7 +161,7 @@ class Rows:
             self._write(np.asarray(text[self.written : min(self.written + self._chunk_rows, written)]))
 
     def _count(self, rows: Array) -> None:
-        """Take rows, which come in the order in which they lie, into the checksum."""
+        """Add rows to the checksum, in the order in which they are stored."""
         if self._checksums:
             self._crc = crc_of_bytes(rows, self._crc) if self._is_bytes else crc_of(rows, self._crc)
             self._counted += rows.size
@@ -171,7 +172,7 @@ class Rows:
         if self._grows and stop > len(self.dataset):
             self.dataset.resize(stop, axis=0)
         if self._is_bytes:
-            write_bytes(self.dataset, rows, start)
+            write_byte_strings(self.dataset, rows, start)
         elif self._direct:
             if len(rows) < self._chunk_rows:  # the edge chunk: its unused rows must be the same bytes every time
                 missing = np.zeros((self._chunk_rows - len(rows), *self.tail), self.dtype)

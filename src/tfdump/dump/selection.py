@@ -1,8 +1,9 @@
-"""Choosing among the tensors of a dump, by the patterns that choose layers."""
+"""Selects tensors of a dump by the patterns that select layers of a model."""
 
 from collections.abc import Iterable
 
 from tfdump.address import Candidate, Pattern, Selection
+from tfdump.dump.attributes import Named, full_name
 from tfdump.dump.reader import Dump
 from tfdump.dump.tensor import Tensor
 from tfdump.errors import DumpError
@@ -12,43 +13,57 @@ _PATTERN_STARTS = ("re:", "type:")
 _MOST_NAMED = 4
 
 
-def choose(dump: Dump, selection: Selection) -> list[Tensor]:
-    """Return the selected tensors in the order of the dump; raises SelectionError for what matches nothing.
+def candidate_for(*tensors: Named) -> Candidate:
+    """Return what patterns match for one tensor, or for two tensors that a comparison has paired.
 
-    A pattern matches the address, or group and address (`outputs/*`); `type:` matches the class that made a tensor,
-    and none of its bases, which a dump does not know.
+    A pattern matches the address (`hidden.kernel`), the group and the address (`outputs/logits`), or the layer that
+    the tensor belongs to (`hidden`). `type:` matches the class of that layer, but none of its base classes, because a
+    dump does not know them. The depth is that of the first tensor's layer.
+    """
+    classes = tuple(str(tensor.attributes["class"]) for tensor in tensors if "class" in tensor.attributes)
+    addresses = [tensor.address for tensor in tensors]
+    paths = [full_name(tensor) for tensor in tensors]
+    layers = [str(tensor.attributes.get("layer") or tensor.address) for tensor in tensors]
+    first, *others = dict.fromkeys(name.replace("/", ".") for name in (*addresses, *paths, *layers))
+    return Candidate(first, classes, tuple(Candidate(name, classes) for name in others), layers[0])
+
+
+def choose(dump: Dump, selection: Selection) -> list[Tensor]:
+    """Return the selected tensors in the order of the dump; `candidate_for` says what a pattern matches.
+
+    Raises SelectionError for a pattern that matches nothing.
     """
     tensors = list(dump.tensors())
-    candidates = [_candidate(tensor) for tensor in tensors]
+    candidates = [candidate_for(tensor) for tensor in tensors]
     return [tensors[n] for n in selection.choose(candidates, remedy=f"list them: tfdump show {as_argument(dump.name)}")]
 
 
 def tensor_at(dump: Dump, text: str) -> Tensor:
     """Return the tensor of an address, or the only one whose address ends in `text`: `kernel`, `attention_scores`.
 
-    What stands before such an end is a segment or the layer: the end begins behind a `.`, `:` or `/`. Raises DumpError
-    where no tensor, or more than one, is meant.
+    Such an end starts after a `.`, `:` or `/`. Raises DumpError where no tensor matches, or more than one.
     """
     try:
         return dump[text]
     except DumpError:
         names = [f"{group}/{name}" for group, names in dump.groups.items() for name in names]
-        meant = [name for name in names if text and name.endswith(tuple(before + text for before in ".:/"))]
-        if not meant:
+        matches = [name for name in names if text and name.endswith(tuple(before + text for before in ".:/"))]
+        if not matches:
             raise
-    if len(meant) > 1:
-        some = ", ".join(f"'{name}'" for name in meant[:_MOST_NAMED]) + (", ..." if len(meant) > _MOST_NAMED else "")
-        raise DumpError(f"{dump.name} has {len(meant)} tensors that end in '{text}': {some} (write one of them out)")
-    return dump[meant[0]]
+    if len(matches) > 1:
+        some = ", ".join(f"'{name}'" for name in matches[:_MOST_NAMED])
+        some += ", ..." if len(matches) > _MOST_NAMED else ""
+        raise DumpError(f"{dump.name} has {len(matches)} tensors that end in '{text}': {some} (write out one of them)")
+    return dump[matches[0]]
 
 
 def find(dump: Dump, addresses: Iterable[str]) -> list[Tensor]:
     """Return the tensors of these addresses, each once, as `tensor_at` does; one with `*` or `?` may be a glob."""
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for address in addresses:
         for tensor in _matching(dump, address):
-            found.setdefault(f"{tensor.group}/{tensor.address}", tensor)
-    return list(found.values())
+            tensors.setdefault(full_name(tensor), tensor)
+    return list(tensors.values())
 
 
 def _matching(dump: Dump, address: str) -> list[Tensor]:
@@ -58,14 +73,8 @@ def _matching(dump: Dump, address: str) -> list[Tensor]:
         if not (set("*?") & set(address) or address.startswith(_PATTERN_STARTS)):
             raise
     pattern = Pattern(address)
-    matching = [tensor for tensor in dump.tensors() if pattern.selects(_candidate(tensor))]
-    if not matching:
+    tensors = [tensor for tensor in dump.tensors() if pattern.selects(candidate_for(tensor))]
+    if not tensors:
         remedy = f"list them: tfdump show {as_argument(dump.name)}"
         raise DumpError(f"{dump.name} has no tensor that matches '{address}' ({remedy})")
-    return matching
-
-
-def _candidate(tensor: Tensor) -> Candidate:
-    classes = (str(tensor.attributes.get("class", "")),)
-    full = Candidate(f"{tensor.group}/{tensor.address}".replace("/", "."), classes)
-    return Candidate(tensor.address, classes, (full,), tensor.attributes.get("layer") or None)
+    return tensors

@@ -13,18 +13,19 @@ from tfdump.errors import DumpError, near
 from tfdump.files.paths import as_argument, check_path
 
 SUFFIXES = (".h5", ".hdf5")
-"""What the names of dumps end in."""
+"""The endings of the names of dumps."""
 
 POSITION, NUMBER = "dump", "number"
-"""What the numbers of a series mean beside `epoch` and `batch`: the places in it, and the last ones in the names."""
+"""What the numbers of a series mean besides `epoch` and `batch`: positions in the series, or numbers in file names."""
 
 
 @dataclass(frozen=True)
 class SeriesDump:
-    """One dump of a series: its file, where it stands on the series' axis, and what it tells of itself.
+    """One dump of a series.
 
-    `epoch` and `batch` are None where the dump was not made during training. The file is not kept open, because a
-    series may have more dumps than a process may have files: `open` opens it.
+    `number` is its place on the axis of the series, `bytes` the size of the file. `epoch` and `batch` are None if the
+    dump was not made during training. The file is not open, because a series may have more dumps than a process may
+    have open files; `open` opens it.
     """
 
     path: Path
@@ -35,13 +36,13 @@ class SeriesDump:
     bytes: int
 
     def open(self) -> Dump:
-        """Open the dump for reading; raises DumpError when it is gone."""
+        """Open the dump for reading; raises DumpError if it is gone."""
         return open_dump(self.path)
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A file in the folder that might have been a dump, and why it is none."""
+class SkippedFile:
+    """A file in the folder that could be a dump and is not, with the reason."""
 
     path: Path
     reason: str
@@ -51,25 +52,25 @@ class Skipped:
 class Series:
     """The dumps of a folder in the order of training; `axis` says what their numbers are.
 
-    It is `epoch`, `batch`, `number` (the last number in each file name) or `dump` (1, 2, ...). Dumps of one point of
-    the training that differ in kind have one number, except along `dump`.
+    The axis is `epoch`, `batch`, `number` (the last number in each file name) or `dump` (1, 2, ...). Dumps of different
+    kinds from the same point of the training share a number, except along `dump`.
     """
 
     folder: Path
     axis: str
     dumps: tuple[SeriesDump, ...]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedFile, ...]
 
     def of_kind(self, kind: str) -> tuple[SeriesDump, ...]:
-        """Return the dumps of `activations` or of `gradients` alone."""
+        """Return the dumps of `activations`, or those of `gradients`."""
         return tuple(dump for dump in self.dumps if dump.kind == kind)
 
 
 @dataclass(frozen=True)
 class Located:
-    """Where one tensor is in a series: its full name (`gradients/weights/dense.kernel`), and the dumps that have it.
+    """The place of one tensor in a series: its full name (`gradients/weights/dense.kernel`) and the dumps that have it.
 
-    `without` are the other dumps of their kind.
+    `without` has the other dumps of the same kind.
     """
 
     name: str
@@ -80,8 +81,8 @@ class Located:
 def locate(series: Series, address: str) -> Located:
     """Find a tensor, named as in `Dump`, in the dumps of a series.
 
-    Where dumps have it in different groups, it is meant in the first of them, as in a single dump. Raises DumpError
-    with near names where no dump has it.
+    If dumps have it in different groups, the first of these groups counts, as in a single dump. Raises DumpError with
+    near names if no dump has it.
     """
     groups: dict[SeriesDump, str] = {}
     known: dict[str, None] = {}
@@ -96,7 +97,7 @@ def locate(series: Series, address: str) -> Located:
     if not groups:
         raise DumpError(
             f"no dump in {series.folder} has a tensor '{address}'{near(address, known)} "
-            f"(list those of one: tfdump show {as_argument(series.dumps[-1].path)})"
+            f"(list the tensors of one dump: tfdump show {as_argument(series.dumps[-1].path)})"
         )
     group = min(groups.values(), key=layout.TENSOR_GROUPS.index)
     dumps = tuple(place for place in groups if groups[place] == group)
@@ -106,36 +107,36 @@ def locate(series: Series, address: str) -> Located:
 
 
 def open_series(folder: str | Path) -> Series:
-    """Return the dumps of a folder, of which sub-folders are no part, in the order of training.
+    """Return the dumps of a folder, without sub-folders, in the order of training.
 
-    The order is that of the epochs and batches which the dumps tell or, where one of them tells none, that of the
-    file names with numbers compared as numbers. Raises DumpError where there is no dump.
+    The order follows the epochs and batches in the dumps or, if one of them has none, the file names, with numbers
+    compared as numbers. Raises DumpError if there is no dump.
     """
     folder = Path(folder)
     check_path(folder, "folder", DumpError)
-    found: list[SeriesDump] = []
-    skipped: list[Skipped] = []
+    dumps: list[SeriesDump] = []
+    skipped: list[SkippedFile] = []
     intervals = set()
     for path in _files(folder):
         try:
             with open_dump(path) as dump:
-                told = [dump.attributes.get(name) for name in (layout.EPOCH, layout.BATCH)]
-                epoch, batch = (value if isinstance(value, int) else None for value in told)
+                values = [dump.attributes.get(name) for name in (layout.EPOCH, layout.BATCH)]
+                epoch, batch = (value if isinstance(value, int) else None for value in values)
                 intervals.add(dump.attributes.get(layout.INTERVAL))
                 kind = str(dump.attributes.get("kind"))
-            found.append(SeriesDump(path, 0, kind, epoch, batch, path.stat().st_size))
+            dumps.append(SeriesDump(path, 0, kind, epoch, batch, path.stat().st_size))
         except DumpError as error:
-            skipped.append(Skipped(path, str(error)))
-        except OSError as error:  # removed meanwhile, by a training that goes on
-            skipped.append(Skipped(path, f"cannot look at {path}: {error.strerror}"))
-    if not found:
+            skipped.append(SkippedFile(path, str(error)))
+        except OSError as error:  # removed in the meantime, by a training that is still running
+            skipped.append(SkippedFile(path, f"cannot look at {path}: {error.strerror}"))
+    if not dumps:
         refuse_model_folder(folder)
         reasons = f": {skipped[0].reason}" if len(skipped) == 1 else ""
         raise DumpError(
             f"{folder} has no dumps among its {' and '.join(SUFFIXES)} files{reasons} "
             "(give a folder that tfdump.DumpCallback filled, or one file)"
         )
-    axis, ordered = _in_order(found, intervals)
+    axis, ordered = _in_order(dumps, intervals)
     return Series(folder, axis, tuple(ordered), tuple(skipped))
 
 
@@ -150,19 +151,19 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _by_numbers(name: str) -> list[tuple[int, int, str]]:
-    """Return a key that compares the numbers in names as numbers: `step-9` comes before `step-10`."""
+    """Return a sort key that compares the numbers in names as numbers: `step-9` comes before `step-10`."""
     parts = re.split(r"([0-9]+)", name)
     return [(0, int(part), part) if number % 2 else (1, 0, part) for number, part in enumerate(parts)]
 
 
-def _in_order(found: Sequence[SeriesDump], intervals: set[object]) -> tuple[str, list[SeriesDump]]:
-    """Return the axis, and the dumps in order with their numbers on it; they come in the order of their names."""
-    if all(dump.epoch is not None and dump.batch is not None for dump in found):
-        ordered = sorted(found, key=lambda dump: (dump.epoch, dump.batch))
+def _in_order(dumps: Sequence[SeriesDump], intervals: set[object]) -> tuple[str, list[SeriesDump]]:
+    """Return the axis, and the dumps in order with their numbers on it; `dumps` are in the order of their names."""
+    if all(dump.epoch is not None and dump.batch is not None for dump in dumps):
+        ordered = sorted(dumps, key=lambda dump: (dump.epoch, dump.batch))
         axis = layout.EPOCH if intervals == {layout.EPOCH} else layout.BATCH
         numbers = [dump.epoch if axis == layout.EPOCH else dump.batch for dump in ordered]
     else:
-        ordered, axis = list(found), NUMBER
+        ordered, axis = list(dumps), NUMBER
         numbers = [_last_number(dump.path) for dump in ordered]
     known = [number for number in numbers if number is not None]
     named_apart = len({(dump.kind, number) for dump, number in zip(ordered, numbers, strict=True)}) == len(ordered)
@@ -175,6 +176,6 @@ def _in_order(found: Sequence[SeriesDump], intervals: set[object]) -> tuple[str,
 
 
 def _last_number(path: Path) -> int | None:
-    """Return the last number in the name of a file, without the suffix, or None."""
+    """Return the last number in the name of a file, without its suffix, or None."""
     numbers = re.findall(r"[0-9]+", path.stem)
     return int(numbers[-1]) if numbers else None

@@ -1,4 +1,4 @@
-"""`--slice`: which part of an array, written as NumPy writes it and read by hand. Pure Python."""
+"""`--slice`: a part of an array, written in NumPy's notation. Pure Python."""
 
 import re
 from dataclasses import dataclass
@@ -12,39 +12,39 @@ _EXAMPLE = "for example 0,:,:,3 or ...,-1 or 2:10:2"
 
 @dataclass(frozen=True)
 class Axis:
-    """What is taken of one axis: `count` indices from `start` on, `step` apart; the axis stays where it is `kept`.
+    """The part of one axis that a slice selects: `count` indices from `start` on, `step` apart.
 
-    `origin` is the index of the array that is called 0 in what is shown.
+    The axis is dropped unless it `remains`. `origin` is the index of the array that is shown as 0.
     """
 
     start: int
     count: int
     step: int = 1
-    kept: bool = True
+    remains: bool = True
     origin: int = 0
 
     def source(self, start: int, stop: int) -> slice:
-        """Return the indices of the array, rising, that are the `start`-th up to the `stop`-th taken."""
+        """Return the ascending indices of the array for the selected positions from `start` to `stop`."""
         first, last = self.start + start * self.step, self.start + (stop - 1) * self.step
         return slice(min(first, last), max(first, last) + 1, abs(self.step))
 
 
 @dataclass(frozen=True)
 class Slicing:
-    """A slice as it was written, and its entries, one an axis."""
+    """A slice as it was written, and its entries, one per axis."""
 
     text: str
     entries: tuple[int | slice | EllipsisType, ...]
 
     def axes(self, shape: tuple[int, ...], what: str) -> tuple[Axis, ...]:
-        """Return what is taken of every axis of an array of this shape; `what` names it in messages.
+        """Return what is selected of every axis of an array of this shape; `what` names the array in messages.
 
-        Raises TfdumpError for more entries than axes, an integer out of range, and a range that takes nothing.
+        Raises TfdumpError for more entries than axes, an integer out of range, and a range that selects nothing.
         """
-        given = [entry for entry in self.entries if entry is not Ellipsis]
-        if len(given) > len(shape):
-            raise TfdumpError(f"--slice {self.text} has {len(given)} axes, and {what} has {len(shape)}: {shape}")
-        open_axes: list[int | slice | EllipsisType] = [slice(None)] * (len(shape) - len(given))
+        entered = [entry for entry in self.entries if entry is not Ellipsis]
+        if len(entered) > len(shape):
+            raise TfdumpError(f"--slice {self.text} has {len(entered)} axes, and {what} has {len(shape)}: {shape}")
+        open_axes: list[int | slice | EllipsisType] = [slice(None)] * (len(shape) - len(entered))
         entries = list(self.entries)
         position = entries.index(Ellipsis) if Ellipsis in entries else len(entries)
         entries[position : position + 1] = open_axes
@@ -53,12 +53,12 @@ class Slicing:
 
     def _axis(self, number: int, entry: int | slice | EllipsisType, size: int, what: str) -> Axis:
         if isinstance(entry, int):
-            return Axis(self._inside(entry, size, f"axis {number} of {what}"), 1, kept=False)
+            return Axis(self._inside(entry, size, f"axis {number} of {what}"), 1, remains=False)
         assert isinstance(entry, slice)
-        taken = range(*entry.indices(size))
-        if size and not taken:
-            raise TfdumpError(f"--slice {self.text} takes nothing of axis {number} of {what}, which has {size}")
-        return Axis(taken.start, len(taken), taken.step)
+        indices = range(*entry.indices(size))
+        if size and not indices:
+            raise TfdumpError(f"--slice {self.text} selects nothing from axis {number} of {what}, which has {size}")
+        return Axis(indices.start, len(indices), indices.step)
 
     def _inside(self, index: int, size: int, where: str) -> int:
         if not -size <= index < size:
@@ -67,12 +67,12 @@ class Slicing:
         return index % size
 
     def first(self, size: int, what: str, where: str) -> "tuple[int, Slicing]":
-        """Take off the first entry, which must be an integer below `size`, and return it with the rest.
+        """Split off the first entry, which must be an integer below `size`, and return it with the rest of the slice.
 
-        `what` is the tensor, and `where` what the integer chooses in it, for messages.
+        For messages, `what` is the tensor, and `where` what the integer selects in it.
         """
         if not self.entries or not isinstance(self.entries[0], int):
-            raise TfdumpError(f"--slice {self.text} must begin with an integer, which chooses {where} of {what}")
+            raise TfdumpError(f"--slice {self.text} must begin with an integer, which selects {where} of {what}")
         index = self._inside(self.entries[0], size, f"{where} of {what}")
         return index, Slicing(self.text, self.entries[1:])
 
@@ -83,7 +83,7 @@ def whole(shape: tuple[int, ...]) -> tuple[Axis, ...]:
 
 
 def parse_slice(text: str) -> Slicing:
-    """Read integers, ranges `START:STOP:STEP` and one `...`, separated by commas; raises TfdumpError."""
+    """Read integers, ranges `START:STOP:STEP` and one `...`, separated by commas; raises TfdumpError for other text."""
     inner = text.strip()
     if inner.startswith("[") and inner.endswith("]"):
         inner = inner[1:-1]

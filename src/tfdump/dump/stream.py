@@ -1,7 +1,7 @@
 """The bytes of a dump on their way to the disk.
 
-HDF5 cannot close a file that it failed to write to, and then crashes the process at its end. So it writes into this
-stream, which keeps the first failure for whoever asks and lets everything after it pass.
+HDF5 cannot close a file to which a write failed, and crashes the process when that ends. So it writes into this stream,
+which remembers the first failure and ignores everything after it.
 """
 
 import io
@@ -13,7 +13,7 @@ from tfdump.dump.write_behind import WriteBehind
 
 
 class DumpStream(io.RawIOBase):
-    """A file that never fails while it is written; `raise_failure` tells whether it did."""
+    """A file that never fails while it is written; `raise_failure` reports what went wrong."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class DumpStream(io.RawIOBase):
         self._behind = WriteBehind(self._handle)
 
     def raise_failure(self) -> None:
-        """Raise what went wrong first, if anything did: an OSError, or a KeyboardInterrupt."""
+        """Raise the first failure, if there was one: an OSError or a KeyboardInterrupt."""
         if self._failure is not None:
             raise self._failure
 
@@ -41,26 +41,26 @@ class DumpStream(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill `buffer`; what is behind the end, or cannot be read, is zero."""
+        """Fill `buffer`; bytes beyond the end of the file, or that cannot be read, are zero."""
         view = memoryview(buffer).cast("B")
         view[:] = bytes(len(view))
         data = b""
         try:
             data = _read_at(self._handle, len(view), self._position)
-        except BaseException as failure:  # kept for raise_failure
+        except BaseException as failure:  # raised later by raise_failure
             self._failure = self._failure or failure
         view[: len(data)] = data
         self._position += len(view)
         return len(view)
 
     def write(self, data: Any) -> int:
-        """Write all of `data`, or keep the reason why not."""
+        """Write all of `data`, or remember why that failed."""
         view = memoryview(data).cast("B")
         done = 0
         try:
             while done < len(view) and self._failure is None:
                 done += _write_at(self._handle, view[done:], self._position + done)
-        except BaseException as failure:  # kept for raise_failure
+        except BaseException as failure:  # raised later by raise_failure
             self._failure = self._failure or failure
         self._position += len(view)
         if self._failure is None:
@@ -73,7 +73,7 @@ class DumpStream(io.RawIOBase):
         try:
             if self._failure is None:
                 os.ftruncate(self._handle, length)
-        except BaseException as failure:  # kept for raise_failure
+        except BaseException as failure:  # raised later by raise_failure
             self._failure = self._failure or failure
         return length
 

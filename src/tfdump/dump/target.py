@@ -1,4 +1,4 @@
-"""Where a dump goes: what may be there already, the temporary file beside it, and the move into place."""
+"""The place of a dump: what may be there already, the temporary file beside it, and the move into place."""
 
 import errno
 import os
@@ -13,14 +13,14 @@ from tfdump.errors import DumpError
 from tfdump.files.paths import exists
 
 PARTIAL = ".partial"
-"""The end of the name of a file that is being written."""
+"""The ending of the name of a file that is being written."""
 
 
 def check_target(path: Path, force: bool, sources: Sequence[Path] = ()) -> Path:
-    """Return the file that `path` names once symbolic links are resolved.
+    """Return the file that `path` names, with symbolic links resolved.
 
-    Raises DumpError when it cannot become a dump: the folder is missing, something else than a regular file
-    is there, it is one of the `sources` that the dump is made from, or a file is there and `force` is not given.
+    Raises DumpError if it cannot become a dump: the folder does not exist, something other than a regular file is
+    there, it is one of the `sources` of the dump, or a file is there and `force` is False.
     """
     try:
         target = path.resolve()
@@ -46,7 +46,7 @@ def check_target(path: Path, force: bool, sources: Sequence[Path] = ()) -> Path:
 
 
 def check_space(path: Path, planned: int) -> None:
-    """Raise DumpError when `planned` bytes cannot fit into the folder of `path`."""
+    """Raise DumpError if `planned` bytes do not fit into the folder of `path`."""
     free = shutil.disk_usage(path.resolve().parent).free
     if planned > free:
         raise DumpError(
@@ -56,10 +56,10 @@ def check_space(path: Path, planned: int) -> None:
 
 
 def make_partial(target: Path, alone: bool = False) -> Path:
-    """Make the empty file that will become `target`, beside it; raises DumpError where nothing can be written.
+    """Make the empty file that will become `target`, beside it; raises DumpError if nothing can be written there.
 
-    Its name is new, so that several runs may have one target; a run that holds a lock is `alone`, and takes the
-    one that an earlier run left.
+    Its name is unique, so that several runs may have one target. A run that holds a lock is `alone` and reuses the file
+    that an earlier run left.
     """
     try:
         if alone:
@@ -74,9 +74,9 @@ def make_partial(target: Path, alone: bool = False) -> Path:
 
 
 def move_into_place(partial: Path, target: Path, force: bool) -> None:
-    """Give a complete file the name and the permissions of a new one.
+    """Rename a complete file to its target, with the permissions of a new file.
 
-    Raises FileExistsError when a file has come to be there meanwhile and `force` is not given.
+    Raises FileExistsError if a file has appeared there in the meantime and `force` is False.
     """
     os.chmod(partial, new_mode(0o666))
     if force:
@@ -85,8 +85,8 @@ def move_into_place(partial: Path, target: Path, force: bool) -> None:
         _move_without_replacing(partial, target)
 
 
-def write_bytes(data: bytes, target: Path, force: bool) -> None:
-    """Write a file beside its place and move it there; raises DumpError where that is not possible."""
+def write_complete_file(data: bytes, target: Path, force: bool) -> None:
+    """Write a file beside its place and rename it; raises DumpError if that is not possible."""
     partial = make_partial(target)
     try:
         partial.write_bytes(data)
@@ -116,7 +116,7 @@ def _move_without_replacing(source: Path, target: Path) -> None:
 
 
 def new_mode(mode: int) -> int:
-    """Return the permissions that a new file or folder of this mode gets."""
+    """Return the permissions of a new file or folder of this mode."""
     mask = os.umask(0)
     os.umask(mask)
     return mode & ~mask

@@ -1,4 +1,4 @@
-"""One tensor of a dump that is being read: its attributes, its shape, and its values when they are asked for."""
+"""One tensor of a dump: its attributes, its shape, and its values, which are read on demand."""
 
 import json
 import math
@@ -8,91 +8,110 @@ import h5py
 import numpy as np
 
 from tfdump.dtypes import dtype_name, kind_of
-from tfdump.dump.attributes import check_attributes_of
+from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX, check_attributes_of
 from tfdump.dump.layout import READ, stacked_shape
 from tfdump.dump.parts import Part, array_of, holds_values, load_filter
 from tfdump.errors import DumpError
 from tfdump.files.hdf5 import attributes_of, damage, has_link, lookup
 from tfdump.tensors import Array, Ragged, Sparse, Value
 
-_STATISTICS = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
-
 _ENCODINGS = ("ragged", "sparse", "stack")
 
 _NEEDED = {"ragged": ("values", "row_splits"), "sparse": ("values", "indices")}
-"""The datasets that a composite cannot do without."""
+"""The datasets that a composite must have."""
 
 
 class Tensor:
-    """One tensor of a dump; values are read when they are asked for, by slicing or with `read`."""
+    """One tensor of a dump. Its values are read on demand, by slicing or with `read`.
 
-    def __init__(self, group: str, found: h5py.Dataset | h5py.Group) -> None:
-        self._found = found
+    Attributes
+    ----------
+    group : str
+        Group of the tensor, such as `activations` or `gradients/weights`.
+    address : str
+        Address of the tensor in its group.
+    attributes : dict
+        Attributes of the dataset, such as `class`, `layer`, `order` and `axis0`; see docs/format.md.
+
+    Examples
+    --------
+    >>> with tfdump.open("dump.h5") as dump:
+    ...     tensor = dump["encoder.dense"]
+    ...     tensor.shape, tensor.dtype
+    ...     tensor[:4]
+    ((1000, 64), 'float32')
+    """
+
+    def __init__(self, group: str, item: h5py.Dataset | h5py.Group) -> None:
+        self._item = item
         self.group = group
-        read = attributes_of(found, DumpError)
+        read = attributes_of(item, DumpError)
         self.attributes: dict[str, Any] = {name: plain(value) for name, value in read.items()}
         check_attributes_of(self.attributes)
         self.address: str = self.attributes["address"]
-        is_array = isinstance(found, h5py.Dataset)
+        is_array = isinstance(item, h5py.Dataset)
         if self.encoding not in ((None,) if is_array else _ENCODINGS):
             raise ValueError(f"its attribute 'encoding' is {self.encoding!r}")
-        kind_of(self.dtype)  # TypeError where it is none
-        if is_array and found.shape is not None and self.without_values is None:
-            _check_kind(found, self.stored_dtype)
+        kind_of(self.dtype)  # TypeError if it is not a dtype
+        if is_array and item.shape is not None and self.without_values is None:
+            _check_kind(item, self.stored_dtype)
 
     @property
     def encoding(self) -> str | None:
-        """None for an array, else `ragged`, `sparse` or `stack`."""
+        """None for an array, or the kind of a composite: `ragged`, `sparse` or `stack`."""
         return self.attributes.get("encoding")
 
     @property
     def has_values(self) -> bool:
-        """False when only statistics were kept (`--stats-only`)."""
+        """Whether values are stored: False if only statistics are (`--stats-only`)."""
         return bool(self.attributes.get("values", True))
 
     @property
     def connected(self) -> bool:
-        """False for a gradient that does not exist, because the loss does not depend on the tensor."""
+        """Whether a gradient exists: False if the loss does not depend on the tensor."""
         return bool(self.attributes.get("connected", True))
 
     @property
     def norm(self) -> float | list[float] | None:
-        """The L2 norm of a gradient, or that of every step, where it was stored."""
-        found = self.attributes.get("norm")
-        if isinstance(found, list):
-            return [float(step) for step in found]
-        return None if found is None else float(found)
+        """The L2 norm of a gradient, or a list with the norm at every step; None if it was not stored."""
+        norm = self.attributes.get("norm")
+        if isinstance(norm, list):
+            return [float(step) for step in norm]
+        return None if norm is None else float(norm)
 
     @property
     def inputs(self) -> tuple[str, ...] | None:
-        """The addresses of the tensors that the layer call read, `inputs/NAME` for the model's; None if not known."""
-        found = self.attributes.get(READ)
-        return None if found is None else tuple(json.loads(found))
+        """The addresses of the tensors that the layer call read, or None if they are not known.
+
+        An input of the model itself is `inputs/NAME`.
+        """
+        text = self.attributes.get(READ)
+        return None if text is None else tuple(json.loads(text))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the values, -1 for ragged axes and for axes that differ between the items of a stack."""
+        """The shape of the values, with -1 for ragged axes and for sizes that differ between the items of a stack."""
         if "computed_shape" in self.attributes:
             return tuple(self.attributes["computed_shape"])
-        if isinstance(self._found, h5py.Dataset):
-            return tuple(self._found.shape)
+        if isinstance(self._item, h5py.Dataset):
+            return tuple(self._item.shape)
         if self.encoding == "ragged":
-            ragged = [name for name in self._found if name.startswith("row_splits")]
-            tail = self._part("values").shape[1:] if has_link(self._found, "values") else ()
+            ragged = [name for name in self._item if name.startswith("row_splits")]
+            tail = self._part("values").shape[1:] if has_link(self._item, "values") else ()
             rows = len(self._part("row_splits")) - 1 if ragged else 0
             return (rows, *(-1 for _ in ragged), *tail)
         if self.encoding == "sparse":
             return tuple(self.attributes["dense_shape"])
-        return stacked_shape([self._part(name).shape for name in self._found])
+        return stacked_shape([self._part(name).shape for name in self._item])
 
     @property
     def about_values(self) -> int:
-        """About how many values there are to read, as far as the shape tells without reading anything."""
+        """About how many values there are to read, estimated from the shape alone."""
         return math.prod(max(1, abs(size)) for size in self.shape) if self.connected and self.has_values else 0
 
     @property
     def dtype(self) -> str:
-        """The dtype as the model computed it; see `stored_dtype`."""
+        """The dtype as the model computed it; `stored_dtype` is the dtype in the file."""
         return str(self.attributes["dtype"])
 
     @property
@@ -102,15 +121,26 @@ class Tensor:
 
     @property
     def statistics(self) -> dict[str, int | float] | None:
-        """The statistics that were stored, or None."""
-        found = {name: self.attributes.get(f"stat_{name}") for name in _STATISTICS}
-        return {name: value for name, value in found.items() if value is not None} or None
+        """The stored statistics by name (`count`, `min`, `max`, `mean`, `std`, `l2`, `nan`, `inf`, `zero`), or None."""
+        values = {name: self.attributes.get(f"{STATISTIC_PREFIX}{name}") for name in STATISTIC_NAMES}
+        return {name: value for name, value in values.items() if value is not None} or None
 
     def read(self) -> Value | list[Array]:
-        """Return all values: an array, a Ragged, a Sparse, or a list of arrays for a stack of unequal shapes."""
+        """Return all values.
+
+        Returns
+        -------
+        numpy.ndarray, Ragged, Sparse, or list of numpy.ndarray
+            An array, unless the tensor is ragged, sparse, or a stack of unequal shapes.
+
+        Raises
+        ------
+        DumpError
+            If the tensor has no values, or if the file is damaged.
+        """
         self._require_values()
         values = {part.name: part.read() for part in self.parts()}
-        if isinstance(self._found, h5py.Dataset):
+        if isinstance(self._item, h5py.Dataset):
             return values[""]
         if self.encoding == "ragged":
             splits = sorted(name for name in values if name.startswith("row_splits"))
@@ -120,38 +150,38 @@ class Tensor:
         return list(values.values())
 
     def parts(self) -> list[Part]:
-        """Return the arrays that the tensor is made of, to be read in pieces: one, named "", or those of a composite.
+        """Return the arrays that the tensor consists of: one with the name "", or those of a composite.
 
-        Raises DumpError where there are no values.
+        They are read in pieces. Raises DumpError if there are no values.
         """
         self._require_values()
-        if isinstance(self._found, h5py.Dataset):
-            return [Part("", self._found)]
-        with damage(DumpError, f"{self._found.file.filename}: '{self._found.name}'"):
+        if isinstance(self._item, h5py.Dataset):
+            return [Part("", self._item)]
+        with damage(DumpError, f"{self._item.file.filename}: '{self._item.name}'"):
             for name in _NEEDED.get(self.encoding or "", ()):
                 self._part(name)
-            for name in filter(holds_values, self._found):
+            for name in filter(holds_values, self._item):
                 _check_kind(self._part(name), self.stored_dtype)
-            return [Part(name, self._part(name)) for name in self._found]
+            return [Part(name, self._part(name)) for name in self._item]
 
     def value_parts(self) -> list[Part]:
-        """Return those of `parts` that hold values: not the offsets of ragged rows, nor indices."""
+        """Return the `parts` that hold values, without the offsets of ragged rows and without indices."""
         return [part for part in self.parts() if holds_values(part.name)]
 
     def _part(self, name: str) -> h5py.Dataset:
-        """Return a dataset of a composite, which is in the file itself."""
-        found = lookup(self._found, name, DumpError)
-        if not isinstance(found, h5py.Dataset):
+        """Return a dataset of a composite."""
+        part = lookup(self._item, name, DumpError)
+        if not isinstance(part, h5py.Dataset):
             raise DumpError(f"'{self.address}' is damaged: its part '{name}' is not a dataset")
-        return found
+        return part
 
     def __getitem__(self, key: Any) -> Array:
         """Return a slice of the values, read from the file; only arrays can be sliced."""
         self._require_values()
-        if not isinstance(self._found, h5py.Dataset):
+        if not isinstance(self._item, h5py.Dataset):
             raise DumpError(f"'{self.address}' is stored as {self.encoding} and cannot be sliced (use read())")
-        load_filter(self._found)
-        return array_of(self._found, key)
+        load_filter(self._item)
+        return array_of(self._item, key)
 
     def __len__(self) -> int:
         return self.shape[0] if self.shape else 0
@@ -165,7 +195,7 @@ class Tensor:
 
     @property
     def without_values(self) -> str | None:
-        """Why the tensor has no values, or None where it has."""
+        """Why the tensor has no values; None if it has values."""
         if not self.connected:
             return "is not connected to the loss and has no gradient"
         return None if self.has_values else "has statistics and no values (it was dumped with --stats-only)"
@@ -176,9 +206,9 @@ class Tensor:
             raise DumpError(f"'{self.address}' {reason}")
 
 
-def _check_kind(found: h5py.Dataset, dtype: str) -> None:
-    """Raise ValueError where the values of a dataset are of another kind (numbers, text) than their attributes say."""
-    holds = dtype_name(found.dtype)
+def _check_kind(dataset: h5py.Dataset, dtype: str) -> None:
+    """Raise ValueError if the values of a dataset are of another kind (numbers, text) than its attributes say."""
+    holds = dtype_name(dataset.dtype)
     if kind_of(holds) != kind_of(dtype):
         raise ValueError(f"its attributes say that it holds {dtype}, and it holds {holds}")
 

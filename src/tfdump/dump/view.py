@@ -1,4 +1,4 @@
-"""What a slice takes of an array in a dump, read piece by piece: memory stays flat."""
+"""The part of an array in a dump that a slice selects, read piece by piece, so that memory stays flat."""
 
 import itertools
 import math
@@ -28,8 +28,8 @@ class Readable(Protocol):
         """Return the values of one piece."""
 
 
-class InMemory:
-    """A small array, as if it were in a dump."""
+class MemoryPart:
+    """A small array in memory, with the methods of a part of a tensor."""
 
     is_text = is_bytes = False
 
@@ -45,13 +45,13 @@ class InMemory:
 
 
 class View:
-    """A slice of an array. `prefix` are the indices that lead to the array inside its tensor."""
+    """A slice of an array; `prefix` are the indices that lead to the array inside its tensor."""
 
     def __init__(self, part: Readable, axes: tuple[Axis, ...] | None = None, prefix: tuple[int, ...] = ()) -> None:
         self._part = part
         self._axes = whole(part.shape) if axes is None else axes
         self._prefix = prefix
-        self.shape = tuple(axis.count for axis in self._axes if axis.kept)
+        self.shape = tuple(axis.count for axis in self._axes if axis.remains)
         self.size = math.prod(self.shape)
         self.dtype = part.dtype
         self.is_text = part.is_text
@@ -71,44 +71,44 @@ class View:
         return self._read([(0, axis.count) for axis in self._axes]).reshape(self.shape)
 
     def row(self, index: int) -> "View":
-        """Return one element of the first axis, of a view that is all of an array."""
-        return View(self._part, (Axis(index, 1, kept=False), *self._axes[1:]))
+        """Return one element along the first axis, of a view that is a whole array."""
+        return View(self._part, (Axis(index, 1, remains=False), *self._axes[1:]))
 
     def edges(self, edge: int) -> Array:
-        """Return the first and the last `edge` of every axis longer than both, with one filler between them."""
-        long = [axis.kept and axis.count > 2 * edge for axis in self._axes]
+        """Return the first and last `edge` elements of every axis longer than both, with one filler between them."""
+        long = [axis.remains and axis.count > 2 * edge for axis in self._axes]
         sizes = [2 * edge + 1 if cut else axis.count for cut, axis in zip(long, self._axes, strict=True)]
-        found = np.zeros(sizes, self.dtype)
+        values = np.zeros(sizes, self.dtype)
         ranges = [
             [((0, edge), 0), ((axis.count - edge, axis.count), edge + 1)] if cut else [((0, axis.count), 0)]
             for cut, axis in zip(long, self._axes, strict=True)
         ]
         for corner in itertools.product(*ranges):
             place = tuple(slice(at, at + stop - start) for (start, stop), at in corner)
-            found[place] = self._read([taken for taken, _ in corner])
-        return found.reshape([size for size, axis in zip(sizes, self._axes, strict=True) if axis.kept])
+            values[place] = self._read([bounds for bounds, _ in corner])
+        return values.reshape([size for size, axis in zip(sizes, self._axes, strict=True) if axis.remains])
 
     def indices(self, first: int, count: int) -> list[npt.NDArray[np.int64]]:
-        """Return, an array an axis of the tensor, the indices of `count` values in C order from the `first` on."""
+        """Return the indices in the tensor of `count` values in C order from the `first` on: one array per axis."""
         flat = np.arange(first, first + count)
-        found: list[npt.NDArray[np.int64]] = []
+        indices: list[npt.NDArray[np.int64]] = []
         for axis in reversed(self._axes):
-            flat, taken = np.divmod(flat, max(1, axis.count))
-            found.append(axis.start - axis.origin + taken * axis.step)
-        return [np.full(count, index) for index in self._prefix] + found[::-1]
+            flat, offsets = np.divmod(flat, max(1, axis.count))
+            indices.append(axis.start - axis.origin + offsets * axis.step)
+        return [np.full(count, index) for index in self._prefix] + indices[::-1]
 
-    def _read(self, taken: list[tuple[int, int]]) -> Array:
-        """Return a piece with all axes: the `start`-th up to the `stop`-th taken of each."""
-        if any(start == stop for start, stop in taken):
-            return np.zeros([stop - start for start, stop in taken], self.dtype)
-        pairs = list(zip(self._axes, taken, strict=True))
+    def _read(self, bounds: list[tuple[int, int]]) -> Array:
+        """Return a piece with all axes; `bounds` are the start and stop of the selected positions along each axis."""
+        if any(start == stop for start, stop in bounds):
+            return np.zeros([stop - start for start, stop in bounds], self.dtype)
+        pairs = list(zip(self._axes, bounds, strict=True))
         values = self._part.read(tuple(axis.source(start, stop) for axis, (start, stop) in pairs))
         backward = tuple(n for n, (axis, _) in enumerate(pairs) if axis.step < 0)
         return np.flip(values, backward) if backward else values
 
 
 class WatchedView(View):
-    """A view that tells how many values were read whenever its reader asks for more."""
+    """A view that reports how many values were read whenever its reader asks for more."""
 
     def __init__(self, view: View, advance: Callable[[int], None]) -> None:
         super().__init__(view._part, view._axes, view._prefix)
@@ -122,10 +122,10 @@ class WatchedView(View):
 
 
 def views_of(tensor: Tensor, slicing: Slicing | None = None) -> dict[str, View]:
-    """Return the arrays that a tensor is made of, sliced: one, named "", or, of a whole composite, one a part.
+    """Return the arrays of a tensor, sliced: one with the name "", or, for a whole composite, one per part.
 
-    In a ragged tensor the first integers of the slice choose a row, in a stack an item, and the rest slices that.
-    Raises DumpError where there are no values, and TfdumpError for a slice that does not fit.
+    In a ragged tensor the first integers of the slice select a row, in a stack an item, and the rest of the slice
+    applies to that. Raises DumpError if there are no values, and TfdumpError for a slice that does not fit.
     """
     parts = {part.name: part for part in tensor.parts()}
     what = f"'{tensor.address}'"
@@ -134,12 +134,12 @@ def views_of(tensor: Tensor, slicing: Slicing | None = None) -> dict[str, View]:
     if "" in parts:
         return {"": View(parts[""], slicing.axes(parts[""].shape, what))}
     if tensor.encoding == "sparse":
-        raise DumpError(f"{what} is sparse and cannot be sliced (leave --slice out: its coordinates are shown)")
+        raise DumpError(f"{what} is sparse and cannot be sliced (leave --slice out to see its coordinates)")
     if tensor.encoding != "ragged":
         item, rest = slicing.first(len(parts), what, "an item")
         name = list(parts)[item]
         return {"": View(parts[name], rest.axes(parts[name].shape, f"item {item} of {what}"), (item,))}
-    ragged = RaggedRows(tensor)
+    ragged = RaggedOffsets(tensor)
     start, stop, rest = 0, ragged.rows, slicing
     prefix: tuple[int, ...] = ()
     for splits in ragged.splits:
@@ -148,19 +148,19 @@ def views_of(tensor: Tensor, slicing: Slicing | None = None) -> dict[str, View]:
         start, stop = int(splits[start + row]), int(splits[start + row + 1])
     values = parts["values"]
     first, *others = rest.axes((stop - start, *values.shape[1:]), f"row {','.join(map(str, prefix))} of {what}")
-    moved = Axis(first.start + start, first.count, first.step, first.kept, start)
+    moved = Axis(first.start + start, first.count, first.step, first.remains, start)
     return {"": View(values, (moved, *others), prefix)}
 
 
 def check_sparse(tensor: Tensor, values: View, indices: View) -> None:
-    """Raise DumpError where the values and coordinates of a sparse tensor do not fit each other."""
+    """Raise DumpError if the values and the coordinates of a sparse tensor do not match each other."""
     located = len(indices.shape) == 2 and indices.dtype.kind in "iu" and indices.shape[1] <= len(tensor.shape)
     if not located or not values.shape or indices.shape[0] != values.shape[0]:
-        raise DumpError(f"'{tensor.address}' is damaged: its values and indices do not fit each other")
+        raise DumpError(f"'{tensor.address}' is damaged: its values and indices do not match each other")
 
 
-class RaggedRows:
-    """The offsets of a ragged tensor, outermost first: 8 bytes a row. Raises DumpError where they do not fit."""
+class RaggedOffsets:
+    """The offsets of a ragged tensor, outermost first: 8 bytes per row. Raises DumpError if they are inconsistent."""
 
     def __init__(self, tensor: Tensor) -> None:
         parts = {part.name: part for part in tensor.parts()}
@@ -177,11 +177,11 @@ class RaggedRows:
         self.rows = len(self.splits[0]) - 1
 
     def indices(self, first: int, count: int) -> list[npt.NDArray[np.int64]]:
-        """Return the indices of `count` values from the `first` on: a row a ragged axis, and the position in it."""
+        """Return the indices of `count` values from the `first` on: a row per ragged axis, and the position in it."""
         position = np.arange(first, first + count)
-        found: list[npt.NDArray[np.int64]] = []
+        indices: list[npt.NDArray[np.int64]] = []
         for splits in reversed(self.splits):
             row = np.searchsorted(splits, position, "right") - 1
-            found.append(position - splits[row])
+            indices.append(position - splits[row])
             position = row
-        return [position, *found[::-1]]
+        return [position, *indices[::-1]]

@@ -1,4 +1,4 @@
-"""Writing a dump: into a temporary file beside the target, renamed into place when all of it is there."""
+"""Writes a dump: into a temporary file beside the target, which is renamed when it is complete."""
 
 import itertools
 import json
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tfdump.dtypes import STRING, dtype_name
 from tfdump.dump import layout
+from tfdump.dump.axis0 import EXAMPLE, NONE, STEP
 from tfdump.dump.checksums import DESCRIPTION, VALUES, crc_of, description_crc, seal
 from tfdump.dump.collectors import (
     ByExample,
@@ -35,7 +36,7 @@ from tfdump.tensors import NotCaptured, Ragged, Sparse, TensorInfo, Value
 
 
 def storage_for(compression: str, chunk_bytes: int = layout.CHUNK_BYTES, checksums: bool = False) -> Storage:
-    """Return how to store values with `none`, `gzip` or `zstd`; raises DumpError where zstd is missing."""
+    """Return how to store values with `none`, `gzip` or `zstd`; raises DumpError if zstd is not installed."""
     filters, compress = filters_for(compression)
     return Storage(chunk_bytes, filters, checksums, None if compress is None else ChunkQueue(compress))
 
@@ -44,10 +45,10 @@ _NUMBERS = itertools.count()
 
 
 class DumpWriter:
-    """A dump in the making; a context manager that leaves either the whole file or none.
+    """A dump that is being written; a context manager that leaves either the whole file or none.
 
-    `path` None makes a dump in memory, which stays open as `file` after `finish`. `alone` tells that no other run can
-    write the same one. `texts_as_bytes` are the names of tensors of text that HDF5's strings could not hold.
+    With `path` None, the dump is made in memory and stays open as `file` after `finish`. `alone` tells that no other
+    run can write the same file. `texts_as_bytes` has the names of text tensors that HDF5 strings could not hold.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class DumpWriter:
             raise
 
     def check(self) -> None:
-        """Raise what went wrong while writing; called now and then, so that a full disk ends the run early."""
+        """Raise what went wrong while writing. Called now and then, so that a full disk ends the run early."""
         if self._stream is not None:
             self._stream.raise_failure()
 
@@ -85,54 +86,54 @@ class DumpWriter:
         values: bool = True,
         steps: int | None = None,
     ) -> Collector:
-        """Return what takes the batches of one tensor, whose first value is like `first`.
+        """Return what collects the batches of one tensor, whose first value is `first`.
 
-        `axis0` is `example`, `none` (a constant, as far as is known) or `batch`; `dtype` replaces that of
-        real floats; without `values`, only the shape is kept. A sparse `none` has one value.
+        `axis0` is `example`, `none` (a constant, as far as is known) or `batch`. `dtype` replaces the dtype of real
+        floats. Without `values`, only the shape is stored. A sparse `none` has one value.
 
-        With `steps`, the tensor gets a leading step axis: a `none` is appended once a step, and the batches of
-        the others come again at every step, all of one before those of the next. A `batch` stays one, of all
-        batches of all steps. Raises DumpError for ragged and sparse examples, which cannot have steps.
+        With `steps`, the tensor gets a leading step axis: a `none` is appended once per step, and the batches of other
+        tensors come again at every step, all batches of one step before those of the next. A `batch` stays one stack of
+        all batches of all steps. Raises DumpError for ragged and sparse examples, which cannot have steps.
         """
         stored = layout.stored_dtype(info.dtype, dtype)
         common = (self.file, stored, self._storage)
         if not values:
             return NoValues(self.file, stored, axis0, steps)
-        if isinstance(first, Sparse) and axis0 == "none":
+        if isinstance(first, Sparse) and axis0 == NONE:
             return SparseValue(*common) if steps is None else SparseSteps(*common)
         if isinstance(first, (Ragged, Sparse)):
             if steps is not None:
-                raise DumpError(f"'{info.address}' is ragged or sparse, and cannot be kept for every step")
+                raise DumpError(f"'{info.address}' is ragged or sparse, and cannot be stored for every step")
             return composite_of(first, axis0)(*common)
-        if axis0 == "example":
+        if axis0 == EXAMPLE:
             return ByExample(*common, examples, steps)
-        if axis0 == "none":
-            return Constant(*common, batches) if steps is None else Stack(*common, steps, "step")
+        if axis0 == NONE:
+            return Constant(*common, batches) if steps is None else Stack(*common, steps, STEP)
         return Stack(*common, batches * (steps or 1))
 
     def link(self, group: str, info: TensorInfo, collector: Collector, extra: Mapping[str, Any]) -> None:
-        """Give a finished tensor its name in `group` (created when first named) and its attributes."""
-        found, attributes = collector.finish()
-        self._link(group, info, found, attributes, extra)
+        """Give a finished tensor its name in `group`, which is created if needed, and its attributes."""
+        item, attributes = collector.finish()
+        self._link(group, info, item, attributes, extra)
 
     def unconnected(self, group: str, info: TensorInfo, extra: Mapping[str, Any]) -> None:
-        """Link a tensor that the loss does not reach: zero rows, and the attribute `connected`, which is false."""
+        """Link a tensor that the loss does not depend on: zero rows, and the attribute `connected`, which is False."""
         tail = tuple(max(size, 0) for size in (info.shape or ())[1:])
-        found = self.file.create_dataset(None, shape=(0, *tail), dtype=layout.stored_dtype(info.dtype))
-        self._link(group, info, found, {"axis0": "none"}, {**extra, "connected": False})
+        dataset = self.file.create_dataset(None, shape=(0, *tail), dtype=layout.stored_dtype(info.dtype))
+        self._link(group, info, dataset, {"axis0": NONE}, {**extra, "connected": False})
 
     def _link(
         self,
         group: str,
         info: TensorInfo,
-        found: h5py.Dataset | h5py.Group,
+        item: h5py.Dataset | h5py.Group,
         attributes: dict[str, Any],
         extra: Mapping[str, Any],
     ) -> None:
-        stored = found.dtype if isinstance(found, h5py.Dataset) else found.get("values", found.get("0")).dtype
-        as_bytes = info.dtype == STRING and any(holds_bytes(part.dtype) for part in _parts(found))
-        if self._storage.checksums and isinstance(found, h5py.Dataset) and VALUES not in found.attrs:
-            seal(found, 0)  # without values
+        stored = item.dtype if isinstance(item, h5py.Dataset) else item.get("values", item.get("0")).dtype
+        as_bytes = info.dtype == STRING and any(holds_bytes(part.dtype) for part in _parts(item))
+        if self._storage.checksums and isinstance(item, h5py.Dataset) and VALUES not in item.attrs:
+            seal(item, 0)  # without values
         attributes |= {
             "address": info.address,
             "layer": info.layer,
@@ -152,11 +153,11 @@ class DumpWriter:
             attributes["stored_as"] = BYTES
             self.texts_as_bytes.append(f"{group}/{info.address}")
         for name, value in attributes.items():
-            set_attribute(found, name, value)
-        self.group(group)[info.address] = found
+            set_attribute(item, name, value)
+        self.group(group)[info.address] = item
 
     def group(self, name: str) -> h5py.Group:
-        """Return the group of this path below the root, made, level by level, when first asked for."""
+        """Return the group of this path below the root, created level by level when first asked for."""
         if name not in self._groups:
             above, _, last = name.rpartition("/")
             parent = self.group(above) if above else self.file
@@ -165,17 +166,17 @@ class DumpWriter:
         return self._groups[name]
 
     def loss(self, values: npt.NDArray[np.float64], attributes: Mapping[str, Any]) -> None:
-        """Write the loss, a scalar or one number a step or example, with its attributes."""
-        found = self.file.create_dataset(layout.LOSS, data=np.asarray(values, np.float64))
+        """Write the loss, a scalar or one number per step or example, with its attributes."""
+        dataset = self.file.create_dataset(layout.LOSS, data=np.asarray(values, np.float64))
         if self._storage.checksums:
-            seal(found, crc_of(np.asarray(values, np.float64)))
+            seal(dataset, crc_of(np.asarray(values, np.float64)))
         for name, value in attributes.items():
-            set_attribute(found, name, value)
+            set_attribute(dataset, name, value)
 
     def describe(self, root: Mapping[str, Any], config: str | None, not_captured: tuple[NotCaptured, ...]) -> None:
-        """Write the root's attributes, the model's architecture (JSON) and what was not captured.
+        """Write the attributes of the root, the model's architecture (JSON), and what was not captured.
 
-        Text that is too long for an attribute becomes a dataset, to which the attribute points.
+        Text that is too long for an attribute becomes a dataset, and the attribute refers to it.
         """
         missing = json.dumps([{"address": item.address, "reason": item.reason} for item in not_captured])
         for name, value in {**root, layout.NOT_CAPTURED: missing}.items():
@@ -189,9 +190,9 @@ class DumpWriter:
 
     def _text(self, name: str, text: str) -> None:
         data = text.replace("\0", "�")
-        found = self.file.create_dataset(name, data=data, dtype=h5py.string_dtype("utf-8"))
+        dataset = self.file.create_dataset(name, data=data, dtype=h5py.string_dtype("utf-8"))
         if self._storage.checksums:
-            seal(found, crc_of(np.array(data, object)))
+            seal(dataset, crc_of(np.array(data, object)))
 
     def finish(self) -> None:
         """Close the file and move it into place; a dump in memory stays open."""
@@ -213,7 +214,7 @@ class DumpWriter:
         self._partial = None
 
     def abort(self) -> None:
-        """Throw away what was written."""
+        """Discard what was written."""
         self._storage.close()
         self.file.close()
         if self._stream is not None:
@@ -247,7 +248,7 @@ class DumpWriter:
 
 
 def inputs_attribute(info: TensorInfo) -> dict[str, str]:
-    """Return the attribute `inputs`; none where they are not known, or too many for an attribute."""
+    """Return the attribute `inputs`; none if the inputs are not known, or too many for an attribute."""
     text = None if info.inputs is None else json.dumps(info.inputs)
     return {} if text is None or len(text) > layout.LARGEST_ATTRIBUTE_BYTES else {layout.READ: text}
 
@@ -260,12 +261,12 @@ def set_attribute(target: h5py.Group | h5py.Dataset, name: str, value: Any) -> N
 
 
 def _parts(tensor: h5py.Dataset | h5py.Group) -> list[h5py.Dataset]:
-    """Return the datasets of a tensor that hold values of it."""
+    """Return the datasets of a tensor that hold values."""
     return [tensor] if isinstance(tensor, h5py.Dataset) else [tensor[name] for name in tensor if holds_values(name)]
 
 
 def _create(stream: DumpStream | None) -> h5py.File:
-    """Create an HDF5 file that keeps the order of its links and stores no times; None makes it in memory."""
+    """Create an HDF5 file that keeps the order of its links and stores no times; in memory if `stream` is None."""
     creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
     creation.set_link_creation_order(h5py.h5p.CRT_ORDER_TRACKED | h5py.h5p.CRT_ORDER_INDEXED)
     creation.set_obj_track_times(False)

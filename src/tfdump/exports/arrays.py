@@ -1,4 +1,4 @@
-"""What a tensor is as plain arrays, under which names, and why it has none."""
+"""The arrays of a tensor, their names, and why a tensor has none."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,18 +6,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tfdump.dump import layout
+from tfdump.dump.attributes import full_name
 from tfdump.dump.reader import Dump
 from tfdump.dump.slicing import Slicing
 from tfdump.dump.tensor import Tensor
-from tfdump.dump.view import InMemory, View, WatchedView, views_of
+from tfdump.dump.view import MemoryPart, View, WatchedView, views_of
 from tfdump.process.stages import Meter, Progress
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A tensor to be written elsewhere: `name` is its group and address, `views` its arrays by the name of the part.
+    """A tensor to be written in another format: `name` is its group and address, `views` has its arrays by part.
 
-    Where `views` is empty, `reason` says why.
+    If `views` is empty, `reason` says why.
     """
 
     name: str
@@ -33,12 +34,12 @@ def exported(tensor: Tensor, slicing: Slicing | None = None) -> Exported:
     """Return a tensor that has values as arrays, a sparse one with its `dense_shape`; raises what `views_of` raises."""
     views = views_of(tensor, slicing)
     if "" not in views and tensor.encoding == "sparse":
-        views["dense_shape"] = View(InMemory(np.array(tensor.shape, np.int64)))
+        views["dense_shape"] = View(MemoryPart(np.array(tensor.shape, np.int64)))
     return _exported(tensor, views)
 
 
 def exported_all(tensors: Iterable[Tensor]) -> Iterator[Exported]:
-    """Yield every tensor as arrays; those that have no values come without any, and with the reason."""
+    """Yield every tensor as arrays; a tensor without values has none, and the reason."""
     for tensor in tensors:
         reason = tensor.without_values
         if reason:
@@ -48,21 +49,20 @@ def exported_all(tensors: Iterable[Tensor]) -> Iterator[Exported]:
 
 
 def exported_loss(dump: Dump) -> Exported | None:
-    """Return the loss of a dump of gradients, or None where there is none."""
+    """Return the loss of a dump of gradients, or None if there is none."""
     loss = dump.loss
     if loss is None:
         return None
-    return Exported(layout.LOSS, layout.LOSS, {"": View(InMemory(loss))}, dtype="float64")
+    return Exported(layout.LOSS, layout.LOSS, {"": View(MemoryPart(loss))}, dtype="float64")
 
 
 def _exported(tensor: Tensor, views: Mapping[str, View], reason: str = "") -> Exported:
     class_name, axis0 = (str(tensor.attributes.get(name, "")) for name in ("class", "axis0"))
-    name = f"{tensor.group}/{tensor.address}"
-    return Exported(name, tensor.address, views, reason, tensor.dtype, class_name, axis0)
+    return Exported(full_name(tensor), tensor.address, views, reason, tensor.dtype, class_name, axis0)
 
 
 def watched(tensors: Sequence[Exported], progress: Progress) -> list[Exported]:
-    """Return the same tensors; `progress` is called with the values read of them, and those of all."""
+    """Return the same tensors; `progress` is called with the number of values read, and of all values."""
     meter = Meter(sum(view.size for tensor in tensors for view in tensor.views.values()), progress)
     return [
         replace(tensor, views={part: WatchedView(view, meter.add) for part, view in tensor.views.items()})
@@ -71,15 +71,15 @@ def watched(tensors: Sequence[Exported], progress: Progress) -> list[Exported]:
 
 
 def member_names(tensors: Iterable[Exported]) -> dict[tuple[str, str], str]:
-    """Return the name in an archive of every array, by the names of tensor and part: `group/address` and `.part`.
+    """Return the name in an archive of every array, by tensor and part: `group/address`, followed by `.part`.
 
-    Where another tensor has that name, the dot before the part is percent-encoded.
+    If another tensor has that name, the dot before the part is percent-encoded.
     """
     tensors = list(tensors)
-    taken = {tensor.name for tensor in tensors}
-    found: dict[tuple[str, str], str] = {}
+    tensor_names = {tensor.name for tensor in tensors}
+    members: dict[tuple[str, str], str] = {}
     for tensor in tensors:
         for part in tensor.views:
             plain = f"{tensor.name}.{part}" if part else tensor.name
-            found[tensor.name, part] = f"{tensor.name}%2E{part}" if part and plain in taken else plain
-    return found
+            members[tensor.name, part] = f"{tensor.name}%2E{part}" if part and plain in tensor_names else plain
+    return members

@@ -1,4 +1,4 @@
-"""CSV: a line an index of the first axis."""
+"""CSV: one line per index of the first axis."""
 
 import math
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tfdump.dump.view import View
-from tfdump.exports.text import texts
+from tfdump.exports.text import value_texts
 
 _CELLS = 1 << 14
 _SPECIAL = frozenset(',"\n\r')
@@ -15,8 +15,9 @@ _SPECIAL = frozenset(',"\n\r')
 def csv(view: View, header: bool = True) -> Iterator[bytes]:
     """Yield the lines of a CSV file in UTF-8: one line per index of the first axis, below a line with the names.
 
-    A scalar or an array of one axis is the column `value`. The trailing axes of others lie side by side in C order, and
-    the name of each column is its index: `[0]`, `[1]`, or `[0][0]`, `[0][1]`, ... Without `header` there are no names.
+    A scalar or an array of one axis is the column `value`. The trailing axes of other arrays are side by side in C
+    order, and the name of each column is its index: `[0]`, `[1]`, or `[0][0]`, `[0][1]`, ... Without `header` there are
+    no names.
     """
     tail = view.shape[1:]
     columns = math.prod(tail)
@@ -27,7 +28,7 @@ def csv(view: View, header: bool = True) -> Iterator[bytes]:
     done = 0
     for block in view.blocks():
         for first in range(0, len(block), _CELLS):
-            cells = texts(block[first : first + _CELLS])
+            cells = value_texts(block[first : first + _CELLS])
             cells = _quoted(cells) if view.is_text else cells
             out, start = [], 0
             while start < len(cells):

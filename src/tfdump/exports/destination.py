@@ -1,4 +1,4 @@
-"""Putting exported bytes where they are asked for: whole, or not at all."""
+"""Writes exported bytes to their destination: completely, or not at all."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from tfdump.process.signals import raise_waiting
 
 
 def write_file(path: Path, blocks: Iterable[bytes], force: bool, check: Callable[[], None]) -> None:
-    """Write a file beside its target and rename it into place once `check` has passed; raises DumpError."""
+    """Write a file beside its target, and rename it after `check` has passed; raises DumpError."""
     target = check_target(path, force)
     with _explained(path):
         partial = make_partial(target)
@@ -26,10 +26,11 @@ def write_file(path: Path, blocks: Iterable[bytes], force: bool, check: Callable
             partial.unlink(missing_ok=True)
 
 
-def check_folder(path: Path, force: bool) -> None:
-    """Raise DumpError where a folder of exported files cannot go to `path`.
+def check_output_folder(path: Path, force: bool) -> None:
+    """Raise DumpError if a folder of exported files cannot be written to `path`.
 
-    An empty folder is filled; another is replaced with `force`, if all that is in it was written by `write_folder`.
+    An empty folder is filled. Another folder is replaced with `force`, if everything in it was written by
+    `write_folder`.
     """
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
@@ -41,12 +42,12 @@ def check_folder(path: Path, force: bool) -> None:
     with _explained(path):
         if not any(target.iterdir()):
             return
-        there = {found.relative_to(target).as_posix() for found in target.rglob("*") if not _is_folder(found)}
+        there = {entry.relative_to(target).as_posix() for entry in target.rglob("*") if not _is_folder(entry)}
         index = target / INDEX
         ours = listed_files(index.read_text("utf-8", "replace")) if index.is_file() else set()
     strange = sorted(there - ours)
     if strange:
-        raise DumpError(f"output {path} holds what tfdump did not write: {strange[0]} (choose another with -o)")
+        raise DumpError(f"output {path} holds a file that tfdump did not write: {strange[0]} (choose another with -o)")
     if not force:
         raise DumpError(f"output {path} exists (overwrite it with -f, or choose another with -o)")
 
@@ -54,8 +55,8 @@ def check_folder(path: Path, force: bool) -> None:
 def write_folder(
     path: Path, files: Iterable[tuple[str, Iterator[bytes]]], force: bool, check: Callable[[], None]
 ) -> None:
-    """Write files into a folder beside the target and rename that into place once `check` has passed."""
-    check_folder(path, force)
+    """Write files into a folder beside the target, and rename it after `check` has passed."""
+    check_output_folder(path, force)
     target = Path(os.path.realpath(path))
     with _explained(path):
         partial = _sibling(target)

@@ -1,4 +1,4 @@
-"""All tensors of a dump as the files of a folder, with an index that says which is which."""
+"""All tensors of a dump as the files of a folder, with an index that says which file is which tensor."""
 
 from collections.abc import Iterable, Iterator
 
@@ -20,14 +20,14 @@ def folder_files(
 ) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Yield the path of every file below the folder, and its bytes; the last one is the index.
 
-    A group is a folder, a tensor a file; of a composite in `npy` or `csv`, every part is one: `address.values.npy`.
-    `header` is whether a CSV names its columns.
+    A group is a folder and a tensor is a file; in `npy` or `csv`, every part of a composite is a file:
+    `address.values.npy`. `header` tells whether a CSV file names its columns.
     """
     tensors = list(tensors)
     folders: dict[str, FileNames] = {}
     rows = [COLUMNS]
     paths: dict[tuple[str, str], str] = {}
-    for composite in (False, True):  # a composite gives way to a tensor that is called as one of its parts
+    for composite in (False, True):  # composites come second: a tensor may have the name of one of their parts
         for tensor in tensors:
             if composite != (list(tensor.views) != [""]):
                 continue
@@ -54,7 +54,7 @@ def folder_files(
 
 
 def listed_files(index: str) -> set[str]:
-    """Return the files that the text of an index lists, and the index itself; none where it is no index."""
+    """Return the files that the text of an index lists, and the index itself; empty if it is not an index."""
     lines = index.split("\n")
     if not lines or lines[0] != "\t".join(COLUMNS):
         return set()

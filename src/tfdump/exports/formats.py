@@ -1,4 +1,4 @@
-"""The formats in which tensors leave a dump, and how one tensor becomes a file."""
+"""The formats in which tensors are exported, and how one tensor becomes a file."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -22,15 +22,15 @@ _COMMENTED = ("model", "model_sha256", "kind", "tfdump_version", "tensorflow_ver
 
 
 def format_of(path: Path | None) -> str | None:
-    """Return the format that the name of a file asks for, or None."""
+    """Return the format that the name of a file stands for, or None."""
     suffix = path.suffix.lower() if path is not None else ""
     return next((name for name, known in SUFFIXES.items() if known == suffix), None)
 
 
 def layout_of(path: Path | None, layout: str | None) -> str:
-    """Return the format of an output: `layout` where it is named, else what the end of the file name says, else `npy`.
+    """Return the format of an output: `layout` if there is one, else what the file name says, else `npy`.
 
-    Raises DumpError where the end of the name says another format, or one that tfdump does not write.
+    Raises DumpError if the file name says another format, or one that tfdump does not write.
     """
     if path is None or not path.suffix:
         return layout or "npy"
@@ -47,7 +47,8 @@ def layout_of(path: Path | None, layout: str | None) -> str:
 def one_file(dump: Dump, tensor: Exported, layout: str, sliced: str = "", header: bool = True) -> Iterator[bytes]:
     """Return the bytes of one tensor as a file.
 
-    `sliced` is the slice that was taken, for the comment of a C header; `header` is whether a CSV names its columns.
+    `sliced` is the slice that was selected, for the comment of a C header; `header` tells whether a CSV file names its
+    columns.
 
     Raises DumpError for a composite in a format that holds one array.
     """
@@ -64,7 +65,7 @@ def one_file(dump: Dump, tensor: Exported, layout: str, sliced: str = "", header
 
 
 def array_file(tensor: Exported, part: str, layout: str, header: bool = True) -> Iterator[bytes]:
-    """Return the bytes of one array of a tensor as `npy` or `csv`, the latter with or without names of columns."""
+    """Return the bytes of one array of a tensor as `npy`, or as `csv` with or without names of columns."""
     view = tensor.views[part]
     return csv(view, header) if layout == "csv" else npy(view, f"'{tensor.address}'")
 
@@ -82,7 +83,7 @@ def npz_file(tensors: Iterable[Exported]) -> Iterator[bytes]:
 
 
 def header_file(dump: Dump, tensor: Exported, sliced: str = "") -> Iterator[bytes]:
-    """Return the bytes of the header of a tensor; its identifiers are its own among all tensors of the dump."""
+    """Return the bytes of the header of a tensor; its identifiers are unique among all tensors of the dump."""
     names = [f"{group}/{name}" for group, names in dump.groups.items() for name in names]
     identifier = c_identifiers([*names, tensor.name])[tensor.name]
     return c_header(identifier, tensor.views, _comment(dump, tensor, sliced), f"'{tensor.address}'")

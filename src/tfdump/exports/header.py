@@ -1,4 +1,4 @@
-"""C headers: typed arrays in C order, their dimensions as macros, and where they come from (C99; C++11)."""
+"""C headers: typed arrays in C order, macros for their dimensions, and comments on their origin (C99; C++11)."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,7 +8,7 @@ import numpy as np
 
 from tfdump.dump.view import View
 from tfdump.errors import DumpError
-from tfdump.exports.text import texts
+from tfdump.exports.text import value_texts
 from tfdump.tensors import Array
 
 _CELLS = 1 << 14
@@ -18,29 +18,29 @@ _ESCAPED = {ord('"'): r"\"", ord("\\"): r"\\", ord("?"): r"\?"}  # ?? could begi
 
 
 def c_identifiers(names: Iterable[str]) -> dict[str, str]:
-    """Return a C identifier for every name, `group/address`: no two are the same, in small letters or capitals.
+    """Return a C identifier for every name, `group/address`; no two are equal, even when case is ignored.
 
     They begin with the name of a group, so that none is a keyword or a function of the standard library (`log`).
     """
-    found: dict[str, str] = {}
-    taken: set[str] = set()
+    identifiers: dict[str, str] = {}
+    used: set[str] = set()
     for name in dict.fromkeys(names):
         plain = re.sub("[^0-9A-Za-z]+", "_", name).strip("_")
         identifier, number = plain, 1
-        while identifier.casefold() in taken:
+        while identifier.casefold() in used:
             number += 1
             identifier = f"{plain}_{number}"
-        taken.add(identifier.casefold())
-        found[name] = identifier
-    return found
+        used.add(identifier.casefold())
+        identifiers[name] = identifier
+    return identifiers
 
 
 def c_header(identifier: str, views: Mapping[str, View], comment: Iterable[str], what: str) -> Iterator[bytes]:
-    """Yield a header of one array a view: `identifier`, or `identifier__part` for the parts of a composite.
+    """Yield a header with one array per view: `identifier`, or `identifier__part` for the parts of a composite.
 
-    float16 is float, which holds every value of it; text is UTF-8; a complex number is two elements, real and
-    imaginary. `comment` are lines for the top, `what` names the tensor in messages: raises DumpError for values that
-    are no numbers and no text.
+    float16 becomes float, which holds all its values. Text is UTF-8, and a complex number is two elements, real and
+    imaginary. `comment` has lines for the top, and `what` names the tensor in messages. Raises DumpError for values
+    that are neither numbers nor text.
     """
     guard = f"TFDUMP_{identifier.upper()}_H"
     lines = "".join(f" * {_comment(line)}\n" for line in comment)
@@ -89,7 +89,7 @@ def _c_type(view: View, what: str) -> str:
 
 
 def _literals(values: Array, view: View) -> list[str]:
-    """Return C literals that are exactly these values; the payload of a NaN is lost."""
+    """Return C literals with exactly these values, except for the payload of a NaN."""
     if view.is_text:
         return [_string(value) for value in values]
     kind = values.dtype.kind
@@ -100,7 +100,7 @@ def _literals(values: Array, view: View) -> list[str]:
     if values.dtype.itemsize == 2:
         values = values.astype(np.float32)
     suffix = "f" if values.dtype.itemsize == 4 else ""
-    return [_NOT_FINITE.get(text) or _floating(text) + suffix for text in texts(values)]
+    return [_NOT_FINITE.get(text) or _floating(text) + suffix for text in value_texts(values)]
 
 
 _NOT_FINITE = {"nan": "NAN", "inf": "INFINITY", "-inf": "-INFINITY"}
@@ -123,14 +123,14 @@ def _integers(values: Array) -> list[str]:
 
 
 def _string(text: str | bytes) -> str:
-    """Return a string literal of bytes, or of UTF-8: what is not printable ASCII as three octal digits."""
+    """Return a string literal of bytes or UTF-8, with three octal digits for what is not printable ASCII."""
     encoded = text if isinstance(text, bytes) else str(text).encode("utf-8", "backslashreplace")
     plain = "".join(chr(byte).translate(_ESCAPED) if 32 <= byte < 127 else f"\\{byte:03o}" for byte in encoded)
     return f'"{plain}"'
 
 
 def _comment(line: str) -> str:
-    """Return a line in ASCII that neither ends its comment nor goes on in the next line."""
+    """Return a line in ASCII that neither ends its comment nor continues on the next line."""
     plain = line.encode("ascii", "backslashreplace").decode()
     plain = "".join(character if character.isprintable() else " " for character in plain)
     return plain.replace("*/", "* /").replace("/*", "/ *").rstrip("\\")

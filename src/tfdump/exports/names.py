@@ -1,4 +1,4 @@
-"""Names of files and of archive members for tensors: safe, and no two that a file system takes for one."""
+"""Safe names of files and archive members for tensors; no two of them are the same to a file system."""
 
 import hashlib
 import itertools
@@ -17,8 +17,8 @@ def _percent(character: str) -> str:
 def file_name(address: str) -> str:
     """Return an address as the name of a file without its suffix; percent-decoding gives the address back.
 
-    Everything but ASCII letters, digits and `_ . @ ~ + = , -` is percent-encoded, so is the first letter of a name
-    that means a device on Windows. What is longer than file systems take is cut, and ends in a hash of the whole.
+    Everything but ASCII letters, digits and `_ . @ ~ + = , -` is percent-encoded, and so is the first letter of a name
+    that is a device on Windows. A name that is too long for file systems is cut and ends in a hash of the whole name.
     """
     name = "".join(character if _SAFE.match(character) else _percent(character) for character in address)
     if _DEVICES.match(name) or name[:1] in (".", "-"):
@@ -29,27 +29,27 @@ def file_name(address: str) -> str:
 
 
 class FileNames:
-    """Gives out names in one folder; what differs only in small letters and capitals gets its capitals encoded."""
+    """Assigns names in one folder; if names differ only in case, the capitals of one are encoded."""
 
     def __init__(self) -> None:
-        self._taken: set[str] = set()
+        self._used: set[str] = set()
 
     def take(self, address: str, part: str = "") -> str:
-        """Return the name for a tensor, or for a part of it (`address.part`, whose dot is encoded if that is taken)."""
+        """Return the name for a tensor or a part of it (`address.part`, with the dot encoded if that is used)."""
         for candidate in _candidates(address, part):
-            if candidate.casefold() not in self._taken:
-                self._taken.add(candidate.casefold())
+            if candidate.casefold() not in self._used:
+                self._used.add(candidate.casefold())
                 return candidate
         raise AssertionError("the candidates do not end")
 
 
 def _candidates(address: str, part: str) -> Iterator[str]:
     name = file_name(address)
-    encoded = re.sub("(?<!%)(?<!%[0-9A-F])[A-Z]", lambda found: _percent(found[0]), name)
+    encoded = re.sub("(?<!%)(?<!%[0-9A-F])[A-Z]", lambda match: _percent(match[0]), name)
     for dot in (".", "%2E") if part else ("",):
         yield name + dot + part
         yield encoded + dot + part
-    for number in itertools.count():  # names that only somebody who wants it so can make
+    for number in itertools.count():  # reached only by names that are made to collide
         yield f"{encoded}~{_hash(f'{address} {part} {number}')}"
 
 

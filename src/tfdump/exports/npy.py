@@ -13,12 +13,13 @@ from tfdump.errors import DumpError
 def npy(view: View, what: str) -> Iterator[bytes]:
     """Yield the bytes of a `.npy` file; `what` names the tensor in messages.
 
-    Text becomes fixed-width Unicode, and text that is stored as bytes fixed-width bytes, for which it is read twice.
-    Raises DumpError for what NumPy could only pickle, and for bytes that end in NUL, which NumPy pads with.
+    Text becomes fixed-width Unicode. Text that is stored as byte strings becomes fixed-width bytes, and is read twice.
+    Raises DumpError for values that NumPy could only pickle, and for bytes that end in NUL, which NumPy uses as
+    padding.
     """
     dtype = _width(view, what) if view.is_text else view.dtype
     if dtype.hasobject or dtype.kind == "V":
-        raise DumpError(f"{what} is stored as {dtype}, which no .npy holds without pickle")
+        raise DumpError(f"{what} is stored as {dtype}, which a .npy file cannot hold without pickle")
     header = io.BytesIO()
     described: dict[str, Any] = {
         "descr": np.lib.format.dtype_to_descr(dtype),
@@ -32,7 +33,7 @@ def npy(view: View, what: str) -> Iterator[bytes]:
 
 
 def _width(view: View, what: str) -> np.dtype[Any]:
-    """Return the dtype that holds the longest text: of Unicode, or of bytes."""
+    """Return the dtype that holds the longest text, as Unicode or as bytes."""
     longest = 1
     for block in view.blocks():
         longest = max([longest, *map(len, block)])

@@ -1,17 +1,17 @@
-"""`.npz`: a zip archive of `.npy` members, written as a stream; the same arrays are the same bytes."""
+"""`.npz`: a zip archive of `.npy` members, written as a stream; equal arrays give equal bytes."""
 
 import io
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 
 Member = tuple[str, Callable[[], Iterator[bytes]]]
-"""The name of an array, and what yields the bytes of its `.npy`."""
+"""The name of an array, and a function that yields the bytes of its `.npy`."""
 
 _NO_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 class _Outbox(io.RawIOBase):
-    """What zipfile writes, kept until it is taken; it cannot seek, so that nothing written is changed later."""
+    """What zipfile writes, stored until it is taken; it cannot seek, so nothing is changed after it was written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,13 +26,13 @@ class _Outbox(io.RawIOBase):
         return len(block)
 
     def take(self) -> bytes:
-        taken = bytes(self._waiting)
+        data = bytes(self._waiting)
         self._waiting.clear()
-        return taken
+        return data
 
 
 def npz(members: Iterable[Member]) -> Iterator[bytes]:
-    """Yield the bytes of an uncompressed archive, in which every array is its name and `.npy`."""
+    """Yield the bytes of an uncompressed archive, in which every array is a member named `NAME.npy`."""
     outbox = _Outbox()
     with zipfile.ZipFile(outbox, "w", zipfile.ZIP_STORED) as archive:
         for name, blocks in members:

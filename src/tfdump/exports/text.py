@@ -1,4 +1,4 @@
-"""Values as text that reads back as the same values."""
+"""Values as text from which the same values can be read back."""
 
 import json
 import math
@@ -6,33 +6,35 @@ from typing import Any
 
 import numpy as np
 
-from tfdump.files.byte_strings import shown
+from tfdump.files.byte_strings import decoded_text
 from tfdump.tensors import Array
 
 
-def texts(values: Array) -> list[str]:
-    """Return flat values as text: numbers with the fewest digits that give the same value in their own dtype back.
+def value_texts(values: Array) -> list[str]:
+    """Return flat values as text: numbers with the fewest digits that give back the same value in their own dtype.
 
-    NaN and infinities are `nan`, `inf` and `-inf`, truth is `True` and `False`; text is itself, and bytes that are none
-    are escaped (`\\x00`, `\\xff`).
+    NaN and infinities are `nan`, `inf` and `-inf`, truth values `True` and `False`. Text is unchanged, and bytes that
+    are not text are escaped (`\\x00`, `\\xff`).
     """
     kind = values.dtype.kind
     if kind in "iub" or values.dtype == np.float64:
         return [repr(value) for value in values.tolist()]
-    return [shown(value) for value in values]
+    return [decoded_text(value) for value in values]
 
 
 def json_texts(values: Array) -> list[str]:
     """Return flat values as JSON: NaN and infinities as strings, complex numbers as pairs."""
     kind = values.dtype.kind
     if kind == "f":
-        return [text if text[-1] not in "nf" else _NOT_FINITE[text] for text in texts(values)]
+        return [text if text[-1] not in "nf" else _NOT_FINITE[text] for text in value_texts(values)]
     if kind == "b":
         return ["true" if value else "false" for value in values.tolist()]
     if kind == "c":
         pairs = zip(json_texts(values.real), json_texts(values.imag), strict=True)
         return [f"[{real}, {imaginary}]" for real, imaginary in pairs]
-    return texts(values) if kind in "iu" else [json.dumps(shown(value), ensure_ascii=False) for value in values]
+    if kind in "iu":
+        return value_texts(values)
+    return [json.dumps(decoded_text(value), ensure_ascii=False) for value in values]
 
 
 _NOT_FINITE = {"nan": '"NaN"', "inf": '"Infinity"', "-inf": '"-Infinity"'}
@@ -41,7 +43,7 @@ _NOT_FINITE = {"nan": '"NaN"', "inf": '"Infinity"', "-inf": '"-Infinity"'}
 def nested(shape: tuple[int, ...], first: int, items: list[str]) -> str:
     """Return JSON for `items`, the values of an array of this shape in C order from the `first` on.
 
-    What all blocks of an array give one after the other is the array as nested lists.
+    The JSON of all blocks of an array, joined, is the array as nested lists.
     """
     if not shape:
         return items[0]
@@ -58,7 +60,7 @@ def nested(shape: tuple[int, ...], first: int, items: list[str]) -> str:
 
 
 def empty_list(shape: tuple[int, ...]) -> str:
-    """Return JSON for an array of no values: nested lists down to the first axis of size 0."""
+    """Return JSON for an array without values: nested lists down to the first axis of size 0."""
     made: Any = []
     for size in reversed(shape[: shape.index(0)]):
         made = [made] * size

@@ -1,1 +1,1 @@
-"""What is known of files, whatever they hold: HDF5, paths, limits."""
+"""Files of any content: HDF5, paths, limits."""

@@ -1,4 +1,4 @@
-"""Opening HDF5 files of strangers: no link leads out of the file, and no dataset keeps its bytes elsewhere."""
+"""Opens HDF5 files from strangers safely: no link leads out of the file, and no dataset has its values elsewhere."""
 
 import math
 from collections.abc import Iterator
@@ -14,22 +14,24 @@ from tfdump.files.limits import check_bytes
 from tfdump.files.paths import check_path
 
 _MOST_COMPRESSED = 1100
-"""How many times smaller gzip makes values at the most: it reaches 1032."""
+"""Above this ratio gzip cannot have compressed the values: its limit is 1032."""
 
 _DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, UnicodeError)
-"""What h5py raises on a damaged file."""
+"""The errors that h5py raises for a damaged file."""
 
 _SMALL_BYTES = 1 << 20
 
 _LARGEST_ATTRIBUTE = 16 << 20
-"""Above 64 kB an attribute needs a storage of its own, which nothing here writes; a model's architecture may."""
+"""The largest attribute that is read. Above 64 kB an attribute needs separate storage, which tfdump never writes,
+but the architecture of a Keras model may.
+"""
 
 _MOST_TEXTS = 4096
-"""Texts of variable length in one attribute; each may be the same long one."""
+"""The largest number of variable-length texts in one attribute; all of them may be the same long text."""
 
 
 def open_hdf5(path: Path, error: type[TfdumpError]) -> h5py.File:
-    """Open an HDF5 file for reading; raises `error` with one line when that is not possible."""
+    """Open an HDF5 file for reading; raises `error` with one line if that is not possible."""
     check_path(path, "file", error)
     if path.is_dir():
         raise error(f"{path} is a folder, not an HDF5 file")
@@ -52,8 +54,8 @@ def open_hdf5(path: Path, error: type[TfdumpError]) -> h5py.File:
 def lookup(group: h5py.Group, name: str, error: type[TfdumpError]) -> h5py.Group | h5py.Dataset:
     """Return the object at the path `name` below `group`, following hard links only.
 
-    Raises `error` where nothing is there (with near names), where a soft or external link stands in the
-    way, and for a dataset whose values are in other files.
+    Raises `error` if nothing is there (with near names), if a soft or external link is in the way, and for a dataset
+    whose values are in other files.
     """
     with damage(error, f"{group.file.filename}: '{name}'"):
         return _walk(group, name, error)
@@ -81,7 +83,7 @@ def _walk(group: h5py.Group, name: str, error: type[TfdumpError]) -> h5py.Group 
 
 @contextmanager
 def damage(error: type[TfdumpError], where: str) -> Iterator[None]:
-    """Turn what h5py raises on a damaged file into `error`."""
+    """Turn what h5py raises for a damaged file into `error`."""
     try:
         yield
     except _DAMAGE as cause:
@@ -94,7 +96,7 @@ def damage_of(where: str, cause: BaseException) -> str:
 
 
 def raised_by_hdf5(error: BaseException) -> bool:
-    """Tell whether h5py itself raised an error: of a damaged file, any access may do that."""
+    """Tell whether h5py itself raised an error, which any access to a damaged file may do."""
     here = error.__traceback__
     while here is not None and here.tb_next is not None:
         here = here.tb_next
@@ -103,7 +105,7 @@ def raised_by_hdf5(error: BaseException) -> bool:
 
 
 def may_be_dataset(group: h5py.Group, name: str) -> bool:
-    """Tell whether a member of a group is no sub-group; links that lead elsewhere and damaged members may be."""
+    """Tell whether a member of a group is not a sub-group; True for links to elsewhere and damaged members."""
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         return True
     try:
@@ -113,12 +115,12 @@ def may_be_dataset(group: h5py.Group, name: str) -> bool:
 
 
 def has_link(group: h5py.Group, name: str) -> bool:
-    """Tell whether a group has a link of this name, without following it (which `name in group` does)."""
+    """Tell whether a group has a link of this name, without following the link as `name in group` does."""
     return name != "." and group.get(name, getlink=True) is not None
 
 
 def check_stored_inside(dataset: h5py.Dataset, error: type[TfdumpError]) -> None:
-    """Raise `error` when a dataset is virtual or has external storage."""
+    """Raise `error` if a dataset is virtual or has external storage."""
     if dataset.is_virtual or dataset.external:
         kind = "virtual" if dataset.is_virtual else "stored in external files"
         raise error(
@@ -128,7 +130,7 @@ def check_stored_inside(dataset: h5py.Dataset, error: type[TfdumpError]) -> None
 
 
 def check_declared(dataset: h5py.Dataset, error: type[TfdumpError]) -> None:
-    """Raise `error` when a dataset declares more values than its file can hold, however well compressed."""
+    """Raise `error` if a dataset declares more values than its file can hold, however well compressed."""
     declared = declared_bytes(dataset)
     if declared <= _SMALL_BYTES or declared <= dataset.file.id.get_filesize() * _MOST_COMPRESSED:
         return
@@ -138,7 +140,7 @@ def check_declared(dataset: h5py.Dataset, error: type[TfdumpError]) -> None:
 
 
 def declared_bytes(dataset: h5py.Dataset) -> int:
-    """Return how many bytes the values of a dataset take in memory; of text, the references to it."""
+    """Return the bytes that the values of a dataset take in memory; for text, those of the references to it."""
     return 0 if dataset.shape is None else int(math.prod(dataset.shape)) * int(dataset.dtype.itemsize)
 
 
@@ -147,9 +149,9 @@ def _chunk_bytes(dataset: h5py.Dataset) -> int:
 
 
 def place_of(dataset: h5py.Dataset, start: int, stop: int) -> tuple[int, int] | None:
-    """Return the first byte in the file of the rows from `start` up to `stop`, and the end of the last one.
+    """Return the first byte in the file of the rows from `start` to `stop`, and the byte after the last one.
 
-    None where they are in no such place; of chunks, the first and the last one count.
+    None if the rows have no such place. For chunks, only the first and the last one are looked at.
     """
     try:
         if dataset.chunks is None:
@@ -168,14 +170,14 @@ def place_of(dataset: h5py.Dataset, start: int, stop: int) -> tuple[int, int] | 
 
 
 def check_attributes(item: h5py.Group | h5py.Dataset, error: type[TfdumpError]) -> None:
-    """Raise `error` when an attribute is larger than any that is written on purpose, before it is read."""
+    """Raise `error` if an attribute is larger than any that is written on purpose, before it is read."""
     for number in range(h5py.h5a.get_num_attrs(item.id)):
-        found = h5py.h5a.open(item.id, index=number)
-        kind, count = found.get_type(), 0 if found.shape is None else math.prod(found.shape)
+        attribute = h5py.h5a.open(item.id, index=number)
+        kind, count = attribute.get_type(), 0 if attribute.shape is None else math.prod(attribute.shape)
         listed = isinstance(kind, h5py.h5t.TypeVlenID)
         text = isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()
         if kind.get_size() * count > _LARGEST_ATTRIBUTE or ((listed or text) and count > _MOST_TEXTS):
-            name = found.name.decode(errors="backslashreplace")
+            name = attribute.name.decode(errors="backslashreplace")
             raise error(
                 f"{item.file.filename}: the attribute '{name}' of '{item.name}' is damaged: it is larger than any "
                 "that a model or a dump has"
@@ -183,39 +185,39 @@ def check_attributes(item: h5py.Group | h5py.Dataset, error: type[TfdumpError]) 
 
 
 def attributes_of(item: h5py.Group | h5py.Dataset, error: type[TfdumpError]) -> dict[str, Any]:
-    """Return what h5py reads of all attributes of an object; raises `error` for one that is larger than any can be."""
+    """Return all attributes of an object as h5py reads them; raises `error` for one that is too large."""
     check_attributes(item, error)
     with text_memory(item.file):
         return dict(item.attrs)
 
 
 def check_whole(file: h5py.File, name: str, limit: int | None, error: type[TfdumpError]) -> int:
-    """Return the bytes that all datasets of a file declare, after a look at everything in it.
+    """Return the bytes that all datasets of a file declare, after examining everything in it.
 
-    Raises `error` where a link leads elsewhere, where values are outside of the file or more than it can hold, where
-    they are more than `limit` altogether, and for lists of unknown length; `name` is the file's, for the message.
-    Cycles of hard links are walked once.
+    Raises `error` if a link leads elsewhere, if values are outside of the file or more than it can hold, if they exceed
+    `limit` together, and for lists of unknown length. `name` is the name of the file, for the message. Cycles of hard
+    links are followed once.
     """
     total = 0
-    seen = set()
+    visited = set()
     waiting: list[h5py.Group] = [file["/"]]
     while waiting:
         group = waiting.pop()
         info = h5py.h5o.get_info(group.id)
-        if (info.fileno, info.addr) in seen:
+        if (info.fileno, info.addr) in visited:
             continue
-        seen.add((info.fileno, info.addr))
+        visited.add((info.fileno, info.addr))
         check_attributes(group, error)
         for member in group:
-            found = lookup(group, member, error)
-            if isinstance(found, h5py.Group):
-                waiting.append(found)
-            elif isinstance(found, h5py.Dataset):
-                check_attributes(found, error)
-                check_declared(found, error)
-                if found.dtype.hasobject:
-                    raise error(f"{name}: '{found.name}' holds text, references or lists, which are no weights")
-                total += declared_bytes(found)
+            item = lookup(group, member, error)
+            if isinstance(item, h5py.Group):
+                waiting.append(item)
+            elif isinstance(item, h5py.Dataset):
+                check_attributes(item, error)
+                check_declared(item, error)
+                if item.dtype.hasobject:
+                    raise error(f"{name}: '{item.name}' holds text, references or lists, which cannot be weights")
+                total += declared_bytes(item)
                 check_bytes(total, limit, f"{name} declares weights of", error)
     return total
 

@@ -1,4 +1,4 @@
-"""Texts of HDF5 take as many bytes as stand in front of them, which in a damaged file may be 4 GiB."""
+"""Reads text from HDF5 files within a memory limit: in a damaged file, the stored length of a text may be 4 GiB."""
 
 import sys
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import h5py
 
 _SLACK = 64 << 20
 _TIMES = 16
-"""What texts take as Python's objects, and as arrays of them, for each of their bytes in the file."""
+"""The bytes that text takes as Python objects and arrays of them, per byte in the file."""
 
 _DATA = 5
 """The field of /proc/self/statm that counts private pages."""
@@ -17,10 +17,10 @@ _DATA = 5
 
 @contextmanager
 def text_memory(file: h5py.File) -> Iterator[None]:
-    """While the body reads text, let this process take little more memory than all texts of the file can need.
+    """While the body reads text, limit the memory of this process to little more than all text of the file can need.
 
-    Raises OSError where that is not enough. Nothing is limited beside TensorFlow, which takes memory on threads of its
-    own, and where the system cannot do it.
+    Raises OSError if that is not enough. There is no limit beside TensorFlow, which allocates memory on threads of its
+    own, and on systems that have no such limit.
     """
     if sys.platform != "linux" or "tensorflow" in sys.modules:
         yield
@@ -28,8 +28,8 @@ def text_memory(file: h5py.File) -> Iterator[None]:
     import resource
 
     before, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    taken = int(Path("/proc/self/statm").read_text().split()[_DATA]) * resource.getpagesize()
-    most = taken + _SLACK + _TIMES * file.id.get_filesize()
+    used = int(Path("/proc/self/statm").read_text().split()[_DATA]) * resource.getpagesize()
+    most = used + _SLACK + _TIMES * file.id.get_filesize()
     if before != resource.RLIM_INFINITY and before < most:
         yield
         return

@@ -1,4 +1,4 @@
-"""What a path leads to, asked in a way that cannot fail with a traceback."""
+"""What a path leads to, found out without a traceback."""
 
 import shlex
 import stat
@@ -47,11 +47,11 @@ KNOWN_ENDINGS = {
     ".zip": "a zip archive",
     ".gz": "a gzip file",
 }
-"""What the end of a file name says of the format of the file."""
+"""The format that the ending of a file name stands for."""
 
 
 def refuse_other_ending(path: Path, ours: Sequence[str], error: type[TfdumpError]) -> None:
-    """Raise `error` where the name of an output ends as files of another format do; `ours` are the endings that fit."""
+    """Raise `error` if the name of an output ends as files of another format do; `ours` are the endings that fit."""
     ending = path.suffix.lower()
     if ending in KNOWN_ENDINGS and ending not in ours:
         raise error(
@@ -61,7 +61,7 @@ def refuse_other_ending(path: Path, ours: Sequence[str], error: type[TfdumpError
 
 
 def as_argument(path: Path | str) -> str:
-    """Return a path as one writes it behind a command in a shell, for advice that can be copied."""
+    """Return a path as an argument in a shell, for advice that can be copied."""
     text = str(path)
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
@@ -74,7 +74,7 @@ def check_path(path: Path, what: str, error: type[TfdumpError]) -> None:
 
 
 def mode_of(path: Path, what: str, error: type[TfdumpError]) -> int:
-    """Return the mode of what is there; raises `error` when nothing is, or when it cannot be looked at."""
+    """Return the mode of a path; raises `error` if nothing is there or if it cannot be examined."""
     try:
         return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -84,7 +84,7 @@ def mode_of(path: Path, what: str, error: type[TfdumpError]) -> int:
 
 
 def exists(path: Path) -> bool:
-    """Tell whether something is there that can be looked at."""
+    """Tell whether something is there that can be examined."""
     try:
         return path.exists()
     except (OSError, ValueError):

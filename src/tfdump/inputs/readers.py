@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.errors import InputError, reason_of
-from tfdump.files.byte_strings import holds_bytes, read_bytes
+from tfdump.files.byte_strings import holds_bytes, read_byte_strings
 from tfdump.files.hdf5 import check_declared, place_of
 from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.inputs.read_behind import ReadBehind
@@ -199,7 +199,7 @@ class Hdf5Reader:
         check_bytes(max(size, chunk), allowed_bytes(), f"{self.label}: what is read at once takes", InputError)
         try:
             key = slice(start, stop) if self.shape else ()
-            rows = read_bytes(self._dataset, key) if self._bytes else np.asarray(self._dataset[key])
+            rows = read_byte_strings(self._dataset, key) if self._bytes else np.asarray(self._dataset[key])
             rows = np.atleast_1d(rows)
         except (OSError, RuntimeError, ValueError) as cause:
             raise InputError(f"cannot read {self.label}: {reason_of(cause)}") from None

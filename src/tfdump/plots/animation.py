@@ -33,7 +33,7 @@ def animate(series: Series, address: str, kind: Kind | None, view: View) -> tupl
     """
     followed = follow(series, address)
     notes = notes_on(series, followed)
-    with_values = [found for found in followed.found if found.connected and found.statistics]
+    with_values = [found for found in followed.places if found.connected and found.statistics]
     if len(with_values) < 2:
         raise DumpError(f"{len(with_values)} dump in {series.folder} has values of '{followed.name}': no animation")
     if len(with_values) > _MOST_FRAMES:

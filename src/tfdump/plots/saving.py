@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from tfdump.dump.target import check_target, write_bytes
+from tfdump.dump.target import check_target, write_complete_file
 from tfdump.errors import TfdumpError
 from tfdump.plots.figure import DPI, plain_style
 
@@ -46,4 +46,4 @@ def encoded(figure: Figure, ending: str) -> bytes:
 
 def save(figure: Figure, target: Path, force: bool) -> None:
     """Write a figure to a file that `check_picture` returned."""
-    write_bytes(encoded(figure, format_of(target)), target, force)
+    write_complete_file(encoded(figure, format_of(target)), target, force)

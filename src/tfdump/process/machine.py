@@ -1,4 +1,4 @@
-"""What this process has of the machine: processors, and how much memory there is."""
+"""What this process may use of the machine: processors and memory."""
 
 import os
 from contextlib import suppress
@@ -8,18 +8,18 @@ _CONTAINER = Path("/sys/fs/cgroup/memory.max")
 _UNKNOWN = 16 << 30
 
 _SHARE = 16
-"""One part in so many of the memory is left to one file."""
+"""One file may leave this fraction of the memory (one part in 16) in the page cache."""
 
 
 def cores() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_bytes() -> int:
-    """Return the bytes of memory of the machine, used or not, or of the container where that has less.
+    """Return the bytes of memory of the machine, or of the container if that has less.
 
-    16 GiB where the system does not tell.
+    16 GiB if the system does not say.
     """
     memory = 0
     with suppress(AttributeError, ValueError, OSError):
@@ -31,5 +31,5 @@ def memory_bytes() -> int:
 
 
 def cached_bytes() -> int:
-    """Return how many bytes of one file are left in memory for whoever reads it next: a sixteenth, 1 GiB at least."""
+    """Return how many bytes of a file stay in memory for its next reader: a sixteenth of the memory, at least 1 GiB."""
     return max(1 << 30, memory_bytes() // _SHARE)

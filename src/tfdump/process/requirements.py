@@ -1,6 +1,6 @@
-"""Which packages tfdump needs, in which versions, and what to say where others are installed.
+"""The packages and versions that tfdump needs, and the message when others are installed.
 
-Nothing of them is imported for that. The versions are those of `pyproject.toml`.
+Nothing is imported for that. The versions are those of `pyproject.toml`.
 """
 
 import re
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Requirement:
-    """A package: from version `lowest` on, and before version `below` where there is a limit.
+    """A package with its lowest version and, where there is a limit, the version that it must be below.
 
-    Only with `extra` is it an optional one.
+    `extra` tells that the package is optional.
     """
 
     package: str
@@ -23,7 +23,7 @@ class Requirement:
     extra: bool = False
 
     def __str__(self) -> str:
-        """Return how the package is called, and its versions: `Keras 3.15.1 to 3.15.x`."""
+        """Return the name of the package and its versions: `Keras 3.15.1 to 3.15.x`."""
         if self.below is None:
             return f"{self.title} {self.lowest} or newer"
         *major, minor = _numbers(self.below)
@@ -32,12 +32,12 @@ class Requirement:
 
     @property
     def specifier(self) -> str:
-        """What `pip install` takes."""
+        """The argument of `pip install`."""
         return f"{self.package}>={self.lowest}" + (f",<{self.below}" if self.below else "")
 
-    def allows(self, found: str) -> bool:
-        """Tell whether a version is one of those."""
-        numbers = _numbers(found)
+    def allows(self, version: str) -> bool:
+        """Tell whether a version meets the requirement."""
+        numbers = _numbers(version)
         return numbers >= _numbers(self.lowest) and (self.below is None or numbers < _numbers(self.below))
 
 
@@ -55,24 +55,24 @@ REQUIREMENTS = {
         Requirement("matplotlib", "Matplotlib", "3.9", extra=True),
     )
 }
-"""By the name of the package, which is that of its module too."""
+"""All requirements by the name of the package, which is also the name of its module."""
 
 STACK = ("tensorflow", "keras")
-"""What runs models."""
+"""The packages that run models."""
 
 
 def complaint(packages: Iterable[str]) -> str | None:
-    """Return the line that says which of some packages is missing or has another version, or None.
+    """Return a line that names the packages that are missing or have a wrong version, or None.
 
-    A package whose version nobody knows is taken to be right.
+    A package that does not tell its version is taken to be right.
     """
     wrong = []
     for requirement in map(REQUIREMENTS.__getitem__, packages):
-        found = installed_version(requirement.package)
-        if found is None:
+        version = installed_version(requirement.package)
+        if version is None:
             wrong.append((requirement, "which is not installed"))
-        elif found and not requirement.allows(found):
-            wrong.append((requirement, f"found {found}"))
+        elif version and not requirement.allows(version):
+            wrong.append((requirement, f"found {version}"))
     if not wrong:
         return None
     needed = ", and ".join(f"{requirement}, {what}" for requirement, what in wrong)
@@ -81,33 +81,33 @@ def complaint(packages: Iterable[str]) -> str | None:
 
 
 def complaint_behind(error: BaseException) -> str | None:
-    """Return the line for an error that another version of a package explains, or one that is missing; or None.
+    """Return the line that explains an error by a missing package or a wrong version, or None.
 
-    What is installed and not in use explains nothing.
+    Only packages that are in use can explain an error.
     """
     missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    in_use = {missing, *sys.modules, "click"}  # the command line may have failed to import that one
+    in_use = {missing, *sys.modules, "click"}  # the command line may have failed to import Click
     return complaint(package for package in REQUIREMENTS if package in in_use)
 
 
 def installed_version(package: str) -> str | None:
-    """Return the version of a package: of what is imported, else of what is installed.
+    """Return the version of a package: of the imported module, or else of the installed distribution.
 
-    None where it is not there; empty where it is, and does not tell its version.
+    None if it is not installed; "" if it is, but does not tell its version.
     """
     from importlib.metadata import PackageNotFoundError, version
     from importlib.util import find_spec
 
     module = sys.modules.get(package)
-    found = getattr(module, "__version__", None) if package != "click" else None  # Click warns of being asked
-    if isinstance(found, str):
-        return found
+    own_version = getattr(module, "__version__", None) if package != "click" else None  # Click warns when it is asked
+    if isinstance(own_version, str):
+        return own_version
     try:
         return version(package)
-    except PackageNotFoundError:  # a build of another name, as tensorflow-cpu, or nothing
+    except PackageNotFoundError:  # a build with another name, such as tensorflow-cpu, or nothing
         return "" if module is not None or find_spec(package) is not None else None
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    found = re.match(r"\d+(\.\d+)*", text)
-    return tuple(map(int, found[0].split("."))) if found else ()
+    match = re.match(r"\d+(\.\d+)*", text)
+    return tuple(map(int, match[0].split("."))) if match else ()

@@ -1,6 +1,6 @@
-"""Signals that wait until a safe moment: HDF5 loses data when Python raises in the middle of one of its writes.
+"""Signals that wait for a safe moment: HDF5 loses data when Python raises in the middle of one of its writes.
 
-The command line installs the handlers; in somebody else's process nothing here does anything.
+The command line installs the handlers. In other processes this module does nothing.
 """
 
 import signal
@@ -14,11 +14,13 @@ from types import FrameType
 from tfdump.process.supervisor import PASSED
 
 _SAME_SIGNAL = 0.5
-"""Seconds within which a signal that comes again is the same one: Ctrl-C goes to the parent too, which passes it on."""
+"""Seconds within which a repeated signal counts as the same one: Ctrl-C also reaches the parent, which passes it on."""
 
 _UNSAFE_AT_MOST = 5.0
-"""Seconds that a signal waits for the end of an import, or of a call into TensorFlow. Its C code calls Python back, and
-prints an exception from there, forgets it and goes on; and what was imported by half cannot be imported again."""
+"""Seconds that a signal waits for the end of an import or of a call into TensorFlow. C code of TensorFlow calls
+Python back, prints an exception from there and ignores it; a module that was half imported cannot be imported
+again.
+"""
 
 _LOOK_AGAIN = 0.05
 
@@ -26,7 +28,7 @@ _LOOK_AGAIN = 0.05
 class Terminated(BaseException):
     """The process was asked to end by a signal; `status` is its exit status.
 
-    Unlike KeyboardInterrupt, no library in between has its own idea of what to do about it.
+    It is not a KeyboardInterrupt, which libraries handle in their own ways.
     """
 
     def __init__(self, signum: int) -> None:
@@ -35,7 +37,7 @@ class Terminated(BaseException):
 
 
 class _Waiting:
-    """The signal that waits, if one does, and how many bodies hold signals back."""
+    """The signal that waits, if there is one, and the number of bodies that hold signals back."""
 
     installed = False
     held_back = 0
@@ -45,9 +47,9 @@ class _Waiting:
 
 
 def install() -> None:
-    """Turn Ctrl-C and the like into exceptions, at once or when it is safe; an ignored signal stays ignored.
+    """Turn Ctrl-C and similar signals into exceptions, raised as soon as it is safe; ignored signals stay ignored.
 
-    What was held back while the process began is raised here.
+    A signal that arrived while the process started is raised here.
     """
     _Waiting.installed = True
     for number in PASSED:
@@ -58,14 +60,14 @@ def install() -> None:
 
 
 def ignore() -> None:
-    """Ignore these signals from now on, if they were installed: the work is done, and its status is known."""
+    """Ignore these signals from now on, if they were installed: the work is done and the exit status is known."""
     for number in PASSED if _Waiting.installed else ():
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Hold signals back while the body runs; `raise_waiting` inside it lets one through."""
+    """Hold signals back while the body runs; `raise_waiting` inside the body lets one through."""
     _Waiting.held_back += 1
     try:
         yield
@@ -75,9 +77,9 @@ def held_back() -> Iterator[None]:
 
 @contextmanager
 def interrupt_waiting() -> Iterator[None]:
-    """Let a Ctrl-C wait for `raise_waiting` or the end of the body, in a process whose signals are not ours.
+    """Let a Ctrl-C wait for `raise_waiting` or the end of the body, in a process that handles its own signals.
 
-    Does nothing outside of the main thread, and where the process has a way of its own with Ctrl-C.
+    Does nothing outside of the main thread, and if the process handles Ctrl-C in another way than Python's own.
     """
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
@@ -92,29 +94,29 @@ def interrupt_waiting() -> Iterator[None]:
 
 
 def raise_waiting() -> None:
-    """Raise the signal that waits, if one does."""
+    """Raise the signal that waits, if there is one."""
     waiting, _Waiting.signal = _Waiting.signal, None
     if waiting is not None:
         raise waiting
 
 
 def waiting() -> BaseException | None:
-    """Return the signal that waits, which other code may have taken for its own."""
+    """Return the signal that waits; other code may have caught it as its own."""
     return _Waiting.signal
 
 
 def interruption_behind(error: BaseException) -> BaseException | None:
     """Return the interruption that made other code raise `error`, or None."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, (KeyboardInterrupt, Terminated)):
-            return seen
-        seen = seen.__cause__ or seen.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (KeyboardInterrupt, Terminated)):
+            return cause
+        cause = cause.__cause__ or cause.__context__
     return None
 
 
 def _receive(signum: int, frame: FrameType | None) -> None:
-    """Raise the signal or keep it; one that comes twice at once is one: the parent got it too, and passed it on."""
+    """Raise the signal or let it wait; ignore a repeated one, which the parent received too and passed on."""
     now = time.monotonic()
     repeated = _Waiting.last is not None and _Waiting.last[0] == signum and now - _Waiting.last[1] < _SAME_SIGNAL
     _Waiting.last = signum, now
@@ -126,9 +128,9 @@ def _receive(signum: int, frame: FrameType | None) -> None:
 
 
 def _raise_when_safe(frame: FrameType | None) -> None:
-    """Raise the signal that waits, unless it is held back, or it may get lost here: then look again soon.
+    """Raise the signal that waits, unless it is held back or could get lost here; then try again soon.
 
-    It goes on waiting, so that `raise_waiting` raises it again where C code in between takes it for its own.
+    It stays waiting, so that `raise_waiting` raises it again if C code in between swallows it.
     """
     if _Waiting.held_back or _Waiting.signal is None:
         return
@@ -140,9 +142,9 @@ def _raise_when_safe(frame: FrameType | None) -> None:
 
 
 def _is_unsafe(frame: FrameType | None) -> bool:
-    """Tell whether an import, or TensorFlow, runs nearer than anything of Keras or of this package.
+    """Tell whether an import or TensorFlow runs nearer to the top of the stack than Keras or this package.
 
-    Keras's own backend, whose variables C code turns into tensors, counts as TensorFlow.
+    Keras's own backend counts as TensorFlow, because C code turns its variables into tensors.
     """
     while frame is not None:
         place = frame.f_code.co_filename

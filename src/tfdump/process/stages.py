@@ -1,24 +1,24 @@
-"""What long work tells of itself, to whoever passes a function for it; this module shows nothing."""
+"""How long work reports its progress: to functions that the caller passes. Nothing here prints."""
 
 from collections.abc import Callable
 
 Progress = Callable[[int, int], None]
-"""Called with how much is done and how much there is: examples, values or bytes."""
+"""Called with how much is done and how much there is in all: examples, values or bytes."""
 
 Stage = Callable[[str], None]
-"""Called with what is going to be done next, for those who wait for it: `Loading m.keras`."""
+"""Called with a text for the user before each stage, such as `Loading m.keras`."""
 
 
 def silent_progress(done: int, total: int) -> None:
-    """Show nothing of how much is done."""
+    """Ignore the progress."""
 
 
 def silent_stage(text: str) -> None:
-    """Show nothing of what is done."""
+    """Ignore the stage."""
 
 
 class Meter:
-    """Adds up how much of `total` is done."""
+    """Adds up how much of `total` is done and reports it."""
 
     def __init__(self, total: int, progress: Progress) -> None:
         self._done = 0
@@ -26,6 +26,6 @@ class Meter:
         self._progress = progress
 
     def add(self, more: int = 1) -> None:
-        """Tell that more is done; what is done twice does not count above the total."""
+        """Report that more is done; never more than the total."""
         self._done = min(self._total, self._done + more)
         self._progress(self._done, self._total)

@@ -1,7 +1,7 @@
-"""A parent that outlives a crash: HDF5 and TensorFlow can end the process on a damaged file, whatever was checked.
+"""A parent process that outlives a crash: HDF5 and TensorFlow can end the process on a damaged file despite all checks.
 
-The command runs in a child, which is forked before anything is imported. A thread of it sends a sign of life every
-second, for which it needs Python's lock; a library that computes on and on without giving that back hangs.
+The command runs in a child, forked before anything is imported. A thread of the child sends a sign of life every
+second, which needs Python's lock: a library that computes without ever releasing the lock counts as hanging.
 """
 
 import contextlib
@@ -16,26 +16,26 @@ from pathlib import Path
 PASSED = (
     (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU) if hasattr(signal, "SIGHUP") else ()
 )
-"""What asks a process to end, and the parent passes on to the child, which answers it as it would alone."""
+"""Signals that ask a process to end. The parent passes them to the child, which reacts as it would without a parent."""
 
 HANGS_AFTER = 120.0
-"""Seconds of computing by one thread of the child without a sign of life; a call into a library takes a few."""
+"""Seconds that one thread of the child may compute without a sign of life; a normal call into a library takes a few."""
 
 _NO_ANSWER_AFTER = 5.0
-"""The same once the child was told to end."""
+"""The same after the child was told to end."""
 
 _LOOK_EVERY = 2.0
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL", "SIGTRAP", "SIGSYS")
 _SET_DEATH_SIGNAL = 1
-"""PR_SET_PDEATHSIG of Linux: which signal a process gets when its parent ends."""
+"""PR_SET_PDEATHSIG of Linux: the signal that a process gets when its parent ends."""
 
 
 def run_supervised(run: Callable[[], int], say: Callable[[str], None]) -> int:
-    """Run in a child and return the exit status; of a child that died or hung, say so in one line.
+    """Run in a child process and return the exit status; if the child died or hung, say so in one line.
 
-    `run` finds the signals of PASSED held back, so that none comes before it can answer them.
+    While `run` starts, the signals of PASSED are blocked, so that none arrives before it can handle them.
     """
-    if not PASSED or not hasattr(os, "fork"):  # a system without them: the command runs alone
+    if not PASSED or not hasattr(os, "fork"):  # a system without these: the command runs without a parent
         return run()
     signal.pthread_sigmask(signal.SIG_BLOCK, PASSED)
     parent = os.getpid()
@@ -47,31 +47,31 @@ def run_supervised(run: Callable[[], int], say: Callable[[str], None]) -> int:
         _show_life(sign)
         return run()
     os.close(sign)
-    told, hung = _watch(child, signs)
+    passed_on, hung = _watch(child, signs)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status >= 0:
         return status
     name = signal.Signals(-status).name
-    if name in _CRASHES or (hung and not told):
+    if name in _CRASHES or (hung and not passed_on):
         what = "hangs" if hung else f"crashed ({name})"
-        say(f"Error: HDF5 or TensorFlow {what} on {_files()}: damaged, or more than the library can take\n")
+        say(f"Error: HDF5 or TensorFlow {what} on {_files()}: the file is damaged, or too large for the library\n")
         return 2
     if hung:
-        name, status = signal.Signals(told[0]).name, -told[0]
-    ran_out = ", by the system if memory ran out (lower --batch-size or --memory)"
+        name, status = signal.Signals(passed_on[0]).name, -passed_on[0]
+    ran_out = ", perhaps because memory ran out (lower --batch-size or --memory)"
     say(f"Error: ended by {name}{ran_out if name == 'SIGKILL' else ''}\n")
     return 128 - status
 
 
 def _watch(child: int, signs: int) -> tuple[list[int], bool]:
-    """Wait until a child ends, passing signals on, and kill it when it hangs.
+    """Wait until the child ends, pass signals on to it, and kill it if it hangs.
 
-    Returns the signals that were passed on, and whether it hung.
+    Returns the signals that were passed on, and whether the child hung.
     """
-    told: list[int] = []
+    passed_on: list[int] = []
 
     def pass_on(number: int, _: object) -> None:
-        told.append(number)
+        passed_on.append(number)
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, number)
 
@@ -84,24 +84,24 @@ def _watch(child: int, signs: int) -> tuple[list[int], bool]:
         if select.select([signs], [], [], _LOOK_EVERY)[0]:
             before = {}
             if not os.read(signs, 1 << 10):
-                return told, False
+                return passed_on, False
             continue
         now = _computed(child)
         before = before or now
         longest = max((seconds - before.get(thread, 0.0) for thread, seconds in now.items()), default=0.0)
-        if longest > (_NO_ANSWER_AFTER if told else HANGS_AFTER):
+        if longest > (_NO_ANSWER_AFTER if passed_on else HANGS_AFTER):
             os.kill(child, signal.SIGKILL)
-            return told, True
+            return passed_on, True
 
 
 def _computed(child: int) -> dict[str, float]:
-    """Return the seconds that each thread of a process has computed; nothing where the system does not tell."""
-    ticks, found = os.sysconf("SC_CLK_TCK"), {}
+    """Return the seconds that each thread of a process has computed; empty if the system does not tell."""
+    ticks, seconds = os.sysconf("SC_CLK_TCK"), {}
     with contextlib.suppress(OSError):
         for thread in Path(f"/proc/{child}/task").iterdir():
             fields = (thread / "stat").read_text().rpartition(")")[2].split()
-            found[thread.name] = (int(fields[11]) + int(fields[12])) / ticks  # utime and stime of proc(5)
-    return found
+            seconds[thread.name] = (int(fields[11]) + int(fields[12])) / ticks  # utime and stime of proc(5)
+    return seconds
 
 
 def _show_life(sign: int) -> None:
@@ -118,7 +118,7 @@ def _show_life(sign: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """See that this process is killed when its parent is, where the system can do that."""
+    """Make sure that this process is killed when its parent ends, where the system supports that."""
     if sys.platform == "linux":
         import ctypes
 
@@ -128,6 +128,6 @@ def _end_with(parent: int) -> None:
 
 
 def _files() -> str:
-    """Return the files among the words of the command line."""
+    """Return the files among the arguments of the command line."""
     words = (word.partition("::")[0].rpartition("=")[2] for word in sys.argv[2:])
     return ", ".join(dict.fromkeys(word for word in words if os.path.exists(word))) or "what it read"

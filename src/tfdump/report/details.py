@@ -4,12 +4,12 @@ import base64
 from collections.abc import Iterator
 
 from tfdump.comparison.verdict import TensorDiff
+from tfdump.dump.attributes import STATISTIC_NAMES
 from tfdump.report.charts import bars
 from tfdump.report.html import Markup, element, escaped, join, name_of, number, shape_text
 from tfdump.report.records import NONE, SAMPLED, STORED, WHOLE, Numbers, Row, Thumbnail
 from tfdump.report.table import badges, error_share, verdict_badge
 
-_STATISTICS = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
 _MOST_NORMS = 12
 
 
@@ -97,7 +97,7 @@ def _facts(row: Row) -> Iterator[tuple[str, str | Markup]]:
     if row.reduced:
         yield "reduced", row.reduced
     yield "statistics", _source(row.numbers, bool(row.reduced))
-    for name in _STATISTICS:
+    for name in STATISTIC_NAMES:
         if name in row.numbers.statistics:
             yield name, number(row.numbers.statistics[name], 8)
     if row.scale is not None and row.is_gradient:

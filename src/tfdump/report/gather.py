@@ -9,13 +9,13 @@ from typing import Any
 from tfdump.address import Selection
 from tfdump.byte_sizes import show_bytes
 from tfdump.checks import Finding, check_tensors
-from tfdump.checks.origin import full_name
-from tfdump.checks.selection import chosen_tensors
 from tfdump.comparison.diff import compare
 from tfdump.comparison.sides import open_side
 from tfdump.comparison.verdict import DiffReport, TensorDiff
 from tfdump.dump import layout
+from tfdump.dump.attributes import full_name
 from tfdump.dump.reader import Dump, Tensor, open_dump
+from tfdump.dump.selection import choose
 from tfdump.errors import DumpError
 from tfdump.files.hdf5 import damage
 from tfdump.process.stages import Progress, silent_progress
@@ -46,7 +46,7 @@ def gather(
         if not len(dump):
             raise DumpError(f"{dump.name} holds no tensors, so there is nothing to report")
         chosen = bool(options.layers or options.exclude)
-        tensors = chosen_tensors(dump, Selection(options.layers, options.exclude))
+        tensors = choose(dump, Selection(options.layers, options.exclude))
         sizes = [stored_bytes(tensor) for tensor in tensors]
         shares = shares_of(sizes, options.read_bytes)
         with damage(DumpError, f"{dump.name}: first_example"):

@@ -8,10 +8,10 @@ from tfdump.checks.evidence import Evidence, Tally
 from tfdump.checks.examiner import Examined
 from tfdump.checks.magnitudes import Count
 from tfdump.checks.nonfinite import infinite, nan
-from tfdump.checks.origin import full_name
 from tfdump.checks.places import Places
 from tfdump.checks.records import Checked, Thresholds
 from tfdump.dtypes import kind_of
+from tfdump.dump.attributes import full_name
 from tfdump.dump.parts import Key, Part
 from tfdump.dump.reader import Tensor
 from tfdump.errors import DumpError

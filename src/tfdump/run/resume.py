@@ -83,7 +83,7 @@ class Kept:
             self._late.update(record.about["late"])
             if start > 0:
                 self._compare(compute(batch, start, stop)[0], record, start, stop)
-            self._journal.keeps = True
+            self._journal.has_records = True
             self._note(f"goes on behind the {self.replayed} examples that {self._journal.path.name} keeps")
         return numbers
 

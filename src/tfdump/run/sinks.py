@@ -13,7 +13,7 @@ from tfdump.dump.collectors import ByExample, Collector, Stack, same_bits
 from tfdump.dump.layout import stored_dtype
 from tfdump.run.options import StoreOptions
 from tfdump.run.tensor_kind import TensorKind, common_dtype
-from tfdump.statistics.statistics import StatisticsAccumulator, attributes_of
+from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
 from tfdump.tensors import Array, Ragged, Sparse, TensorInfo, Value
 
 OpenCollector = Callable[[TensorInfo, Value, str], Collector]
@@ -176,7 +176,7 @@ class TensorSink:
         """Return the collector, None when there is nothing to be stored, and the attributes that it does not know."""
         extra: dict[str, Any] = {}
         if self._statistics is not None:
-            extra |= attributes_of(self._statistics.result())
+            extra |= statistics_attributes(self._statistics.result())
         if self.reduced:
             extra["reduce"] = str(self._options.reduction)
         if self.overflowed + self.unfit:

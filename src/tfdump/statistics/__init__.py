@@ -1,1 +1,1 @@
-"""What can be said of arrays: statistics, histograms and reductions. NumPy only; nothing here prints."""
+"""Statistics, histograms and reductions of arrays. NumPy only; nothing here prints."""

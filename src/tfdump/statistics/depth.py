@@ -1,4 +1,4 @@
-"""How large every layer's tensor is, in the order of execution: what shows where a gradient vanishes or explodes."""
+"""The size of every layer's tensor in the order of execution, which shows where a gradient vanishes or explodes."""
 
 import math
 from collections.abc import Collection
@@ -8,6 +8,7 @@ import numpy as np
 
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
+from tfdump.dump.axis0 import NONE
 from tfdump.dump.reader import Dump, Tensor
 from tfdump.errors import DumpError
 from tfdump.statistics.statistics import statistics_of
@@ -17,11 +18,11 @@ _GRADIENTS = (layout.WEIGHT_GRADIENTS, layout.ACTIVATION_GRADIENTS, layout.INPUT
 
 @dataclass(frozen=True)
 class LayerSize:
-    """How large one tensor is.
+    """The size of one tensor.
 
-    `rms` is its root mean square, `std` its standard deviation and `norm` its L2 norm, over the finite values; `norms`
-    are those of every step where the dump has several. `nan` and `inf` count the others; `rank` is that
-    of the value of one weight, or of one example. Without a finite value the numbers are NaN.
+    `rms` is the root mean square, `std` the standard deviation and `norm` the L2 norm, over the finite values. `norms`
+    has the norm at every step if the dump has several steps. `nan` and `inf` are the numbers of other values. `rank` is
+    that of a weight, or of the value of one example. Without a finite value, the sizes are NaN.
     """
 
     address: str
@@ -38,7 +39,7 @@ class LayerSize:
 class Depth:
     """The sizes of the tensors of one group of a dump, in the order of execution.
 
-    `left_out` are those without a size, by reason: text, not connected, no values.
+    `left_out` has the tensors without a size, with the reason: text, not connected, or no values.
     """
 
     group: str
@@ -47,22 +48,22 @@ class Depth:
 
     @property
     def is_gradient(self) -> bool:
-        """Whether the tensors are gradients, of which the norm tells more than the root mean square."""
+        """Whether the tensors are gradients, for which the norm says more than the root mean square."""
         return self.group in _GRADIENTS
 
 
-def depth_of(dump: Dump, chosen: Collection[tuple[str, str]] | None = None) -> list[Depth]:
-    """Return the sizes of the layers, a record a group: gradients where there are some, else activations.
+def depth_of(dump: Dump, selected: Collection[tuple[str, str]] | None = None) -> list[Depth]:
+    """Return the sizes of the layers, one record per group: gradients if there are any, else activations.
 
-    Stored statistics and norms are used where they are there, else values are read once, in flat memory. `chosen`
-    are the groups and addresses to look at. Raises DumpError where nothing is left.
+    Stored statistics and norms are used if they exist; otherwise values are read once, in flat memory. `selected` has
+    the groups and addresses to look at. Raises DumpError if nothing remains.
     """
     gradients = [group for group in _GRADIENTS if dump.groups.get(group)]
-    gradients = [group for group in gradients if group != layout.INPUT_GRADIENTS] or gradients  # inputs are no layers
+    gradients = [group for group in gradients if group != layout.INPUT_GRADIENTS] or gradients  # inputs are not layers
     groups = gradients or [group for group in (layout.ACTIVATIONS, layout.OUTPUTS) if dump.groups.get(group)][:1]
-    found = []
+    depths = []
     for group in groups:
-        names = [name for name in dump.groups[group] if chosen is None or (group, name) in chosen]
+        names = [name for name in dump.groups[group] if selected is None or (group, name) in selected]
         layers, left_out = [], []
         for name in names:
             tensor = dump[f"{group}/{name}"]
@@ -72,22 +73,21 @@ def depth_of(dump: Dump, chosen: Collection[tuple[str, str]] | None = None) -> l
             else:
                 left_out.append((name, reason))
         if layers:
-            found.append(Depth(group, tuple(layers), tuple(left_out)))
-    if not found:
-        raise DumpError(f"{dump.name} has no tensor of which a size is known")
-    return found
+            depths.append(Depth(group, tuple(layers), tuple(left_out)))
+    if not depths:
+        raise DumpError(f"{dump.name} has no tensor whose size is known")
+    return depths
 
 
 def size_of(tensor: Tensor) -> LayerSize:
-    """Return how large one tensor is; raises DumpError where neither statistics, nor a norm, nor values are there."""
+    """Return how large one tensor is; raises DumpError if it has no statistics, no norm and no values."""
     stored = tensor.statistics
     norm = tensor.norm
     norms = tuple(norm) if isinstance(norm, list) else () if norm is None else (norm,)
     nan = inf = 0
     rms = std = l2 = math.nan
     if stored is None and not norms:
-        found = statistics_of(tensor.parts())
-        stored = {"count": found.count, "l2": found.l2, "std": found.std, "nan": found.nan, "inf": found.inf}
+        stored = dict(vars(statistics_of(tensor.parts())))
         if tensor.encoding == "sparse":  # what is not stored is 0
             stored["count"] = int(np.prod(tensor.shape))
     if stored is not None:
@@ -118,4 +118,4 @@ def _without_size(tensor: Tensor) -> str | None:
 
 
 def _rank(tensor: Tensor) -> int:
-    return len(tensor.shape) - int(tensor.attributes.get("axis0", "none") != "none")
+    return len(tensor.shape) - int(tensor.attributes.get("axis0", NONE) != NONE)

@@ -11,16 +11,16 @@ from tfdump.tensors import Array
 
 BINS = 64
 _MOST_WHOLE = 256
-"""Whole numbers of up to so many values get a bin each."""
+"""Up to this many different whole numbers get one bin each."""
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often finite values fall into bins; `edges` are one more than `counts`, and the last bin has both its ends.
+    """The number of finite values per bin; there is one more edge than bins, and the last bin includes both its ends.
 
     `nan`, `above` and `below` count NaN, +Inf and -Inf, `zero` the exact zeros among the finite values. `whole` tells
-    that every bin is one whole number. Complex values enter by their magnitude. Without a finite value there
-    are no bins.
+    that every bin is one whole number. Complex values enter by their magnitude. Without a finite value there are no
+    bins.
     """
 
     edges: npt.NDArray[np.float64]
@@ -43,10 +43,10 @@ class Histogram:
 
 
 def histogram_of(pieces: Callable[[], Iterable[Array]], bins: int = BINS) -> Histogram:
-    """Return the histogram of the values that `pieces()` yields, which is called twice and must yield the same.
+    """Return the histogram of the values that `pieces()` yields; it is called twice and must yield the same values.
 
-    Bins are of equal width from the smallest to the largest finite value. Integers and truth values whose range is
-    small get a bin each.
+    Bins have equal widths from the smallest to the largest finite value. Integers and truth values with a small range
+    get one bin each.
     """
     low, high = math.inf, -math.inf
     nan = above = below = zero = 0
@@ -86,7 +86,7 @@ def _edges(low: float, high: float, bins: int, whole: bool) -> npt.NDArray[np.fl
     else:
         shares = np.arange(bins + 1) / bins
         edges = low * (1 - shares) + high * shares
-    return np.unique(edges)  # neighbouring floats leave no room for so many
+    return np.unique(edges)  # there may be fewer floats between the ends than bins
 
 
 def _numbers(piece: Array) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""`--reduce OP[:AXES]`: make a tensor smaller before it is stored."""
+"""`--reduce OP[:AXES]`: reduces a tensor before it is stored."""
 
 import math
 from collections.abc import Callable
@@ -17,11 +17,11 @@ NARROW_FLOATS = frozenset({"float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"
 """Floats whose sums and norms are stored as float32: 32,768 values of 2 overflow float16, and bfloat16 has 8 bits."""
 
 _HALF = 32
-"""Bits of each half of an integer of 64 bits: the sums of the halves do not overflow."""
+"""Bits in each half of a 64-bit integer: the sums of the halves do not overflow."""
 
 
 LEAST_SOUND_NORM = 1e-140
-"""Squares of less than this lose bits in float64."""
+"""Squares of smaller numbers lose bits in float64."""
 
 
 def _norm(values: Array, axis: tuple[int, ...], dtype: Any) -> Array:
@@ -44,7 +44,7 @@ _OPERATIONS: dict[str, Callable[..., Array]] = {
 
 @dataclass(frozen=True)
 class Reduced:
-    """What a reduction gave, and how many numbers of it do not fit: they are infinite, or the largest integer."""
+    """The result of a reduction, and how many of its numbers do not fit: these are infinite, or the largest integer."""
 
     values: Array
     overflowed: int = 0
@@ -54,15 +54,15 @@ class Reduced:
 class Reduction:
     """One operation over some axes of a tensor; `axes` is a tuple of axis numbers, `spatial`, or None.
 
-    `spatial` means all axes but the first and the last, None all but the first. Axis 0, where the examples
-    are, is never reduced.
+    `spatial` means all axes but the first and the last, None all but the first. Axis 0, which holds the examples, is
+    never reduced.
     """
 
     operation: str
     axes: tuple[int, ...] | str | None
 
     def axes_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the axes to reduce in a tensor of this shape; none where it has none of them."""
+        """Return the axes to reduce in a tensor of this shape; empty if it has none of them."""
         rank = len(shape)
         if self.axes is None:
             return tuple(range(1, rank))
@@ -72,10 +72,10 @@ class Reduction:
         return tuple(sorted(inside - {0}))
 
     def dtype_of(self, dtype: str) -> str:
-        """Return the dtype in which a tensor of this dtype is stored once it is reduced along an axis.
+        """Return the dtype in which a tensor of this dtype is stored after a reduction.
 
-        Sums and norms of floats of 16 and 8 bits, which would not fit, are float32. Sums of integers are int64 (uint64
-        where they are that), means and norms of integers float64, norms of complex numbers real.
+        Sums and norms of 16-bit and 8-bit floats, which might not fit, are float32. Sums of integers are int64 (uint64
+        for uint64), means and norms of integers float64, and norms of complex numbers real.
         """
         kind = kind_of(dtype)
         if kind in "SV" or self.operation in ("max", "min"):
@@ -89,14 +89,14 @@ class Reduction:
         return "float32" if self.operation in ("sum", "norm") and dtype in NARROW_FLOATS else dtype
 
     def apply(self, values: Array) -> Array:
-        """Return the reduced values, in the dtype that `dtype_of` tells; see `reduce`."""
+        """Return the reduced values, in the dtype that `dtype_of` returns; see `reduce`."""
         return self.reduce(values).values
 
     def reduce(self, values: Array) -> Reduced:
-        """Return the reduced values, in the dtype that `dtype_of` tells.
+        """Return the reduced values, in the dtype that `dtype_of` returns.
 
-        Sums run in float64 (where they may overflow it, in the longest float), those of integers exactly. Without an
-        axis to reduce, and for text, the values come back as they are; an empty axis gives NaN (0 for sums).
+        Sums run in float64 or, if they may overflow it, in the longest float; sums of integers are exact. Without an
+        axis to reduce, and for text, the values are returned unchanged. An empty axis gives NaN (0 for sums).
         """
         axes = self.axes_of(values.shape)
         if not axes or values.dtype.kind in "OSU":
@@ -110,15 +110,15 @@ class Reduction:
             return _exact_sum(values, axes, stored)
         with np.errstate(all="ignore"):
             reduced = self._in_wide_floats(values, axes)
-            found = reduced.astype(stored)
-            if found.dtype.itemsize >= reduced.dtype.itemsize:
-                return Reduced(found)
-            return Reduced(found, int(np.count_nonzero(~np.isfinite(found) & np.isfinite(reduced))))
+            narrowed = reduced.astype(stored)
+            if narrowed.dtype.itemsize >= reduced.dtype.itemsize:
+                return Reduced(narrowed)
+            return Reduced(narrowed, int(np.count_nonzero(~np.isfinite(narrowed) & np.isfinite(reduced))))
 
     def _in_wide_floats(self, values: Array, axes: tuple[int, ...]) -> Array:
-        """Return the results in float64 or complex128; where these may be left on the way, in the longest float.
+        """Return the results in float64 or complex128, computed in the longest float if intermediate values need it.
 
-        The squares and sums of 64-bit floats may overflow where their norm and mean do not.
+        The squares and sums of 64-bit floats may overflow even if their norm and mean do not.
         """
         function = _OPERATIONS[self.operation]
         is_complex = values.dtype.kind == "c" and self.operation != "norm"
@@ -141,7 +141,7 @@ class Reduction:
 
 
 def _exact_sum(values: Array, axes: tuple[int, ...], stored: np.dtype[Any]) -> Reduced:
-    """Sum integers and booleans in int64 or uint64; a sum that does not fit becomes the nearest that does."""
+    """Sum integers and booleans in int64 or uint64; a sum that does not fit becomes the nearest number that does."""
     total = np.asarray(values.sum(axis=axes, dtype=stored))
     limits = np.iinfo(stored)
     count = math.prod(values.shape[axis] for axis in axes)
@@ -157,7 +157,7 @@ def _exact_sum(values: Array, axes: tuple[int, ...], stored: np.dtype[Any]) -> R
 
 
 def parse_reduction(text: str) -> Reduction:
-    """Read `OP[:AXES]`; raises TfdumpError for an unknown operation, for axes that are no numbers, and for axis 0."""
+    """Read `OP[:AXES]`; raises TfdumpError for an unknown operation, for axes that are not numbers, and for axis 0."""
     operation, colon, axes_text = text.partition(":")
     if operation not in _OPERATIONS:
         raise TfdumpError(f"cannot reduce by '{operation}' (choose one of {', '.join(_OPERATIONS)})")

@@ -13,10 +13,10 @@ from tfdump.statistics.statistics import statistics_of
 
 @dataclass(frozen=True)
 class Followed:
-    """A tensor in one dump of a series; `loss` is that of the dump where it is a single number.
+    """A tensor in one dump of a series; `loss` is the loss of that dump if it is a single number.
 
-    `norm` is the stored one (of a gradient), `statistics` those that were stored or, where there are values, those
-    computed from them: `count`, `min`, `max`, `mean`, `std`, `l2`, `nan`, `inf`, `zero`.
+    `norm` is the stored norm of a gradient. `statistics` are the stored ones or, if there are values, those computed
+    from them: `count`, `min`, `max`, `mean`, `std`, `l2`, `nan`, `inf`, `zero`.
     """
 
     dump: SeriesDump
@@ -30,17 +30,17 @@ class Followed:
 
 @dataclass(frozen=True)
 class Following:
-    """A tensor, by its full name, through a series: where it is, and the other dumps of that kind."""
+    """A tensor, by its full name, through a series: the dumps that have it, and the other dumps of that kind."""
 
     name: str
-    found: tuple[Followed, ...]
+    places: tuple[Followed, ...]
     without: tuple[SeriesDump, ...]
 
 
 def follow(series: Series, address: str) -> Following:
     """Follow a tensor, named as in `Dump`, through a series.
 
-    Values are read in pieces, so memory stays flat. Raises DumpError with near names where no dump has it.
+    Values are read in pieces, so memory stays flat. Raises DumpError with near names if no dump has it.
     """
     located = locate(series, address)
     return Following(located.name, tuple(_followed(place, located.name) for place in located.dumps), located.without)
@@ -62,12 +62,12 @@ def _followed(place: SeriesDump, name: str) -> Followed:
 
 
 def single_loss(loss: npt.NDArray[np.float64] | None) -> float | None:
-    """Return the loss of a dump where it is one number, and not one a step or example."""
+    """Return the loss of a dump if it is one number, and not one per step or example."""
     return float(loss) if loss is not None and loss.ndim == 0 else None
 
 
 def _computed(tensor: Tensor) -> dict[str, int | float] | None:
-    """Return the statistics of the values of a tensor; None where there are none, or text."""
+    """Return the statistics of the values of a tensor; None if it has no values, or holds text."""
     if not (tensor.connected and tensor.has_values) or tensor.dtype == STRING:
         return None
     return dict(vars(statistics_of(tensor.parts())))

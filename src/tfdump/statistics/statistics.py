@@ -1,7 +1,7 @@
 """Streaming statistics of a tensor over all its examples.
 
-Blocks small enough to stay in cache are summarised in float64 and merged by the pairwise update of Chan,
-Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
+Blocks small enough to stay in cache are summarized in float64 and merged by the pairwise update of Chan, Golub and
+LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
 """
 
 import math
@@ -11,31 +11,35 @@ from typing import Any
 
 import numpy as np
 
+from tfdump.dump.attributes import STATISTIC_PREFIX
 from tfdump.dump.parts import Piecewise, holds_values
 from tfdump.tensors import Array
 
 BLOCK = 1 << 16
-"""Elements a block: 512 kB in float64, so that the second pass over it reads from cache."""
+"""Elements per block: 512 kB in float64, so that the second pass over it reads from cache."""
 
 _FEW = 1 << 13
-"""Elements of a sum of squares at once: above 10,000 OpenBLAS starts threads, which on a busy machine cost a hundred
-times what the sum does."""
+"""Elements per sum of squares: above 10,000 OpenBLAS starts threads, which on a busy machine cost a hundred times as
+much as the sum.
+"""
 
 _NEAR_ZERO = 64
-"""While the sum of squares is at most so many times that of the deviations, their difference loses six bits of 53."""
+"""Up to this ratio of the sum of squares to that of the deviations, their difference loses six bits of 53."""
 
 _SAFE = 1e150
-"""Squares of numbers above it overflow float64, of those below its inverse vanish: extended precision then."""
+"""Squares of larger numbers overflow float64, and those of numbers below its inverse vanish; extended precision is
+used then.
+"""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What is known of the values of one tensor.
+    """The statistics of the values of one tensor.
 
-    `count` is the number of elements, of which `nan`, `inf` and `zero` are of that kind. `min`, `max`, `mean`, `std`
-    (ddof 0) and `l2` are over the finite values. Where there are none, `mean`, `std` and `l2` are NaN, and `min` and
-    `max` are those of the infinities (NaN where all values are NaN); an empty tensor has the `l2` 0. Complex numbers
-    enter by their magnitude.
+    `count` is the number of elements; `nan`, `inf` and `zero` are the numbers of elements of that kind. `min`, `max`,
+    `mean`, `std` (ddof 0) and `l2` are over the finite values. If there are none, `mean`, `std` and `l2` are NaN, and
+    `min` and `max` are those of the infinities (NaN if all values are NaN). An empty tensor has the `l2` 0. Complex
+    numbers enter by their magnitude.
     """
 
     count: int
@@ -62,7 +66,7 @@ class StatisticsAccumulator:
         self._squares = np.longdouble(0)
 
     def add(self, values: Array) -> None:
-        """Take in the values of one batch; text is ignored."""
+        """Add the values of one batch; text is ignored."""
         if values.dtype.kind in "OSU":
             return
         flat = values.reshape(-1)
@@ -70,14 +74,14 @@ class StatisticsAccumulator:
             self._add_block(flat[start : start + BLOCK])
 
     def state(self) -> list[int | str]:
-        """Return what was gathered so far: counts, and the bytes of floats in hexadecimal."""
+        """Return the state so far: counts, and the bytes of floats in hexadecimal."""
         floats: list[Any] = [np.float64(self._min), np.float64(self._max)]
         floats += [self._mean, self._deviations, self._squares]
         counts = [self._count, self._nan, self._inf, self._zero, self._finite, self._negative_inf]
         return [*counts, *(number.tobytes().hex() for number in floats)]
 
     def restore(self, state: list[Any]) -> None:
-        """Go on from what `state` returned."""
+        """Continue from what `state` returned."""
         self._count, self._nan, self._inf, self._zero, self._finite, self._negative_inf = state[:6]
         low, high, *wide = map(bytes.fromhex, state[6:])
         self._min, self._max = (float(np.frombuffer(data, np.float64)[0]) for data in (low, high))
@@ -85,14 +89,14 @@ class StatisticsAccumulator:
 
     def _add_block(self, block: Array) -> None:
         self._count += block.size
-        with np.errstate(invalid="ignore"):  # a signalling NaN
+        with np.errstate(invalid="ignore"):  # a signaling NaN
             self._zero += int(np.count_nonzero(block == 0))  # truth values are counted much faster than floats
             if block.dtype.kind == "c":
                 block = np.abs(block.astype(np.complex128))
             numbers: Array = block.astype(np.float64)
-        narrow = block if block.dtype == np.float32 else numbers  # of half the bytes
+        narrow = block if block.dtype == np.float32 else numbers  # half as many bytes
         low, high = float(narrow.min()), float(narrow.max())
-        if not (math.isfinite(low) and math.isfinite(high)):  # NaN goes through min and max
+        if not (math.isfinite(low) and math.isfinite(high)):  # min and max propagate NaN
             self._nan += int(np.count_nonzero(np.isnan(numbers)))
             self._inf += int(np.count_nonzero(np.isinf(numbers)))
             self._negative_inf += int(np.count_nonzero(np.isneginf(numbers)))
@@ -108,8 +112,8 @@ class StatisticsAccumulator:
     def _merge(self, numbers: Array, constant: bool) -> None:
         """Merge the mean and the sums of squares of one block of finite numbers.
 
-        Where the mean is far from zero, the deviations come of a second pass, and the rounding of the mean is taken
-        out of them again (Chan et al., "corrected two-pass").
+        If the mean is far from zero, the deviations come from a second pass, and the rounding error of the mean is
+        subtracted from them (Chan et al., "corrected two-pass").
         """
         size = numbers.size
         squares = _sum_of_squares(numbers)
@@ -144,7 +148,7 @@ class StatisticsAccumulator:
         )
 
     def _infinite_range(self) -> tuple[float, float]:
-        """Return the least and the greatest infinity, NaN where there is none."""
+        """Return the smallest and the largest infinity, NaN if there is none."""
         if not self._inf:
             return math.nan, math.nan
         low = -math.inf if self._negative_inf else math.inf
@@ -165,13 +169,13 @@ def _sum_of_squares(numbers: Array) -> np.longdouble:
     """Return the sum of the squares of a flat block."""
     whole = numbers.size // _FEW * _FEW
     rows, rest = numbers[:whole].reshape(-1, _FEW), numbers[whole:]
-    sums = np.matmul(rows[:, None], rows[:, :, None]).reshape(-1)  # one call for the dot products of all rows
+    sums = np.matmul(rows[:, None], rows[:, :, None]).reshape(-1)  # one call computes the dot products of all rows
     return np.longdouble(np.add.accumulate(np.array([*sums, np.dot(rest, rest)], np.longdouble))[-1])
 
 
-def attributes_of(statistics: Statistics) -> dict[str, Any]:
-    """Return the statistics as the attributes of a dataset: float64 and int64 under `stat_` names."""
+def statistics_attributes(statistics: Statistics) -> dict[str, Any]:
+    """Return the statistics as attributes of a dataset: `stat_count`, `stat_min` and so on, as int64 and float64."""
     return {
-        f"stat_{name}": np.int64(value) if isinstance(value, int) else np.float64(value)
+        f"{STATISTIC_PREFIX}{name}": np.int64(value) if isinstance(value, int) else np.float64(value)
         for name, value in vars(statistics).items()
     }

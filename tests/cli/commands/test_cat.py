@@ -270,9 +270,9 @@ def test_a_folder_is_replaced_only_if_all_in_it_is_tfdumps_own(tfdump: Run, dump
     (tmp_path / "out" / "activations" / "thesis.txt").write_text("mine")
     refused = tfdump(*command, "-f")
     assert refused.returncode == 2
-    assert "output out holds what tfdump did not write: activations/thesis.txt" in refused.stderr
+    assert "output out holds a file that tfdump did not write: activations/thesis.txt" in refused.stderr
     assert (tmp_path / "out" / "activations" / "thesis.txt").read_text() == "mine"
-    assert "output . holds what tfdump did not write" in tfdump("cat", dump, "--all", "-f", "-o", ".").stderr
+    assert "output . holds a file that tfdump did not write" in tfdump("cat", dump, "--all", "-f", "-o", ".").stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d.h5", "out"]
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import resource
 import runpy
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 
 from support.command import SAMPLES, Ended, Run
 from support.signalled import start_command
+from support.small_disks import small_disk_or_skip
 
 pytestmark = pytest.mark.tensorflow
 
@@ -587,14 +587,9 @@ def test_an_error_after_the_file_was_begun_leaves_the_old_one(tfdump: Run, tmp_p
     assert sorted(os.listdir(tmp_path)) == ["old.h5", "x.npy"]
 
 
-@pytest.mark.skipif(shutil.which("mount") is None or os.geteuid() != 0, reason="a small tmpfs needs root")
 def test_a_full_disk_leaves_the_old_file(tfdump: Run, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", disk], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.decode().strip()}")
-    try:
+    with small_disk_or_skip(disk, kilobytes=100):
         (disk / "old.h5").write_text("precious")
         options = ["-o", disk / "old.h5", "-f", "--wrt", "inputs", "--wrt", "activations", "--dtype", "float64"]
         for compression, word in (("none", "left"), ("gzip", "No space left on device")):
@@ -602,8 +597,6 @@ def test_a_full_disk_leaves_the_old_file(tfdump: Run, tmp_path: Path) -> None:
             assert_refused(done, disk, word)
             assert (disk / "old.h5").read_text() == "precious"
             assert os.listdir(disk) == ["old.h5"]
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_file_size_limit_leaves_nothing(tfdump_process: Run, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import runpy
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 import tensorflow as tf
 
 from support.command import SAMPLES, Ended, Run
+from support.gradient_dumps import Datasets, Gradients, datasets, gradients_by, walk
 
 pytestmark = pytest.mark.tensorflow
 
@@ -27,37 +28,14 @@ WINE = (SAMPLES / "wine_mlp.keras", SAMPLES / "wine.npy", SAMPLES / "wine_labels
 SIAMESE = (SAMPLES / "siamese.keras", SAMPLES / "pairs.npz", SAMPLES / "pairs_labels.npy")
 EVERYTHING = ("--wrt", "weights", "--wrt", "activations", "--wrt", "inputs")
 
-Found = dict[str, np.ndarray]
-Gradients = Callable[..., Found]
-
 
 @pytest.fixture
 def gradients(tfdump: Run, tmp_path: Path) -> Gradients:
     """Run the command, which must succeed, and return every dataset of the dump by its path."""
-
-    def run(*arguments: object, **options: Any) -> Found:
-        done = tfdump("gradients", *arguments, "-o", "d.h5", "-f", **options)
-        assert (done.returncode, done.stdout) == (0, "d.h5\n"), done.stderr
-        return datasets(tmp_path / "d.h5")
-
-    return run
+    return gradients_by(tfdump, tmp_path)
 
 
-def walk(group: h5py.Group) -> Iterator[h5py.Dataset]:
-    """Every dataset below a group, in the order of the links (`visititems` goes by name)."""
-    for item in group.values():
-        if isinstance(item, h5py.Group):
-            yield from walk(item)
-        else:
-            yield item
-
-
-def datasets(path: Path) -> Found:
-    with h5py.File(path) as file:
-        return {item.name[1:]: item[()] for item in walk(file) if item.name != "/config"}
-
-
-def assert_close(a: Found, b: Found, rtol: float = 1e-4, atol: float = 1e-6) -> None:
+def assert_close(a: Datasets, b: Datasets, rtol: float = 1e-4, atol: float = 1e-6) -> None:
     assert list(a) == list(b)
     for name, values in b.items():
         np.testing.assert_allclose(a[name], values, rtol=rtol, atol=atol, err_msg=name)
@@ -87,7 +65,7 @@ def loads(folder: Path, *names: str) -> list[np.ndarray]:
     return [np.load(folder / f"{name}.npy") for name in names]
 
 
-def by_tape(path: Path, loss_of: Callable[[Any, Any], Any], x: np.ndarray) -> tuple[float, Found]:
+def by_tape(path: Path, loss_of: Callable[[Any, Any], Any], x: np.ndarray) -> tuple[float, Datasets]:
     """The scalar that `loss_of(model, outputs)` gives, and its gradients where it reaches, by `layer.variable`."""
     model = keras.models.load_model(path, compile=False)
     named = {f"{layer.name}.{weight.name}": weight for layer in model.layers for weight in layer.trainable_weights}
@@ -97,7 +75,7 @@ def by_tape(path: Path, loss_of: Callable[[Any, Any], Any], x: np.ndarray) -> tu
     return float(loss), {name: np.asarray(g) for name, g in zip(named, found, strict=True) if g is not None}
 
 
-def assert_is(found: Found, expected: tuple[float, Found]) -> None:
+def assert_is(found: Datasets, expected: tuple[float, Datasets]) -> None:
     loss, values = expected
     assert found["loss"] == pytest.approx(loss, rel=1e-5)
     weights = {name.rpartition("/")[2]: item for name, item in found.items() if "/weights/" in name and item.size}

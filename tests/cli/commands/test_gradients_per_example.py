@@ -1,6 +1,5 @@
 """`tfdump gradients --per-example`: each example's own gradient, against a loop of tapes over batches of one."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from support.command import SAMPLES, Run
+from support.gradient_dumps import Datasets, Gradients, gradients_by
 
 pytestmark = pytest.mark.tensorflow
 
@@ -20,26 +20,17 @@ TEXT = (SAMPLES / "text_gru.keras", SAMPLES / "text.npz", SAMPLES / "text_labels
 SIAMESE = (SAMPLES / "siamese.keras", SAMPLES / "pairs.npz", SAMPLES / "pairs_labels.npy")
 EVERYTHING = ("--wrt", "weights", "--wrt", "activations", "--wrt", "inputs")
 
-Found = dict[str, np.ndarray]
-Gradients = Callable[..., Found]
-
 
 @pytest.fixture
 def gradients(tfdump: Run, tmp_path: Path) -> Gradients:
     """Run the command with --per-example, and return the loss and the gradients by their path below /gradients."""
-
-    def run(*arguments: object) -> Found:
-        done = tfdump("gradients", *arguments, "--per-example", "-o", "d.h5", "-f")
-        assert (done.returncode, done.stdout) == (0, "d.h5\n"), done.stderr
-        with h5py.File(tmp_path / "d.h5") as file:
-            groups = file["gradients"].items()
-            found = {f"{group}/{name}": item[()] for group, items in groups for name, item in items.items()}
-            return found | {"loss": file["loss"][()]}
-
-    return run
+    run = gradients_by(tfdump, tmp_path)
+    return lambda *arguments: {
+        name.removeprefix("gradients/"): values for name, values in run(*arguments, "--per-example").items()
+    }
 
 
-def one_by_one(path: Path, inputs: list[Any], targets: np.ndarray, loss_of: Any) -> tuple[list[float], list[Found]]:
+def one_by_one(path: Path, inputs: list[Any], targets: np.ndarray, loss_of: Any) -> tuple[list[float], list[Datasets]]:
     """The losses and the weights' gradients of each example alone, by `layer.variable`."""
     model = keras.models.load_model(path, compile=False)
     named = {weight.path: weight.value for weight in model.trainable_weights}
@@ -56,7 +47,7 @@ def one_by_one(path: Path, inputs: list[Any], targets: np.ndarray, loss_of: Any)
 CROSSENTROPY = keras.losses.SparseCategoricalCrossentropy()
 
 
-def assert_same(found: Found, losses: list[float], expected: list[Found], rtol: float = 1e-3) -> None:
+def assert_same(found: Datasets, losses: list[float], expected: list[Datasets], rtol: float = 1e-3) -> None:
     """The weights of the dump, in the order of the model's own, are the stacked gradients of the examples."""
     np.testing.assert_allclose(found["loss"], losses, rtol=1e-4, atol=1e-6)
     weights = {name: values for name, values in found.items() if name.startswith("weights/")}

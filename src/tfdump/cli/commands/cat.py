@@ -17,7 +17,7 @@ from tfdump.dump.selection import choose, tensor_at
 from tfdump.dump.slicing import Slicing
 from tfdump.errors import DumpError
 from tfdump.exports.arrays import Exported, exported, exported_all, exported_loss, watched
-from tfdump.exports.destination import check_folder, write_file, write_folder
+from tfdump.exports.destination import check_output_folder, write_file, write_folder
 from tfdump.exports.folder import folder_files
 from tfdump.exports.formats import BINARY, SUFFIXES, format_of, layout_of, npz_file, one_file
 from tfdump.files.paths import KNOWN_ENDINGS
@@ -137,7 +137,7 @@ def _write_all(
     if (layout == "npz") != (format_of(output) == "npz"):
         raise click.UsageError("--format npz goes with -o FILE.npz, and the other formats with a folder")
     if layout != "npz":
-        check_folder(output, force)
+        check_output_folder(output, force)
     tensors = list(exported_all(choose(opened, selection) if selected else opened.tensors()))
     loss = exported_loss(opened)
     if loss is not None and not selected:

@@ -23,7 +23,7 @@ from tfdump.comparison.plain_arrays import parse_transpose
 from tfdump.comparison.renaming import read_map
 from tfdump.comparison.rule import Criteria
 from tfdump.comparison.tolerance import Override, Tolerances, parse_override
-from tfdump.comparison.verdict import IGNORED, SAME, SKIPPED, DiffReport, TensorDiff, index_text, shown
+from tfdump.comparison.verdict import IGNORED, SAME, SKIPPED, DiffReport, TensorDiff, index_text, value_text
 
 if TYPE_CHECKING:
     from tfdump.cli.junit import Case
@@ -162,8 +162,8 @@ def _row(tensor: TensorDiff) -> tuple[Cell, ...]:
         numbers = (
             found.failed,
             index_text(found),
-            None if found.golden is None else shown(found.golden),
-            None if found.new is None else shown(found.new),
+            None if found.golden is None else value_text(found.golden),
+            None if found.new is None else value_text(found.new),
             found.max_error,
             found.scale,
         )

@@ -14,7 +14,7 @@ from tfdump.comparison.renaming import read_map
 from tfdump.comparison.rule import Criteria
 from tfdump.comparison.tolerance import Override, Tolerances, parse_override
 from tfdump.dump.reader import open_dump
-from tfdump.dump.target import check_target, write_bytes
+from tfdump.dump.target import check_target, write_complete_file
 from tfdump.errors import DumpError, TfdumpError
 from tfdump.files.paths import check_path, refuse_other_ending
 from tfdump.report.gather import gather
@@ -112,5 +112,5 @@ def command(
         note(line)
     if report.diff is not None:
         note(report.diff.summary)
-    write_bytes(page_of(report).encode(), resolved, force)
+    write_complete_file(page_of(report).encode(), resolved, force)
     write(f"{target}\n")

@@ -17,12 +17,13 @@ from tfdump.cli.render import Cell, json_list, shape_text, table, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.cli.tensor_names import tensor_column, without_group
 from tfdump.cli.tensor_text import dtype_text, item_of
+from tfdump.dump.attributes import STATISTIC_NAMES
 from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.dump.selection import choose, find
 from tfdump.dump.slicing import Slicing
 from tfdump.process.stages import Meter
 
-_STATISTICS = ("min", "max", "mean", "std", "l2", "nan", "inf", "zero")
+_STATISTICS = STATISTIC_NAMES[1:]
 _DROPPED = ("l2", "class", "dtype", "std", "zero", "mean", "shape", "inf", "nan", "min", "max", "norm")
 """The columns that a narrow terminal can do without, the least important first."""
 

@@ -1,1 +1,1 @@
-"""Which layer of one side is which of the other."""
+"""Pairs the layers of two sides."""

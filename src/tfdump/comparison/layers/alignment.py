@@ -8,14 +8,14 @@ import numpy.typing as npt
 
 Scores = npt.NDArray[np.int64]
 Score = Callable[[int, slice], Scores]
-"""The scores of one row with a range of columns: int64, 0 where the two may not be paired."""
+"""The scores of one row with a range of columns: int64, and 0 if the two may not be paired."""
 
 
 def align(rows: int, columns: int, score: Score) -> list[tuple[int, int]]:
     """Return the pairs (row, column) of an alignment with the largest sum of scores, rising on both sides.
 
-    Of several, early rows and columns are paired first. Time is rows times columns (in NumPy), memory their sum:
-    Hirschberg, "A linear space algorithm for computing maximal common subsequences" (1975).
+    Among equal alignments, early rows and columns are paired first. Time is rows times columns (in NumPy), memory their
+    sum: Hirschberg, "A linear space algorithm for computing maximal common subsequences" (1975).
     """
     pairs: list[tuple[int, int]] = []
     _divide(0, rows, 0, columns, score, pairs)
@@ -35,13 +35,15 @@ def _divide(top: int, bottom: int, left: int, right: int, score: Score, pairs: l
     above = _best_sums(range(top, middle), left, right, score)
     below = _best_sums(range(bottom - 1, middle - 1, -1), left, right, score, backward=True)
     sums = above + below[::-1]
-    cut = left + int(np.where(sums == sums.max(), above, -1).argmax())  # of equal ones, what pairs early rows
+    cut = left + int(
+        np.where(sums == sums.max(), above, -1).argmax()
+    )  # among equal cuts, the one that pairs early rows
     _divide(top, middle, left, cut, score, pairs)
     _divide(middle, bottom, cut, right, score, pairs)
 
 
 def _best_sums(rows: range, left: int, right: int, score: Score, backward: bool = False) -> Scores:
-    """Return the largest sum of all the rows with the first 0, 1, 2, ... columns (the last ones, where backward)."""
+    """Return the largest sums of all rows with the first 0, 1, 2, ... columns (with the last ones if backward)."""
     best = np.zeros(right - left + 1, np.int64)
     for row in rows:
         scores = score(row, slice(left, right))

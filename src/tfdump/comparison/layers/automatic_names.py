@@ -1,11 +1,11 @@
-"""Names that Keras makes up for layers: the class in snake case, numbered in the order of creation in one process."""
+"""Names that Keras generates for layers: the class in snake case, numbered in the order of creation in one process."""
 
 import re
 
 _NUMBER = re.compile(r"(.+?)_(\d+)")
 _NAMESAKE = re.compile(r"~\d+$")
 _PREFIXES = ("forward_", "backward_")
-"""What `Bidirectional` puts before the names of the two layers that it makes."""
+"""The prefixes that `Bidirectional` gives to the names of the two layers that it makes."""
 
 
 def snake_case(class_name: str) -> str:
@@ -22,14 +22,14 @@ def stem(name: str) -> str:
     return numbered[1] if numbered else plain
 
 
-def number(name: str) -> int:
-    """Return the number that Keras may have added, 0 where there is none."""
+def number_of(name: str) -> int:
+    """Return the number that Keras may have added to a name, or 0."""
     numbered = _NUMBER.fullmatch(_NAMESAKE.sub("", name))
     return int(numbered[2]) if numbered else 0
 
 
 def is_automatic(name: str, class_name: str) -> bool:
-    """Tell whether Keras would give a layer of a class this name by itself."""
+    """Tell whether Keras would give this name to a layer of this class."""
     known = stem(name)
     own = snake_case(class_name)
     return known == own or any(known == prefix + own for prefix in _PREFIXES)

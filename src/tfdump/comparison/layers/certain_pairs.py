@@ -1,4 +1,4 @@
-"""Pairs of layers that need no other evidence: by a map, a name that a user chose, the attribute, the graph."""
+"""Pairs of layers that need no other evidence: by a map, a name that a user chose, an attribute, or the graph."""
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -15,11 +15,11 @@ Key = Callable[[Layer], Hashable]
 def sure_pairs(
     golden: Sequence[Layer], new: Sequence[Layer], forced: Mapping[str, str], classes: bool, alike: bool
 ) -> Pairs:
-    """Return the sure pairs of the layers inside two layers.
+    """Return the certain pairs among the layers inside two layers.
 
-    `forced` are paths of golden layers and of the new ones that they are. `classes` tells that both sides know the
-    classes of their layers. Where the sides are not `alike` (another format, or plain arrays), the order may differ:
-    then the numbered names of one side are trusted that are all on the other.
+    `forced` has paths of golden layers with the paths of the new layers. `classes` tells that both sides know the
+    classes of their layers. If the sides are not `alike` (another format, or plain arrays), the order may differ: then
+    numbered names are trusted if all numbered names of one side are on the other.
     """
     by_path = {layer.path: layer for layer in new}
     pairs = [(layer, by_path[path]) for layer in golden if (path := forced.get(layer.path)) in by_path]
@@ -37,12 +37,12 @@ def sure_pairs(
 
 def left_over(golden: Sequence[Layer], new: Sequence[Layer], pairs: Pairs) -> tuple[list[Layer], list[Layer]]:
     """Return the layers of both sides that are in no pair."""
-    taken = {id(layer) for pair in pairs for layer in pair}
-    return [layer for layer in golden if id(layer) not in taken], [layer for layer in new if id(layer) not in taken]
+    paired = {id(layer) for pair in pairs for layer in pair}
+    return [layer for layer in golden if id(layer) not in paired], [layer for layer in new if id(layer) not in paired]
 
 
 def unique_by(layers: Iterable[Layer], key: Key) -> dict[Hashable, Layer]:
-    """Return layers by a key, without those whose key is None or that of another one too."""
+    """Return layers by a key, without those whose key is None or is shared with another layer."""
     by_key: dict[Hashable, list[Layer]] = {}
     for layer in layers:
         by_key.setdefault(key(layer), []).append(layer)
@@ -77,10 +77,10 @@ def _names_by_stem(layers: Iterable[Layer]) -> dict[str, set[str]]:
 
 
 def _attribute(layer: Layer) -> Hashable:
-    """Return the attribute that holds a layer; None where it is a position in a list."""
+    """Return the attribute that holds a layer; None if it is a position in a list."""
     return None if POSITION.search(layer.structure) else layer.structure or None
 
 
 def _place_in_graph(layer: Layer) -> Hashable:
-    """Return what leads to a layer and what follows; None where either is not known."""
+    """Return the labels of what leads to a layer and of what follows; None if either is not known."""
     return None if layer.ahead is None or layer.behind is None else (layer.ahead, layer.behind)

@@ -1,4 +1,4 @@
-"""How well layers of two sides agree, as numbers that an alignment adds up."""
+"""How well layers of two sides agree, as scores that an alignment adds up."""
 
 from collections.abc import Callable, Hashable, Sequence
 
@@ -9,7 +9,7 @@ from tfdump.comparison.layers.alignment import Score, Scores
 from tfdump.comparison.layers.tree import Layer
 
 _ALIKE, _ALIKE_BUT_RENAMED, _OTHER_SHAPES = 4, 3, 1
-"""What a pair is worth: of equal shapes, of equal shapes where one name is a user's, of other shapes."""
+"""The score of a pair of equal shapes, of equal shapes if one name is a user's, and of different shapes."""
 
 _STRUCTURE = 2
 _TIES: tuple[Callable[[Layer], Hashable], ...] = (
@@ -18,22 +18,23 @@ _TIES: tuple[Callable[[Layer], Hashable], ...] = (
     lambda layer: layer.name,
 )
 _MOST_TIES = _STRUCTURE + len(_TIES) + 1
-"""What decides between alignments of equal worth: structure counts twice, each of `_TIES` and what is inside once."""
+"""What decides between alignments of equal score: structure counts twice, each of `_TIES` and what is inside once."""
 
 _MOST_ROWS = 256
 
 Codes = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
-"""A number for a property of each layer of both sides, 0 where it is not known."""
+"""A number for a property of each layer of both sides, 0 if it is not known."""
 
 Flags = npt.NDArray[np.bool_]
 Where = int | slice
 
 
 class Scoring:
-    """The scores of golden layers (rows) with new ones (columns).
+    """The scores of golden layers (rows) with new layers (columns).
 
-    Layers may be paired that have one class, or where it is not known, one name without its number. Where a user
-    chose one of the names, shapes or structure must agree too; where both are a user's and differ, the structure.
+    Layers may be paired if they have the same class or, if that is not known, the same name without its number. If a
+    user chose one of the names, shapes or structure must agree too. If users chose both names and they differ, the
+    structure must agree.
     """
 
     def __init__(self, golden: Sequence[Layer], new: Sequence[Layer]) -> None:
@@ -74,7 +75,7 @@ class Scoring:
         return scores
 
     def _without_ties(self, row: int) -> tuple[Scores, Scores]:
-        """Return the scores of a row with all columns, and if they had its structure; equal rows share them."""
+        """Return the scores of a row with all columns, without and with equal structure; equal rows share them."""
         key = tuple(int(codes[0][row]) for codes in (self._class, self._stem, self._user, self._content, self._inside))
         if key not in self._rows:
             if len(self._rows) >= _MOST_ROWS:
@@ -84,7 +85,7 @@ class Scoring:
         return self._rows[key]
 
     def _score(self, rows: Where, columns: Where, structure: Flags | np.bool_) -> Scores:
-        """Return the scores of a row with columns, or of as many rows as columns, without ties but what is inside."""
+        """Return the scores of a row with columns, or of rows and columns in pairs, without ties but what is inside."""
         known = (self._class[0][rows] != 0) & (self._class[1][columns] != 0)
         users = self._user[0][rows] + self._user[1][columns]
         shapes = _equal(self._content, rows, columns)
@@ -98,10 +99,10 @@ class Scoring:
         return lambda row, columns: self.row(row + start, slice(columns.start + start, columns.stop + start))
 
     def ends(self) -> tuple[int, int]:
-        """Return how many layers at the start and at the end are paired in order in the best alignment, for certain.
+        """Return how many layers at the start and at the end are certainly paired in order in the best alignment.
 
-        All are where all are alike: no other alignment has as many pairs. Else the first of both sides are, where
-        neither could have a better partner; so are the last.
+        If all layers agree in order, all are: no other alignment has as many pairs. Otherwise the first layers of both
+        sides are, as long as neither could have a better partner, and so are the last ones.
         """
         least = min(self._sizes)
         if self._sizes[0] == self._sizes[1] and self._alike(slice(None), slice(None)).all():
@@ -112,12 +113,12 @@ class Scoring:
         return start, _leading(self._perfect(rows, columns)[::-1])
 
     def _alike(self, rows: slice, columns: slice) -> Flags:
-        """Tell of pairs of a row and a column whether no pair is worth more."""
+        """Tell, for pairs of a row and a column, whether they have the highest score there is."""
         scores = self._score(rows, columns, _equal(self._structure, rows, columns))
         return np.asarray(scores // self._base == _ALIKE)
 
     def _perfect(self, rows: slice, columns: slice) -> Flags:
-        """Tell of pairs of a row and a column whether no other partner could be better for either of the two."""
+        """Tell, for pairs of a row and a column, whether neither of the two could have a better partner."""
         perfect = self._alike(rows, columns)
         for first, second in (self._inside, self._structure, *self._ties):
             perfect &= first[rows] == second[columns]
@@ -130,7 +131,7 @@ def _equal(codes: Codes, rows: Where, columns: Where) -> Flags:
 
 
 def _places(codes: npt.NDArray[np.int64]) -> dict[int, npt.NDArray[np.int64]]:
-    """Return where each code stands, but 0."""
+    """Return the positions of each code except 0."""
     order = np.argsort(codes, kind="stable")
     values, starts = np.unique(codes[order], return_index=True)
     return {int(value): where for value, where in zip(values, np.split(order, starts[1:]), strict=True) if value}

@@ -1,4 +1,4 @@
-"""The layers of one side of a comparison as a tree: what each is called, of which class, and with which tensors."""
+"""The layers of one side of a comparison as a tree, with their names, classes and tensors."""
 
 import re
 from collections.abc import Hashable, Iterable
@@ -12,13 +12,13 @@ from tfdump.dump import layout
 from tfdump.dump.graph_labels import Labels
 
 LAYER_GROUPS = (layout.ACTIVATIONS, layout.ACTIVATION_GRADIENTS, layout.WEIGHT_GRADIENTS, layout.WEIGHTS)
-"""Groups whose addresses are those of layers and their weights; the order of the first one counts."""
+"""Groups whose addresses are those of layers and their weights; the order of the first group counts."""
 
 INTERFACE_GROUPS = (layout.OUTPUTS, layout.INPUTS, layout.INPUT_GRADIENTS)
 """Groups whose order is part of the model's interface, while names are not."""
 
 _OPERATION_GRAPHS = ("SavedModel", "TFLite", "ONNX")
-"""Values of `model_class` where `class` is the type of an operation, not the class of a layer."""
+"""Values of `model_class` for which `class` is the type of an operation, not the class of a layer."""
 
 _INPUT_LAYER = "InputLayer"
 _CALL = re.compile(r"@\d+")
@@ -26,10 +26,10 @@ _CALL = re.compile(r"@\d+")
 
 @dataclass
 class Layer:
-    """A layer, or a weight of one, with those inside it by name, in the order of execution.
+    """A layer, or a weight of a layer, with the layers inside it by name, in the order of execution.
 
-    `class_name` is None where the side does not tell the class of the layer. `structure` is the path of Python
-    attributes within the layer around it, `shapes` are those of its own tensors, `graph` their labels.
+    `class_name` is None if the side does not tell the class of the layer. `structure` is the path of Python attributes
+    within the layer around it, `shapes` has the shapes of its own tensors, `graph` their labels.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Layer:
 
     @property
     def is_automatic(self) -> bool:
-        """Whether Keras made the name up, as far as is known."""
+        """Whether Keras generated the name, as far as is known."""
         return self.class_name is not None and is_automatic(self.name, self.class_name)
 
     @property
@@ -58,13 +58,13 @@ class Layer:
 
     @property
     def ahead(self) -> Hashable:
-        """What leads to the layer; None where that is not known."""
+        """The labels of what leads to the layer; None if that is not known."""
         labels = tuple(ahead for ahead, _ in self.graph)
         return labels if labels and all(labels) else None
 
     @property
     def behind(self) -> Hashable:
-        """What follows from the layer; None where that is not known."""
+        """The labels of what follows from the layer; None if that is not known."""
         labels = tuple(behind for _, behind in self.graph)
         return labels if labels and all(labels) else None
 
@@ -85,7 +85,7 @@ def without_calls(address: str) -> str:
 
 
 def placed(item: Item) -> tuple[str, str]:
-    """Return the group and the address of an item; those of a plain array as far as its name tells them."""
+    """Return the group and the address of an item; for a plain array, as far as its name tells them."""
     if item.group:
         return item.group, item.address
     for group in layout.TENSOR_GROUPS:
@@ -95,17 +95,17 @@ def placed(item: Item) -> tuple[str, str]:
 
 
 def knows_layers(side: Side) -> bool:
-    """Tell whether the attribute `class` of a side is the class of a layer of Keras."""
+    """Tell whether the attribute `class` of a side is the class of a Keras layer."""
     return not side.is_plain and side.attributes.get("model_class") not in _OPERATION_GRAPHS
 
 
 def layer_tree(
     items: Iterable[Item], groups: Iterable[str], classes: bool, labels: Labels | None = None, any_axes: bool = False
 ) -> Layer:
-    """Return the root of the layers that have tensors in these groups, those of the first group first.
+    """Return the root of the layers that have tensors in these groups, with those of the first group first.
 
-    `classes` tells that the attribute `class` is that of the layer. `any_axes` forgets the order of axes, which
-    differs where one side is channels-first.
+    `classes` tells that the attribute `class` is that of the layer. `any_axes` ignores the order of axes, which differs
+    if one side is channels-first.
     """
     root = Layer("")
     by_group: dict[str, list[tuple[Item, str]]] = {}

@@ -23,11 +23,11 @@ def over_training(series: Series, address: str, scale: bool) -> Picture:
     """
     followed = follow(series, address)
     notes = notes_on(series, followed)
-    known = [found for found in followed.found if found.statistics or found.norm is not None]
+    known = [found for found in followed.places if found.statistics or found.norm is not None]
     if not known:
         raise DumpError(f"no dump in {series.folder} has values, statistics or norms of '{followed.name}'")
-    if len(known) < len(followed.found):
-        notes.append(f"{len(followed.found) - len(known)} of {len(followed.found)} dumps have no values of it")
+    if len(known) < len(followed.places):
+        notes.append(f"{len(followed.places) - len(known)} of {len(followed.places)} dumps have no values of it")
     details = (f"{known[0].dtype}, {len(known):,} dumps", f"{series.folder.name}")
     caption = Caption(followed.name.removeprefix(f"{layout.ACTIVATIONS}/"), details, tuple(notes))
     places = [found.dump.number for found in known]
@@ -71,5 +71,5 @@ def notes_on(series: Series, followed: Following) -> list[str]:
     notes = [f"skipped: {skipped.reason}" for skipped in series.skipped]
     if followed.without:
         count = len(followed.without)
-        notes.append(f"{followed.name} is not in {count} of {count + len(followed.found)} dumps")
+        notes.append(f"{followed.name} is not in {count} of {count + len(followed.places)} dumps")
     return notes

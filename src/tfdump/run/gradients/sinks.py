@@ -10,7 +10,7 @@ from tfdump.dump.collectors import Collector
 from tfdump.run.gradients.lookups import LookupRows
 from tfdump.run.gradients.store import GradientStore
 from tfdump.run.sinks import OpenCollector, TensorSink, count_overflow
-from tfdump.statistics.statistics import StatisticsAccumulator, attributes_of
+from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
 from tfdump.tensors import Array, Sparse, TensorInfo, Value
 
 BLOCK = 1 << 13
@@ -281,7 +281,7 @@ class SumSink:
         """Return the collector, and the attributes that it does not know."""
         extra: dict[str, Any] = {}
         if self._statistics is not None:
-            extra |= attributes_of(self._statistics.result())
+            extra |= statistics_attributes(self._statistics.result())
         if self._store.norms_only:
             extra["reduce"] = "norm"
         if self.overflowed:

@@ -10,7 +10,7 @@ from tfdump.dump.axis0 import NONE
 from tfdump.dump.collectors import Collector
 from tfdump.run.options import StoreOptions
 from tfdump.run.sinks import OpenCollector, count_overflow
-from tfdump.statistics.statistics import StatisticsAccumulator, attributes_of
+from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
 from tfdump.tensors import TensorInfo
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class WeightSink:
 
     def finish(self) -> tuple[Collector | None, dict[str, Any]]:
         """Return the collector, None where no step came, and the attributes that it does not know."""
-        extra = attributes_of(self._statistics.result()) if self._statistics is not None else {}
+        extra = statistics_attributes(self._statistics.result()) if self._statistics is not None else {}
         return self._collector, extra | ({"overflowed": np.int64(self.overflowed)} if self.overflowed else {})
 
 

@@ -1,4 +1,4 @@
-"""The files that a training leaves in a folder: how they are called, and which of them are there already."""
+"""The dumps that a training writes into a folder: their names, and those that are there already."""
 
 import re
 from pathlib import Path
@@ -7,23 +7,23 @@ from tfdump.dump import layout
 from tfdump.dump.reader import open_dump
 from tfdump.errors import DumpError
 
-_IN_THE_WAY = "and its name is that of a dump to come (move it, or choose another folder)"
+_IN_THE_WAY = "and the training will write a dump of that name (move it, or choose another folder)"
 
 MADE_BY = "tfdump.DumpCallback"
-"""The attribute `command` of such dumps."""
+"""The attribute `command` of these dumps."""
 
 _DIGITS = {layout.EPOCH: 4, layout.BATCH: 6}
 
 
 def dump_name(interval: str, number: int, kind: str) -> str:
-    """Return the name of the dump of an epoch or batch, such as `epoch-0003.activations.h5`; names sort."""
+    """Return the name of the dump of an epoch or batch, such as `epoch-0003.activations.h5`; names sort in order."""
     return f"{interval}-{number:0{_DIGITS[interval]}d}.{kind}.h5"
 
 
 def dumps_after(folder: Path, interval: str, kind: str, epoch: int) -> list[Path]:
-    """Return the dumps in a folder which a training that goes on after `epoch` epochs would mix with its own.
+    """Return the dumps in a folder that a training that continues after `epoch` epochs would mix with its own.
 
-    They are those of the same interval and kind, of a later epoch. Raises DumpError for a file with such a name that
+    They have the same interval and kind, and belong to a later epoch. Raises DumpError for a file with such a name that
     no training made.
     """
     pattern = re.compile(rf"{interval}-\d{{{_DIGITS[interval]},}}\.{kind}\.h5")
@@ -43,9 +43,9 @@ def _epoch_of(path: Path) -> int:
 
 
 def claim_folder(folder: Path, interval: str, kind: str, epoch: int, overwrite: bool) -> None:
-    """Make the folder of a training that begins after `epoch`, and remove later dumps in it with `overwrite`.
+    """Create the folder of a training that begins after `epoch`; with `overwrite`, remove later dumps in it.
 
-    Raises DumpError where an earlier training left such dumps, or where the folder cannot be used.
+    Raises DumpError if an earlier training left such dumps, or if the folder cannot be used.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def claim_folder(folder: Path, interval: str, kind: str, epoch: int, overwrite: 
         if earlier and not overwrite:
             raise DumpError(
                 f"{folder} has dumps of an earlier training ({earlier[0].name}); choose another folder, "
-                "remove them with overwrite=True, or go on after them with fit(initial_epoch=...)"
+                "remove them with overwrite=True, or continue after them with fit(initial_epoch=...)"
             )
         for path in earlier:
             path.unlink()
