@@ -10,7 +10,7 @@ import pytest
 from tfdump.errors import InputError
 from tfdump.inputs.ragged import SplitsReader
 from tfdump.inputs.readers import ArrayReader, Hdf5Reader, Reader, open_npy
-from tfdump.inputs.source import ReadingOptions, Source, padded, parse_examples
+from tfdump.inputs.source import ReadingOptions, Source, pad_batch, parse_examples
 from tfdump.tensors import InputSpec
 
 X = np.arange(12, dtype=np.float32).reshape(6, 2)
@@ -165,7 +165,9 @@ def test_another_byte_order_is_no_cast(have: str, wanted: str) -> None:
 
 
 def test_strict_dtype_refuses_a_cast() -> None:
-    with pytest.raises(InputError, match=r"x\.npy is float64, the input 'x' takes float32, and --strict-dtype is on"):
+    with pytest.raises(
+        InputError, match=r"x\.npy is float64, the input 'x' takes float32, and --strict-dtype allows no cast"
+    ):
         source(np.ones((2, 2)), strict_dtype=True)
 
 
@@ -181,7 +183,9 @@ def test_a_number_that_is_no_boolean_is_found_when_its_batch_is_read() -> None:
 
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "float32"])
 def test_strict_dtype_refuses_numbers_for_booleans(dtype: str) -> None:
-    with pytest.raises(InputError, match=rf"x\.npy is {dtype}, the input 'x' takes bool, and --strict-dtype is on"):
+    with pytest.raises(
+        InputError, match=rf"x\.npy is {dtype}, the input 'x' takes bool, and --strict-dtype allows no cast"
+    ):
         source(np.ones((2, 2), dtype), dtype="bool", strict_dtype=True)
 
 
@@ -257,7 +261,7 @@ def test_a_range_takes_what_a_slice_takes(bounds: tuple) -> None:
 
 @pytest.mark.parametrize(("bounds", "shown"), [((6, None), "6:"), ((3, 3), "3:3"), ((4, 2), "4:2"), ((None, 0), ":0")])
 def test_a_range_without_examples_is_refused(bounds: tuple, shown: str) -> None:
-    with pytest.raises(InputError, match=f"--examples {shown} takes none of the 6 examples"):
+    with pytest.raises(InputError, match=f"--examples {shown} selects none of the 6 examples"):
         source(X, examples=bounds)
 
 
@@ -269,9 +273,9 @@ def test_the_first_examples_are_repeated_where_there_are_too_few() -> None:
 
 def test_a_batch_is_padded_with_its_last_example() -> None:
     batch = {"x": X[:2], "t": np.array([b"a", b"b"], object)}
-    assert padded(batch, 3)["x"].tolist() == [[0, 1], [2, 3], [2, 3]]
-    assert padded(batch, 3)["t"].tolist() == [b"a", b"b", b"b"]
-    assert padded(batch, 2)["x"] is batch["x"]
+    assert pad_batch(batch, 3)["x"].tolist() == [[0, 1], [2, 3], [2, 3]]
+    assert pad_batch(batch, 3)["t"].tolist() == [b"a", b"b", b"b"]
+    assert pad_batch(batch, 2)["x"] is batch["x"]
 
 
 # Ragged inputs

@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 from keras import Layer
 
 from tfdump.errors import ModelError
-from tfdump.inputs.arguments import Given
+from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.matching import match
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.model.probe import Probe, Probed, Request
@@ -116,7 +116,9 @@ def check_request(request: Request, what: str) -> None:
         raise ModelError(f"{option} needs a Keras model, and this is {what}, whose operations are fixed (leave it out)")
 
 
-def open_source(model: Any, given: Sequence[Given], reading: ReadingOptions, note: Note) -> tuple[Signature, Source]:
+def open_source(
+    model: Any, given: Sequence[InputArray], reading: ReadingOptions, note: Note
+) -> tuple[Signature, Source]:
     """Match the given arrays to the inputs of the model.
 
     Raises InputError where they do not fit.
