@@ -228,5 +228,5 @@ def test_a_coupled_loss_whose_divisor_is_counted_is_counted_without_copies() -> 
 
 
 def test_a_coupled_loss_that_would_have_to_be_padded_is_refused() -> None:
-    with pytest.raises(tfdump.TfdumpError, match=r"couples.*4 examples only"):
+    with pytest.raises(tfdump.TfdumpError, match=r"couples.*only batches of 4 examples"):
         tfdump.gradients(coupled(4, fixed_inside=True), X[:3], floats(3, 2), loss="mse")

@@ -50,11 +50,11 @@ def test_the_note_names_the_tensors_the_batch_its_rows_and_examples(eager: bool)
     with pytest.warns(tfdump.TfdumpWarning) as record:
         tfdump.activations(Odd(eager), X, batch_size=4)
     said = [str(warning.message) for warning in record]
-    (filtered,) = [text for text in said if "batch 2 of 3 gave 1 row for 4 examples" in text]
+    (filtered,) = [text for text in said if "batch 2 of 3 has 1 row for 4 examples" in text]
     assert filtered.startswith("stored batch by batch, because they have no row per example")
     assert filtered.endswith(": positive, behind, ragged, sparse")
-    assert any("batch 2 of 3 gave 7 rows for 4 examples): repeated" in text for text in said)
-    assert any("constant in the first batches only (batch 3 of 3 gave other values): late" in text for text in said)
+    assert any("batch 2 of 3 has 7 rows for 4 examples): repeated" in text for text in said)
+    assert any("constant in the first batches only (batch 3 of 3 has other values): late" in text for text in said)
 
 
 def test_rows_that_follow_the_batch_after_all_stay_rows() -> None:
@@ -212,7 +212,7 @@ def test_a_dtype_that_changes_is_widened_without_loss(typed: dict[str, Any]) -> 
     assert typed["number"].dtype == np.float64
     np.testing.assert_array_equal(typed["number"], expected)
     expected_note = (
-        "int32 in the first batches and float32 in batch 3 of 3, so stored as float64, which holds both: table, number"
+        "stored as float64, because they are int32 in the first batches and float32 in batch 3 of 3: table, number"
     )
     assert expected_note in typed["said"]
     assert typed["table"].tolist() == [[1, 2, 3], [1, 2, 3], [1.5, 2.5, 3.5]]
@@ -220,7 +220,7 @@ def test_a_dtype_that_changes_is_widened_without_loss(typed: dict[str, Any]) -> 
 
 def test_a_rank_that_changes_makes_a_stack(typed: dict[str, Any]) -> None:
     equal(typed["flat"], [X[:4], X[4:8], X[8:].sum()])
-    assert any("batch 3 of 3 gave no rows for 4 examples): flat" in text for text in typed["said"])
+    assert any("batch 3 of 3 has no rows for 4 examples): flat" in text for text in typed["said"])
 
 
 @pytest.mark.parametrize(

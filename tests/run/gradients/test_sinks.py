@@ -11,7 +11,8 @@ import pytest
 
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.writer import DumpWriter
-from tfdump.run.gradients.sinks import MOST_NORMS, RowsSink, SumSink
+from tfdump.run.gradients.norms import MOST_NORMS
+from tfdump.run.gradients.sinks import RowsSink, SumSink
 from tfdump.run.gradients.store import GradientStore, RowNorms
 from tfdump.run.options import StoreOptions
 from tfdump.tensors import Sparse, TensorInfo
@@ -45,7 +46,8 @@ class File:
                 self.opened.append(axis0)
                 return writer.collector(
                     info, value, axis0=axis0, examples=examples, batches=len(steps[0]),
-                    dtype=store.for_info(info).dtype, values=store.store.values, steps=len(steps) if several else None,
+                    steps=len(steps) if several else None,
+                    dtype=store.for_info(info).dtype, values=store.tensors.values,
                 )  # fmt: skip
 
             sink = make(collector)
@@ -53,8 +55,8 @@ class File:
                 for batch in batches:
                     sink.add(batch, len(batch) if isinstance(batch, np.ndarray) and batch.ndim else 1)
                 sink.end_step()
-            found, extra = sink.finish()
-            writer.link(GROUP, sink.info, found, extra)
+            collected, extra = sink.finish()
+            writer.link(GROUP, sink.info, collected, extra)
         with h5py.File(self.path) as file:
             item = file[GROUP]["dense.kernel"]
             values = item[()] if isinstance(item, h5py.Dataset) else {key: part[()] for key, part in item.items()}
@@ -333,10 +335,10 @@ def test_rows_of_every_step(file: File) -> None:
     steps = np.random.default_rng(0).normal(size=(3, 5, 2)).astype("float32")
     store = GradientStore(StoreOptions(statistics=True))
     given = [np.split(step, [2, 4]) for step in steps]
-    sink, values, attributes = file.run(rowwise(record(shape=(-1, 2)), store), given, store, several=True)
+    _, values, attributes = file.run(rowwise(record(shape=(-1, 2)), store), given, store, several=True)
     np.testing.assert_array_equal(values, steps)
     assert attributes["axis0"] == "step"
-    assert sink.steps == 3
+    assert attributes["norm"].shape == (3,)
     np.testing.assert_allclose(attributes["norm"], np.linalg.norm(steps.reshape(3, -1).astype("f8"), axis=1), rtol=1e-9)
     assert attributes["stat_count"] == 30
 
@@ -438,4 +440,4 @@ def test_the_dtype_of_norms(dtype: str, wanted: str | None, stored: str | None) 
     store = GradientStore(StoreOptions(dtype=wanted), norms_only=True)
     assert store.for_info(record(dtype)).dtype == stored
     plain = GradientStore(StoreOptions(dtype=wanted))
-    assert plain.for_info(record(dtype)) is plain.store
+    assert plain.for_info(record(dtype)) is plain.tensors
