@@ -106,14 +106,14 @@ class _Batches(keras.utils.PyDataset):
     ("x", "words"),
     [
         (lambda: None, "the input is None"),
-        (_dataset, "which yields batches and is no array"),
-        (_Batches, "_Batches, which yields batches and is no array"),
+        (_dataset, "which yields batches and is not an array"),
+        (_Batches, "_Batches, which yields batches and is not an array"),
         (lambda: (row for row in X), "the input is a generator, which can be read only once"),
         (lambda: iter([X]), "which can be read only once"),
         (lambda: "nope.npy", "no such input file: nope.npy"),
         (lambda: {"x": None}, "input 'x' is None"),
-        (lambda: [[1.0, 2.0, 3.0], [1.0]], "the input is no array"),
-        (object, "and no array"),
+        (lambda: [[1.0, 2.0, 3.0], [1.0]], "the input is not an array"),
+        (object, "and not an array"),
     ],
 )
 def test_what_holds_no_arrays_is_refused_with_what_to_give(
@@ -150,15 +150,15 @@ def test_a_keras_tensor_is_explained(model: keras.Model) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"layers": 3}, "layers: 3 is no pattern"),
+        ({"layers": 3}, "layers: 3 is not a pattern"),
         ({"layers": keras.layers.Dense(1, name="stranger")}, "the layer 'stranger' is not part of the model"),
         ({"batch_size": 1.5}, "batch_size 1.5 is not a number from 1 up"),
         ({"batch_size": True}, "batch_size True is not a number from 1 up"),
         ({"memory": 0}, "memory 0 is not a number from 1 up"),
         ({"seed": -1}, "seed -1 is not a number from 0 up"),
         ({"seed": 2**32}, "seed 4294967296 is not between 0 and"),
-        ({"exclude": 3}, "exclude: 3 is no pattern"),
-        ({"layers": b"out"}, "layers: b'out' is no pattern"),
+        ({"exclude": 3}, "exclude: 3 is not a pattern"),
+        ({"layers": b"out"}, "layers: b'out' is not a pattern"),
         ({"reduce": 3}, "reduce 3 is no text"),
         ({"dtype": object}, "is none of float16, float32, float64"),
         ({"training": "no"}, "training 'no' is neither True nor False"),
@@ -181,7 +181,7 @@ def test_arguments_of_activations_that_are_none(model: keras.Model, arguments: d
         ({"optimizer": keras.optimizers.Adam(0.01)}, "optimizer='Adam'"),
         ({"optimizer": keras.optimizers.Adam}, "optimizer='Adam'"),
         ({"learning_rate": "fast"}, "learning_rate 'fast' is not a number"),
-        ({"loss": keras.losses.MeanSquaredError}, "make one: MeanSquaredError()"),
+        ({"loss": keras.losses.MeanSquaredError}, "create one: MeanSquaredError()"),
         ({"loss": [keras.losses.MeanSquaredError()]}, "give a dict: loss="),
         ({"loss": 3}, "loss 3 is neither the name of a loss, nor a loss"),
         ({"loss": {"out": 3}}, "loss 3 is neither the name of a loss, nor a loss"),
@@ -198,8 +198,14 @@ def test_arguments_of_activations_that_are_none(model: keras.Model, arguments: d
         ({"per_example": "yes"}, "per_example 'yes' is neither True nor False"),
         ({"norms_only": "yes"}, "norms_only 'yes' is neither True nor False"),
         ({"save_weights": "yes"}, "save_weights 'yes' is neither True nor False"),
-        ({"steps": None, "learning_rate": None, "save_weights": True}, "save_weights is for a descent (add steps)"),
-        ({"steps": None, "learning_rate": None, "optimizer": "Adam"}, "optimizer is for a descent (add steps)"),
+        (
+            {"steps": None, "learning_rate": None, "save_weights": True},
+            "save_weights is for a gradient descent (add steps)",
+        ),
+        (
+            {"steps": None, "learning_rate": None, "optimizer": "Adam"},
+            "optimizer is for a gradient descent (add steps)",
+        ),
     ],
 )
 def test_arguments_of_gradients_that_are_none(model: keras.Model, arguments: dict[str, Any], words: str) -> None:

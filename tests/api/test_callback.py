@@ -396,9 +396,9 @@ def test_a_folder_that_goes_away_does_not_end_the_training(tmp_path: Path) -> No
         history = plain().fit(X, TARGET, epochs=3, verbose=0, callbacks=[remove, tfdump.DumpCallback(folder, X)])
     assert len(history.history["loss"]) == 3
     assert [str(warning.message) for warning in said] == [
-        f"no dump epoch-0002.activations.h5: the folder {folder} is gone; the training goes on",
-        f"no dump epoch-0003.activations.h5: the folder {folder} is gone; the training goes on",
-        f"2 of 3 dumps in {folder} could not be made",
+        f"no dump epoch-0002.activations.h5: the folder {folder} is gone; the training continues",
+        f"no dump epoch-0003.activations.h5: the folder {folder} is gone; the training continues",
+        f"2 of 3 dumps in {folder} could not be written",
     ]
 
 
@@ -580,7 +580,9 @@ def test_a_picture_is_drawn_beside_every_dump_and_removed_with_it(tmp_path: Path
 
 def test_a_picture_of_what_is_not_dumped_is_an_error_before_the_training(tmp_path: Path) -> None:
     callback = tfdump.DumpCallback(tmp_path, X, layers="a", picture="aa")
-    with pytest.raises(DumpError, match="picture 'aa' is neither 'flow' nor among the tensors of the dumps; near: 'a'"):
+    with pytest.raises(
+        DumpError, match="picture 'aa' is neither 'flow' nor the address of a tensor of the dumps; near: 'a'"
+    ):
         plain().fit(X, TARGET, verbose=0, callbacks=[callback])
 
 
