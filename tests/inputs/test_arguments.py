@@ -100,8 +100,8 @@ class TestArchive:
         return f"a.{kind}"
 
     def test_every_key_may_be_the_name_of_an_input(self, kind: str) -> None:
-        given = open_argument(parse_argument(self.save(kind, left=X, right=X + 1)))
-        assert [(item.name, item.optional_name) for item in given] == [("left", True), ("right", True)]
+        arrays = open_argument(parse_argument(self.save(kind, left=X, right=X + 1)))
+        assert [(item.name, item.optional_name) for item in arrays] == [("left", True), ("right", True)]
 
     def test_a_member_is_picked(self, kind: str) -> None:
         assert opened(self.save(kind, a=X, b=X + 1) + "::b") == {None: (X + 1).tolist()}
@@ -175,9 +175,9 @@ def test_variable_length_rows_are_one_ragged_array(folder: Path) -> None:
 def test_text_is_not_taken_for_variable_length_rows(folder: Path, dtype: object) -> None:
     with h5py.File(folder / "d.h5", "w") as file:
         file["words"] = np.array(["é".encode(), b"bcd"], dtype)
-    (given,) = open_argument(parse_argument("d.h5::words"))
-    assert (given.reader.shape, given.reader.dtype) == ((2,), np.dtype(object))
-    assert given.reader.read(0, 2).tolist() == ["é".encode(), b"bcd"]
+    (array,) = open_argument(parse_argument("d.h5::words"))
+    assert (array.reader.shape, array.reader.dtype) == ((2,), np.dtype(object))
+    assert array.reader.read(0, 2).tolist() == ["é".encode(), b"bcd"]
 
 
 @pytest.mark.parametrize("dtype", [np.int32, h5py.vlen_dtype(np.int32), h5py.string_dtype()])

@@ -24,8 +24,8 @@ def archive(text: str, *keys: str) -> Argument:
     return text, [InputArray(key, ArrayReader(np.zeros((1, 2)), f"{text}::{key}"), optional_name=True) for key in keys]
 
 
-def labels(given: list[InputArray]) -> list[str]:
-    return [item.label for item in given]
+def labels(arrays: list[InputArray]) -> list[str]:
+    return [item.label for item in arrays]
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def labels(given: list[InputArray]) -> list[str]:
 def test_one_more_than_the_inputs_is_the_targets(
     arguments: list[Argument], specs: list[InputSpec] | None, inputs: list[str], targets: list[str]
 ) -> None:
-    found_inputs, found_targets = split_targets(arguments, specs)
-    assert (labels(found_inputs), labels(found_targets)) == (inputs, targets)
+    arrays, target_arrays = split_targets(arguments, specs)
+    assert (labels(arrays), labels(target_arrays)) == (inputs, targets)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_no_array_is_opened() -> None:
     def never() -> ArrayReader:
         raise AssertionError("opened")
 
-    given = [InputArray("left", never, "l", optional_name=True), InputArray("right", never, "r", optional_name=True)]
-    inputs, targets = split_targets([("p.npz", given), ("y", [InputArray(None, never, "y")])], TWO)
+    arrays = [InputArray("left", never, "l", optional_name=True), InputArray("right", never, "r", optional_name=True)]
+    inputs, targets = split_targets([("p.npz", arrays), ("y", [InputArray(None, never, "y")])], TWO)
     assert (labels(inputs), labels(targets)) == (["l", "r"], ["y"])
 
 
