@@ -37,7 +37,7 @@ class GradientNorms:
             self._squares += _sum_of_squares(flat[start : start + BLOCK].astype(np.float64))
 
     def end_step(self) -> None:
-        """Make what was added the norm of this step."""
+        """End the step: its norm is that of all numbers since the last step."""
         self._norms.append(float(np.sqrt(self._squares)))
         self._squares = np.longdouble(0)
 
