@@ -130,7 +130,8 @@ def tfdump_activations(folder: Path, target: Path, room: int = 0, **choices: Any
     from tfdump.address import Selection
     from tfdump.inputs.arguments import open_arguments
     from tfdump.model.loading.load import import_user_code, load_model
-    from tfdump.run.activations.run import ActivationOptions, open_activations
+    from tfdump.run.activations.options import ActivationOptions
+    from tfdump.run.activations.run import open_activations
     from tfdump.run.options import RunOptions, StoreOptions
 
     custom = import_user_code(("keras_hub",)) if (folder / "token_ids.npy").exists() else None

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from measure import Row, compare, contest_here, elapsed, run_script
 
-from tfdump.inputs.arguments import Given
+from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.readers import ArrayReader
 from tfdump.model.loading.load import in_memory
 from tfdump.run.gradients.options import GradientOptions
@@ -66,7 +66,7 @@ def race() -> list[Row]:
     options = GradientOptions(
         losses=("SparseCategoricalCrossentropy",), from_logits=True, per_example=True, run=RunOptions(BATCH)
     )
-    arguments = [("x", [Given(None, ArrayReader(x, "x"))]), ("y", [Given(None, ArrayReader(y, "y"))])]
+    arguments = [("x", [InputArray(None, ArrayReader(x, "x"))]), ("y", [InputArray(None, ArrayReader(y, "y"))])]
     with open_gradients(in_memory(model), arguments, None, [], options, print) as run:
         batch, probe = run.source.read(0, BATCH), run.passes.probe
         found = contest_here(

@@ -27,7 +27,8 @@ def dump(folder: Path, name: str, checksums: bool = False, resume: bool = False)
     from tfdump.dump.journal import Journal
     from tfdump.inputs.arguments import open_argument, parse_argument
     from tfdump.model.loading.load import load_model
-    from tfdump.run.activations.run import ActivationOptions, open_activations
+    from tfdump.run.activations.options import ActivationOptions
+    from tfdump.run.activations.run import open_activations
 
     loaded = load_model(folder / "model.keras")
     given = open_argument(parse_argument(str(folder / "x.npy")))

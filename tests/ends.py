@@ -39,11 +39,11 @@ from tfdump.inputs.arguments import open_arguments
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.process import signals
 from tfdump.process.supervisor import PASSED
-from tfdump.run.activations.run import open_writer
 from tfdump.run.batching import Batches
 from tfdump.run.options import StoreOptions
-from tfdump.run.pipeline import run_batches
-from tfdump.run.resume import Kept
+from tfdump.run.output import open_writer
+from tfdump.run.pipeline import BatchOutput, run_at_once, run_in_order
+from tfdump.run.resume import JournaledBatches
 from tfdump.run.sinks import TensorSink
 from tfdump.tensors import InputSpec, TensorInfo
 
@@ -153,11 +153,11 @@ class ArrayRun:
     """A run on arrays: rows, a stack, and statistics."""
 
     planned: tuple[()] = ()
-    value_bytes = file_bytes = kept_bytes = 0
+    value_bytes = file_bytes = journal_bytes = 0
 
     def __init__(self) -> None:
-        sources = {"x": open_arguments(["x.npy"])[0].reader}
-        self.source = Source([InputSpec("x", None, "float32")], sources, ReadingOptions(), print)
+        readers = {"x": open_arguments(["x.npy"])[0].reader}
+        self.source = Source([InputSpec("x", None, "float32")], readers, ReadingOptions(), print)
 
     def open_writer(self, path: Path | None, force: bool, alone: bool = False) -> Any:
         return open_writer(path, force, "none", 1 << 20, 2, True, alone)
@@ -177,11 +177,13 @@ class ArrayRun:
             rows = np.repeat(batch["x"].reshape(stop - start, -1), 8, axis=1)
             return [np.sin(rows), rows.mean(0)], np.zeros(0)
 
-        records = None
+        output = BatchOutput(sinks, writer.check, progress)
         if journal is not None:
             journal.begin({"command": command})
-            records = Kept(journal, sinks, set(), lambda note: None)
-        run_batches(self.source, batches, compute, sinks, writer.check, progress, records, independent=True)
+            journaled = JournaledBatches(journal, sinks, set(), lambda note: None)
+            run_in_order(self.source, batches, compute, output, journaled)
+        else:
+            run_at_once(self.source, batches, compute, output, lambda batch: batch)
         for sink in sinks:
             signals.raise_waiting()
             writer.link(sink.group, sink.info, *sink.finish())

@@ -95,9 +95,9 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(tmp_path: P
         assert left == {"whole.h5", "d.h5.partial"} | ({"d.h5.new.partial"} if number == signal.SIGKILL else set())
     done = subprocess.run([sys.executable, "-m", "tfdump", *command, "-o", "d.h5", "--resume"], **options)
     assert done.returncode == 0, done.stderr
-    match = re.search("goes on behind the ([0-9]+) examples", done.stderr)
-    assert match is not None
-    assert 128 <= int(match[1]) < 300
+    resumed = re.search("resumes after ([0-9]+) examples", done.stderr)
+    assert resumed is not None
+    assert 128 <= int(resumed[1]) < 300
     assert {path.name for path in tmp_path.iterdir()} == {"whole.h5", "d.h5"}
     assert (tmp_path / "d.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
 

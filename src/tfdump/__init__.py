@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from tfdump.version import __version__
 
 if TYPE_CHECKING:
-    from tfdump.api.functions import Gradients as Gradients
     from tfdump.api.functions import activations as activations
-    from tfdump.api.functions import gradients as gradients
     from tfdump.api.functions import layers as layers
+    from tfdump.api.gradients import Gradients as Gradients
+    from tfdump.api.gradients import gradients as gradients
     from tfdump.checks import check as check
     from tfdump.comparison.diff import diff as diff
     from tfdump.comparison.verdict import DiffReport as DiffReport
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "activations": ("tfdump.api.functions", "activations"),
     "diff": ("tfdump.comparison.diff", "diff"),
-    "gradients": ("tfdump.api.functions", "gradients"),
+    "gradients": ("tfdump.api.gradients", "gradients"),
     "layers": ("tfdump.api.functions", "layers"),
     "check": ("tfdump.checks", "check"),
     "open": ("tfdump.dump.reader", "open_dump"),
     "DumpCallback": ("tfdump.api.callback", "DumpCallback"),
-    "Gradients": ("tfdump.api.functions", "Gradients"),
+    "Gradients": ("tfdump.api.gradients", "Gradients"),
     "DiffReport": ("tfdump.comparison.verdict", "DiffReport"),
     "TensorDiff": ("tfdump.comparison.verdict", "TensorDiff"),
     "Dump": ("tfdump.dump.reader", "Dump"),
@@ -54,15 +54,17 @@ __all__ = ["__version__", *(name for name in _HOMES if name != "open")]  # noqa:
 """What `from tfdump import *` gives: not `open`, which would hide the builtin."""
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'tfdump' has no attribute '{name}'")
-    module, attribute = _HOMES[name]
-    if name == "DumpCallback" and _lacks_keras():
-        from tfdump.api.no_training import DumpCallback
+if not TYPE_CHECKING:  # for type checkers, a name that is not imported above is an error
 
-        return DumpCallback
-    return getattr(import_module(module), attribute)
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'tfdump' has no attribute '{name}'")
+        module, attribute = _HOMES[name]
+        if name == "DumpCallback" and _lacks_keras():
+            from tfdump.api.no_training import DumpCallback
+
+            return DumpCallback
+        return getattr(import_module(module), attribute)
 
 
 def _lacks_keras() -> bool:

@@ -1,4 +1,4 @@
-"""Which tensors to take beside the layers' outputs: the capture options of `tfdump activations`."""
+"""Tensors to capture beside the outputs of the layers: the capture options of `tfdump activations`."""
 
 from dataclasses import dataclass, fields
 
@@ -13,9 +13,10 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Captures:
-    """What goes by a reserved suffix: attention scores, states and gates of recurrent layers, what goes into layers.
+    """The tensors with a reserved suffix that are captured, each of them or not.
 
-    `preactivation` is what goes into a layer's fused activation.
+    They are attention scores, the states and gates of recurrent layers, the input of the activation function of a layer
+    (`preactivation`), and the inputs of layers.
     """
 
     attention: bool = False
@@ -26,13 +27,13 @@ class Captures:
 
     @property
     def options(self) -> dict[str, str]:
-        """The options of the command line that are on, with the reserved word of the suffix of their tensors."""
+        """The options of the command line that are set, each with the reserved word of its suffix."""
         names = [field.name for field in fields(self) if getattr(self, field.name)]
         return {_option(name): _WORDS[name] for name in names}
 
 
 def option_for(suffix: str) -> str | None:
-    """Return the option that gives the tensors of a suffix, such as `states.0`; None where it is no reserved one."""
+    """Return the option that captures the tensors with a suffix, such as `states.0`; None for any other suffix."""
     word = suffix.partition(".")[0]
     return next((_option(name) for name, known in _WORDS.items() if known == word), None)
 

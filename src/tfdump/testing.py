@@ -1,4 +1,4 @@
-"""For pytest: an assertion that two dumps match.
+"""An assertion for pytest: two dumps match.
 
 def test_numerics(tmp_path):
     ...  # dump the model to tmp_path / "new.h5"
@@ -14,10 +14,33 @@ _MOST_LINES = 20
 
 
 def assert_dumps_match(golden: Source, new: Source, **options: Any) -> DiffReport:
-    """Raise AssertionError, with the first diverging layer and what else differs, unless two dumps match.
+    """Assert that two dumps match.
 
-    `golden`, `new` and `options` are those of `tfdump.diff`; returns its report. Raises TfdumpError where there is
-    nothing to compare.
+    Parameters
+    ----------
+    golden : str, pathlib.Path, Dump or dict of str to array_like
+        The dump with the expected values, or its arrays by address.
+    new : str, pathlib.Path, Dump or dict of str to array_like
+        The dump that is checked, or its arrays by address.
+    **options
+        The keyword arguments of `tfdump.diff`, such as `rtol`, `atol` and `ignore`.
+
+    Returns
+    -------
+    DiffReport
+        The report of `tfdump.diff`.
+
+    Raises
+    ------
+    AssertionError
+        Where the dumps differ, with the first layer that diverges and the other tensors that differ.
+    TfdumpError
+        Where an argument is not valid, a file cannot be read, or there is nothing to compare.
+
+    Examples
+    --------
+    >>> assert_dumps_match("golden.h5", tmp_path / "new.h5", rtol={"logits": 1e-3})
+
     """
     __tracebackhide__ = True  # pytest then shows the line of the test
     report = diff(golden, new, **options)
@@ -27,7 +50,7 @@ def assert_dumps_match(golden: Source, new: Source, **options: Any) -> DiffRepor
 
 
 def _failure(report: DiffReport) -> str:
-    """Return the summary and, below it, a line for each tensor that differs."""
+    """Return the summary, and below it one line per tensor that differs."""
     failing = [tensor for tensor in report.tensors if tensor.fails]
     lines = [report.summary, *(f"note: {note}" for note in report.notes)]
     lines += [f"  {tensor.shown_name}: {tensor.reason}" for tensor in failing[:_MOST_LINES]]

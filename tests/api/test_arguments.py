@@ -39,10 +39,10 @@ def test_no_layers_are_all_layers(model: keras.Model, layers: Any) -> None:
 
 def test_a_layer_stands_for_its_address(model: keras.Model) -> None:
     inner = model.get_layer("enc")
-    found = tfdump.activations(model, X, layers=inner.get_layer("act"))
-    assert list(found) == ["enc.act"]
+    acts = tfdump.activations(model, X, layers=inner.get_layer("act"))
+    assert list(acts) == ["enc.act"]
     kernel, bias = inner.get_layer("fc").get_weights()
-    assert np.allclose(found["enc.act"], np.maximum(X @ kernel + bias, 0), atol=1e-5)
+    assert np.allclose(acts["enc.act"], np.maximum(X @ kernel + bias, 0), atol=1e-5)
     assert list(tfdump.activations(model, X, layers=[inner, "out"])) == ["enc", "out"]
     assert list(tfdump.activations(model, X, exclude=inner.get_layer("fc"))) == ["enc.act", "enc", "out"]
     assert [item.address for item in tfdump.layers(model, layers=inner)] == ["enc"]
@@ -50,8 +50,8 @@ def test_a_layer_stands_for_its_address(model: keras.Model) -> None:
 
 
 def test_sizes_may_be_numbers_of_numpy(model: keras.Model) -> None:
-    found = tfdump.activations(model, X, batch_size=np.int64(2), depth=np.int32(1), seed=np.uint8(3))
-    assert list(found) == ["enc", "out"]
+    acts = tfdump.activations(model, X, batch_size=np.int64(2), depth=np.int32(1), seed=np.uint8(3))
+    assert list(acts) == ["enc", "out"]
     steps = tfdump.gradients(model, X, Y, loss="mse", steps=np.int64(2), learning_rate=np.float32(0.1))
     assert steps["out.bias"].shape == (2, 1)
 
@@ -61,8 +61,8 @@ def test_a_path_is_opened_as_on_the_command_line(model: keras.Model, tmp_path: P
     np.savez(tmp_path / "x.npz", x=X, y=Y)
     expected = tfdump.activations(model, X)
     for path in (tmp_path / "x.npy", str(tmp_path / "x.npy"), f"{tmp_path}/x.npz::x"):
-        found = tfdump.activations(model, path)
-        assert all(np.array_equal(found[address], expected[address]) for address in expected)
+        acts = tfdump.activations(model, path)
+        assert all(np.array_equal(acts[address], expected[address]) for address in expected)
 
 
 def test_losses_by_output() -> None:
@@ -76,8 +76,8 @@ def test_losses_by_output() -> None:
     prediction = {name: np.asarray(value) for name, value in two(X).items()}
     squared = {name: np.mean((prediction[name] - targets[name]) ** 2) for name in targets}
     absolute = np.mean(np.abs(prediction["b"] - targets["b"]))
-    found = tfdump.gradients(two, X, targets, loss={"a": "mse", "b": keras.losses.MeanAbsoluteError()})
-    assert found.loss == pytest.approx(squared["a"] + absolute, rel=1e-5)
+    grads = tfdump.gradients(two, X, targets, loss={"a": "mse", "b": keras.losses.MeanAbsoluteError()})
+    assert grads.loss == pytest.approx(squared["a"] + absolute, rel=1e-5)
 
     def double(y_true: Any, y_pred: Any) -> Any:
         return 2 * keras.losses.mean_squared_error(y_true, y_pred)
@@ -86,8 +86,8 @@ def test_losses_by_output() -> None:
         return keras.losses.mean_squared_error(y_true, y_pred)
 
     single.__name__ = "double"
-    found = tfdump.gradients(two, X, targets, loss={"a": double, "b": single})
-    assert found.loss == pytest.approx(2 * squared["a"] + squared["b"], rel=1e-5)
+    grads = tfdump.gradients(two, X, targets, loss={"a": double, "b": single})
+    assert grads.loss == pytest.approx(2 * squared["a"] + squared["b"], rel=1e-5)
 
 
 def _dataset() -> Any:
@@ -106,14 +106,14 @@ class _Batches(keras.utils.PyDataset):
     ("x", "words"),
     [
         (lambda: None, "the input is None"),
-        (_dataset, "which yields batches and is no array"),
-        (_Batches, "_Batches, which yields batches and is no array"),
+        (_dataset, "which yields batches and is not an array"),
+        (_Batches, "_Batches, which yields batches and is not an array"),
         (lambda: (row for row in X), "the input is a generator, which can be read only once"),
         (lambda: iter([X]), "which can be read only once"),
         (lambda: "nope.npy", "no such input file: nope.npy"),
         (lambda: {"x": None}, "input 'x' is None"),
-        (lambda: [[1.0, 2.0, 3.0], [1.0]], "the input is no array"),
-        (object, "and no array"),
+        (lambda: [[1.0, 2.0, 3.0], [1.0]], "the input is not an array"),
+        (object, "and not an array"),
     ],
 )
 def test_what_holds_no_arrays_is_refused_with_what_to_give(
@@ -143,22 +143,22 @@ def test_a_keras_tensor_is_explained(model: keras.Model) -> None:
         with pytest.raises(TfdumpError, match="is a KerasTensor: the symbolic output of the layer 'out'") as raised:
             call()
     advice = str(raised.value).partition("runs on data: ")[2]
-    found = eval(advice, {"tfdump": tfdump, "model": model, "array": X})
-    assert list(found) == ["out"]
+    acts = eval(advice, {"tfdump": tfdump, "model": model, "array": X})
+    assert list(acts) == ["out"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"layers": 3}, "layers: 3 is no pattern"),
+        ({"layers": 3}, "layers: 3 is not a pattern"),
         ({"layers": keras.layers.Dense(1, name="stranger")}, "the layer 'stranger' is not part of the model"),
         ({"batch_size": 1.5}, "batch_size 1.5 is not a whole number of at least 1"),
         ({"batch_size": True}, "batch_size True is not a whole number of at least 1"),
         ({"memory": 0}, "memory 0 is not a whole number of at least 1"),
         ({"seed": -1}, "seed -1 is not a whole number of at least 0"),
         ({"seed": 2**32}, "seed 4294967296 is not between 0 and"),
-        ({"exclude": 3}, "exclude: 3 is no pattern"),
-        ({"layers": b"out"}, "layers: b'out' is no pattern"),
+        ({"exclude": 3}, "exclude: 3 is not a pattern"),
+        ({"layers": b"out"}, "layers: b'out' is not a pattern"),
         ({"reduce": 3}, "reduce 3 is not a string"),
         ({"dtype": object}, "is none of float16, float32, float64"),
         ({"training": "no"}, "training 'no' is neither True nor False"),
@@ -181,7 +181,7 @@ def test_arguments_of_activations_that_are_none(model: keras.Model, arguments: d
         ({"optimizer": keras.optimizers.Adam(0.01)}, "optimizer='Adam'"),
         ({"optimizer": keras.optimizers.Adam}, "optimizer='Adam'"),
         ({"learning_rate": "fast"}, "learning_rate 'fast' is not a number"),
-        ({"loss": keras.losses.MeanSquaredError}, "make one: MeanSquaredError()"),
+        ({"loss": keras.losses.MeanSquaredError}, "create one: MeanSquaredError()"),
         ({"loss": [keras.losses.MeanSquaredError()]}, "give a dict: loss="),
         ({"loss": 3}, "loss 3 is neither the name of a loss, nor a loss"),
         ({"loss": {"out": 3}}, "loss 3 is neither the name of a loss, nor a loss"),
@@ -198,8 +198,14 @@ def test_arguments_of_activations_that_are_none(model: keras.Model, arguments: d
         ({"per_example": "yes"}, "per_example 'yes' is neither True nor False"),
         ({"norms_only": "yes"}, "norms_only 'yes' is neither True nor False"),
         ({"save_weights": "yes"}, "save_weights 'yes' is neither True nor False"),
-        ({"steps": None, "learning_rate": None, "save_weights": True}, "save_weights is for a descent (add steps)"),
-        ({"steps": None, "learning_rate": None, "optimizer": "Adam"}, "optimizer is for a descent (add steps)"),
+        (
+            {"steps": None, "learning_rate": None, "save_weights": True},
+            "save_weights is for a gradient descent (add steps)",
+        ),
+        (
+            {"steps": None, "learning_rate": None, "optimizer": "Adam"},
+            "optimizer is for a gradient descent (add steps)",
+        ),
     ],
 )
 def test_arguments_of_gradients_that_are_none(model: keras.Model, arguments: dict[str, Any], words: str) -> None:
@@ -219,8 +225,8 @@ def test_what_is_advised_of_a_data_set_makes_an_array(model: keras.Model, pairs:
 def test_switches_may_be_those_of_numpy(model: keras.Model) -> None:
     """And None, which is how Keras writes that nothing was said of `training`."""
     expected = tfdump.activations(model, X)["out"]
-    found = tfdump.activations(model, X, training=None, eager=np.bool_(False), attention=0)["out"]
-    np.testing.assert_array_equal(found, expected)
+    output = tfdump.activations(model, X, training=None, eager=np.bool_(False), attention=0)["out"]
+    np.testing.assert_array_equal(output, expected)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +255,7 @@ def test_a_callback_takes_addresses_only(model: keras.Model) -> None:
         tfdump.DumpCallback("run", X, layers=model.get_layer("out"))
 
 
-class Keeps(keras.layers.Layer):
+class ZeroMasked(keras.layers.Layer):
     """Zeros where the mask is false."""
 
     def call(self, x: Any, mask: Any = None) -> Any:
@@ -258,7 +264,7 @@ class Keeps(keras.layers.Layer):
 
 def masked() -> keras.Model:
     x, keep = keras.Input((2,), name="x"), keras.Input((2,), name="keep", dtype="bool")
-    return keras.Model([x, keep], Keeps(name="kept")(x, mask=keep))
+    return keras.Model([x, keep], ZeroMasked(name="kept")(x, mask=keep))
 
 
 @pytest.mark.parametrize("item", [bool, np.bool_, int, float])

@@ -90,13 +90,13 @@ class Watch(keras.callbacks.Callback):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: list[Any] = []
+        self.draws: list[Any] = []
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.seen.append([batch, logs, np.random.get_state()[1].sum(), random.getstate()[1][::100]])
+        self.draws.append([batch, logs, np.random.get_state()[1].sum(), random.getstate()[1][::100]])
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.seen.append([epoch, logs, [value.tolist() for value in self.model.get_weights()]])
+        self.draws.append([epoch, logs, [value.tolist() for value in self.model.get_weights()]])
 
 
 def train(case: str, callbacks: list[Any], epochs: int = 2, **options: Any) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def train(case: str, callbacks: list[Any], epochs: int = 2, **options: Any) -> d
         "optimizer": [np.asarray(variable.value).tolist() for variable in model.optimizer.variables],
         "generators": [np.asarray(v.value).tolist() for v in model.non_trainable_variables],
         "history": history.history,
-        "seen": watch.seen,
+        "seen": watch.draws,
         "losses": [len(layer._losses) for layer in model.layers] if case != "eager" else None,
         "drawn next": [random.random(), np.random.random(), *(float(draw(())) for draw in DRAWS)],
         "named next": layers.Dense(1).name,
@@ -392,13 +392,13 @@ class Meanwhile(keras.callbacks.Callback):
 def test_a_folder_that_goes_away_does_not_end_the_training(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     remove = Meanwhile(lambda epoch: shutil.rmtree(folder) if epoch == 1 else None)
-    with pytest.warns(TfdumpWarning) as said:
+    with pytest.warns(TfdumpWarning) as record:
         history = plain().fit(X, TARGET, epochs=3, verbose=0, callbacks=[remove, tfdump.DumpCallback(folder, X)])
     assert len(history.history["loss"]) == 3
-    assert [str(warning.message) for warning in said] == [
-        f"no dump epoch-0002.activations.h5: the folder {folder} is gone; the training goes on",
-        f"no dump epoch-0003.activations.h5: the folder {folder} is gone; the training goes on",
-        f"2 of 3 dumps in {folder} could not be made",
+    assert [str(warning.message) for warning in record] == [
+        f"no dump epoch-0002.activations.h5: the folder {folder} is gone; the training continues",
+        f"no dump epoch-0003.activations.h5: the folder {folder} is gone; the training continues",
+        f"2 of 3 dumps in {folder} could not be written",
     ]
 
 
@@ -476,7 +476,7 @@ def test_an_interruption_in_the_middle_of_a_dump_leaves_no_half_file(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "words"),
     [
         ({"every": 0}, "every 0 is not a whole number of at least 1"),
         ({"every": 1.5}, r"every 1\.5 is not a whole number of at least 1"),
@@ -501,8 +501,8 @@ def test_an_interruption_in_the_middle_of_a_dump_leaves_no_half_file(
         ({"stats_only": True, "dtype": "float16"}, "--stats-only stores none"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused_at_once(tmp_path: Path, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(TfdumpError, match=said) as caught:
+def test_arguments_that_make_no_sense_are_refused_at_once(tmp_path: Path, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(TfdumpError, match=words) as caught:
         tfdump.DumpCallback(tmp_path, X, **options)
     assert "\n" not in str(caught.value)
 
@@ -514,7 +514,7 @@ def test_a_file_in_place_of_the_folder_is_refused_at_once(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("x", "options", "error", "said"),
+    ("x", "options", "error", "words"),
     [
         (X, {"layers": "c*"}, SelectionError, "no layer matches 'c\\*'"),
         (X[:, :4], {}, InputError, "6"),
@@ -525,11 +525,11 @@ def test_a_file_in_place_of_the_folder_is_refused_at_once(tmp_path: Path) -> Non
     ],
 )
 def test_what_does_not_fit_the_model_is_an_error_before_the_first_batch(
-    tmp_path: Path, x: np.ndarray, options: dict[str, Any], error: type[TfdumpError], said: str
+    tmp_path: Path, x: np.ndarray, options: dict[str, Any], error: type[TfdumpError], words: str
 ) -> None:
     model = plain()
     before = model.get_weights()
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=words):
         model.fit(X, TARGET, epochs=9, verbose=0, callbacks=[tfdump.DumpCallback(tmp_path / "run", x, **options)])
     assert all(map(np.array_equal, model.get_weights(), before))
     assert not any(layer._losses for layer in model.layers)
@@ -580,7 +580,9 @@ def test_a_picture_is_drawn_beside_every_dump_and_removed_with_it(tmp_path: Path
 
 def test_a_picture_of_what_is_not_dumped_is_an_error_before_the_training(tmp_path: Path) -> None:
     callback = tfdump.DumpCallback(tmp_path, X, layers="a", picture="aa")
-    with pytest.raises(DumpError, match="picture 'aa' is neither 'flow' nor among the tensors of the dumps; near: 'a'"):
+    with pytest.raises(
+        DumpError, match="picture 'aa' is neither 'flow' nor the address of a tensor of the dumps; near: 'a'"
+    ):
         plain().fit(X, TARGET, verbose=0, callbacks=[callback])
 
 

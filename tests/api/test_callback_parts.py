@@ -61,11 +61,11 @@ def trained(*callbacks: Any, model: Gan | None = None) -> tuple[Gan, list[np.nda
 
 
 def test_the_generator_of_a_gan(tmp_path: Path) -> None:
-    seen: list[list[np.ndarray]] = []
+    epochs: list[list[np.ndarray]] = []
 
     class Weights(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            seen.append(self.model.generator.get_weights())
+            epochs.append(self.model.generator.get_weights())
 
     _, alone = trained()
     _, watched = trained(
@@ -77,7 +77,7 @@ def test_the_generator_of_a_gan(tmp_path: Path) -> None:
     )
     for plain, dumped in zip(alone, watched, strict=True):
         np.testing.assert_array_equal(plain, dumped)
-    for epoch, (kernel, bias, last, offset) in enumerate(seen, 1):
+    for epoch, (kernel, bias, last, offset) in enumerate(epochs, 1):
         with h5py.File(tmp_path / f"epoch-{epoch:04d}.activations.h5") as file:
             assert list(file["activations"]) == ["hidden", "drop", "fake"]
             assert file.attrs["model_class"] == "Sequential"
@@ -109,11 +109,11 @@ def test_what_is_no_part_is_refused_at_once(tmp_path: Path, part: Any) -> None:
 
 
 def test_what_does_not_fit_the_part_is_an_error_before_the_first_batch(tmp_path: Path) -> None:
-    for options, said in (
+    for options, words in (
         ({"layers": "look"}, "look"),
         ({"wrt": "weights", "y": REAL[:5]}, "loss"),
     ):
-        with pytest.raises(TfdumpError, match=said):
+        with pytest.raises(TfdumpError, match=words):
             trained(lambda gan, o=options: tfdump.DumpCallback(tmp_path / "run", NOISE, model=gan.generator, **o))
 
 

@@ -115,5 +115,5 @@ def test_a_note_names_a_tensor_once(tfdump: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(3, 4, 4, 2)).astype("float32"))
     done = tfdump("activations", "m.keras", "x.npy", "--reduce", "mean:2")
     assert done.stderr.splitlines() == [
-        "Note: stored whole, because they have no such axes to reduce (mean:2): flat, out"
+        "Note: stored whole, because they do not have the axes of --reduce mean:2: flat, out"
     ]

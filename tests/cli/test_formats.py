@@ -73,7 +73,7 @@ def test_quantised_tensors_have_scale_and_zero_point(tfdump: Run, models: Path, 
     assert tfdump("activations", models / "cnn8.tflite", DIGITS, "-o", "raw.h5").returncode == 0
     done = tfdump("activations", models / "cnn8.tflite", DIGITS, "-o", "real.h5", "--dequantize", "--stats")
     assert done.returncode == 0, done.stderr
-    assert "is quantised from float32 to int8" in done.stderr
+    assert "is quantized from float32 to int8" in done.stderr
     raw, real = (attributes(tmp_path / name, "relu1") for name in ("raw.h5", "real.h5"))
     assert (raw["dtype"], real["dtype"], real["quantized_dtype"]) == ("int8", "float32", "int8")
     assert raw["scale"] == real["scale"]

@@ -52,7 +52,7 @@ def test_counting_the_divisor_of_a_masked_loss_is_a_stage(tmp_path: Path) -> Non
     np.save(tmp_path / "y.npy", np.ones((6, 5, 2), "float32"))
     screen = on_terminal("gradients", "m.keras", "x.npy", "y.npy", cwd=tmp_path)
     assert screen.returncode == 0, screen.plain
-    assert "Counting what divides the loss, in 6 examples" in stages_of(screen.written)
+    assert "Counting the divisor of the loss over 6 examples" in stages_of(screen.written)
 
 
 @pytest.mark.tensorflow

@@ -183,7 +183,7 @@ def test_devices_are_no_models(tfdump: Run, tmp_path: Path) -> None:
 def test_standard_input_feeds_one_input_only(tfdump: Run) -> None:
     done = tfdump("activations", SAMPLES / "siamese.keras", "-", "-", stdin=b"x")
     assert done.returncode == 2
-    assert "standard input can feed one input only" in done.stderr
+    assert "standard input can be only one of the inputs" in done.stderr
 
 
 def test_a_member_is_chosen_whatever_lies_beside_it(tfdump: Run, tmp_path: Path) -> None:

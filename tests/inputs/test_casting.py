@@ -78,12 +78,12 @@ def test_a_dtype_is_described_in_words(dtype: str, words: str) -> None:
     ],
 )
 def test_what_fits_is_cast(values: np.ndarray, wanted: object) -> None:
-    found = cast(values, np.dtype(wanted), "x.npy", 0)
-    assert found.dtype == np.dtype(wanted)
-    assert found.dtype.isnative
-    np.testing.assert_array_equal(found, values.astype(wanted))
+    converted = cast(values, np.dtype(wanted), "x.npy", 0)
+    assert converted.dtype == np.dtype(wanted)
+    assert converted.dtype.isnative
+    np.testing.assert_array_equal(converted, values.astype(wanted))
     if values.dtype.kind in "iub":
-        assert [int(n) for n in found] == [int(n) for n in values]
+        assert [int(n) for n in converted] == [int(n) for n in values]
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ def test_integers_that_do_not_fit_are_refused(values: list[int], wanted: object)
 
 @pytest.mark.parametrize("dtype", ["i4", "i8", "u1", "u8", "f2", "f4", "f8", ml_dtypes.bfloat16])
 def test_zero_and_one_become_booleans(dtype: object) -> None:
-    found = cast(np.array([[0, 1], [1, 0]]).astype(dtype), np.dtype(bool), "m.npy", 0)
-    assert found.dtype == bool
-    assert found.tolist() == [[False, True], [True, False]]
+    converted = cast(np.array([[0, 1], [1, 0]]).astype(dtype), np.dtype(bool), "m.npy", 0)
+    assert converted.dtype == bool
+    assert converted.tolist() == [[False, True], [True, False]]
 
 
 @pytest.mark.parametrize(

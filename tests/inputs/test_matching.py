@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfdump.errors import InputError
-from tfdump.inputs.arguments import Given
+from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.matching import match
 from tfdump.inputs.readers import ArrayReader
 from tfdump.tensors import InputSpec
@@ -20,25 +20,25 @@ def array(label: str) -> ArrayReader:
     return ArrayReader(np.zeros((1, 2)), label)
 
 
-def plain(*labels: str) -> list[Given]:
-    return [Given(None, array(label)) for label in labels]
+def plain(*labels: str) -> list[InputArray]:
+    return [InputArray(None, array(label)) for label in labels]
 
 
-def named(**labels: str) -> list[Given]:
-    return [Given(name, array(label)) for name, label in labels.items()]
+def named(**labels: str) -> list[InputArray]:
+    return [InputArray(name, array(label)) for name, label in labels.items()]
 
 
-def keyed(*keys: str) -> list[Given]:
-    return [Given(key, array(f"a.npz::{key}"), optional_name=True) for key in keys]
+def keyed(*keys: str) -> list[InputArray]:
+    return [InputArray(key, array(f"a.npz::{key}"), optional_name=True) for key in keys]
 
 
-def matched(given: list[Given], *specs: InputSpec) -> dict[str, str]:
+def matched(arrays: list[InputArray], *specs: InputSpec) -> dict[str, str]:
     """The label of the array of each input."""
-    return {name: reader.label for name, reader in match(given, specs).items()}
+    return {name: reader.label for name, reader in match(arrays, specs).items()}
 
 
 @pytest.mark.parametrize(
-    ("given", "specs", "expected"),
+    ("arrays", "specs", "expected"),
     [
         (plain("x"), [LEFT], {"left": "x"}),
         (plain("x", "y"), [LEFT, RIGHT], {"left": "x", "right": "y"}),
@@ -57,9 +57,9 @@ def matched(given: list[Given], *specs: InputSpec) -> dict[str, str]:
     ],
 )
 def test_arrays_go_to_the_inputs_they_name_and_the_others_in_order(
-    given: list[Given], specs: list[InputSpec], expected: dict[str, str]
+    arrays: list[InputArray], specs: list[InputSpec], expected: dict[str, str]
 ) -> None:
-    assert matched(given, *specs) == expected
+    assert matched(arrays, *specs) == expected
 
 
 def test_arrays_of_an_archive_that_are_no_inputs_are_not_left_out() -> None:
@@ -69,17 +69,17 @@ def test_arrays_of_an_archive_that_are_no_inputs_are_not_left_out() -> None:
         matched(keyed("labels", "left", "ids"), LEFT, MASK)
 
 
-@pytest.mark.parametrize("given", [plain("x", "y"), keyed("arr_0", "arr_1"), named(left="x") + plain("y")])
-def test_one_array_of_several_that_are_optional_has_to_be_named(given: list[Given]) -> None:
+@pytest.mark.parametrize("arrays", [plain("x", "y"), keyed("arr_0", "arr_1"), named(left="x") + plain("y")])
+def test_one_array_of_several_that_are_optional_has_to_be_named(arrays: list[InputArray]) -> None:
     other = InputSpec("other", None, None, optional=True)
-    with pytest.raises(InputError, match=r"may be any of the optional inputs 'mask', 'other' \(name it: mask=FILE\)"):
-        matched(given, LEFT, MASK, other)
+    with pytest.raises(InputError, match=r"can be any of the optional inputs 'mask', 'other' \(name it: mask=FILE\)"):
+        matched(arrays, LEFT, MASK, other)
     assert matched([*plain("x"), *named(other="o")], LEFT, MASK, other) == {"left": "x", "other": "o"}
     assert matched(plain("x", "y", "z"), LEFT, MASK, other) == {"left": "x", "mask": "y", "other": "z"}
 
 
 @pytest.mark.parametrize(
-    ("given", "specs", "complaint"),
+    ("arrays", "specs", "complaint"),
     [
         (named(lef="x"), [LEFT], r"no input 'lef'; near: 'left' \(its inputs: 'left'\)"),
         (named(left="x") + named(left="y"), [LEFT], "'left' is given twice: x, y"),
@@ -93,6 +93,6 @@ def test_one_array_of_several_that_are_optional_has_to_be_named(given: list[Give
         (named(left="x") + plain("y", "z"), [LEFT, RIGHT], "and 3 arrays are given"),
     ],
 )
-def test_what_does_not_fit_is_refused(given: list[Given], specs: list[InputSpec], complaint: str) -> None:
+def test_what_does_not_fit_is_refused(arrays: list[InputArray], specs: list[InputSpec], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
-        matched(given, *specs)
+        matched(arrays, *specs)

@@ -100,8 +100,8 @@ def test_row_splits_may_be_any_integers(dtype: type) -> None:
         ([1, 2], "rise from 0 to 2"),
         ([0, 1], "rise from 0 to 2"),
         ([0, 3], "rise from 0 to 2"),
-        ([0, 2, 1, 2], r"not fall, and does behind row 1 \(from 2 to 1\)"),
-        ([0, -1, 2], "not fall, and does behind row 0"),
+        ([0, 2, 1, 2], r"not fall, and falls after row 1 \(from 2 to 1\)"),
+        ([0, -1, 2], "not fall, and falls after row 0"),
     ],
 )
 def test_row_splits_that_do_not_fit_the_values_are_refused(splits: object, complaint: str) -> None:

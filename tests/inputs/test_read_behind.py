@@ -89,9 +89,9 @@ def test_only_what_was_read_of_larger_arrays_leaves_memory(
 
     expected = [[True] * 8, [True] * 2, [False] * 3, [True] * 2]
     attempts = 5  # the system may take a page for something else
-    while attempts and (found := stayed_or_left()) != expected:
+    while attempts and (outcome := stayed_or_left()) != expected:
         attempts -= 1
-    assert found == expected
+    assert outcome == expected
 
 
 def test_what_is_decompressed_anew_stays(
@@ -105,7 +105,7 @@ def test_what_is_decompressed_anew_stays(
         dataset = file.create_dataset("x", data=VALUES[:, :100], chunks=(ROWS, 50), compression="gzip")
         reader = Hdf5Reader(dataset, "x")
         told: list[object] = []
-        monkeypatch.setattr(os, "posix_fadvise", lambda *given: told.append(given))
+        monkeypatch.setattr(os, "posix_fadvise", lambda *arguments: told.append(arguments))
         np.testing.assert_array_equal(reader.read(0, 30), VALUES[:30, :100])
         assert reader.rereads
         assert not told

@@ -22,14 +22,14 @@ some = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 
 def check(path: Path, expected: np.ndarray, wanted: list[list[int]]) -> None:
     """Read pieces in any order, some of them twice and some of them empty."""
-    (given,) = open_arguments([str(path)])
-    reader = given.reader
+    (array,) = open_arguments([str(path)])
+    reader = array.reader
     assert reader.shape == expected.shape
     for start, stop in wanted:
         start, stop = min(start, len(expected)), min(stop, len(expected))  # noqa: PLW2901 - cut to what there is
-        found = reader.read(start, stop)
-        assert found.dtype.newbyteorder("=") == expected.dtype.newbyteorder("=")
-        np.testing.assert_array_equal(found, expected[start:stop])
+        rows = reader.read(start, stop)
+        assert rows.dtype.newbyteorder("=") == expected.dtype.newbyteorder("=")
+        np.testing.assert_array_equal(rows, expected[start:stop])
 
 
 @some

@@ -10,7 +10,7 @@ import pytest
 from tfdump.errors import InputError
 from tfdump.inputs.ragged import SplitsReader
 from tfdump.inputs.readers import ArrayReader, Hdf5Reader, Reader, open_npy
-from tfdump.inputs.source import ReadingOptions, Source, padded, parse_examples
+from tfdump.inputs.source import ReadingOptions, Source, pad_batch, parse_examples
 from tfdump.tensors import InputSpec
 
 X = np.arange(12, dtype=np.float32).reshape(6, 2)
@@ -32,10 +32,10 @@ def ragged(rows: list[list], dtype: object = np.int32) -> SplitsReader:
 
 def test_batches_are_the_rows_of_the_file(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", X)
-    found, notes = source(open_npy(tmp_path / "x.npy"))
-    assert (found.examples, found.first_example, notes) == (6, 0, [])
-    np.testing.assert_array_equal(found.read(2, 5)["x"], X[2:5])
-    assert found.read(2, 5)["x"].dtype == np.float32
+    opened, notes = source(open_npy(tmp_path / "x.npy"))
+    assert (opened.examples, opened.first_example, notes) == (6, 0, [])
+    np.testing.assert_array_equal(opened.read(2, 5)["x"], X[2:5])
+    assert opened.read(2, 5)["x"].dtype == np.float32
 
 
 def test_the_bytes_of_an_example_are_the_more_of_those_read_and_those_that_the_model_takes() -> None:
@@ -93,9 +93,9 @@ def test_another_shape_is_refused_with_both(values: np.ndarray, shape: tuple) ->
 @pytest.mark.parametrize("shape", [(None, 2, 3), (None, None, 3), (None, None, None)])
 def test_an_array_of_one_rank_less_is_one_example_with_a_note(shape: tuple) -> None:
     values = np.arange(6, dtype=np.float32).reshape(2, 3)
-    found, notes = source(values, shape)
-    assert found.examples == 1
-    np.testing.assert_array_equal(found.read(0, 1)["x"], values[None])
+    opened, notes = source(values, shape)
+    assert opened.examples == 1
+    np.testing.assert_array_equal(opened.read(0, 1)["x"], values[None])
     assert len(notes) == 1
     assert "one example" in notes[0]
 
@@ -113,14 +113,14 @@ def test_a_single_number_is_one_example_of_an_input_without_axes(tmp_path: Path,
 
 
 def test_plain_numbers_are_examples_of_an_input_of_one_unit() -> None:
-    found, notes = source(np.arange(5, dtype=np.float32), (None, 1))
-    assert (found.examples, notes) == (5, [])
-    assert found.read(1, 3)["x"].tolist() == [[1], [2]]
+    opened, notes = source(np.arange(5, dtype=np.float32), (None, 1))
+    assert (opened.examples, notes) == (5, [])
+    assert opened.read(1, 3)["x"].tolist() == [[1], [2]]
 
 
 def test_a_list_of_rows_is_a_row_of_units_where_the_last_axis_is_one() -> None:
-    found, _ = source(X, (None, 2, 1))
-    assert (found.examples, found.read(0, 2)["x"].tolist()) == (6, [[[0], [1]], [[2], [3]]])
+    opened, _ = source(X, (None, 2, 1))
+    assert (opened.examples, opened.read(0, 2)["x"].tolist()) == (6, [[[0], [1]], [[2], [3]]])
 
 
 def test_a_single_number_is_refused_where_nothing_is_declared() -> None:
@@ -150,8 +150,8 @@ def test_no_examples_are_refused(shape: tuple[int, ...]) -> None:
     ],
 )
 def test_a_cast_is_made_with_a_note_that_names_both(have: str, wanted: str) -> None:
-    found, notes = source(np.ones((2, 2), have), dtype=wanted)
-    values = found.read(0, 2)["x"]
+    opened, notes = source(np.ones((2, 2), have), dtype=wanted)
+    values = opened.read(0, 2)["x"]
     assert values.dtype == np.dtype(getattr(ml_dtypes, wanted, None) or wanted)
     assert values.astype(float).tolist() == [[1, 1], [1, 1]]
     assert notes == [f"x.npy is cast from {have} to {wanted} for the input 'x'"]
@@ -159,35 +159,39 @@ def test_a_cast_is_made_with_a_note_that_names_both(have: str, wanted: str) -> N
 
 @pytest.mark.parametrize(("have", "wanted"), [(">f4", "float32"), ("<i8", "int64")])
 def test_another_byte_order_is_no_cast(have: str, wanted: str) -> None:
-    found, notes = source(np.ones((2, 2), have), dtype=wanted, strict_dtype=True)
+    opened, notes = source(np.ones((2, 2), have), dtype=wanted, strict_dtype=True)
     assert notes == []
-    assert found.read(0, 2)["x"].dtype.isnative
+    assert opened.read(0, 2)["x"].dtype.isnative
 
 
 def test_strict_dtype_refuses_a_cast() -> None:
-    with pytest.raises(InputError, match=r"x\.npy is float64, the input 'x' takes float32, and --strict-dtype is on"):
+    with pytest.raises(
+        InputError, match=r"x\.npy is float64, the input 'x' takes float32, and --strict-dtype allows no cast"
+    ):
         source(np.ones((2, 2)), strict_dtype=True)
 
 
 def test_a_number_that_is_no_boolean_is_found_when_its_batch_is_read() -> None:
     mask = np.zeros((6, 2), np.int64)
     mask[4, 1] = 2
-    found, notes = source(mask, dtype="bool")
-    assert found.read(0, 4)["x"].dtype == bool
+    opened, notes = source(mask, dtype="bool")
+    assert opened.read(0, 4)["x"].dtype == bool
     assert notes == ["x.npy is cast from int64 to bool for the input 'x'"]
     with pytest.raises(InputError, match=r"x\.npy: 2 in row 4 at \[1\] is neither 0 nor 1"):
-        found.read(4, 6)
+        opened.read(4, 6)
 
 
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "float32"])
 def test_strict_dtype_refuses_numbers_for_booleans(dtype: str) -> None:
-    with pytest.raises(InputError, match=rf"x\.npy is {dtype}, the input 'x' takes bool, and --strict-dtype is on"):
+    with pytest.raises(
+        InputError, match=rf"x\.npy is {dtype}, the input 'x' takes bool, and --strict-dtype allows no cast"
+    ):
         source(np.ones((2, 2), dtype), dtype="bool", strict_dtype=True)
 
 
 def test_a_ragged_mask_is_padded_with_false() -> None:
-    found, _ = source(ragged([[1, 0, 1], [1]]), (None, None), "bool")
-    assert found.read(0, 2)["x"].tolist() == [[True, False, True], [True, False, False]]
+    opened, _ = source(ragged([[1, 0, 1], [1]]), (None, None), "bool")
+    assert opened.read(0, 2)["x"].tolist() == [[True, False, True], [True, False, False]]
     with pytest.raises(InputError, match="the pad value 2 does not fit into bool"):
         source(ragged([[1], []]), (None, None), "bool", pad_value=2)
 
@@ -207,8 +211,8 @@ def test_records_and_dates_are_refused(dtype: object) -> None:
 
 def test_an_undeclared_dtype_is_kept_but_for_float64() -> None:
     assert source(np.ones((2, 2), np.int16), dtype=None)[0].read(0, 1)["x"].dtype == np.int16
-    found, notes = source(np.ones((2, 2)), dtype=None)
-    assert found.read(0, 1)["x"].dtype == np.float32
+    opened, notes = source(np.ones((2, 2)), dtype=None)
+    assert opened.read(0, 1)["x"].dtype == np.float32
     assert len(notes) == 1
 
 
@@ -224,9 +228,9 @@ def test_text_is_handed_out_as_objects(text: np.ndarray) -> None:
 def test_a_number_that_does_not_fit_is_named_by_its_row_in_the_file() -> None:
     values = np.zeros((6, 2))
     values[4, 1] = 1e300
-    found, _ = source(values, examples=(3, None))
+    opened, _ = source(values, examples=(3, None))
     with pytest.raises(InputError, match=r"1e\+300 in row 4"):
-        found.read(0, 3)
+        opened.read(0, 3)
 
 
 # Examples
@@ -248,39 +252,39 @@ def test_what_is_no_range_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("bounds", [(0, 3), (2, None), (None, 2), (-2, None), (1, -1), (4, 99), (-99, 1), (None, None)])
 def test_a_range_takes_what_a_slice_takes(bounds: tuple) -> None:
-    found, _ = source(X, examples=bounds)
+    opened, _ = source(X, examples=bounds)
     expected = X[slice(*bounds)]
-    assert found.examples == len(expected)
-    np.testing.assert_array_equal(found.read(0, found.examples)["x"], expected)
-    assert X[found.first_example].tolist() == expected[0].tolist()
+    assert opened.examples == len(expected)
+    np.testing.assert_array_equal(opened.read(0, opened.examples)["x"], expected)
+    assert X[opened.first_example].tolist() == expected[0].tolist()
 
 
 @pytest.mark.parametrize(("bounds", "shown"), [((6, None), "6:"), ((3, 3), "3:3"), ((4, 2), "4:2"), ((None, 0), ":0")])
 def test_a_range_without_examples_is_refused(bounds: tuple, shown: str) -> None:
-    with pytest.raises(InputError, match=f"--examples {shown} takes none of the 6 examples"):
+    with pytest.raises(InputError, match=f"--examples {shown} selects none of the 6 examples"):
         source(X, examples=bounds)
 
 
 def test_the_first_examples_are_repeated_where_there_are_too_few() -> None:
-    found, _ = source(X, examples=(4, None))
-    assert found.first(1)["x"].tolist() == [[8, 9]]
-    assert found.first(4)["x"].tolist() == [[8, 9], [10, 11], [10, 11], [10, 11]]
+    opened, _ = source(X, examples=(4, None))
+    assert opened.first(1)["x"].tolist() == [[8, 9]]
+    assert opened.first(4)["x"].tolist() == [[8, 9], [10, 11], [10, 11], [10, 11]]
 
 
 def test_a_batch_is_padded_with_its_last_example() -> None:
     batch = {"x": X[:2], "t": np.array([b"a", b"b"], object)}
-    assert padded(batch, 3)["x"].tolist() == [[0, 1], [2, 3], [2, 3]]
-    assert padded(batch, 3)["t"].tolist() == [b"a", b"b", b"b"]
-    assert padded(batch, 2)["x"] is batch["x"]
+    assert pad_batch(batch, 3)["x"].tolist() == [[0, 1], [2, 3], [2, 3]]
+    assert pad_batch(batch, 3)["t"].tolist() == [b"a", b"b", b"b"]
+    assert pad_batch(batch, 2)["x"] is batch["x"]
 
 
 # Ragged inputs
 
 
 def test_a_ragged_input_is_padded_with_a_note_and_keeps_its_lengths() -> None:
-    found, notes = source(ragged([[1], [2, 3], []]), (None, None), "int32", pad_value=9)
-    assert found.read(0, 3)["x"].tolist() == [[1, 9], [2, 3], [9, 9]]
-    assert found.lengths["x"].tolist() == [1, 2, 0]
+    opened, notes = source(ragged([[1], [2, 3], []]), (None, None), "int32", pad_value=9)
+    assert opened.read(0, 3)["x"].tolist() == [[1, 9], [2, 3], [9, 9]]
+    assert opened.lengths["x"].tolist() == [1, 2, 0]
     assert notes == ["ids is ragged: padded to 2 with 9"]
 
 
@@ -303,14 +307,14 @@ def test_rows_of_equal_lengths_need_no_note() -> None:
 
 
 def test_lengths_are_those_of_the_chosen_examples() -> None:
-    found, _ = source(ragged([[1], [2, 3], [4, 5, 6]]), (None, None), "int32", examples=(1, 2))
-    assert found.lengths["x"].tolist() == [2]
-    assert found.read(0, 1)["x"].tolist() == [[2, 3, 0]]
+    opened, _ = source(ragged([[1], [2, 3], [4, 5, 6]]), (None, None), "int32", examples=(1, 2))
+    assert opened.lengths["x"].tolist() == [2]
+    assert opened.read(0, 1)["x"].tolist() == [[2, 3, 0]]
 
 
 def test_a_fractional_pad_value_survives_in_a_float_input() -> None:
-    found, _ = source(ragged([[1], [2, 3]]), (None, None), "float32", pad_value=0.5)
-    assert found.read(0, 1)["x"].tolist() == [[1.0, 0.5]]
+    opened, _ = source(ragged([[1], [2, 3]]), (None, None), "float32", pad_value=0.5)
+    assert opened.read(0, 1)["x"].tolist() == [[1.0, 0.5]]
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(0.5, "int32"), (-1, "uint8"), (float("nan"), "int32"), (1e10, "int32")])

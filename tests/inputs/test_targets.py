@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfdump.errors import InputError
-from tfdump.inputs.arguments import Given
+from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.readers import ArrayReader
 from tfdump.inputs.targets import Argument, split_targets
 from tfdump.tensors import InputSpec
@@ -17,15 +17,15 @@ OPTIONAL = [*ONE, InputSpec("mask", None, None, optional=True)]
 def plain(text: str, name: str | None = None) -> Argument:
     """An argument of one array, perhaps `NAME=FILE`."""
     label = f"{name}={text}" if name else text
-    return label, [Given(name, ArrayReader(np.zeros((1, 2)), text))]
+    return label, [InputArray(name, ArrayReader(np.zeros((1, 2)), text))]
 
 
 def archive(text: str, *keys: str) -> Argument:
-    return text, [Given(key, ArrayReader(np.zeros((1, 2)), f"{text}::{key}"), optional_name=True) for key in keys]
+    return text, [InputArray(key, ArrayReader(np.zeros((1, 2)), f"{text}::{key}"), optional_name=True) for key in keys]
 
 
-def labels(given: list[Given]) -> list[str]:
-    return [item.label for item in given]
+def labels(arrays: list[InputArray]) -> list[str]:
+    return [item.label for item in arrays]
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def labels(given: list[Given]) -> list[str]:
 def test_one_more_than_the_inputs_is_the_targets(
     arguments: list[Argument], specs: list[InputSpec] | None, inputs: list[str], targets: list[str]
 ) -> None:
-    found_inputs, found_targets = split_targets(arguments, specs)
-    assert (labels(found_inputs), labels(found_targets)) == (inputs, targets)
+    arrays, target_arrays = split_targets(arguments, specs)
+    assert (labels(arrays), labels(target_arrays)) == (inputs, targets)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_any_other_number_shows_both_readings(arguments: list[Argument], specs: 
     texts = [text for text, _ in arguments]
     names = ", ".join(f"'{spec.name}'" for spec in specs)
     assert f"the model takes {len(specs)} input{'s' * (len(specs) > 1)} ({names})" in message
-    assert f"all as inputs ({' '.join(texts)}) without targets" in message
+    assert f"all files as inputs ({' '.join(texts)}) without targets" in message
     assert f"nor {' '.join(texts[:-1]) or 'nothing'} as inputs with {texts[-1]} as targets" in message
     assert "--targets FILE" in message
     assert "\n" not in message
@@ -110,8 +110,8 @@ def test_no_array_is_opened() -> None:
     def never() -> ArrayReader:
         raise AssertionError("opened")
 
-    given = [Given("left", never, "l", optional_name=True), Given("right", never, "r", optional_name=True)]
-    inputs, targets = split_targets([("p.npz", given), ("y", [Given(None, never, "y")])], TWO)
+    arrays = [InputArray("left", never, "l", optional_name=True), InputArray("right", never, "r", optional_name=True)]
+    inputs, targets = split_targets([("p.npz", arrays), ("y", [InputArray(None, never, "y")])], TWO)
     assert (labels(inputs), labels(targets)) == (["l", "r"], ["y"])
 
 

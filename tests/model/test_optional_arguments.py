@@ -132,7 +132,7 @@ def test_without_it_the_model_runs_without_it(saved: dict[str, Any], tfdump: Run
         ("pooled", ["tokens.npy", "training=mask.npy"], "no input 'training'"),
         ("pooled", ["tokens.npy", "mask.npy", "mask.npy"], "takes 2 inputs, 'tokens', 'mask' (optional), and 3 arrays"),
         ("pooled", ["mask=mask.npy"], "and 1 array is given"),
-        ("several", ["x.npy", "y.npy"], "may be any of the optional inputs 'y', 'z' (name it: y=FILE)"),
+        ("several", ["x.npy", "y.npy"], "can be any of the optional inputs 'y', 'z' (name it: y=FILE)"),
     ],
 )
 def test_what_fits_no_argument_is_refused(
@@ -168,7 +168,7 @@ def test_some_of_several_optional_arguments(kinds: dict[str, Any], saved: dict[s
     ):
         got, model = run(x)
         np.testing.assert_allclose(got, dense(model, expected), rtol=1e-4, atol=1e-4)
-    with pytest.raises(InputError, match="may be any of the optional inputs"):
+    with pytest.raises(InputError, match="can be any of the optional inputs"):
         run((X, Y))
 
 

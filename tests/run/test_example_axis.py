@@ -60,14 +60,14 @@ def test_what_follows_the_batch_otherwise_belongs_to_the_batch(small: np.ndarray
 
 
 def test_rows_that_change_with_the_batch_size_mix_examples() -> None:
-    found = find_example_axis(ROWS[-2:] - ROWS[-2:].mean(0), ROWS - ROWS.mean(0), 2, 5, "float32")
-    assert found == AxisFinding(EXAMPLE, depends_on_batch=True)
+    finding = find_example_axis(ROWS[-2:] - ROWS[-2:].mean(0), ROWS - ROWS.mean(0), 2, 5, "float32")
+    assert finding == AxisFinding(EXAMPLE, depends_on_batch=True)
 
 
 def test_what_looks_back_along_the_batch_mixes_examples() -> None:
     """A cumulative sum agrees on the first rows of any two batches, so the last ones are compared."""
-    found = find_example_axis(np.cumsum(ROWS[-2:], 0), np.cumsum(ROWS, 0), 2, 5, "float32")
-    assert found == AxisFinding(EXAMPLE, depends_on_batch=True)
+    finding = find_example_axis(np.cumsum(ROWS[-2:], 0), np.cumsum(ROWS, 0), 2, 5, "float32")
+    assert finding == AxisFinding(EXAMPLE, depends_on_batch=True)
 
 
 def test_rounding_does_not_count_as_mixing_examples() -> None:

@@ -12,13 +12,15 @@ import h5py
 import numpy as np
 import pytest
 
+from tfdump.dump.axis0 import EXAMPLE
 from tfdump.dump.writer import DumpWriter, storage_for
 from tfdump.inputs.readers import ArrayReader
 from tfdump.inputs.source import ReadingOptions, Source
+from tfdump.process.stages import Progress, silent_progress
 from tfdump.run import pipeline
 from tfdump.run.batching import Batches
 from tfdump.run.options import StoreOptions
-from tfdump.run.pipeline import AT_ONCE, IN_MEMORY, Worker, ready, run_batches
+from tfdump.run.pipeline import AT_ONCE, IN_MEMORY, BatchOutput, BatchWriter, completed, run_at_once, run_in_order
 from tfdump.run.sinks import TensorSink
 from tfdump.tensors import InputSpec, TensorInfo
 
@@ -41,11 +43,11 @@ def write(path: Path, compression: str) -> None:
         def open_collector(info: TensorInfo, value: np.ndarray, axis0: str) -> object:
             return writer.collector(info, value, axis0=axis0, examples=BATCHES * ROWS, batches=BATCHES)
 
-        sinks = [TensorSink("activations", info, "example", options, open_collector) for info in infos]
-        worker = Worker(sinks, writer.check, preparing=4)
-        for start in range(0, BATCHES * ROWS, ROWS):
-            worker.give(ready(([values_of(n)[start : start + ROWS] for n in range(len(SHAPES))], np.zeros(0))), ROWS)
-        worker.finish()
+        sinks = [TensorSink("activations", info, EXAMPLE, options, open_collector) for info in infos]
+        with BatchWriter(BatchOutput(sinks, writer.check, silent_progress), preparing=4) as beside:
+            for start in range(0, BATCHES * ROWS, ROWS):
+                values = [values_of(n)[start : start + ROWS] for n in range(len(SHAPES))]
+                beside.give(completed((values, np.zeros(0))), ROWS)
         for info, sink in zip(infos, sinks, strict=True):
             collector, extra = sink.finish()
             writer.link("activations", info, collector, extra)
@@ -58,13 +60,13 @@ def test_statistics_and_values_are_those_of_all_batches_and_the_bytes_repeat(tmp
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
     with h5py.File(tmp_path / "a.h5") as file:
         assert list(file["activations"]) == [f"t{n}" for n in range(len(SHAPES))]
-        for number, found in enumerate(file["activations"].values()):
+        for number, dataset in enumerate(file["activations"].values()):
             expected = values_of(number)
-            assert np.array_equal(found[()], expected)
-            assert found.attrs["stat_count"] == expected.size
-            assert found.attrs["stat_max"] == expected.max()
-            assert found.attrs["stat_mean"] == pytest.approx(expected.mean(dtype="f8"), rel=1e-9, abs=1e-12)
-            assert found.attrs["stat_std"] == pytest.approx(expected.std(dtype="f8"), rel=1e-9)
+            assert np.array_equal(dataset[()], expected)
+            assert dataset.attrs["stat_count"] == expected.size
+            assert dataset.attrs["stat_max"] == expected.max()
+            assert dataset.attrs["stat_mean"] == pytest.approx(expected.mean(dtype="f8"), rel=1e-9, abs=1e-12)
+            assert dataset.attrs["stat_std"] == pytest.approx(expected.std(dtype="f8"), rel=1e-9)
 
 
 def test_what_fails_beside_the_model_is_raised_at_the_end() -> None:
@@ -72,14 +74,14 @@ def test_what_fails_beside_the_model_is_raised_at_the_end() -> None:
         raise OSError(f"no room for {info.address}")
 
     info = TensorInfo("t", "t", "", ("Dense",), 0, "float32", (-1, 2))
-    worker = Worker([TensorSink("activations", info, "example", StoreOptions(statistics=True), open_collector)], int)
-    worker.give(ready(([np.ones((2, 2), "f4")], np.zeros(0))), 2)
-    with pytest.raises(OSError, match="no room for t"):
-        worker.finish()
+    sink = TensorSink("activations", info, EXAMPLE, StoreOptions(statistics=True), open_collector)
+    writer = BatchWriter(BatchOutput([sink], lambda: None, silent_progress), preparing=1)
+    with pytest.raises(OSError, match="no room for t"), writer:
+        writer.give(completed(([np.ones((2, 2), "f4")], np.zeros(0))), 2)
 
 
 class Listing:
-    """A sink that keeps what it is given, in order, and calls `before` each time."""
+    """A sink that lists its values in order, and calls `before` each time."""
 
     busy = False
 
@@ -100,10 +102,20 @@ def ten_examples(reader: type[ArrayReader] = ArrayReader) -> Source:
     return Source([InputSpec("x", (None,), "float32")], {"x": reader(rows, "x")}, ReadingOptions(), print)
 
 
-def run(compute: Callable[..., Any], sink: Listing, **how: Any) -> list[Any]:
+def run(
+    compute: Callable[..., Any],
+    sink: Listing,
+    independent: bool,
+    source: Source | None = None,
+    progress: Progress | None = None,
+    feed: Callable[[Any], Any] = lambda batch: batch,
+) -> list[Any]:
     done: list[int] = []
-    how = {"source": ten_examples(), "progress": lambda count, total: done.append(count)} | how
-    numbers = run_batches(batches=Batches(2, 10), compute=compute, sinks=[sink], check=lambda: None, **how)
+    output = BatchOutput([sink], lambda: None, progress or (lambda count, total: done.append(count)))
+    feeding = (feed,) if independent else ()
+    numbers = (run_at_once if independent else run_in_order)(
+        source or ten_examples(), Batches(2, 10), compute, output, *feeding
+    )
     assert done == sorted(done)
     assert done[:1] + done[-1:] == [0, 10]
     return [float(number) for number in numbers]
@@ -275,23 +287,23 @@ def test_of_two_errors_the_one_of_the_earlier_batch_is_raised(
         run(compute, Listing(), independent=independent)
 
 
-CHOSEN: ContextVar[str] = ContextVar("chosen", default="nothing")
+SETTING: ContextVar[str] = ContextVar("setting", default="nothing")
 
 
 @pytest.mark.usefixtures("two_cores")
 def test_what_the_caller_set_for_its_context_holds_for_every_batch() -> None:
-    found = set()
+    settings = set()
 
     def compute(batch: Any, start: int, stop: int) -> Any:
-        found.add(CHOSEN.get())
+        settings.add(SETTING.get())
         return [start], np.float64(start)
 
-    token = CHOSEN.set("this")
+    token = SETTING.set("this")
     try:
         run(compute, Listing(), independent=True)
     finally:
-        CHOSEN.reset(token)
-    assert found == {"this"}
+        SETTING.reset(token)
+    assert settings == {"this"}
 
 
 @pytest.mark.parametrize(
@@ -313,14 +325,10 @@ def test_values_are_prepared_on_every_core_or_on_half_of_them_beside_two_batches
     sinks = [Listing(before) for _ in range(4)]
     for sink in sinks:
         sink.busy = True
-    run_batches(
-        ten_examples(),
-        Batches(2, 10),
-        lambda batch, start, stop: ([start] * 4, np.float64(0)),
-        sinks,
-        lambda: None,
-        lambda done, total: None,
-        independent=independent,
+    output = BatchOutput(sinks, lambda: None, silent_progress)
+    feeding = (lambda batch: batch,) if independent else ()
+    (run_at_once if independent else run_in_order)(
+        ten_examples(), Batches(2, 10), lambda batch, start, stop: ([start] * 4, np.float64(0)), output, *feeding
     )
     assert [sink.stored for sink in sinks] == [[0, 2, 4, 6, 8]] * 4
     assert max(most) == threads
@@ -334,11 +342,12 @@ def test_what_waits_is_not_written_when_the_run_is_given_up() -> None:
         assert end.wait(30)
 
     sink = Listing(hold)
-    worker = Worker([sink], lambda: None)
+    writer = BatchWriter(BatchOutput([sink], lambda: None, silent_progress), preparing=1)
+    writer.start()
     for number in range(3):
-        worker.give(ready(([number], np.zeros(0))), 1)
+        writer.give(completed(([number], np.zeros(0))), 1)
     assert begun.wait(30)
-    stopping = threading.Thread(target=worker.stop)
+    stopping = threading.Thread(target=writer.__exit__, args=(KeyboardInterrupt, KeyboardInterrupt(), None))
     stopping.start()
     time.sleep(0.5)
     end.set()

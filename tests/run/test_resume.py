@@ -145,7 +145,7 @@ def test_a_run_that_was_interrupted_ends_in_the_same_bytes(tfdump: Run, folder: 
     assert (done.returncode, done.stdout) == (0, "d.h5\n"), done.stderr
     few = name.startswith(("odd", "eager", "bytes"))
     count = 6 if few else 4 if name.startswith("rows") else 32
-    assert f"goes on behind the {count} examples that d.h5.partial keeps" in done.stderr
+    assert f"resumes after {count} examples, which are in d.h5.partial" in done.stderr
     assert left(folder) == {"d.h5"}
     assert (folder / "d.h5").read_bytes() == (folder / "whole.h5").read_bytes()
 
@@ -161,7 +161,7 @@ def test_a_tensor_that_became_a_stack_before_the_end_of_a_run_is_one_in_the_next
     assert done.returncode == 0, done.stderr
     assert (folder / "d.h5").read_bytes() == (folder / "whole.h5").read_bytes()
     assert "no row per example" in whole.stderr
-    assert [line for line in done.stderr.splitlines() if "goes on behind" not in line] == whole.stderr.splitlines()
+    assert [line for line in done.stderr.splitlines() if "resumes after" not in line] == whole.stderr.splitlines()
 
 
 @pytest.mark.parametrize("batches", [1, 4, 5])
@@ -178,7 +178,7 @@ def test_it_goes_on_from_anywhere(tfdump: Run, folder: Path, batches: int) -> No
         (folder / "d.h5").unlink()
     assert left(folder) == {"d.h5.partial"}
     done = tfdump(*command, "-o", "d.h5", "--resume")
-    assert f"behind the {min(70, 16 * batches)} examples" in done.stderr
+    assert f"resumes after {min(70, 16 * batches)} examples" in done.stderr
     assert (folder / "d.h5").read_bytes() == (folder / "whole.h5").read_bytes()
 
 
@@ -230,7 +230,7 @@ def test_what_differs_is_named(tfdump: Run, folder: Path) -> None:
     changed = x.copy()
     changed[3, 0] += 1
     np.save(folder / "wine.npy", changed)
-    assert "the inputs are not those of the interrupted run at the examples 0 to 15" in refused(*sized)
+    assert "the inputs are not those of the interrupted run in examples 0 to 15" in refused(*sized)
     np.save(folder / "wine.npy", x[:30])
     assert "its examples is 40, and now it is 30" in refused(*sized)
     np.save(folder / "wine.npy", x)
@@ -251,7 +251,10 @@ def test_inputs_that_were_not_read_yet_may_change(tfdump: Run, folder: Path) -> 
 
 
 CANNOT = {
-    "training": (["activations", *DIGITS, "--training"], "a batch changes what the model makes of the next one"),
+    "training": (
+        ["activations", *DIGITS, "--training"],
+        "each batch changes the numbers that the model gives for the next one",
+    ),
     "noisy": (["activations", "noisy.keras", *TINY, "--import", __file__], "the model draws random numbers"),
     "stateful": (["activations", "stateful.keras", "x.npy"], "the model changes variables while it runs"),
 }
@@ -265,7 +268,7 @@ def test_a_model_that_cannot_start_in_the_middle_keeps_nothing_and_says_why(
     done = tfdump(*command, "-o", "d.h5", "--resume")
     assert done.returncode == 0, done.stderr
     assert reason in done.stderr
-    assert "so an interrupted run has to start over" in done.stderr
+    assert "so an interrupted run must start over; no journal is written" in done.stderr
     assert left(folder) == {"d.h5"}
     assert tfdump(*command, "-o", "whole.h5").returncode == 0
     assert (folder / "d.h5").read_bytes() == (folder / "whole.h5").read_bytes()
@@ -276,7 +279,7 @@ def test_random_numbers_that_nobody_can_see_are_found_when_the_run_goes_on(tfdum
     interrupt(tfdump, *command, batches=3)  # of the first two, the generator is where it was in the run before
     done = tfdump(*command, "-o", "d.h5", "--resume")
     assert done.returncode == 2
-    assert "the numbers that the model gives (it draws random ones, or runs on another machine)" in done.stderr
+    assert "the numbers that the model gives (it draws random numbers, or runs on another machine)" in done.stderr
     assert left(folder) == {"d.h5.partial"}
 
 

@@ -1,4 +1,4 @@
-"""What a journal keeps goes into the sinks as if it had just been computed: every sink, without a model."""
+"""Batches of a journal go into the sinks as if they had just been computed: every sink, without a model."""
 
 import threading
 from collections.abc import Callable
@@ -14,12 +14,13 @@ from tfdump.dump.writer import DumpWriter
 from tfdump.errors import DumpError
 from tfdump.inputs.readers import ArrayReader
 from tfdump.inputs.source import ReadingOptions, Source
+from tfdump.process.stages import silent_progress
 from tfdump.run.batching import Batches
 from tfdump.run.gradients.sinks import RowsSink, SumSink
 from tfdump.run.gradients.store import GradientStore
 from tfdump.run.options import StoreOptions
-from tfdump.run.pipeline import run_batches
-from tfdump.run.resume import Kept
+from tfdump.run.pipeline import BatchOutput, run_in_order
+from tfdump.run.resume import JournaledBatches
 from tfdump.run.sinks import TensorSink
 from tfdump.tensors import InputSpec, Sparse, TensorInfo
 
@@ -71,10 +72,9 @@ def write(path: Path, compute: Callable[..., Any], journal: Journal | None = Non
             return writer.collector(info, value, axis0=axis0, examples=10, batches=4, **options)
 
         sinks = sinks_of(open_collector)
-        kept = Kept(journal, sinks, set(), lambda note: None) if journal is not None else None
-        numbers = run_batches(
-            source(), BATCHES, compute, sinks, writer.check, lambda done, total: None, kept, kept is not None
-        )
+        journaled = JournaledBatches(journal, sinks, set(), lambda note: None) if journal is not None else None
+        output = BatchOutput(sinks, writer.check, silent_progress)
+        numbers = run_in_order(source(), BATCHES, compute, output, journaled)
         for sink in sinks:
             if isinstance(sink, (SumSink, RowsSink)):
                 sink.end_step()
@@ -113,11 +113,11 @@ def test_every_sink_ends_in_the_same_bytes(tmp_path: Path, batches: int) -> None
 
     with Journal(tmp_path / "j", {}) as journal:
         journal.begin({})
-        found = write(tmp_path / "d.h5", counted, journal)
+        repeated = write(tmp_path / "d.h5", counted, journal)
     assert (tmp_path / "d.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
-    assert np.array(found).tobytes() == np.array(numbers).tobytes()
-    kept = [0, 3, 6, 9][:batches]
-    assert calls == sorted({0, kept[-1]}) + [0, 3, 6, 9][batches:]  # the first and the last are compared
+    assert np.array(repeated).tobytes() == np.array(numbers).tobytes()
+    replayed = [0, 3, 6, 9][:batches]
+    assert calls == sorted({0, replayed[-1]}) + [0, 3, 6, 9][batches:]  # the first and the last are compared
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_batch_of_other_tensors_is_refused(tmp_path: Path, count: int, about: 
         journal.append([X[:3]] * count, about)
     with Journal(tmp_path / "j", {}) as journal:
         journal.begin({})
-        with pytest.raises(DumpError, match="is no journal that tfdump wrote"):
+        with pytest.raises(DumpError, match="is not a journal that tfdump wrote"):
             write(tmp_path / "d.h5", values_of, journal)
     assert not (tmp_path / "d.h5").exists()
 

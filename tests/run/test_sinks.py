@@ -48,8 +48,10 @@ class Stored:
             sink = TensorSink("activations", info, axis0, options, collector, padded_to)
             for batch, count in zip(batches, counts, strict=True):
                 sink.add(batch, count)
-            found, extra = sink.finish()
-            writer.link("activations", sink.stored_info(batches[0]) if not options.reduction else info, found, extra)
+            collector, extra = sink.finish()
+            writer.link(
+                "activations", sink.stored_info(batches[0]) if not options.reduction else info, collector, extra
+            )
         with h5py.File(self._path) as file:
             tensor = file["activations/t"]
             return tensor[()] if isinstance(tensor, h5py.Dataset) else {k: v[()] for k, v in tensor.items()}, dict(

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdump.api.functions import Gradients
+from tfdump.api.gradients import Gradients
 
 Named = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""The arguments of the Python API as the features take them: arrays, patterns, losses, and what is refused."""
+"""Converting the arguments of the Python API: arrays, patterns, losses, and errors for values that are not valid."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -8,50 +8,27 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.address import Selection
-from tfdump.argument_kinds import flag, flags, shown, text, whole_number
-from tfdump.byte_sizes import parse_bytes
+from tfdump.argument_kinds import flags, shown, whole_number
 from tfdump.captures import Captures
 from tfdump.dump import layout
 from tfdump.errors import TfdumpError
-from tfdump.inputs.arguments import Given, open_arguments
+from tfdump.inputs.arguments import InputArray, open_arguments
 from tfdump.inputs.readers import ArrayReader
-from tfdump.run.batching import DEFAULT_MEMORY
-from tfdump.run.options import FLOAT_DTYPES, RunOptions
-from tfdump.statistics.reduction import Reduction, parse_reduction
 
 Inputs = npt.ArrayLike | Path | Mapping[str, npt.ArrayLike] | list[npt.ArrayLike] | tuple[npt.ArrayLike, ...]
 Patterns = str | Iterable[Any] | None
-"""One pattern, several, or layers of a Keras model in memory; None is no pattern."""
+"""One pattern, several patterns, or layers of a Keras model in memory; None is no pattern."""
 
-_ONE_ROW = "give an array with one row per example, a dict of arrays by name, or the path of a file of them"
+_ONE_ROW = "give an array with one row per example, a dict of arrays by name, or the path of a file of arrays"
 
 _NUMBERS = (bool, int, float, complex, np.bool_, np.number)
 
 
-def seed_number(seed: Any) -> int:
-    """Return the seed of random numbers as an int; raises TfdumpError for what is none."""
-    number = whole_number("seed", seed, 0)
-    if number is None or number >= 2**32:
-        raise TfdumpError(f"seed {seed} is not between 0 and 2**32 - 1")
-    return number
-
-
-def check_dtype(dtype: str | None) -> None:
-    """Raise TfdumpError for a dtype in which floats are not stored."""
-    if dtype not in (None, *FLOAT_DTYPES):
-        raise TfdumpError(f"dtype {shown(dtype)} is none of {', '.join(FLOAT_DTYPES)}")
-
-
-def byte_size(name: str, value: Any) -> int | None:
-    """Return a size in bytes, written as a number or as text (`2G`); raises TfdumpError for what is none."""
-    return parse_bytes(value) if isinstance(value, str) else whole_number(name, value)
-
-
 def patterns_of(patterns: Patterns, model: Any = None, name: str = "layers") -> tuple[str, ...]:
-    """Return one pattern, or several, as a tuple of text; none for None.
+    """Return one pattern, or several, as a tuple of text; () for None.
 
-    A layer of `model`, a Keras model in memory, stands for its address. Raises TfdumpError for what is no pattern, with
-    the name of the argument.
+    A layer of `model`, a Keras model in memory, stands for its address. Raises TfdumpError, with the `name` of the
+    argument, for a value that is not a pattern.
     """
     refuse_symbolic(patterns, name)
     if patterns is None:
@@ -62,22 +39,14 @@ def patterns_of(patterns: Patterns, model: Any = None, name: str = "layers") -> 
 
 
 def selection_of(model: Any, layers: Patterns, exclude: Patterns, depth: int | None) -> Selection:
-    """Return what `layers`, `exclude` and `depth` choose; raises SelectionError, or TfdumpError for what is none."""
+    """Return the selection of these arguments; raises SelectionError or TfdumpError where one is not valid."""
     return Selection(
         patterns_of(layers, model), patterns_of(exclude, model, "exclude"), whole_number("depth", depth, 0)
     )
 
 
-def run_options(batch_size: int | None, memory: int | str, training: bool) -> RunOptions:
-    """Return how to run; raises TfdumpError for sizes that are none."""
-    size = byte_size("memory", memory)
-    return RunOptions(
-        whole_number("batch_size", batch_size), DEFAULT_MEMORY if size is None else size, flag("training", training)
-    )
-
-
 def captures_of(attention: Any, rnn_steps: Any, rnn_gates: Any, preactivation: Any, layer_inputs: Any) -> Captures:
-    """Return what is taken beside what the layers return; raises TfdumpError for what is no switch."""
+    """Return the captures of these arguments; raises TfdumpError where one is neither True nor False."""
     return Captures(
         **flags(
             attention=attention,
@@ -89,19 +58,13 @@ def captures_of(attention: Any, rnn_steps: Any, rnn_gates: Any, preactivation: A
     )
 
 
-def reduction_of(reduce: Any) -> Reduction | None:
-    """Return a reduction, None where there is none; raises TfdumpError for what is no text, or no reduction."""
-    words = text("reduce", reduce, "mean:spatial")
-    return None if words is None else parse_reduction(words)
-
-
 def _pattern(item: Any, model: Any, name: str) -> str:
     if isinstance(item, str):
         return item
     refuse_symbolic(item, name)
     if not _is_layer(item):
         raise TfdumpError(
-            f"{name}: {shown(item)} is no pattern (give an address such as 'block1.conv', a glob or a layer)"
+            f"{name}: {shown(item)} is not a pattern (give an address such as 'block1.conv', a glob or a layer)"
         )
     if not _is_layer(model):
         raise TfdumpError(
@@ -112,7 +75,7 @@ def _pattern(item: Any, model: Any, name: str) -> str:
     address = ownership_address(model, item)
     if address is None:
         raise TfdumpError(
-            f"{name}: the layer '{item.name}' is not part of the model '{model.name}' (list what is: "
+            f"{name}: the layer '{item.name}' is not part of the model '{model.name}' (list its layers: "
             "tfdump.layers(model))"
         )
     return address
@@ -124,30 +87,30 @@ def _is_layer(value: Any) -> bool:
 
 
 def refuse_symbolic(value: Any, argument: str) -> None:
-    """Raise TfdumpError, with an explanation, where a KerasTensor stands for a value."""
+    """Raise TfdumpError, with an explanation, where a value is a KerasTensor."""
     if type(value).__name__ != "KerasTensor":
         return
     history = getattr(value, "_keras_history", None)
     name = getattr(getattr(history, "operation", None), "name", "dense")
     raise TfdumpError(
-        f"{argument} is a KerasTensor: the symbolic output of the layer '{name}', with shape {value.shape} and dtype, "
-        "but without values. Values exist when the model runs on data: "
+        f"{argument} is a KerasTensor: the symbolic output of the layer '{name}', which has the shape {value.shape} "
+        "and a dtype, but no values. Values exist when the model runs on data: "
         f"tfdump.activations(model, array, layers='{name}')"
     )
 
 
-def given_arrays(x: Any, what: str = "input") -> list[Given]:
-    """Return arrays with their names, where they have some; `what` they are, for error lines.
+def arrays_of(x: Any, what: str = "input") -> list[InputArray]:
+    """Return the arrays of an argument, with their names where they have names. Errors call them `what`.
 
-    Raises TfdumpError for what holds no arrays: None, a generator, a data set.
+    Raises TfdumpError for a value without arrays: None, a generator, a data set.
     """
     if isinstance(x, (str, Path)):
         return open_arguments([str(x)], f"{what} file")
     if isinstance(x, Mapping):
-        return [Given(str(name), _reader(array, f"{what} '{name}'")) for name, array in x.items()]
+        return [InputArray(str(name), _reader(array, f"{what} '{name}'")) for name, array in x.items()]
     if isinstance(x, tuple) or (isinstance(x, list) and x and hasattr(x[0], "shape")):
-        return [Given(None, _reader(array, f"{what} {number}")) for number, array in enumerate(x)]
-    return [Given(None, _reader(x, f"the {what}"))]
+        return [InputArray(None, _reader(array, f"{what} {number}")) for number, array in enumerate(x)]
+    return [InputArray(None, _reader(x, f"the {what}"))]
 
 
 def _reader(value: Any, label: str) -> ArrayReader:
@@ -156,22 +119,22 @@ def _reader(value: Any, label: str) -> ArrayReader:
         raise TfdumpError(f"{label} is None ({_ONE_ROW})")
     if hasattr(value, "element_spec") or any(base.__name__ == "PyDataset" for base in type(value).__mro__):
         raise TfdumpError(
-            f"{label} is a {type(value).__name__}, which yields batches and is no array (put a part of it together: "
-            f"np.concatenate([np.asarray({_first_of(value)}) for batch in ...]))"
+            f"{label} is a {type(value).__name__}, which yields batches and is not an array (put a part of it "
+            f"together: np.concatenate([np.asarray({_first_of(value)}) for batch in ...]))"
         )
     if isinstance(value, Iterator):
         raise TfdumpError(f"{label} is a {type(value).__name__}, which can be read only once ({_ONE_ROW})")
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as cause:
-        raise TfdumpError(f"{label} is no array: {cause} ({_ONE_ROW})") from None
+        raise TfdumpError(f"{label} is not an array: {cause} ({_ONE_ROW})") from None
     if array.dtype == object and not array.ndim:
-        raise TfdumpError(f"{label} is {shown(value)}, and no array ({_ONE_ROW})")
+        raise TfdumpError(f"{label} is {shown(value)}, and not an array ({_ONE_ROW})")
     return ArrayReader(_numbers(array), label)
 
 
 def _numbers(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return an array of objects that are booleans, or numbers, as NumPy would have made it; any other as it is."""
+    """Return an array of objects that are all booleans or all numbers in a NumPy dtype, and any other as it is."""
     if array.dtype != object:
         return array
     kinds = {isinstance(item, (bool, np.bool_)) for item in array.flat if isinstance(item, _NUMBERS)}
@@ -182,14 +145,14 @@ def _numbers(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _first_of(batches: Any) -> str:
-    """Return how one gets at the arrays in batches that are tuples of inputs and targets."""
+    """Return the expression for the inputs of a batch, which may be a tuple of inputs and targets."""
     return "batch[0]" if isinstance(getattr(batches, "element_spec", None), tuple) else "batch"
 
 
 def loss_names(loss: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Return the losses as names, `OUTPUT=NAME` for those of a dict, and by name those that are objects.
+    """Return the names of the losses (`OUTPUT=NAME` for those of a dict), and the loss objects by name.
 
-    Raises TfdumpError for what is neither a name nor a loss.
+    Raises TfdumpError for a value that is neither the name of a loss nor a loss.
     """
     refuse_symbolic(loss, "loss")
     if loss is None or isinstance(loss, str):
@@ -205,17 +168,17 @@ def loss_names(loss: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
     for item in names:
         if not isinstance(item, str):
             raise TfdumpError(
-                f"loss: {shown(item)} in a list is no text OUTPUT=NAME (give a dict: loss={{'output': ...}})"
+                f"loss: {shown(item)} in a list is not a text OUTPUT=NAME (give a dict: loss={{'output': ...}})"
             )
     return names, {}
 
 
 def _loss_name(loss: Any, custom: dict[str, Any]) -> str:
-    """Return the name of one loss; an object is put into `custom` under a name that no other has."""
+    """Return the name of one loss; an object goes into `custom` under a name that no other loss has."""
     if isinstance(loss, str):
         return loss
     if isinstance(loss, type):
-        raise TfdumpError(f"loss is the class {loss.__name__}, and not a loss (make one: {loss.__name__}())")
+        raise TfdumpError(f"loss is the class {loss.__name__}, and not a loss (create one: {loss.__name__}())")
     if not callable(loss):
         raise TfdumpError(f"loss {shown(loss)} is neither the name of a loss, nor a loss (for example 'mse')")
     plain = str(getattr(loss, "name", None) or getattr(loss, "__name__", "loss")).replace("=", "_")
@@ -228,18 +191,18 @@ def _loss_name(loss: Any, custom: dict[str, Any]) -> str:
 
 
 def optimizer_name(optimizer: Any) -> str:
-    """Return the name of an optimizer; raises TfdumpError where an object was given."""
+    """Return the name of an optimizer; raises TfdumpError where it is an object."""
     if isinstance(optimizer, str):
         return optimizer
     name = type(optimizer).__name__ if not isinstance(optimizer, type) else optimizer.__name__
     raise TfdumpError(
-        f"optimizer is the name of an optimizer of Keras, with its defaults, and not an object (optimizer='{name}', "
+        f"optimizer must be the name of a Keras optimizer, and not an object (optimizer='{name}', "
         "and its learning rate as learning_rate)"
     )
 
 
 def check_intervals(every: int, on: str, keep: int | None, on_error: str) -> None:
-    """Raise TfdumpError for intervals that are none."""
+    """Raise TfdumpError for intervals that are not valid."""
     whole_number("keep", keep)
     if whole_number("every", every) is None:
         raise TfdumpError("every is None, and not a number from 1 up")
@@ -250,7 +213,7 @@ def check_intervals(every: int, on: str, keep: int | None, on_error: str) -> Non
 
 
 def refuse_arguments(arguments: dict[str, bool], why: str) -> None:
-    """Raise TfdumpError where one of the arguments was given; `why` it does not belong here."""
-    for name, given in arguments.items():
-        if given:
+    """Raise TfdumpError where one of the arguments is set; `why` tells what it is for."""
+    for name, is_set in arguments.items():
+        if is_set:
             raise TfdumpError(f"{name} is for {why}")

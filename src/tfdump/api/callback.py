@@ -1,61 +1,32 @@
 """Dumps of a model while it is trained: the callback for `model.fit`."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfdump.api.arguments import (
-    Inputs,
-    Patterns,
-    captures_of,
-    check_dtype,
-    check_intervals,
-    given_arrays,
-    loss_names,
-    reduction_of,
-    refuse_arguments,
-    run_options,
-    seed_number,
-    selection_of,
-)
+from tfdump.api.arguments import Inputs, Patterns, captures_of, check_intervals, selection_of
+from tfdump.api.callback_options import ActivationArguments, GradientArguments, callback_options
+from tfdump.api.traced_model import CallbackArrays, OpenedModel, TracedModel
 from tfdump.api.training_folder import TrainingFolder
 from tfdump.api.training_names import MADE_BY
-from tfdump.argument_kinds import flag, one_of, text, texts
+from tfdump.api.training_picture import TrainingPicture
+from tfdump.argument_kinds import flag
 from tfdump.dump import layout
-from tfdump.dump.compression import COMPRESSIONS
 from tfdump.dump.target import check_space
-from tfdump.dump.writer import storage_for
-from tfdump.errors import DumpError, TfdumpError, TfdumpWarning, near
+from tfdump.errors import TfdumpError, TfdumpWarning
 from tfdump.model.backend import import_aside
-from tfdump.plots import need_matplotlib
-from tfdump.plots.file_names import FLOW
 from tfdump.process.signals import interrupt_waiting
-from tfdump.run.activations.run import ActivationOptions, OpenedActivations, probe_activations
 from tfdump.run.batching import DEFAULT_MEMORY
-from tfdump.run.gradients.options import GradientOptions
-from tfdump.run.gradients.run import OpenedGradients, probe_gradients
-from tfdump.run.gradients.store import GradientStore
-from tfdump.run.options import StoreOptions
-from tfdump.run.planned import Planned
+from tfdump.run.options import run_options
 from tfdump.tensors import Detail
 
 import_aside()  # before the next line imports Keras, as this module does for its base class; it is imported lazily
 
-from tfdump.model.loading.load import in_memory  # noqa: E402 - see above
-from tfdump.model.training.global_state import surroundings_untouched  # noqa: E402 - see above
-from tfdump.model.training.intervals import (  # noqa: E402 - see above
-    BY_EPOCH,
-    IntervalCallback,
-    Moment,
-    check_part,
-    standing_still,
-    traced_in,
-)
+from tfdump.model.training.intervals import BY_EPOCH, IntervalCallback, Moment, check_part  # noqa: E402 - see above
 
 if TYPE_CHECKING:
     from keras import Layer
@@ -63,29 +34,99 @@ if TYPE_CHECKING:
 
 
 class DumpCallback(IntervalCallback):
-    """Dumps activations or gradients of a model to `folder` while `model.fit` trains it.
+    """Writes dumps of a model at intervals while `model.fit` trains it.
 
-        model.fit(x, y, callbacks=[tfdump.DumpCallback("run/", x[:8], y[:8], layers="conv*", wrt="weights", every=2)])
+    The dumps hold what `tfdump.activations` returns for `x`, or with `wrt` what `tfdump.gradients` returns for `x` and
+    `y`. For both, use two callbacks with the same folder. The files are named after the epochs or batches trained:
+    `epoch-0003.activations.h5`, `batch-000120.gradients.h5`. The training is not affected, to the last bit. The model
+    is traced once, at the beginning; with `run_eagerly`, at each dump.
 
-    Without `wrt` it dumps what `tfdump.activations` returns for `x`, with it what `tfdump.gradients` returns for `x`
-    and `y`; for both, use two callbacks with one folder. Dumps are made after every `every` epochs, or batches with
-    `on="batch"`, and called `epoch-0003.activations.h5` or `batch-000120.gradients.h5` by the number of epochs or
-    batches trained. Only the `keep` latest of this training are kept, all where it is None. `picture` is the address of
-    a tensor, or `flow` for all layers along depth: it is drawn into a `.png` file beside every dump.
+    Parameters
+    ----------
+    folder : str or pathlib.Path
+        The folder of the dumps, which is created at the beginning of the training. Dumps that an earlier training left
+        in it stay up to the `initial_epoch` of `fit`. Later ones are an error unless `overwrite` is True.
+    x : array_like, str, pathlib.Path, dict, tuple or list
+        The inputs on which the model is run, with one row per example, as for `tfdump.activations`.
+    y : array_like, str, pathlib.Path, dict, tuple or list, optional
+        The targets, with one row per example, as for `tfdump.gradients`. Only with `wrt`.
+    model : keras.Layer, optional
+        The model or layer to dump where it is not the one that is trained, such as a part of it (`gan.generator`).
+    layers : str or iterable of str, optional
+        Only the tensors whose addresses match one of these patterns: an address (`block1.conv`), a glob (`block*`),
+        `type:CLASS` or `re:REGEX`. The default is all.
+    exclude : str or iterable of str, optional
+        Patterns of tensors that are left out.
+    depth : int, optional
+        Only addresses of at most this many segments; `block1.conv` has two.
+    wrt : str or iterable of str, optional
+        Dump gradients with respect to these: `"weights"`, `"activations"` or `"inputs"`. The default is to dump
+        activations.
+    loss : str, keras.losses.Loss, callable, dict or list of str, optional
+        The loss, as for `tfdump.gradients`. The default is the one that the model is compiled with. Only with `wrt`.
+    objective : str, optional
+        What is differentiated instead of a loss: `"sum"`, `"mean"`, `"max"` or `"OUTPUT[INDEX]"`. Only with `wrt`.
+    from_logits : bool, default False
+        The output is logits and not probabilities; for a `loss` by name. Only with `wrt`.
+    sample_weight : array_like, str, pathlib.Path or dict, optional
+        The weight of each example, of shape `(examples,)`, or a dict of these by output. Only with `wrt`.
+    norms_only : bool, default False
+        Store L2 norms instead of gradients. Only with `wrt`.
+    every : int, default 1
+        The number of epochs or batches between two dumps.
+    on : {'epoch', 'batch'}, default 'epoch'
+        What `every` counts.
+    keep : int, optional
+        The number of the latest dumps of this training that stay in the folder. The default is all.
+    picture : str, optional
+        Draw a picture into a `.png` file beside every dump: of the tensor with this address, or of all layers along the
+        depth of the model for `"flow"`. It needs matplotlib.
+    overwrite : bool, default False
+        Remove the dumps of an earlier training that are later than the `initial_epoch` of `fit`.
+    on_error : {'warn', 'raise'}, default 'warn'
+        What happens where a dump fails, for instance on a full disk: the training continues without it, or stops.
+    attention, rnn_steps, rnn_gates, preactivation, layer_inputs : bool, default False
+        Also dump these tensors, as for `tfdump.activations`. Only without `wrt`.
+    outputs : bool, optional
+        Also dump the final outputs. The default is to dump them where no `layers` are selected. Only without `wrt`.
+    reduce : str, optional
+        Reduce each tensor, as for `tfdump.activations`. Only without `wrt`.
+    training : bool, default False
+        Run the model in training mode, with dropout and batch statistics.
+    seed : int, default 0
+        The seed of random layers, from 0 to 2**32 - 1.
+    eager : bool, default False
+        Run without a graph.
+    batch_size : int, optional
+        The number of examples that run at once. The default is the largest one that stays within `memory`.
+    memory : int or str, default 256 MiB
+        The bytes that one batch may take, for the automatic batch size: a number, or a text such as `"2G"`.
+    dtype : {'float16', 'float32', 'float64'}, optional
+        The dtype in which floats are stored. The default is the dtype in which the model computes them.
+    compression : {'none', 'gzip', 'zstd'}, default 'none'
+        The compression of the dumps. `zstd` needs the extra `tfdump[zstd]`.
+    stats : bool, default True
+        Store statistics of each tensor too.
+    stats_only : bool, default False
+        Store statistics and no values.
 
-    `model` is what is dumped where it is not what is trained: a part of it (`gan.generator`), or a model beside it.
+    Raises
+    ------
+    TfdumpError
+        Where an argument is not valid; at the beginning of the training, where the arguments do not fit the model or
+        the folder has dumps of an earlier training; and with `on_error="raise"`, where a dump fails.
 
-    The training goes on as if there were no callback, to the last bit. The model is traced once, at the beginning,
-    for a `run_eagerly` model at each dump. The mode is that of inference unless `training` is True.
+    Warns
+    -----
+    TfdumpWarning
+        Once per training where inputs were cast, layers were not captured or gradients are not connected with the loss;
+        and where a dump fails.
 
-    In a folder with dumps of an earlier training, those up to the `initial_epoch` of `fit` stay; for later ones
-    TfdumpError is raised at the beginning or, with `overwrite`, they are removed. Where a dump fails (a full disk),
-    TfdumpWarning says so and the training goes on without it, unless `on_error` is `raise`.
+    Examples
+    --------
+    >>> callback = tfdump.DumpCallback("run/", x[:8], y[:8], layers="conv*", wrt="weights", every=2)
+    >>> model.fit(x, y, epochs=10, callbacks=[callback])
 
-    The other arguments are those of `tfdump.activations` and `tfdump.gradients`, and the options of the command line:
-    `stats` stores statistics, `stats_only` nothing else. Raises TfdumpError for arguments that make no sense, and at
-    the beginning of the training for those that do not fit the model; warns with TfdumpWarning, once, of what was
-    cast, not captured or not connected.
     """
 
     def __init__(
@@ -129,61 +170,28 @@ class DumpCallback(IntervalCallback):
     ) -> None:
         check_intervals(every, on, keep, on_error)
         super().__init__(every, on, check_part(model))
-        check_dtype(dtype)
-        compression = one_of("compression", compression, COMPRESSIONS) or "none"
-        storage_for(compression)
-        if picture is not None:
-            need_matplotlib()
-        self._picture = picture
+        self._picture = None if picture is None else TrainingPicture(picture)
         kind = layout.ACTIVATIONS if wrt is None else layout.GRADIENTS
-        self._folder = TrainingFolder(Path(folder), on, kind, keep, flag("overwrite", overwrite))
-        self._overwrite, self._on_error = overwrite, on_error
-        self._x, self._y, self._weights = x, y, sample_weight
-        self._custom: dict[str, Any] = {}
-        self._probed: OpenedActivations | OpenedGradients | None = None
-        self._probed_for: tuple[Any, ...] = ()
-        self._said: set[str] = set()
-        self._made = self._missing = 0
+        self._overwrite, self._on_error = flag("overwrite", overwrite), on_error
+        self._folder = TrainingFolder(Path(folder), on, kind, keep, self._overwrite)
         captures = captures_of(attention, rnn_steps, rnn_gates, preactivation, layer_inputs)
-        selection, run = selection_of(None, layers, exclude, depth), run_options(batch_size, memory, training)
-        number = seed_number(seed)
-        stats_only, eager = flag("stats_only", stats_only), flag("eager", eager)
-        store = StoreOptions(None, dtype, flag("stats", stats) or stats_only, not stats_only)
-        store.check(compression)
-        self._options: ActivationOptions | GradientOptions
-        of_activations = vars(captures) | {"outputs": outputs is not None, "reduce": reduce is not None}
-        of_gradients = {
-            "y": y is not None, "loss": loss is not None, "objective": objective is not None,
-            "from_logits": flag("from_logits", from_logits), "sample_weight": sample_weight is not None,
-            "norms_only": flag("norms_only", norms_only),
-        }  # fmt: skip
-        if wrt is None:
-            refuse_arguments(
-                of_gradients, "gradients, and without wrt activations are dumped (add wrt='weights', or leave it out)"
-            )
-            store = replace(store, reduction=reduction_of(reduce))
-            shown = None if outputs is None else flag("outputs", outputs)
-            self._options = ActivationOptions(
-                selection, shown, number, eager, compression=compression, run=run, store=store, captures=captures
-            )
-            return
-        refuse_arguments(
-            of_activations, "activations, and wrt asks for gradients (leave one out, or use two callbacks)"
-        )
-        names, self._custom = loss_names(loss)
-        self._options = GradientOptions(
-            selection,
-            tuple(dict.fromkeys(texts("wrt", wrt, "weights"))),
-            names,
-            text("objective", objective, "sum"),
-            of_gradients["from_logits"],
-            seed=number,
+        of_gradients = (y is not None, sample_weight is not None, loss, objective, from_logits, norms_only)
+        self._options, custom = callback_options(
+            wrt,
+            selection_of(None, layers, exclude, depth),
+            run_options(batch_size, memory, training),
+            ActivationArguments(captures, outputs, reduce),
+            GradientArguments(*of_gradients),
+            seed=seed,
             eager=eager,
+            dtype=dtype,
             compression=compression,
-            run=run,
-            store=GradientStore(store, of_gradients["norms_only"]),
+            stats=stats,
+            stats_only=stats_only,
         )
-        self._options.check()
+        self._traced = TracedModel(CallbackArrays(x, y, sample_weight, custom), self._options, self._note)
+        self._noted: set[str] = set()
+        self._made = self._missing = 0
 
     @property
     def folder(self) -> Path:
@@ -191,27 +199,21 @@ class DumpCallback(IntervalCallback):
         return self._folder.path
 
     def begin(self, initial_epoch: int) -> None:
-        """Make the folder; refuse what an earlier training left in it, or remove it with `overwrite`."""
+        """Create the folder; raises DumpError for later dumps in it, or removes them with `overwrite`."""
         self._made, self._missing = 0, 0
         self._folder.begin(initial_epoch)
 
     def open(self) -> None:
-        """Trace the model, so that what does not fit it is an error before the training."""
-        self._probed, self._said = None, set()
+        """Trace the model; raises TfdumpError, before the training, where the arguments do not fit it."""
+        self._traced.forget()
+        self._noted = set()
         with self._standing_still() as opened:
-            self._check_picture(opened.plan().planned)
-
-    def _check_picture(self, planned: Sequence[Planned]) -> None:
-        """Raise DumpError where the dumps will not have the tensor that is to be drawn."""
-        names = [name for tensor in planned for name in (tensor.info.address, f"{tensor.group}/{tensor.info.address}")]
-        if self._picture not in (None, FLOW, *names):
-            raise DumpError(
-                f"picture '{self._picture}' is neither '{FLOW}' nor among the tensors of the dumps"
-                f"{near(str(self._picture), names)}"
-            )
+            planned = opened.plan().planned
+            if self._picture is not None:
+                self._picture.check(planned)
 
     def reach(self, moment: Moment) -> None:
-        """Make a dump; where that fails, say so and go on, or raise."""
+        """Write a dump; where that fails, warn and continue, or raise."""
         path = self._folder.dump_path(moment.epoch if self._on == BY_EPOCH else moment.batch)
         try:
             self._dump(path, moment)
@@ -219,20 +221,17 @@ class DumpCallback(IntervalCallback):
             if self._on_error == "raise":
                 raise
             self._missing += 1
-            self._warn(f"no dump {path.name}: {error or type(error).__name__}; the training goes on")
+            self._warn(f"no dump {path.name}: {error or type(error).__name__}; the training continues")
             return
         self._made += 1
-        files = [path]
-        if self._picture is not None:
-            self._draw(self._picture, files)
-        for problem in self._folder.add(files):
+        for problem in self._folder.add([path, *self._drawn_beside(path)]):
             self._warn(problem)
 
     def close(self) -> None:
-        """Let go of the traced model, and count what is missing."""
-        self._probed = None
+        """Release the traced model, and warn of the dumps that are missing."""
+        self._traced.forget()
         if self._missing:
-            self._warn(f"{self._missing} of {self._missing + self._made} dumps in {self.folder} could not be made")
+            self._warn(f"{self._missing} of {self._missing + self._made} dumps in {self.folder} could not be written")
 
     def _dump(self, path: Path, moment: Moment) -> None:
         self._folder.check()
@@ -248,47 +247,28 @@ class DumpCallback(IntervalCallback):
             with run.open_writer(path, self._overwrite) as writer:
                 run.write(writer, MADE_BY, further=further)
 
-    def _draw(self, what: str, files: list[Path]) -> None:
-        """Draw a picture of the dump that is the first of `files`, and add it to them."""
-        from tfdump.plots.beside_dump import draw_beside
-
+    def _drawn_beside(self, dump: Path) -> list[Path]:
+        """Return the file of the picture of a dump, where there is one."""
+        if self._picture is None:
+            return []
         try:
-            drawn, notes = draw_beside(files[0], what)
+            path, notes = self._picture.draw(dump)
         except TfdumpError as error:
             if self._on_error == "raise":
                 raise
-            self._note(f"no picture of '{what}' beside {files[0].name}: {error}")
-            return
-        files.append(drawn)
+            self._note(f"no picture of '{self._picture.subject}' beside {dump.name}: {error}")
+            return []
         for note in notes:
-            self._note(f"picture of '{what}': {note}")
+            self._note(note)
+        return [path]
 
-    @contextmanager
-    def _standing_still(self) -> Iterator[OpenedActivations | OpenedGradients]:
-        """Let the body run the model by a probe that fits it as it is now; the training notices nothing."""
-        now = traced_in(self.watched)
-        if self._probed is None or self._probed_for != now or self.model.run_eagerly:
-            with surroundings_untouched(python=True, eager=self._options.eager):
-                self._probed, self._probed_for = None, now
-                self._probed = self._open_probe()
-                self._probed.probe.close()
-        with standing_still(self._probed.probe):
-            yield self._probed
-
-    def _open_probe(self) -> OpenedActivations | OpenedGradients:
-        loaded = in_memory(self.watched)
-        given = given_arrays(self._x)
-        if isinstance(self._options, ActivationOptions):
-            return probe_activations(loaded, given, self._options, self._note)
-        expected = [] if self._y is None else given_arrays(self._y, "target")
-        weights = [] if self._weights is None else given_arrays(self._weights, "sample weight")
-        loaded = replace(loaded, custom=self._custom)
-        return probe_gradients(loaded, [("x", given)], expected, weights, self._options, self._note)
+    def _standing_still(self) -> AbstractContextManager[OpenedModel]:
+        return self._traced.standing_still(self.watched, again=self.model.run_eagerly)
 
     def _note(self, text: str) -> None:
-        """Warn once a training of what each dump would tell again."""
-        if text not in self._said and not isinstance(text, Detail):
-            self._said.add(text)
+        """Warn once per training of what every dump would note again."""
+        if text not in self._noted and not isinstance(text, Detail):
+            self._noted.add(text)
             self._warn(text)
 
     @staticmethod

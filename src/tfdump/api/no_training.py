@@ -1,6 +1,6 @@
-"""What stands for the callback where TensorFlow and Keras are not there, or in other versions.
+"""The callback where TensorFlow and Keras are missing, or of versions that tfdump does not support.
 
-With it `help(tfdump)` and `from tfdump import *` work also where only dumps are read.
+It lets `help(tfdump)` and `from tfdump import *` work where only dumps are read.
 """
 
 from typing import Any
@@ -10,7 +10,9 @@ from tfdump.process.requirements import STACK, complaint
 
 
 class DumpCallback:
-    """Writes dumps while a model is trained; needs TensorFlow and Keras in the versions that tfdump needs."""
+    """Writes dumps while a model is trained. It needs TensorFlow and Keras in versions that tfdump supports."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        raise ModelError(complaint(STACK) or "TensorFlow and Keras were installed meanwhile (start Python anew)")
+        raise ModelError(
+            complaint(STACK) or "TensorFlow and Keras were installed after Python started (restart Python)"
+        )

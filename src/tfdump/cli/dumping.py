@@ -18,7 +18,7 @@ from tfdump.files.paths import as_argument, check_path, exists, refuse_other_end
 from tfdump.inputs.arguments import input_files, reads_stdin
 from tfdump.process.signals import held_back, ignore
 from tfdump.process.stages import Progress
-from tfdump.run.planned import Planned
+from tfdump.run.planned import PlannedTensor
 from tfdump.run.resume import code_hashes
 
 _MODEL_SUFFIXES = (".keras", ".h5", ".tflite")
@@ -32,7 +32,7 @@ class Run(Protocol):
     """A planned run."""
 
     @property
-    def planned(self) -> list[Planned]:
+    def planned(self) -> list[PlannedTensor]:
         """Every tensor that the dump will hold."""
 
     @property
@@ -47,7 +47,7 @@ class Run(Protocol):
         """Return the writer of the dump."""
 
     @property
-    def kept_bytes(self) -> int:
+    def journal_bytes(self) -> int:
         """About how many bytes a journal of all batches will take."""
 
     def write(
@@ -108,7 +108,7 @@ def dump_resumably(
     left = journal_path(target)
     if not compressed:
         there = left.stat().st_size if exists(left) else 0
-        check_space(target, run.file_bytes + max(0, run.kept_bytes - there))
+        check_space(target, run.file_bytes + max(0, run.journal_bytes - there))
     with held_back():
         with Journal(left, {"imported code": code_hashes(imports)}) as journal:
             try:

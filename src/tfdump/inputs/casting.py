@@ -1,4 +1,4 @@
-"""Casting what the file holds to what the model declares, and refusing what does not fit."""
+"""Casting the values of a file to the dtype that the model declares, and refusing values that do not fit."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def describe(dtype: str) -> str:
 
 
 def check_castable(source: str, wanted: str, where: str, name: str) -> None:
-    """Raise InputError when no value of dtype `source` can stand for one of dtype `wanted`."""
+    """Raise InputError where no value of dtype `source` can be cast to dtype `wanted`."""
     have, want = kind_of(source), kind_of(wanted)
     if have == want or {have, want} <= {"i", "u"}:
         return
@@ -32,7 +32,7 @@ def check_castable(source: str, wanted: str, where: str, name: str) -> None:
         return
     if want in "iu" and have == "b":
         return
-    if want == "b" and have in "fiu":  # `cast` takes 0 and 1
+    if want == "b" and have in "fiu":  # `cast` accepts 0 and 1
         return
     if want == "c" and have in "fiub":
         return
@@ -41,23 +41,23 @@ def check_castable(source: str, wanted: str, where: str, name: str) -> None:
 
 
 def quantize(values: Array, scale: float, zero_point: int, wanted: np.dtype[Any], where: str, start: int) -> Array:
-    """Return the integers of dtype `wanted` that stand for real numbers, `value / scale + zero_point`.
+    """Return the integers of dtype `wanted` that represent real numbers: `value / scale + zero_point`.
 
-    Halves are rounded away from zero and what lies outside of the integers' range takes their nearest, as TFLite's
-    QUANTIZE does. `start` is the number of the first row; raises InputError for NaN.
+    Halves are rounded away from zero, and values outside of the range of `wanted` become its limits, as the operation
+    QUANTIZE of TFLite does. `start` is the number of the first row, for messages. Raises InputError for NaN.
     """
     if np.isnan(values).any():
         row = int(np.argwhere(np.isnan(values))[0][0])
-        raise InputError(f"{where}: NaN in row {start + row} cannot be quantised to {wanted}")
+        raise InputError(f"{where}: NaN in row {start + row} cannot be quantized to {wanted} (replace the NaN)")
     steps = values.astype(np.float32) / np.float32(scale)
     rounded = np.trunc(steps + np.copysign(np.float32(0.5), steps)) + np.float32(zero_point)
     limits = np.iinfo(wanted)
-    quantised: Array = np.clip(rounded, limits.min, limits.max).astype(wanted)
-    return quantised
+    quantized: Array = np.clip(rounded, limits.min, limits.max).astype(wanted)
+    return quantized
 
 
 def _booleans(values: Array, where: str, start: int) -> Array:
-    """Return numbers, each 0 or 1, as booleans; raises InputError for the first other one."""
+    """Return numbers that are 0 or 1 as booleans; raises InputError for the first other number."""
     true = values == 1
     bad = ~(true | (values == 0))  # NaN included
     if bad.any():
@@ -65,16 +65,16 @@ def _booleans(values: Array, where: str, start: int) -> Array:
         at = f" at [{', '.join(map(str, first[1:]))}]" if len(first) > 1 else ""
         raise InputError(
             f"{where}: {values[first]} in row {start + first[0]}{at} is neither 0 nor 1, and the model takes booleans "
-            "there (save booleans, for example: array != 0)"
+            "here (save booleans, for example: array != 0)"
         )
     return np.asarray(true, bool)
 
 
 def cast(values: Array, wanted: np.dtype[Any], where: str, start: int) -> Array:
-    """Return `values` in the dtype `wanted`; raises InputError when a number does not fit into it.
+    """Return `values` in the dtype `wanted`; raises InputError where a number does not fit into it.
 
-    `start` is the number of the first row, for the message. Floats may lose precision, never integers; booleans are
-    made of 0 and 1 alone.
+    `start` is the number of the first row, for messages. Floats may lose precision, integers may not. Only 0 and 1
+    become booleans.
     """
     if wanted.kind == "b" and values.dtype.kind != "b":
         return _booleans(values, where, start)
@@ -96,6 +96,6 @@ def cast(values: Array, wanted: np.dtype[Any], where: str, start: int) -> Array:
         first = tuple(int(n) for n in np.argwhere(bad)[0])
         raise InputError(
             f"{where}: {values[first]} in row {start + first[0]} does not fit into {wanted} "
-            "(scale the values, or save them in the dtype that the model takes)"
+            "(scale the values, or save them in a dtype that the model takes)"
         )
     return converted

@@ -1,36 +1,38 @@
-"""Which given array is which input of the model."""
+"""Matching arrays to the inputs of the model."""
 
 from collections.abc import Sequence
 
 from tfdump.errors import InputError, near, with_article
-from tfdump.inputs.arguments import Given
+from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.readers import Reader
 from tfdump.tensors import InputSpec, listed
 
 
 def match(
-    given: Sequence[Given], specs: Sequence[InputSpec], what: str = "input", too_many: str = ""
+    arrays: Sequence[InputArray], specs: Sequence[InputSpec], what: str = "input", too_many: str = ""
 ) -> dict[str, Reader]:
-    """Return the array of each input (or whatever else `what` says that they are) by its name.
+    """Return the array of each input by name. `what` is "input", or what else the specs describe, for messages.
 
-    Arrays with a name go to the input of that name, the others to the remaining inputs in order; to optional ones
-    only where that leaves no choice. Keys of an archive are names where one of them equals an input name; an archive
-    whose keys are all strange is read in order. Raises InputError for names that no input has, for too few arrays
-    and for too many, of which `too_many` says why there are.
+    An array with a name goes to the input of that name. The others go to the remaining inputs in order, to optional
+    ones only where there is no choice. The keys of an archive count as names where at least one of them is the name of
+    an input; otherwise its arrays are matched in order. Raises InputError for a name that no input has, and for too few
+    or too many arrays; `too_many` is a possible reason for too many.
     """
     names = [spec.name for spec in specs]
-    given = _known_keys(given, names, what)
+    arrays = _with_known_keys(arrays, names, what)
     matched: dict[str, Reader] = {}
-    for item in given:
+    for item in arrays:
         if item.name is None:
             continue
         if item.name not in names:
             known = ", ".join(f"'{name}'" for name in names)
             raise InputError(f"the model has no {what} '{item.name}'{near(item.name, names)} (its {what}s: {known})")
         if item.name in matched:
-            raise InputError(f"the {what} '{item.name}' is given twice: {matched[item.name].label}, {item.label}")
+            raise InputError(
+                f"the {what} '{item.name}' is given twice: {matched[item.name].label}, {item.label} (leave one out)"
+            )
         matched[item.name] = item.reader
-    in_order = [item.reader for item in given if item.name is None]
+    in_order = [item.reader for item in arrays if item.name is None]
     open_names = [spec.name for spec in specs if spec.name not in matched]
     required = [spec.name for spec in specs if spec.name not in matched and not spec.optional]
     if not len(required) <= len(in_order) <= len(open_names):
@@ -40,18 +42,18 @@ def match(
         optional = [name for name in open_names if name not in required]
         choices = ", ".join(f"'{name}'" for name in optional)
         raise InputError(
-            f"{in_order[-1].label} may be any of the optional {what}s {choices} (name it: {optional[0]}=FILE)"
+            f"{in_order[-1].label} can be any of the optional {what}s {choices} (name it: {optional[0]}=FILE)"
         )
     matched |= dict(zip(open_names if len(in_order) > len(required) else required, in_order, strict=False))
     return matched
 
 
-def _known_keys(given: Sequence[Given], names: list[str], what: str) -> list[Given]:
-    """Return the arrays, those of an archive without their names if none of these is an input's.
+def _with_known_keys(arrays: Sequence[InputArray], names: list[str], what: str) -> list[InputArray]:
+    """Return the arrays; those of an archive without their names where none of these is the name of an input.
 
-    Raises InputError where only some are: what has a name is not left out.
+    Raises InputError where only some are, because an array with a name is never left out.
     """
-    keyed = [item for item in given if item.optional_name]
+    keyed = [item for item in arrays if item.optional_name]
     known = [item for item in keyed if item.name in names]
     wanted = ", ".join(f"'{name}'" for name in names)
     if keyed and not known:
@@ -61,7 +63,7 @@ def _known_keys(given: Sequence[Given], names: list[str], what: str) -> list[Giv
                 f"none of the arrays {keys} is {with_article(what)} of the model (its {what}s: {wanted}); "
                 "name one as FILE::KEY"
             )
-        return [item.without_name() if item.optional_name else item for item in given]
+        return [item.without_name() if item.optional_name else item for item in arrays]
     strange = [item for item in keyed if item not in known]
     if strange:
         labels = listed(item.label for item in strange)
@@ -69,7 +71,7 @@ def _known_keys(given: Sequence[Given], names: list[str], what: str) -> list[Giv
         raise InputError(
             f"{labels} {verb} of the model (its {what}s: {wanted}); name what to use: {known[0].name}={known[0].label}"
         )
-    return list(given)
+    return list(arrays)
 
 
 def _wrong_number(count: int, specs: Sequence[InputSpec], what: str) -> str:

@@ -1,4 +1,4 @@
-"""Variable-length sequences: rows of different lengths, padded to one."""
+"""Variable-length sequences: rows of different lengths, padded to one length."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -17,9 +17,9 @@ from tfdump.tensors import Array
 
 
 class RaggedReader:
-    """Rows of unequal lengths, read as an array padded at the end.
+    """Rows of different lengths, read as an array with rows that are padded at their ends.
 
-    `lengths` has the length of every row. The padded length is that of the longest row until `pad_to` sets it.
+    `lengths` has the length of every row. The padded length is that of the longest row, unless `pad_to` sets it.
     """
 
     def __init__(self, label: str, lengths: npt.NDArray[np.int64], tail: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -33,7 +33,7 @@ class RaggedReader:
         self.shape: tuple[int, ...] = (len(lengths), self.longest, *tail)
 
     def pad_to(self, length: int) -> None:
-        """Pad every row to `length`; raises InputError when a row is longer."""
+        """Pad every row to `length`; raises InputError where a row is longer."""
         if length < self.longest:
             row = int(self.lengths.argmax())
             raise InputError(
@@ -43,7 +43,7 @@ class RaggedReader:
         self.shape = (len(self.lengths), length, *self._tail)
 
     def pad_with(self, value: float, dtype: np.dtype[Any]) -> None:
-        """Fill with `value` in the dtype `dtype`, or with the empty text; raises InputError if it does not fit."""
+        """Pad with `value` in the dtype `dtype`, text with ""; raises InputError where the value does not fit."""
         if dtype.kind == "O":
             return
         with np.errstate(all="ignore"):
@@ -62,11 +62,11 @@ class RaggedReader:
     def read(self, start: int, stop: int) -> Array:
         """Return the rows from `start` up to `stop`, padded.
 
-        Raises InputError where that takes more memory than is allowed: the length may be one that a model declares.
+        Raises InputError where they take more memory than is allowed, as the length may be one that a model declares.
         """
         shape = (stop - start, *self.shape[1:])
         size = math.prod(shape) * self._padded_dtype.itemsize
-        check_bytes(size, allowed_bytes(), f"{self.label}: what is read at once, padded to {shape}, takes", InputError)
+        check_bytes(size, allowed_bytes(), f"{self.label}: one batch of rows, padded to {shape}, takes", InputError)
         padded = np.full(shape, self._fill, self._padded_dtype)
         for position, row in enumerate(self.rows(start, stop)):
             padded[position, : len(row)] = row
@@ -78,7 +78,7 @@ class RaggedReader:
 
 
 class SplitsReader(RaggedReader):
-    """A ragged array as `values` of all rows and `row_splits`, the offsets of the rows (as in TensorFlow)."""
+    """A ragged array, as in TensorFlow: the `values` of all rows, and `row_splits`, the offsets of the rows."""
 
     def __init__(self, values: Reader, row_splits: Reader, label: str) -> None:
         splits = row_splits.read(0, row_splits.shape[0] if row_splits.shape else 1)
@@ -91,7 +91,7 @@ class SplitsReader(RaggedReader):
         falling = np.flatnonzero(np.diff(self._splits) < 0)
         if falling.size:
             raise InputError(
-                f"{row_splits.label} must not fall, and does behind row {falling[0]} "
+                f"{row_splits.label} must not fall, and falls after row {falling[0]} "
                 f"(from {self._splits[falling[0]]} to {self._splits[falling[0] + 1]})"
             )
         if self._splits[0] != 0 or self._splits[-1] != total:
@@ -110,7 +110,7 @@ class SplitsReader(RaggedReader):
 
 
 class VlenReader(RaggedReader):
-    """A dataset of HDF5's variable-length type, one sequence a row."""
+    """A dataset of HDF5's variable-length type, one sequence per row."""
 
     _PASS = 4096
 
@@ -140,17 +140,17 @@ VALUES, ROW_SPLITS = ".values", ".row_splits"
 
 
 def join_ragged(openers: Mapping[str, Callable[[], Reader]], where: Path | str) -> dict[str, Callable[[], Reader]]:
-    """Return what opens the arrays of a file, with every pair `NAME.values`, `NAME.row_splits` as one ragged `NAME`.
+    """Return what opens the arrays of a file, with each pair `NAME.values`, `NAME.row_splits` as one ragged `NAME`.
 
-    Raises InputError when `NAME.row_splits` stands alone, or beside a plain `NAME`.
+    Raises InputError for `NAME.row_splits` without `NAME.values`, or beside a plain `NAME`.
     """
     joined = dict(openers)
     for splits in [name for name in openers if name.endswith(ROW_SPLITS)]:
         name = splits.removesuffix(ROW_SPLITS)
         if name + VALUES not in openers:
-            raise InputError(f"{where} has '{splits}' without '{name + VALUES}' (a ragged array is both)")
+            raise InputError(f"{where} has '{splits}' without '{name + VALUES}' (a ragged array needs both)")
         if name in openers:
-            raise InputError(f"{where} has both '{name}' and a ragged '{name}' ('{splits}'); leave one out")
+            raise InputError(f"{where} has both '{name}' and a ragged '{name}' ('{splits}') (leave one out)")
         joined[name] = _pair(openers[name + VALUES], openers[splits], f"{where}::{name}")
         del joined[splits], joined[name + VALUES]
     return joined

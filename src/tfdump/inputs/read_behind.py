@@ -1,8 +1,9 @@
-"""What was read of an array that is larger than the memory leaves memory behind the reader.
+"""Removing from the page cache what was read of an array that is larger than the memory.
 
-Nobody finds it there a second time: before the end, the system has thrown the beginning out, and with it what others
-had read. Until then it looks for new memory for every page, which on a virtual machine takes longer than to use that of
-the pages behind again. Smaller arrays stay, and so does what was read first of a large one.
+No later reader finds these pages in the cache: before the array ends, the system has replaced its beginning, and also
+the pages of other files. Until then, the system allocates new memory for every page, which on a virtual machine takes
+longer than reusing the pages behind the reader. Smaller arrays stay in the cache, and so does the beginning of a large
+one.
 """
 
 import os
@@ -11,19 +12,19 @@ from collections.abc import Callable
 from tfdump.process.machine import cached_bytes, memory_bytes
 
 WINDOW = 64 << 20
-"""Bytes that are read before the system is told again."""
+"""Bytes that are read between two calls to the system."""
 
-Place = Callable[[int, int], tuple[int, int] | None]
-"""Returns the first byte of some rows in the file and the end of the last; None where they are not in one place."""
+FindPlace = Callable[[int, int], tuple[int, int] | None]
+"""Returns the first byte of some rows in the file and the end of the last one; None where they are not contiguous."""
 
 
 class ReadBehind:
-    """Trails the reading of one array of `size` bytes in an open file.
+    """Follows the reading of one array of `size` bytes in an open file, and removes the rows behind from the cache.
 
-    It does nothing for one that fits into memory, or where the system takes no such advice.
+    It does nothing for an array that fits into memory, or where the system has no `posix_fadvise`.
     """
 
-    def __init__(self, handle: int, size: int, place: Place) -> None:
+    def __init__(self, handle: int, size: int, place: FindPlace) -> None:
         self._handle = handle
         self._place = place
         self._able = hasattr(os, "posix_fadvise") and size > memory_bytes()
@@ -48,5 +49,5 @@ class ReadBehind:
         try:
             if place is not None:
                 os.posix_fadvise(self._handle, place[0], place[1] - place[0], os.POSIX_FADV_DONTNEED)
-        except (OSError, OverflowError):  # advice: a system that does not take it reads as it would without
+        except (OSError, OverflowError):  # it is only advice, so an error does not matter
             self._able = False

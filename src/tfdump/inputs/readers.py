@@ -1,4 +1,4 @@
-"""Readers: arrays in files, read a few rows at a time and never whole."""
+"""Readers: arrays in files, read a few rows at a time and never as a whole."""
 
 import lzma
 import math
@@ -24,21 +24,21 @@ from tfdump.inputs.read_behind import ReadBehind
 from tfdump.tensors import Array
 
 _DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
-"""What reading a damaged file or archive raises."""
+"""The errors of reading a damaged file or archive."""
 
 _SMALL_BYTES = 64 << 20
-"""What may be held in memory whole: standard input goes to a temporary file above it."""
+"""Bytes that may be held in memory whole. A larger standard input goes to a temporary file."""
 
 LARGEST_BAND = 512 << 20
-"""Bytes of the rows of a dataset's chunks that are kept, so that each chunk is decompressed once."""
+"""Bytes of decompressed chunks that stay in memory at most, so that each chunk is decompressed once."""
 
 
 _MOST_DEFLATED = 1100
-"""How many times smaller the compression of zip archives makes bytes at the most: it reaches 1032."""
+"""The compression of zip archives makes bytes at most 1032 times smaller; this is a limit above it."""
 
 
 class Reader(Protocol):
-    """An array whose first axis is the example; `label` says in messages where it comes from."""
+    """An array whose first axis is the example; `label` tells in messages where it comes from."""
 
     label: str
     shape: tuple[int, ...]
@@ -49,7 +49,7 @@ class Reader(Protocol):
 
 
 class ArrayReader:
-    """An array that is in memory already."""
+    """An array in memory."""
 
     def __init__(self, array: npt.ArrayLike, label: str) -> None:
         self._array = np.asarray(array)
@@ -63,22 +63,23 @@ class ArrayReader:
 
 
 class NpyReader:
-    """An array in NumPy's own format, in a stream that can seek.
+    """An array in the `.npy` format, in a stream that can seek.
 
-    Rows are read by offset rather than through a memory map: mapped pages count as memory of the process, and a
-    file that shrinks while it is mapped kills it.
+    Rows are read by offset and not through a memory map: mapped pages count as memory of the process, and a file that
+    shrinks while it is mapped kills the process.
     """
 
     def __init__(self, stream: IO[bytes], label: str, length: int | None = None, handle: int | None = None) -> None:
-        """Read the header; `length` is that of the stream in bytes, where asking it would mean reading it.
+        """Read the header.
 
-        `handle` is that of the file where the stream is one by itself.
+        `length` is the length of the stream in bytes, for a stream that has to be read to its end to tell. `handle` is
+        the file descriptor, for a stream that is a file of its own.
         """
         self.label = label
         self._stream = stream
         self.shape, self._fortran, self.dtype = _read_header(stream, label)
         if self.dtype.hasobject:
-            raise InputError(f"{label} holds pickled Python objects, which are never loaded (save a plain array)")
+            raise InputError(f"{label} holds pickled Python objects, which tfdump never loads (save a plain array)")
         self._offset = stream.tell()
         self._row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
         self._whole: Array | None = None
@@ -86,13 +87,13 @@ class NpyReader:
         self._behind = None if handle is None or self._fortran else ReadBehind(handle, size, self._place)
         self._check_length(length, size)
 
-    def _check_length(self, length: int | None, promised: int) -> None:
-        """Refuse an array that is shorter than its header says."""
+    def _check_length(self, length: int | None, declared: int) -> None:
+        """Raise InputError for an array that is shorter than its header says."""
         there = (self._stream.seek(0, 2) if length is None else length) - self._offset
-        if there < promised:
+        if there < declared:
             raise InputError(
-                f"{self.label} is truncated: its header promises {promised} bytes of shape {self.shape}, "
-                f"and {there} are there"
+                f"{self.label} is truncated: its header declares {declared} bytes for the shape {self.shape}, "
+                f"and the file has {there} (copy the file again)"
             )
 
     def read(self, start: int, stop: int) -> Array:
@@ -112,8 +113,10 @@ class NpyReader:
         self._stream.close()
 
     def _read_fortran(self, start: int, stop: int) -> Array:
-        """Return rows of an array in Fortran order: a piece of every column; a small array, or one in an archive,
-        whose columns cannot be reached singly, is read whole, once."""
+        """Return rows of an array in Fortran order, of which every column has a piece.
+
+        A small array is read once and as a whole, and so is one in an archive, where no column can be read alone.
+        """
         size = self.dtype.itemsize * math.prod(self.shape)
         if size <= _SMALL_BYTES or isinstance(self._stream, zipfile.ZipExtFile):
             if self._whole is None:
@@ -126,16 +129,18 @@ class NpyReader:
         return rows.T.reshape(stop - start, *self.shape[1:], order="F")
 
     def _read_bytes(self, start: int, count: int) -> npt.NDArray[np.uint8]:
-        check_bytes(count, allowed_bytes(), f"{self.label}: what is read at once takes", InputError)
+        check_bytes(count, allowed_bytes(), f"{self.label}: one batch of rows takes", InputError)
         buffer = np.empty(count, np.uint8)
         view = memoryview(buffer.data)
         try:
             self._stream.seek(self._offset + start)
             done = 0
             while done < count:
-                got = self._stream.readinto(view[done:])  # type: ignore[attr-defined]  # every binary stream here has it
+                got = self._stream.readinto(view[done:])  # type: ignore[attr-defined]  # all binary streams used here have readinto
                 if not got:
-                    raise InputError(f"{self.label} ended early: {count - done} bytes of its rows are missing")
+                    raise InputError(
+                        f"{self.label} ended early: {count - done} bytes of its rows are missing (was it changed?)"
+                    )
                 done += got
         except _DAMAGE as cause:
             raise InputError(f"cannot read {self.label}: {reason_of(cause)}") from None
@@ -145,14 +150,14 @@ class NpyReader:
 class Hdf5Reader:
     """A dataset of an HDF5 file, read by slices.
 
-    Where HDF5 would decompress a chunk anew for every batch that touches it, the rows of whole chunks are kept until
-    the next ones are asked for. `rereads` is true where these rows take more than LARGEST_BAND bytes.
+    HDF5 decompresses a chunk again for every batch that touches it. So the rows of whole chunks stay in memory until
+    the next ones are read. `rereads` is True where these rows take more than LARGEST_BAND bytes, and do not stay.
     """
 
     def __init__(self, dataset: h5py.Dataset, label: str) -> None:
         self.label = label
         self._dataset = dataset
-        self._bytes = holds_bytes(dataset.dtype)  # text of a dump that HDF5's strings cannot hold
+        self._bytes = holds_bytes(dataset.dtype)  # text of a dump that strings of HDF5 cannot hold
         self._text = self._bytes or h5py.check_string_dtype(dataset.dtype) is not None
         if dataset.shape is None:
             raise InputError(f"{label} is empty (a null dataspace)")
@@ -160,13 +165,15 @@ class Hdf5Reader:
         self.shape: tuple[int, ...] = tuple(dataset.shape)
         self.dtype = np.dtype(object) if self._text else dataset.dtype
         if not self._text and self.dtype.hasobject:
-            raise InputError(f"{label} holds references or lists of unknown kind, which are no numbers or text")
+            raise InputError(
+                f"{label} holds references or lists, and not numbers or text (store its values as an array)"
+            )
         filtered = dataset.chunks is not None and dataset.id.get_create_plist().get_nfilters() > 0
         self.chunk_rows = dataset.chunks[0] if filtered and dataset.chunks[0] > 1 else 0
         self.band_bytes = self.chunk_rows * self.dtype.itemsize * math.prod(self.shape[1:])
         self.rereads = self.band_bytes > LARGEST_BAND
         self._behind: ReadBehind | None = None
-        if dataset.file.driver == "sec2" and not self.rereads:  # what is decompressed anew stays at hand
+        if dataset.file.driver == "sec2" and not self.rereads:  # chunks that are read again stay in the page cache
             place = partial(place_of, dataset)
             self._behind = ReadBehind(dataset.file.id.get_vfd_handle(), dataset.id.get_storage_size(), place)
         self._band: tuple[int, Array] | None = None  # its first row, and its rows
@@ -183,20 +190,20 @@ class Hdf5Reader:
         return np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
 
     def _read_in_band(self, start: int, stop: int) -> Array:
-        """Return rows that lie in one band of chunks; the band is kept unless all of it is asked for at once."""
+        """Return rows that lie in one band of chunks; the band stays in memory unless all its rows are read at once."""
         first = start // self.chunk_rows * self.chunk_rows
         end = min(first + self.chunk_rows, self.shape[0])
         if self._band is None or self._band[0] != first:
             if (start, stop) == (first, end):
                 return self._read(start, stop)
-            self._band = None  # before the next one is read, so that there is one at a time
+            self._band = None  # before the next band is read, so that only one is in memory
             self._band = first, self._read(first, end)
         return self._band[1][start - first : stop - first]
 
     def _read(self, start: int, stop: int) -> Array:
         size = (stop - start) * math.prod(self.shape[1:]) * self._dataset.dtype.itemsize
         chunk = math.prod(self._dataset.chunks or ()) * self._dataset.dtype.itemsize
-        check_bytes(max(size, chunk), allowed_bytes(), f"{self.label}: what is read at once takes", InputError)
+        check_bytes(max(size, chunk), allowed_bytes(), f"{self.label}: one batch of rows takes", InputError)
         try:
             key = slice(start, stop) if self.shape else ()
             rows = read_byte_strings(self._dataset, key) if self._bytes else np.asarray(self._dataset[key])
@@ -218,7 +225,7 @@ def open_npy(path: Path) -> NpyReader:
 
 
 def read_npy_stream(stream: IO[bytes], label: str) -> NpyReader:
-    """Read a `.npy` from a pipe, keeping it in a temporary file when it is large."""
+    """Read a `.npy` array from a pipe, through a temporary file where it is large."""
     spool = tempfile.SpooledTemporaryFile(max_size=_SMALL_BYTES)  # noqa: SIM115 - the reader keeps it open
     shutil.copyfileobj(stream, spool, 1 << 20)
     if spool.tell() == 0:
@@ -228,7 +235,7 @@ def read_npy_stream(stream: IO[bytes], label: str) -> NpyReader:
 
 
 def open_npz(path: Path) -> dict[str, Callable[[], NpyReader]]:
-    """Find every array of a `.npz` file, compressed or not; each is opened when it is asked for."""
+    """Return what opens each array of a `.npz` file, compressed or not, by its name."""
     try:
         archive = zipfile.ZipFile(path)
     except (*_DAMAGE, NotImplementedError, ValueError) as cause:
@@ -258,7 +265,7 @@ def open_npz(path: Path) -> dict[str, Callable[[], NpyReader]]:
 
 
 def _read_header(stream: IO[bytes], label: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read the header of a `.npy`; version 3 differs from 2 only in the encoding of field names."""
+    """Return shape, order and dtype of a `.npy`; version 3 differs from 2 only in the encoding of field names."""
     readers = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
     readers[3] = readers[2]
     try:

@@ -1,4 +1,4 @@
-"""A source: the given arrays, matched to the inputs of a model and read in batches of what it declares."""
+"""A source: arrays matched to the inputs of a model, and read in batches of the dtypes that the model declares."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from tfdump.tensors import Array, Batch, InputSpec, Note
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How arrays become inputs: padding of ragged ones, casts, and which examples to take.
+    """How arrays become inputs: the padding of ragged arrays, casts, and which examples are read.
 
-    `float_dtype` is the dtype of float64 arrays for which the model declares none.
+    `float_dtype` is the dtype to which float64 arrays are cast where the model declares none.
     """
 
     pad_value: float = 0
@@ -30,7 +30,7 @@ class ReadingOptions:
 
 
 class InputColumn:
-    """One input of the model as it is read: rank, length and dtype made to fit what the model declares."""
+    """One input of the model, read with the rank, the length and the dtype that the model declares."""
 
     def __init__(self, spec: InputSpec, reader: Reader, options: ReadingOptions, note: Note) -> None:
         self.name = spec.name
@@ -42,8 +42,9 @@ class InputColumn:
             self._pad(reader, options, note)
         if isinstance(reader, Hdf5Reader) and reader.rereads:
             note(
-                f"{reader.label} is compressed in chunks of {reader.chunk_rows} rows, {show_bytes(reader.band_bytes)} "
-                "in all: too many to keep, so each is read for every batch (store it in chunks of fewer rows)"
+                f"{reader.label} is compressed in chunks of {reader.chunk_rows} rows, which take "
+                f"{show_bytes(reader.band_bytes)}: too much to hold in memory, so chunks are decompressed again for "
+                "every batch (store it in chunks of fewer rows)"
             )
         self.shape = reader.shape
         if spec.shape is not None and len(reader.shape) == len(spec.shape) - 1:
@@ -74,7 +75,7 @@ class InputColumn:
         return cast(rows, numpy_dtype(self.dtype), self.reader.label, start)
 
     def _add_axis(self, declared: tuple[int | None, ...], note: Note) -> None:
-        """Make an array that lacks one axis fit: it is one example, or its examples are single numbers."""
+        """Add the axis that an array lacks: it is one example, or its examples are single numbers."""
         shape = self.reader.shape
         if not _fits(shape, declared[1:]) and declared[-1] == 1 and _fits(shape[1:], declared[1:-1]):
             self.shape = (*shape, 1)
@@ -83,7 +84,7 @@ class InputColumn:
             return
         self._one_example = True
         self.shape = (1, *shape)
-        note(f"{self.reader.label} has shape {shape}: taken as one example of '{self.name}' {_open(declared)}")
+        note(f"{self.reader.label} has shape {shape}: read as one example of '{self.name}' {_open(declared)}")
 
     def _pad(self, reader: RaggedReader, options: ReadingOptions, note: Note) -> None:
         declared = self._spec.shape
@@ -100,7 +101,7 @@ class InputColumn:
         declared = self._spec.shape
         if declared is None:
             if not self.shape:
-                raise InputError(f"{self.reader.label} is a single number; give an array with a row an example")
+                raise InputError(f"{self.reader.label} is a single number (give an array with one row per example)")
             return
         if not self.shape or not _fits(self.shape[1:], declared[1:]):
             raise InputError(
@@ -115,15 +116,16 @@ class InputColumn:
             check_castable(have, self.dtype, self.reader.label, self.name)
         if options.strict_dtype:
             raise InputError(
-                f"{self.reader.label} is {have}, the input '{self.name}' takes {self.dtype}, and --strict-dtype is on"
+                f"{self.reader.label} is {have}, the input '{self.name}' takes {self.dtype}, and --strict-dtype allows "
+                "no cast"
             )
         if self._quantization is not None:
             scale, zero_point = self._quantization
             limits = np.iinfo(numpy_dtype(self.dtype))
             least, largest = ((bound - zero_point) * scale for bound in (limits.min, limits.max))
             note(
-                f"{self.reader.label} is quantised from {have} to {self.dtype} for the input '{self.name}', with its "
-                f"scale {scale:g} and zero point {zero_point}: from {least:g} to {largest:g}"
+                f"{self.reader.label} is quantized from {have} to {self.dtype} for the input '{self.name}', with its "
+                f"scale {scale:g} and zero point {zero_point} (range: {least:g} to {largest:g})"
             )
             return
         note(f"{self.reader.label} is cast from {have} to {self.dtype} for the input '{self.name}'")
@@ -142,20 +144,20 @@ class Source:
         counts = {column.reader.label: column.examples for column in self.columns}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{label} has {count}" for label, count in counts.items())
-            raise InputError(f"different numbers of examples: {listed}")
+            raise InputError(f"the inputs have different numbers of examples: {listed}")
         total = next(iter(counts.values()))
         if total == 0:
             raise InputError(f"{', '.join(counts)} has no examples (the first axis is empty)")
         self._start, stop, _ = slice(*options.examples).indices(total)
         if stop <= self._start:
             shown = ":".join("" if bound is None else str(bound) for bound in options.examples)
-            raise InputError(f"--examples {shown} takes none of the {total} examples")
+            raise InputError(f"--examples {shown} selects none of the {total} examples")
         self.examples = stop - self._start
         self.first_example = self._start
 
     @property
     def example_bytes(self) -> int:
-        """Bytes of one example of all inputs: as read, or in the dtype that the model takes, whichever is more."""
+        """The bytes of one example of all inputs, in the dtype of the file or of the model, whichever is larger."""
         return sum(
             int(np.prod(column.shape[1:], dtype=np.int64))
             * max(column.reader.dtype.itemsize, numpy_dtype(column.dtype).itemsize)
@@ -170,7 +172,7 @@ class Source:
 
     def first(self, count: int) -> Batch:
         """Return the first `count` examples; where there are fewer, the last one is repeated."""
-        return padded(self.read(0, min(count, self.examples)), count)
+        return pad_batch(self.read(0, min(count, self.examples)), count)
 
     def check_padded(self, count: int) -> None:
         """Raise InputError where a batch of `count` examples, padded to it, takes more than the model may ask for."""
@@ -183,14 +185,14 @@ class Source:
         return column.read(self._start + start, self._start + stop)
 
     def read(self, start: int, stop: int) -> Batch:
-        """Return the examples from `start` up to `stop`, counted from the first that was asked for."""
+        """Return the examples from `start` up to `stop`, counted from the first one of `--examples`."""
         return {column.name: column.read(self._start + start, self._start + stop) for column in self.columns}
 
 
-def padded(batch: Batch, count: int) -> Batch:
+def pad_batch(batch: Batch, count: int) -> Batch:
     """Return a batch with its last example repeated until there are `count`.
 
-    Raises InputError where these take more memory than the model, which may insist on any number, may ask for.
+    Raises InputError where they take more memory than is allowed, as a model can require any number of examples.
     """
     size = sum(rows[:1].nbytes for rows in batch.values()) * count
     if any(len(rows) != count for rows in batch.values()):
@@ -206,7 +208,7 @@ def _check_padded(size: int, count: int) -> None:
 
 
 def parse_examples(text: str) -> tuple[int | None, int | None]:
-    """Read `START:STOP`, either of which may be left out or negative (counted from the end)."""
+    """Parse `START:STOP`, either of which may be left out or negative (counted from the end)."""
     start, colon, stop = text.partition(":")
     try:
         if not colon:

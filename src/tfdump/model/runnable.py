@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 from keras import Layer
 
 from tfdump.errors import ModelError
-from tfdump.inputs.arguments import Given
+from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.matching import match
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.model.probe import Probe, Probed, Request
@@ -175,7 +175,9 @@ def check_request(request: Request, what: str) -> None:
         raise ModelError(f"{option} needs a Keras model, but this is {what}, whose operations are fixed (leave it out)")
 
 
-def open_source(model: Any, arrays: Sequence[Given], reading: ReadingOptions, note: Note) -> tuple[Signature, Source]:
+def open_source(
+    model: Any, arrays: Sequence[InputArray], reading: ReadingOptions, note: Note
+) -> tuple[Signature, Source]:
     """Match arrays to the inputs of a model; return how it is called, and the arrays as a source of batches.
 
     Raises InputError where they do not fit.

@@ -1,21 +1,31 @@
-"""How many examples to run at once: within the memory that was allowed, and as the model allows."""
+"""How many examples to run at once: as many as the memory and the model allow."""
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from tfdump.errors import TfdumpError
+from tfdump.tensors import Array, Batch
+
+Computed = tuple[list[Any], Array]
+"""What a batch gives: one value per tensor, and float64 numbers beside them."""
+
+Compute = Callable[[Batch, int, int], Computed]
+"""Computes a batch: the arrays of the examples from one number up to, but not including, another."""
 
 LARGEST_BATCH = 4096
 LARGEST_OF_MANY = 16384
 MANY_BATCHES = 32
 SMALL_PART = 8
-"""Above `LARGEST_BATCH`, there are so many batches at least, as few would leave nothing to compute beside the writing,
-and they take such a part of the memory at most: what is saved is time between operations, which is much where they are
-small."""
+"""Batches above `LARGEST_BATCH` need at least `MANY_BATCHES` batches and take at most 1 / `SMALL_PART` of the memory.
+
+With few batches, writing could not overlap computing. Large batches save the time between operations, which matters
+only where the operations are small.
+"""
 
 TRAINING_BATCH = 32
-"""Batch statistics make the result depend on the batch size in training, so there it does not depend on memory."""
+"""The batch size in training mode, where it must not depend on memory: batch statistics depend on the size."""
 
 DEFAULT_MEMORY = 256 << 20
 
@@ -31,7 +41,7 @@ class Batches:
         return math.ceil(self.examples / self.size)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Yield the first and the end of each batch."""
+        """Yield the number of the first example of each batch, and the number behind its last one."""
         for start in range(0, self.examples, self.size):
             yield start, min(start + self.size, self.examples)
 
@@ -45,12 +55,12 @@ def choose_batch_size(
     most: int | None = None,
     examples: int = 0,
 ) -> int:
-    """Return the batch size: the model's own if it is `fixed`, else the `wanted` one, else the largest that fits.
+    """Return the batch size: the `fixed` one of the model, else the `wanted` one, else the largest that fits.
 
-    `bytes_at` tells the bytes that live at once at a batch size; the largest power of two up to 4096 that stays
-    within `memory` is taken, at least 1; `most` caps it. Of very many small `examples` it is up to 16384, as
-    long as there are 32 batches, of an eighth of `memory` at most. Raises TfdumpError when `wanted` contradicts the
-    model.
+    `bytes_at` returns the bytes that live at once at a batch size. Without `wanted`, the size is the largest power of
+    two, from 1 to 4096, that stays within `memory`; `most` is an upper limit. For at least half a million small
+    `examples` it goes up to 16384, as long as there are at least 32 batches that take at most an eighth of `memory`.
+    Raises TfdumpError where `wanted` contradicts the model.
     """
     if fixed is not None:
         if wanted not in (None, fixed):

@@ -1,4 +1,4 @@
-"""Which tensors have a row an example: found by looking at the same examples in two batches of different sizes."""
+"""Which tensors have one row per example, as the same examples in two batches of different sizes tell."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.tensors import Array, Ragged, Sparse, Value
 
 _ROUNDING = {"float64": 1e-9, "complex128": 1e-9, "float32": 1e-4, "complex64": 1e-4, "float16": 1e-2}
-"""How far rounding may move a value between batch sizes, relative to the largest; deep models amplify it.
+"""How far rounding may move a value between batch sizes, relative to the largest value; deep models amplify it.
 
-Over the models of keras.applications 3e-6 was measured in float32.
+For the models of keras.applications, 3e-6 was measured in float32.
 """
 
 _COARSE_ROUNDING = 0.1
@@ -21,7 +21,7 @@ _COARSE_ROUNDING = 0.1
 
 @dataclass(frozen=True)
 class AxisFinding:
-    """What two looks at a tensor tell: its axis0, and whether its values depend on the size of the batch."""
+    """What two looks at a tensor tell: its axis0, and whether its values depend on the batch size."""
 
     axis0: str
     depends_on_batch: bool
@@ -32,9 +32,9 @@ def find_example_axis(
 ) -> AxisFinding:
     """Compare the value of one tensor for a batch of `few` examples with that for a batch of `many`.
 
-    The last examples of both batches must be the same; or `places` tells, for each example of the small batch, which
-    one of the large batch it is (behind its end: none). Axis 0 is the example when it has `few` and `many` rows and all
-    other axes agree; a tensor that is the same for both is a constant.
+    Both batches must end with the same examples. Otherwise `places` has, for each example of the small batch, its place
+    in the large batch; a place behind the end is none. Axis 0 is the example where it has `few` and `many` rows and all
+    other axes agree. A tensor that is the same for both batches is a constant.
     """
     by_example = (rows_of(small), rows_of(large)) == (few, many)
     if isinstance(small, (Ragged, Sparse)) or isinstance(large, (Ragged, Sparse)):
@@ -54,8 +54,8 @@ def find_example_axis(
 def confirm(finding: AxisFinding, value: Value, other: Value, places: Sequence[int], dtype: str) -> AxisFinding:
     """Return a finding on the `value` for the first batch after one more look, `other`, at its examples at `places`.
 
-    Further looks only take away: rows that do not follow those examples are none of theirs, and what changes is no
-    constant.
+    A further look can only withdraw a finding: rows that do not follow the examples are not theirs, and a tensor that
+    changes is not a constant.
     """
     if finding.axis0 == BATCH or (finding.axis0 == EXAMPLE and finding.depends_on_batch):
         return finding
@@ -70,7 +70,7 @@ def confirm(finding: AxisFinding, value: Value, other: Value, places: Sequence[i
 
 
 def pairs_inside(places: Sequence[int], many: int) -> tuple[Sequence[int], Sequence[int]]:
-    """Return the numbers of the examples of a look that a batch of `many` has too, and their places there."""
+    """Return the numbers of the examples of a look that a batch of `many` has too, and their places in the batch."""
     inside = [number for number, place in enumerate(places) if place < many]
     return inside, [places[number] for number in inside]
 
@@ -109,24 +109,24 @@ def _ragged_rows(value: Ragged, rows: Sequence[int]) -> Ragged:
 def _sparse_rows(value: Sparse, rows: Sequence[int]) -> Sparse:
     """Return some rows of a sparse tensor."""
     entries = [np.flatnonzero(value.indices[:, 0] == row) for row in rows]
-    taken = np.concatenate(entries) if entries else np.zeros(0, np.int64)
-    indices = value.indices[taken]
+    entry_numbers = np.concatenate(entries) if entries else np.zeros(0, np.int64)
+    indices = value.indices[entry_numbers]
     indices[:, 0] = np.repeat(np.arange(len(entries)), [len(entry) for entry in entries])
-    return Sparse(value.values[taken], indices, (len(entries), *value.dense_shape[1:]))
+    return Sparse(value.values[entry_numbers], indices, (len(entries), *value.dense_shape[1:]))
 
 
 def _by_rows(by_example: bool) -> AxisFinding:
-    """Return the finding on a ragged or sparse tensor, which has a row per example or belongs to its batch."""
+    """Return the finding on a ragged or sparse tensor: it has one row per example or depends on its batch."""
     return AxisFinding(EXAMPLE if by_example else BATCH, depends_on_batch=not by_example)
 
 
 def find_by_rolling(
     value: Value, rolled: Value, batch: int, dtype: str, places: Sequence[int] | None = None
 ) -> AxisFinding:
-    """Tell the same of a model whose batch size is fixed, from a batch and from it with its examples moved by one.
+    """Tell the same of a model with a fixed batch size, from a batch and the same batch with its examples moved.
 
-    Or moved as `places` tells. Axis 0 is the example when its rows moved along (or are all equal, which cannot be told
-    apart).
+    They are moved by one, or to the `places`. Axis 0 is the example where its rows moved with the examples, or are all
+    equal.
     """
     order = np.roll(np.arange(batch), 1).tolist() if places is None else places
     if isinstance(value, (Ragged, Sparse)) or isinstance(rolled, (Ragged, Sparse)):
@@ -149,9 +149,9 @@ def find_in_fixed_batches(
     places: Sequence[int] | None = None,
     place: int = -1,
 ) -> AxisFinding:
-    """Tell the same from a third look too, at a batch made of the example at `place` alone: mixing does not hide there.
+    """Tell the same from a third look too, at a batch that repeats the example at `place`.
 
-    A sum, mean or sort over the batch does not change when the examples change places, but does with the others gone.
+    A sum, mean or sort over the batch does not change when the examples change places, but does without the others.
     """
     finding = find_by_rolling(value, rolled, batch, dtype, places)
     if isinstance(value, (Ragged, Sparse)) or isinstance(alone, (Ragged, Sparse)):
@@ -180,7 +180,7 @@ def agrees(a: Array, b: Array, dtype: str) -> bool:
         with np.errstate(all="ignore"):
             farthest = _largest(a - b)
         scale = _largest(a)
-        if np.isfinite(farthest) and np.isfinite(scale):  # else NaN and infinities are compared one by one
+        if np.isfinite(farthest) and np.isfinite(scale):  # otherwise NaN and infinities are compared one by one
             return bool(farthest <= rounding * scale)
     wide = np.complex128 if a.dtype.kind == "c" else np.float64
     first, second = a.astype(wide), b.astype(wide)
@@ -193,5 +193,5 @@ def agrees(a: Array, b: Array, dtype: str) -> bool:
 
 
 def _largest(values: Array) -> float:
-    """Return the largest magnitude; NaN where there is one."""
+    """Return the largest magnitude, or NaN where one of the values is NaN."""
     return max(float(values.max()), -float(values.min()))

@@ -1,4 +1,4 @@
-"""Which examples are looked at before the run: a few of the first batch, at other places and in another order."""
+"""The examples that a run looks at before it starts: a few of the first batch, at other places and in another order."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,26 +15,31 @@ if TYPE_CHECKING:
     from tfdump.model.runnable import RunnableProbe
 
 FEW = 2
-"""Examples of a look; one more is taken where the batches have just as many."""
+"""Examples of a look; a look has one more where the batches have the same number."""
 
 SMALL = 8
-"""Up to so many examples of the first batch, two or four of them are looked at, at places that together with those of
-the first look show every repeat of rows that cancels out: no further batch may follow that would show it."""
+"""A first batch of at most so many examples may be the only one, so its looks must show every dependence by themselves.
+
+Two or four of its examples are looked at, at places that together with those of the first look show every repetition of
+rows that cancels out within the batch.
+"""
 
 
 def first_places(examples: int) -> tuple[int, ...]:
-    """Return the places of two examples near the beginning, which tell what is needed to choose a batch size.
+    """Return the places of two examples near the beginning, which are enough to choose a batch size.
 
-    They are no neighbors where there are enough, and in reverse order, in which a sort or a shift does not hide.
+    They are in reverse order, and not neighbors where there are enough examples, so that a sort or a shift of the
+    examples changes what the model gives for them.
     """
     return (2, 0) if examples > 3 else (1, 0) if examples > FEW else (0, 0)
 
 
 def last_places(many: int, examples: int) -> tuple[int, ...]:
-    """Return the places of other examples, those in a first batch of `many` last, but never just as many.
+    """Return the places of examples at the end of a first batch of `many`, but never of exactly `many` examples.
 
-    The first ones would agree on too much (a cumulative sum, the number of a row). The places are those of no rotation
-    and no reversal. They are two or four wherever they can be, as some models take pairs, or groups of at most four.
+    Examples at the beginning agree too often, for instance in a cumulative sum or the number of a row. The places are
+    neither a rotation nor a reversal of the batch. There are two or four of them wherever possible, because some models
+    take pairs, or groups of four.
     """
     if many == 1:
         return (min(1, examples - 1), 0)
@@ -51,18 +56,19 @@ def last_places(many: int, examples: int) -> tuple[int, ...]:
 def moved_places(fixed: int) -> tuple[int, ...]:
     """Return the places of all examples of a batch of `fixed` size in another order, neither rotated nor reversed.
 
-    Beside one example alone it shows every repeat that cancels out in the batch (tried up to eight examples).
+    Together with a batch of one example alone, this order shows every repetition of rows that cancels out within the
+    batch (tried for up to eight examples).
     """
     return (*range(1, fixed, 2), *range(2, fixed, 2), 0)
 
 
 def alone_place(fixed: int) -> int:
-    """Return the place of the example that is looked at alone: in a sorted batch, neither the least nor the largest."""
+    """Return the place of the example that is looked at alone: the middle, so neither end of a sorted batch."""
     return fixed // 2
 
 
 def examples_at(source: Source, places: Sequence[int]) -> Batch:
-    """Return the examples at these places; the last one stands for those behind it."""
+    """Return the examples at these places; the last example stands for places behind it."""
     inside = np.minimum(places, source.examples - 1)
     start = int(inside.min())
     rows = source.read(start, int(inside.max()) + 1)
@@ -70,15 +76,15 @@ def examples_at(source: Source, places: Sequence[int]) -> Batch:
 
 
 def last_of_first_batch(source: Source, count: int, many: int) -> Batch:
-    """Return the last `count` examples of a first batch of `many`, at least as many."""
+    """Return the last `count` examples of a first batch of `many` examples, where `count` is at most `many`."""
     return {name: rows[-count:] for name, rows in source.first(many).items()}
 
 
-class Looks:
-    """Runs a probe on a few batches, each time from the beginning, and compares what they give.
+class FirstLooks:
+    """Runs a probe on a few batches, each time from the initial state, and compares the results.
 
-    `fixed` is the batch size that the model insists on, or None. The first look, `glance`, is there at once: at `few`
-    examples, or at a whole batch of such a model.
+    `fixed` is the batch size that the model requires, or None. `glance` is what the first look gives, at `few`
+    examples: a whole batch where the size is fixed.
     """
 
     def __init__(self, probe: "RunnableProbe", source: Source, fixed: int | None) -> None:
@@ -103,7 +109,7 @@ class Looks:
         return self._at(self._source.first(many))
 
     def compare(self, many: int) -> tuple[list[Value | None], list[AxisFinding]]:
-        """Return what the model gives for the first batch of `many` examples, and what the looks tell of it."""
+        """Return what the model gives for the first batch of `many` examples, and the finding on each tensor."""
         if self._fixed is not None:
             return self._compare_fixed(self._fixed)
         places = last_places(many, self._source.examples)
@@ -112,8 +118,8 @@ class Looks:
         return first, self._confirmed(first, self._findings(first, look, many, places))
 
     def _compare_fixed(self, fixed: int) -> tuple[list[Value | None], list[AxisFinding]]:
-        """Compare the first batch with it in another order, and with one of an example alone."""
-        self.glance, self._glance_of = [], {}  # three whole batches are enough in memory
+        """Compare the first batch with the same batch in another order, and with a batch of one example alone."""
+        self.glance, self._glance_of = [], {}  # memory has to hold three whole batches already
         places = moved_places(fixed)
         moved = self._at(self._batch(places))
         place = alone_place(fixed)
@@ -139,7 +145,7 @@ class Looks:
         ]
 
     def _confirmed(self, first: list[Value | None], findings: list[AxisFinding]) -> list[AxisFinding]:
-        """Return the findings after the first look too, in which a model without a graph may have had other tensors."""
+        """Return the findings after the first look too; a model without a graph may have had other tensors in it."""
         glances = [self._glance_of.get((probed.is_output, probed.info.address)) for probed in self._probe.probed]
         return [
             finding
@@ -151,10 +157,11 @@ class Looks:
     def findings_unpadded(
         self, first: list[Value | None], findings: list[AxisFinding], rest: int, fixed: int
     ) -> list[AxisFinding] | None:
-        """Look at a batch of `rest` examples; None where a model of the `fixed` size refuses it, or takes it wrongly.
+        """Look at a batch of `rest` examples; None where a model of the `fixed` size does not compute it correctly.
 
-        It is taken rightly where every tensor with a row per example has one for each of them too, with the same
-        values, unless it mixes examples: zeros of the fixed size that are added to one row make several.
+        It is correct where every tensor with a row per example has one row for each of them, with the same values
+        unless the tensor mixes examples. It is not where, for instance, the model adds zeros of the fixed size to one
+        row, which makes several rows.
         """
         if not self._probe.takes(rest):
             return None
@@ -165,7 +172,7 @@ class Looks:
             return None
         combined = []
         for padded_finding, finding in zip(findings, self._findings(first, look, fixed, places), strict=True):
-            mixes = padded_finding.depends_on_batch  # one look may hide what another shows
+            mixes = padded_finding.depends_on_batch  # one look may not show what another shows
             if padded_finding.axis0 == EXAMPLE and (finding.axis0 != EXAMPLE or finding.depends_on_batch > mixes):
                 return None
             axis0 = BATCH if mixes and finding.axis0 == NONE else finding.axis0
@@ -174,6 +181,6 @@ class Looks:
 
 
 def _by_shape(value: Value | None, many: int) -> AxisFinding:
-    """Return the finding on what an eager run gave for one look alone: the shape has to do."""
+    """Return the finding on a tensor that an eager run gave in one look only: from its shape alone."""
     by_example = value is not None and rows_of(value) == many
     return AxisFinding(EXAMPLE if by_example else BATCH, depends_on_batch=False)

@@ -1,4 +1,4 @@
-"""What `tfdump layers` lists: every tensor that a model gives, without running it."""
+"""The list that `tfdump layers` prints: every tensor of a model, without running it."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from tfdump.address import Selection
 from tfdump.captures import NOTHING_MORE, Captures
 from tfdump.dtypes import STRING, numpy_dtype
 from tfdump.files.limits import allowed
-from tfdump.inputs.arguments import Given
+from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.source import ReadingOptions
 from tfdump.process.stages import Stage, silent_stage
 from tfdump.tensors import NotCaptured, Note
@@ -20,12 +20,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ListedTensor:
-    """One row of the list.
+    """One tensor of a model.
 
-    `shape` has -1 where a size is open, and is None where the rank is; `example_bytes` are the bytes of one
-    example, None where they are unknown; `parameters` belong to the layer, the same in every row of it. `inputs` are
-    the addresses of the tensors that the layer call reads (`inputs/NAME` for those of the model itself), None where
-    they are not known.
+    Attributes
+    ----------
+    address : str
+        The address of the tensor.
+    class_name : str
+        The class of the layer that returns it.
+    shape : tuple of int or None
+        The shape, with -1 for a size that is not known before the model runs; None where the rank is not known.
+    dtype : str
+        The dtype in which the model computes it.
+    parameters : int
+        The number of parameters of the layer, the same for all tensors of one layer.
+    example_bytes : int or None
+        The bytes of one example, None where they are not known.
+    inputs : tuple of str or None
+        The addresses of the tensors that the layer call reads (`inputs/NAME` for an input of the model), None where
+        they are not known.
+
     """
 
     address: str
@@ -39,7 +53,7 @@ class ListedTensor:
 
 @dataclass(frozen=True)
 class Listing:
-    """The tensors of a model in execution order, and the layers that give none."""
+    """The tensors of a model in execution order, and the layers that were not captured."""
 
     tensors: tuple[ListedTensor, ...]
     not_captured: tuple[NotCaptured, ...]
@@ -47,15 +61,16 @@ class Listing:
 
 def list_tensors(
     loaded: "LoadedModel",
-    given: Sequence[Given],
+    arrays: Sequence[InputArray],
     selection: Selection,
     note: Note,
     captures: Captures = NOTHING_MORE,
     stage: Stage = silent_stage,
 ) -> Listing:
-    """List what a selection would dump; `given` arrays tell the shapes where the model does not declare them.
+    """List the tensors that a selection would dump.
 
-    `stage` is called with what goes on. Raises ModelError when neither does.
+    `arrays` are needed only where the model does not declare the shapes of its inputs. `stage` is called with the name
+    of each stage. Raises ModelError where the shapes are not known.
     """
     from tfdump.model.probe import Request
     from tfdump.model.runnable import open_source, probe_declared, probe_source
@@ -63,8 +78,8 @@ def list_tensors(
     request = Request(selection, outputs=False, captures=captures)
     stage("Tracing the model")
     with allowed(loaded.max_bytes):
-        if given:
-            signature, source = open_source(loaded.model, given, ReadingOptions(), note)
+        if arrays:
+            signature, source = open_source(loaded.model, arrays, ReadingOptions(), note)
             probe = probe_source(loaded.model, signature, source, request, note)
             if probe.eager:
                 probe.run(source.first(signature.batch_size or 2))
@@ -87,7 +102,7 @@ def list_tensors(
 
 
 def example_bytes(shape: tuple[int, ...] | None, dtype: str) -> int | None:
-    """Return the bytes of one example: of everything behind an open first axis, or of the whole fixed shape."""
+    """Return the bytes of one example, or of a whole tensor of fixed shape; None where they are not known."""
     if shape is None or dtype == STRING:
         return None
     sizes = shape[1:] if shape and shape[0] == -1 else shape

@@ -1,4 +1,4 @@
-"""What every dump has: its writer, where it came from, about how large it will be, and what is missing in it."""
+"""What every dump has: a writer, attributes that tell its origin, an estimated size, and a list of what is missing."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 SMALLEST_CHUNK = 64 << 10
 
 FILE_OVERHEAD, TENSOR_OVERHEAD, WHOLE_OVERHEAD = 6000, 4500, 2000
-"""Bytes of the root, of the attributes and the index of chunks of one tensor, and of the attributes of one without
-chunks, as measured on the sample models."""
+"""Bytes of the root, of a tensor in chunks (attributes and index), and of a tensor in one piece (attributes).
+
+Measured on the sample models.
+"""
 
 
 def open_writer(
@@ -33,21 +35,21 @@ def open_writer(
 ) -> DumpWriter:
     """Return the writer of a dump, with chunks small enough that those being filled stay within `memory`.
 
-    `path` None makes the dump in memory; `alone` tells that no other run can write the same one.
+    `path` None makes the dump in memory. `alone` tells that no other run can write the same file.
     """
     chunk_bytes = min(layout.CHUNK_BYTES, max(SMALLEST_CHUNK, memory // max(1, tensors)))
     return DumpWriter(path, force=force, storage=storage_for(compression, chunk_bytes, checksums), alone=alone)
 
 
 def overhead_bytes(tensors: int, config: str | None, whole: int = 0) -> int:
-    """Return about how many bytes a file takes beside the values of `tensors` in chunks and of `whole` without."""
+    """Return about how many bytes a file takes beside the values, with `tensors` in chunks and `whole` in one piece."""
     return FILE_OVERHEAD + TENSOR_OVERHEAD * tensors + WHOLE_OVERHEAD * whole + len(config or "")
 
 
 def provenance(
     kind: str, loaded: "LoadedModel", source: Source, run: RunOptions, seed: int, values: bool, command: str
 ) -> dict[str, Any]:
-    """Return the attributes of the root: what made the file, and nothing that changes from run to run."""
+    """Return the attributes of the root: what made the file. None of them changes when the same command runs again."""
     from tfdump.model.loading.load import versions
 
     return {
@@ -68,7 +70,7 @@ def provenance(
 
 
 def tell_not_captured(missing: tuple[NotCaptured, ...], note: Note) -> None:
-    """Say what is not captured, one line for each reason; what is expected is a detail."""
+    """Tell which layers were not captured, one note per reason. Where that is expected, the note is a detail."""
     by_reason: dict[tuple[str, bool], list[str]] = {}
     for item in missing:
         by_reason.setdefault((item.reason, item.expected), []).append(item.address)

@@ -1,28 +1,24 @@
-"""Batch by batch: each is written beside the computation of the next ones."""
+"""Running a model batch by batch: each batch is written while the next ones are computed."""
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any, Protocol
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from tfdump.inputs.source import Source
 from tfdump.process.machine import cores
 from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Progress
-from tfdump.run.batching import Batches
+from tfdump.run.batching import Batches, Compute, Computed
+from tfdump.run.resume import JournaledBatches
 from tfdump.tensors import Array, Batch
 
-Computed = tuple[list[Any], Array]
-"""What a batch gives: values, and float64 numbers beside them."""
-
-Compute = Callable[[Batch, int, int], Computed]
-"""Returns what a batch, the examples from one number up to another, gives."""
-
 AT_ONCE = 2
-"""Batches that are computed at once, where none shows in another: the cores that one leaves idle, between its
-operations and at their ends, work on the other."""
+"""Independent batches that are computed at once: one uses the cores that the other leaves idle."""
 
 IN_MEMORY = 3
 """Batches that are in memory at once: computed, waiting or being written. `--memory` is for one of them."""
@@ -33,98 +29,104 @@ class Sink(Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether `prepare` looks at every value, so that a thread is worth its while."""
+        """Whether `prepare` reads every value, so that a thread of its own pays off."""
 
     def prepare(self, value: Any, examples: int) -> Any:
         """Take in the value for one batch, of which the first `examples` rows count; return what is to be stored.
 
-        Beside it others may be prepared on other threads.
+        Other sinks may prepare their values on other threads at the same time.
         """
 
     def store(self, value: Any) -> None:
         """Store what `prepare` returned."""
 
 
-class Keeping(Protocol):
-    """The batches of an interrupted run; see `tfdump.run.resume.Kept`."""
+@dataclass(frozen=True)
+class BatchOutput:
+    """Where the values of the batches go: one sink per value.
 
-    replayed: int
+    `check` raises the error of an earlier write, and `progress` is called with the examples written and all examples.
+    """
 
-    def replay(self, source: Source, batches: Batches, compute: Compute, progress: Progress) -> list[Array]:
-        """Give the sinks what is kept, `replayed` examples; return the numbers that came beside it."""
-
-    def about(self, batch: Batch, beside: Array) -> Any:
-        """Return what is to be known of a batch before it is written."""
-
-    def add(self, values: Sequence[Any], examples: int, about: Any) -> None:
-        """Keep one batch, and give it to the sinks."""
+    sinks: Sequence[Sink]
+    check: Callable[[], None]
+    progress: Progress
 
 
-def run_batches(
+def run_in_order(
     source: Source,
     batches: Batches,
     compute: Compute,
-    sinks: Sequence[Sink],
-    check: Callable[[], None],
-    progress: Progress,
-    kept: Keeping | None = None,
-    independent: bool = False,
-    feed: Callable[[Batch], Batch] = lambda batch: batch,
+    output: BatchOutput,
+    journaled: JournaledBatches | None = None,
 ) -> list[Array]:
-    """Compute every batch and give it to the sinks; return the numbers that came beside the values, batch by batch.
+    """Compute one batch after the other and write it; return the numbers beside the values, one array per batch.
 
-    `kept` are the batches of an interrupted run, which are not computed again; further ones are added to them. `check`
-    raises what went wrong in writing. Batches that are `independent` are computed on several threads, where `compute`
-    gets what `feed` makes of them, so that their arrays leave memory before the next are read.
+    The `journaled` batches of an interrupted run are not computed again, and the other ones are added to them.
     """
-    numbers = kept.replay(source, batches, compute, progress) if kept is not None else []
-    several = independent and kept is None and len(batches) > AT_ONCE and cores() > 1
-    worker = Worker(sinks, check, kept, max(1, cores() // AT_ONCE) if several else cores())
-    threads = Threads(compute, feed) if several else None
-    try:
-        for start, stop in batches:
-            if kept is not None and stop <= kept.replayed:
-                continue
-            worker.wait_for_room()
-            if threads is not None:
-                threads.wait_for_one()
-            raise_waiting()
-            if worker.failed:
-                break
-            progress(worker.done, source.examples)
-            if threads is not None:
-                worker.give(threads.submit(source.read(start, stop), start, stop), stop - start)
-                continue
+    numbers = journaled.replay(source, batches, compute, output.progress) if journaled is not None else []
+    replayed = journaled.replayed if journaled is not None else 0
+    with BatchWriter(output, cores(), journaled) as writer:
+        for start, stop in _upcoming(source, batches, output, writer, replayed):
             batch = source.read(start, stop)
             computed = compute(batch, start, stop)
-            about = kept.about(batch, computed[1]) if kept is not None else None
-            worker.give(ready(computed), stop - start, about)
+            about = journaled.about(batch, computed[1]) if journaled is not None else None
+            writer.give(completed(computed), stop - start, about)
             del computed
-        worker.finish()
-        progress(source.examples, source.examples)
-    except Exception:
-        worker.finish()  # where a batch before this one failed, its error comes first
-        raise
-    except BaseException:
-        if threads is not None:
-            threads.stop()
-        worker.stop()
-        raise
-    finally:
-        if threads is not None:
-            threads.finish()
-    return numbers + worker.numbers
+    output.progress(source.examples, source.examples)
+    return numbers + writer.numbers
 
 
-def ready(computed: Computed) -> "Future[Computed]":
-    """Return what was computed as something that need not be waited for."""
+def run_at_once(
+    source: Source, batches: Batches, compute: Compute, output: BatchOutput, feed: Callable[[Batch], Batch]
+) -> list[Array]:
+    """Compute `AT_ONCE` independent batches at the same time; return the same as `run_in_order`.
+
+    `compute` receives what `feed` makes of a batch, so that the arrays of the batch can leave memory before the next
+    batch is read. With few batches or one core, the batches are computed in order.
+    """
+    if len(batches) <= AT_ONCE or cores() == 1:
+        return run_in_order(source, batches, compute, output)
+    with BatchWriter(output, max(1, cores() // AT_ONCE)) as writer, _ComputeThreads(compute, feed) as threads:
+        for start, stop in _upcoming(source, batches, output, writer, 0, threads.wait_for_one):
+            writer.give(threads.submit(source.read(start, stop), start, stop), stop - start)
+    output.progress(source.examples, source.examples)
+    return writer.numbers
+
+
+def _upcoming(
+    source: Source,
+    batches: Batches,
+    output: BatchOutput,
+    writer: "BatchWriter",
+    replayed: int,
+    wait: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of each batch behind the `replayed` examples when there is room for it in memory.
+
+    Ends early where a batch could not be written.
+    """
+    for start, stop in batches:
+        if stop <= replayed:
+            continue
+        writer.wait_for_room()
+        wait()
+        raise_waiting()
+        if writer.failed:
+            return
+        output.progress(writer.done, source.examples)
+        yield start, stop
+
+
+def completed(computed: Computed) -> "Future[Computed]":
+    """Return the result of a computation as a future that is done."""
     future: Future[Computed] = Future()
     future.set_result(computed)
     return future
 
 
-class Threads:
-    """Compute `AT_ONCE` batches at once; the next is read when one of the threads is free for it, to spare memory."""
+class _ComputeThreads:
+    """Computes `AT_ONCE` batches at once. To save memory, a batch is read only when a thread is free for it."""
 
     def __init__(self, compute: Compute, feed: Callable[[Batch], Batch]) -> None:
         self._compute = compute
@@ -137,54 +139,72 @@ class Threads:
         self._free.acquire()
 
     def submit(self, batch: Batch, start: int, stop: int) -> "Future[Computed]":
-        """Return what a batch is going to give."""
+        """Compute a batch on the free thread."""
         future = self._pool.submit(copy_context().run, self._compute, self._feed(batch), start, stop)
         future.add_done_callback(lambda _: self._free.release())
         return future
 
-    def finish(self) -> None:
-        """Wait until everything is computed."""
-        self._pool.shutdown()
+    def __enter__(self) -> Self:
+        return self
 
-    def stop(self) -> None:
-        """Give up what waits."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait until everything is computed; after an interruption, drop what has not begun."""
+        self._pool.shutdown(cancel_futures=not _is_ordinary(kind))
 
 
-class Worker(threading.Thread):
-    """Writes beside the computation, in order; `numbers` are those that came beside the values, `done` the examples.
+class BatchWriter(threading.Thread):
+    """Writes batches in order while the next ones are computed.
 
-    Values are prepared on as many threads as `preparing` says. Statistics are short calls of NumPy, between which
-    threads wait for Python's lock: two take longer than one where the second core has other work.
+    `numbers` are the numbers beside the values, one array per batch, and `done` is the number of examples written.
+    Values are prepared on as many threads as `preparing` says. Statistics are short NumPy calls, between which threads
+    wait for Python's lock: two threads take longer than one where the second core has other work.
     """
 
-    def __init__(
-        self, sinks: Sequence[Sink], check: Callable[[], None], kept: Keeping | None = None, preparing: int = 1
-    ) -> None:
+    def __init__(self, output: BatchOutput, preparing: int, journaled: JournaledBatches | None = None) -> None:
         super().__init__(name="tfdump-writer", daemon=True)
         self.numbers: list[Array] = []
-        self.done = kept.replayed if kept is not None else 0
-        self._sinks = sinks
-        self._check = check
-        self._kept = kept
-        self._threads = ThreadPoolExecutor(preparing, "tfdump-prepare") if any(sink.busy for sink in sinks) else None
+        self.done = journaled.replayed if journaled is not None else 0
+        self._output = output
+        self._journaled = journaled
+        busy = any(sink.busy for sink in output.sinks)
+        self._threads = ThreadPoolExecutor(preparing, "tfdump-prepare") if busy else None
         self._queue: queue.SimpleQueue[tuple[Future[Computed], int, Any] | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(IN_MEMORY)
         self._error: BaseException | None = None
         self._stopped = False
-        self.start()
 
     @property
     def failed(self) -> bool:
-        """Whether a batch could not be computed or written; `finish` raises the reason."""
+        """Whether a batch could not be computed or written."""
         return self._error is not None
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait until everything is written, and raise the first error; after an interruption, drop what waits.
+
+        Batches with a journal are never dropped. An error of writing comes before an error in the body: it is of an
+        earlier batch.
+        """
+        ordinary = _is_ordinary(kind)
+        self._stopped = not ordinary and self._journaled is None
+        self._queue.put(None)
+        self.join()
+        if ordinary and self._error is not None:
+            raise self._error
+
     def run(self) -> None:
-        """Take batches until None comes; after a failure, let them pass."""
+        """Write batches until None comes; after a failure, drop them."""
         while (item := self._queue.get()) is not None:
             try:
                 if not self.failed and not self._stopped:
-                    self._take(*item)
+                    self._write(*item)
             except BaseException as error:  # carried to the main thread, which raises it
                 self._error = error
             del item
@@ -192,20 +212,20 @@ class Worker(threading.Thread):
         if self._threads is not None:
             self._threads.shutdown()
 
-    def _take(self, future: "Future[Computed]", examples: int, about: Any) -> None:
-        """Wait for what a batch gives, and write it."""
+    def _write(self, future: "Future[Computed]", examples: int, about: Any) -> None:
+        """Wait for the values of a batch, and write them."""
         values, beside = future.result()
         self.numbers.append(beside)
-        if self._kept is not None:
-            self._kept.add(values, examples, about)
+        if self._journaled is not None:
+            self._journaled.add(values, examples, about)
         else:
             self._add(values, examples)
-        self._check()
+        self._output.check()
         self.done += examples
 
     def _add(self, values: list[Any], examples: int) -> None:
         """Prepare all values, on threads where that is work, and store them in order."""
-        pairs = [(sink, value) for sink, value in zip(self._sinks, values, strict=True) if value is not None]
+        pairs = [(sink, value) for sink, value in zip(self._output.sinks, values, strict=True) if value is not None]
         if self._threads is None:
             for sink, value in pairs:
                 sink.store(sink.prepare(value, examples))
@@ -215,22 +235,14 @@ class Worker(threading.Thread):
             sink.store(value)
 
     def wait_for_room(self) -> None:
-        """Wait until there is room in memory for one batch more."""
+        """Wait until there is room in memory for one more batch."""
         self._room.acquire()
 
     def give(self, future: "Future[Computed]", examples: int, about: Any = None) -> None:
-        """Hand over what one batch gives, or is going to give; `about` goes to the batches kept."""
+        """Hand over the values of one batch, computed or not; `about` goes into the journal."""
         self._queue.put((future, examples, about))
 
-    def finish(self) -> None:
-        """Wait until everything is written; raises what went wrong while writing."""
-        self._queue.put(None)
-        self.join()
-        if self._error is not None:
-            raise self._error
 
-    def stop(self) -> None:
-        """Give up what waits and end; where batches are kept, what waits still is."""
-        self._stopped = self._kept is None
-        self._queue.put(None)
-        self.join()
+def _is_ordinary(kind: type[BaseException] | None) -> bool:
+    """Tell whether a block ended by itself or with an error, and not with an interruption."""
+    return kind is None or issubclass(kind, Exception)

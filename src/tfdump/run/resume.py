@@ -1,4 +1,4 @@
-"""Going on with an interrupted run: what its journal keeps is checked and goes into the sinks as if just computed."""
+"""Resuming an interrupted run: the batches in its journal are checked, and go into the sinks as if just computed."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,35 +14,36 @@ from tfdump.errors import DumpError
 from tfdump.inputs.source import Source
 from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Progress
-from tfdump.run.batching import Batches
-from tfdump.run.pipeline import Compute
+from tfdump.run.batching import Batches, Compute
 from tfdump.tensors import Array, Batch, Note, Value, listed
 
 
 class ResumableSink(Protocol):
-    """A sink whose work on a batch has two parts, between which the batch can be kept."""
+    """A sink that works on a batch in two parts, between which the batch can be written to the journal."""
 
     def prepare(self, value: Value, examples: int) -> Value:
-        """Take the value of one batch into what is summed up; return what of it is to be stored."""
+        """Add the value of one batch to the sums; return what of it is to be stored."""
 
     def store(self, value: Value) -> None:
         """Store what `prepare` returned."""
 
-    def kept(self, value: Value) -> Value:
-        """Return as much of what `prepare` returned as `store` looks at."""
+    def for_journal(self, value: Value) -> Value:
+        """Return the part of what `prepare` returned that `store` reads."""
 
     def state(self) -> Any:
-        """Return what is summed up so far, as JSON."""
+        """Return the sums so far, as JSON."""
 
     def restore(self, state: Any) -> None:
-        """Bring what is summed up to such a state."""
+        """Set the sums to a state that `state` returned."""
 
 
-class Kept:
-    """The batches in a journal, between a run and its sinks; `late` are the addresses that came after the first batch.
+class JournaledBatches:
+    """The batches in a journal, between a run and its sinks.
 
-    A batch may be replayed where its inputs are the same by their SHA-256, so that the dump is that of the inputs as
-    they are now. That the model gives the same numbers as then is seen on the first batch and on the last one kept.
+    `late` are the addresses that came after the first batch, and `replayed` is the number of examples that the journal
+    supplied. A batch is replayed only where the SHA-256 of its inputs is the same, so that the dump is that of the
+    inputs as they are now. The first and the last batch in the journal are computed again, to check that the model
+    still gives the same numbers.
     """
 
     def __init__(self, journal: Journal, sinks: Sequence[ResumableSink], late: set[str], note: Note) -> None:
@@ -53,9 +54,9 @@ class Kept:
         self._note = note
 
     def replay(self, source: Source, batches: Batches, compute: Compute, progress: Progress) -> list[Array]:
-        """Give the sinks what is kept; return the numbers that came beside it.
+        """Give the batches in the journal to the sinks; return the numbers beside the values, one array per batch.
 
-        Raises DumpError where the inputs, or what the model makes of them, have changed.
+        Raises DumpError where the inputs have changed, or the numbers that the model gives.
         """
         numbers: list[Array] = []
         record = batch = None
@@ -73,7 +74,7 @@ class Kept:
                         sink.prepare(value, stop)  # constants are compared with the first
             *stored, beside = record.values
             for sink, value, state in zip(self._sinks, stored, record.about["states"], strict=True):
-                sink.restore(state)  # what the batches up to this one told, as `store` needs it
+                sink.restore(state)  # `store` needs the state after this batch
                 if value is not None:
                     sink.store(value)
             numbers.append(np.array(beside))
@@ -84,19 +85,19 @@ class Kept:
             if start > 0:
                 self._compare(compute(batch, start, stop)[0], record, start, stop)
             self._journal.has_records = True
-            self._note(f"goes on behind the {self.replayed} examples that {self._journal.path.name} keeps")
+            self._note(f"resumes after {self.replayed} examples, which are in {self._journal.path.name}")
         return numbers
 
     def about(self, batch: Batch, beside: Array) -> dict[str, Any]:
-        """Return what is to be known of a batch before it is written."""
+        """Return what the journal stores of a batch beside its values. It must be asked before the next batch runs."""
         return {"inputs": digest(batch), "late": sorted(self._late), "beside": beside}
 
     def add(self, values: Sequence[Value | None], examples: int, about: dict[str, Any]) -> None:
-        """Keep one batch, and give it to the sinks."""
+        """Add one batch to the journal, and give it to the sinks."""
         raw = fingerprint(values)
         pairs = list(zip(self._sinks, values, strict=True))
         prepared = [None if value is None else sink.prepare(value, examples) for sink, value in pairs]
-        stored = [None if v is None else sink.kept(v) for sink, v in zip(self._sinks, prepared, strict=True)]
+        stored = [None if v is None else sink.for_journal(v) for sink, v in zip(self._sinks, prepared, strict=True)]
         described = {"inputs": about["inputs"], "late": about["late"], "raw": raw}
         states = [sink.state() for sink in self._sinks]
         self._journal.append([*stored, about["beside"]], {**described, "states": states})
@@ -105,37 +106,37 @@ class Kept:
                 sink.store(value)
 
     def _check(self, record: Record) -> None:
-        """Raise DumpError where a batch has not what this run would have kept of it."""
+        """Raise DumpError where the record of a batch is not one that this run could have written."""
         about, sinks = record.about, len(self._sinks)
         described = isinstance(about, dict) and about.keys() >= {"inputs", "late", "raw", "states"}
         if not described or (len(record.values), len(about["states"])) != (sinks + 1, sinks):
-            raise DumpError(f"{self._journal.path} is no journal that tfdump wrote (remove it to start over)")
+            raise DumpError(f"{self._journal.path} is not a journal that tfdump wrote (remove it to start over)")
 
     def _compare(self, values: Sequence[Value | None], record: Record, start: int, stop: int) -> None:
         if fingerprint(values) != record.about["raw"]:
-            what = "the numbers that the model gives (it draws random ones, or runs on another machine) are"
+            what = "the numbers that the model gives (it draws random numbers, or runs on another machine) are"
             raise self._changed(what, start, stop)
 
     def _changed(self, what: str, start: int, stop: int) -> DumpError:
         return DumpError(
-            f"{what} not those of the interrupted run at the examples {start} to {stop - 1} "
+            f"{what} not those of the interrupted run in examples {start} to {stop - 1} "
             f"(remove {self._journal.path} to start over)"
         )
 
 
 def code_hashes(imports: Sequence[Path]) -> dict[str, str]:
-    """Return the SHA-256 of the files behind `--import`, which have been imported, by their names."""
-    found = {}
+    """Return the SHA-256 of the modules that `--import` imported, by name; "" for a module without a file."""
+    hashes = {}
     for path in imports:
         text = str(path)
         module = sys.modules.get(text)
         file = text if text.endswith(".py") else getattr(module, "__file__", None)
-        found[path.name] = sha256(Path(file).read_bytes()).hexdigest() if file else ""
-    return found
+        hashes[path.name] = sha256(Path(file).read_bytes()).hexdigest() if file else ""
+    return hashes
 
 
-class Repeatable(Protocol):
-    """What tells whether a model gives every batch the same numbers, whatever it ran on before."""
+class RepeatableProbe(Protocol):
+    """A probe that tells whether its model gives a batch the same numbers, whatever batches it ran on before."""
 
     @property
     def assigned(self) -> list[str]:
@@ -148,23 +149,23 @@ class Repeatable(Protocol):
 
 def begin(
     journal: Journal | None,
-    probe: Repeatable,
+    probe: RepeatableProbe,
     training: bool,
     root: Mapping[str, Any],
     source: Source,
     batch_size: int,
     note: Note,
 ) -> Journal | None:
-    """Begin a journal, or go on with it; None, which `note` explains, where the model cannot start in the middle.
+    """Begin or resume a journal; return None, with a note, where the model cannot start at a later batch.
 
-    What must be the same in both runs is the command, the model, the versions and the batches.
-    Raises DumpError where something is not.
+    The command, the model, the versions and the batches must be the same in both runs. Raises DumpError where one of
+    them is not.
     """
     if journal is None:
         return None
     why = _why_not(probe, training)
     if why is not None:
-        note(f"--resume: {why}, so an interrupted run has to start over, and nothing is kept")
+        note(f"--resume: {why}, so an interrupted run must start over; no journal is written")
         return None
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in root.items()}
     sizes = {"examples": source.examples, "batch_size": batch_size}
@@ -172,9 +173,9 @@ def begin(
     return journal
 
 
-def _why_not(probe: Repeatable, training: bool) -> str | None:
+def _why_not(probe: RepeatableProbe, training: bool) -> str | None:
     if training:
-        return "with --training, a batch changes what the model makes of the next one"
+        return "with --training, each batch changes the numbers that the model gives for the next one"
     if probe.assigned:
         return f"the model changes variables while it runs ({listed(probe.assigned)})"
     return "the model draws random numbers" if probe.random else None

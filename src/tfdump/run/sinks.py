@@ -1,4 +1,4 @@
-"""Where the values of one tensor go: statistics, reduction, cast, and the collector that writes them."""
+"""Sinks: what happens to the values of one tensor (statistics, reduction, cast) before a collector writes them."""
 
 import math
 from collections.abc import Callable
@@ -17,14 +17,14 @@ from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attri
 from tfdump.tensors import Array, Ragged, Sparse, TensorInfo, Value
 
 OpenCollector = Callable[[TensorInfo, Value, str], Collector]
-"""Makes the collector of a tensor from its record, its first value as stored, and its axis0."""
+"""Creates the collector of a tensor from its record, its first value as stored, and its axis0."""
 
 
 class TensorSink:
-    """Takes the batches of one tensor; `group` and `info` say where the result is linked.
+    """Takes the batches of one tensor, whose dataset is linked in `group` under the address of `info`.
 
-    Its `kind` is what was planned, `axis0`, until a batch tells otherwise. `padded_to` is the number of examples to
-    which every batch is padded, or None.
+    Its `kind` starts with the planned `axis0` and changes where a batch does not fit it. `padded_to` is the number of
+    examples to which every batch is padded, or None.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class TensorSink:
 
     @property
     def info(self) -> TensorInfo:
-        """The record of the tensor, as far as the batches tell."""
+        """The record of the tensor, according to the batches so far."""
         return self.kind.info
 
     @property
     def axis0(self) -> str:
-        """What the first axis of the tensor is, as far as the batches tell."""
+        """What the first axis of the tensor is, according to the batches so far."""
         return self.kind.axis0
 
     @property
@@ -67,7 +67,7 @@ class TensorSink:
 
     @property
     def busy(self) -> bool:
-        """Whether `prepare` looks at every value."""
+        """Whether `prepare` reads every value."""
         return self._statistics is not None or self._options.reduction is not None or self._narrow
 
     @property
@@ -81,7 +81,7 @@ class TensorSink:
         self.store(self.prepare(value, examples))
 
     def prepare(self, value: Value, examples: int) -> Value:
-        """Take the value for one batch into the statistics and counts; return what of it is to be stored."""
+        """Add the value for one batch to the statistics and counts; return what of it is to be stored."""
         value = self.kind.take(value, examples)
         if self.kind.lost is not None:
             return np.zeros(0)
@@ -100,10 +100,10 @@ class TensorSink:
         return value
 
     def _measure(self, value: Value) -> None:
-        """Take what counts of a batch into what else is kept of it."""
+        """Add the rows that count of one batch to the other measures of a subclass."""
 
     def store(self, value: Value) -> None:
-        """Store what `prepare` returned; where the tensor is of another kind than before, store all of it anew."""
+        """Store what `prepare` returned. Where the kind of the tensor has changed, store the earlier batches again."""
         if self.kind.lost is not None:
             self._collector = None
             return
@@ -117,7 +117,7 @@ class TensorSink:
         self._collector.append(value)
 
     def _reopened(self, info: TensorInfo, value: Value, earlier: Collector | None) -> Collector:
-        """Return a new collector, with what an earlier one has; `value` is the next batch."""
+        """Return a new collector with the batches of an earlier one; `value` is the next batch."""
         collector = self._open(info, value, self.axis0)
         if isinstance(collector, Stack) and isinstance(earlier, ByExample) and not earlier.had_only(value.shape):
             collector.expect_unequal()
@@ -125,29 +125,29 @@ class TensorSink:
             collector.append(batch)
         return collector
 
-    def kept(self, value: Value) -> Value:
-        """Return as much of what `prepare` returned as `store` looks at: without values, the shape is enough."""
+    def for_journal(self, value: Value) -> Value:
+        """Return the part of what `prepare` returned that `store` reads: where no values are stored, the shape."""
         if self._options.values or self.axis0 == NONE or not isinstance(value, np.ndarray):
             return value
         return np.broadcast_to(np.zeros((), value.dtype), value.shape)
 
     def state(self) -> dict[str, Any]:
-        """Return what is summed up so far, as JSON that keeps every bit."""
+        """Return the sums so far, as JSON that preserves every bit."""
         statistics = self._statistics.state() if self._statistics is not None else None
         counts = [self.overflowed, self.unfit, self.reduced]
         return {"kind": self.kind.state(), "counts": counts, "statistics": statistics}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Bring what is summed up to a state; a first value was prepared before."""
+        """Restore a state that `state` returned. A first value must have been prepared before."""
         self.kind.restore(state["kind"])
         self.overflowed, self.unfit, self.reduced = state["counts"]
         if self._statistics is not None:
             self._statistics.restore(state["statistics"])
 
     def _repeats(self, value: Value) -> bool:
-        """Tell whether a constant is what it was in all batches before.
+        """Tell whether a constant is the same as in all batches before.
 
-        When it is not, all of them will be stored: those that agreed until now enter the statistics again.
+        Where it is not, all batches will be stored, so the earlier ones are added to the statistics now.
         """
         if not isinstance(value, np.ndarray):
             return False
@@ -165,7 +165,7 @@ class TensorSink:
         return False
 
     def stored_info(self, value: Value) -> TensorInfo:
-        """Return the record of what is stored: a reduction may change the dtype (the mean of integers)."""
+        """Return the record of what is stored: a reduction may change the dtype, as the mean of integers does."""
         stored = dtype_name(stored_dtype(self.info.dtype))
         if self._options.reduction is None or dtype_name(value.dtype) == stored:
             return self.info
@@ -173,7 +173,7 @@ class TensorSink:
         return self.info if reduced == stored else replace(self.info, dtype=reduced)
 
     def finish(self) -> tuple[Collector | None, dict[str, Any]]:
-        """Return the collector, None when there is nothing to be stored, and the attributes that it does not know."""
+        """Return the collector, None where nothing is stored, and the attributes that it does not set itself."""
         extra: dict[str, Any] = {}
         if self._statistics is not None:
             extra |= statistics_attributes(self._statistics.result())
@@ -189,7 +189,7 @@ class TensorSink:
 
 
 def stored_bytes(value: Value, axis0: str, examples: int, options: StoreOptions) -> int:
-    """Return about how many bytes a tensor will take in the file, from its value for a few examples."""
+    """Return about how many bytes a tensor will take in the file, estimated from its value for a few examples."""
     if not options.values:
         return 0
     if options.reduction is not None and isinstance(value, np.ndarray):
@@ -222,7 +222,7 @@ def _dense_part(value: Value) -> Array:
 
 
 def _upcast(values: Array) -> Array:
-    """Return values of a type that NumPy does not know (bfloat16, float8) in the float type that is stored."""
+    """Return values in the dtype in which they are stored, which NumPy knows (float32 for bfloat16)."""
     if kind_of(dtype_name(values.dtype)) == "S":
         return values
     return values.astype(stored_dtype(dtype_name(values.dtype)), copy=False)

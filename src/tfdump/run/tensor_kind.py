@@ -1,4 +1,4 @@
-"""What the batches of one tensor turn out to be: of a row per example or not, of which dtype and shape."""
+"""What the batches of one tensor tell about it: whether it has one row per example, its dtype and its shape."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +14,7 @@ from tfdump.tensors import Ragged, Sparse, TensorInfo, Value
 
 @dataclass(frozen=True)
 class Departure:
-    """The first batch, counted from 1, that gave another number of rows than it has examples; -1 for a scalar."""
+    """The first batch, counted from 1, whose number of rows is not that of its examples; -1 rows for a scalar."""
 
     batch: int
     rows: int
@@ -22,13 +22,15 @@ class Departure:
 
 
 class TensorKind:
-    """What one tensor is, as its batches so far tell: `axis0`, and the dtype and shape of `info`.
+    """What one tensor is, according to its batches so far: `axis0`, and the dtype and shape of `info`.
 
-    `padded_to` is the number of examples to which every batch is padded, None where no batch is. `options` are those
-    of the command line that fix the kind of the dtype beforehand. `departure` tells why the tensor has no row per
-    example after all, `varied` the batch in which a constant first differed, `uneven` that whose rows first had
-    another shape, `widened` the dtype that a later batch had, with the number of that batch, and `lost` why the batches
-    cannot be stored together.
+    `padded_to` is the number of examples to which every batch is padded, or None. `options` are the options of the
+    command line that fix the kind of the dtype in advance.
+
+    `departure` is the batch after which the tensor no longer counts as having one row per example, `varied` the number
+    of the batch in which a constant first changed, `uneven` of the batch whose rows first had another shape. `widened`
+    has the dtype of the first batches, that of a later batch and its number. `lost` is the reason why the batches
+    cannot be stored together. All of these are None or 0 otherwise.
     """
 
     def __init__(self, info: TensorInfo, axis0: str, padded_to: int | None = None, options: str = "") -> None:
@@ -48,9 +50,9 @@ class TensorKind:
         self._row_shape: tuple[int, ...] | None = None
 
     def take(self, value: Value, examples: int) -> Value:
-        """Take in the value for one batch of so many examples; return it without the rows that only pad it.
+        """Take in the value for one batch of so many examples; return it without the rows of padding.
 
-        A value with a row for each example that was fed is cut to those that count; any other stays whole.
+        A value with one row for each example that was fed is cut to the rows that count. Any other value stays whole.
         """
         self.batches += 1
         self._take_form(value)
@@ -103,11 +105,11 @@ class TensorKind:
         self.info = replace(self.info, shape=opened if same_rank else None)
 
     def vary(self) -> None:
-        """Note that a constant is not what it was in the batches before: it belongs to its batch."""
+        """Note that a constant changed in this batch, so that it belongs to its batch."""
         self.axis0, self.varied = BATCH, self.batches
 
     def take_rows(self, value: Value) -> None:
-        """Take in what of the value for the same batch is to be stored: rows of another shape belong to their batch."""
+        """Take in the part of the value that is stored: rows of another shape make the tensor belong to its batch."""
         if self.axis0 != EXAMPLE or not isinstance(value, np.ndarray):
             return
         if self._row_shape is None:
@@ -117,11 +119,11 @@ class TensorKind:
 
     @property
     def depends_on_batch(self) -> bool:
-        """Whether the tensor turned out to be other than was planned, so that its values depend on the batches."""
+        """Whether the tensor is not as planned, so that its values depend on the batches."""
         return self.departure is not None or bool(self.varied or self.uneven)
 
     def state(self) -> dict[str, Any]:
-        """Return what is known so far, as JSON."""
+        """Return what the batches told so far, as JSON."""
         departure = self.departure
         return {
             "batches": self.batches,
@@ -136,7 +138,7 @@ class TensorKind:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Bring what is known to a state; the first batch was taken before."""
+        """Restore a state that `state` returned. The first batch must have been taken before."""
         departure, widened, shape = state["departure"], state["widened"], state["shape"]
         self.batches, self.axis0, self.varied, self.uneven, self.lost = (
             state[name] for name in ("batches", "axis0", "varied", "uneven", "lost")
@@ -148,7 +150,7 @@ class TensorKind:
 
 
 def first_rows(value: Value, count: int) -> Value:
-    """Return the first `count` rows of a value; the others only pad its batch."""
+    """Return the first `count` rows of a value."""
     if isinstance(value, Ragged):
         splits, stop = [], count
         for level in value.row_splits:
@@ -163,7 +165,7 @@ def first_rows(value: Value, count: int) -> Value:
 
 
 def common_dtype(first: str, second: str) -> str | None:
-    """Return the narrowest dtype that holds every value of two dtypes, None where none does."""
+    """Return the narrowest dtype that holds every value of two dtypes, None where there is none."""
     if first == second:
         return first
     if any(kind_of(name) in "SV" for name in (first, second)):
@@ -171,7 +173,7 @@ def common_dtype(first: str, second: str) -> str | None:
     wide = np.promote_types(stored_dtype(first), stored_dtype(second))
     integers = [name for name in (first, second) if kind_of(name) in "iu"]
     if wide.kind in "fc" and any(np.dtype(stored_dtype(name)).itemsize == 8 for name in integers):
-        return None  # NumPy calls float64 safe for 64-bit integers, and it is not
+        return None  # NumPy promotes 64-bit integers to float64, which cannot hold all of them
     return dtype_name(wide)
 
 

@@ -180,7 +180,7 @@ def test_one_example_without_its_axis_and_a_cast_are_noted(tfdump: Run, tmp_path
     np.save(tmp_path / "one.npy", np.load(DIGITS[1])[3].astype("float64"))
     done = tfdump("activations", DIGITS[0], "one.npy", "-l", "logits")
     assert done.returncode == 0
-    assert "Note: one.npy has shape (8, 8, 1): taken as one example of 'image'" in done.stderr
+    assert "Note: one.npy has shape (8, 8, 1): read as one example of 'image'" in done.stderr
     assert "Note: one.npy is cast from float64 to float32" in done.stderr
     with h5py.File(tmp_path / "digits_cnn.activations.h5") as file:
         assert file["activations/logits"].shape == (1, 10)

@@ -199,9 +199,9 @@ def test_integer_inputs_alone_have_no_gradient(tfdump: Run, tmp_path: Path) -> N
 
 def test_targets_are_missing(tfdump: Run, tmp_path: Path) -> None:
     done = tfdump("gradients", *WINE[:2])
-    read = f"{WINE[1]} is taken for the input 'analysis'"
+    read = f"{WINE[1]} is read as the input 'analysis'"
     assert_refused(done, tmp_path, "the targets are missing", read, "--targets FILE", "--objective")
-    read = f"{SIAMESE[1]} is taken for the inputs 'left', 'right'"
+    read = f"{SIAMESE[1]} is read as the inputs 'left', 'right'"
     assert_refused(tfdump("gradients", *SIAMESE[:2]), tmp_path, "the targets are missing", read)
     twice = [SAMPLES / "twice.keras", DIGITS[1], "--import", SAMPLES / "twice.py"]
     assert_refused(tfdump("gradients", *twice), tmp_path, "the targets are missing")
@@ -232,7 +232,7 @@ def test_targets_that_nobody_takes(tfdump: Run, tmp_path: Path) -> None:
 def test_an_input_that_is_named_is_no_target(tfdump: Run, tmp_path: Path) -> None:
     x = WINE[1]
     done = tfdump("gradients", *WINE[:2], f"analysis={x}")
-    assert_refused(done, tmp_path, "the targets are missing", f"analysis={x} are taken for the input 'analysis'")
+    assert_refused(done, tmp_path, "the targets are missing", f"analysis={x} are read as the input 'analysis'")
     (tmp_path / "own_adder.py").write_text(
         "import keras\n@keras.saving.register_keras_serializable('adder')\nclass Adder(keras.Model):\n"
         "    def call(self, a, b):\n        return a + b\n"
@@ -241,7 +241,7 @@ def test_an_input_that_is_named_is_no_target(tfdump: Run, tmp_path: Path) -> Non
     adder.save(tmp_path / "adder.keras")
     base = ["gradients", "adder.keras", "--import", "own_adder.py", "--loss", "mse", "--wrt", "inputs"]
     done = tfdump(*base, x, f"b={x}")
-    assert_refused(done, tmp_path, "the targets are missing", f"{x} b={x} are taken for the inputs")
+    assert_refused(done, tmp_path, "the targets are missing", f"{x} b={x} are read as the inputs")
     assert tfdump(*base, x, f"b={x}", x, "-o", "d.h5").returncode == 0
 
 
@@ -266,9 +266,11 @@ def test_outputs_that_do_not_exist(tfdump: Run, tmp_path: Path) -> None:
 
 def test_standard_input_feeds_one_array(tfdump: Run, tmp_path: Path) -> None:
     x = WINE[1].read_bytes()
-    assert_refused(tfdump("gradients", WINE[0], "-", "-", stdin=x), tmp_path, "standard input can feed one")
+    assert_refused(
+        tfdump("gradients", WINE[0], "-", "-", stdin=x), tmp_path, "standard input can be only one of the inputs"
+    )
     done = tfdump("gradients", WINE[0], "-", "--targets", "-", stdin=x)
-    assert_refused(done, tmp_path, "standard input can feed one")
+    assert_refused(done, tmp_path, "standard input can be only one of the inputs")
     done = tfdump("gradients", *WINE, "--sample-weight", "-", stdin=b"hello")
     assert_refused(done, tmp_path, "standard input")
 
@@ -383,8 +385,8 @@ def test_files_that_are_no_targets(tfdump: Run, tmp_path: Path) -> None:
         what = "targets file" if way else "input file"
         assert_refused(tfdump(*base, "missing.npy"), tmp_path, f"no such {what}: missing.npy")
         assert_refused(tfdump(*base, "."), tmp_path, "is a folder")
-        assert_refused(tfdump(*base, ""), tmp_path, "'' names no file", what)
-        assert_refused(tfdump(*base, "predictions="), tmp_path, "'predictions=' names no file", what)
+        assert_refused(tfdump(*base, ""), tmp_path, "'' does not name a file", what)
+        assert_refused(tfdump(*base, "predictions="), tmp_path, "'predictions=' does not name a file", what)
         assert_refused(tfdump(*base, "empty.npy"), tmp_path, "empty.npy is empty")
         assert_refused(tfdump(*base, "pickle.npy"), tmp_path, "pickle")
         assert_refused(tfdump(*base, "labels.csv"), tmp_path, "labels.csv", "numpy.save")

@@ -285,7 +285,7 @@ def test_logits_are_told(gradients: Gradients, tmp_path: Path, tfdump: Run) -> N
         options = ["two.keras", "x.npy", "kind.npy", "--loss", f"kind={name}"]
         assert_is(gradients(*options, "--from-logits"), by_tape(tmp_path / "two.keras", loss_of, x))
         done = tfdump("gradients", *options, "-o", "e.h5", "-f")
-        assert "(are these logits? --loss NAME --from-logits)" in done.stderr
+        assert "(for logits: --loss NAME --from-logits)" in done.stderr
     assert "logits" in h5py.File(tmp_path / "d.h5").attrs["loss"]
 
 
@@ -977,7 +977,7 @@ def test_one_example_without_its_axis_and_a_cast_are_noted(tfdump: Run, tmp_path
     np.save(tmp_path / "label.npy", np.load(WINE[2])[3:4])
     done = tfdump("gradients", WINE[0], "one.npy", "label.npy", "-o", "a.h5")
     assert done.returncode == 0
-    assert "Note: one.npy has shape (13,): taken as one example of 'analysis'" in done.stderr
+    assert "Note: one.npy has shape (13,): read as one example of 'analysis'" in done.stderr
     assert "Note: one.npy is cast from float64 to float32" in done.stderr
     assert done.stderr.count("\n") == len([line for line in done.stderr.splitlines() if line.startswith("Note: ")])
     assert tfdump("gradients", WINE[0], "one.npy", "label.npy", "-o", "b.h5", "-q").stderr == ""

@@ -66,7 +66,7 @@ def test_loss_scale_rescues_what_underflows_in_float16() -> None:
 
 
 def test_underflow_is_told() -> None:
-    with pytest.warns(tfdump.TfdumpWarning, match=r"float16: .* are zero, in .*first.kernel"):
+    with pytest.warns(tfdump.TfdumpWarning, match=r"passed through float16 are zero, .*: .*first.kernel"):
         tfdump.gradients(model_of("mixed_float16", 2e5), X, 1e-3 * Y, loss="mse")
 
 

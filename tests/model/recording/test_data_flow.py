@@ -25,13 +25,14 @@ def floats(*shape: int) -> np.ndarray:
 
 def read_by(model: keras.Model, x: Any, eager: bool = False, **options: bool) -> dict[str, list[str] | None]:
     """What every tensor of a dump says that its layer read."""
-    from tfdump.api.arguments import given_arrays
+    from tfdump.api.arguments import arrays_of
     from tfdump.captures import Captures
     from tfdump.model.loading.load import in_memory
-    from tfdump.run.activations.run import ActivationOptions, open_activations
+    from tfdump.run.activations.options import ActivationOptions
+    from tfdump.run.activations.run import open_activations
 
     settings = ActivationOptions(eager=eager, captures=Captures(**options))
-    with open_activations(in_memory(model), given_arrays(x), settings, lambda text: None) as run:
+    with open_activations(in_memory(model), arrays_of(x), settings, lambda text: None) as run:
         return {t.info.address: None if t.info.inputs is None else list(t.info.inputs)
                 for t in run.planned if t.group == "activations"}  # fmt: skip
 

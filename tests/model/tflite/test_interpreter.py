@@ -187,7 +187,7 @@ def test_integers_are_fed_as_they_are_and_floats_are_quantized(dense: dict[str, 
     integers = np.random.default_rng(0).integers(-128, 128, (9, 6)).astype(np.int8)
     fed = tfdump.activations(dense["int8"], integers)
     reals = (integers.astype(np.float32) - zero) * np.float32(scale)
-    with pytest.warns(tfdump.TfdumpWarning, match="is quantised from float32 to int8"):
+    with pytest.warns(tfdump.TfdumpWarning, match="is quantized from float32 to int8"):
         quantized = tfdump.activations(dense["int8"], reals)
     for address, value in fed.items():
         np.testing.assert_array_equal(quantized[address], value)

@@ -7,13 +7,13 @@ import tensorflow as tf
 from keras import layers
 
 from tfdump.address import Selection
-from tfdump.inputs.arguments import Given
+from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.readers import ArrayReader
 from tfdump.inputs.source import ReadingOptions
 from tfdump.model.probe import Request
 from tfdump.model.runnable import open_source, probe_source
 from tfdump.model.tracing.traced import CAUTIOUS_BATCH
-from tfdump.run.activations.plan import make_plan
+from tfdump.run.activations.plan import plan_activations
 from tfdump.run.options import RunOptions, StoreOptions
 
 pytestmark = pytest.mark.tensorflow
@@ -25,11 +25,11 @@ LAYER_BYTES = SIDE * SIDE * CHANNELS * 4
 
 def batch_size_of(model: keras.Model, examples: int = 5000, eager: bool = False, shape: tuple = (SIDE, SIDE, 3)) -> int:
     data = np.zeros((examples, *shape), "float32")
-    signature, source = open_source(model, [Given(None, ArrayReader(data, "x"))], ReadingOptions(), print)
+    signature, source = open_source(model, [InputArray(None, ArrayReader(data, "x"))], ReadingOptions(), print)
     request = Request(Selection(["late"]), outputs=False, eager=eager)
     with probe_source(model, signature, source, request, print) as probe:
         run = RunOptions(memory=MEMORY)
-        return make_plan(probe, source, None, run, StoreOptions(), print).batches.size
+        return plan_activations(probe, source, None, run, StoreOptions(), print).batches.size
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,12 @@ def test_inputs_count_as_they_are_read_and_once_more_where_they_are_saved(dtype:
     x = keras.Input((1 << 18,))
     model = keras.Model(x, layers.Dense(1, kernel_initializer="ones", name="late")(x))
     data = np.zeros((5, 1 << 18), dtype)
-    signature, source = open_source(model, [Given(None, ArrayReader(data, "x"))], ReadingOptions(), lambda text: None)
+    signature, source = open_source(
+        model, [InputArray(None, ArrayReader(data, "x"))], ReadingOptions(), lambda text: None
+    )
     with probe_source(model, signature, source, Request(Selection(["late"]), outputs=False), print) as probe:
         run = RunOptions(memory=17 << 20)  # sixteen inputs, and what little else there is
-        plan = make_plan(probe, source, None, run, StoreOptions(save_inputs=save), print)
+        plan = plan_activations(probe, source, None, run, StoreOptions(save_inputs=save), print)
     assert plan.batches.size * times == 16
 
 

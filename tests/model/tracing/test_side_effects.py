@@ -17,7 +17,7 @@ import tfdump
 from support.tiny_models import floats
 from tfdump.address import Selection
 from tfdump.cli.main import run as command
-from tfdump.inputs.arguments import Given
+from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.readers import ArrayReader
 from tfdump.inputs.source import ReadingOptions
 from tfdump.model.probe import Probe, Request
@@ -217,7 +217,7 @@ def test_a_device_of_the_caller_keeps_all_batches_on_its_thread() -> None:
 
 
 def independent(model: keras.Model, data: np.ndarray, **how: Any) -> bool:
-    signature, source = open_source(model, [Given(None, ArrayReader(data, "x"))], ReadingOptions(), print)
+    signature, source = open_source(model, [InputArray(None, ArrayReader(data, "x"))], ReadingOptions(), print)
     with probe_source(model, signature, source, Request(Selection(), **how), print) as probe:
         return probe.independent
 

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.tensorflow
 X = floats(5, 3) + 2
 
 
-def close(found: object, expected: object, rtol: float = 1e-5) -> None:
-    np.testing.assert_allclose(found, expected, rtol=rtol, atol=1e-5)
+def close(actual: object, expected: object, rtol: float = 1e-5) -> None:
+    np.testing.assert_allclose(actual, expected, rtol=rtol, atol=1e-5)
 
 
 MIXED = ("total", "average", "sorted", "centered")
@@ -72,7 +72,7 @@ def batches_by_hand(name: str, x: np.ndarray, size: int) -> list[np.ndarray]:
     return [BY_HAND[name](2 * x[start : start + size]) for start in range(0, len(x), size)]
 
 
-def found_batches(value: Any, count: int, size: int) -> list[np.ndarray]:
+def batches_in(value: Any, count: int, size: int) -> list[np.ndarray]:
     """A stack, or rows of examples, as the batches that they came in."""
     if isinstance(value, list) or len(value) == count:
         return list(value)
@@ -88,8 +88,8 @@ def test_what_mixes_examples_is_not_computed_from_padding(examples: int, size: i
     close(got["double"], 2 * x)
     for name in MIXED:
         expected = batches_by_hand(name, x, size)
-        for found, value in zip(found_batches(got[name], len(expected), size), expected, strict=True):
-            close(found, value)
+        for batch, value in zip(batches_in(got[name], len(expected), size), expected, strict=True):
+            close(batch, value)
 
 
 @pytest.mark.filterwarnings("ignore::tfdump.TfdumpWarning")
@@ -102,20 +102,20 @@ def test_one_example_is_not_doubled() -> None:
 def test_a_rest_that_the_model_takes_is_not_padded_and_mixing_is_named() -> None:
     with pytest.warns(tfdump.TfdumpWarning) as record:
         tfdump.activations(mixing(2), X)
-    said = " | ".join(str(warning.message) for warning in record)
-    assert "padded" not in said
+    notes = " | ".join(str(warning.message) for warning in record)
+    assert "padded" not in notes
     for name in MIXED:
-        assert name in said
+        assert name in notes
 
 
 @pytest.mark.parametrize("x", [X[:4], np.sort(X, axis=0)], ids=["whole batches", "sorted already"])
 def test_mixing_is_named_where_nothing_is_padded(x: np.ndarray) -> None:
     with pytest.warns(tfdump.TfdumpWarning) as record:
         tfdump.activations(mixing(2), x)
-    said = " | ".join(str(warning.message) for warning in record)
-    assert "padded" not in said
+    notes = " | ".join(str(warning.message) for warning in record)
+    assert "padded" not in notes
     for name in MIXED:
-        assert name in said
+        assert name in notes
 
 
 def test_a_model_that_refuses_is_padded_and_what_was_computed_from_the_padding_is_said(
@@ -213,9 +213,9 @@ def test_a_loss_that_couples_fewer_examples_than_the_fixed_size_is_that_of_these
         tape.watch(weight)
         z = x @ weight
         loss = tf.reduce_mean(tf.square(z - tf.reduce_mean(z, axis=0) - y))
-    found = tfdump.gradients(coupled(4), X[:3], y, loss="mse")
-    assert found.loss == pytest.approx(float(loss), rel=1e-5)
-    close(found.weights["dense.kernel"], tape.gradient(loss, weight).numpy())
+    grads = tfdump.gradients(coupled(4), X[:3], y, loss="mse")
+    assert grads.loss == pytest.approx(float(loss), rel=1e-5)
+    close(grads.weights["dense.kernel"], tape.gradient(loss, weight).numpy())
 
 
 def test_a_coupled_loss_whose_divisor_is_counted_is_counted_without_copies() -> None:
@@ -223,10 +223,10 @@ def test_a_coupled_loss_whose_divisor_is_counted_is_counted_without_copies() -> 
     z = X[:3] @ np.ones((3, 2), "float32")
     errors = ((z - z.mean(0) - y) ** 2).mean(1)
     loss = keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
-    found = tfdump.gradients(coupled(4), X[:3], y, loss=loss, sample_weight=weights)
-    assert found.loss == pytest.approx((errors * weights).sum() / weights.sum(), rel=1e-5)
+    grads = tfdump.gradients(coupled(4), X[:3], y, loss=loss, sample_weight=weights)
+    assert grads.loss == pytest.approx((errors * weights).sum() / weights.sum(), rel=1e-5)
 
 
 def test_a_coupled_loss_that_would_have_to_be_padded_is_refused() -> None:
-    with pytest.raises(tfdump.TfdumpError, match=r"couples.*4 examples only"):
+    with pytest.raises(tfdump.TfdumpError, match=r"couples.*only batches of 4 examples"):
         tfdump.gradients(coupled(4, fixed_inside=True), X[:3], floats(3, 2), loss="mse")

@@ -18,9 +18,9 @@ BATCHES = [X[:4], X[4:8], X[8:]]
 REPEATED = [np.repeat(rows, np.where(rows[:, 0] > 0, 1, 2), axis=0) for rows in BATCHES]
 
 
-def equal(found: Any, expected: list[np.ndarray]) -> None:
-    assert isinstance(found, list)
-    assert [item.tolist() for item in found] == [item.tolist() for item in expected]
+def equal(actual: Any, expected: list[np.ndarray]) -> None:
+    assert isinstance(actual, list)
+    assert [item.tolist() for item in actual] == [item.tolist() for item in expected]
 
 
 @pytest.mark.parametrize("eager", [False, True])
@@ -40,21 +40,21 @@ def test_filtered_and_repeated_rows_are_stacks(eager: bool) -> None:
     assert sparse.dense_shape == (3, 4, 2)
     dense = np.zeros(sparse.dense_shape, "float32")
     dense[tuple(sparse.indices.T)] = sparse.values
-    for batch, kept in zip(dense, POSITIVE_ROWS, strict=True):
-        np.testing.assert_array_equal(batch[: len(kept)], kept)
-        assert not batch[len(kept) :].any()
+    for batch, rows in zip(dense, POSITIVE_ROWS, strict=True):
+        np.testing.assert_array_equal(batch[: len(rows)], rows)
+        assert not batch[len(rows) :].any()
 
 
 @pytest.mark.parametrize("eager", [False, True])
 def test_the_note_names_the_tensors_the_batch_its_rows_and_examples(eager: bool) -> None:
     with pytest.warns(tfdump.TfdumpWarning) as record:
         tfdump.activations(Odd(eager), X, batch_size=4)
-    said = [str(warning.message) for warning in record]
-    (filtered,) = [text for text in said if "batch 2 of 3 gave 1 row for 4 examples" in text]
+    notes = [str(warning.message) for warning in record]
+    (filtered,) = [text for text in notes if "batch 2 of 3 has 1 row for 4 examples" in text]
     assert filtered.startswith("stored batch by batch, because they have no row per example")
     assert filtered.endswith(": positive, behind, ragged, sparse")
-    assert any("batch 2 of 3 gave 7 rows for 4 examples): repeated" in text for text in said)
-    assert any("constant in the first batches only (batch 3 of 3 gave other values): late" in text for text in said)
+    assert any("batch 2 of 3 has 7 rows for 4 examples): repeated" in text for text in notes)
+    assert any("constant in the first batches only (batch 3 of 3 has other values): late" in text for text in notes)
 
 
 def test_rows_that_follow_the_batch_after_all_stay_rows() -> None:
@@ -137,8 +137,8 @@ def test_rows_that_are_sorted_depend_on_the_batch_even_where_the_first_batch_is_
     data = data[np.concatenate([np.argsort(data[:4, 0]), [7, 6, 5, 4]])]
     with pytest.warns(tfdump.TfdumpWarning) as record:
         got = tfdump.activations(model, data, batch_size=4, eager=eager)
-    said = [str(warning.message) for warning in record]
-    assert "the values depend on the other examples of the batch: sorted" in said
+    notes = [str(warning.message) for warning in record]
+    assert "the values depend on the other examples of the batch: sorted" in notes
     np.testing.assert_array_equal(got["same"], data)
     by_hand = np.concatenate([rows[np.argsort(rows[:, 0], kind="stable")] for rows in (data[:4], data[4:])])
     np.testing.assert_array_equal(got["sorted"], by_hand)
@@ -155,10 +155,10 @@ def filtering() -> keras.Model:
 @pytest.mark.parametrize("eager", [False, True])
 def test_gradients_of_filtered_rows_are_stacks(eager: bool) -> None:
     model = filtering()
-    found = tfdump.gradients(model, X, objective="sum", wrt=("activations", "inputs"), batch_size=4, eager=eager)
-    equal(found.activations["positive"], [np.full_like(rows, 3) for rows in POSITIVE_ROWS])
-    equal(found.activations["out"], [np.ones_like(rows) for rows in POSITIVE_ROWS])
-    np.testing.assert_array_equal(found.inputs["x"], np.where(X[:, :1] > 0, 3.0, 0.0) * np.ones((1, 2)))
+    grads = tfdump.gradients(model, X, objective="sum", wrt=("activations", "inputs"), batch_size=4, eager=eager)
+    equal(grads.activations["positive"], [np.full_like(rows, 3) for rows in POSITIVE_ROWS])
+    equal(grads.activations["out"], [np.ones_like(rows) for rows in POSITIVE_ROWS])
+    np.testing.assert_array_equal(grads.inputs["x"], np.where(X[:, :1] > 0, 3.0, 0.0) * np.ones((1, 2)))
     norms = tfdump.gradients(
         model, X, objective="sum", wrt="activations", batch_size=4, eager=eager, norms_only=True
     ).activations
@@ -170,8 +170,8 @@ def test_gradients_of_filtered_rows_are_stacks(eager: bool) -> None:
 def test_gradients_of_rows_that_come_late_are_a_stack(eager: bool) -> None:
     """No row is kept in the first batches, which looks like a constant."""
     x = X[[4, 6, 7, 9, 0, 1]]
-    found = tfdump.gradients(filtering(), x, objective="sum", wrt="activations", batch_size=3, eager=eager)
-    equal(found.activations["positive"], [np.zeros((0, 2)), np.full((2, 2), 3.0)])
+    grads = tfdump.gradients(filtering(), x, objective="sum", wrt="activations", batch_size=3, eager=eager)
+    equal(grads.activations["positive"], [np.zeros((0, 2)), np.full((2, 2), 3.0)])
 
 
 def test_gradients_of_filtered_rows_at_every_step() -> None:
@@ -179,12 +179,12 @@ def test_gradients_of_filtered_rows_at_every_step() -> None:
     dense = layers.Dense(1, use_bias=False, name="dense")
     model = keras.Model(x, dense(Positive(name="positive")(x)))
     kernel = dense.get_weights()[0]
-    found = tfdump.gradients(
+    outputs = tfdump.gradients(
         model, X, objective="sum", wrt=("weights", "activations"), batch_size=4, steps=2, learning_rate=0.1
     ).activations["positive"]
     after = kernel - 0.1 * np.concatenate(POSITIVE_ROWS).sum(0)[:, None]
-    assert [len(item) for item in found] == [4, 1, 2, 4, 1, 2]
-    for item, weight in zip(found, [kernel] * 3 + [after] * 3, strict=True):
+    assert [len(item) for item in outputs] == [4, 1, 2, 4, 1, 2]
+    for item, weight in zip(outputs, [kernel] * 3 + [after] * 3, strict=True):
         np.testing.assert_allclose(item, np.tile(weight[:, 0], (len(item), 1)), rtol=1e-5)
 
 
@@ -193,8 +193,8 @@ def test_each_examples_own_gradient_needs_one_shape(eager: bool) -> None:
     options = {"objective": "sum", "per_example": True, "batch_size": 4, "eager": eager}
     with pytest.raises(tfdump.TfdumpError, match=r"'positive' has the shape .* for another.*-x 'positive'"):
         tfdump.gradients(filtering(), X, wrt="activations", layers="positive", **options)
-    found = tfdump.gradients(filtering(), X, wrt="inputs", **options)
-    np.testing.assert_array_equal(found.inputs["x"], np.where(X[:, :1] > 0, 3.0, 0.0) * np.ones((1, 2)))
+    grads = tfdump.gradients(filtering(), X, wrt="inputs", **options)
+    np.testing.assert_array_equal(grads.inputs["x"], np.where(X[:, :1] > 0, 3.0, 0.0) * np.ones((1, 2)))
 
 
 # --- dtypes, ranks and kinds that change
@@ -204,7 +204,7 @@ def test_each_examples_own_gradient_needs_one_shape(eager: bool) -> None:
 def typed() -> dict[str, Any]:
     with pytest.warns(tfdump.TfdumpWarning) as record:
         got = tfdump.activations(Typed(), X, batch_size=4)
-    return got | {"said": [str(warning.message) for warning in record]}
+    return got | {"notes": [str(warning.message) for warning in record]}
 
 
 def test_a_dtype_that_changes_is_widened_without_loss(typed: dict[str, Any]) -> None:
@@ -212,15 +212,15 @@ def test_a_dtype_that_changes_is_widened_without_loss(typed: dict[str, Any]) -> 
     assert typed["number"].dtype == np.float64
     np.testing.assert_array_equal(typed["number"], expected)
     expected_note = (
-        "int32 in the first batches and float32 in batch 3 of 3, so stored as float64, which holds both: table, number"
+        "stored as float64, because they are int32 in the first batches and float32 in batch 3 of 3: table, number"
     )
-    assert expected_note in typed["said"]
+    assert expected_note in typed["notes"]
     assert typed["table"].tolist() == [[1, 2, 3], [1, 2, 3], [1.5, 2.5, 3.5]]
 
 
 def test_a_rank_that_changes_makes_a_stack(typed: dict[str, Any]) -> None:
     equal(typed["flat"], [X[:4], X[4:8], X[8:].sum()])
-    assert any("batch 3 of 3 gave no rows for 4 examples): flat" in text for text in typed["said"])
+    assert any("batch 3 of 3 has no rows for 4 examples): flat" in text for text in typed["notes"])
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_rank_that_changes_makes_a_stack(typed: dict[str, Any]) -> None:
 )
 def test_what_cannot_be_stored_together_is_named(typed: dict[str, Any], name: str, reason: str) -> None:
     assert name not in typed
-    assert f"not captured: {name} ({reason})" in typed["said"]
+    assert f"not captured: {name} ({reason})" in typed["notes"]
 
 
 def test_an_option_about_dtypes_does_not_turn_integers_into_floats() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.writer import DumpWriter
-from tfdump.run.gradients.sinks import MOST_NORMS, RowsSink, SumSink
+from tfdump.run.gradients.norms import MOST_NORMS
+from tfdump.run.gradients.sinks import RowsSink, SumSink
 from tfdump.run.gradients.store import GradientStore, RowNorms
 from tfdump.run.options import StoreOptions
 from tfdump.tensors import Sparse, TensorInfo
@@ -45,7 +46,8 @@ class File:
                 self.opened.append(axis0)
                 return writer.collector(
                     info, value, axis0=axis0, examples=examples, batches=len(steps[0]),
-                    dtype=store.for_info(info).dtype, values=store.store.values, steps=len(steps) if several else None,
+                    steps=len(steps) if several else None,
+                    dtype=store.for_info(info).dtype, values=store.tensors.values,
                 )  # fmt: skip
 
             sink = make(collector)
@@ -53,8 +55,8 @@ class File:
                 for batch in batches:
                     sink.add(batch, len(batch) if isinstance(batch, np.ndarray) and batch.ndim else 1)
                 sink.end_step()
-            found, extra = sink.finish()
-            writer.link(GROUP, sink.info, found, extra)
+            collected, extra = sink.finish()
+            writer.link(GROUP, sink.info, collected, extra)
         with h5py.File(self.path) as file:
             item = file[GROUP]["dense.kernel"]
             values = item[()] if isinstance(item, h5py.Dataset) else {key: part[()] for key, part in item.items()}
@@ -83,9 +85,9 @@ def batches_of(*shape: int, count: int = 3, seed: int = 0) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_batches_are_added_up(file: File, count: int) -> None:
-    given, store = batches_of(2, 3, count=count), GradientStore()
-    sink, values, attributes = file.run(summed(record(), store), [given], store)
-    expected = np.sum(np.array(given, "float64"), axis=0)
+    batches, store = batches_of(2, 3, count=count), GradientStore()
+    sink, values, attributes = file.run(summed(record(), store), [batches], store)
+    expected = np.sum(np.array(batches, "float64"), axis=0)
     assert values.dtype == np.float32
     np.testing.assert_array_equal(values, expected.astype("float32"))
     assert file.opened == [NONE]
@@ -97,17 +99,17 @@ def test_batches_are_added_up(file: File, count: int) -> None:
 
 
 def test_sums_do_not_lose_what_float32_would(file: File) -> None:
-    given = [np.full((2, 3), value, "float32") for value in (1e8, 1.0, 1.0, 1.0, -1e8)]
+    batches = [np.full((2, 3), value, "float32") for value in (1e8, 1.0, 1.0, 1.0, -1e8)]
     store = GradientStore()
-    _, values, _ = file.run(summed(record(), store), [given], store)
+    _, values, _ = file.run(summed(record(), store), [batches], store)
     np.testing.assert_array_equal(values, 3)
 
 
 def test_the_batches_are_left_as_they_were(file: File) -> None:
-    given, store = batches_of(2, 3), GradientStore()
-    before = [batch.copy() for batch in given]
-    file.run(summed(record(), store), [given], store)
-    np.testing.assert_array_equal(given, before)
+    batches, store = batches_of(2, 3), GradientStore()
+    before = [batch.copy() for batch in batches]
+    file.run(summed(record(), store), [batches], store)
+    np.testing.assert_array_equal(batches, before)
 
 
 def test_no_batch_at_all_is_zero(file: File) -> None:
@@ -120,9 +122,9 @@ def test_no_batch_at_all_is_zero(file: File) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16", "complex64"])
 def test_a_sum_has_the_dtype_of_the_weight(file: File, dtype: str) -> None:
     kind = getattr(ml_dtypes, dtype, None) or np.dtype(dtype)
-    given = [np.ones((2, 3)).astype(kind), np.full((2, 3), 2).astype(kind)]
+    batches = [np.ones((2, 3)).astype(kind), np.full((2, 3), 2).astype(kind)]
     store = GradientStore()
-    _, values, attributes = file.run(summed(record(dtype), store), [given], store)
+    _, values, attributes = file.run(summed(record(dtype), store), [batches], store)
     assert values.dtype == np.dtype("float32" if dtype == "bfloat16" else dtype)
     np.testing.assert_array_equal(values, 3)
     assert attributes["dtype"] == dtype
@@ -132,23 +134,23 @@ def test_a_sum_has_the_dtype_of_the_weight(file: File, dtype: str) -> None:
 @pytest.mark.filterwarnings("error")
 def test_nan_and_infinity_stay(file: File) -> None:
     """And NumPy says nothing of it: a warning would stand on stderr among the notes."""
-    given = [np.array([[np.nan, 1, np.inf]], "float32"), np.array([[1, 1, -np.inf]], "float32")]
+    batches = [np.array([[np.nan, 1, np.inf]], "float32"), np.array([[1, 1, -np.inf]], "float32")]
     store = GradientStore()
-    _, values, attributes = file.run(summed(record(shape=(1, 3)), store), [given], store)
+    _, values, attributes = file.run(summed(record(shape=(1, 3)), store), [batches], store)
     np.testing.assert_array_equal(values, [[np.nan, 2, np.nan]])
     assert np.isnan(attributes["norm"])
 
 
 def test_a_scalar_weight(file: File) -> None:
     store = GradientStore()
-    given = [np.array(2, "float32"), np.array(3, "float32")]
-    _, values, attributes = file.run(summed(record(shape=()), store), [given], store)
+    batches = [np.array(2, "float32"), np.array(3, "float32")]
+    _, values, attributes = file.run(summed(record(shape=()), store), [batches], store)
     assert (values, attributes["norm"]) == (5, 5)
 
 
 def test_norms_of_large_tensors_are_summed_in_blocks(file: File) -> None:
-    given, store = batches_of(300, 300, count=1), GradientStore()
-    _, values, attributes = file.run(summed(record(shape=(300, 300)), store), [given], store)
+    batches, store = batches_of(300, 300, count=1), GradientStore()
+    _, values, attributes = file.run(summed(record(shape=(300, 300)), store), [batches], store)
     assert attributes["norm"] == pytest.approx(np.linalg.norm(values.astype("float64")), rel=1e-12)
 
 
@@ -174,9 +176,9 @@ def test_more_norms_than_an_attribute_holds_are_left_out(file: File) -> None:
 
 
 def test_a_norm_instead_of_a_sum(file: File) -> None:
-    given, store = batches_of(2, 3), GradientStore(norms_only=True)
-    _, values, attributes = file.run(summed(record(), store), [given], store)
-    expected = np.linalg.norm(np.sum(np.array(given, "float64"), axis=0))
+    batches, store = batches_of(2, 3), GradientStore(norms_only=True)
+    _, values, attributes = file.run(summed(record(), store), [batches], store)
+    expected = np.linalg.norm(np.sum(np.array(batches, "float64"), axis=0))
     assert values.shape == ()
     assert values == pytest.approx(expected, rel=1e-6)
     assert (attributes["reduce"], list(attributes["shape"])) == ("norm", [2, 3])
@@ -184,8 +186,8 @@ def test_a_norm_instead_of_a_sum(file: File) -> None:
 
 
 def test_a_norm_of_float16_does_not_overflow(file: File) -> None:
-    given, store = [np.full((100, 100), 6e4, "float16")], GradientStore(norms_only=True)
-    _, values, _ = file.run(summed(record("float16", (100, 100)), store), [given], store)
+    batches, store = [np.full((100, 100), 6e4, "float16")], GradientStore(norms_only=True)
+    _, values, _ = file.run(summed(record("float16", (100, 100)), store), [batches], store)
     assert values == pytest.approx(100 * float(np.float16(6e4)), rel=1e-6)
 
 
@@ -209,8 +211,8 @@ def test_an_infinite_or_undefined_norm_stays_so(file: File) -> None:
 
 
 def test_statistics_of_a_sum_are_those_of_the_sum(file: File) -> None:
-    given, store = batches_of(2, 3), GradientStore(StoreOptions(statistics=True))
-    _, values, attributes = file.run(summed(record(), store), [given], store)
+    batches, store = batches_of(2, 3), GradientStore(StoreOptions(statistics=True))
+    _, values, attributes = file.run(summed(record(), store), [batches], store)
     wide = values.astype("float64")
     assert attributes["stat_count"] == 6
     assert attributes["stat_mean"] == pytest.approx(wide.mean())
@@ -218,17 +220,17 @@ def test_statistics_of_a_sum_are_those_of_the_sum(file: File) -> None:
 
 
 def test_statistics_without_values(file: File) -> None:
-    given, store = batches_of(2, 3), GradientStore(StoreOptions(statistics=True, values=False))
-    _, values, attributes = file.run(summed(record(), store), [given], store)
+    batches, store = batches_of(2, 3), GradientStore(StoreOptions(statistics=True, values=False))
+    _, values, attributes = file.run(summed(record(), store), [batches], store)
     assert values.size == 0
     assert list(attributes["computed_shape"]) == [2, 3]
     assert attributes["stat_count"] == 6
 
 
 def test_what_a_sum_loses_in_the_stored_dtype_is_counted(file: File) -> None:
-    given = [np.array([[1e5, 1, -1e6]], "float32"), np.array([[1e5, np.inf, 0]], "float32")]
+    batches = [np.array([[1e5, 1, -1e6]], "float32"), np.array([[1e5, np.inf, 0]], "float32")]
     store = GradientStore(StoreOptions(dtype="float16"))
-    sink, values, attributes = file.run(summed(record(shape=(1, 3)), store), [given], store)
+    sink, values, attributes = file.run(summed(record(shape=(1, 3)), store), [batches], store)
     np.testing.assert_array_equal(values, [[np.inf, np.inf, -np.inf]])
     assert attributes["overflowed"] == 2
     assert sink.overflowed == 2
@@ -252,21 +254,21 @@ def dense(*parts: Sparse) -> np.ndarray:
 
 def test_the_rows_of_a_table_are_added_to_it(file: File) -> None:
     """Rows repeat within a batch and over batches."""
-    given, store = [lookup([4, 1, 4]), lookup([1, 5], 1)], GradientStore()
-    _, values, attributes = file.run(summed(record(shape=(6, 3)), store), [given], store)
-    np.testing.assert_allclose(values, dense(*given), rtol=1e-6)
-    assert attributes["norm"] == pytest.approx(np.linalg.norm(dense(*given)), rel=1e-7)
+    batches, store = [lookup([4, 1, 4]), lookup([1, 5], 1)], GradientStore()
+    _, values, attributes = file.run(summed(record(shape=(6, 3)), store), [batches], store)
+    np.testing.assert_allclose(values, dense(*batches), rtol=1e-6)
+    assert attributes["norm"] == pytest.approx(np.linalg.norm(dense(*batches)), rel=1e-7)
 
 
 def test_the_touched_rows_of_a_table(file: File) -> None:
-    given = [lookup([4, 1, 4]), lookup([1, 5], 1)]
+    batches = [lookup([4, 1, 4]), lookup([1, 5], 1)]
     store = GradientStore(sparse=True)
-    _, values, attributes = file.run(summed(record(shape=(6, 3)), store), [given], store)
+    _, values, attributes = file.run(summed(record(shape=(6, 3)), store), [batches], store)
     assert values["indices"].tolist() == [[1], [4], [5]]
-    np.testing.assert_allclose(values["values"], dense(*given)[[1, 4, 5]], rtol=1e-6)
+    np.testing.assert_allclose(values["values"], dense(*batches)[[1, 4, 5]], rtol=1e-6)
     assert attributes["encoding"] == "sparse"
     assert list(attributes["dense_shape"]) == [6, 3]
-    assert attributes["norm"] == pytest.approx(np.linalg.norm(dense(*given)), rel=1e-7)
+    assert attributes["norm"] == pytest.approx(np.linalg.norm(dense(*batches)), rel=1e-7)
 
 
 def test_a_touched_row_whose_gradient_is_zero_is_still_touched(file: File) -> None:
@@ -291,8 +293,8 @@ def test_a_table_with_a_dense_part_is_kept_whole(file: File) -> None:
 
 
 def test_a_dense_gradient_stays_dense_with_sparse(file: File) -> None:
-    given, store = batches_of(2, 3), GradientStore(sparse=True)
-    _, values, attributes = file.run(summed(record(), store), [given], store)
+    batches, store = batches_of(2, 3), GradientStore(sparse=True)
+    _, values, attributes = file.run(summed(record(), store), [batches], store)
     assert isinstance(values, np.ndarray)
     assert "encoding" not in attributes
 
@@ -332,11 +334,11 @@ def test_only_the_rows_that_count_do(tmp_path: Path) -> None:
 def test_rows_of_every_step(file: File) -> None:
     steps = np.random.default_rng(0).normal(size=(3, 5, 2)).astype("float32")
     store = GradientStore(StoreOptions(statistics=True))
-    given = [np.split(step, [2, 4]) for step in steps]
-    sink, values, attributes = file.run(rowwise(record(shape=(-1, 2)), store), given, store, several=True)
+    batches = [np.split(step, [2, 4]) for step in steps]
+    _, values, attributes = file.run(rowwise(record(shape=(-1, 2)), store), batches, store, several=True)
     np.testing.assert_array_equal(values, steps)
     assert attributes["axis0"] == "step"
-    assert sink.steps == 3
+    assert attributes["norm"].shape == (3,)
     np.testing.assert_allclose(attributes["norm"], np.linalg.norm(steps.reshape(3, -1).astype("f8"), axis=1), rtol=1e-9)
     assert attributes["stat_count"] == 30
 
@@ -359,27 +361,27 @@ def test_norms_of_narrow_rows_are_wide(file: File, dtype: str) -> None:
 
 
 def test_gradients_of_a_batch_are_stacked(file: File) -> None:
-    given, store = batches_of(2, 2, count=3), GradientStore()
-    sink, values, attributes = file.run(rowwise(record(), store, BATCH), [given], store)
-    np.testing.assert_array_equal(values, given)
+    batches, store = batches_of(2, 2, count=3), GradientStore()
+    sink, values, attributes = file.run(rowwise(record(), store, BATCH), [batches], store)
+    np.testing.assert_array_equal(values, batches)
     assert attributes["axis0"] == "batch"
     assert sink.axis0 == BATCH
 
 
 def test_rows_that_are_not_one_per_example_are_a_stack_with_the_norm_of_all(file: File) -> None:
-    given, store = [np.ones((2, 3), "float32"), np.full((4, 3), 2, "float32")], GradientStore()
+    batches, store = [np.ones((2, 3), "float32"), np.full((4, 3), 2, "float32")], GradientStore()
     with DumpWriter(file.path) as writer:
         sink = rowwise(record(), store)(
             lambda info, value, axis0: writer.collector(info, value, axis0=axis0, examples=4, batches=2)
         )
-        for batch in given:
+        for batch in batches:
             sink.add(batch, 2)
         sink.end_step()
         collector, extra = sink.finish()
         writer.link(GROUP, sink.info, collector, extra)
     with h5py.File(file.path) as dump:
         item = dump[GROUP]["dense.kernel"]
-        assert [part[()].tolist() for part in item.values()] == [batch.tolist() for batch in given]
+        assert [part[()].tolist() for part in item.values()] == [batch.tolist() for batch in batches]
         assert (item.attrs["axis0"], item.attrs["norm"]) == ("batch", pytest.approx(np.sqrt(6 + 48)))
 
 
@@ -397,19 +399,19 @@ def test_gradients_of_unequal_shapes_are_no_sum(file: File) -> None:
 
 @pytest.mark.parametrize("kind", [summed, rowwise])
 def test_zeros_that_passed_through_float16_are_counted(file: File, kind: Callable[..., Any]) -> None:
-    given = np.array([[0, 1, -0.0], [2, 0, np.nan]], "float32")
+    batches = np.array([[0, 1, -0.0], [2, 0, np.nan]], "float32")
     store = GradientStore()
-    sink, _, attributes = file.run(kind(record(), store, half=True), [[given]], store)
+    sink, _, attributes = file.run(kind(record(), store, half=True), [[batches]], store)
     assert (sink.zeros, attributes["float16_zeros"]) == (3, 3)
-    sink, _, attributes = file.run(kind(record(), store), [[given]], store)
+    sink, _, attributes = file.run(kind(record(), store), [[batches]], store)
     assert sink.zeros == 0
     assert "float16_zeros" not in attributes
 
 
 def test_zeros_of_a_sum_are_those_of_the_sum(file: File) -> None:
     store = GradientStore()
-    given = [np.array([[0, 0, 1]], "float32"), np.array([[0, 1, 0]], "float32")]
-    sink, _, _ = file.run(summed(record(shape=(1, 3)), store, half=True), [given], store)
+    batches = [np.array([[0, 0, 1]], "float32"), np.array([[0, 1, 0]], "float32")]
+    sink, _, _ = file.run(summed(record(shape=(1, 3)), store, half=True), [batches], store)
     assert sink.zeros == 1
 
 
@@ -438,4 +440,4 @@ def test_the_dtype_of_norms(dtype: str, wanted: str | None, stored: str | None) 
     store = GradientStore(StoreOptions(dtype=wanted), norms_only=True)
     assert store.for_info(record(dtype)).dtype == stored
     plain = GradientStore(StoreOptions(dtype=wanted))
-    assert plain.for_info(record(dtype)) is plain.store
+    assert plain.for_info(record(dtype)) is plain.tensors

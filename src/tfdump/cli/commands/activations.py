@@ -25,9 +25,9 @@ from tfdump.cli.render import only_data_on_stdout, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.dump.writer import storage_for
 from tfdump.inputs.arguments import open_arguments
-from tfdump.run.activations.run import ActivationOptions, open_activations
-from tfdump.run.options import StoreOptions
-from tfdump.statistics.reduction import Reduction, parse_reduction
+from tfdump.run.activations.options import ActivationOptions, activation_options
+from tfdump.run.activations.run import open_activations
+from tfdump.statistics.reduction import parse_reduction
 
 
 @click.command("activations")
@@ -70,7 +70,6 @@ def command(
     settings: Settings = ctx.obj
     target = output or default_target(model, "activations")
     options = _options(**choices)
-    options.store.check(options.compression)
     storage_for(options.compression)
     arrays = open_inputs(inputs, lambda: open_arguments(inputs), model, None if dry_run else target, force)
     with only_data_on_stdout(), stages(settings) as stage:
@@ -89,34 +88,11 @@ def command(
 
 
 def _options(
-    layer: tuple[str, ...],
-    exclude: tuple[str, ...],
-    depth: int | None,
-    seed: int,
-    eager: bool,
-    dtype: str | None,
-    compression: str,
-    checksums: bool,
-    stats: bool,
-    stats_only: bool,
-    reduce: Reduction | None,
-    save_inputs: bool,
-    outputs: bool,
-    dequantize: bool,
-    **running: Any,
+    layer: tuple[str, ...], exclude: tuple[str, ...], depth: int | None, outputs: bool, **others: Any
 ) -> ActivationOptions:
-    captures = take_captures(running)
-    reading, run = reading_and_running(running)
-    return ActivationOptions(
-        selection=Selection(layer, exclude, depth),
-        outputs=True if outputs else None,
-        seed=seed,
-        eager=eager,
-        dequantize=dequantize,
-        compression=compression,
-        checksums=checksums,
-        reading=reading,
-        run=run,
-        store=StoreOptions(reduce, dtype, stats or stats_only, not stats_only, save_inputs),
-        captures=captures,
+    captures = take_captures(others)
+    reading, run = reading_and_running(others)
+    selection = Selection(layer, exclude, depth)
+    return activation_options(
+        selection, run, reading=reading, captures=captures, outputs=True if outputs else None, **others
     )

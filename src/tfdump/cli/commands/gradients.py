@@ -1,12 +1,12 @@
 """`tfdump gradients`."""
 
-import math
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tfdump.address import Selection
+from tfdump.argument_kinds import positive_number
 from tfdump.cli.dumping import default_target, dry_run_table, dump, dump_resumably, open_inputs, suggest
 from tfdump.cli.load_model import load
 from tfdump.cli.options import (
@@ -23,10 +23,8 @@ from tfdump.cli.render import only_data_on_stdout, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.dump.writer import storage_for
 from tfdump.inputs.arguments import check_stdin, open_arguments, open_each
-from tfdump.run.gradients.options import WRT, GradientOptions, Steps
+from tfdump.run.gradients.options import WRT, GradientOptions, descent_steps, gradient_options
 from tfdump.run.gradients.run import open_gradients
-from tfdump.run.gradients.store import GradientStore
-from tfdump.run.options import StoreOptions
 
 
 @click.command("gradients")
@@ -136,60 +134,19 @@ def _options(
     layer: tuple[str, ...],
     exclude: tuple[str, ...],
     depth: int | None,
-    wrt: tuple[str, ...],
-    losses: tuple[str, ...],
-    from_logits: bool,
-    objective: str | None,
-    reduction: str | None,
-    per_example: bool,
-    norms_only: bool,
-    sparse: bool,
-    loss_scale: float,
     steps: int | None,
     learning_rate: float | None,
     optimizer: str | None,
     save_weights: bool,
-    seed: int,
-    eager: bool,
-    dtype: str | None,
-    compression: str,
-    checksums: bool,
-    stats: bool,
-    stats_only: bool,
-    **running: Any,
+    loss_scale: float,
+    **others: Any,
 ) -> GradientOptions:
-    reading, run = reading_and_running(running)
-    if not (math.isfinite(loss_scale) and loss_scale > 0):
-        raise click.UsageError(f"--loss-scale {loss_scale} is not above 0")
-    return GradientOptions(
-        selection=Selection(layer, exclude, depth),
-        wrt=tuple(dict.fromkeys(wrt)),
-        losses=losses,
-        objective=objective,
-        from_logits=from_logits,
-        reduction=reduction,
-        per_example=per_example,
-        steps=_steps(steps, learning_rate, optimizer, save_weights),
-        loss_scale=loss_scale,
-        seed=seed,
-        eager=eager,
-        compression=compression,
-        checksums=checksums,
+    reading, run = reading_and_running(others)
+    return gradient_options(
+        Selection(layer, exclude, depth),
+        run,
         reading=reading,
-        run=run,
-        store=GradientStore(StoreOptions(None, dtype, stats or stats_only, not stats_only), norms_only, sparse),
+        steps=descent_steps(steps, learning_rate, optimizer, save_weights, as_options=True),
+        loss_scale=positive_number("--loss-scale", loss_scale),
+        **others,
     )
-
-
-def _steps(count: int | None, learning_rate: float | None, optimizer: str | None, save_weights: bool) -> Steps | None:
-    """Return the descent that was asked for; raises UsageError where only half of it was."""
-    if count is None:
-        given = {"--learning-rate": learning_rate is not None, "--optimizer": optimizer is not None}
-        for name in [name for name, there in (given | {"--save-weights": save_weights}).items() if there]:
-            raise click.UsageError(f"{name} belongs to --steps N")
-        return None
-    if learning_rate is None:
-        raise click.UsageError("--steps needs --learning-rate F (for example 0.01)")
-    if not (math.isfinite(learning_rate) and learning_rate > 0):
-        raise click.UsageError(f"--learning-rate {learning_rate} is not above 0")
-    return Steps(count, learning_rate, "SGD" if optimizer is None else optimizer, save_weights)

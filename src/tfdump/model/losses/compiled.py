@@ -127,7 +127,9 @@ def _check(config: Any, loaded: LoadedModel) -> None:
         if kind == "__lambda__" and loaded.trusted:
             continue
         if name == "<lambda>":
-            raise ModelError(f"{loaded.name} was compiled with the loss '<lambda>', which the file does not hold; {HOW}")
+            raise ModelError(
+                f"{loaded.name} was compiled with the loss '<lambda>', which the file does not hold; {HOW}"
+            )
         if kind == "__lambda__":
             raise UntrustedModelError(
                 f"{loaded.name}: the compiled loss is code in the model file (add --trust-model if you trust its "

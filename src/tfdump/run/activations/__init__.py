@@ -1,1 +1,1 @@
-"""`tfdump activations`: what is planned, and how the batches come into the dump."""
+"""Activation runs: the plan, the pass over the batches, and the dump."""

@@ -1,58 +1,40 @@
-"""What is found out before the run proper: the batch size, and which tensors have a row an example."""
+"""What is decided before an activation run: the batch size, and which tensors have one row per example."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tfdump.dump import layout
 from tfdump.dump.axis0 import BATCH, EXAMPLE
 from tfdump.inputs.source import Source
 from tfdump.run.batching import Batches, choose_batch_size
+from tfdump.run.dependence import names_of_tensors, tell_dependence
 from tfdump.run.example_axis import AxisFinding
-from tfdump.run.first_looks import Looks
+from tfdump.run.first_looks import FirstLooks
 from tfdump.run.options import RunOptions, StoreOptions
-from tfdump.run.planned import Planned
+from tfdump.run.planned import PlannedTensor, RunPlan
 from tfdump.run.sinks import stored_bytes
-from tfdump.tensors import Note, TensorInfo, Value, listed
+from tfdump.tensors import Note, TensorInfo, Value
 
 if TYPE_CHECKING:
     from tfdump.model.runnable import RunnableProbe
 
 
-@dataclass
-class Plan:
-    """The batches, what each tensor is, and the addresses whose values depend on the batch.
+@dataclass(kw_only=True)
+class ActivationPlan(RunPlan[list[Value | None]]):
+    """The plan of an activation run; `padding` is the number of copies of its last example that the last batch gets."""
 
-    `fixed` is the number of examples to which every call is padded, or None; `padding` how many copies of its last
-    example the last batch gets.
-    """
-
-    batches: Batches
-    fixed: int | None
-    tensors: list[Planned]
-    depends_on_batch: list[str]
     padding: int
-    _first: list[Value | None] | None = field(default=None, repr=False)
-
-    @property
-    def batch_size(self) -> int:
-        """The number of examples that a call has."""
-        return self.fixed or min(self.batches.size, self.batches.examples)
-
-    def take_first(self) -> list[Value | None] | None:
-        """Return what the first batch gave, once: the model stands behind it."""
-        first, self._first = self._first, None
-        return first
 
 
-def make_plan(
+def plan_activations(
     probe: "RunnableProbe", source: Source, fixed: int | None, run: RunOptions, store: StoreOptions, note: Note
-) -> Plan:
+) -> ActivationPlan:
     """Look at a few examples, choose the batch size, run the first batch, and compare the two.
 
-    `fixed` is the batch size that the model insists on, or None.
+    `fixed` is the batch size that the model requires, or None.
     """
-    looks = Looks(probe, source, fixed)
+    looks = FirstLooks(probe, source, fixed)
     bytes_at = _cost(probe, source, looks.glance, looks.few, store)
     size = choose_batch_size(
         run.batch_size, fixed, run.training, run.memory, bytes_at, probe.largest_batch, source.examples
@@ -60,7 +42,7 @@ def make_plan(
     batches = Batches(size, source.examples)
     many = fixed or min(size, source.examples)
     probe.forget()
-    if probe.eager:  # what there is, is known only when the first batch has run
+    if probe.eager:  # an eager model tells its tensors only when the first batch has run
         probe.start()
         probe.run(source.first(many))
     first, findings = looks.compare(many)
@@ -71,7 +53,7 @@ def make_plan(
             findings, fixed, padding = unpadded, None, 0
         first = looks.first(fixed or min(size, source.examples))
     tensors = [
-        Planned(
+        PlannedTensor(
             layout.OUTPUTS if probed.is_output else layout.ACTIVATIONS,
             _declared(probed.info, finding.axis0) if probe.eager else probed.info,
             finding.axis0,
@@ -82,15 +64,17 @@ def make_plan(
     ]
     if padding:
         note(
-            f"the model takes batches of {fixed} examples only: the last one is padded to {fixed} examples with "
-            f"{padding} {'copy' if padding == 1 else 'copies'} of its last one, whose rows are dropped"
+            f"the model takes only batches of {fixed} examples: the last batch is padded to {fixed} examples with "
+            f"{padding} {'copy' if padding == 1 else 'copies'} of its last one, and the rows of the copies are dropped"
         )
     dependent = _tell_dependence(probe, findings, run, padding, note)
-    return Plan(batches, fixed, tensors, dependent, padding, first)
+    return ActivationPlan(
+        batches=batches, fixed=fixed, tensors=tensors, depends_on_batch=dependent, padding=padding, first=first
+    )
 
 
 def _declared(info: TensorInfo, axis0: str) -> TensorInfo:
-    """Return the record of an eagerly computed tensor with its example axis open, as a graph declares it."""
+    """Return the record of an eagerly computed tensor with an open example axis, as a graph declares it."""
     if axis0 != EXAMPLE or not info.shape:
         return info
     return replace(info, shape=(-1, *info.shape[1:]))
@@ -101,8 +85,8 @@ def _cost(
 ) -> Callable[[int], int]:
     """Return a function from a batch size to the bytes that live at once.
 
-    The shapes of the graph tell of the intermediates; where they are open, what the first look returned counts. Inputs
-    that are saved are arrays beside the tensors that the model takes.
+    The shapes in the graph tell the bytes of the intermediates. Where they are open, the values of the first look are
+    measured. Inputs that are saved live twice: as arrays and as the tensors that the model takes.
     """
     returned = sum(value.nbytes for value in small if value is not None)
     fed = source.example_bytes * (2 if store.save_inputs else 1)
@@ -120,30 +104,10 @@ def _planned_shape(value: Value | None, axis0: str) -> tuple[int, ...]:
     return (-1, *value.shape[1:]) if axis0 == EXAMPLE and value.shape else tuple(value.shape)
 
 
-def names_of_tensors(tensors: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the addresses of tensors, given with their groups; that of an output is left out behind an activation's.
-
-    An output of which no activation bears the name is `outputs/NAME`.
-    """
-    activations = [address for group, address in tensors if group == layout.ACTIVATIONS]
-    others = [f"{group}/{address}" for group, address in tensors if group != layout.ACTIVATIONS]
-    known = {f"{layout.OUTPUTS}/{address}" for address in activations}
-    return activations + [name for name in others if name not in known]
-
-
-def listed_layers(names: Sequence[str]) -> str:
-    """Return names as a note lists them: outputs, which layers computed, only where they are all there is."""
-    activations = [name for name in names if not name.startswith(f"{layout.OUTPUTS}/")]
-    return listed(activations or names)
-
-
 def _tell_dependence(
     probe: "RunnableProbe", findings: list[AxisFinding], run: RunOptions, padding: int, note: Note
 ) -> list[str]:
-    """Name the tensors whose values depend on the batch size (promise 2 does not hold for them).
-
-    With `--training`, where all may, those that mix examples are returned where the last batch has `padding`.
-    """
+    """Tell which tensors depend on the batch size, and return their names."""
     groups = [layout.OUTPUTS if p.is_output else layout.ACTIVATIONS for p in probe.probed]
 
     def named(axis0: str) -> list[str]:
@@ -155,16 +119,4 @@ def _tell_dependence(
             ]
         )
 
-    stacked = named(BATCH)
-    if stacked:
-        note(f"stored batch by batch, because they have no row per example: {listed_layers(stacked)}")
-    mixing = named(EXAMPLE)
-    if run.training:
-        note("--training: the values may depend on the batch size (batch statistics, random numbers)")
-        return stacked + mixing if padding else stacked
-    if probe.assigned:
-        changed = listed(probe.assigned)
-        note(f"the model changes variables while it runs, so values may depend on the batch size: {changed}")
-    if mixing:
-        note(f"the values depend on the other examples of the batch: {listed_layers(mixing)}")
-    return stacked + mixing
+    return tell_dependence("values", named(BATCH), named(EXAMPLE), probe.assigned, run.training, padding, note)

@@ -1,4 +1,4 @@
-"""From a probe, a source and a plan to a dump: the batches, then what is linked at the end."""
+"""Writing a dump of activations: all batches run, then the tensors are linked under their addresses."""
 
 import json
 import math
@@ -12,14 +12,14 @@ from tfdump.dump.axis0 import EXAMPLE
 from tfdump.dump.journal import Journal
 from tfdump.dump.layout import stored_dtype
 from tfdump.dump.writer import DumpWriter
-from tfdump.inputs.source import Source, padded
+from tfdump.inputs.source import Source, pad_batch
 from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Progress, silent_progress
-from tfdump.run.activations.plan import Plan
+from tfdump.run.activations.plan import ActivationPlan
 from tfdump.run.options import StoreOptions
-from tfdump.run.pipeline import run_batches
-from tfdump.run.planned import Planned
-from tfdump.run.resume import Kept
+from tfdump.run.pipeline import BatchOutput, run_at_once, run_in_order
+from tfdump.run.planned import PlannedTensor
+from tfdump.run.resume import JournaledBatches
 from tfdump.run.sinks import TensorSink
 from tfdump.run.tensor_notes import tell_changes, tell_padding, tell_storing
 from tfdump.tensors import Array, Batch, NotCaptured, Note, TensorInfo, Value, listed
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def write_dump(
     probe: "RunnableProbe",
     source: Source,
-    plan: Plan,
+    plan: ActivationPlan,
     store: StoreOptions,
     writer: DumpWriter,
     root: Mapping[str, Any],
@@ -41,10 +41,10 @@ def write_dump(
     journal: Journal | None = None,
     not_loaded: Sequence[NotCaptured] = (),
 ) -> None:
-    """Run every batch and write what the plan says, then the attributes of the root and of each tensor.
+    """Run every batch, write the planned tensors, and set the attributes of the root and of each tensor.
 
-    A `journal` that was begun gives the batches that it keeps, and takes the others. `not_loaded` are layers that the
-    model has not, though its file has.
+    A `journal` that was begun supplies the batches that it holds, and receives the other ones. `not_loaded` are layers
+    that the model file has and the loaded model has not.
     """
     sinks = _open_sinks(probe, source, plan, store, writer)
     inputs = _saved_inputs(source, store)
@@ -52,14 +52,20 @@ def write_dump(
     def compute(batch: Batch, start: int, stop: int) -> tuple[list[Value | None], Array]:
         values = plan.take_first() if start == 0 else None
         if values is None:
-            values = probe.run(padded(batch, plan.fixed) if plan.fixed else batch)
+            values = probe.run(pad_batch(batch, plan.fixed) if plan.fixed else batch)
         return [*values, *(batch[name] for name in inputs)], np.zeros(0)
 
     def feed(batch: Batch) -> Batch:
-        return batch if inputs or plan.fixed else probe.feed(batch)  # what is stored, or padded, stays an array
+        return batch if inputs or plan.fixed else probe.feed(batch)  # arrays that are stored or padded stay arrays
 
-    kept = Kept(journal, sinks, probe.late, note) if journal is not None else None
-    run_batches(source, plan.batches, compute, sinks, writer.check, progress, kept, probe.independent, feed)
+    output = BatchOutput(sinks, writer.check, progress)
+    if journal is not None:
+        journaled = JournaledBatches(journal, sinks, probe.late, note)
+        run_in_order(source, plan.batches, compute, output, journaled)
+    elif probe.independent:
+        run_at_once(source, plan.batches, compute, output, feed)
+    else:
+        run_in_order(source, plan.batches, compute, output)
     depends_on_batch = plan.depends_on_batch + tell_changes(sinks, plan, note)
     from_padding = tell_padding(source, sinks, plan, depends_on_batch, note)
     missing = _link_all(probe, sinks, writer, plan, from_padding, store, note)
@@ -80,19 +86,19 @@ def _saved_inputs(source: Source, store: StoreOptions) -> list[str]:
     return [column.name for column in source.columns] if store.save_inputs else []
 
 
-def planned_inputs(source: Source, store: StoreOptions) -> list[Planned]:
-    """Return what will be stored of the inputs: the values as fed, if asked for, and the lengths of ragged rows."""
+def planned_inputs(source: Source, store: StoreOptions) -> list[PlannedTensor]:
+    """Return the inputs that will be stored, as they are fed; none without `save_inputs`."""
     planned = []
     for order, name in enumerate(_saved_inputs(source, store)):
         column = next(column for column in source.columns if column.name == name)
         info = TensorInfo(name, name, name, ("InputLayer",), order, column.dtype, (-1, *column.shape[1:]))
         size = math.prod(column.shape[1:]) * stored_dtype(column.dtype).itemsize * source.examples
-        planned.append(Planned(layout.INPUTS, info, EXAMPLE, (-1, *column.shape[1:]), size))
+        planned.append(PlannedTensor(layout.INPUTS, info, EXAMPLE, (-1, *column.shape[1:]), size))
     return planned
 
 
 def _open_sinks(
-    probe: "RunnableProbe", source: Source, plan: Plan, store: StoreOptions, writer: DumpWriter
+    probe: "RunnableProbe", source: Source, plan: ActivationPlan, store: StoreOptions, writer: DumpWriter
 ) -> list[TensorSink]:
     def open_collector(info: TensorInfo, value: Value, axis0: str) -> Any:
         return writer.collector(
@@ -116,12 +122,12 @@ def _link_all(
     probe: "RunnableProbe",
     sinks: list[TensorSink],
     writer: DumpWriter,
-    plan: Plan,
+    plan: ActivationPlan,
     from_padding: list[TensorSink],
     store: StoreOptions,
     note: Note,
 ) -> tuple[NotCaptured, ...]:
-    """Link what is complete; return what was not captured, with what only some batches gave."""
+    """Link the complete tensors; return those that were not captured, or that only some batches gave."""
     missing = {item.address: item.reason for item in probe.not_captured}
     partial = {}
     batches = len(plan.batches)
@@ -140,14 +146,12 @@ def _link_all(
         note(f"not captured: {address} ({reason})")
     tell_storing([sink for sink in sinks if sink.info.address not in partial], store, note)
     if writer.texts_as_bytes:
-        note(
-            f"stored as bytes, because the text is not UTF-8 everywhere, or holds NUL: {listed(writer.texts_as_bytes)}"
-        )
+        note(f"stored as bytes, because some of the text is not UTF-8 or contains NUL: {listed(writer.texts_as_bytes)}")
     return tuple(NotCaptured(address, reason) for address, reason in (missing | partial).items())
 
 
 def _write_lengths(source: Source, writer: DumpWriter) -> None:
-    """Keep the lengths of the rows of ragged inputs."""
+    """Store the lengths of the rows of ragged inputs."""
     for order, (name, lengths) in enumerate(source.lengths.items()):
         info = TensorInfo(f"{name}:lengths", name, f"{name}:lengths", (), order, "int64", (-1,))
         collector = writer.collector(

@@ -1,1 +1,1 @@
-"""`tfdump gradients`: what is planned, and how the batches come into the dump."""
+"""Gradient runs: the plan, the passes over the batches, and the dump."""

@@ -1,4 +1,4 @@
-"""The gradients of tables row by row as they come, for optimizers that treat the rows of a repeated id one by one."""
+"""Gradients of tables row by row, for optimizers that apply the rows of a repeated id one by one."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from tfdump.tensors import Sparse
 
 
 class LookupRows:
-    """The rows of the gradients of tables, of all batches of a step, in `most_bytes` for all tables together.
+    """The rows of the gradients of all tables, for all batches of a step, in at most `most_bytes`.
 
-    Keras's optimizers take what a lookup gives (`tf.IndexedSlices`) as it is: an id that repeats has several rows,
-    which Adam and others square one by one and not as their sum. `summed` are the addresses of the tables whose rows
-    were too many to keep, so that only their sum is there, and the bytes of the rows of one step.
+    The optimizers of Keras apply the gradient of a lookup (`tf.IndexedSlices`) as it is: an id that repeats has several
+    rows, and Adam, for instance, squares each row and not their sum. `summed` has the addresses of the tables whose
+    rows take more than `most_bytes`, so that only their sum is available, with the bytes of their rows in one step.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -21,7 +21,7 @@ class LookupRows:
         self._counted: set[str] = set()
 
     def add(self, address: str, value: Sparse) -> None:
-        """Keep the rows that one batch gives of a table."""
+        """Add the rows of a table in one batch."""
         if address in self.summed:
             self.summed[address] += value.nbytes if address not in self._counted else 0
             return
@@ -32,13 +32,13 @@ class LookupRows:
             self.summed[address] = self._drop(address)
 
     def add_dense(self, address: str) -> None:
-        """Note that a gradient of all rows belongs to a table too, which makes the sum dense in Keras as well."""
+        """Note that a table has a gradient for all rows too, which makes the sum dense, as in Keras."""
         self._dense.add(address)
 
     def take(self, address: str) -> Sparse | None:
-        """Return all rows of a table in the order of the examples, and forget them; None where the sum is to be taken.
+        """Return all rows of a table in the order of the examples, and forget them; None where the sum is needed.
 
-        A table that a step did not look up has none.
+        A table that a step did not look up has no rows, so None.
         """
         rows = self._rows.get(address, [])
         self._drop(address)

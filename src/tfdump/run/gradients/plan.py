@@ -1,7 +1,7 @@
-"""What is found out before gradients are computed: the batch size, the divisors, and how each gradient is stored."""
+"""What is decided before a gradient run: the batch size, the divisors of the loss, and how each gradient is stored."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,15 +11,15 @@ from tfdump.byte_sizes import show_bytes
 from tfdump.dump.axis0 import EXAMPLE
 from tfdump.dump.layout import stored_dtype
 from tfdump.errors import ModelError
-from tfdump.inputs.source import Source, padded
+from tfdump.inputs.source import Source, pad_batch
 from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Stage, silent_stage
 from tfdump.run.batching import Batches, choose_batch_size
 from tfdump.run.first_looks import FEW, examples_at, first_places, last_places, moved_places
-from tfdump.run.gradients.findings import Look, check_classes, coupling, finding, tell_dependence, tell_ranges
+from tfdump.run.gradients.findings import GradientLook, check_classes, coupling, finding, tell_mixing, tell_ranges
 from tfdump.run.gradients.store import GradientStore
 from tfdump.run.options import RunOptions
-from tfdump.run.planned import Planned
+from tfdump.run.planned import PlannedTensor, RunPlan
 from tfdump.run.sinks import stored_bytes
 from tfdump.tensors import Note, Sparse, TensorInfo, Value
 
@@ -29,26 +29,11 @@ if TYPE_CHECKING:
     from tfdump.model.gradients.wrt import Target
 
 
-@dataclass
-class GradientPlan:
-    """The batches, what divides the terms of the loss, what each gradient is, and which depend on the batch."""
+@dataclass(kw_only=True)
+class GradientPlan(RunPlan["GradientBatch"]):
+    """The plan of a gradient run; `divisors` divide the terms of the loss, or None for gradients per example."""
 
-    batches: Batches
-    fixed: int | None
     divisors: npt.NDArray[np.float64] | None
-    tensors: list[Planned]
-    depends_on_batch: list[str]
-    _first: "GradientBatch | None" = field(default=None, repr=False)
-
-    @property
-    def batch_size(self) -> int:
-        """The number of examples that a call has."""
-        return self.fixed or min(self.batches.size, self.batches.examples)
-
-    def take_first(self) -> "GradientBatch | None":
-        """Return what the first batch gave, once: the model stands behind it."""
-        first, self._first = self._first, None
-        return first
 
 
 def plan_gradients(
@@ -61,10 +46,10 @@ def plan_gradients(
     note: Note,
     stage: Stage = silent_stage,
 ) -> GradientPlan:
-    """Look at a few examples, choose the batch size, count what divides the loss, and run the first batch.
+    """Look at a few examples, choose the batch size, count the divisors of the loss, and run the first batch.
 
-    `fixed` is the batch size that the model insists on, or None. Raises ModelError for a loss that couples the
-    examples, which would have to be divided over batches.
+    `fixed` is the batch size that the model requires, or None. Raises ModelError for a loss that couples the examples
+    where they do not all fit into one batch.
     """
     few = fixed or FEW
     examples = source.examples
@@ -72,7 +57,7 @@ def plan_gradients(
         source.check_padded(fixed)
     check_classes(probe, source)
     glance = None
-    if probe.eager or probe.largest_batch is not None:  # the graph does not tell all sizes
+    if probe.eager or probe.largest_batch is not None:  # the graph alone does not tell all sizes
         glance = probe.run(source.first(few), None, few)
         check_classes(probe, source)
     cost = _cost(probe, source, glance, few)
@@ -84,16 +69,16 @@ def plan_gradients(
         size, fixed = _whole(coupled, probe, size, examples, fixed, run, cost)
         plan, _ = _look(probe, source, fixed, size, run, store, steps, note, stage)
     if fixed is not None and examples % fixed:
-        counts = "which count in its batch statistics only" if run.training else "which do not count"
-        note(f"the last batch is padded to {fixed} examples with copies of the last one, {counts}")
+        counts = "which enter only its batch statistics" if run.training else "which do not count"
+        note(f"the last batch is padded to {fixed} examples with copies of its last example, {counts}")
     return plan
 
 
 def plan_per_example(probe: "PerExampleProbe", source: Source, run: RunOptions, store: GradientStore) -> GradientPlan:
-    """Choose how many examples are mapped at once; every gradient has a row an example."""
+    """Choose how many examples run at once. Every gradient has one row per example."""
     check_classes(probe, source)
     probe.run(source.first(1))
-    probe.forget()  # the first call of a model may make its weights
+    probe.forget()  # the first call of a model may create its weights
     size = choose_batch_size(
         run.batch_size,
         None,
@@ -107,9 +92,10 @@ def plan_per_example(probe: "PerExampleProbe", source: Source, run: RunOptions, 
     for target, value in zip(probe.targets, values, strict=True):
         size_in_file = 0 if value is None else _stored(value, EXAMPLE, Batches(1, source.examples), target.info, store)
         shape = () if value is None else (-1, *(() if store.norms_only else value.shape[1:]))
-        tensors.append(Planned(target.group, target.info, EXAMPLE, shape, size_in_file))
+        tensors.append(PlannedTensor(target.group, target.info, EXAMPLE, shape, size_in_file))
     probe.start()
-    return GradientPlan(Batches(size, source.examples), None, None, tensors, [])
+    batches = Batches(size, source.examples)
+    return GradientPlan(batches=batches, fixed=None, divisors=None, tensors=tensors, depends_on_batch=[])
 
 
 def _look(
@@ -123,12 +109,12 @@ def _look(
     note: Note,
     stage: Stage,
 ) -> tuple[GradientPlan, str | None]:
-    """Run the first batch, and its last examples alone; return the plan, and why the examples are coupled."""
+    """Look at some examples, and run the first batch; return the plan, and why the examples are coupled, or None."""
     examples = source.examples
     batches = Batches(size, examples)
     many = fixed or min(size, examples)
     probe.forget()
-    if probe.eager:  # what there is, is known only when the first batch has run
+    if probe.eager:  # an eager model tells its gradients only when the first batch has run
         probe.start()
         probe.run(source.first(many), None, many)
     divisors = _divisors(probe, source, batches, fixed, note, stage)
@@ -136,12 +122,12 @@ def _look(
     looks = []
     for places in every_places:
         probe.start()
-        looks.append(Look(places, probe.run(examples_at(source, places), divisors, len(places))))
+        looks.append(GradientLook(places, probe.run(examples_at(source, places), divisors, len(places))))
     probe.start()
     first = probe.run(source.first(many), divisors, many)
     findings = [finding(target, number, first, looks, many, fixed) for number, target in enumerate(probe.targets)]
     tensors = [
-        Planned(
+        PlannedTensor(
             target.group, target.info, finding.axis0, *_planned(target, value, finding.axis0, batches, store, steps)
         )
         for target, value, finding in zip(probe.targets, first.values, findings, strict=True)
@@ -151,32 +137,42 @@ def _look(
     if not run.training and (len(batches) > 1 or (examples < size and fixed is not None)):
         coupled = coupling(probe, source, fixed, divisors, looks, first, many)
     dependent = []
-    if coupled is None:  # else another look follows, or an error
+    if coupled is None:  # otherwise another look follows, or an error
         tell_ranges(probe, first, note)
-        dependent = tell_dependence(probe, findings, run, note)
-    reusable = fixed is None or (len(batches) == 1 and examples >= fixed)  # else copies counted, or the state moved
+        dependent = tell_mixing(probe, findings, run, note)
+    reusable = fixed is None or (
+        len(batches) == 1 and examples >= fixed
+    )  # otherwise copies counted, or the state moved
     if not reusable:
         probe.start()
-    return GradientPlan(batches, fixed, divisors, tensors, dependent, first if reusable else None), coupled
+    plan = GradientPlan(
+        batches=batches,
+        fixed=fixed,
+        divisors=divisors,
+        tensors=tensors,
+        depends_on_batch=dependent,
+        first=first if reusable else None,
+    )
+    return plan, coupled
 
 
 def _divisors(
     probe: "GradientProbe", source: Source, batches: Batches, fixed: int | None, note: Note, stage: Stage
 ) -> npt.NDArray[np.float64]:
-    """Return what divides the terms of the loss for all examples, counted by a forward pass where needed."""
+    """Return the divisors of the terms of the loss for all examples, from a forward pass where they must be counted."""
     from tfdump.model.gradients.probe import ROWS
     from tfdump.model.losses.terms import divisors_of
 
     if all(term.per_example is not None for term in probe.terms):
         return divisors_of(probe.terms, None, source.examples)
     probe.start()
-    stage(f"Counting what divides the loss, in {source.examples:,} examples")
+    stage(f"Counting the divisor of the loss over {source.examples:,} examples")
     counting = probe.counting(note, fixed)
     counts = np.zeros(())
     for start, stop in batches:
         raise_waiting()
         batch = source.read(start, stop)
-        fed = padded(batch, fixed) if fixed else batch
+        fed = pad_batch(batch, fixed) if fixed else batch
         counts = counts + np.asarray(counting.run({**fed, ROWS: np.array(stop - start, np.int32)}))
     stage("Looking at the first batches")
     return divisors_of(probe.terms, counts, source.examples)
@@ -191,16 +187,16 @@ def _whole(
     run: RunOptions,
     cost: Callable[[int], int],
 ) -> tuple[int, int | None]:
-    """Return the size of one batch for all examples, and that to which it is padded, or None.
+    """Return the size of one batch of all examples, and the size to which it is padded, or None.
 
-    Raises ModelError where all of them cannot be in one batch, or not without copies.
+    `reason` tells why they must be in one batch. Raises ModelError where they cannot be, or only with copies.
     """
     if fixed is not None and examples < fixed:
         if probe.takes(examples):
             return examples, examples
         raise ModelError(
-            f"the loss couples the examples of a batch: {reason}. The model takes batches of {fixed} examples only, so "
-            f"that copies of the last of the {examples} would count (give {fixed} --examples)"
+            f"the loss couples the examples of a batch: {reason}. The model takes only batches of {fixed} examples, so "
+            f"copies of the last of the {examples} examples would count (give {fixed} examples)"
         )
     if size >= examples:
         return size, fixed
@@ -208,13 +204,13 @@ def _whole(
         return examples, fixed
     remedy = f"--batch-size {examples}, or fewer --examples" if fixed is None else f"at most {fixed} --examples"
     raise ModelError(
-        f"the loss couples the examples of a batch: {reason}. All {examples} of them must be in one batch, which "
+        f"the loss couples the examples of a batch: {reason}. All {examples} examples must be in one batch, which "
         f"takes about {show_bytes(cost(examples))} ({remedy})"
     )
 
 
 def _cost(probe: "GradientProbe", source: Source, glance: "GradientBatch | None", few: int) -> Callable[[int], int]:
-    """Return a function from a batch size to the bytes that live at once, from the graph and from a first look."""
+    """Return a function from a batch size to the bytes that live at once, by the graph and by the first look."""
     returned = 0
     if glance is not None:
         pairs = zip(glance.values, probe.targets, strict=True)
@@ -229,7 +225,7 @@ def _cost(probe: "GradientProbe", source: Source, glance: "GradientBatch | None"
 def _planned(
     target: "Target", value: Value | None, axis0: str, batches: Batches, store: GradientStore, steps: int | None
 ) -> tuple[tuple[int, ...], int]:
-    """Return the shape of what will be stored, -1 for the examples, and its bytes."""
+    """Return the shape that will be stored, with -1 for the examples, and its bytes."""
     if value is None:
         return (), 0
     size = _stored(value, axis0, batches, target.info, store) * (steps or 1)
@@ -245,13 +241,13 @@ def _stored(value: Value, axis0: str, batches: Batches, info: TensorInfo, store:
     examples = batches.examples
     if store.norms_only:
         count = examples if axis0 == EXAMPLE else 1
-        return count * stored_dtype(info.dtype, store.for_info(info).dtype).itemsize if store.store.values else 0
+        return count * stored_dtype(info.dtype, store.for_info(info).dtype).itemsize if store.tensors.values else 0
     if isinstance(value, Sparse):
         whole = np.broadcast_to(np.zeros((), value.dtype), value.dense_shape)
         size = stored_bytes(whole, axis0, examples, store.for_info(info))
         if not store.sparse:
             return size
         most = max(1, value.dense_shape[0])
-        touched = min(len(np.unique(value.indices)) * len(batches), most)  # other batches may touch others
+        touched = min(len(np.unique(value.indices)) * len(batches), most)  # every batch may touch other rows
         return touched * (size // most + value.indices.itemsize)
     return stored_bytes(value, axis0, examples, store.for_info(info))

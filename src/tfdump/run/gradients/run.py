@@ -5,32 +5,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfdump.dump import layout
-from tfdump.dump.axis0 import BATCH, NONE
+from tfdump.dump.axis0 import BATCH, NONE, STEP
 from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import ModelError
 from tfdump.files.limits import allowed
-from tfdump.inputs.arguments import Given
+from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.source import Source
 from tfdump.inputs.targets import Argument
-from tfdump.process.stages import Progress, Stage, silent_progress, silent_stage
+from tfdump.process.stages import Progress, Stage, silent_stage
 from tfdump.run.gradients.findings import tell_unconnected
 from tfdump.run.gradients.options import GradientOptions
 from tfdump.run.gradients.plan import GradientPlan, plan_gradients, plan_per_example
 from tfdump.run.gradients.source import supervised_source
 from tfdump.run.gradients.steps import AllExamples, EachExample, Passes
 from tfdump.run.gradients.write import GradientDump, Loss
-from tfdump.run.output import open_writer, overhead_bytes, provenance, tell_not_captured
-from tfdump.run.planned import Planned
-from tfdump.run.resume import begin
+from tfdump.run.output import tell_not_captured
+from tfdump.run.planned import PlannedRun, PlannedTensor
 from tfdump.run.sinks import stored_size
-from tfdump.tensors import InputSpec, NotCaptured, Note
+from tfdump.tensors import InputSpec, Note
 
 if TYPE_CHECKING:
     from tfdump.model.gradients.per_example import PerExampleProbe
@@ -39,103 +37,85 @@ if TYPE_CHECKING:
     from tfdump.model.losses.scalar import Scalar
 
 
-@dataclass
-class GradientRun:
+@dataclass(kw_only=True)
+class GradientRun(PlannedRun[GradientOptions, Loss]):
     """A model with its inputs and targets, looked at and ready to be dumped."""
 
-    loaded: "LoadedModel"
-    source: Source
+    kind = layout.GRADIENTS
+
     passes: Passes
     plan: GradientPlan
     scalar: "Scalar"
-    options: GradientOptions
-    note: Note
 
     @property
-    def planned(self) -> list[Planned]:
+    def planned(self) -> list[PlannedTensor]:
         """Every tensor that the dump will hold, the weights at each step included."""
         if self.options.steps is None:
             return self.plan.tensors
-        return [t if t.axis0 == BATCH else replace(t, axis0="step") for t in [*self.plan.tensors, *self._kept]]
+        tensors = [*self.plan.tensors, *self._step_weights]
+        return [tensor if tensor.axis0 == BATCH else replace(tensor, axis0=STEP) for tensor in tensors]
 
     @property
-    def _kept(self) -> list[Planned]:
+    def _step_weights(self) -> list[PlannedTensor]:
         """The weights before each step, where they are stored."""
         steps = self.options.steps
         if steps is None or not steps.save_weights:
             return []
         weights = [target for target in self.passes.probe.targets if target.weight is not None and target.selected]
         return [
-            Planned(layout.WEIGHTS, target.info, NONE, (steps.count, *(target.info.shape or ())), size)
+            PlannedTensor(layout.WEIGHTS, target.info, NONE, (steps.count, *(target.info.shape or ())), size)
             for target in weights
-            for size in [steps.count * stored_size(target.info, self.options.store.store)]
+            for size in [steps.count * stored_size(target.info, self.options.store.tensors)]
         ]
 
     @property
-    def value_bytes(self) -> int:
-        """About how many bytes the values will take without compression."""
-        return sum(tensor.bytes for tensor in self.planned)
+    def batch_size(self) -> int:
+        """The number of examples that a call has."""
+        return self.plan.batch_size
 
     @property
-    def file_bytes(self) -> int:
-        """About how many bytes the file will take without compression."""
-        rows = sum(tensor.axis0 != NONE for tensor in self.plan.tensors)
-        return self.value_bytes + overhead_bytes(rows, self.loaded.config, len(self.planned) - rows)
-
-    def open_writer(self, path: Path | None, force: bool, alone: bool = False) -> DumpWriter:
-        """Return the writer of the dump; None makes it in memory. `alone`: no other run can write the same one."""
-        options = self.options
-        count = len(self.planned)
-        return open_writer(path, force, options.compression, options.run.memory, count, options.checksums, alone)
+    def chunked(self) -> int:
+        """The number of tensors that are stored in chunks: not the sums over the examples."""
+        return sum(tensor.axis0 != NONE for tensor in self.plan.tensors)
 
     @property
-    def not_captured(self) -> tuple[NotCaptured, ...]:
-        """What cannot be differentiated and will not be in the dump."""
-        return (*self.loaded.not_loaded, *self.passes.probe.not_captured)
+    def filling(self) -> int:
+        """The number of tensors among which the memory for unfinished chunks is divided: all of them."""
+        return len(self.planned)
 
     @property
-    def kept_bytes(self) -> int:
-        """About how many bytes a journal of all batches will take: of a sum, every batch adds one."""
+    def journal_bytes(self) -> int:
+        """About how many bytes a journal of all batches will take: a sum is written once per batch."""
         batches = len(self.plan.batches)
         return sum(tensor.bytes * (batches if tensor.axis0 == NONE else 1) for tensor in self.planned)
 
-    def write(
-        self,
-        writer: DumpWriter,
-        command: str,
-        progress: Progress = silent_progress,
-        journal: Journal | None = None,
-        further: Mapping[str, Any] | None = None,
-    ) -> Loss:
-        """Run the model over all examples and write the dump; the caller closes the writer. Returns the loss.
-
-        A `journal` gives the batches that an interrupted run left, and keeps the others. `further` are more
-        attributes of the root. Raises DumpError where the journal is that of another run.
-        """
+    def _attributes(self) -> dict[str, Any]:
         from tfdump.model.gradients.descent import keras_optimizer_name
 
         options = self.options
-        steps = options.steps.count if options.steps is not None else None
-        values = options.store.store.values
-        root = provenance(layout.GRADIENTS, self.loaded, self.source, options.run, options.seed, values, command) | {
+        attributes: dict[str, Any] = {
             "loss": self.scalar.description,
             "reduction": self.scalar.reduction,
             "wrt": json.dumps(list(options.wrt)),
             "per_example": options.per_example,
         }
         if options.loss_scale != 1:
-            root["loss_scale"] = np.float64(options.loss_scale)
+            attributes["loss_scale"] = np.float64(options.loss_scale)
         if options.steps is not None:
-            root |= {
+            attributes |= {
                 "steps": np.int64(options.steps.count),
                 "optimizer": keras_optimizer_name(options.steps.optimizer),
                 "learning_rate": np.float64(options.steps.learning_rate),
             }
-        probe, size = self.passes.probe, self.plan.batch_size
-        journal = begin(journal, probe, options.run.training, root, self.source, size, self.note)
-        dump = GradientDump(probe, self.source, self.plan, options.store, steps, writer, self.note, journal)
+        return attributes
+
+    def _fill(self, writer: DumpWriter, root: Mapping[str, Any], progress: Progress, journal: Journal | None) -> Loss:
+        """Write the dump; return the loss."""
+        steps = self.options.steps.count if self.options.steps is not None else None
+        probe, store = self.passes.probe, self.options.store
+        dump = GradientDump(probe, self.source, self.plan, store, steps, writer, self.note, journal)
         loss = self.passes.write(dump, progress)
-        dump.link(loss, root | dict(further or {}), self.loaded.config, self.loaded.not_loaded)
+        dump.link(loss, root, self.loaded.config, self.loaded.not_loaded)
         return loss
 
 
@@ -143,7 +123,7 @@ class GradientRun:
 class OpenedGradients:
     """A model, its inputs and targets, opened: the probe is traced, and any number of runs can be planned with it.
 
-    `fixed` is the batch size that the model insists on, or None.
+    `fixed` is the batch size that the model requires, or None.
     """
 
     loaded: "LoadedModel"
@@ -156,7 +136,17 @@ class OpenedGradients:
 
     def plan(self, stage: Stage = silent_stage) -> GradientRun:
         """Look at a few examples, and return the run; raises ModelError where the model fails on them."""
-        return GradientRun(self.loaded, self.source, *self._passes(stage), self.scalar, self.options, self.note)
+        passes, plan = self._passes(stage)
+        return GradientRun(
+            loaded=self.loaded,
+            source=self.source,
+            probe=passes.probe,
+            options=self.options,
+            note=self.note,
+            passes=passes,
+            plan=plan,
+            scalar=self.scalar,
+        )
 
     def _passes(self, stage: Stage) -> tuple[Passes, GradientPlan]:
         from tfdump.model.gradients.descent import Descent, Regularization
@@ -170,14 +160,14 @@ class OpenedGradients:
             left_out = Regularization(self.loaded.model).loss if self.scalar.regularized else None
             if left_out is not None:
                 self.note(
-                    f"--per-example leaves the regularization ({left_out:.4g}) out of the losses and gradients: it is "
-                    "of the weights, and belongs to no example"
+                    f"--per-example leaves the regularization ({left_out:.4g}) out of the losses and gradients, "
+                    "because it belongs to the weights and not to an example"
                 )
             return EachExample(probe, left_out), plan
         steps, descent, save_weights = None, None, False
-        if (chosen := options.steps) is not None:
-            steps, save_weights = chosen.count, chosen.save_weights
-            descent = partial(Descent, chosen.optimizer, chosen.learning_rate)
+        if options.steps is not None:
+            steps, save_weights = options.steps.count, options.steps.save_weights
+            descent = partial(Descent, options.steps.optimizer, options.steps.learning_rate)
         plan = plan_gradients(probe, source, self.fixed, options.run, options.store, steps, self.note, stage)
         tell_unconnected(probe, self.note)
         regularization = Regularization(self.loaded.model) if self.scalar.regularized else None
@@ -187,15 +177,15 @@ class OpenedGradients:
 def probe_gradients(
     loaded: "LoadedModel",
     arguments: Sequence[Argument],
-    targets: Sequence[Given] | None,
-    weights: Sequence[Given],
+    targets: Sequence[InputArray] | None,
+    weights: Sequence[InputArray],
     options: GradientOptions,
     note: Note,
 ) -> OpenedGradients:
-    """Open a model, its inputs and targets; closing the probe leaves the model as it was.
+    """Open a model, its inputs and targets. Closing the probe leaves the model as it was before.
 
-    Without `targets`, where the loss needs them, the last of `arguments` is taken for them. Raises InputError where
-    files do not fit, SelectionError where a pattern matches nothing, and ModelError where there is nothing to
+    Without `targets`, the last of `arguments` has the targets where the loss needs them. Raises InputError where files
+    do not fit, SelectionError where a pattern matches nothing, and ModelError where there is nothing to
     differentiate.
     """
     from tfdump.model.gradients.descent import changes_statistics, make_optimizer
@@ -215,7 +205,10 @@ def probe_gradients(
     choice = LossChoice(options.losses, options.objective, options.from_logits, options.reduction)
     scalar = scalar_of(loaded, choice)
     if options.per_example and options.run.training and (name := changes_statistics(model)) is not None:
-        raise ModelError(f"--per-example with --training: '{name}' normalises with the statistics of its batch")
+        raise ModelError(
+            f"--per-example with --training: '{name}' normalizes with the statistics of its batch (leave one of the "
+            "options out)"
+        )
     source, supervised, signature = supervised_source(
         loaded, scalar, arguments, targets, weights, options.reading, note
     )
@@ -240,15 +233,16 @@ def probe_gradients(
 def open_gradients(
     loaded: "LoadedModel",
     arguments: Sequence[Argument],
-    targets: Sequence[Given] | None,
-    weights: Sequence[Given],
+    targets: Sequence[InputArray] | None,
+    weights: Sequence[InputArray],
     options: GradientOptions,
     note: Note,
     stage: Stage = silent_stage,
 ) -> Iterator[GradientRun]:
-    """Open as `probe_gradients` does, and plan the run; raises ModelError where the model fails on the inputs too.
+    """Open a model, its inputs and targets, and plan the run. At the end, the model is as it was before.
 
-    `stage` is called with what goes on, which can take minutes.
+    `stage` is called with the name of each stage, which can take minutes. Raises the errors of `probe_gradients`, and
+    ModelError where the model fails on the inputs.
     """
     with allowed(loaded.max_bytes):
         stage("Tracing the model")

@@ -1,89 +1,151 @@
-"""The files of a gradient run: which are inputs, targets and sample weights, read together batch by batch."""
+"""The arrays of a gradient run: which are inputs, targets and sample weights, and one source that reads all of them."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tfdump.dtypes import dtype_name, kind_of
 from tfdump.errors import InputError
-from tfdump.inputs.arguments import Given
+from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.casting import describe
 from tfdump.inputs.matching import match
+from tfdump.inputs.readers import Reader
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.inputs.targets import Argument, split_targets
 from tfdump.tensors import InputSpec, Note
 
 if TYPE_CHECKING:
+    from keras import Layer
+
     from tfdump.model.gradients.differentiation import TargetColumns
     from tfdump.model.loading.loaded_model import LoadedModel
     from tfdump.model.losses.scalar import Scalar
+    from tfdump.model.outputs import Outputs
     from tfdump.model.signature import Signature
+
+
+@dataclass
+class _Columns:
+    """The columns of a source: their specs and readers, and which of them belong to which output."""
+
+    specs: list[InputSpec]
+    readers: dict[str, Reader]
+    targets: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def add(self, what: str, arrays: Mapping[str, Reader]) -> dict[str, str]:
+        """Add one column per output, of targets or of sample weights; return the columns by output.
+
+        Raises InputError where an array does not hold numbers.
+        """
+        columns = {}
+        for output, reader in arrays.items():
+            dtype = dtype_name(reader.dtype)  # the loss casts, as Keras does
+            if kind_of(dtype) not in "fiub":
+                raise InputError(f"{reader.label} holds {describe(dtype)}, and a {what} is a number")
+            column = f"{what} of {output}"
+            self.specs.append(InputSpec(column, None, dtype))
+            self.readers[column] = reader
+            columns[output] = column
+        return columns
 
 
 def supervised_source(
     loaded: "LoadedModel",
     scalar: "Scalar",
     arguments: Sequence[Argument],
-    targets: Sequence[Given] | None,
-    weights: Sequence[Given],
+    targets: Sequence[InputArray] | None,
+    weights: Sequence[InputArray],
     reading: ReadingOptions,
     note: Note,
 ) -> tuple[Source, "TargetColumns", "Signature"]:
-    """Match files to inputs, targets and sample weights; one source reads all of them.
+    """Match arrays to inputs, targets and sample weights; return a source that reads all of them.
 
-    Without `targets`, where the loss needs them, the last of `arguments` is taken for them. Raises InputError where
-    they do not fit the model.
+    Without `targets`, the last of `arguments` has the targets where the loss needs them. Raises InputError where the
+    arrays do not fit the model.
     """
     from tfdump.model.gradients.differentiation import TargetColumns
-    from tfdump.model.outputs import expected_outputs
-    from tfdump.model.signature import float_dtype_of, signature_of
+    from tfdump.model.signature import float_dtype_of
 
-    model = loaded.model
-    reading = replace(reading, float_dtype=float_dtype_of(model))
-    every = [given for _, some in arguments for given in some]
-    needed = scalar.needs_targets
-    if not needed and targets:
-        raise InputError(f"{scalar.without_targets} (leave --targets out)")
-    if not needed and weights:
-        raise InputError(f"'{scalar.description}' takes no sample weights (leave --sample-weight out)")
-    if needed and targets is not None and not targets:
-        raise InputError(f"the targets are missing: '{scalar.description}' needs them (give y, or choose an objective)")
-    inputs, expected = every, list(targets or [])
-    if needed and targets is None:
-        first = [given.name for _, some in arguments[:-1] for given in some]
-        declared, all_named = signature_of(model, first), signature_of(model, [given.name for given in every])
-        specs_of_inputs = declared.specs if declared.declared else None
-        inputs, expected = split_targets(arguments, specs_of_inputs, all_named.arguments_by_name)
-    signature = signature_of(model, [given.name for given in inputs])
-    too_many = scalar.without_targets if not needed else "--targets is given, so all files are inputs" * bool(targets)
+    reading = replace(reading, float_dtype=float_dtype_of(loaded.model))
+    _check_supervision(scalar, targets, weights)
+    inputs, expected, signature = _inputs_and_targets(loaded.model, scalar, arguments, targets)
+    too_many = "--targets is given, so all files are inputs" if targets else ""
+    if not scalar.needs_targets:
+        too_many = scalar.without_targets
     readers = match(inputs, signature.specs, too_many=too_many)
-    specs = list(signature.specs)
-    columns: dict[str, dict[str, str]] = {"target": {}, "sample weight": {}}
-    labels: dict[str, str] = {}
+    columns = _Columns(list(signature.specs), readers)
     if expected or weights:
-        alone = Source(signature.specs, readers, reading, lambda text: None)
-        shapes = [InputSpec(c.name, (signature.batch_size, *c.shape[1:]), c.dtype) for c in alone.columns]
-        outcome = expected_outputs(model, signature, shapes, alone)
-        outputs = scalar.outputs_with_targets(outcome)
-        named = [InputSpec(name, None, None) for name in outputs]
-        only = weights[0] if len(weights) == 1 else None
-        if only is not None and only.name not in outputs and (only.name is None or only.optional_name):
-            weights = [Given(name, only.reader) for name in outputs]  # one for all outputs
-        for what, given in (("target", expected), ("sample weight", weights)):
-            optional = [InputSpec(s.name, None, None, optional=what != "target") for s in named]
-            known = [item.renamed(outcome.canonical(item.name)) if item.name else item for item in given]
-            if len(known) == len(outcome.names) > len(outputs) and all(item.name is None for item in known):
-                known = [item for item, name in zip(known, outcome.names, strict=True) if name in outputs]
-            for name, reader in match(known, optional, what).items():
-                column = f"{what} of {name}"
-                dtype = dtype_name(reader.dtype)  # the loss casts, as Keras does
-                if kind_of(dtype) not in "fiub":
-                    raise InputError(f"{reader.label} holds {describe(dtype)}, and a {what} is a number")
-                specs.append(InputSpec(column, None, dtype))
-                readers[column] = reader
-                columns[what][name] = column
-                if what == "target":
-                    labels[name] = reader.label
-        scalar.prepare(outcome, {name: readers[column].shape for name, column in columns["target"].items()})
-    source = Source(specs, readers, reading, note)
-    return source, TargetColumns(columns["target"], columns["sample weight"], labels), signature
+        _add_supervision(loaded.model, scalar, signature, columns, expected, weights, reading)
+    source = Source(columns.specs, columns.readers, reading, note)
+    return source, TargetColumns(columns.targets, columns.weights, columns.labels), signature
+
+
+def _check_supervision(scalar: "Scalar", targets: Sequence[InputArray] | None, weights: Sequence[InputArray]) -> None:
+    """Raise InputError for targets or sample weights that the loss does not take, and for targets that are missing."""
+    if scalar.needs_targets:
+        if targets is not None and not targets:
+            raise InputError(
+                f"the targets are missing: '{scalar.description}' needs them (give y, or choose an objective)"
+            )
+        return
+    if targets:
+        raise InputError(f"{scalar.without_targets} (leave --targets out)")
+    if weights:
+        raise InputError(f"'{scalar.description}' takes no sample weights (leave --sample-weight out)")
+
+
+def _inputs_and_targets(
+    model: "Layer", scalar: "Scalar", arguments: Sequence[Argument], targets: Sequence[InputArray] | None
+) -> tuple[list[InputArray], list[InputArray], "Signature"]:
+    """Return the arrays that are inputs, those that are targets, and how the model is called with the inputs."""
+    from tfdump.model.signature import signature_of
+
+    arrays = [array for _, some in arguments for array in some]
+    if not scalar.needs_targets or targets is not None:
+        return arrays, list(targets or []), signature_of(model, [array.name for array in arrays])
+    signature = signature_of(model, [array.name for _, some in arguments[:-1] for array in some])
+    if signature.declared:
+        inputs, expected = split_targets(arguments, signature.specs)
+    else:
+        by_name = signature_of(model, [array.name for array in arrays]).arguments_by_name
+        inputs, expected = split_targets(arguments, None, by_name)
+    return inputs, expected, signature
+
+
+def _add_supervision(
+    model: "Layer",
+    scalar: "Scalar",
+    signature: "Signature",
+    columns: _Columns,
+    targets: Sequence[InputArray],
+    weights: Sequence[InputArray],
+    reading: ReadingOptions,
+) -> None:
+    """Match targets and sample weights to the outputs, and add them to the columns, which have the inputs."""
+    from tfdump.model.outputs import expected_outputs
+
+    alone = Source(signature.specs, columns.readers, reading, lambda text: None)
+    shapes = [InputSpec(c.name, (signature.batch_size, *c.shape[1:]), c.dtype) for c in alone.columns]
+    outcome = expected_outputs(model, signature, shapes, alone)
+    outputs = scalar.outputs_with_targets(outcome)
+    only = weights[0] if len(weights) == 1 else None
+    if only is not None and only.name not in outputs and (only.name is None or only.optional_name):
+        weights = [InputArray(name, only.reader) for name in outputs]  # one for all outputs
+    readers = _of_outputs(targets, outputs, outcome, "target")
+    columns.targets = columns.add("target", readers)
+    columns.labels = {output: reader.label for output, reader in readers.items()}
+    columns.weights = columns.add("sample weight", _of_outputs(weights, outputs, outcome, "sample weight"))
+    scalar.prepare(outcome, {output: reader.shape for output, reader in readers.items()})
+
+
+def _of_outputs(
+    arrays: Sequence[InputArray], outputs: Sequence[str], outcome: "Outputs", what: str
+) -> dict[str, Reader]:
+    """Return the targets or sample weights by output; sample weights are optional."""
+    specs = [InputSpec(name, None, None, optional=what != "target") for name in outputs]
+    renamed = [array.renamed(outcome.canonical(array.name)) if array.name else array for array in arrays]
+    if len(renamed) == len(outcome.names) > len(outputs) and all(array.name is None for array in renamed):
+        renamed = [array for array, name in zip(renamed, outcome.names, strict=True) if name in outputs]
+    return match(renamed, specs, what)

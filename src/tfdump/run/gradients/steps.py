@@ -1,4 +1,4 @@
-"""How the values of a dump of gradients come about: of each example, or of all together, perhaps step by step."""
+"""The passes of a gradient run: one for every example's own gradient, or one per step for all examples together."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from tfdump.process.stages import Progress
 from tfdump.run.gradients.lookups import LookupRows
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class Passes(Protocol):
-    """A probe with the way to run it over all examples."""
+    """A probe, and how it is run over all examples."""
 
     @property
     def probe(self) -> "GradientProbeBase":
-        """What gives the gradients of a batch."""
+        """The probe that computes the gradients of a batch."""
 
     def write(self, dump: GradientDump, progress: Progress) -> Loss:
         """Fill the sinks of a dump, and return the loss."""
@@ -32,7 +33,7 @@ class Passes(Protocol):
 
 @dataclass(frozen=True)
 class EachExample:
-    """One pass; every example has a gradient of its own, without the regularization, whose loss is `left_out`."""
+    """One pass, in which every example has its own gradient, without the regularization, whose loss is `left_out`."""
 
     probe: "PerExampleProbe"
     left_out: float | None = None
@@ -46,9 +47,9 @@ class EachExample:
 
 @dataclass(frozen=True)
 class AllExamples:
-    """A pass over all batches, or one for each of `steps`, between which the `descent` moves the weights.
+    """One pass over all batches, or one per step of `steps`, between which the `descent` changes the weights.
 
-    It gets the gradients of tables row by row, as in Keras, while these take at most `lookup_bytes`.
+    The descent receives the gradients of tables row by row, as in Keras, while the rows take at most `lookup_bytes`.
     """
 
     probe: "GradientProbe"
@@ -60,7 +61,7 @@ class AllExamples:
     lookup_bytes: int = 0
 
     def write(self, dump: GradientDump, progress: Progress) -> Loss:
-        """Fill the sinks of a dump, and return the loss, one a step where there are steps."""
+        """Fill the sinks of a dump, and return the loss, or one loss per step."""
         pairs = list(zip(self.probe.targets, dump.sinks, strict=True))
         weights = [target.weight for target, _ in pairs if target.weight is not None]
         sums = [sink for target, sink in pairs if target.weight is not None]
@@ -74,7 +75,7 @@ class AllExamples:
         with closing(descent) if descent is not None else nullcontext():
             for step in range(self.steps or 1):
                 if self.save_weights:
-                    dump.keep_weights()
+                    dump.store_weights()
                 loss = self._loss(dump.run_batches(self.probe, progress, step))
                 if self.regularization is not None:
                     own, gradients = self.regularization.run(weights)
@@ -90,12 +91,12 @@ class AllExamples:
         values = np.array(losses if self.steps else losses[0], np.float64)
         return Loss(values, own if not self.steps else None, _dtype(self.probe))
 
-    def _loss(self, found: Any) -> float:
-        """Return the loss without regularisation, of the sums of its terms and, last, of what layers add to it."""
+    def _loss(self, sums: npt.NDArray[np.float64]) -> float:
+        """Return the loss without regularization, from the sums of its terms and, last, of the losses layers add."""
         divisors = np.ones(len(self.probe.terms)) if self.plan.divisors is None else self.plan.divisors
         with np.errstate(divide="ignore", invalid="ignore"):
-            means = np.where(divisors == 0, 0.0, found[:-1] / divisors)
-        return float(np.dot(means, [term.weight for term in self.probe.terms]) + found[-1])
+            means = np.where(divisors == 0, 0.0, sums[:-1] / divisors)
+        return float(np.dot(means, [term.weight for term in self.probe.terms]) + sums[-1])
 
 
 def _dtype(probe: "GradientProbeBase") -> str:

@@ -12,18 +12,18 @@ from tfdump.tensors import Array, TensorInfo
 
 @dataclass(frozen=True)
 class GradientStore:
-    """What is stored of gradients: as of any tensor, or their norms alone, or the touched rows of tables."""
+    """What is stored of gradients: `tensors` as of any dump, or only their norms, or the touched rows of tables."""
 
-    store: StoreOptions = field(default_factory=StoreOptions)
+    tensors: StoreOptions = field(default_factory=StoreOptions)
     norms_only: bool = False
     sparse: bool = False
 
     def for_info(self, info: TensorInfo) -> StoreOptions:
-        """Return how a tensor that arrives in rows is stored; the norms of float16 would not fit into float16."""
+        """Return what is stored of a tensor with rows; norms of float16 rows are stored as float32, to fit."""
         if not self.norms_only:
-            return self.store
+            return self.tensors
         wide = "float32" if info.dtype in ("float16", "bfloat16") else None
-        return replace(self.store, reduction=RowNorms("norm", None), dtype=self.store.dtype or wide)
+        return replace(self.tensors, reduction=RowNorms("norm", None), dtype=self.tensors.dtype or wide)
 
 
 class RowNorms(Reduction):
@@ -40,7 +40,7 @@ class RowNorms(Reduction):
     def reduce(self, values: Array) -> Reduced:
         """Return one norm per row, float64; of a single number, its magnitude.
 
-        Where the squares leave float64, or lose bits at its lower end, they are summed in the longest float.
+        Where squares overflow float64, or underflow in it, they are summed in the longest float.
         """
         magnitudes = np.abs(values)
         wide = magnitudes.astype(np.float64)

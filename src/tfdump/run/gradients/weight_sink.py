@@ -1,4 +1,4 @@
-"""The weights before each step of a descent: stored beside the gradients, with statistics where they are asked for."""
+"""The weights before each step of a gradient descent, stored beside the gradients."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class WeightSink:
-    """Takes the value of one weight at each step."""
+    """Takes the value of one weight before each step."""
 
     def __init__(self, info: TensorInfo, store: StoreOptions, open_collector: OpenCollector) -> None:
         self.info = info
@@ -29,7 +29,7 @@ class WeightSink:
         self._statistics = StatisticsAccumulator() if store.statistics else None
 
     def add(self, value: Any) -> None:
-        """Take in the value before a step."""
+        """Add the value before a step."""
         if self._statistics is not None:
             self._statistics.add(value)
         if self._store.dtype is not None and kind_of(self.info.dtype) == "f":
@@ -39,13 +39,13 @@ class WeightSink:
         self._collector.append(value)
 
     def finish(self) -> tuple[Collector | None, dict[str, Any]]:
-        """Return the collector, None where no step came, and the attributes that it does not know."""
+        """Return the collector, None where there was no step, and the attributes that it does not set itself."""
         extra = statistics_attributes(self._statistics.result()) if self._statistics is not None else {}
         return self._collector, extra | ({"overflowed": np.int64(self.overflowed)} if self.overflowed else {})
 
 
-def keep_weights(targets: Sequence["Target"], sinks: Mapping[str, WeightSink]) -> None:
-    """Give the sinks, by address, the weights as they are now."""
+def store_weights(targets: Sequence["Target"], sinks: Mapping[str, WeightSink]) -> None:
+    """Give the weights as they are now to their sinks, which are named by address."""
     for target in targets:
         if target.info.address in sinks:
             sinks[target.info.address].add(np.asarray(target.weight.value.numpy()))

@@ -1,0 +1,40 @@
+"""The model of a call of the Python API: one in memory, or a saved one; and how the user is warned about it."""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfdump.api.arguments import refuse_arguments, refuse_symbolic
+from tfdump.argument_kinds import flag, text
+from tfdump.errors import TfdumpWarning
+from tfdump.run.options import byte_size
+from tfdump.tensors import Detail
+
+if TYPE_CHECKING:
+    from keras import Layer
+
+    from tfdump.model.loading.loaded_model import LoadedModel
+
+
+def loaded_model(
+    model: "Layer | str | Path", signature: str | None, trust: bool, max_bytes: int | str | None
+) -> "LoadedModel":
+    """Return a model in memory, or load a saved one; raises TfdumpError where that is not possible."""
+    refuse_symbolic(model, "model")
+    trusted, limit = flag("trust", trust), byte_size("max_bytes", max_bytes)
+    name = text("signature", signature, "serving_default")
+    from tfdump.model.backend import choose_backend
+
+    choose_backend()
+    from tfdump.model.loading.load import in_memory, load_model
+
+    if isinstance(model, (str, Path)):
+        return load_model(Path(model), trust=trusted, signature=name, max_bytes=limit)
+    refuse_arguments({"signature": name is not None}, "SavedModels and .tflite files, and this model is in memory")
+    return in_memory(model)
+
+
+def warn(message: str) -> None:
+    """Warn the user, except of details."""
+    if not isinstance(message, Detail):
+        warnings.warn(message, TfdumpWarning, stacklevel=3)

@@ -1,0 +1,101 @@
+"""The norms of a gradient, and the zeros among its numbers that passed through float16."""
+
+from typing import Any
+
+import numpy as np
+
+from tfdump.tensors import Array
+
+BLOCK = 1 << 13
+"""Elements that are squared at once: few enough for the cache, and for one thread, because the others run the model."""
+
+MOST_NORMS = 4000
+"""Norms that fit into an attribute, one per step."""
+
+_LEAST_SOUND = 1e-280
+"""A sum of squares below it may lack squares that underflowed in float64."""
+
+
+class GradientNorms:
+    """Measures the gradient of one target, step by step.
+
+    `zeros` counts the numbers that are zero, where `half` tells that they passed through float16.
+    """
+
+    def __init__(self, half: bool) -> None:
+        self.zeros = 0
+        self._half = half
+        self._squares = np.longdouble(0)  # squares of float64 may overflow it where their norm does not
+        self._norms: list[float] = []
+
+    def add(self, values: Array) -> None:
+        """Add numbers of the current step."""
+        if self._half:
+            self.zeros += values.size - int(np.count_nonzero(values))
+        flat = (np.abs(values) if values.dtype.kind == "c" else values).reshape(-1)
+        for start in range(0, flat.size, BLOCK):
+            self._squares += _sum_of_squares(flat[start : start + BLOCK].astype(np.float64))
+
+    def end_step(self) -> None:
+        """End the step: its norm is that of all numbers since the last step."""
+        self._norms.append(float(np.sqrt(self._squares)))
+        self._squares = np.longdouble(0)
+
+    @property
+    def last(self) -> float | None:
+        """The norm at the last step, None before the first step ends."""
+        return self._norms[-1] if self._norms else None
+
+    @property
+    def finite(self) -> bool:
+        """Whether no step had NaN or infinite values."""
+        return bool(np.isfinite(self._norms).all())
+
+    def state(self) -> list[int | str]:
+        """Return the measures of the current step, as JSON that preserves every bit."""
+        return [self.zeros, self._squares.tobytes().hex()]
+
+    def restore(self, state: list[Any]) -> None:
+        """Restore a state that `state` returned."""
+        self.zeros = state[0]
+        self._squares = np.frombuffer(bytes.fromhex(state[1]), np.longdouble)[0]
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes of the dataset: the zeros, and the norm, or the norms of several steps if they fit."""
+        attributes: dict[str, Any] = {"float16_zeros": np.int64(self.zeros)} if self._half else {}
+        if len(self._norms) <= 1:
+            attributes["norm"] = np.float64(self._norms[-1] if self._norms else 0.0)
+        elif len(self._norms) <= MOST_NORMS:
+            attributes["norm"] = np.array(self._norms, np.float64)
+        return attributes
+
+
+class MeasuredSink:
+    """A sink of gradients with `norms`."""
+
+    norms: GradientNorms
+
+    @property
+    def norm(self) -> float | None:
+        """The norm of the gradient at the last step, None before the first step ends."""
+        return self.norms.last
+
+    @property
+    def finite(self) -> bool:
+        """Whether no step had NaN or infinite values."""
+        return self.norms.finite
+
+    @property
+    def zeros(self) -> int:
+        """How many numbers that passed through float16 are zero."""
+        return self.norms.zeros
+
+
+def _sum_of_squares(block: Array) -> np.longdouble:
+    """Return the sum of squares in float64, or in the longest float where squares overflow or underflow float64."""
+    with np.errstate(all="ignore"):
+        total = np.dot(block, block)
+        if not _LEAST_SOUND < total < np.inf and block.any():
+            wide = block.astype(np.longdouble)
+            return np.longdouble(np.dot(wide, wide))
+    return np.longdouble(total)
