@@ -34,7 +34,7 @@ def _encodable(text: str) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def write_bytes(data: bytes) -> bool:
+def write_binary(data: bytes) -> bool:
     """Write bytes to stdout, as `write` does text."""
     return _write(sys.stdout.buffer, data)
 
@@ -115,7 +115,7 @@ def json_text(value: Any, indent: int | None = None) -> str:
     return json.dumps(_json_safe(value), indent=indent, ensure_ascii=False, allow_nan=False, default=str)
 
 
-def shape_text(shape: Sequence[int] | None) -> str:
+def shape_cell(shape: Sequence[int] | None) -> str:
     """Return a shape with `?` for open sizes; `?` alone where the rank is unknown."""
     if shape is None:
         return "?"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfdump.cli.fitting import Column
-from tfdump.cli.render import json_list, shape_text, table, write
+from tfdump.cli.render import json_list, shape_cell, table, write
 from tfdump.cli.tensor_names import tensor_column
 from tfdump.dump.series import NUMBER, Series, SeriesDump, open_series
 from tfdump.statistics.series import Followed, follow, single_loss
@@ -81,7 +81,7 @@ def _place(place: SeriesDump) -> dict[str, Any]:
 def _followed(name: str, found: Followed, json: bool) -> dict[str, Any]:
     """Return a row; in a table the statistics are columns of their own, and shapes are text."""
     statistics = found.statistics
-    shape = shape_text(found.shape) if found.connected else "not connected"
+    shape = shape_cell(found.shape) if found.connected else "not connected"
     return {
         "tensor": name,
         **_place(found.dump),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfdump.cli.fitting import Column
-from tfdump.cli.render import SCHEMA_VERSION, json_text, one_cell, shape_text, table, write
+from tfdump.cli.render import SCHEMA_VERSION, json_text, one_cell, shape_cell, table, write
 from tfdump.cli.tensor_text import dtype_text, item_of
 from tfdump.dump.reader import Dump, Tensor
 from tfdump.dump.slicing import Slicing
@@ -90,7 +90,7 @@ def _json_array(view: View) -> Iterator[str]:
 def _readable(tensor: Tensor, slicing: Slicing | None) -> str:
     """Return the attributes of a tensor and its values as NumPy shows them, shortened."""
     name = f"{tensor.group}/{tensor.address}"
-    rows: list[tuple[str, str]] = [("tensor", name), ("shape", shape_text(tensor.shape)), ("dtype", dtype_text(tensor))]
+    rows: list[tuple[str, str]] = [("tensor", name), ("shape", shape_cell(tensor.shape)), ("dtype", dtype_text(tensor))]
     known = {"address", "dtype", "stored_as", "shape"}
     rows += [
         ("declared_shape" if key == "shape" else key, _attribute(value))
@@ -115,7 +115,7 @@ def _attribute(value: Any) -> str:
 
 def _array(view: View, slicing: Slicing | None = None) -> str:
     """Return values, and below them how many are not shown."""
-    sliced = f"slice {slicing.text}, shape {shape_text(view.shape)}\n" if slicing and view.shape else ""
+    sliced = f"slice {slicing.text}, shape {shape_cell(view.shape)}\n" if slicing and view.shape else ""
     if view.size <= _SHOWN:
         return sliced + _text(view.read(), sys.maxsize)
     for edge in range(_EDGE, 0, -1):
@@ -157,7 +157,7 @@ def _items(tensor: Tensor, views: dict[str, View]) -> str:
             lines.append(f"{number}: {stop - start} ragged rows (--slice {number},0 shows the first)")
             continue
         found = views_of(tensor, Slicing(str(number), (number,)))[""]
-        lines.append(f"{number}: {shape_text(found.shape)}\n{_array(found)}")
+        lines.append(f"{number}: {shape_cell(found.shape)}\n{_array(found)}")
     return "\n".join([*_with_gap(lines, count), f"{len(lines):,} of {count:,} {word} (--slice 0 shows one)"])
 
 

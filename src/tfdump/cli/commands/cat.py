@@ -8,9 +8,10 @@ import click
 
 from tfdump.address import Selection
 from tfdump.cli.completion import Address
-from tfdump.cli.options import FileName, selection_options, slice_option
+from tfdump.cli.help_page import DocumentedCommand
+from tfdump.cli.options import FORCE, OUTPUT, SELECTION, FileName, selection_options, slice_option
 from tfdump.cli.progress import notes, reading_bar
-from tfdump.cli.render import write, write_bytes
+from tfdump.cli.render import write, write_binary
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.dump.reader import Dump, open_dump
 from tfdump.dump.selection import choose, tensor_at
@@ -25,21 +26,36 @@ from tfdump.process.signals import held_back, ignore
 from tfdump.process.stages import Progress
 from tfdump.tensors import Note
 
+EXAMPLES = (
+    (
+        "Write one tensor to a .npy file.",
+        "tfdump cat digits_cnn.activations.h5 hidden -o hidden.npy",
+    ),
+    (
+        "Print the first five examples of a tensor as CSV.",
+        "tfdump cat digits_cnn.activations.h5 hidden --slice 0:5 --format csv",
+    ),
+    (
+        "Write every tensor to one .npz file.",
+        "tfdump cat digits_cnn.activations.h5 --all -o digits.npz",
+    ),
+)
 
-@click.command("cat")
+
+@click.command("cat", cls=DocumentedCommand, examples=EXAMPLES)
 @click.argument("dump", type=FileName())
 @click.argument("address", required=False, type=Address(), metavar="[ADDRESS]")
 @slice_option
-@click.option("--all", "all_", is_flag=True, help="All tensors, to a folder or one .npz (-o); -l and -x choose.")
-@click.option(
+@SELECTION("--all", "all_", is_flag=True, help="Write all tensors to a folder or one .npz file (-o).")
+@OUTPUT(
     "--format",
     "layout",
     type=click.Choice(list(SUFFIXES)),
-    help="[default: what the name of the output says, else npy]",
+    help="Write this format. [default: by the ending of the output, else npy]",
 )
-@click.option("--no-header", is_flag=True, help="CSV without the line of column names.")
-@click.option("-o", "--output", type=FileName(), help="The file, or the folder of --all. [default: standard output]")
-@click.option("-f", "--force", is_flag=True, help="Overwrite the output.")
+@OUTPUT("--no-header", is_flag=True, help="Leave the line of column names out of CSV.")
+@OUTPUT("-o", "--output", type=FileName(), help="Write to this file, or folder (--all). [default: standard output]")
+@FORCE
 @selection_options("tensors of --all")
 @verbosity
 @click.pass_obj
@@ -60,8 +76,8 @@ def command(
 ) -> None:
     """Write tensors of a dump as .npy, .npz, CSV or a C header.
 
-    One tensor goes to standard output, or to a file with -o, which prints its path. A ragged, sparse or stacked
-    tensor is several arrays: --format npz and c hold them all.
+    One tensor goes to standard output, or with -o to a file whose path the command prints. A ragged, sparse or
+    stacked tensor consists of several arrays; the formats npz and c hold all of them.
     """
     if all_ == (address is not None):
         raise click.UsageError("give either the ADDRESS of one tensor or --all")
@@ -105,7 +121,7 @@ def command(
 
 def _print(blocks: Iterable[bytes]) -> None:
     for block in blocks:
-        if not write_bytes(block):
+        if not write_binary(block):
             return
 
 

@@ -11,8 +11,9 @@ import click
 from tfdump.checks import CHECKS, FAIL_ON, CheckReport, Finding, Thresholds, check
 from tfdump.checks.records import parse_checks
 from tfdump.cli.check_table import check_table
+from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.junit import Case, junit
-from tfdump.cli.options import FileName, chosen_format, parsed, selection_options, verdict_options
+from tfdump.cli.options import OUTPUT, FileName, parsed, selection_options, verdict_format, verdict_options
 from tfdump.cli.progress import notes, reading_bar
 from tfdump.cli.render import json_list, say, table, write
 from tfdump.cli.settings import Settings, verbosity
@@ -20,15 +21,15 @@ from tfdump.cli.terminal import BOLD, GREEN, RED
 from tfdump.cli.verify import verify as verify_dump
 
 _HELP = {
-    "dead_examples": "Call no unit dead that was tried on fewer examples.",
-    "saturation_margin": "How near to its limit a sigmoid, tanh or softmax counts as saturated.",
-    "saturation_share": "Share of saturated values from which on a tensor is reported.",
-    "constant_tolerance": "How far examples may differ, as a share of the largest value of the first.",
-    "underflow_share": "Share of the nonzero values that would be zero, from which on a tensor is reported.",
-    "vanish_ratio": "A gradient vanishes below this share of the largest norm nearer to the loss.",
-    "vanish_norm": "A gradient vanishes below this norm.",
-    "explode_ratio": "A gradient explodes above so many times the norm nearest to the loss.",
-    "explode_norm": "A gradient explodes above this norm.",
+    "dead_examples": "Report dead units only where a dump has at least this many examples.",
+    "saturation_margin": "Count a sigmoid, tanh or softmax as saturated within this distance of its limit.",
+    "saturation_share": "Report a tensor when at least this share of its values is saturated.",
+    "constant_tolerance": "Let examples differ by this share of the largest value of the first.",
+    "underflow_share": "Report a tensor when at least this share of its nonzero values would become zero.",
+    "vanish_ratio": "Report gradients below this share of the largest norm nearer to the loss.",
+    "vanish_norm": "Report gradients below this norm as vanishing.",
+    "explode_ratio": "Report gradients above this multiple of the norm nearest to the loss.",
+    "explode_norm": "Report gradients above this norm as exploding.",
 }
 _COLUMNS = ("check", "tensor", "count", "of", "first example", "index", "value", "message")
 _MOST_NAMED = 3
@@ -39,7 +40,7 @@ _FAILED = 1
 def _thresholds(command: Any) -> Any:
     """Add an option for every threshold."""
     for field in reversed(fields(Thresholds)):
-        option = click.option(
+        option = option_under("Thresholds")(
             f"--{field.name.replace('_', '-')}",
             type=click.IntRange(min=1) if field.name == "dead_examples" else float,
             metavar="N" if field.name == "dead_examples" else "F",
@@ -51,19 +52,37 @@ def _thresholds(command: Any) -> Any:
     return command
 
 
-@click.command("check")
+EXAMPLES = (
+    (
+        "Look for NaN, Inf, dead units and saturation.",
+        "tfdump check digits_cnn.activations.h5",
+    ),
+    (
+        "Report only gradients that vanish or explode, and fail on them.",
+        "tfdump check digits_cnn.gradients.h5 --fail-on vanishing,exploding",
+    ),
+    (
+        "Print the verdict as JUnit XML, which CI servers read.",
+        "tfdump check digits_cnn.activations.h5 --format junit",
+    ),
+)
+
+_CHECKS = option_under("Checks")
+
+
+@click.command("check", cls=DocumentedCommand, examples=EXAMPLES)
 @click.argument("dump", type=FileName())
-@click.option(
+@_CHECKS(
     "--fail-on",
     type=parsed("LIST", parse_checks),
     default=",".join(FAIL_ON),
     show_default=True,
-    help=f"Checks that make the command fail: all, none, or some of {', '.join(CHECKS)}.",
+    help=f"Fail on these checks: all, none, or some of {', '.join(CHECKS)}.",
 )
-@click.option("--verify", is_flag=True, help="Only compare the checksums of a dump that was made with --checksums.")
+@_CHECKS("--verify", is_flag=True, help="Only verify the checksums of a dump made with --checksums.")
 @selection_options("tensors")
 @_thresholds
-@click.option("-a", "--all", "every", is_flag=True, help="On a terminal: list what comes after the first NaN too.")
+@OUTPUT("-a", "--all", "every", is_flag=True, help="Also list, on a terminal, the tensors after the first NaN.")
 @verdict_options
 @verbosity
 @click.pass_obj
@@ -81,12 +100,14 @@ def command(
     json: bool,
     **thresholds: float,
 ) -> int:
-    """Look for NaN, Inf, dead units, saturation, and gradients that vanish.
+    """Look for NaN, Inf, dead units, saturation, and vanishing gradients.
 
-    Prints a row for each finding; on a terminal, the verdict and where NaN and Inf begin come first, and the tensors
-    behind that are one line. Exit status: 1 when a check of --fail-on found something, else 0; 2 is trouble.
+    The command prints one row per finding. On a terminal, the verdict and the tensors where NaN and Inf start come
+    first, and the tensors after them share one line.
+
+    Exit status: 0 no finding of --fail-on, 1 such a finding, 2 an error.
     """
-    chosen = chosen_format(layout, json)
+    chosen = verdict_format(layout, json)
     if verify:
         if layer or exclude or depth is not None:
             raise click.UsageError("--verify reads the whole file (leave -l, -x and --depth out)")

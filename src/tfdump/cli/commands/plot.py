@@ -9,7 +9,8 @@ import click
 
 from tfdump.address import Selection
 from tfdump.cli.completion import Address
-from tfdump.cli.options import FileName, parsed, selection_options
+from tfdump.cli.help_page import DocumentedCommand, option_under
+from tfdump.cli.options import FORCE, OUTPUT, FileName, parsed, selection_options
 from tfdump.cli.progress import notes
 from tfdump.cli.render import write
 from tfdump.cli.settings import Settings, verbosity
@@ -32,30 +33,73 @@ _VIEWS = {
 }
 
 
-@click.command("plot")
+EXAMPLES = (
+    (
+        "Draw the feature maps of a convolution for the third example.",
+        "tfdump plot digits_cnn.activations.h5 conv1 --example 2 -o conv1.png",
+    ),
+    (
+        "Draw the norm of the gradients along the depth of the model.",
+        "tfdump plot digits_cnn.gradients.h5 --flow -o flow.png",
+    ),
+    (
+        "Print a histogram of all values of a tensor.",
+        "tfdump plot digits_cnn.activations.h5 hidden --text",
+    ),
+)
+
+_PICTURE = option_under("Picture")
+_VIEW = option_under("What it shows")
+
+
+@click.command("plot", cls=DocumentedCommand, examples=EXAMPLES)
 @click.argument("dump", type=FileName())
 @click.argument("address", required=False, type=Address(), metavar="[ADDRESS|NEW]")
-@click.option("--all", "whole", is_flag=True, help="A picture of every tensor, into the folder of -o.")
-@click.option("--flow", is_flag=True, help="Gradient norm, or activation scale, of every layer along depth.")
-@click.option("--diff", "against", is_flag=True, help="Error of each tensor along depth, against the dump NEW.")
-@click.option("--animate", "animation", type=FileName(), metavar="FILE.gif", help="Of a folder: a picture a dump.")
-@click.option("--histogram", is_flag=True, help="A histogram of all values.")
-@click.option("--text", is_flag=True, help="Print the histogram in characters.")
-@click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Another picture than the one chosen.")
-@selection_options("tensors of --all, --flow and --diff")
-@click.option("--example", type=int, metavar="N", help="Which example. [default: 0]")
-@click.option("--examples", type=parsed("START:STOP", parse_examples), default=":", help="The rows of a dense layer.")
-@click.option("--step", type=int, metavar="N", help="Which step. [default: the last]")
-@click.option("--channels", metavar="0:16|1,5|all|top", help="Which channels, heads or filters.")
-@click.option("--inputs", metavar="0:16|1,5|all|top", help="Which input channels of kernels.")
-@click.option(
-    "--channels-first/--channels-last", default=None, help="Where channels are. [default: as the model's layers say]"
+@_PICTURE("--all", "whole", is_flag=True, help="Draw every tensor, into the folder of -o.")
+@_PICTURE(
+    "--flow", is_flag=True, help="Draw gradient norms, or the scale of activations, along the depth of the model."
 )
-@click.option("--tokens", type=FileName(), metavar="FILE", help="Names for attention scores: a token a line.")
-@click.option("--overlay", type=FileName(), metavar="FILE.npy", help="The input, below a saliency map.")
-@click.option("-o", "--output", type=FileName(), help="A .png, .svg or .pdf file; with --all, a folder.")
-@click.option("--format", "ending", type=click.Choice(["png", "svg", "pdf"]), help="Without -o FILE. [default: png]")
-@click.option("-f", "--force", is_flag=True, help="Overwrite the output.")
+@_PICTURE("--diff", "against", is_flag=True, help="Draw the error of each tensor against the dump NEW along the depth.")
+@_PICTURE(
+    "--animate",
+    "animation",
+    type=FileName(),
+    metavar="FILE.gif",
+    help="Animate a folder of dumps, with one frame per dump.",
+)
+@_PICTURE("--histogram", is_flag=True, help="Draw a histogram of all values.")
+@_PICTURE("--text", is_flag=True, help="Print the histogram as text.")
+@_PICTURE(
+    "--kind",
+    type=click.Choice([kind.value for kind in Kind]),
+    help="Draw this kind of picture. [default: by the tensor]",
+)
+@selection_options("tensors of --all, --flow and --diff")
+@_VIEW("--example", type=int, metavar="N", help="Draw this example. [default: 0]")
+@_VIEW(
+    "--examples",
+    type=parsed("START:STOP", parse_examples),
+    default=":",
+    help="Draw these examples, as rows of a dense layer.",
+)
+@_VIEW("--step", type=int, metavar="N", help="Draw this step. [default: the last]")
+@_VIEW("--channels", metavar="0:16|1,5|all|top", help="Draw these channels, heads or filters.")
+@_VIEW("--inputs", metavar="0:16|1,5|all|top", help="Draw these input channels of kernels.")
+@_VIEW(
+    "--channels-first/--channels-last",
+    default=None,
+    help="Read the channels from this axis. [default: as the model's layers say]",
+)
+@_VIEW("--tokens", type=FileName(), metavar="FILE", help="Label attention scores with this file, one token per line.")
+@_VIEW("--overlay", type=FileName(), metavar="FILE.npy", help="Draw a saliency map over this input.")
+@OUTPUT("-o", "--output", type=FileName(), help="Write this .png, .svg or .pdf file; with --all, a folder.")
+@OUTPUT(
+    "--format",
+    "ending",
+    type=click.Choice(["png", "svg", "pdf"]),
+    help="Write this format, without -o FILE. [default: png]",
+)
+@FORCE
 @verbosity
 @click.pass_obj
 def command(
@@ -70,9 +114,9 @@ def command(
 ) -> None:
     """Draw a tensor of a dump.
 
-    ADDRESS is that of an activation, GROUP/ADDRESS (gradients/weights/conv.kernel), or loss; with --diff, the dump to
-    compare with. The kind of picture is chosen by the tensor. A folder of dumps, as a training leaves it, gives the
-    tensor over the training. Prints the path of the file written.
+    ADDRESS is that of an activation, GROUP/ADDRESS (gradients/weights/conv.kernel), or loss. With --diff, NEW is the
+    dump to compare with. The tensor decides the kind of picture. For a folder of dumps, as tfdump.DumpCallback
+    writes it, the picture shows the tensor over the training. The command prints the path of each file.
     """
     folder = dump.is_dir()
     _check_modes(address, folder, bool(layer or exclude or depth), choices)
