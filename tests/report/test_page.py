@@ -161,8 +161,8 @@ class TestForEveryReader:
 
     def test_every_control_has_a_label_and_every_drawing_words(self, page: str) -> None:
         root = parse(page)
-        labelled = [node for label in root.all("label") for node in (*label.all("input"), *label.all("select"))]
-        assert labelled == [node for node in root.the("form").all("*") if node.tag in ("input", "select")]
+        labeled = [node for label in root.all("label") for node in (*label.all("input"), *label.all("select"))]
+        assert labeled == [node for node in root.the("form").all("*") if node.tag in ("input", "select")]
         assert all(label.text.strip() for label in root.all("label"))
         assert all(node.attributes.get("aria-label") for node in root.all("svg"))
         assert all(node.attributes.get("alt") for node in root.all("img"))
@@ -180,25 +180,25 @@ class TestForEveryReader:
             target = row.the("a").attributes["href"].removeprefix("#")
             assert root.the("article", id=target).all("dl")
 
-    def test_colours_are_readable_in_light_and_dark(self, page: str) -> None:
+    def test_colors_are_readable_in_light_and_dark(self, page: str) -> None:
         """At least 4.5 to 1 (WCAG 2.2, 1.4.3) for every ink on every paper that it is written on."""
         style = parse(page).the("style").text
         blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
         assert len(blocks) == 2
         for block in blocks:
-            colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", block))
+            colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", block))
             for paper in ("paper", "raised", "bad-paper", "warn-paper", "good-paper"):
                 inks = ["ink", "accent", *([paper.split("-")[0]] if "-" in paper else ["soft", "bad", "warn", "good"])]
                 for ink in inks:
-                    assert contrast(colours[ink], colours[paper]) >= 4.5, (ink, paper)
-            assert contrast(colours["soft"], colours["bad-paper"]) >= 4.5
+                    assert contrast(colors[ink], colors[paper]) >= 4.5, (ink, paper)
+            assert contrast(colors["soft"], colors["bad-paper"]) >= 4.5
 
 
 def contrast(one: str, other: str) -> float:
-    """The ratio of contrast of two colours (WCAG 2.2)."""
+    """The ratio of contrast of two colors (WCAG 2.2)."""
 
-    def luminance(colour: str) -> float:
-        digits = colour[1:] if len(colour) == 7 else "".join(c * 2 for c in colour[1:])
+    def luminance(color: str) -> float:
+        digits = color[1:] if len(color) == 7 else "".join(c * 2 for c in color[1:])
         shares = [int(digits[n : n + 2], 16) / 255 for n in (0, 2, 4)]
         linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

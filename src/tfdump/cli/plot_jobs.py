@@ -14,13 +14,14 @@ from tfdump.dump.target import check_target, write_bytes
 from tfdump.errors import TfdumpError
 from tfdump.files.paths import as_argument
 from tfdump.plots.companion_files import overlay_of, tokens_of
-from tfdump.plots.drawing import View, draw, draw_loss
+from tfdump.plots.drawing import picture_of, picture_of_loss
 from tfdump.plots.figure import Caption
-from tfdump.plots.file_names import default_file, distinct, stem_of
+from tfdump.plots.file_names import default_file, distinct_names, stem_of
 from tfdump.plots.kinds import Kind
-from tfdump.plots.pictures.divergence import divergence
-from tfdump.plots.pictures.flow import flow
-from tfdump.plots.saving import check_picture, save
+from tfdump.plots.pictures.divergence import divergence_figure
+from tfdump.plots.pictures.flow import flow_figure
+from tfdump.plots.saving import check_picture, save_picture
+from tfdump.plots.view_options import ViewOptions
 from tfdump.tensors import Note
 
 LOSS = "loss"
@@ -59,10 +60,12 @@ def of_one(job: Job, choices: dict[str, Any]) -> Iterator[Path]:
         tensor = None if of_loss else tensor_at(dump, job.address)
         kind = job.kind.value if job.kind else None
         target = job.target(LOSS if tensor is None else stem_of(tensor.group, tensor.address, kind))
-        picture = draw_loss(dump) if tensor is None else draw(dump, tensor, job.kind, _view(choices, tensor))
+        picture = (
+            picture_of_loss(dump) if tensor is None else picture_of(dump, tensor, job.kind, _view(choices, tensor))
+        )
         ignored = [f"{option} has no meaning for this picture and was ignored" for option in picture.ignored]
         job.tell((*picture.notes, *ignored))
-        save(picture.figure, target.resolve(), job.force)
+        save_picture(picture.figure, target.resolve(), job.force)
     yield target
 
 
@@ -74,7 +77,7 @@ def of_all(job: Job, choices: dict[str, Any]) -> Iterator[Path]:
         chosen = _chosen(dump, job.selection)
         kind = job.kind.value if job.kind else None
         view = _view(choices, None)
-        stems = distinct(stem_of(tensor.group, tensor.address, kind) for tensor in chosen)
+        stems = distinct_names(stem_of(tensor.group, tensor.address, kind) for tensor in chosen)
         targets = [folder / f"{stem}.{job.ending}" for stem in stems]
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -85,12 +88,12 @@ def of_all(job: Job, choices: dict[str, Any]) -> Iterator[Path]:
         drawn = 0
         for tensor, target in zip(chosen, targets, strict=True):
             try:
-                picture = draw(dump, tensor, job.kind, view)
+                picture = picture_of(dump, tensor, job.kind, view)
             except TfdumpError as error:
                 job.note(f"not drawn: {error}")
                 continue
             job.tell(tuple(f"{tensor.group}/{tensor.address}: {line}" for line in picture.notes))
-            save(picture.figure, target.resolve(), job.force)
+            save_picture(picture.figure, target.resolve(), job.force)
             drawn += 1
             yield target
         if not drawn:
@@ -105,9 +108,9 @@ def of_flow(job: Job) -> Iterator[Path]:
     with open_dump(job.dump) as dump:
         chosen = {(tensor.group, tensor.address) for tensor in _chosen(dump, job.selection)}
         caption = Caption(job.dump.name, (f"model {dump.attributes.get('model', '?')}",))
-        figure, lines = flow(depth_of(dump, chosen), caption)
+        figure, lines = flow_figure(depth_of(dump, chosen), caption)
     job.tell(lines)
-    save(figure, target.resolve(), job.force)
+    save_picture(figure, target.resolve(), job.force)
     yield target
 
 
@@ -123,9 +126,9 @@ def of_diff(job: Job) -> Iterator[Path]:
     layers = tuple(pattern.text for pattern in job.selection.layers)
     exclude = tuple(pattern.text for pattern in job.selection.exclude)
     report = compare(job.dump, other, DiffOptions(layers=layers, exclude=exclude))
-    figure, lines = divergence(report, Caption(f"{job.dump.name} and {other.name}"))
+    figure, lines = divergence_figure(report, Caption(f"{job.dump.name} and {other.name}"))
     job.tell((*lines, report.summary))
-    save(figure, target.resolve(), job.force)
+    save_picture(figure, target.resolve(), job.force)
     yield target
 
 
@@ -139,10 +142,10 @@ def of_folder(job: Job, scale: bool, animation: Path | None, choices: dict[str, 
     if animation is not None:
         if animation.suffix.lower() != ".gif":
             raise TfdumpError(f"'{animation.name}' does not end in .gif: an animation is no other file")
-        from tfdump.plots.animation import animate
+        from tfdump.plots.animation import animation_of
 
         check_target(animation, job.force)
-        data, lines = animate(series, job.address, job.kind, _view(choices, None))
+        data, lines = animation_of(series, job.address, job.kind, _view(choices, None))
         job.tell(lines)
         write_bytes(data, animation.resolve(), job.force)
         yield animation
@@ -151,7 +154,7 @@ def of_folder(job: Job, scale: bool, animation: Path | None, choices: dict[str, 
     target = job.target(stem_of(group or "activations", address, "flow" if scale else "training"))
     picture = over_training(series, job.address, scale)
     job.tell(picture.notes)
-    save(picture.figure, target.resolve(), job.force)
+    save_picture(picture.figure, target.resolve(), job.force)
     yield target
 
 
@@ -165,13 +168,13 @@ def _chosen(dump: Dump, selection: Selection) -> list[Tensor]:
     return [tensors[place] for place in selection.choose(candidates, remedy=remedy)]
 
 
-def _view(choices: dict[str, Any], tensor: Tensor | None) -> View:
+def _view(choices: dict[str, Any], tensor: Tensor | None) -> ViewOptions:
     """Return what to show of a tensor, or of each of several; reads the files that are named."""
     given = dict(choices)
     tokens, overlay = given.pop("tokens"), given.pop("overlay")
     if overlay is not None and tensor is None:
         raise click.UsageError("--overlay is for one saliency map")
-    return View(
+    return ViewOptions(
         **given,
         tokens=None if tokens is None else tokens_of(tokens),
         overlay=None if overlay is None or tensor is None else overlay_of(overlay, tensor, given["example"] or 0),

@@ -1,4 +1,4 @@
-"""Small drawings as inline SVG, whose colours are those of the page: histograms, and numbers along depth or steps."""
+"""Small drawings as inline SVG, whose colors are those of the page: histograms, and numbers along depth or steps."""
 
 import math
 from collections.abc import Sequence

@@ -70,16 +70,16 @@ def thumbnails_of(
 def thumbnail(dump: Dump, tensor: Tensor) -> Thumbnail:
     """Draw one tensor as a PNG; raises TfdumpError where no picture can, or where one would take long."""
     from tfdump.plots import need_matplotlib
-    from tfdump.plots.drawing import draw
+    from tfdump.plots.drawing import picture_of
     from tfdump.plots.kinds import subject_of
-    from tfdump.plots.saving import encoded
+    from tfdump.plots.saving import picture_bytes
 
     need_matplotlib()
     subject = subject_of(tensor)
     one = int(np.prod([max(1, size) for size in subject.body], dtype=np.int64)) * 8
     if one > _LARGEST_VALUE:
         raise TfdumpError(f"one value of it has {one // 8:,} numbers, too many for a quick picture (tfdump plot)")
-    picture = draw(dump, tensor)
-    png = encoded(picture.figure, "png")
+    picture = picture_of(dump, tensor)
+    png = picture_bytes(picture.figure, "png")
     width, height = struct.unpack(">II", png[16:24])
     return Thumbnail(png, width, height, f"{picture.kind.value} of {tensor.address}", picture.notes)

@@ -54,7 +54,10 @@ def test_a_picture_is_written_and_its_path_printed(tfdump: Run, dump: Path, argu
 
 
 def test_notes_are_on_stderr_and_can_be_silenced(tfdump: Run, dump: Path) -> None:
-    assert tfdump("plot", dump, "conv").stderr == "Note: example 0 of 3 is shown (another: --example N)\n"
+    assert (
+        tfdump("plot", dump, "conv").stderr
+        == "Note: the picture shows example 0 of 3 (choose another with --example N)\n"
+    )
     assert tfdump("plot", dump, "conv", "-qf").stderr == ""
     ignored = tfdump("plot", dump, "lstm:0", "--channels", "top", "--example", "1").stderr
     assert ignored == "Note: --channels has no meaning for this picture and was ignored\n"
@@ -86,7 +89,7 @@ def test_all_draws_what_can_be_drawn_and_names_the_rest(tfdump: Run, dump: Path)
     assert "out/all/gradients.inputs.image.png" in names
     assert len(names) == 6
     assert all((dump.parent / name).exists() for name in names)
-    assert "Note: not drawn: 'words' is string, and pictures are of numbers" in done.stderr
+    assert "Note: not drawn: 'words' is string, and pictures show numbers" in done.stderr
     again = tfdump("plot", dump, "--all", "-o", "out/all")
     assert (again.returncode, again.stdout) == (2, "")
     assert "exists (overwrite it with -f" in again.stderr
@@ -122,7 +125,7 @@ def test_the_text_is_a_histogram_and_needs_no_matplotlib(dump: Path) -> None:
     assert lines[-1].split()[0] == "NaN"
     assert sum(int(line.split()[-1]) for line in lines) == 6
     assert done.stderr == (
-        "Error: pictures need the extra: pip install 'tfdump[plot]' (a histogram in text needs none: --text)\n"
+        "Error: pictures need an extra: pip install 'tfdump[plot]' (--text prints a histogram without it)\n"
     )
 
 
@@ -142,7 +145,7 @@ def test_a_plot_imports_no_tensorflow(dump: Path) -> None:
         ([], "give an ADDRESS (list them: tfdump show DUMP), --all or --flow"),
         (["conx"], "has no tensor 'conx'; near: 'conv'"),
         (["words"], "'words' is string"),
-        (["conv", "-o", "x.bmp"], "'x.bmp' does not end in .png, .svg, .pdf"),
+        (["conv", "-o", "x.bmp"], "'x.bmp' has no ending of a picture (choose one of .png, .svg, .pdf)"),
         (["conv", "-o", "nowhere/x.png"], "output folder nowhere does not exist"),
         (["conv", "-o", "x.png", "--format", "svg"], "-o FILE decides the format"),
         (["conv", "--flow"], "--flow draws the whole dump"),
@@ -193,7 +196,7 @@ def test_the_input_lies_under_a_saliency_map(tfdump: Run, dump: Path) -> None:
     assert (done.stdout, done.stderr) == ("s.png\n", "")
     np.save(dump.parent / "y.npy", RANDOM.random((1, 4, 4, 1)))
     refused = tfdump("plot", dump, "gradients/inputs/image", "--overlay", "y.npy", "--example", "2", "-o", "t.png")
-    assert "y.npy has 1 examples, and example 2 is wanted" in refused.stderr
+    assert "y.npy has no example 2: it has 1 (choose another with --example)" in refused.stderr
 
 
 def test_tokens_name_the_attention(tfdump: Run, tmp_path: Path) -> None:
@@ -212,7 +215,7 @@ def test_the_flow_tells_what_has_no_place_in_it(tfdump: Run, tmp_path: Path) -> 
     }
     done = tfdump("plot", plot_dump(tmp_path / "g.h5", tensors), "--flow")
     assert done.stdout == "g.flow.png\n"
-    assert done.stderr == "Note: without a place in gradients/weights, not connected: 1 (b.kernel)\n"
+    assert done.stderr == "Note: not in the picture of gradients/weights, not connected: 1 (b.kernel)\n"
 
 
 def test_the_error_along_depth_names_the_first_divergence(tfdump: Run, tmp_path: Path) -> None:
@@ -294,19 +297,19 @@ def test_curves_over_the_training_are_those_of_the_values(folder: Path) -> None:
 def test_the_error_is_the_largest_as_a_share_of_the_largest(tmp_path: Path) -> None:
     from tfdump.comparison.diff import DiffOptions, compare
     from tfdump.plots.figure import Caption
-    from tfdump.plots.pictures.divergence import divergence
+    from tfdump.plots.pictures.divergence import divergence_figure
 
     values = RANDOM.normal(size=(4, 3))
     other = values.copy()
     other[2, 1] += 0.25
     golden = plot_dump(tmp_path / "golden.h5", {"a": values, "b": values, "c": values, "only": values})
     new = plot_dump(tmp_path / "new.h5", {"a": values, "b": other, "c": values})
-    figure, notes = divergence(compare(golden, new, DiffOptions()), Caption("x"))
+    figure, notes = divergence_figure(compare(golden, new, DiffOptions()), Caption("x"))
     axes = figure.axes[0]
     lines = {line.get_label(): line for line in axes.lines}
     share = 0.25 / np.abs(values).max()
     assert lines["largest error"].get_ydata()[1] == pytest.approx(share)
-    assert lines["outside of its tolerance"].get_xdata().tolist() == [1]
+    assert lines["outside its tolerance"].get_xdata().tolist() == [1]
     assert lines["exactly 0"].get_xdata().tolist() == [0, 2]
     assert "first divergence: b" in [text.get_text() for text in axes.texts]
-    assert any("without a place: 1 (only (only the golden side has it))" in note for note in notes)
+    assert any("not in the picture: 1 (only (only the golden side has it))" in note for note in notes)
