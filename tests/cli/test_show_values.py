@@ -146,7 +146,7 @@ def test_a_terminal_gets_what_numpy_shows(dump: Path) -> None:
     with np.printoptions(edgeitems=2, threshold=0, linewidth=99):
         expected = np.array2string(ARRAYS["conv"], max_line_width=99)
     assert expected in shown
-    assert "192 of 4,800 values (--slice chooses others, a pipe gets all)" in shown
+    assert "192 of 4,800 values (--slice selects others, and a pipe gets all)" in shown
     assert "shape      (50, 4, 3, 8)" in shown
 
 
@@ -209,9 +209,9 @@ def test_a_reader_that_goes_away_ends_it_quietly(dump: Path, arguments: tuple[st
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("dense", "--stats"), "are for the table; leave out ADDRESS"),
-        (("dense", "-l", "x"), "are for the table; leave out ADDRESS"),
-        (("dense", "--provenance"), "are for the table; leave out ADDRESS"),
+        (("dense", "--stats"), "belong to the table (leave ADDRESS out)"),
+        (("dense", "-l", "x"), "belong to the table (leave ADDRESS out)"),
+        (("dense", "--provenance"), "belong to the table (leave ADDRESS out)"),
         (("--slice", "0"), "--slice needs the ADDRESS of a tensor"),
         (("dens",), "has no tensor 'dens'; near: 'dense'"),
         (("dense", "--slice", "0,0,0"), "has 3 axes, and 'dense' has 2"),

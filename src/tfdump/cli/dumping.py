@@ -114,7 +114,7 @@ def dump_model(
         loaded = load(model, settings, seed, stage)
         with open_run(loaded, notes(settings), stage) as run:
             if not output.dry_run:
-                write_dump(run, output, command, settings, compression, model.imports)
+                write_planned(run, output, command, settings, compression, model.imports)
     if output.dry_run:
         write(dry_run_table(run))
     else:
@@ -122,7 +122,7 @@ def dump_model(
         _suggest(output.target, settings)
 
 
-def write_dump(
+def write_planned(
     run: Run, output: DumpOutput, command: str, settings: Settings, compression: str, imports: Sequence[Path]
 ) -> None:
     """Write the dump, with a journal where the run is resumable."""

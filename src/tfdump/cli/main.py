@@ -126,7 +126,7 @@ def cli(ctx: click.Context) -> None:
 
 
 def run_process() -> int:
-    """Run the command line of this process, with its signals, and return the exit status."""
+    """Run the command line of this process with its signal handlers, and return the exit status."""
     try:
         signals.install()
         status = run()
@@ -156,7 +156,7 @@ def run(args: Sequence[str] | None = None) -> int:
         return TROUBLE
     except Exception as error:
         interrupted = signals.waiting()
-        if isinstance(interrupted, signals.Terminated):  # library code made an error of it
+        if isinstance(interrupted, signals.Terminated):  # library code turned it into an error
             return _interrupted(interrupted)
         if settings.verbose:
             import traceback

@@ -17,24 +17,24 @@ Parameters = dict[str, Any]
 """The parameters of a command by name, as Click passes them."""
 
 
-def loading_options(parameters: Parameters) -> LoadingOptions:
+def loading_options_from(parameters: Parameters) -> LoadingOptions:
     """Return the parameters that `model_options` added."""
     take = parameters.pop
     return LoadingOptions(take("model"), take("imports"), take("trust_model"), take("signature"), take("max_bytes"))
 
 
-def selection_of(parameters: Parameters) -> Selection:
+def selection_from(parameters: Parameters) -> Selection:
     """Return the parameters that `selection_options` added."""
     take = parameters.pop
     return Selection(take("layer"), take("exclude"), take("depth"))
 
 
-def captures_of(parameters: Parameters) -> Captures:
+def captures_from(parameters: Parameters) -> Captures:
     """Return the parameters that `capture_options` added."""
     return Captures(**{field.name: parameters.pop(field.name) for field in fields(Captures)})
 
 
-def reading_and_running(parameters: Parameters) -> "tuple[ReadingOptions, RunOptions]":
+def reading_and_running_from(parameters: Parameters) -> "tuple[ReadingOptions, RunOptions]":
     """Return the parameters that `running_options` added, except `seed` and `eager`."""
     from tfdump.inputs.source import ReadingOptions
     from tfdump.run.options import RunOptions
@@ -44,7 +44,7 @@ def reading_and_running(parameters: Parameters) -> "tuple[ReadingOptions, RunOpt
     return reading, RunOptions(take("batch_size"), take("memory"), take("training"))
 
 
-def dump_output(parameters: Parameters, model: Path, kind: str) -> DumpOutput:
+def dump_output_from(parameters: Parameters, model: Path, kind: str) -> DumpOutput:
     """Return where a dump of this kind goes, of the parameters that `storing_options` added."""
     take = parameters.pop
     return DumpOutput(take("output") or _default_target(model, kind), take("force"), take("dry_run"), take("resume"))

@@ -60,7 +60,7 @@ def test_notes_are_on_stderr_and_can_be_silenced(tfdump: Run, dump: Path) -> Non
     )
     assert tfdump("plot", dump, "conv", "-qf").stderr == ""
     ignored = tfdump("plot", dump, "lstm:0", "--channels", "top", "--example", "1").stderr
-    assert ignored == "Note: --channels has no meaning for this picture and was ignored\n"
+    assert ignored == "Note: this picture does not use --channels, which is ignored\n"
 
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
@@ -97,7 +97,7 @@ def test_all_draws_what_can_be_drawn_and_names_the_rest(tfdump: Run, dump: Path)
     assert some.stdout == "some/gradients.weights.conv.kernel.svg\n"
     nothing = tfdump("plot", dump, "--all", "-o", "none", "-l", "words")
     assert nothing.returncode == 2
-    assert "none of the 1 tensors chosen" in nothing.stderr
+    assert "no selected tensor of" in nothing.stderr
 
 
 def test_names_that_would_be_the_same_file_are_told_apart(tfdump: Run, tmp_path: Path) -> None:
@@ -149,26 +149,26 @@ def test_a_plot_imports_no_tensorflow(dump: Path) -> None:
         (["conv", "-o", "nowhere/x.png"], "output folder nowhere does not exist"),
         (["conv", "-o", "x.png", "--format", "svg"], "-o FILE decides the format"),
         (["conv", "--flow"], "--flow draws the whole dump"),
-        (["--all"], "--all needs a folder: -o FOLDER"),
+        (["--all"], "--all needs a folder (add -o FOLDER)"),
         (["--all", "--flow"], "--all and --flow exclude each other"),
         (["--all", "-o", "d.h5"], "cannot make the folder d.h5"),
-        (["conv", "-l", "conv"], "-l, -x and --depth choose among"),
-        (["conv", "--text", "-o", "x.png"], "--text prints: leave out -o"),
-        (["conv", "--text", "--kind", "bars"], "leave out --kind"),
+        (["conv", "-l", "conv"], "-l, -x and --depth select tensors of"),
+        (["conv", "--text", "-o", "x.png"], "--text prints the histogram (leave -o and --format out)"),
+        (["conv", "--text", "--kind", "bars"], "leave --kind and --histogram out"),
         (["words", "--text"], "'words' is string"),
         (["conv", "--kind", "pie"], "'pie' is not one of"),
         (["conv", "--kind", "bars", "--histogram"], "--histogram and --kind bars exclude each other"),
         (["conv", "--example", "x"], "'x' is not a valid integer"),
         (["conv", "--examples", "3"], "--examples '3' is not START:STOP"),
-        (["conv", "--animate", "x.gif"], "--animate is for a folder of dumps"),
+        (["conv", "--animate", "x.gif"], "--animate needs a folder of dumps"),
         (["--flow", "--channels", "top"], "--channels is for a picture of values"),
-        (["d.h5", "--diff", "--depth", "1"], "--depth is for --all and --flow"),
+        (["d.h5", "--diff", "--depth", "1"], "--depth belongs to --all and --flow"),
         (["--diff"], "give the dump to compare with"),
         (["nothing.h5", "--diff"], "nothing.h5"),
         (["--flow", "-l", "nothing"], "no layer matches 'nothing'"),
         (["conv", "--tokens", "missing.txt"], "no such file: missing.txt"),
         (["gradients/inputs/image", "--overlay", "missing.npy"], "missing.npy"),
-        (["--all", "-o", "p", "--overlay", "x.npy"], "--overlay is for one saliency map"),
+        (["--all", "-o", "p", "--overlay", "x.npy"], "--overlay belongs to one saliency map"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_file(tfdump: Run, dump: Path, arguments: list[str], words: str) -> None:
@@ -256,7 +256,7 @@ def test_a_folder_gives_curves_over_the_training(tfdump: Run, folder: Path, argu
 def test_a_folder_tells_what_is_missing(tfdump: Run, folder: Path) -> None:
     assert "Note: activations/late is not in 1 of 3 dumps" in tfdump("plot", folder, "late").stderr
     assert "has a tensor 'y'" in tfdump("plot", folder, "y").stderr
-    assert "--all is for one dump" in tfdump("plot", folder, "--all", "-o", "p").stderr
+    assert "--all needs one dump" in tfdump("plot", folder, "--all", "-o", "p").stderr
     assert "give an ADDRESS" in tfdump("plot", folder).stderr
 
 

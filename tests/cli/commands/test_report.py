@@ -56,11 +56,11 @@ def test_a_comparison_says_its_verdict_and_is_no_failure(tfdump: Run, dump: Path
         (("a.h5", "-l", "zzz"), "zzz"),
         (("a.h5", "--pictures", "some"), "--pictures 'some' is neither a number, 'none' nor 'all'"),
         (("a.h5", "--read", "much"), "'much' is not a number of bytes"),
-        (("a.h5", "--rtol", "1"), "give OTHER"),
-        (("a.h5", "--map", "a.h5"), "give OTHER"),
+        (("a.h5", "--rtol", "1"), "need OTHER (give a second dump)"),
+        (("a.h5", "--map", "a.h5"), "need OTHER (give a second dump)"),
         (("a.h5", "-o", "a.h5", "-f"), "is the file that"),
         (("a.h5", "-o", "none/r.html"), "none does not exist"),
-        (("a.h5", "-o", "-"), "a page goes into a file: -o FILE.html"),
+        (("a.h5", "-o", "-"), "the page is written to a file (use -o FILE.html)"),
         (("a.h5", "-o", "there.html"), "there.html exists"),
         (("text.h5",), "text.h5"),
         (("other.h5",), "not a dump"),
@@ -116,3 +116,12 @@ def test_a_page_does_not_go_into_a_file_of_another_format(tfdump: Run, tmp_path:
         "Error: 'page.pdf' is the name of a PDF file, which is not what is written there (end it in .html, .htm)\n"
     )
     assert not (tmp_path / "page.pdf").exists()
+
+
+@pytest.mark.parametrize("name", ["r.txt", "page.xhtml", "d.report"])
+def test_a_page_does_not_go_into_a_file_of_an_unknown_ending(tfdump: Run, tmp_path: Path, name: str) -> None:
+    write_dump(tmp_path / "d.h5", {"activations/a": np.zeros((2, 3), "f4")})
+    done = tfdump("report", "d.h5", "-o", name)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"Error: '{name}' is no name of a web page (end it in .html, .htm)\n"
+    assert not (tmp_path / name).exists()

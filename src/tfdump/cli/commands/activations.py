@@ -17,7 +17,13 @@ from tfdump.cli.model_options import (
     storing_options,
 )
 from tfdump.cli.options import InputName, parsed, selection_options
-from tfdump.cli.parameters import captures_of, dump_output, loading_options, reading_and_running, selection_of
+from tfdump.cli.parameters import (
+    captures_from,
+    dump_output_from,
+    loading_options_from,
+    reading_and_running_from,
+    selection_from,
+)
 from tfdump.cli.recorded_command import recorded_command
 from tfdump.cli.settings import verbosity
 from tfdump.dump.writer import storage_for
@@ -71,8 +77,8 @@ def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -
     INPUT is a .npy, .npz or HDF5 file with one row per example, FILE::PATH for an array inside such a file,
     NAME=FILE for one of several inputs, or - for .npy on standard input. The command prints the path of the dump.
     """
-    model = loading_options(parameters)
-    output = dump_output(parameters, model.path, "activations")
+    model = loading_options_from(parameters)
+    output = dump_output_from(parameters, model.path, "activations")
     options = _options(**parameters)
     options.store.check(options.compression)
     storage_for(options.compression)
@@ -98,9 +104,9 @@ def _options(
     dequantize: bool,
     **shared: Any,
 ) -> ActivationOptions:
-    reading, run = reading_and_running(shared)
+    reading, run = reading_and_running_from(shared)
     return ActivationOptions(
-        selection=selection_of(shared),
+        selection=selection_from(shared),
         outputs=True if outputs else None,
         seed=seed,
         eager=eager,
@@ -110,5 +116,5 @@ def _options(
         reading=reading,
         run=run,
         store=StoreOptions(reduce, dtype, stats or stats_only, not stats_only, save_inputs),
-        captures=captures_of(shared),
+        captures=captures_from(shared),
     )

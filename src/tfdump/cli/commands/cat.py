@@ -82,16 +82,16 @@ def command(
     if all_ == (address is not None):
         raise click.UsageError("give either the ADDRESS of one tensor or --all")
     if not all_ and (layer or exclude or depth):
-        raise click.UsageError("-l, -x and --depth choose among the tensors of --all")
+        raise click.UsageError("-l, -x and --depth select tensors of --all (add --all)")
     if all_ and slicing is not None:
-        raise click.UsageError("--slice is for one tensor, not for --all")
+        raise click.UsageError("--slice belongs to one tensor (leave --all out and give its ADDRESS)")
     selection = Selection(layer, exclude, depth)
     with open_dump(dump) as opened:
         if output is not None and (not all_ or format_of(output) == "npz"):
             _refuse_itself(opened, output)
         layout = (layout or format_of(output) or "npy") if all_ else layout_of(output, layout)
         if no_header and layout != "csv":
-            raise click.UsageError(f"--no-header is for --format csv, and this is {layout}")
+            raise click.UsageError(f"--no-header belongs to --format csv, and the format is {layout} (leave it out)")
         if address is None:
             output = _output_of_all(output)
             with reading_bar(settings, "writing") as progress:
@@ -100,10 +100,10 @@ def command(
             return
         tensor = _one(opened, address, slicing)
         cut = slicing.text if slicing else ""
-        if output is None and sys.stdout.isatty():  # which shows the values: a bar would stand among them
+        if output is None and sys.stdout.isatty():  # a bar would appear among the values
             if layout in BINARY:
                 raise click.UsageError(
-                    f".{layout} is binary and not written to a terminal (use -o FILE, a pipe, or --format csv)"
+                    f".{layout} is binary and not for a terminal (use -o FILE, a pipe, or --format csv)"
                 )
             _print(one_file(opened, tensor, layout, cut, not no_header))
             return
@@ -135,7 +135,7 @@ def _output_of_all(output: Path | None) -> Path:
     if output is None:
         raise click.UsageError("--all needs -o FOLDER or -o FILE.npz")
     if output.suffix.lower() in KNOWN_ENDINGS and format_of(output) != "npz" and not output.exists():
-        raise click.UsageError(f"--all writes a folder or a file named .npz, and {output.name} is neither")
+        raise click.UsageError(f"--all writes a folder or a .npz file, and {output.name} is neither (change -o)")
     return output
 
 
@@ -151,7 +151,7 @@ def _write_all(
 ) -> None:
     selected = bool(selection.layers or selection.exclude or selection.max_depth)
     if (layout == "npz") != (format_of(output) == "npz"):
-        raise click.UsageError("--format npz goes with -o FILE.npz, and the other formats with a folder")
+        raise click.UsageError("--format npz needs -o FILE.npz, and the other formats need -o FOLDER")
     if layout != "npz":
         check_folder(output, force)
     tensors = list(exported_all(choose(opened, selection) if selected else opened.tensors()))
@@ -175,4 +175,4 @@ def _write_all(
 
 def _refuse_itself(opened: Dump, output: Path) -> None:
     if output.is_file() and output.samefile(opened.name):
-        raise DumpError(f"output {output} is the dump that is read (choose another with -o)")
+        raise DumpError(f"output {output} is the dump itself (choose another with -o)")

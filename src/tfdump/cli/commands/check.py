@@ -18,7 +18,7 @@ from tfdump.cli.progress import notes, reading_bar
 from tfdump.cli.render import json_list, say, table, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.cli.terminal import BOLD, GREEN, RED
-from tfdump.cli.verify import verify as verify_dump
+from tfdump.cli.verify import print_verification
 
 _HELP = {
     "dead_examples": "Report dead units only where a dump has at least this many examples.",
@@ -38,7 +38,7 @@ _FAILED = 1
 
 
 def _thresholds(command: Any) -> Any:
-    """Add an option for every threshold."""
+    """Add one option per threshold."""
     for field in reversed(fields(Thresholds)):
         option = option_under("Thresholds")(
             f"--{field.name.replace('_', '-')}",
@@ -107,24 +107,24 @@ def command(
 
     Exit status: 0 no finding of --fail-on, 1 such a finding, 2 an error.
     """
-    chosen = verdict_format(layout, json)
+    verdict_layout = verdict_format(layout, json)
     if verify:
         if layer or exclude or depth is not None:
             raise click.UsageError("--verify reads the whole file (leave -l, -x and --depth out)")
-        return 0 if verify_dump(dump, chosen, settings) else _FAILED
+        return 0 if print_verification(dump, verdict_layout, settings) else _FAILED
     with reading_bar(settings, "checking") as progress:
         report = check(
             dump, layers=layer, exclude=exclude, depth=depth, fail_on=fail_on, progress=progress, **thresholds
         )
     note = notes(settings)
-    on_terminal = chosen == "table" and sys.stdout.isatty()
+    on_terminal = verdict_layout == "table" and sys.stdout.isatty()
     if on_terminal:
         if not settings.quiet:
             say(_verdict(report), *((BOLD, RED) if report.failed else (GREEN,)))
             _say_origins(report)
         write(check_table(report, every))
     else:
-        write(_RENDERED[chosen](report))
+        write(_RENDERED[verdict_layout](report))
     for line in _skipped(report):
         note(line)
     if not on_terminal:
@@ -153,24 +153,24 @@ def _looked_at(report: CheckReport) -> str:
 
 
 def _counted(report: CheckReport) -> str:
-    found = f"{len(report.findings)} finding{'' if len(report.findings) == 1 else 's'}"
+    findings = f"{len(report.findings)} finding{'' if len(report.findings) == 1 else 's'}"
     failing = f", {len(report.failures) or 'none'} of --fail-on {','.join(report.fail_on) or 'none'}"
-    return f"{found}{failing if report.findings else ''}"
+    return f"{findings}{failing if report.findings else ''}"
 
 
 def _skipped(report: CheckReport) -> Iterator[str]:
-    """Yield a line for each reason for which checks could not be made."""
+    """Yield one line per reason for which checks were skipped."""
     by_reason: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for skipped in report.skipped:
         checks, tensors = by_reason.setdefault(skipped.reason, ({}, {}))
         checks[skipped.check] = None
         tensors[skipped.tensor] = None
-    told: set[str] = set()
+    named_before: set[str] = set()
     for reason, (checks, tensors) in by_reason.items():
         names = [name for name in CHECKS if name in checks]
-        again = len(tensors) > 1 and told >= set(tensors)
-        told = told if again else set(tensors)
-        named = f"{len(tensors)} of these tensors" if again else _named(list(tensors))
+        is_same = len(tensors) > 1 and named_before >= set(tensors)
+        named_before = named_before if is_same else set(tensors)
+        named = f"{len(tensors)} of these tensors" if is_same else _named(list(tensors))
         yield f"not checked, because {reason}: {', '.join(names)} of {named}"
     unread: dict[str, list[str]] = {}
     for tensor in report.tensors:
@@ -181,8 +181,8 @@ def _skipped(report: CheckReport) -> Iterator[str]:
 
 
 def _named(names: list[str]) -> str:
-    shown = ", ".join(names[:_MOST_NAMED])
-    return shown if len(names) <= _MOST_NAMED else f"{len(names)} tensors ({shown}, ...)"
+    listed = ", ".join(names[:_MOST_NAMED])
+    return listed if len(names) <= _MOST_NAMED else f"{len(names)} tensors ({listed}, ...)"
 
 
 def _rows(report: CheckReport, aligned: bool) -> str:
@@ -209,7 +209,7 @@ def _json(report: CheckReport) -> str:
 
 
 def _junit(report: CheckReport) -> str:
-    """Return a case for each tensor, which fails with its findings of the kinds that do."""
+    """Return one test case per tensor, which fails with those of its findings that --fail-on names."""
     failures: dict[str, list[Finding]] = {}
     for finding in report.failures:
         failures.setdefault(finding.tensor, []).append(finding)
@@ -218,9 +218,9 @@ def _junit(report: CheckReport) -> str:
     origins = {origin.tensor: origin.message for origin in reversed(report.origins)}
     cases = []
     for name in dict.fromkeys([*classes, *failures]):
-        found = failures.get(name, [])
-        if found:
-            message = "; ".join(f"{finding.check}: {finding.message}" for finding in found)
+        findings = failures.get(name, [])
+        if findings:
+            message = "; ".join(f"{finding.check}: {finding.message}" for finding in findings)
             cases.append(Case(name, classes.get(name, ""), "failure", message, origins.get(name, "")))
         elif reasons[name] is not None:
             cases.append(Case(name, classes[name], "skipped", reasons[name] or ""))

@@ -10,7 +10,7 @@ from tfdump.cli.dumping import Run, dump_model, open_inputs
 from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.model_options import model_options, running_options, storing_options
 from tfdump.cli.options import InputName, selection_options
-from tfdump.cli.parameters import dump_output, loading_options, reading_and_running, selection_of
+from tfdump.cli.parameters import dump_output_from, loading_options_from, reading_and_running_from, selection_from
 from tfdump.cli.recorded_command import recorded_command
 from tfdump.cli.settings import verbosity
 from tfdump.dump.writer import storage_for
@@ -129,8 +129,8 @@ def command(
     For a model of k inputs, k INPUT files are the inputs and one more is the targets. The loss is that of all
     examples together, whatever the batch size. The command prints the path of the dump.
     """
-    model = loading_options(parameters)
-    output = dump_output(parameters, model.path, "gradients")
+    model = loading_options_from(parameters)
+    output = dump_output_from(parameters, model.path, "gradients")
     options = _options(**parameters)
     options.check(output.resume)
     storage_for(options.compression)
@@ -172,11 +172,11 @@ def _options(
     stats_only: bool,
     **shared: Any,
 ) -> GradientOptions:
-    reading, run = reading_and_running(shared)
+    reading, run = reading_and_running_from(shared)
     if not (math.isfinite(loss_scale) and loss_scale > 0):
         raise click.UsageError(f"--loss-scale {loss_scale} is not above 0")
     return GradientOptions(
-        selection=selection_of(shared),
+        selection=selection_from(shared),
         wrt=tuple(dict.fromkeys(wrt)),
         losses=losses,
         objective=objective,

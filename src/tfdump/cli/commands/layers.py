@@ -9,7 +9,7 @@ from tfdump.cli.help_page import DocumentedCommand
 from tfdump.cli.load_model import load
 from tfdump.cli.model_options import capture_options, model_options
 from tfdump.cli.options import InputName, json_option, selection_options
-from tfdump.cli.parameters import captures_of, loading_options, selection_of
+from tfdump.cli.parameters import captures_from, loading_options_from, selection_from
 from tfdump.cli.progress import notes, stages
 from tfdump.cli.render import json_list, only_data_on_stdout, shape_cell, table, write
 from tfdump.cli.settings import Settings, verbosity
@@ -56,11 +56,11 @@ def command(settings: Settings, /, inputs: tuple[str, ...], json: bool, **parame
     Rows are in the order of execution: address, class, output shape (? is an open size), dtype, parameters of the
     layer, and bytes per example. INPUT is needed only for a model that does not declare its shapes.
     """
-    selection = selection_of(parameters)
+    selection = selection_from(parameters)
     arguments = open_arguments(inputs)
     with only_data_on_stdout(), stages(settings) as stage:
-        loaded = load(loading_options(parameters), settings, stage=stage)
-        listing = list_tensors(loaded, arguments, selection, notes(settings), captures_of(parameters), stage)
+        loaded = load(loading_options_from(parameters), settings, stage=stage)
+        listing = list_tensors(loaded, arguments, selection, notes(settings), captures_from(parameters), stage)
     if json:
         write(_json(listing))
         return

@@ -153,44 +153,44 @@ def command(
 
 
 def _check_modes(address: str | None, folder: bool, selects: bool, choices: dict[str, Any]) -> None:
-    """Refuse options that exclude each other, and a missing or needless address."""
+    """Raise UsageError for options that exclude each other, and for a missing or unused address."""
     modes = [option for name, option in _MODES.items() if choices[name]]
     if len(modes) > 1:
-        raise click.UsageError(f"{' and '.join(modes)} exclude each other")
+        raise click.UsageError(f"{' and '.join(modes)} exclude each other (leave one of them out)")
     mode = modes[0] if modes else ""
     _check_address(mode, address, folder)
     if selects and (folder or mode not in ("--all", "--flow", "--diff")):
-        raise click.UsageError("-l, -x and --depth choose among the tensors of --all, --flow and --diff")
-    drawn = choices["kind"] or choices["histogram"]
-    if drawn and mode in ("--flow", "--diff", "--text"):
-        raise click.UsageError(f"{mode} is a picture of its own: leave out --kind and --histogram")
-    if drawn and folder and mode != "--animate":
-        raise click.UsageError("a folder of dumps gives curves: --kind and --histogram are for one dump or --animate")
+        raise click.UsageError("-l, -x and --depth select tensors of --all, --flow and --diff (add one of these)")
+    picture_options = choices["kind"] or choices["histogram"]
+    if picture_options and mode in ("--flow", "--diff", "--text"):
+        raise click.UsageError(f"{mode} has its own kind of picture (leave --kind and --histogram out)")
+    if picture_options and folder and mode != "--animate":
+        raise click.UsageError("a folder of dumps gives curves (leave --kind and --histogram out, or add --animate)")
     views = [option for name, option in _VIEWS.items() if choices[name] not in (None, (None, None))]
     if views and (mode in ("--flow", "--diff") or (folder and not mode)):
         raise click.UsageError(f"{views[0]} is for a picture of values: leave it out")
     if choices["histogram"] and choices["kind"] not in (None, Kind.HISTOGRAM.value):
         raise click.UsageError(f"--histogram and --kind {choices['kind']} exclude each other")
     if mode == "--all" and choices["output"] is None:
-        raise click.UsageError("--all needs a folder: -o FOLDER")
+        raise click.UsageError("--all needs a folder (add -o FOLDER)")
     if mode in ("--text", "--animate") and (choices["output"] is not None or choices["ending"]):
-        why = "prints" if mode == "--text" else "names its file"
-        raise click.UsageError(f"{mode} {why}: leave out -o and --format")
+        why = "prints the histogram" if mode == "--text" else "names its file"
+        raise click.UsageError(f"{mode} {why} (leave -o and --format out)")
     if choices["output"] is not None and choices["ending"] and mode != "--all":
-        raise click.UsageError("-o FILE decides the format: leave out --format")
+        raise click.UsageError("-o FILE decides the format (leave --format out)")
 
 
 def _check_address(mode: str, address: str | None, folder: bool) -> None:
     if folder and mode in ("--all", "--diff", "--text"):
-        raise click.UsageError(f"{mode} is for one dump, and a folder of them was given (choose a file in it)")
+        raise click.UsageError(f"{mode} needs one dump, and this is a folder (give a file in it)")
     if mode == "--animate" and not folder:
-        raise click.UsageError("--animate is for a folder of dumps, as tfdump.DumpCallback leaves it")
+        raise click.UsageError("--animate needs a folder of dumps, as tfdump.DumpCallback writes it")
     needs = folder or mode not in ("--all", "--flow")
     if address is None and needs:
-        wanted = "the dump to compare with" if mode == "--diff" else "an ADDRESS (list them: tfdump show DUMP)"
-        raise click.UsageError(f"give {wanted}" + ("" if mode or folder else ", --all or --flow"))
+        missing = "the dump to compare with" if mode == "--diff" else "an ADDRESS (list them: tfdump show DUMP)"
+        raise click.UsageError(f"give {missing}" + ("" if mode or folder else ", --all or --flow"))
     if address is not None and not needs:
-        raise click.UsageError(f"{mode} draws the whole dump: leave out '{address}', or choose with -l")
+        raise click.UsageError(f"{mode} draws the whole dump (leave '{address}' out, or select tensors with -l)")
 
 
 def _text(path: Path, address: str, choices: dict[str, Any]) -> str:
@@ -200,5 +200,5 @@ def _text(path: Path, address: str, choices: dict[str, Any]) -> str:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
     blocks = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     with open_dump(path) as dump:
-        found, _, _ = count_values(tensor_at(dump, address), choices["example"], choices["step"], bins=20)
-        return text_histogram(found, width, blocks)
+        histogram, _, _ = count_values(tensor_at(dump, address), choices["example"], choices["step"], bins=20)
+        return text_histogram(histogram, width, blocks)

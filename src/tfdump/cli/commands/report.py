@@ -37,6 +37,16 @@ def _pictures(text: str) -> int | None:
     return int(text)
 
 
+_ENDINGS = (".html", ".htm")
+
+
+def _check_ending(target: Path) -> None:
+    """Raise TfdumpError where the name of the page ends as another file does."""
+    refuse_other_ending(target, _ENDINGS, TfdumpError)
+    if target.suffix and target.suffix.lower() not in _ENDINGS:
+        raise TfdumpError(f"'{target.name}' is no name of a web page (end it in {', '.join(_ENDINGS)})")
+
+
 _TOLERANCE = parsed("[GLOB=]VALUE", parse_override)
 
 
@@ -119,16 +129,16 @@ def command(
     The command prints the path of the page. The exit status says nothing about findings or differences.
     """
     if other is None and (rtol or atol or scale or allow_missing or map_file is not None):
-        raise click.UsageError("--rtol, --atol, --scale, --allow-missing and --map compare: give OTHER")
+        raise click.UsageError("--rtol, --atol, --scale, --allow-missing and --map need OTHER (give a second dump)")
     if output == Path("-"):
-        raise click.UsageError("a page goes into a file: -o FILE.html")
+        raise click.UsageError("the page is written to a file (use -o FILE.html)")
     target = output or Path(f"{dump.stem}.report.html")
-    with open_dump(dump):  # what cannot be read is told before an output that exists
+    with open_dump(dump):  # problems of the inputs are reported before problems of the output
         for path in (other, map_file):
             if path is not None:
                 check_path(path, "file", DumpError)
     resolved = check_target(target, force, [path for path in (dump, other, map_file) if path is not None])
-    refuse_other_ending(target, (".html", ".htm"), TfdumpError)
+    _check_ending(target)
     criteria = Criteria(Tolerances(rtol, atol, scale))
     options = DiffOptions(
         criteria, allow_missing=allow_missing, renamed=read_map(map_file) if map_file is not None else {}

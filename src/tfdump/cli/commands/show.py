@@ -25,12 +25,12 @@ from tfdump.process.stages import Meter
 
 _STATISTICS = ("min", "max", "mean", "std", "l2", "nan", "inf", "zero")
 _DROPPED = ("l2", "class", "dtype", "std", "zero", "mean", "shape", "inf", "nan", "min", "max", "norm")
-"""The columns that a narrow terminal can do without, the least important first."""
+"""The columns that a narrow terminal leaves out, the least important first."""
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A tensor and its statistics: those stored in the dump, or `computed` from the values there."""
+    """A tensor and its statistics, stored in the dump or `computed` from its values."""
 
     tensor: Tensor
     statistics: dict[str, Any] | None
@@ -88,15 +88,15 @@ def command(
 
     For a folder, the command lists the dumps in the order of training, or with ADDRESS that tensor in each dump.
     """
-    chosen = layer or exclude or depth
-    if addresses and (chosen or stats or provenance):
-        raise click.UsageError("-l, -x, --depth, --stats and --provenance are for the table; leave out ADDRESS")
+    selects = layer or exclude or depth
+    if addresses and (selects or stats or provenance):
+        raise click.UsageError("-l, -x, --depth, --stats and --provenance belong to the table (leave ADDRESS out)")
     if slicing is not None and not addresses:
         raise click.UsageError("--slice needs the ADDRESS of a tensor")
     if os.path.isdir(dump):
-        if chosen or stats or provenance or slicing is not None:
+        if selects or stats or provenance or slicing is not None:
             raise click.UsageError(
-                "-l, -x, --depth, --stats, --provenance and --slice are about one dump, and this is a folder "
+                "-l, -x, --depth, --stats, --provenance and --slice need one dump, and this is a folder "
                 "(give a file in it)"
             )
         from tfdump.cli.show_series import show_series
@@ -112,7 +112,7 @@ def command(
         elif provenance and not json:
             write(_provenance_table(opened))
         else:
-            tensors = choose(opened, selection) if chosen else list(opened.tensors())
+            tensors = choose(opened, selection) if selects else list(opened.tensors())
             _show_table(opened, _rows(tensors, stats, settings), json)
 
 
@@ -143,7 +143,7 @@ def _show_table(opened: Dump, rows: list[_Row], json: bool) -> None:
 
 
 def _has_statistics(tensor: Tensor) -> bool:
-    """Tell whether there are values to compute statistics of."""
+    """Return whether a tensor has values to compute statistics of."""
     return not tensor.without_values and tensor.dtype != "string"
 
 
@@ -197,12 +197,12 @@ def _tensor_table(tensors: list[_Row]) -> str:
 
 
 def _norm(tensor: Tensor) -> Cell:
-    """Return the norm; where there is one a step, the first and the last, shortened on a terminal only."""
+    """Return the norm; of one norm per step, the first and the last, shortened on a terminal only."""
     norm = tensor.norm
     if not isinstance(norm, list):
         return norm
-    shown = [f"{value:.5g}" if sys.stdout.isatty() else repr(value) for value in norm]
-    return f"{shown[0]} .. {shown[-1]}" if shown else None
+    texts = [f"{value:.5g}" if sys.stdout.isatty() else repr(value) for value in norm]
+    return f"{texts[0]} .. {texts[-1]}" if texts else None
 
 
 def _json(dump: Dump, rows: list[_Row]) -> str:
