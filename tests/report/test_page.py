@@ -12,7 +12,7 @@ import pytest
 from support.check_dumps import functional, normal, write_dump
 from support.report_pages import Node, cell, columns_of, made, parse
 from tfdump.report.gather import gather
-from tfdump.report.html import clean, element, number, share_text
+from tfdump.report.html import clean, element, number_text, share_text
 from tfdump.report.page import page_of
 from tfdump.report.records import ReportOptions
 
@@ -117,7 +117,7 @@ class TestPictures:
         assert data.startswith(b"\x89PNG")
         size = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
         assert size == (int(image.attributes["width"]), int(image.attributes["height"]))
-        assert image.attributes["alt"].startswith("maps of conv; example 0 of 12 is shown")
+        assert image.attributes["alt"].startswith("maps of conv; the picture shows example 0 of 12")
         assert "pictured" in parse(page).the("article", id="t1").attributes["class"]
 
     def test_what_cannot_be_drawn_says_why(self, page: str) -> None:
@@ -130,7 +130,7 @@ class TestPictures:
         report, root = made(rich, pictures=1)
         assert [row.address for row in report.rows if row.thumbnail] == ["bad"]
         assert "pictures of 1 of 4 tensors, those with findings or differences first" in root.text
-        assert "No picture: 1 of 4 tensors were drawn" in root.the("article", id="t1").text
+        assert "No picture: the page has pictures of 1 of 4 tensors" in root.the("article", id="t1").text
 
     def test_a_value_that_is_large_is_left_to_plot(self, tmp_path: Path) -> None:
         dump = write_dump(tmp_path / "a.h5", {"activations/x": np.zeros((1, 2100, 2000), np.float32)})
@@ -140,7 +140,7 @@ class TestPictures:
     def test_there_are_none_when_none_is_asked_for(self, rich: Path) -> None:
         _, root = made(rich)
         assert not root.all("img")
-        assert "No picture: no pictures were asked for" in root.text
+        assert "No picture: --pictures none leaves pictures out" in root.text
 
 
 def test_a_thousand_tensors_make_a_page_of_a_few_megabytes(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def contrast(one: str, other: str) -> float:
      (float("-inf"), "\u2212∞"), (-0.25, "\u22120.25")],
 )  # fmt: skip
 def test_numbers_are_short(value: float | None, text: str) -> None:
-    assert number(value).replace("e\u2212", "e-") == text
+    assert number_text(value).replace("e\u2212", "e-") == text
 
 
 def test_a_share_is_nothing_or_all_only_where_it_is() -> None:

@@ -20,7 +20,8 @@ def test_it_prints_the_path_of_the_page(tfdump: Run, dump: Path) -> None:
     done = tfdump("report", "a.h5", "--pictures", "1")
     assert (done.returncode, done.stdout) == (0, "a.report.html\n")
     assert done.stderr == (
-        "Note: pictures of 1 of 2 tensors, those with findings or differences first, then in order (--pictures N|all)\n"
+        "Note: the page has pictures of 1 of 2 tensors, those with findings or differences first "
+        "(--pictures N|all draws more)\n"
     )
     page = (dump.parent / "a.report.html").read_bytes()
     assert page.startswith(b'<!DOCTYPE html>\n<html lang="en">')
@@ -31,7 +32,10 @@ def test_it_prints_the_path_of_the_page(tfdump: Run, dump: Path) -> None:
 
 def test_what_is_sampled_is_said(tfdump: Run, dump: Path) -> None:
     done = tfdump("report", "a.h5", "--pictures", "none", "--read", "10kB")
-    assert "Note: sampled: 2,012 of 20,012 values were read (the dump has 78.2 KiB); 1 of 2 tensors only" in done.stderr
+    assert (
+        "Note: sampled: the report read 2,012 of 20,012 values (the dump has 78.2 KiB), and only part of 1 of 2 tensors"
+        in done.stderr
+    )
     assert tfdump("report", "a.h5", "--pictures", "none", "--read", "all", "-f").stderr == ""
 
 
