@@ -148,7 +148,7 @@ class TestOfALargeDump:
         assert note in page.text
         assert cell(page, 2, "mean").text.startswith("≈")
         assert not cell(page, 1, "mean").text.startswith("≈")
-        assert "is estimated from a sample" in page.text
+        assert "≈: estimated from a sample" in page.text
         assert f"estimated from {large.numbers.read:,} of 200,000 values" in page.the("article", id="t2").text
         assert small.numbers.read == small.numbers.total == 400
 

@@ -2,8 +2,6 @@
 
 import csv
 import io
-import os
-import pty
 import subprocess
 import sys
 import zipfile
@@ -15,6 +13,7 @@ import pytest
 
 from support.command import Run
 from support.dumps import ARRAYS, DEEP, RAGGED, SPARSE, SPLITS, STACK, TEXTS, describe, empty_dump, write_dump
+from support.terminals import on_terminal
 
 LEFT_OUT = {
     "activations/statistics": "has statistics and no values (it was dumped with --stats-only)",
@@ -326,13 +325,9 @@ def test_a_full_disk_is_one_line(tfdump_process: Run, dump: Path, tmp_path: Path
 
 
 def test_binary_is_not_written_to_a_terminal(dump: Path) -> None:
-    leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "tfdump", "cat", str(dump), "dense"]
-    done = subprocess.run(command, stdout=follower, stderr=subprocess.PIPE, text=True)
-    os.close(follower)
-    os.close(leader)
-    assert done.returncode == 2
-    assert done.stderr.startswith("Error: .npy is binary and not for a terminal (use -o FILE, a pipe,")
+    screen = on_terminal("cat", dump, "dense", cwd=dump.parent, stderr=False)
+    assert (screen.returncode, screen.written) == (2, "")
+    assert screen.stderr.startswith("Error: .npy is binary and not for a terminal (use -o FILE, a pipe,")
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(dump: Path) -> None:
