@@ -43,7 +43,7 @@ def test_a_comparison_says_its_verdict_and_is_no_failure(tfdump: Run, dump: Path
     write_dump(dump.parent / "b.h5", {"activations/x": normal(200, 100), "activations/y": normal(4, 3) * 2})
     done = tfdump("report", "a.h5", "b.h5", "--pictures", "none", "-o", "r.html")
     assert done.returncode == 0
-    assert "Note: a.h5 and b.h5 differ: 1 of 2 tensors differ; first diverging layer: y (Dense)" in done.stderr
+    assert "Note: a.h5 and b.h5 differ: 1 of 2 tensors differs; first diverging layer: y (Dense)" in done.stderr
     done = tfdump("report", "a.h5", "b.h5", "--pictures", "none", "-o", "r.html", "-f", "--scale", "2")
     assert "agree in 2 tensors" in done.stderr
     (dump.parent / "map.tsv").write_text("y\tz\n")
