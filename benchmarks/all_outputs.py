@@ -27,14 +27,14 @@ from measure import Row, compare, contest, contest_here, run_script, write_raw
 
 @dataclass(frozen=True)
 class Race:
-    """A name, the model and what it is made with, the batch size of the others, and who races but tfdump and limits.
+    """A race: its name, the model and the arguments that make it, the batch size and the other contestants.
 
-    `apart`: every contestant in a process of its own, whose memory counts; else all in this one, which takes less time.
+    With `apart`, every contestant runs in a separate process, whose memory is measured; else all run in this one.
     """
 
     name: str
     model: str
-    made: dict[str, Any]
+    arguments: dict[str, Any]
     batch: int
     others: tuple[str, ...] = ()
     rounds: int = 3
@@ -53,10 +53,10 @@ RACES = (
 )
 
 GOALS = {SUBMODEL: 1 / 3}
-"""The largest ratio to others that was wanted, on ResNet50."""
+"""The largest acceptable ratio to the others, on ResNet50."""
 
 MOST_ROOM = 6_000_000_000
-"""Bytes of memory that tfdump and the raw write have at hand when they begin, at the most."""
+"""The most bytes of memory that tfdump and the raw write may use when they start."""
 
 
 def tfdump_route(folder: Path, batch: str) -> float:
@@ -105,14 +105,14 @@ ROUTES = {
 
 
 def race_of(race: Race, folder: Path) -> list[Row]:
-    """Race on one model, which is made first."""
-    MAKERS[race.model](folder, **race.made)
+    """Make one model, and race on it."""
+    MAKERS[race.model](folder, **race.arguments)
     names = ("tfdump", FORWARD, RAW, *race.others)
     megabytes: dict[str, list[float]] = {}
     if race.apart:
         samples = contest(__file__, names, folder, race.batch, rounds=race.rounds)
-        seconds = {name: found.seconds for name, found in samples.items()}
-        megabytes = {name: found.megabytes for name, found in samples.items()}
+        seconds = {name: sample.seconds for name, sample in samples.items()}
+        megabytes = {name: sample.megabytes for name, sample in samples.items()}
     else:
         routes = {name: partial(ROUTES[name], folder, str(race.batch)) for name in names}
         seconds = contest_here(routes, race.rounds)
@@ -131,7 +131,7 @@ def race() -> list[Row]:
     rows = []
     for one in RACES:
         with tempfile.TemporaryDirectory() as folder:
-            if one.made["examples"] == 256 and shutil.disk_usage(folder).free < 45 << 30:
+            if one.arguments["examples"] == 256 and shutil.disk_usage(folder).free < 45 << 30:
                 print(f"{one.name}: left out, it needs 45 GB of disk", file=sys.stderr)
                 continue
             print(f"{one.name}:", file=sys.stderr)

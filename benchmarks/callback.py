@@ -70,18 +70,20 @@ def race_of(small: bool) -> list[Row]:
     x = rng.random((BATCH * STEPS, 32, 32, 3), dtype="float32")
     y = rng.integers(0, 10, len(x))
     model = make_model(small)
-    given = {"x": x[:16], "y": y[:16], "wrt": "weights"}
+    arguments = {"x": x[:16], "y": y[:16], "wrt": "weights"}
     with tempfile.TemporaryDirectory() as folder:
         routes = {
             PLAIN: [],
-            "between dumps, on='epoch'": [tfdump.DumpCallback(f"{folder}/e", **given, overwrite=True)],
-            "between dumps, on='batch'": [tfdump.DumpCallback(f"{folder}/b", **given, on="batch", every=10**9)],
-            "a dump at every step": [tfdump.DumpCallback(f"{folder}/s", **given, on="batch", overwrite=True, keep=2)],
+            "between dumps, on='epoch'": [tfdump.DumpCallback(f"{folder}/e", **arguments, overwrite=True)],
+            "between dumps, on='batch'": [tfdump.DumpCallback(f"{folder}/b", **arguments, on="batch", every=10**9)],
+            "a dump at every step": [
+                tfdump.DumpCallback(f"{folder}/s", **arguments, on="batch", overwrite=True, keep=2)
+            ],
             "traced anew for each dump": [
-                Retraced(f"{folder}/r", **given, on="batch", every=10, overwrite=True, keep=2)
+                Retraced(f"{folder}/r", **arguments, on="batch", every=10, overwrite=True, keep=2)
             ],
         }
-        taken: dict[str, list[float]] = {name: [] for name in routes}
+        seconds: dict[str, list[float]] = {name: [] for name in routes}
         for number in range(ROUNDS):
             names = list(routes)
             for name in names[number % len(names) :] + names[: number % len(names)]:  # none is always the first
@@ -89,10 +91,10 @@ def race_of(small: bool) -> list[Row]:
                 clock = Clock()
                 model.fit(x, y, batch_size=BATCH, verbose=0, shuffle=False, callbacks=[*callbacks, clock])
                 steps = [step for step in clock.steps if "anew" not in name or step > 2 * median(clock.steps)]
-                taken[name].append(median(steps))
-    plain = taken.pop(PLAIN)
+                seconds[name].append(median(steps))
+    plain = seconds.pop(PLAIN)
     race = f"a step of fit, {len(model.layers)} layers"
-    return [compare(f"{race}: DumpCallback, {name}", times, PLAIN, plain) for name, times in taken.items()]
+    return [compare(f"{race}: DumpCallback, {name}", times, PLAIN, plain) for name, times in seconds.items()]
 
 
 def race() -> list[Row]:

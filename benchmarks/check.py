@@ -63,8 +63,8 @@ def race() -> list[Row]:
     """Race."""
     with tempfile.TemporaryDirectory() as folder:
         make_dump(Path(folder) / "dump.h5", GIGABYTES)
-        found = contest(__file__, list(ROUTES), folder)
-    ours, theirs = found["tfdump"], found["isnan"]
+        samples = contest(__file__, list(ROUTES), folder)
+    ours, theirs = samples["tfdump"], samples["isnan"]
     name = f"check, all checks of {GIGABYTES} GB"
     return [
         compare(name, ours.seconds, "h5py and np.isnan", theirs.seconds),

@@ -42,8 +42,8 @@ def with_h5py(folder: Path, batch: int, compression: str) -> float:
     forward = tf.function(lambda inputs: part(inputs, training=False), reduce_retracing=True)
     with h5py.File(folder / "other.h5", "w") as file:
         for first in range(0, count, batch):
-            found = forward({name: tf.constant(array[first : first + batch]) for name, array in arrays.items()})
-            for layer, tensor in zip(layers, found, strict=True):
+            outputs = forward({name: tf.constant(array[first : first + batch]) for name, array in arrays.items()})
+            for layer, tensor in zip(layers, outputs, strict=True):
                 value = tensor.numpy()
                 if layer.name not in file:
                     shape = (count, *value.shape[1:])
@@ -58,7 +58,7 @@ def race_of(model: str, folder: Path, batch: int) -> list[Row]:
     rows, sizes = [], {}
     for compression in ("none", "gzip", "zstd"):
         target = folder / f"{compression}.h5"
-        found = contest_here(
+        samples = contest_here(
             {
                 "tfdump": partial(tfdump_activations, folder, target, depth=1, compression=compression),
                 "h5py": partial(with_h5py, folder, batch, compression),
@@ -66,7 +66,9 @@ def race_of(model: str, folder: Path, batch: int) -> list[Row]:
             rounds=2,
         )
         sizes[compression] = target.stat().st_size / 1e6
-        rows.append(compare(f"{model}, --compression {compression}", found["tfdump"], "h5py, the same", found["h5py"]))
+        rows.append(
+            compare(f"{model}, --compression {compression}", samples["tfdump"], "h5py, the same", samples["h5py"])
+        )
     for compression in ("gzip", "zstd"):
         name = f"{model}, --compression {compression}: size"
         rows.append(compare(name, [sizes[compression]], "none", [sizes["none"]], "MB"))
@@ -76,9 +78,9 @@ def race_of(model: str, folder: Path, batch: int) -> list[Row]:
 def race() -> list[Row]:
     """Race."""
     rows = []
-    for model, made, batch in RACES:
+    for model, arguments, batch in RACES:
         with tempfile.TemporaryDirectory() as folder:
-            MAKERS[model](Path(folder), **made)
+            MAKERS[model](Path(folder), **arguments)
             rows += race_of(model, Path(folder), batch)
     return rows
 

@@ -137,7 +137,7 @@ def tfdump_activations(folder: Path, target: Path, room: int = 0, **choices: Any
     custom = import_user_code(("keras_hub",)) if (folder / "token_ids.npy").exists() else None
     loaded = load_model(folder / "model.keras", custom=custom)
     files = [f"{name}={path}" for name, path in files_of(folder, loaded.model).items()]
-    given = open_arguments(choices.pop("inputs", files))
+    arguments = open_arguments(choices.pop("inputs", files))
     options = ActivationOptions(
         selection=Selection(choices.pop("layers", ()), (), choices.pop("depth", None)),
         compression=choices.pop("compression", "none"),
@@ -152,7 +152,7 @@ def tfdump_activations(folder: Path, target: Path, room: int = 0, **choices: Any
     settle(room)
     start = time.perf_counter()
     with (
-        open_activations(loaded, given, options, lambda text: None) as run,
+        open_activations(loaded, arguments, options, lambda text: None) as run,
         run.open_writer(target, force=True) as writer,
     ):
         run.write(writer, "")
@@ -225,14 +225,14 @@ def hooked_eager(folder: Path, target: Path, batch: int, room: int = 0) -> float
     model = load(folder)
     arrays = arrays_of(folder, model)
     count = len(next(iter(arrays.values())))
-    wanted = {id(layer) for layer in tops(model)}
-    seen: dict[str, Any] = {}
+    identities = {id(layer) for layer in tops(model)}
+    results: dict[str, Any] = {}
     original = keras.layers.Layer.__call__
 
     def watched(layer: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(layer, *args, **kwargs)
-        if id(layer) in wanted:
-            seen[layer.name] = result
+        if id(layer) in identities:
+            results[layer.name] = result
         return result
 
     settle(room)
@@ -244,7 +244,7 @@ def hooked_eager(folder: Path, target: Path, batch: int, room: int = 0) -> float
                 model(
                     {name: tf.constant(array[first : first + batch]) for name, array in arrays.items()}, training=False
                 )
-                for name, tensor in seen.items():
+                for name, tensor in results.items():
                     value = tensor.numpy()
                     if name not in file:
                         file.create_dataset(name, (count, *value.shape[1:]), value.dtype, chunks=(1, *value.shape[1:]))

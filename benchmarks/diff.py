@@ -70,8 +70,8 @@ def race() -> list[Row]:
         make_dump(Path(folder) / "golden.h5", count, 1.0)
         for new, factor in SIDES.items():
             make_dump(Path(folder) / new, count, factor)
-            found = contest(__file__, list(ROUTES), folder, new, rounds=3)
-            ours, theirs = found["tfdump"], found["np.abs"]
+            samples = contest(__file__, list(ROUTES), folder, new, rounds=3)
+            ours, theirs = samples["tfdump"], samples["np.abs"]
             name = f"diff of 2 x {GIGABYTES} GB, {new.removesuffix('.h5')}"
             rows.append(compare(name, ours.seconds, "h5py, np.abs(a - b).max()", theirs.seconds, goal=1.3))
             (Path(folder) / new).unlink()

@@ -37,8 +37,8 @@ def truncated(folder: Path, layers: list[str], batch: int) -> float:
     forward = tf.function(lambda inputs: part(inputs, training=False), reduce_retracing=True)
     with h5py.File(folder / "other.h5", "w") as file:
         for first in range(0, EXAMPLES, batch):
-            found = forward({name: tf.constant(array[first : first + batch]) for name, array in arrays.items()})
-            for name, tensor in zip(layers, found if len(layers) > 1 else [found], strict=True):
+            outputs = forward({name: tf.constant(array[first : first + batch]) for name, array in arrays.items()})
+            for name, tensor in zip(layers, outputs if len(layers) > 1 else [outputs], strict=True):
                 if name not in file:
                     tail = tensor.shape[1:]
                     file.create_dataset(name, (EXAMPLES, *tail), "f4", chunks=(batch, *tail))
@@ -53,7 +53,7 @@ def race() -> list[Row]:
         folder = Path(name)
         MAKERS["ResNet50"](folder, examples=EXAMPLES, size=64)
         for choice, (layers, batch) in CHOICES.items():
-            found = contest_here(
+            samples = contest_here(
                 {
                     "tfdump": lambda layers=layers: tfdump_activations(folder, folder / "o.h5", layers=layers),
                     "truncated": lambda layers=layers, batch=batch: truncated(folder, layers, batch),
@@ -61,7 +61,7 @@ def race() -> list[Row]:
                 rounds=2,
             )
             race = f"{choice} of ResNet50"
-            rows.append(compare(race, found["tfdump"], "truncated sub-model, h5py", found["truncated"], goal=1.1))
+            rows.append(compare(race, samples["tfdump"], "truncated sub-model, h5py", samples["truncated"], goal=1.1))
     return rows
 
 

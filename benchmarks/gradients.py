@@ -99,10 +99,10 @@ def race() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         make_files(Path(folder), EXAMPLES)
         routes = {name: partial(route, Path(folder)) for name, route in ROUTES.items()}
-        found = contest_here(routes, rounds=2, warm_up=1)
-    together = [sum(pair) for pair in zip(found["tape"], found["raw write"], strict=True)]
+        samples = contest_here(routes, rounds=2, warm_up=1)
+    together = [sum(pair) for pair in zip(samples["tape"], samples["raw write"], strict=True)]
     name = f"gradients of ResNet50, {EXAMPLES} examples"
-    return [compare(name, found["tfdump"], "tape.gradient + raw write", together)]
+    return [compare(name, samples["tfdump"], "tape.gradient + raw write", together)]
 
 
 if __name__ == "__main__":

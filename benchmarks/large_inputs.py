@@ -82,14 +82,14 @@ def awkward_chunks(folder: Path) -> list[Row]:
                 forward(tf.constant(file["x"][first : first + 1500]))
 
     def ours() -> float:
-        given = [f"{folder / 'x.h5'}::/x"]
-        return tfdump_activations(folder, folder / "o.h5", inputs=given, layers=["pool"], batch_size=64)
+        names = [f"{folder / 'x.h5'}::/x"]
+        return tfdump_activations(folder, folder / "o.h5", inputs=names, layers=["pool"], batch_size=64)
 
-    found = contest_here({"tfdump": ours, "slices": lambda: elapsed(sliced), "once": lambda: elapsed(once)})
+    samples = contest_here({"tfdump": ours, "slices": lambda: elapsed(sliced), "once": lambda: elapsed(once)})
     name = "HDF5 in chunks of 1,500 examples"
     return [
-        compare(name, found["tfdump"], "a loop over slices of 64", found["slices"]),
-        compare(name, found["tfdump"], "every chunk read once", found["once"], goal=1.3),
+        compare(name, samples["tfdump"], "a loop over slices of 64", samples["slices"]),
+        compare(name, samples["tfdump"], "every chunk read once", samples["once"], goal=1.3),
     ]
 
 

@@ -26,16 +26,16 @@ def race() -> list[Row]:
         tfdump_activations(folder, target)
         size = target.stat().st_size
         sizes = (1024, 4096, 16384)
-        found = contest_here(
+        samples = contest_here(
             {
                 "tfdump": lambda: tfdump_activations(folder, target, ROOM),
                 "raw": lambda: write_raw(folder / "raw", size, ROOM),
                 **{str(batch): lambda batch=batch: forward_of_all(folder, batch) for batch in sizes},
             },
         )
-    best = [min(times) for times in zip(*(found[str(batch)] for batch in sizes), strict=True)]
-    limit = [loop + raw for loop, raw in zip(best, found["raw"], strict=True)]
-    return [compare("tabular model, 1,000,000 rows", found["tfdump"], "bare loop + raw write", limit, goal=1.2)]
+    best = [min(times) for times in zip(*(samples[str(batch)] for batch in sizes), strict=True)]
+    limit = [loop + raw for loop, raw in zip(best, samples["raw"], strict=True)]
+    return [compare("tabular model, 1,000,000 rows", samples["tfdump"], "bare loop + raw write", limit, goal=1.2)]
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison: ours against theirs; `ratio` is ours to theirs, `goal` the largest that was wanted."""
+    """One comparison: ours against theirs; `ratio` is ours to theirs, `goal` the largest acceptable ratio."""
 
     race: str
     ours: float
@@ -56,29 +56,29 @@ def contest(script: str, routes: Sequence[str], *arguments: object, rounds: int 
 
     Raises CalledProcessError when one fails.
     """
-    found = {route: Samples([], []) for route in routes}
+    samples = {route: Samples([], []) for route in routes}
     for _ in range(rounds):
         for route in routes:
             command = [sys.executable, script, route, *map(str, arguments)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             result = json.loads(done.stdout.splitlines()[-1])
-            found[route].seconds.append(result["seconds"])
-            found[route].megabytes.append(result["megabytes"])
+            samples[route].seconds.append(result["seconds"])
+            samples[route].megabytes.append(result["megabytes"])
             print(f"  {route}: {_number(result['seconds'])} s, {_number(result['megabytes'])} MB", file=sys.stderr)
-    return found
+    return samples
 
 
 def contest_here(
     routes: Mapping[str, Callable[[], float]], rounds: int = 3, warm_up: int = 0
 ) -> dict[str, list[float]]:
     """Run every route in this process, in turn; return the seconds that each round took, those to warm up apart."""
-    found: dict[str, list[float]] = {route: [] for route in routes}
+    samples: dict[str, list[float]] = {route: [] for route in routes}
     for number in range(warm_up + rounds):
         for name, route in routes.items():
             seconds = route()
             if number >= warm_up:
-                found[name].append(seconds)
-    return found
+                samples[name].append(seconds)
+    return samples
 
 
 def elapsed(function: Callable[[], Any]) -> float:

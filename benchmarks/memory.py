@@ -56,13 +56,15 @@ def race() -> list[Row]:
             count: contest(__file__, ["command"], folder, folder / f"{count}.npy", "--memory", small, rounds=2)
             for count in EXAMPLES
         }
-        found = {count: peak["command"].megabytes for count, peak in peaks.items()}
+        megabytes = {count: peak["command"].megabytes for count, peak in peaks.items()}
         for count in EXAMPLES[1:]:
             race = f"CNN, {count:,} examples: memory"
-            rows.append(compare(race, found[count], f"{EXAMPLES[0]} examples", found[EXAMPLES[0]], "MB", 1.05))
+            rows.append(compare(race, megabytes[count], f"{EXAMPLES[0]} examples", megabytes[EXAMPLES[0]], "MB", 1.05))
         (loaded,) = contest(__file__, ["loaded"], folder, rounds=1)["loaded"].megabytes
         most = [loaded + 4 * MEMORY_MB] * 2
-        rows.append(compare("CNN, 4,096 examples: memory", found[4096], "loaded model + 4 x --memory", most, "MB", 1.0))
+        rows.append(
+            compare("CNN, 4,096 examples: memory", megabytes[4096], "loaded model + 4 x --memory", most, "MB", 1.0)
+        )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         MAKERS["ResNet50"](folder, examples=64)

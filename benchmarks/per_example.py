@@ -69,7 +69,7 @@ def race() -> list[Row]:
     arguments = [("x", [InputArray(None, ArrayReader(x, "x"))]), ("y", [InputArray(None, ArrayReader(y, "y"))])]
     with open_gradients(in_memory(model), arguments, None, [], options, print) as run:
         batch, probe = run.source.read(0, BATCH), run.passes.probe
-        found = contest_here(
+        samples = contest_here(
             {
                 "tfdump": partial(elapsed, lambda: probe.run(batch)),
                 "one gradient of the batch": partial(elapsed, lambda: gradient(inputs, targets)),
@@ -78,7 +78,7 @@ def race() -> list[Row]:
             rounds=ROUNDS,
             warm_up=WARM_UP,
         )
-    ours, *others = found.items()
+    ours, *others = samples.items()
     return [compare(f"gradients of {BATCH} examples each", ours[1], name, theirs) for name, theirs in others]
 
 

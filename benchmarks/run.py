@@ -86,9 +86,9 @@ def between_marks(text: str, block: str) -> str:
 
 def main() -> None:
     """Run them."""
-    wanted = sys.argv[1:]
-    rows = [row for script in SCRIPTS if not wanted or script in wanted for row in run(script)]
-    if wanted:
+    scripts = sys.argv[1:]
+    rows = [row for script in SCRIPTS if not scripts or script in scripts for row in run(script)]
+    if scripts:
         return
     measured = f"Measured on {datetime.datetime.now().date()}: {machine()}."
     (HERE / "RESULTS.md").write_text(f"# Benchmarks\n\n{measured}\n\n{table(rows)}\n")

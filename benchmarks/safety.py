@@ -31,10 +31,10 @@ def dump(folder: Path, name: str, checksums: bool = False, resume: bool = False)
     from tfdump.run.activations.run import open_activations
 
     loaded = load_model(folder / "model.keras")
-    given = open_argument(parse_argument(str(folder / "x.npy")))
+    argument = open_argument(parse_argument(str(folder / "x.npy")))
     start = time.perf_counter()
     with (
-        open_activations(loaded, given, ActivationOptions(checksums=checksums), print) as run,
+        open_activations(loaded, argument, ActivationOptions(checksums=checksums), print) as run,
         Journal(folder / f"{name}.partial", {}) if resume else nullcontext() as journal,
         run.open_writer(folder / f"{name}.h5", force=True) as writer,
     ):
@@ -57,10 +57,10 @@ def race() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         make_resnet(Path(folder), EXAMPLES)
         routes = {name: partial(route, Path(folder)) for name, route in ROUTES.items()}
-        found = contest_here(routes, rounds=2, warm_up=1)
+        samples = contest_here(routes, rounds=2, warm_up=1)
     for option in ("--checksums", "--resume"):
         name = f"{option}, ResNet50, {EXAMPLES} examples"
-        rows.append(compare(name, found[option], "without it", found["plain"]))
+        rows.append(compare(name, samples[option], "without it", samples["plain"]))
     return rows
 
 

@@ -39,12 +39,12 @@ ROOM = 2 << 30
 def race() -> list[Row]:
     """Measure; the ratio of a row is its exponent, of the fastest rounds."""
     rows = []
-    for what, made in CASES.items():
+    for what, arguments_of in CASES.items():
         times: dict[int, list[float]] = {step: [] for step in STEPS}
         with tempfile.TemporaryDirectory() as name:
             for step in STEPS:
                 (Path(name) / str(step)).mkdir()
-                MAKERS["CNN"](Path(name) / str(step), **made(step))
+                MAKERS["CNN"](Path(name) / str(step), **arguments_of(step))
             for _ in range(ROUNDS):
                 for step in reversed(STEPS):  # the others write onto the memory of the largest
                     room = ROOM if step == STEPS[-1] else 0

@@ -39,13 +39,13 @@ def race() -> list[Row]:
         subprocess.run([*TFDUMP, "activations", *files, "-o", dump], capture_output=True, check=True)
         for command in (["--help"], ["show", dump], ["diff", dump, dump]):
             ours, theirs = partial(process, *TFDUMP, *command), partial(process, *IMPORTS)
-            found = contest_here({"tfdump": ours, "imports": theirs}, rounds=11)
+            samples = contest_here({"tfdump": ours, "imports": theirs}, rounds=11)
             name = f"tfdump {command[0]}"
-            rows.append(compare(name, found["tfdump"], "import click, h5py, numpy", found["imports"], goal=1.3))
+            rows.append(compare(name, samples["tfdump"], "import click, h5py, numpy", samples["imports"], goal=1.3))
         ours = partial(process, *TFDUMP, "activations", *files, "-f", "-o", dump)
-        found = contest_here({"tfdump": ours, "keras": partial(process, sys.executable, "-c", CALL, *files)})
+        samples = contest_here({"tfdump": ours, "keras": partial(process, sys.executable, "-c", CALL, *files)})
         name = "tfdump activations, tiny model"
-        rows.append(compare(name, found["tfdump"], "load and call in Keras", found["keras"], goal=1.1))
+        rows.append(compare(name, samples["tfdump"], "load and call in Keras", samples["keras"], goal=1.1))
     return rows
 
 

@@ -30,15 +30,15 @@ def race_of(model: str, folder: Path, examples: int, batch: int) -> Row:
     """Race with one model."""
     MAKERS[model](folder, examples)
     gigabytes = bytes_of_all(load(folder)) * examples / 1e9
-    found = contest_here(
+    samples = contest_here(
         {
             "tfdump": partial(tfdump_activations, folder, folder / "o.h5", statistics=True, values=False),
             "forward": partial(forward_of_all, folder, batch),
         }
     )
-    limit = [seconds + SECONDS_A_GB * gigabytes / len(os.sched_getaffinity(0)) for seconds in found["forward"]]
+    limit = [seconds + SECONDS_A_GB * gigabytes / len(os.sched_getaffinity(0)) for seconds in samples["forward"]]
     against = f"forward pass + {SECONDS_A_GB} s/GB/core"
-    return compare(f"--stats-only, {model}, {gigabytes:.1f} GB", found["tfdump"], against, limit, goal=1.0)
+    return compare(f"--stats-only, {model}, {gigabytes:.1f} GB", samples["tfdump"], against, limit, goal=1.0)
 
 
 def race() -> list[Row]:

@@ -31,7 +31,7 @@ import numpy as np
 
 from support.signalled import take_default_signals
 from support.small_disks import small_disk
-from tfdump.cli.dumping import dump, dump_resumably
+from tfdump.cli.dumping import DumpOutput, write_planned
 from tfdump.cli.settings import Settings
 from tfdump.dump.axis0 import BATCH, EXAMPLE
 from tfdump.errors import TfdumpError
@@ -196,8 +196,8 @@ def run_writer(options: list[str]) -> None:
     status, force = 0, "-f" in options
     try:
         signals.install()
-        how: Any = (ArrayRun(), Path("d.h5"), force, "arrays", Settings(), False)
-        dump_resumably(*how, []) if "--resume" in options else dump(*how)
+        output = DumpOutput(Path("d.h5"), force, dry_run=False, resume="--resume" in options)
+        write_planned(ArrayRun(), output, "arrays", Settings(), "none", imports=[])
         os.write(1, b"d.h5\n")
     except (signals.Terminated, KeyboardInterrupt) as ended:
         status = getattr(ended, "status", 130)

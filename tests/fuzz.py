@@ -290,7 +290,7 @@ def judged(status: Any, err: str) -> str | None:
     return f"other words on stderr: {odd}"[:1500] if odd else None
 
 
-MISTAKE = "a mistake in tfdump"
+MISTAKE = "a bug in tfdump"
 """What every error ends with that nobody foresaw."""
 
 WORDS = re.compile(r"Error: |Note: |Warning: |\S+ and \S+ (agree in|differ: )|(NaN|Inf) first appears in ")

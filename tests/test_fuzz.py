@@ -64,11 +64,11 @@ def test_the_fuzzer_sees_what_it_looks_for() -> None:
     from fuzz import judged
 
     assert judged(0, "") is None
-    assert judged(1, "Note: some\na.h5 and b.h5 differ: 1 of 2 tensors differ\n") is None
+    assert judged(1, "Note: some\na.h5 and b.h5 differ: 1 of 2 tensors differs\n") is None
     assert judged(2, "Error: x.h5 is damaged\n") is None
     for status, words in (
         (2, "Traceback (most recent call last):\nError: x\n"),
-        (2, "Error: unexpected KeyError: 'min' (a mistake in tfdump: please report it, with -v)\n"),
+        (2, "Error: unexpected KeyError: 'min' (a bug in tfdump; please report it with the output of -v)\n"),
         (2, ""),
         (2, "Error: one\nError: two\n"),
         (0, "Error: x\n"),

@@ -31,7 +31,7 @@ def refused(run: Run, *arguments: object) -> str:
     done = run(*arguments)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done
     assert done.stderr.startswith("Error: ")
-    assert "a mistake in tfdump" not in done.stderr
+    assert "a bug in tfdump" not in done.stderr
     return done.stderr
 
 

@@ -236,7 +236,7 @@ def test_it_is_dark_where_dark_is_preferred(page: Open) -> None:
     def luminance(driver: Any) -> tuple[float, float]:
         style = "getComputedStyle(document.body)"
         found = [driver.execute_script(f"return {style}.{name}") for name in ("backgroundColor", "color")]
-        paper, ink = (sum(map(int, colour[colour.index("(") + 1 : -1].split(",")[:3])) for colour in found)
+        paper, ink = (sum(map(int, color[color.index("(") + 1 : -1].split(",")[:3])) for color in found)
         return paper, ink
 
     paper, ink = luminance(page(color_scheme="light"))

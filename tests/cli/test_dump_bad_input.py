@@ -161,7 +161,7 @@ def test_damaged_composites_are_one_line(tfdump: Run, tmp_path: Path) -> None:
         done = tfdump("show", "given", "x")
         assert done.returncode == 2, change
         assert done.stderr.count("\n") == 1
-        assert "a mistake in tfdump" not in done.stderr
+        assert "a bug in tfdump" not in done.stderr
 
 
 def test_flipped_bits_never_end_in_a_traceback(tfdump: Run, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_flipped_bits_never_end_in_a_traceback(tfdump: Run, tmp_path: Path) -> N
         command = [("show", "x.h5", "*", "--json"), ("cat", "x.h5", "--all", "-f", "-o", "x.npz")][number % 2]
         done = tfdump(*command, "-q")
         assert done.returncode in (0, 2)
-        assert "a mistake in tfdump" not in done.stderr, done.stderr
+        assert "a bug in tfdump" not in done.stderr, done.stderr
         assert done.stderr.count("\n") == (done.returncode == 2)
         assert not list(tmp_path.glob("*.partial"))
 

@@ -118,7 +118,7 @@ def test_only_some_statistics_were_stored_or_none_can_be_had(tfdump: Run, tmp_pa
     ("arguments", "said"),
     [
         (("run", "nothing"), "no dump in run has a tensor 'nothing'"),
-        (("run", "--provenance"), "--provenance and --slice are about one dump, and this is a folder"),
+        (("run", "--provenance"), "--provenance and --slice need one dump, and this is a folder"),
         (("empty",), "empty has no dumps"),
     ],
 )

@@ -1,8 +1,6 @@
 """`tfdump show DUMP ADDRESS`: values in a pipe, in JSON and on a terminal; the table with a selection and --stats."""
 
 import json
-import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 
 from support.command import Run
 from support.dumps import ARRAYS, DEEP, RAGGED, SPLITS, STACK, TEXTS, describe, empty_dump, write_dump
+from support.terminals import on_terminal
 
 
 @pytest.fixture
@@ -23,23 +22,11 @@ def rows_of(text: str) -> list[list[str]]:
     return [line.split("\t") for line in text.splitlines()]
 
 
-def on_terminal(*arguments: object, columns: int = 100) -> str:
-    leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "tfdump", "show", *map(str, arguments)]
-    environment = os.environ | {"COLUMNS": str(columns)}
-    process = subprocess.Popen(command, stdout=follower, stderr=follower, env=environment)
-    os.close(follower)
-    written = b""
-    while True:
-        try:
-            block = os.read(leader, 65536)
-        except OSError:
-            break
-        if not block:
-            break
-        written += block
-    assert process.wait() == 0, written.decode()
-    return written.decode().replace("\r", "")
+def shown_on_terminal(dump: Path, *arguments: object) -> str:
+    """What `tfdump show` writes to a terminal of 100 columns."""
+    screen = on_terminal("show", dump, *arguments, cwd=dump.parent, columns=100)
+    assert screen.returncode == 0, screen.written
+    return screen.written
 
 
 @pytest.mark.parametrize("name", [name for name in ARRAYS if name != "conv"])
@@ -142,16 +129,16 @@ def test_json_of_every_kind(tfdump: Run, dump: Path) -> None:
 
 def test_a_terminal_gets_what_numpy_shows(dump: Path) -> None:
     """The same text as NumPy's own of the whole array, and how much of it that is."""
-    shown = on_terminal(dump, "conv")
+    shown = shown_on_terminal(dump, "conv")
     with np.printoptions(edgeitems=2, threshold=0, linewidth=99):
         expected = np.array2string(ARRAYS["conv"], max_line_width=99)
     assert expected in shown
-    assert "192 of 4,800 values (--slice chooses others, a pipe gets all)" in shown
+    assert "192 of 4,800 values (--slice selects others, and a pipe gets all)" in shown
     assert "shape      (50, 4, 3, 8)" in shown
 
 
 def test_a_terminal_shows_small_arrays_whole_and_every_kind(dump: Path) -> None:
-    shown = on_terminal(dump, "dense", "text", "ragged", "deep", "sparse", "stack", "unreached", "brain", "empty")
+    shown = shown_on_terminal(dump, "dense", "text", "ragged", "deep", "sparse", "stack", "unreached", "brain", "empty")
     assert np.array2string(ARRAYS["dense"]) in shown
     assert "dtype      bfloat16 as float32" in shown
     assert "no values: it is not connected to the loss and has no gradient" in shown
@@ -160,7 +147,7 @@ def test_a_terminal_shows_small_arrays_whole_and_every_kind(dump: Path) -> None:
     assert "6 of 11 items" in shown
     assert "2 of 2 stored entries" in shown
     assert "[3]  [ 9. 10.]" in shown
-    sliced = on_terminal(dump, "conv", "--slice", "0,0,0,:3")
+    sliced = shown_on_terminal(dump, "conv", "--slice", "0,0,0,:3")
     assert f"slice 0,0,0,:3, shape (3,)\n{np.array2string(ARRAYS['conv'][0, 0, 0, :3])}\n" in sliced
 
 
@@ -209,9 +196,9 @@ def test_a_reader_that_goes_away_ends_it_quietly(dump: Path, arguments: tuple[st
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("dense", "--stats"), "are for the table; leave out ADDRESS"),
-        (("dense", "-l", "x"), "are for the table; leave out ADDRESS"),
-        (("dense", "--provenance"), "are for the table; leave out ADDRESS"),
+        (("dense", "--stats"), "belong to the table (leave ADDRESS out)"),
+        (("dense", "-l", "x"), "belong to the table (leave ADDRESS out)"),
+        (("dense", "--provenance"), "belong to the table (leave ADDRESS out)"),
         (("--slice", "0"), "--slice needs the ADDRESS of a tensor"),
         (("dens",), "has no tensor 'dens'; near: 'dense'"),
         (("dense", "--slice", "0,0,0"), "has 3 axes, and 'dense' has 2"),

@@ -211,5 +211,5 @@ def test_a_damaged_dump_is_one_line(tfdump: Run, tfdump_process: Run, tmp_path: 
         (tmp_path / "x.h5").write_bytes(damaged)
         done = tfdump_process("show", "x.h5", "--json")
         assert done.returncode in (0, 2)
-        assert "a mistake in tfdump" not in done.stderr, done.stderr
+        assert "a bug in tfdump" not in done.stderr, done.stderr
         assert done.stderr.count("\n") == (done.returncode == 2)

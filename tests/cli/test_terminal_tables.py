@@ -14,7 +14,7 @@ from support.made_dumps import Tensor, make_dump
 from support.terminals import Screen, on_terminal
 from tfdump.cli.fitting import Column, aligned
 from tfdump.cli.terminal import Terminal
-from tfdump.cli.text_width import lines_of, padded, shortened, width
+from tfdump.cli.text_width import lines_of, text_of_width, text_within, width
 
 LONG = "a_layer_that_somebody_named_after_its_whole_configuration_units_16_activation_tanh_initializer_glorot_block_3"
 ADD = {"class": "Add"}
@@ -35,7 +35,7 @@ def test_the_width_is_that_of_rich(text: str) -> None:
 @given(TEXTS, st.integers(4, 40))
 def test_a_shortened_text_fits_and_keeps_both_ends(text: str, columns: int) -> None:
     for middle in (True, False):
-        short = shortened(text, columns, "\N{HORIZONTAL ELLIPSIS}", middle)
+        short = text_within(text, columns, "\N{HORIZONTAL ELLIPSIS}", middle)
         assert width(short) <= columns
         if width(text) <= columns:
             assert short == text
@@ -47,12 +47,12 @@ def test_a_shortened_text_fits_and_keeps_both_ends(text: str, columns: int) -> N
 
 
 def test_shortened_by_hand() -> None:
-    assert shortened("encoder.layer_10.attention.query", 15, "...") == "encode....query"
-    assert shortened("encoder.layer_10.attention.query", 15, "…") == "encoder…n.query"
-    assert shortened("密な層の名前", 8, "…") == "密な…前"
-    assert shortened("encoder.layer_10", 8, "...", middle=False) == "encod..."
-    assert padded("密", 4) == "密  "
-    assert padded("密", 4, right=True) == "  密"
+    assert text_within("encoder.layer_10.attention.query", 15, "...") == "encode....query"
+    assert text_within("encoder.layer_10.attention.query", 15, "…") == "encoder…n.query"
+    assert text_within("密な層の名前", 8, "…") == "密な…前"
+    assert text_within("encoder.layer_10", 8, "...", middle=False) == "encod..."
+    assert text_of_width("密", 4) == "密  "
+    assert text_of_width("密", 4, right=True) == "  密"
 
 
 @given(st.text("ab 密", max_size=60), st.integers(4, 20))
@@ -248,7 +248,7 @@ def test_check_says_verdict_and_origin_first_and_what_follows_in_one_line(nan: P
         ["nan", "bad", "1", "60", "17", "17,2"],
         ["dead", "relu", "1", "3", "-", "-", "unit", "1"],
     ]
-    assert behind == "3 more have NaN behind it: behind_0, behind_1, behind_2 (--all lists them)"
+    assert behind == "3 more have NaN after it: behind_0, behind_1, behind_2 (--all lists them)"
     assert (styles_of(screen, "nan "), styles_of(screen, "dead")) == ("", "33m")
 
 

@@ -1,11 +1,11 @@
-"""Colours: what is no number stands apart for every eye, nothing is cut off, and no spike is lost by shrinking."""
+"""Colors: what is no number stands apart for every eye, nothing is cut off, and no spike is lost by shrinking."""
 
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from tfdump.plots.colors import INF_COLOUR, NAN_COLOUR, Scale, diverging_map, scale_of, sequential_map, shrink
+from tfdump.plots.colors import INF_COLOR, NAN_COLOR, Scale, diverging_map, scale_of, sequential_map, shrunk_matrix
 
 EYES = {
     "normal": np.eye(3),
@@ -19,7 +19,7 @@ EYES = {
         [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
     ),
 }
-"""What colours become on linear RGB (Machado, Oliveira and Fernandes 2009, severity 1)."""
+"""What colors become on linear RGB (Machado, Oliveira and Fernandes 2009, severity 1)."""
 
 
 TO_XYZ = np.array(
@@ -27,9 +27,9 @@ TO_XYZ = np.array(
 )
 
 
-def seen(colours: object, eye: str) -> np.ndarray:
-    """CIELAB of sRGB colours as an eye sees them."""
-    rgb = np.atleast_2d(np.asarray(colours, float))
+def colors_seen_by(colors: object, eye: str) -> np.ndarray:
+    """CIELAB of sRGB colors as an eye sees them."""
+    rgb = np.atleast_2d(np.asarray(colors, float))
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     linear = np.clip(linear @ EYES[eye].T, 0, 1)
     xyz = linear @ TO_XYZ.T / np.array([0.95047, 1, 1.08883])
@@ -38,26 +38,26 @@ def seen(colours: object, eye: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("eye", EYES)
-@pytest.mark.parametrize("colour", [NAN_COLOUR, INF_COLOUR])
-def test_what_is_no_number_has_a_colour_far_from_both_maps(eye: str, colour: str) -> None:
-    for colour_map in (sequential_map(), diverging_map()):
-        shades = seen(colour_map(np.linspace(0, 1, 300))[:, :3], eye)
-        assert np.linalg.norm(shades - seen(to_rgb(colour), eye), axis=1).min() > 25
+@pytest.mark.parametrize("color", [NAN_COLOR, INF_COLOR])
+def test_what_is_no_number_has_a_color_far_from_both_maps(eye: str, color: str) -> None:
+    for color_map in (sequential_map(), diverging_map()):
+        shades = colors_seen_by(color_map(np.linspace(0, 1, 300))[:, :3], eye)
+        assert np.linalg.norm(shades - colors_seen_by(to_rgb(color), eye), axis=1).min() > 25
 
 
 def test_red_would_not_do() -> None:
     """So that the test above can fail."""
-    shades = seen(sequential_map()(np.linspace(0, 1, 300))[:, :3], "deuteranopia")
-    assert np.linalg.norm(shades - seen(to_rgb("red"), "deuteranopia"), axis=1).min() < 25
+    shades = colors_seen_by(sequential_map()(np.linspace(0, 1, 300))[:, :3], "deuteranopia")
+    assert np.linalg.norm(shades - colors_seen_by(to_rgb("red"), "deuteranopia"), axis=1).min() < 25
 
 
 @pytest.mark.parametrize("eye", ["normal", "protanopia", "deuteranopia"])
 def test_the_lightness_tells_the_value(eye: str) -> None:
     """From low to high in the sequential map, from the middle to both ends in the diverging one."""
-    assert (np.diff(seen(sequential_map()(np.linspace(0, 1, 60))[:, :3], eye)[:, 0]) > 0).all()
+    assert (np.diff(colors_seen_by(sequential_map()(np.linspace(0, 1, 60))[:, :3], eye)[:, 0]) > 0).all()
     half = np.linspace(0.5, 1, 30)
     for arm in (half, 1 - half):
-        assert (np.diff(seen(diverging_map()(arm)[:, :3], eye)[:, 0]) < 0).all()
+        assert (np.diff(colors_seen_by(diverging_map()(arm)[:, :3], eye)[:, 0]) < 0).all()
 
 
 def test_values_of_one_sign_take_the_whole_sequential_map() -> None:
@@ -65,23 +65,23 @@ def test_values_of_one_sign_take_the_whole_sequential_map() -> None:
     scale = scale_of(values)
     assert scale == Scale(0.5, 4.5, False)
     expected = matplotlib.colormaps["viridis"]((values - 0.5) / 4, bytes=True)
-    np.testing.assert_array_equal(scale.colours(values), expected)
+    np.testing.assert_array_equal(scale.colors(values), expected)
 
 
-def test_values_of_both_signs_are_centred_at_zero() -> None:
+def test_values_of_both_signs_are_centered_at_zero() -> None:
     scale = scale_of(np.array([-1.0, 0.25, np.nan, np.inf]))
     assert scale == Scale(-1.0, 1.0, True)
-    colours = scale.colours(np.array([0.0, -1.0, 1.0, np.nan, np.inf, -np.inf]))
-    assert colours[0, :3].min() > 235, "zero is white"
-    assert colours[1].tolist() != colours[2].tolist()
-    assert [c.tolist() for c in colours[3:]] == [[255, 0, 255, 255], [0, 0, 0, 255], [0, 0, 0, 255]]
+    colors = scale.colors(np.array([0.0, -1.0, 1.0, np.nan, np.inf, -np.inf]))
+    assert colors[0, :3].min() > 235, "zero is white"
+    assert colors[1].tolist() != colors[2].tolist()
+    assert [c.tolist() for c in colors[3:]] == [[255, 0, 255, 255], [0, 0, 0, 255], [0, 0, 0, 255]]
 
 
 @pytest.mark.parametrize("values", [np.full(4, 2.5), np.zeros(3), np.full(3, np.nan), np.full(2, -7.0), np.zeros(0)])
 def test_constants_and_nothing_finite_have_a_scale_and_a_bar(values: np.ndarray) -> None:
     scale = scale_of(values)
     assert np.isfinite([scale.low, scale.high]).all()
-    assert scale.colours(values).shape == (*values.shape, 4)
+    assert scale.colors(values).shape == (*values.shape, 4)
     norm = scale.mappable().norm
     assert norm.vmin < norm.vmax
 
@@ -92,7 +92,7 @@ def test_pictures_that_share_limits_have_one_scale() -> None:
 
 def test_shrinking_keeps_the_extreme_of_every_block() -> None:
     values = np.random.default_rng(3).normal(size=(10, 7))
-    small = shrink(values, 4, 3)
+    small = shrunk_matrix(values, 4, 3)
     assert small.shape == (4, 3)
     for row in range(4):
         for column in range(3):
@@ -102,5 +102,5 @@ def test_shrinking_keeps_the_extreme_of_every_block() -> None:
 
 def test_shrinking_keeps_nan_before_infinities_before_numbers() -> None:
     row = np.array([[1e300, np.nan, np.inf, 5.0, -np.inf, 7.0, 0.0, -9.0]])
-    np.testing.assert_array_equal(shrink(row, 1, 4), [[np.nan, np.inf, -np.inf, -9.0]])
-    assert shrink(row, 9, 9) is row
+    np.testing.assert_array_equal(shrunk_matrix(row, 1, 4), [[np.nan, np.inf, -np.inf, -9.0]])
+    assert shrunk_matrix(row, 9, 9) is row

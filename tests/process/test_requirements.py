@@ -232,7 +232,7 @@ def test_a_mistake_of_tfdump_stays_one(tfdump: Run, tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(show.command, "callback", mistaken)
     write_dump(tmp_path / "d.h5")
-    assert "Error: unexpected KeyError: 'min' (a mistake in tfdump" in tfdump("show", "d.h5").stderr
+    assert "Error: unexpected KeyError: 'min' (a bug in tfdump" in tfdump("show", "d.h5").stderr
 
 
 def test_what_is_not_in_use_explains_nothing(tmp_path: Path) -> None:

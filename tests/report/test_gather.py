@@ -70,10 +70,14 @@ def test_what_has_no_histogram_says_why(tmp_path: Path) -> None:
         "gradients/weights/loose.kernel": (np.zeros((0, 8), np.float32), {**GRADIENT, "connected": False}),
     }  # fmt: skip
     report, page = made(write_dump(tmp_path / "a.h5", tensors))
-    said = [cell(page, row, "histogram").text for row in range(1, 6)]
-    assert said == [
-        "string, no numbers", "empty", "no finite value", "the dump has no values of it", "not connected to the loss"
-    ]  # fmt: skip
+    texts = [cell(page, row, "histogram").text for row in range(1, 6)]
+    assert texts == [
+        "string, no numbers",
+        "empty",
+        "no finite value",
+        "the dump does not hold its values",
+        "not connected to the loss",
+    ]
     assert [row.numbers.source for row in report.rows] == [NONE, WHOLE, WHOLE, STORED, NONE]
     assert value(page, 4, "min") == -1.5
     assert value(page, 4, "norm") == pytest.approx(8 / 80**0.5)
@@ -139,11 +143,12 @@ class TestOfALargeDump:
         assert large.numbers.total == 200_000
         assert 30_000 < large.numbers.read < 40_000
         (note,) = report.notes
-        assert note.startswith(f"sampled: {sum(row.numbers.read for row in report.rows):,} of 360,400 values were read")
+        count = sum(row.numbers.read for row in report.rows)
+        assert note.startswith(f"sampled: the report read {count:,} of 360,400 values (")
         assert note in page.text
         assert cell(page, 2, "mean").text.startswith("≈")
         assert not cell(page, 1, "mean").text.startswith("≈")
-        assert "is estimated from a sample" in page.text
+        assert "≈: estimated from a sample" in page.text
         assert f"estimated from {large.numbers.read:,} of 200,000 values" in page.the("article", id="t2").text
         assert small.numbers.read == small.numbers.total == 400
 
@@ -165,7 +170,7 @@ class TestOfALargeDump:
         section = page.the("section", id="found").text
         assert "everything read before it is clean" in section
         assert "1 of 3 tensors were checked in full" in section
-        assert f"only {report.rows[1].numbers.read} of its 200000 values were read" in section
+        assert f"the report read only {report.rows[1].numbers.read} of its 200000 values" in section
 
     def test_all_of_it_is_read_when_asked(self, dump: Path) -> None:
         report, page = made(dump, read_bytes=None)
@@ -309,7 +314,7 @@ def test_layers_without_a_finite_value_stand_at_the_edge_and_break_the_line(
     assert "1 without a finite value, \u00d7" in chart.text
     told = page.the("section", id="depth").text
     assert "\u00d7 at the upper edge: no finite value" in told
-    assert "red: with NaN or Inf" in told
+    assert "red: tensors with NaN or Inf" in told
     assert cell(page, 3, "rms").text == "NaN"
     low = cell(page, 3, "min").text
     assert low == ("NaN" if np.isnan(bad) else "\u2212\u221e")
@@ -338,7 +343,7 @@ def test_patterns_choose_and_the_page_says_so(tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "a.h5", {f"activations/{name}": normal(2, 2) for name in ("a", "b", "c")})
     report, page = made(dump, layers=("a", "b"), exclude=("b",))
     assert [row.address for row in report.rows] == ["a"]
-    assert "1 of 3 tensors were chosen (-l, -x)" in page.text
+    assert "the page shows 1 of 3 tensors, which -l and -x select" in page.text
     with pytest.raises(SelectionError, match="matches 'z'"):
         made(dump, layers=("z",))
 

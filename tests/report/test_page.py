@@ -12,7 +12,7 @@ import pytest
 from support.check_dumps import functional, normal, write_dump
 from support.report_pages import Node, cell, columns_of, made, parse
 from tfdump.report.gather import gather
-from tfdump.report.html import clean, element, number, share_text
+from tfdump.report.html import clean, element, number_text, share_text
 from tfdump.report.page import page_of
 from tfdump.report.records import ReportOptions
 
@@ -117,7 +117,7 @@ class TestPictures:
         assert data.startswith(b"\x89PNG")
         size = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
         assert size == (int(image.attributes["width"]), int(image.attributes["height"]))
-        assert image.attributes["alt"].startswith("maps of conv; example 0 of 12 is shown")
+        assert image.attributes["alt"].startswith("maps of conv; the picture shows example 0 of 12")
         assert "pictured" in parse(page).the("article", id="t1").attributes["class"]
 
     def test_what_cannot_be_drawn_says_why(self, page: str) -> None:
@@ -130,7 +130,7 @@ class TestPictures:
         report, root = made(rich, pictures=1)
         assert [row.address for row in report.rows if row.thumbnail] == ["bad"]
         assert "pictures of 1 of 4 tensors, those with findings or differences first" in root.text
-        assert "No picture: 1 of 4 tensors were drawn" in root.the("article", id="t1").text
+        assert "No picture: the page has pictures of 1 of 4 tensors" in root.the("article", id="t1").text
 
     def test_a_value_that_is_large_is_left_to_plot(self, tmp_path: Path) -> None:
         dump = write_dump(tmp_path / "a.h5", {"activations/x": np.zeros((1, 2100, 2000), np.float32)})
@@ -140,7 +140,7 @@ class TestPictures:
     def test_there_are_none_when_none_is_asked_for(self, rich: Path) -> None:
         _, root = made(rich)
         assert not root.all("img")
-        assert "No picture: no pictures were asked for" in root.text
+        assert "No picture: --pictures none leaves pictures out" in root.text
 
 
 def test_a_thousand_tensors_make_a_page_of_a_few_megabytes(tmp_path: Path) -> None:
@@ -161,8 +161,8 @@ class TestForEveryReader:
 
     def test_every_control_has_a_label_and_every_drawing_words(self, page: str) -> None:
         root = parse(page)
-        labelled = [node for label in root.all("label") for node in (*label.all("input"), *label.all("select"))]
-        assert labelled == [node for node in root.the("form").all("*") if node.tag in ("input", "select")]
+        labeled = [node for label in root.all("label") for node in (*label.all("input"), *label.all("select"))]
+        assert labeled == [node for node in root.the("form").all("*") if node.tag in ("input", "select")]
         assert all(label.text.strip() for label in root.all("label"))
         assert all(node.attributes.get("aria-label") for node in root.all("svg"))
         assert all(node.attributes.get("alt") for node in root.all("img"))
@@ -180,25 +180,25 @@ class TestForEveryReader:
             target = row.the("a").attributes["href"].removeprefix("#")
             assert root.the("article", id=target).all("dl")
 
-    def test_colours_are_readable_in_light_and_dark(self, page: str) -> None:
+    def test_colors_are_readable_in_light_and_dark(self, page: str) -> None:
         """At least 4.5 to 1 (WCAG 2.2, 1.4.3) for every ink on every paper that it is written on."""
         style = parse(page).the("style").text
         blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
         assert len(blocks) == 2
         for block in blocks:
-            colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", block))
+            colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", block))
             for paper in ("paper", "raised", "bad-paper", "warn-paper", "good-paper"):
                 inks = ["ink", "accent", *([paper.split("-")[0]] if "-" in paper else ["soft", "bad", "warn", "good"])]
                 for ink in inks:
-                    assert contrast(colours[ink], colours[paper]) >= 4.5, (ink, paper)
-            assert contrast(colours["soft"], colours["bad-paper"]) >= 4.5
+                    assert contrast(colors[ink], colors[paper]) >= 4.5, (ink, paper)
+            assert contrast(colors["soft"], colors["bad-paper"]) >= 4.5
 
 
 def contrast(one: str, other: str) -> float:
-    """The ratio of contrast of two colours (WCAG 2.2)."""
+    """The ratio of contrast of two colors (WCAG 2.2)."""
 
-    def luminance(colour: str) -> float:
-        digits = colour[1:] if len(colour) == 7 else "".join(c * 2 for c in colour[1:])
+    def luminance(color: str) -> float:
+        digits = color[1:] if len(color) == 7 else "".join(c * 2 for c in color[1:])
         shares = [int(digits[n : n + 2], 16) / 255 for n in (0, 2, 4)]
         linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -213,7 +213,7 @@ def contrast(one: str, other: str) -> float:
      (float("-inf"), "\u2212∞"), (-0.25, "\u22120.25")],
 )  # fmt: skip
 def test_numbers_are_short(value: float | None, text: str) -> None:
-    assert number(value).replace("e\u2212", "e-") == text
+    assert number_text(value).replace("e\u2212", "e-") == text
 
 
 def test_a_share_is_nothing_or_all_only_where_it_is() -> None:

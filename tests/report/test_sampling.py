@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from tfdump.report.sampling import shares_of, spread
+from tfdump.report.sampling import evenly_spaced_keys, shares_of
 
 
 def test_everything_is_read_where_it_fits() -> None:
@@ -35,7 +35,7 @@ def test_pieces_are_inside_apart_and_about_as_many_bytes_as_asked(
     shape: tuple[int, ...], itemsize: int, share: int
 ) -> None:
     seen = np.zeros(shape, int)
-    for key in spread(shape, itemsize, share):
+    for key in evenly_spaced_keys(shape, itemsize, share):
         assert len(key) == len(shape)
         seen[key] += 1
     assert seen.max() == 1
@@ -43,7 +43,7 @@ def test_pieces_are_inside_apart_and_about_as_many_bytes_as_asked(
 
 
 def test_pieces_are_spread_over_the_whole_array() -> None:
-    keys = spread((100_000, 64), 4, 1 << 20)
+    keys = evenly_spaced_keys((100_000, 64), 4, 1 << 20)
     starts = np.array([key[0].start for key in keys])
     assert np.histogram(starts, 10, (0, 100_000))[0].min() >= 4
     read = sum(math.prod(piece.stop - piece.start for piece in key) for key in keys) * 4
@@ -52,7 +52,7 @@ def test_pieces_are_spread_over_the_whole_array() -> None:
 
 def test_a_pattern_that_repeats_with_the_examples_is_not_hit_at_one_phase_alone() -> None:
     """Every example is cut into four pieces; each of the four has to be read of some."""
-    keys = spread((1000, 1 << 18), 4, 64 << 20)
+    keys = evenly_spaced_keys((1000, 1 << 18), 4, 64 << 20)
     parts = np.array([key[1].start for key in keys])
     _, counts = np.unique(parts, return_counts=True)
     assert len(counts) == 4
@@ -61,4 +61,4 @@ def test_a_pattern_that_repeats_with_the_examples_is_not_hit_at_one_phase_alone(
 
 @pytest.mark.parametrize("shape", [(0, 4), (4, 0)])
 def test_an_empty_array_has_no_pieces(shape: tuple[int, ...]) -> None:
-    assert spread(shape, 4, 100) == []
+    assert evenly_spaced_keys(shape, 4, 100) == []

@@ -18,9 +18,9 @@ class Stored:
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-def stored(given: Any, /, of: str = "Dense", axis0: str = "example", **attributes: Any) -> Stored:
+def stored(values: Any, /, of: str = "Dense", axis0: str = "example", **attributes: Any) -> Stored:
     """A tensor of a layer of class `of`."""
-    return Stored(given, {"class": of, "axis0": axis0} | attributes)
+    return Stored(values, {"class": of, "axis0": axis0} | attributes)
 
 
 def plot_dump(path: Path, tensors: dict[str, Any], loss: Any = None, loss_axis: str = "step", **root: Any) -> Path:
@@ -28,14 +28,14 @@ def plot_dump(path: Path, tensors: dict[str, Any], loss: Any = None, loss_axis: 
     with h5py.File(path, "w", track_order=True) as file:
         file.attrs.update({"format": "tfdump", "format_version": 1, "kind": "activations", "not_captured": "[]"} | root)
         groups: dict[str, h5py.Group] = {}
-        for order, (name, given) in enumerate(tensors.items()):
-            tensor = given if isinstance(given, Stored) else stored(given)
+        for order, (name, values) in enumerate(tensors.items()):
+            tensor = values if isinstance(values, Stored) else stored(values)
             above, _, address = name.rpartition("/")
             above = above or "activations"
             if above not in groups:
                 groups[above] = file.create_group(above, track_order=True)
-            found, dtype = _made(groups[above], address, tensor.values)
-            found.attrs.update(
+            item, dtype = _stored_object(groups[above], address, tensor.values)
+            item.attrs.update(
                 {"address": address, "layer": address, "order": order, "dtype": dtype} | tensor.attributes
             )
         if loss is not None:
@@ -43,13 +43,13 @@ def plot_dump(path: Path, tensors: dict[str, Any], loss: Any = None, loss_axis: 
     return path
 
 
-def _made(group: h5py.Group, address: str, values: Any) -> tuple[h5py.Dataset | h5py.Group, str]:
+def _stored_object(group: h5py.Group, address: str, values: Any) -> tuple[h5py.Dataset | h5py.Group, str]:
     """Make a dataset, or a group of datasets, and tell its dtype."""
     if isinstance(values, dict):
-        made = group.create_group(address, track_order=True)
+        item = group.create_group(address, track_order=True)
         for name, part in values.items():
-            made[name] = part
-        return made, next(iter(values.values())).dtype.name
+            item[name] = part
+        return item, next(iter(values.values())).dtype.name
     values = np.asarray(values)
     if values.dtype == object:
         return group.create_dataset(address, data=values, dtype=TEXT), "string"

@@ -1,4 +1,4 @@
-"""What `tfdump check` shows on a terminal: where the trouble begins, and what follows from that in one line."""
+"""The table of `tfdump check` on a terminal: where NaN and Inf start, and one line for the tensors after them."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from tfdump.cli.fitting import Column, Styled
 from tfdump.cli.render import Cell, one_cell, table
 from tfdump.cli.tensor_names import PREFIX, common_group, tensor_column
 from tfdump.cli.terminal import DIM, RED, YELLOW, stdout_terminal
-from tfdump.cli.text_width import shortened, width
+from tfdump.cli.text_width import text_within, width
 
 _COLUMNS = (
     Column("check"), tensor_column(), Column("count"), Column("of", 3), Column("example", 2), Column("index", 1),
@@ -18,29 +18,29 @@ _MOST_UNITS = 20
 
 
 def check_table(report: CheckReport, every: bool) -> str:
-    """Return the findings as a table that says nothing twice, and below it what is behind the origins.
+    """Return the findings as a table, and below it one line for the tensors after each origin.
 
-    `every` puts that into the table too. Empty where nothing was found.
+    With `every`, those tensors have rows in the table. Without findings the text is empty.
     """
     group = common_group(finding.tensor for finding in report.findings)
-    behind: dict[str, list[str]] = {}
+    later_names: dict[str, list[str]] = {}
     for finding in report.later:
-        behind.setdefault(finding.check, []).append(finding.tensor.removeprefix(group).removeprefix(PREFIX))
+        later_names.setdefault(finding.check, []).append(finding.tensor.removeprefix(group).removeprefix(PREFIX))
     if every:
-        behind = {}
-    hidden = {check for check, names in behind.items() if len(names) > 1}
+        later_names = {}
+    hidden = {check for check, names in later_names.items() if len(names) > 1}
     later = set(map(id, report.later))
     listed = [finding for finding in report.findings if not (finding.check in hidden and id(finding) in later)]
     if not listed:
         return ""
     rows = [_row(finding, group, finding.check in report.fail_on) for finding in listed]
-    kept = [i for i in range(len(_COLUMNS)) if any(row[i] not in (None, "") for row in rows)]
-    text = table([_COLUMNS[i] for i in kept], [[row[i] for i in kept] for row in rows], aligned=True)
-    return text + "".join(_line(check, behind[check]) for check in behind if check in hidden)
+    filled = [i for i in range(len(_COLUMNS)) if any(row[i] not in (None, "") for row in rows)]
+    text = table([_COLUMNS[i] for i in filled], [[row[i] for i in filled] for row in rows], aligned=True)
+    return text + "".join(_line(check, later_names[check]) for check in later_names if check in hidden)
 
 
 def _row(finding: Finding, group: str, fails: bool) -> tuple[Cell, ...]:
-    """Return the cells of a finding; the value only where the name of the check does not tell it."""
+    """Return the cells of a finding; the value is empty where the name of the check implies it."""
     return (
         Styled(finding.check, RED if fails else YELLOW),
         finding.tensor.removeprefix(group),
@@ -54,7 +54,7 @@ def _row(finding: Finding, group: str, fails: bool) -> tuple[Cell, ...]:
 
 
 def _message(finding: Finding) -> str:
-    """Return what the message tells beyond the name of the check and the counts, which have columns of their own."""
+    """Return the part of the message that no other column shows."""
     if finding.check == "dead":
         if len(finding.units) == finding.of:
             return "all units"
@@ -65,9 +65,9 @@ def _message(finding: Finding) -> str:
 
 
 def _line(check: str, names: Sequence[str]) -> str:
-    """Return in one line which tensors are behind the origin of a check."""
+    """Return the line that names the tensors after the origin of a check."""
     terminal = stdout_terminal()
-    text, remedy = f"{len(names)} more have {_WORDS[check]} behind it: ", " (--all lists them)"
+    text, remedy = f"{len(names)} more have {_WORDS[check]} after it: ", " (--all lists them)"
     room = (terminal.columns or 80) - width(text + remedy)
-    listed = shortened(one_cell(", ".join(names)), max(1, room), terminal.ellipsis, middle=False)
+    listed = text_within(one_cell(", ".join(names)), max(1, room), terminal.ellipsis, middle=False)
     return terminal.styled(f"{text}{listed}{remedy}", DIM) + "\n"

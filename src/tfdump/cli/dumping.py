@@ -1,13 +1,16 @@
-"""Writing the dump of a planned run, or saying what it would hold: the same for every kind of dump."""
+"""Writes the dump of a planned run, or prints what it would hold: the same for every kind of dump."""
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tfdump.cli.fitting import Column
-from tfdump.cli.progress import notes, progress_bar
-from tfdump.cli.render import say, shape_text, table
+from tfdump.cli.load_model import LoadingOptions, load
+from tfdump.cli.progress import notes, progress_bar, stages
+from tfdump.cli.render import only_data_on_stdout, say, shape_cell, table, write
 from tfdump.cli.settings import Settings
 from tfdump.cli.tensor_names import tensor_column
 from tfdump.dump.journal import Journal, journal_path
@@ -17,15 +20,27 @@ from tfdump.errors import DumpError, ModelError
 from tfdump.files.paths import as_argument, check_path, exists, refuse_other_ending
 from tfdump.inputs.arguments import input_files, reads_stdin
 from tfdump.process.signals import held_back, ignore
-from tfdump.process.stages import Progress
+from tfdump.process.stages import Progress, Stage
 from tfdump.run.planned import PlannedTensor
 from tfdump.run.resume import code_hashes
+from tfdump.tensors import Note
 
-_MODEL_SUFFIXES = (".keras", ".h5", ".tflite")
+if TYPE_CHECKING:
+    from tfdump.model.loading.loaded_model import LoadedModel
 
 DUMP_ENDINGS = (".h5", ".hdf5")
 
 Inputs = TypeVar("Inputs")
+
+
+@dataclass(frozen=True)
+class DumpOutput:
+    """The file of a dump; with `dry_run` it is not written, with `resume` a journal is kept beside it."""
+
+    target: Path
+    force: bool
+    dry_run: bool
+    resume: bool
 
 
 class Run(Protocol):
@@ -37,18 +52,18 @@ class Run(Protocol):
 
     @property
     def value_bytes(self) -> int:
-        """About how many bytes the values will take."""
+        """Estimated bytes of the values."""
 
     @property
     def file_bytes(self) -> int:
-        """About how many bytes the file will take."""
+        """Estimated bytes of the file."""
 
     def open_writer(self, path: Path | None, force: bool, alone: bool = False) -> DumpWriter:
         """Return the writer of the dump."""
 
     @property
     def journal_bytes(self) -> int:
-        """About how many bytes a journal of all batches will take."""
+        """Estimated bytes of a journal of all batches."""
 
     def write(
         self,
@@ -60,70 +75,105 @@ class Run(Protocol):
         """Run the model and write the dump."""
 
 
-def default_target(model: Path, kind: str) -> Path:
-    """Return the name of a dump of this kind in the working directory."""
-    return Path(f"{model.stem if model.suffix in _MODEL_SUFFIXES else model.name}.{kind}.h5")
+OpenRun = Callable[["LoadedModel", Note, Stage], AbstractContextManager[Run]]
+"""Plans the run of a model that has been loaded; the plan is valid until the context ends."""
 
 
-def open_inputs(
-    texts: Sequence[str], read: Callable[[], Inputs], model: Path, target: Path | None, force: bool
-) -> Inputs:
-    """Return what `read` makes of the INPUT arguments `texts`, after checking the files and where the dump goes.
+def open_inputs(texts: Sequence[str], read: Callable[[], Inputs], model: Path, output: DumpOutput) -> Inputs:
+    """Return what `read` makes of the INPUT arguments `texts`, after checking the files and the output.
 
-    What is wrong with the model or an input is told before what is wrong with the output, but standard input is read
-    last. `target` is None where nothing is written. Raises ModelError, InputError and DumpError.
+    Problems of the model or an input are reported before problems of the output, but standard input is read last.
+    Raises ModelError, InputError and DumpError.
     """
 
-    def check() -> None:
-        if target is not None:
-            check_target(target, force, sources=[model, *input_files(texts)])
-            refuse_other_ending(target, DUMP_ENDINGS, DumpError)
+    def check_output() -> None:
+        if not output.dry_run:
+            check_target(output.target, output.force, sources=[model, *input_files(texts)])
+            refuse_other_ending(output.target, DUMP_ENDINGS, DumpError)
 
     check_path(model, "model", ModelError)
     if reads_stdin(texts):
-        check()
+        check_output()
         return read()
     inputs = read()
-    check()
+    check_output()
     return inputs
 
 
-def dump(run: Run, target: Path, force: bool, recorded: str, settings: Settings, compressed: bool) -> None:
+def dump_model(
+    model: LoadingOptions,
+    open_run: OpenRun,
+    output: DumpOutput,
+    command: str,
+    settings: Settings,
+    seed: int,
+    compression: str,
+) -> None:
+    """Load a model, run it and write the dump, then print the path of the file; or print the table of a dry run."""
+    with only_data_on_stdout(), stages(settings) as stage:
+        loaded = load(model, settings, seed, stage)
+        with open_run(loaded, notes(settings), stage) as run:
+            if not output.dry_run:
+                write_planned(run, output, command, settings, compression, model.imports)
+    if output.dry_run:
+        write(dry_run_table(run))
+    else:
+        write(f"{output.target}\n")
+        _suggest(output.target, settings)
+
+
+def write_planned(
+    run: Run, output: DumpOutput, command: str, settings: Settings, compression: str, imports: Sequence[Path]
+) -> None:
+    """Write the dump, with a journal where the run is resumable."""
+    compressed = compression != "none"
+    if output.resume:
+        _write_resumably(run, output, command, settings, compressed, imports)
+    else:
+        _write(run, output, command, settings, compressed)
+
+
+def _write(run: Run, output: DumpOutput, command: str, settings: Settings, compressed: bool) -> None:
     """Write the dump; signals wait for moments at which the file can be thrown away."""
     if not compressed:
-        check_space(target, run.file_bytes)
-    left = journal_path(target)
-    if exists(left):
-        notes(settings)(f"{left.name} is left from an interrupted run (go on with --resume, or remove it)")
+        check_space(output.target, run.file_bytes)
+    partial = journal_path(output.target)
+    if exists(partial):
+        notes(settings)(f"{partial.name} is left from an interrupted run (add --resume to resume it, or remove it)")
     with held_back():
-        with run.open_writer(target, force) as writer, progress_bar(settings) as progress:
-            run.write(writer, recorded, progress)
-        ignore()  # the file is there: from here on the command has succeeded
+        with run.open_writer(output.target, output.force) as writer, progress_bar(settings) as progress:
+            run.write(writer, command, progress)
+        ignore()  # the file is complete: from here on the command has succeeded
 
 
-def dump_resumably(
-    run: Run, target: Path, force: bool, recorded: str, settings: Settings, compressed: bool, imports: Sequence[Path]
+def _write_resumably(
+    run: Run, output: DumpOutput, command: str, settings: Settings, compressed: bool, imports: Sequence[Path]
 ) -> None:
-    """Write the dump, and beside it a journal of what is computed, which goes when the dump is there."""
-    left = journal_path(target)
+    """Write the dump, and beside it a journal of the batches computed, which is removed when the dump is complete."""
+    partial = journal_path(output.target)
     if not compressed:
-        there = left.stat().st_size if exists(left) else 0
-        check_space(target, run.file_bytes + max(0, run.journal_bytes - there))
+        partial_bytes = partial.stat().st_size if exists(partial) else 0
+        check_space(output.target, run.file_bytes + max(0, run.journal_bytes - partial_bytes))
     with held_back():
-        with Journal(left, {"imported code": code_hashes(imports)}) as journal:
+        with Journal(partial, {"imported code": code_hashes(imports)}) as journal:
             try:
-                with run.open_writer(target, force, alone=True) as writer, progress_bar(settings) as progress:
-                    run.write(writer, recorded, progress, journal)
+                with (
+                    run.open_writer(output.target, output.force, alone=True) as writer,
+                    progress_bar(settings) as progress,
+                ):
+                    run.write(writer, command, progress, journal)
             except BaseException:
-                if journal.has_records and exists(left):  # its folder may have been removed meanwhile
-                    notes(settings)(f"{left.name} keeps what was computed (go on with the same command and --resume)")
+                if journal.has_records and exists(partial):  # its folder may have been removed meanwhile
+                    notes(settings)(
+                        f"{partial.name} keeps what was computed (resume with the same command and --resume)"
+                    )
                 raise
             journal.remove()
         ignore()
 
 
-def suggest(target: Path, settings: Settings) -> None:
-    """Say on a terminal what one would do next with a dump."""
+def _suggest(target: Path, settings: Settings) -> None:
+    """Suggest on a terminal what to do next with a dump."""
     if settings.quiet or not (sys.stdout.isatty() and sys.stderr.isatty()):
         return
     name = as_argument(target)
@@ -131,9 +181,9 @@ def suggest(target: Path, settings: Settings) -> None:
 
 
 def dry_run_table(run: Run) -> str:
-    """Return what would be dumped, with its bytes, as a table."""
+    """Return the tensors that would be dumped, with their bytes, as a table."""
     rows: list[tuple[str | int, ...]] = [
-        (f"{t.group}/{t.info.address}", shape_text(t.shape), t.info.dtype, t.axis0, t.bytes) for t in run.planned
+        (f"{t.group}/{t.info.address}", shape_cell(t.shape), t.info.dtype, t.axis0, t.bytes) for t in run.planned
     ]
     rows.append(("attributes and indices", "", "", "", run.file_bytes - run.value_bytes))
     rows.append(("total", "", "", "", run.file_bytes))

@@ -1,4 +1,4 @@
-"""Where the process begins: streams that are closed, and a parent that outlives crashes of the libraries."""
+"""The start of the process: it opens closed streams, and a parent process survives crashes of the libraries."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from tfdump.process.garbage import hold_collection
 from tfdump.process.supervisor import run_supervised
 
 _BEGIN_ANEW = "\r\x1b[2K\x1b[?25h"
-"""Clears the line, and shows the cursor: a child that was killed may have left half a bar, and no cursor."""
+"""Clears the line and shows the cursor, because a killed child may leave half a bar and no cursor."""
 
 
 def main() -> None:
@@ -24,14 +24,14 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    os._exit(status)  # nothing is left to do, and a signal during Python's own end would change the status
+    os._exit(status)  # nothing remains to be done, and a signal while Python ends would change the status
 
 
 def _run() -> int:
     hold_collection()
     try:
         from tfdump.cli.main import run_process
-    except Exception as error:  # Click is missing, or too old for the classes made of its own
+    except Exception as error:  # Click is missing, or too old for the classes derived from it
         from tfdump.process.requirements import complaint_behind
 
         unmet = complaint_behind(error)
@@ -50,12 +50,12 @@ def _say(text: str) -> None:
 
 
 def _open_closed_streams() -> None:
-    """Put /dev/null behind standard streams that the shell closed (`>&-`)."""
+    """Open /dev/null for standard streams that the shell closed (`>&-`)."""
     streams: list[tuple[str, Any]] = [("stdin", "r"), ("stdout", "w"), ("stderr", "w")]
     for number, (name, mode) in enumerate(streams):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor is this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - lives as long as the process

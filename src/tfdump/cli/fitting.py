@@ -1,25 +1,25 @@
-"""Aligned tables that fit the terminal: columns that say nothing new go first, long names lose their middle."""
+"""Aligned tables that fit the terminal: columns of equal values are left out first, long names lose their middle."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from tfdump.cli.terminal import BOLD, DIM, Terminal
-from tfdump.cli.text_width import lines_of, padded, shortened, width
+from tfdump.cli.text_width import lines_of, text_of_width, text_within, width
 
 _GAP = "  "
 _NARROW = 24
-"""Columns that a text keeps before other columns are left out for it; more where names would look alike."""
+"""The least width of a text before other columns are left out; more where names would look alike."""
 
 _NARROWEST = 8
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table, and what becomes of it where the lines are too long.
+    """A column of a table, and how it shrinks where lines are too long.
 
-    `prefix` is what its texts can do without, `dropped` in which order columns are left out (0 first, None never).
-    `shorten` tells whether the middle or the end of a long text goes, or it is wrapped (in the last column only).
+    `prefix` is removed from its texts. `dropped` is the order in which columns are left out (0 first, None never).
+    `shorten` removes the middle or the end of a long text, or wraps it (in the last column only).
     """
 
     name: str
@@ -29,15 +29,15 @@ class Column:
 
 
 class Styled(str):
-    """The text of a cell that is written in a style."""
+    """The text of a cell, with a style."""
 
     style: str
 
     def __new__(cls, text: str, style: str) -> "Styled":
         """Return the text with its style, one of those of `tfdump.cli.terminal`."""
-        made = super().__new__(cls, text)
-        made.style = style
-        return made
+        cell = super().__new__(cls, text)
+        cell.style = style
+        return cell
 
 
 Row = Sequence[str]
@@ -46,24 +46,24 @@ Row = Sequence[str]
 def aligned(
     columns: Sequence[Column], rows: Sequence[Row], right: Sequence[bool], terminal: Terminal, all_in: str
 ) -> str:
-    """Return rows as lines no longer than the terminal; `right` tells which columns are flush right.
+    """Return rows as lines no longer than the terminal; `right` is True for columns that are flush right.
 
-    A line below says what is left out, and that `all_in` has all of it.
+    A line below the table names what is left out, and says that `all_in` has all of it.
     """
     fitted = _Fitted(columns, rows, terminal)
-    chosen = fitted.chosen
+    indices = fitted.indices
     lines = []
     for number, row in enumerate([[column.name for column in columns], *fitted.rows]):
-        cells = [_cell(row[i], columns[i], fitted.widths[i], number == 0, right[i], terminal) for i in chosen]
+        cells = [_cell(row[i], columns[i], fitted.widths[i], number == 0, right[i], terminal) for i in indices]
         for line in range(max(map(len, cells), default=0)):
             parts = [
                 cell[line] if line < len(cell) else " " * fitted.widths[i]
-                for cell, i in zip(cells, chosen, strict=True)
+                for cell, i in zip(cells, indices, strict=True)
             ]
             lines.append(_GAP.join(parts).rstrip())
-    told = fitted.told
-    if told:
-        below = f"({'; '.join(told)}; all of it: {all_in})"
+    omissions = fitted.omissions
+    if omissions:
+        below = f"({'; '.join(omissions)}; all of it: {all_in})"
         lines += [terminal.styled(line, DIM) for line in lines_of(below, max(_NARROW, terminal.columns or 0))]
     return "\n".join(lines) + "\n"
 
@@ -74,13 +74,13 @@ def _cell(text: str, column: Column, columns: int, header: bool, right: bool, te
     if column.shorten == "wrap" and width(text) > columns:
         texts = list(lines_of(text, columns))
     else:
-        texts = [shortened(text, columns, terminal.ellipsis, middle=column.shorten != "end")]
-    found = []
+        texts = [text_within(text, columns, terminal.ellipsis, middle=column.shorten != "end")]
+    cell_lines = []
     for line in texts:
-        blanks = padded("", columns - width(line))
+        blanks = text_of_width("", columns - width(line))
         styled = terminal.styled(line, *styles)
-        found.append(blanks + styled if right else styled + blanks)
-    return found
+        cell_lines.append(blanks + styled if right else styled + blanks)
+    return cell_lines
 
 
 def _without(text: str, prefix: str) -> str:
@@ -89,13 +89,13 @@ def _without(text: str, prefix: str) -> str:
 
 
 class _Fitted:
-    """Which columns of a table are shown, how wide each is, and what has to be said about it."""
+    """The columns of a table that are shown, the width of each, and what is left out."""
 
     def __init__(self, columns: Sequence[Column], rows: Sequence[Row], terminal: Terminal) -> None:
         self.rows = rows
         self._columns, self._ellipsis = columns, terminal.ellipsis
         self.widths = self._measured()
-        self.chosen = list(range(len(columns)))
+        self.indices = list(range(len(columns)))
         self._equal: list[int] = []
         self._left_out: list[int] = []
         if terminal.columns is not None and self._total(self.widths) > terminal.columns:
@@ -104,18 +104,18 @@ class _Fitted:
             self._fit(terminal.columns)
 
     @property
-    def told(self) -> list[str]:
-        """What is left out, as parts of a sentence."""
+    def omissions(self) -> list[str]:
+        """The parts of the line that names what is left out."""
         natural = self._measured()
         names = [self._columns[i].name for i in sorted(self._left_out)]
         equal = [f"{self._columns[i].name} {self.rows[0][i]}" for i in sorted(self._equal)]
         short = [
             self._columns[i].name
-            for i in self.chosen
+            for i in self.indices
             if self.widths[i] < natural[i] and self._columns[i].shorten != "wrap"
         ]
-        told = (("left out", names), ("in every row", equal), ("shortened", short))
-        return [f"{word}: {', '.join(found)}" for word, found in told if found]
+        omissions = (("left out", names), ("in every row", equal), ("shortened", short))
+        return [f"{word}: {', '.join(found)}" for word, found in omissions if found]
 
     def _measured(self) -> list[int]:
         return [
@@ -123,25 +123,26 @@ class _Fitted:
         ]
 
     def _total(self, widths: Sequence[int]) -> int:
-        return sum(widths[i] for i in self.chosen) + len(_GAP) * (len(self.chosen) - 1)
+        return sum(widths[i] for i in self.indices) + len(_GAP) * (len(self.indices) - 1)
 
     def _fit(self, most: int) -> None:
-        """Leave out columns until the others fit, and share what room there is among the texts.
+        """Leave out columns until the others fit, and share the remaining room among the texts.
 
-        For columns that are the same in every row no text is shortened; the others go where the shortest texts need it.
+        A column of equal values is left out before a text is shortened; other columns only where the shortest texts
+        do not fit.
         """
-        flexible = [i for i in self.chosen if self._columns[i].shorten]
+        flexible = [i for i in self.indices if self._columns[i].shorten]
         narrow = list(self.widths)
         for i in flexible:
             narrow[i] = min(self.widths[i], max(_NARROW, self._distinct(i, 2 * most // 3)))
-        candidates = [i for i in self.chosen if self._columns[i].dropped is not None]
+        candidates = [i for i in self.indices if self._columns[i].dropped is not None]
         candidates.sort(key=lambda i: (not self._says_nothing(i), self._columns[i].dropped))
         for i in candidates:
             if self._total(self.widths if self._says_nothing(i) else narrow) <= most:
                 break
-            self.chosen.remove(i)
+            self.indices.remove(i)
             (self._equal if self._says_nothing(i) else self._left_out).append(i)
-        flexible = [i for i in flexible if i in self.chosen]
+        flexible = [i for i in flexible if i in self.indices]
         while self._total(narrow) > most and any(narrow[i] > _NARROWEST for i in flexible):
             narrow[max(flexible, key=lambda i: narrow[i])] -= 1
         for i in sorted(flexible, key=lambda i: self._columns[i].shorten != "middle"):
@@ -149,15 +150,15 @@ class _Fitted:
         self.widths = narrow
 
     def _says_nothing(self, i: int) -> bool:
-        """Tell whether a column is the same in every row."""
+        """Return whether a column has the same value in every row."""
         return len(self.rows) > 1 and len({row[i] for row in self.rows}) == 1
 
     def _distinct(self, i: int, most: int) -> int:
-        """Return from which width on the names in a column can be told apart when they are shortened."""
+        """Return the least width at which the shortened names of a column differ."""
         if self._columns[i].shorten != "middle":
             return 0
         names = {row[i] for row in self.rows}
         for columns in range(_NARROW, most, 2):
-            if len({shortened(name, columns, self._ellipsis) for name in names}) == len(names):
+            if len({text_within(name, columns, self._ellipsis) for name in names}) == len(names):
                 return columns
         return most

@@ -1,4 +1,4 @@
-"""Verdicts as the XML of JUnit, which CI servers read: one test case a tensor, or a check of one."""
+"""Verdicts as JUnit XML, which CI servers read: one test case per tensor, or per check of one."""
 
 import re
 from collections.abc import Sequence
@@ -7,14 +7,14 @@ from typing import Literal
 from xml.etree import ElementTree
 
 _FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 allows in no form."""
+"""The characters that XML 1.0 does not allow."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One test case: passed when `outcome` is None, else with one line of `message` and, maybe, more `text`.
+    """One test case: passed where `outcome` is None, else with a `message` of one line and optional further `text`.
 
-    `output` is what should be known of it however it ended.
+    `output` is text that is shown whatever the outcome.
     """
 
     name: str
@@ -28,8 +28,8 @@ class Case:
 def junit(suite: str, cases: Sequence[Case]) -> str:
     """Return one suite of cases as a JUnit document.
 
-    It has no times (they are 0) and no host, so that the same verdict is the same bytes. The schema is that of the
-    JUnit plugin of Jenkins, which the other servers read too.
+    Times are 0 and there is no host, so that the same verdict gives the same bytes. The schema is that of the JUnit
+    plugin of Jenkins, which other servers read too.
     """
     counts = {
         "tests": len(cases),
@@ -46,8 +46,8 @@ def junit(suite: str, cases: Sequence[Case]) -> str:
         element = ElementTree.SubElement(inner, "testcase", names)
         if case.outcome is not None:
             kind = {} if case.outcome == "skipped" else {"type": case.outcome}
-            found = ElementTree.SubElement(element, case.outcome, {"message": _allowed(case.message), **kind})
-            found.text = _allowed(case.text) or None
+            outcome = ElementTree.SubElement(element, case.outcome, {"message": _allowed(case.message), **kind})
+            outcome.text = _allowed(case.text) or None
         if case.output:
             ElementTree.SubElement(element, "system-out").text = _allowed(case.output)
     ElementTree.indent(root)

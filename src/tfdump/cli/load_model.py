@@ -1,5 +1,6 @@
-"""Loading the model of a command, with TensorFlow kept quiet."""
+"""Loads the model of a command, with TensorFlow kept quiet."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,27 +14,39 @@ if TYPE_CHECKING:
     from tfdump.model.loading.loaded_model import LoadedModel
 
 
-def load(
-    model: Path,
-    imports: tuple[Path, ...],
-    trust: bool,
-    settings: Settings,
-    seed: int = 0,
-    signature: str | None = None,
-    max_bytes: int | None = None,
-    stage: Stage = silent_stage,
-) -> "LoadedModel":
+@dataclass(frozen=True)
+class LoadingOptions:
+    """The file of a model, the user's modules to import first, and what the file may do.
+
+    `trust` lets the file run its own code, `signature` names one of several, and `max_bytes` limits the memory that
+    the file may ask for (None is the default limit).
+    """
+
+    path: Path
+    imports: tuple[Path, ...] = ()
+    trust: bool = False
+    signature: str | None = None
+    max_bytes: int | None = None
+
+
+def load(options: LoadingOptions, settings: Settings, seed: int = 0, stage: Stage = silent_stage) -> "LoadedModel":
     """Import the user's modules and load the model; raises ModelError when either fails."""
-    check_path(model, "model", ModelError)  # said before the seconds that TensorFlow takes
+    check_path(options.path, "model", ModelError)  # before the seconds in which TensorFlow starts
     from tfdump.model.backend import import_quietly
 
     with starting(settings, "Starting TensorFlow"):
         import_quietly(settings.verbose)
-    stage(f"Loading {model.name}")
+    stage(f"Loading {options.path.name}")
     from tfdump.model.loading.load import load_model
     from tfdump.model.loading.user_code import import_user_code
     from tfdump.model.state import start_session
 
-    custom = import_user_code(tuple(str(item) for item in imports))
+    custom = import_user_code(tuple(str(module) for module in options.imports))
     start_session(seed)
-    return load_model(model, trust=trust, custom=custom, signature=signature, max_bytes=max_bytes)
+    return load_model(
+        options.path,
+        trust=options.trust,
+        custom=custom,
+        signature=options.signature,
+        max_bytes=options.max_bytes,
+    )

@@ -1,4 +1,4 @@
-"""The entry point: finds commands without importing them, and turns errors into exit statuses."""
+"""The command line: finds commands without importing them, and turns errors into exit statuses."""
 
 import os
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tfdump.cli.help_page import MOST_COLUMNS, write_examples
 from tfdump.cli.render import say, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.errors import INTERRUPTION, TfdumpError
@@ -15,26 +16,41 @@ from tfdump.process.garbage import settle_collection
 from tfdump.version import __version__
 
 COMMANDS = {
-    "layers": "List the address of every tensor that a model gives.",
+    "layers": "List the address of every tensor inside a model.",
     "activations": "Dump the output of every layer to HDF5.",
     "gradients": "Dump the gradients of weights, activations and inputs to HDF5.",
-    "show": "Show what a dump or a folder of dumps holds, or values.",
+    "show": "Show the tensors of a dump or a folder of dumps, or their values.",
     "cat": "Write tensors of a dump as .npy, .npz, CSV or a C header.",
-    "check": "Look for NaN, Inf, dead units, saturation, and gradients that vanish.",
+    "check": "Look for NaN, Inf, dead units, saturation, and vanishing gradients.",
     "diff": "Compare two dumps, and name the first layer that diverges.",
     "plot": "Draw a tensor of a dump.",
-    "report": "Make one HTML page of a dump, or of two compared.",
+    "report": "Write one HTML page about a dump, or about two dumps compared.",
 }
 """Every command with its first line of help, so that `--help` imports none of them."""
 
+EXAMPLES = (
+    (
+        "Dump the output of every layer, and look at it.",
+        "tfdump activations sample_models/digits_cnn.keras sample_models/digits.npy\n"
+        "  tfdump show digits_cnn.activations.h5",
+    ),
+    (
+        "Find NaN, Inf and dead units.",
+        "tfdump check digits_cnn.activations.h5",
+    ),
+    (
+        "Compare two dumps in CI.",
+        "tfdump diff golden.h5 new.h5",
+    ),
+)
+
 COMPLETION = "_TFDUMP_COMPLETE"
-"""The variable by which a shell asks for completions."""
+"""The environment variable with which a shell asks for completions."""
 
 OK, TROUBLE, INTERRUPTED = 0, 2, 130
 
-
 HELP = "help"
-"""The command that is another spelling of `--help`; it is not listed."""
+"""A command that means `--help`; it is not listed."""
 
 
 class CommandTable(click.Group):
@@ -63,10 +79,14 @@ class CommandTable(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        write_examples(EXAMPLES, formatter)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; a name that is none gets near ones suggested."""
+        """Return the command; for an unknown name, the error suggests near names."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from tfdump.errors import near
 
@@ -82,7 +102,11 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 @click.group(
     cls=CommandTable,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "TFDUMP"},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "TFDUMP",
+        "max_content_width": MOST_COLUMNS,
+    },
 )
 @click.option(
     "--version",
@@ -91,7 +115,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     is_eager=True,
     expose_value=False,
     callback=_print_version,
-    help="Print the version.",
+    help="Print the version and exit.",
 )
 @verbosity
 @click.pass_context
@@ -102,7 +126,7 @@ def cli(ctx: click.Context) -> None:
 
 
 def run_process() -> int:
-    """Run the command line of this process, with its signals, and return the exit status."""
+    """Run the command line of this process with its signal handlers, and return the exit status."""
     try:
         signals.install()
         status = run()
@@ -132,7 +156,7 @@ def run(args: Sequence[str] | None = None) -> int:
         return TROUBLE
     except Exception as error:
         interrupted = signals.waiting()
-        if isinstance(interrupted, signals.Terminated):  # library code made an error of it
+        if isinstance(interrupted, signals.Terminated):  # library code turned it into an error
             return _interrupted(interrupted)
         if settings.verbose:
             import traceback
@@ -148,7 +172,7 @@ def _interrupted(ended: signals.Terminated) -> int:
 
 
 def _message(error: Exception) -> str:
-    """Return what to say of an error: what is wrong, where, and what to do."""
+    """Return the message of an error: what is wrong, where, and how to fix it."""
     if isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx else "tfdump"
         return f"{_one_line(error.format_message()).rstrip('.')} (see: {where} --help)"
@@ -167,7 +191,7 @@ def _message(error: Exception) -> str:
 def _unexpected(error: Exception) -> str:
     from tfdump.process.requirements import complaint_behind
 
-    mistake = f"unexpected {type(error).__name__}: {error} (a mistake in tfdump: please report it, with -v)"
+    mistake = f"unexpected {type(error).__name__}: {error} (a bug in tfdump; please report it with the output of -v)"
     return complaint_behind(error) or mistake
 
 

@@ -1,4 +1,4 @@
-"""Notes on stderr, and on a terminal what is going on: the stage of the work, and how much of it is done."""
+"""Notes on stderr, and on a terminal the stage of the work and a progress bar."""
 
 import os
 import sys
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     import rich.progress
 
 _SOON = 0.5
-"""Seconds before a bar appears where most files are read in less; they also spare the import of Rich."""
+"""Seconds before a bar appears; most files are read in less, which saves the import of Rich."""
 
 
 class _Line:
-    """A line at the bottom of the terminal, which is drawn again and again and leaves nothing behind.
+    """A line at the bottom of the terminal that is redrawn, and removed in the end.
 
-    Only through its console can other lines be printed, which then stand above it.
+    Other lines must be printed through its console, which puts them above it.
     """
 
     shown: "_Line | None" = None
@@ -34,25 +34,25 @@ class _Line:
         self.line = line
 
     def start(self) -> None:
-        """Draw it, instead of another one that is shown."""
+        """Draw it, in the place of another line that is shown."""
         if _Line.shown is not None:
             _Line.shown.stop()
         _Line.shown = self
         self.line.start()
 
     def update(self, done: int, total: int | None) -> None:
-        """Draw how much is done."""
+        """Redraw it with the progress."""
         self.line.update(self.line.task_ids[0], completed=done, total=total)
 
     def stop(self) -> None:
-        """Take it away."""
+        """Remove it."""
         self.line.stop()
         if _Line.shown is self:
             _Line.shown = None
 
 
 def notes(settings: Settings) -> Note:
-    """Return what prints a note as one line on stderr: nothing when quiet, and details when verbose."""
+    """Return a function that prints a note on stderr, on one line; `--quiet` silences it, details need `--verbose`."""
 
     def note(text: str) -> None:
         line = f"Note: {' '.join(text.split())}"
@@ -73,9 +73,9 @@ def _is_shown(settings: Settings) -> bool:
 
 @contextmanager
 def stages(settings: Settings) -> Iterator[Stage]:
-    """Yield what shows the stage of the work while the body runs, if stderr is a terminal; a bar takes its place.
+    """Yield a function that shows the stage of the work while the body runs, if stderr is a terminal.
 
-    With `-v`, when TensorFlow writes to the terminal too, every stage is a line that stays.
+    A bar takes its place. With `-v`, where TensorFlow writes to the terminal too, every stage is a line that stays.
     """
     if not _is_shown(settings):
         yield silent_stage
@@ -100,7 +100,7 @@ def stages(settings: Settings) -> Iterator[Stage]:
 
 @contextmanager
 def starting(settings: Settings, text: str) -> Iterator[None]:
-    """Show a stage in which file descriptor 2 leads elsewhere, and libraries keep the streams that they find."""
+    """Show a stage in which file descriptor 2 is redirected, and libraries remember the streams of the process."""
     if not _is_shown(settings) or settings.verbose:
         with stages(settings) as stage:
             stage(text)
@@ -132,21 +132,21 @@ def _status(text: str, console: "rich.console.Console", redirect: bool) -> _Line
 
 @contextmanager
 def progress_bar(settings: Settings) -> Iterator[Progress]:
-    """Show a bar of the examples done while the body runs, if stderr is a terminal."""
+    """Show a bar that counts examples while the body runs, if stderr is a terminal."""
     with _bars(settings, counted=True) as watch:
         yield watch("examples")
 
 
 @contextmanager
 def reading_bar(settings: Settings, what: str) -> Iterator[Progress]:
-    """Show what share of the work is done while the body runs, if stderr is a terminal and it takes a while."""
+    """Show a bar of the share of the work while the body runs, if stderr is a terminal and the work takes a while."""
     with reading_bars(settings) as watch:
         yield watch(what)
 
 
 @contextmanager
 def reading_bars(settings: Settings) -> Iterator[Callable[[str], Progress]]:
-    """Yield what begins a bar as `reading_bar` shows, in the place of the one before."""
+    """Yield a function that starts a bar as `reading_bar` does, in the place of the one before."""
     with _bars(settings, counted=False, after=_SOON) as watch:
         yield watch
 
@@ -173,7 +173,7 @@ def _bars(settings: Settings, counted: bool, after: float = 0.0) -> Iterator[Cal
 
 
 class _Bar:
-    """A bar that appears after some seconds, unless it has ended by then."""
+    """A bar that appears after some seconds, unless the work ends before."""
 
     def __init__(self, what: str, counted: bool, after: float) -> None:
         self._what = what
@@ -190,14 +190,14 @@ class _Bar:
             self._draw()
 
     def show(self, done: int, total: int) -> None:
-        """Show how much is done."""
+        """Show the progress."""
         self._progress = done, total
         line = self._line
         if line is not None:
             line.update(done, total)
 
     def end(self) -> None:
-        """Take it away, or see that it does not appear."""
+        """Remove it, or prevent that it appears."""
         self._timer.cancel()
         with self._lock:
             self._has_ended = True

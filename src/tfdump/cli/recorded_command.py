@@ -1,4 +1,4 @@
-"""The command line as a dump records it: what was asked for, without folders and without the output."""
+"""The command line as a dump records it, without folders and without the output."""
 
 import shlex
 from pathlib import PurePath
@@ -10,18 +10,18 @@ from click.core import ParameterSource
 from tfdump.cli.options import FileName, InputName
 from tfdump.inputs.arguments import parse_argument
 
-_LEFT_OUT = frozenset({"output", "force", "resume"})
-"""Options that say where the result goes and how it comes about, not what it is."""
+_NOT_RECORDED = frozenset({"output", "force", "resume"})
+"""Options that do not change the contents of a dump."""
 
 
 def recorded_command(ctx: click.Context) -> str:
-    """Return the command of `ctx` with every option that was given, paths reduced to file names."""
+    """Return the command of `ctx` with every option that was set, paths reduced to file names."""
     words = [ctx.command_path]
     options: list[str] = []
     for parameter in ctx.command.params:
         name = parameter.name or ""
         source = ctx.get_parameter_source(name)
-        if name in _LEFT_OUT or name not in ctx.params or source in (ParameterSource.DEFAULT, None):
+        if name in _NOT_RECORDED or name not in ctx.params or source in (ParameterSource.DEFAULT, None):
             continue
         value = ctx.params[name]
         values = list(value) if parameter.multiple or parameter.nargs == -1 else [value]
@@ -46,7 +46,7 @@ def _text(parameter: click.Parameter, value: Any) -> str:
 
 
 def input_name(text: str) -> str:
-    """Return an INPUT argument with its file reduced to the file's name."""
+    """Return an INPUT argument with the path of its file reduced to the name."""
     argument = parse_argument(text)
     name = f"{argument.name}=" if argument.name else ""
     member = f"::{argument.member}" if argument.member else ""

@@ -1,4 +1,4 @@
-"""Records to text: aligned tables on a terminal, TSV in a pipe, JSON on request."""
+"""Turns records into text: aligned tables on a terminal, TSV in a pipe, JSON on request."""
 
 import json
 import math
@@ -21,21 +21,21 @@ Cell = str | int | float | None
 
 
 def write(text: str) -> bool:
-    """Write to stdout; when its reader has gone away, stay silent from then on and return False.
+    """Write to stdout; where its reader has closed it, return False and stay silent from then on.
 
-    Raises TfdumpError when it cannot be written to for another reason.
+    Raises TfdumpError where writing fails for another reason.
     """
     return _write(sys.stdout, _encodable(text))
 
 
 def _encodable(text: str) -> str:
-    """Return text as stdout can write it: characters that its encoding lacks are escaped."""
+    """Return text with the characters escaped that the encoding of stdout lacks."""
     encoding = sys.stdout.encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def write_bytes(data: bytes) -> bool:
-    """Write bytes to stdout, as `write` does text."""
+def write_binary(data: bytes) -> bool:
+    """Write bytes to stdout, as `write` writes text."""
     return _write(sys.stdout.buffer, data)
 
 
@@ -52,7 +52,7 @@ def _write(stream: IO[Any], data: str | bytes) -> bool:
 
 
 def say(text: str, *styles: str) -> None:
-    """Write a line to stderr, in some styles of `tfdump.cli.terminal`; nobody may be listening there."""
+    """Write a line to stderr, in styles of `tfdump.cli.terminal`; a closed stderr is no error."""
     line = harmless(text).encode("utf-8", "backslashreplace").decode()
     try:
         click.echo(stderr_terminal().styled(line, *styles), err=True)
@@ -61,7 +61,7 @@ def say(text: str, *styles: str) -> None:
 
 
 def _close_for_good(number: int) -> None:
-    """Put /dev/null behind a stream, so that what waits in it can be flushed."""
+    """Redirect a stream to /dev/null, so that its buffer can be flushed."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, number)
     os.close(nowhere)
@@ -69,7 +69,7 @@ def _close_for_good(number: int) -> None:
 
 @contextmanager
 def only_data_on_stdout() -> Iterator[None]:
-    """Send what the body prints, and what user code and libraries in it print, to stderr."""
+    """Redirect the stdout of the body, and of user code and libraries in it, to stderr."""
     sys.stdout.flush()
     saved, stdout = os.dup(1), sys.stdout
     os.dup2(2, 1)
@@ -90,8 +90,8 @@ def table(
 ) -> str:
     """Return rows as text: aligned, with numbers shortened, or tab-separated in full.
 
-    Where `aligned` is None, they are aligned on a terminal only. There the lines are no longer than it is wide, and
-    a line below says what is left out, and how to get all of it (`all_in`).
+    Where `aligned` is None, they are aligned on a terminal only. There no line is longer than the terminal is wide,
+    and a line below says what is left out and how to get all of it (`all_in`).
     """
     rows = list(rows)
     described = [Column(column) if isinstance(column, str) else column for column in columns]
@@ -105,7 +105,7 @@ def table(
 
 
 def json_list(kind: str, items: Iterable[dict[str, Any]], **further: Any) -> str:
-    """Return the JSON that every listing command prints; NaN and infinities are strings."""
+    """Return the JSON of a command that lists items; NaN and infinities are strings."""
     document = {"schema_version": SCHEMA_VERSION, "kind": kind, **further, "items": list(items)}
     return json_text(document, indent=2) + "\n"
 
@@ -115,8 +115,8 @@ def json_text(value: Any, indent: int | None = None) -> str:
     return json.dumps(_json_safe(value), indent=indent, ensure_ascii=False, allow_nan=False, default=str)
 
 
-def shape_text(shape: Sequence[int] | None) -> str:
-    """Return a shape with `?` for open sizes; `?` alone where the rank is unknown."""
+def shape_cell(shape: Sequence[int] | None) -> str:
+    """Return a shape with `?` for open sizes, or `?` alone where the rank is unknown."""
     if shape is None:
         return "?"
     sizes = ["?" if size == -1 else str(size) for size in shape]
@@ -145,12 +145,12 @@ _ESCAPED = _COMMANDS | {ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
 
 
 def harmless(text: str) -> str:
-    """Return text of one or more lines without the characters that a terminal takes for commands."""
+    """Return text of one or more lines with the characters escaped that control a terminal."""
     return text.translate(_COMMANDS)
 
 
 def one_cell(text: str) -> str:
-    """Return text without the characters that end a cell, or that a terminal takes for commands."""
+    """Return text with the characters escaped that end a cell or control a terminal."""
     return text.translate(_ESCAPED)
 
 

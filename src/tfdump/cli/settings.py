@@ -1,48 +1,33 @@
-"""What `-q` and `-v` ask for, wherever on the command line they stand."""
+"""The options `-q` and `-v`, before or after the command."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import click
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+from tfdump.cli.help_page import GENERAL, Decorator, Function, option_under
 
 
 @dataclass
 class Settings:
-    """How much to say on stderr."""
+    """How much a command prints on stderr."""
 
     quiet: bool = False
     verbose: bool = False
 
 
-def verbosity(command: Command) -> Command:
-    """Add `-q/--quiet` and `-v/--verbose`."""
+def verbosity(command: Function) -> Function:
+    """Add `-q/--quiet` and `-v/--verbose`, which change the `Settings` of the context."""
+    quiet = _flag("-q", "--quiet", "Print no notes and no progress on stderr.")
+    verbose = _flag("-v", "--verbose", "Print more notes, TensorFlow's messages, and the traceback of an error.")
+    function: Function = quiet(verbose(command))
+    return function
 
-    def remember(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
-        def callback(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-            if value:
-                setattr(ctx.ensure_object(Settings), name, True)
 
-        return callback
+def _flag(letter: str, name: str, help_text: str) -> Decorator:
+    def switch_on(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            setattr(ctx.ensure_object(Settings), name.removeprefix("--"), True)
 
-    quiet = click.option(
-        "-q",
-        "--quiet",
-        is_flag=True,
-        expose_value=False,
-        is_eager=True,
-        callback=remember("quiet"),
-        help="No notes and no progress on stderr.",
+    return option_under(GENERAL)(
+        letter, name, is_flag=True, expose_value=False, is_eager=True, callback=switch_on, help=help_text
     )
-    verbose = click.option(
-        "-v",
-        "--verbose",
-        is_flag=True,
-        expose_value=False,
-        is_eager=True,
-        callback=remember("verbose"),
-        help="Show TensorFlow's messages, more notes, and where an error came from.",
-    )
-    return quiet(verbose(command))

@@ -1,4 +1,4 @@
-"""`tfdump show FOLDER`: the dumps of a training in order, and single tensors followed through them."""
+"""`tfdump show FOLDER`: the dumps of a training in order, or single tensors in each of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfdump.cli.fitting import Column
-from tfdump.cli.render import json_list, shape_text, table, write
+from tfdump.cli.render import json_list, shape_cell, table, write
 from tfdump.cli.tensor_names import tensor_column
 from tfdump.dump.attributes import STATISTIC_NAMES
 from tfdump.dump.series import NUMBER, Series, SeriesDump, open_series
@@ -20,15 +20,15 @@ _DROPPED = (
     "l2", "kind", "dtype", "examples", "std", "bytes", "zero", "tensors", "mean", "shape", "batch", "inf", "nan",
     "min", "max", "norm", "loss", "epoch", "number",
 )  # fmt: skip
-"""The columns that a narrow terminal can do without, the least important first."""
+"""The columns that a narrow terminal leaves out, the least important first."""
 _NAMES = {
     "dump": Column("dump", shorten="middle"),
-    "tensor": replace(tensor_column(), dropped=len(_DROPPED)),  # mostly it is one, the same in every row
+    "tensor": replace(tensor_column(), dropped=len(_DROPPED)),  # it is mostly the same in every row
 }
 
 
 def show_series(folder: Path, addresses: Sequence[str], json: bool, note: Note) -> None:
-    """List the dumps of a folder, or follow tensors through them; raises DumpError where there are none."""
+    """List the dumps of a folder, or tensors in each of them; raises DumpError where there are none."""
     series = open_series(folder)
     for skipped in series.skipped:
         note(f"skipped: {skipped.reason}")
@@ -39,7 +39,7 @@ def show_series(folder: Path, addresses: Sequence[str], json: bool, note: Note) 
 
 
 def _list(series: Series, json: bool) -> None:
-    """Print a line a dump."""
+    """Print one row per dump."""
     items = []
     for place in series.dumps:
         with place.open() as dump:
@@ -54,7 +54,7 @@ def _list(series: Series, json: bool) -> None:
 
 
 def _follow(series: Series, addresses: Sequence[str], json: bool, note: Note) -> None:
-    """Print a line for each tensor in each dump."""
+    """Print one row per tensor and dump."""
     items = []
     for address in dict.fromkeys(addresses):
         followed = follow(series, address)
@@ -62,7 +62,7 @@ def _follow(series: Series, addresses: Sequence[str], json: bool, note: Note) ->
             names = [place.path.name for place in followed.without]
             shown = ", ".join([*names[:_FEW], *(["..."] if len(names) > _FEW else [])])
             note(f"{followed.name} is not in {len(names)} of {len(names) + len(followed.places)} dumps: {shown}")
-        items += [_followed(followed.name, found, json) for found in followed.places]
+        items += [_followed(followed.name, row, json) for row in followed.places]
     if json:
         write(json_list("followed", items, folder=str(series.folder), axis=series.axis))
         return
@@ -79,28 +79,28 @@ def _place(place: SeriesDump) -> dict[str, Any]:
     }
 
 
-def _followed(name: str, found: Followed, json: bool) -> dict[str, Any]:
-    """Return a row; in a table the statistics are columns of their own, and shapes are text."""
-    statistics = found.statistics
-    shape = shape_text(found.shape) if found.connected else "not connected"
+def _followed(name: str, followed: Followed, json: bool) -> dict[str, Any]:
+    """Return a row; in a table the statistics are separate columns, and shapes are text."""
+    statistics = followed.statistics
+    shape = shape_cell(followed.shape) if followed.connected else "not connected"
     return {
         "tensor": name,
-        **_place(found.dump),
-        "loss": found.loss,
-        "shape": list(found.shape) if json else shape,
-        "dtype": found.dtype,
-        **({} if found.connected else {"connected": False}),
-        "norm": found.norm,
+        **_place(followed.dump),
+        "loss": followed.loss,
+        "shape": list(followed.shape) if json else shape,
+        "dtype": followed.dtype,
+        **({} if followed.connected else {"connected": False}),
+        "norm": followed.norm,
         **({"statistics": statistics} if json else {name: (statistics or {}).get(name) for name in _STATISTICS}),
     }
 
 
 def _table(columns: Sequence[str], items: Sequence[dict[str, Any]], series: Series) -> str:
-    """Return the rows under the columns that at least one dump fills."""
-    shown = [
+    """Return the rows as a table, with the columns that at least one dump fills."""
+    names = [
         name
         for name in columns
         if any(item.get(name) is not None for item in items) and (name != "number" or series.axis == NUMBER)
     ]
-    described = [_NAMES.get(name) or Column(name, _DROPPED.index(name)) for name in shown]
-    return table(described, [[item.get(name) for name in shown] for item in items])
+    described = [_NAMES.get(name) or Column(name, _DROPPED.index(name)) for name in names]
+    return table(described, [[item.get(name) for name in names] for item in items])

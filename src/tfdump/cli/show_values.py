@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfdump.cli.fitting import Column
-from tfdump.cli.render import SCHEMA_VERSION, json_text, one_cell, shape_text, table, write
+from tfdump.cli.render import SCHEMA_VERSION, json_text, one_cell, shape_cell, table, write
 from tfdump.cli.tensor_text import dtype_text, item_of
 from tfdump.dump.reader import Dump, Tensor
 from tfdump.dump.slicing import Slicing
@@ -18,18 +18,21 @@ from tfdump.exports.text import empty_list, json_texts, nested
 from tfdump.files.byte_strings import decoded_text
 from tfdump.tensors import Array, Note
 
-_SHOWN = 1000
-_SHOWN_OF_MORE = 300
+_MOST_SHOWN = 1000
+_MOST_OF_LARGE = 300
 _EDGE = 3
 _LONGEST_TEXT = 60
 
 
 def show_values(dump: Dump, tensors: list[Tensor], slicing: Slicing | None, json: bool, note: Note) -> None:
-    """Print the values of these tensors; a tensor that has none is said to have none, unless it is to be sliced."""
+    """Print the values of these tensors; a note or a line names a tensor without values.
+
+    Raises DumpError for a slice of a tensor without values, or one out of range.
+    """
     terminal = sys.stdout.isatty() and not json
     for tensor in tensors:
         if slicing is not None or not tensor.without_values:
-            views_of(tensor, slicing)  # raises what is wrong before anything is printed
+            views_of(tensor, slicing)  # raises errors before anything is printed
         elif not terminal:
             note(f"'{tensor.address}' {tensor.without_values}")
     if terminal:
@@ -88,14 +91,14 @@ def _json_array(view: View) -> Iterator[str]:
 
 
 def _readable(tensor: Tensor, slicing: Slicing | None) -> str:
-    """Return the attributes of a tensor and its values as NumPy shows them, shortened."""
+    """Return the attributes of a tensor, and its values as NumPy prints them, shortened."""
     name = f"{tensor.group}/{tensor.address}"
-    rows: list[tuple[str, str]] = [("tensor", name), ("shape", shape_text(tensor.shape)), ("dtype", dtype_text(tensor))]
-    known = {"address", "dtype", "stored_as", "shape"}
+    rows: list[tuple[str, str]] = [("tensor", name), ("shape", shape_cell(tensor.shape)), ("dtype", dtype_text(tensor))]
+    own_rows = {"address", "dtype", "stored_as", "shape"}
     rows += [
         ("declared_shape" if key == "shape" else key, _attribute(value))
         for key, value in tensor.attributes.items()
-        if key not in known or key == "shape"
+        if key not in own_rows or key == "shape"
     ]
     head = table(("attribute", Column("value", shorten="wrap")), rows, aligned=True) + "\n"
     if tensor.without_values:
@@ -114,16 +117,16 @@ def _attribute(value: Any) -> str:
 
 
 def _array(view: View, slicing: Slicing | None = None) -> str:
-    """Return values, and below them how many are not shown."""
-    sliced = f"slice {slicing.text}, shape {shape_text(view.shape)}\n" if slicing and view.shape else ""
-    if view.size <= _SHOWN:
+    """Return values, and below them how many are left out."""
+    sliced = f"slice {slicing.text}, shape {shape_cell(view.shape)}\n" if slicing and view.shape else ""
+    if view.size <= _MOST_SHOWN:
         return sliced + _text(view.read(), sys.maxsize)
     for edge in range(_EDGE, 0, -1):
-        shown_count = int(np.prod([min(size, 2 * edge) for size in view.shape], dtype=float))
-        if shown_count <= _SHOWN_OF_MORE:
-            more = f"{shown_count:,} of {view.size:,} values (--slice chooses others, a pipe gets all)"
+        count = int(np.prod([min(size, 2 * edge) for size in view.shape], dtype=float))
+        if count <= _MOST_OF_LARGE:
+            more = f"{count:,} of {view.size:,} values (--slice selects others, and a pipe gets all)"
             return f"{sliced}{_text(view.edges(edge), 0, edge)}\n{more}"
-    return f"{sliced}{view.size:,} values in {len(view.shape)} axes: too many to show (choose with --slice)"
+    return f"{sliced}{view.size:,} values in {len(view.shape)} axes: too many to show (select some with --slice)"
 
 
 def _text(values: Array, threshold: int, edge: int = _EDGE) -> str:
@@ -140,7 +143,7 @@ def _shortened(text: str) -> str:
 
 
 def _entries(values: View, indices: View) -> str:
-    """Return the first and the last entries of a sparse tensor, each with its coordinates."""
+    """Return the first and the last entries of a sparse tensor, with their coordinates."""
     count = values.shape[0]
     lines = [f"[{', '.join(map(str, indices.row(n).read().tolist()))}]  {_array(values.row(n))}" for n in _ends(count)]
     return "\n".join([*_with_gap(lines, count), f"{len(lines):,} of {count:,} stored entries"])
@@ -156,8 +159,8 @@ def _items(tensor: Tensor, views: dict[str, View]) -> str:
             start, stop = rows.splits[0][number : number + 2].tolist()
             lines.append(f"{number}: {stop - start} ragged rows (--slice {number},0 shows the first)")
             continue
-        found = views_of(tensor, Slicing(str(number), (number,)))[""]
-        lines.append(f"{number}: {shape_text(found.shape)}\n{_array(found)}")
+        item = views_of(tensor, Slicing(str(number), (number,)))[""]
+        lines.append(f"{number}: {shape_cell(item.shape)}\n{_array(item)}")
     return "\n".join([*_with_gap(lines, count), f"{len(lines):,} of {count:,} {word} (--slice 0 shows one)"])
 
 

@@ -1,4 +1,4 @@
-"""Names of tensors in a table on a terminal: without the group where there is but one."""
+"""Names of tensors in a table on a terminal, without the group where all have the same."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,7 +6,7 @@ from tfdump.cli.fitting import Column
 from tfdump.dump import layout
 
 PREFIX = f"{layout.ACTIVATIONS}/"
-"""The group that every command looks into by itself, so that a name does without it."""
+"""The group that every command searches by default, so that a name may leave it out."""
 
 
 def tensor_column(name: str = "tensor") -> Column:
@@ -15,12 +15,12 @@ def tensor_column(name: str = "tensor") -> Column:
 
 
 def common_group(names: Iterable[str | None]) -> str:
-    """Return the group, with its slash, that all names have which have one; empty where there are several."""
+    """Return the group, with its slash, that all names with a group share; empty where they have several."""
     groups = {name.rpartition("/")[0] for name in names if name is not None} - {""}
     return f"{groups.pop()}/" if len(groups) == 1 else ""
 
 
 def without_group(names: Sequence[str]) -> list[str]:
-    """Return `group/address` without the group where all of them have the same; names without a group stay."""
+    """Return names `group/address` without the group where all share it; names without a group stay."""
     group = common_group(names)
     return [name.removeprefix(group) for name in names]

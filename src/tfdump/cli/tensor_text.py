@@ -1,4 +1,4 @@
-"""How a tensor of a dump is told, as text and as JSON."""
+"""The description of a tensor of a dump, as text and as JSON."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from tfdump.dump.reader import Tensor
 
 
 def dtype_text(tensor: Tensor) -> str:
-    """Return the dtype of a tensor, and that in which it is stored where it is another."""
+    """Return the dtype of a tensor, and the stored dtype where it differs."""
     return tensor.dtype if tensor.stored_dtype == tensor.dtype else f"{tensor.dtype} as {tensor.stored_dtype}"
 
 

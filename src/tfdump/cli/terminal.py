@@ -1,4 +1,4 @@
-"""What the terminal behind stdout can show: how wide it is, and whether it takes colors."""
+"""The terminal behind stdout or stderr: its width, and whether it shows colors."""
 
 import os
 import shutil
@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from typing import TextIO
 
 BOLD, DIM, RED, GREEN, YELLOW = "1", "2", "31", "32", "33"
-"""Ways to write, as the numbers that ECMA-48 gives them ("select graphic rendition")."""
+"""Styles, as the numbers of ECMA-48 ("select graphic rendition")."""
 
 
 @dataclass(frozen=True)
 class Terminal:
-    """How to write: `columns` in a line (None where lines have no end), with colors or not, and what marks a gap."""
+    """A terminal: the `columns` of a line (None for no limit), whether it shows colors, and the ellipsis."""
 
     columns: int | None = None
     color: bool = False
     ellipsis: str = "..."
 
     def styled(self, text: str, *styles: str) -> str:
-        """Return text in some styles, or as it is where the terminal shows none."""
+        """Return text in some styles, or unchanged where the terminal shows none."""
         return f"\x1b[{';'.join(styles)}m{text}\x1b[0m" if self.color and styles and text else text
 
 
 def stdout_terminal() -> Terminal:
-    """Return the terminal behind stdout; where there is none, lines have no end and text has no color."""
+    """Return the terminal behind stdout; without one, lines have no limit and text has no color."""
     return _terminal(sys.stdout)
 
 
@@ -41,12 +41,12 @@ def _terminal(stream: TextIO) -> Terminal:
 
 
 def is_dumb() -> bool:
-    """Tell whether the terminal says that it takes no commands to move the cursor and to color text."""
+    """Return whether the terminal cannot move the cursor or color text, according to TERM."""
     return os.environ.get("TERM") in ("", "dumb", "unknown")
 
 
 def _has_it(stream: TextIO) -> bool:
-    """Tell whether the encoding of a stream has the ellipsis as one character."""
+    """Return whether the encoding of a stream has the ellipsis as one character."""
     try:
         "\N{HORIZONTAL ELLIPSIS}".encode(stream.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):

@@ -1,22 +1,22 @@
-"""How many columns of a terminal a text takes, and shorter ones of the same text."""
+"""The columns that a text takes on a terminal, and texts fitted to a number of columns."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator
 
 
 def width(text: str) -> int:
-    """Return the columns that a text takes: two for wide characters (East Asian), none for combining ones."""
+    """Return the columns that a text takes: two for wide (East Asian) characters, none for combining ones."""
     return len(text) if text.isascii() else sum(map(_columns, text))
 
 
-def padded(text: str, columns: int, right: bool = False) -> str:
-    """Return a text with blanks behind it, or before it to be flush right."""
+def text_of_width(text: str, columns: int, right: bool = False) -> str:
+    """Return a text with blanks after it, or before it to be flush right."""
     blanks = " " * (columns - width(text))
     return blanks + text if right else text + blanks
 
 
-def shortened(text: str, columns: int, ellipsis: str, middle: bool = True) -> str:
-    """Return a text of at most so many columns: what is too much is left out of its middle, or at its end."""
+def text_within(text: str, columns: int, ellipsis: str, middle: bool = True) -> str:
+    """Return a text of at most `columns` columns; an ellipsis replaces its middle, or its end."""
     if width(text) <= columns:
         return text
     room = columns - width(ellipsis)
@@ -24,14 +24,14 @@ def shortened(text: str, columns: int, ellipsis: str, middle: bool = True) -> st
         return ellipsis[:columns]
     if not middle:
         return _leading(text, room).rstrip() + ellipsis
-    behind = _leading(reversed(text), room // 2)[::-1]
-    while behind and not _columns(behind[0]):  # a combining character would change the ellipsis
-        behind = behind[1:]
-    return _leading(text, room - room // 2) + ellipsis + behind
+    end = _leading(reversed(text), room // 2)[::-1]
+    while end and not _columns(end[0]):  # a combining character would change the ellipsis
+        end = end[1:]
+    return _leading(text, room - room // 2) + ellipsis + end
 
 
 def lines_of(text: str, columns: int) -> Iterator[str]:
-    """Yield a text in lines of at most so many columns, broken at blanks where a line has one."""
+    """Yield a text in lines of at most `columns` columns, broken at blanks where a line has one."""
     while width(text) > columns:
         line = _leading(text, columns)
         if text[len(line)] != " " and " " in line.strip():
@@ -43,14 +43,14 @@ def lines_of(text: str, columns: int) -> Iterator[str]:
 
 
 def _leading(text: Iterable[str], room: int) -> str:
-    """Return as many of the first characters as there is room for."""
-    taken = []
+    """Return the first characters that fit into `room` columns."""
+    characters = []
     for character in text:
         room -= _columns(character)
         if room < 0:
             break
-        taken.append(character)
-    return "".join(taken)
+        characters.append(character)
+    return "".join(characters)
 
 
 def _columns(character: str) -> int:

@@ -1,4 +1,4 @@
-"""`tfdump check --verify`: whether the bytes of a dump are those that were written."""
+"""`tfdump check --verify`: compares the bytes of a dump with the checksums stored in it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,23 +22,23 @@ _COLUMNS = (
 )
 
 
-def verify(dump: Path, layout: str, settings: Settings) -> bool:
-    """Print a row for each dataset that is not what was written; return whether there is none."""
+def print_verification(dump: Path, layout: str, settings: Settings) -> bool:
+    """Print one row per dataset that differs from its checksum; return whether there is none."""
     with open_dump(dump) as opened, reading_bar(settings, "verifying") as progress:
-        found = []
+        results = []
         meter = Meter(dump.stat().st_size, progress)
         for item in opened.verify():
-            found.append(item)
+            results.append(item)
             meter.add(item.bytes)
-    wrong = [item for item in found if item.problem is not None]
-    write(_render(dump, found, wrong, layout))
-    read = show_bytes(sum(item.bytes for item in found))
+    wrong = [item for item in results if item.problem is not None]
+    write(_render(dump, results, wrong, layout))
+    read = show_bytes(sum(item.bytes for item in results))
     problems = f"{len(wrong) or 'no'} problem{'' if len(wrong) == 1 else 's'}"
-    notes(settings)(f"verified {len(found)} checksums over {read}: {problems}")
+    notes(settings)(f"verified {len(results)} checksums over {read}: {problems}")
     return not wrong
 
 
-def _render(dump: Path, found: Sequence[Verified], wrong: Sequence[Verified], layout: str) -> str:
+def _render(dump: Path, results: Sequence[Verified], wrong: Sequence[Verified], layout: str) -> str:
     if layout == "json":
         items = [
             {
@@ -50,11 +50,11 @@ def _render(dump: Path, found: Sequence[Verified], wrong: Sequence[Verified], la
             }
             for item in wrong
         ]
-        return json_list("verify", items, file=str(dump), failed=bool(wrong), verified=len(found))
+        return json_list("verify", items, file=str(dump), failed=bool(wrong), verified=len(results))
     if layout == "junit":
         return junit(
             str(dump),
-            [Case(item.name, "", "failure" if item.problem else None, item.problem or "") for item in found],
+            [Case(item.name, "", "failure" if item.problem else None, item.problem or "") for item in results],
         )
     rows = [(item.name, item.bytes, _hex(item.stored), _hex(item.computed), item.problem) for item in wrong]
     return table(_COLUMNS, rows, aligned=layout == "table")

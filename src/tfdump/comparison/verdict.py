@@ -161,7 +161,8 @@ class DiffReport:
         if first is None:
             return (f"{self.golden} and {self.new} agree in {_tensors(compared)}{self._besides()}",)
         where = f"{first.shown_name} ({first.class_name})" if first.class_name else first.shown_name
-        differing = f"{self.count(DIFFERS)} of {_tensors(compared)} differ{self._besides()}"
+        count = self.count(DIFFERS)
+        differing = f"{count} of {_tensors(compared)} differ{'s' if count == 1 else ''}{self._besides()}"
         prefix = "first diverging layer: " if first.status == DIFFERS else ""
         remedy = "" if first.status == DIFFERS else " (--allow-missing lets that pass)"
         clauses = [differing, f"{prefix}{where}: {first.reason}{remedy}"]

@@ -7,9 +7,7 @@ from tfdump.errors import TfdumpError
 
 
 def need_matplotlib() -> None:
-    """Raise TfdumpError with what to install where matplotlib is missing; keep its chatter off stderr elsewhere."""
+    """Raise TfdumpError where matplotlib is missing, with the command that installs it; else silence its log."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise TfdumpError(
-            "pictures need the extra: pip install 'tfdump[plot]' (a histogram in text needs none: --text)"
-        )
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its font cache
+        raise TfdumpError("pictures need an extra: pip install 'tfdump[plot]' (--text prints a histogram without it)")
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it logs about its font cache

@@ -1,6 +1,6 @@
-"""From numbers to colours: maps that are perceptually uniform or symmetric, and that colour-blind eyes can read.
+"""Numbers to colors: maps that are perceptually uniform or symmetric, and that color-blind people can read.
 
-NaN is magenta and an infinity black. Both stay at least 25 (CIE76) away from every colour of both maps, also as
+NaN is magenta and an infinity black. Both stay at least 25 (CIE76) away from every color of both maps, also as
 simulated for protanopia, deuteranopia and tritanopia (Machado, Oliveira and Fernandes 2009).
 """
 
@@ -15,12 +15,12 @@ from matplotlib.colors import Colormap, ListedColormap, Normalize, to_rgba
 
 from tfdump.tensors import Array
 
-NAN_COLOUR, INF_COLOUR, EMPTY_COLOUR = "#ff00ff", "#000000", "#ffffff"
+NAN_COLOR, INF_COLOR, EMPTY_COLOR = "#ff00ff", "#000000", "#ffffff"
 
 Limits = tuple[float, float]
 """The smallest and the largest value of several pictures on one scale."""
 
-Colours = npt.NDArray[np.uint8]
+Colors = npt.NDArray[np.uint8]
 
 
 def sequential_map() -> Colormap:
@@ -36,40 +36,40 @@ def diverging_map() -> Colormap:
 
 @dataclass(frozen=True)
 class Scale:
-    """How the finite values of one picture become colours: from `low` to `high`, centred at 0 where `diverging`."""
+    """How the finite values of one picture become colors: from `low` to `high`, centered at 0 where `diverging`."""
 
     low: float
     high: float
     diverging: bool
 
     @property
-    def colour_map(self) -> Colormap:
-        """The colours from `low` to `high`."""
+    def color_map(self) -> Colormap:
+        """The colors from `low` to `high`."""
         return diverging_map() if self.diverging else sequential_map()
 
-    def colours(self, values: Array) -> Colours:
-        """Return RGBA bytes, `(*values.shape, 4)`: NaN and the infinities in their own colours."""
+    def colors(self, values: Array) -> Colors:
+        """Return RGBA bytes, `(*values.shape, 4)`: NaN and the infinities in their own colors."""
         finite = np.isfinite(values)
         clipped = np.clip(np.where(finite, values, self.low), self.low, self.high)
         span = self.high - self.low
         shares = (clipped - self.low) / span if span > 0 else np.full(values.shape, 0.5)
-        coloured: Colours = np.asarray(self.colour_map(shares, bytes=True), np.uint8)
-        coloured[np.isnan(values)] = _bytes(NAN_COLOUR)
-        coloured[np.isinf(values)] = _bytes(INF_COLOUR)
-        return coloured
+        colored: Colors = np.asarray(self.color_map(shares, bytes=True), np.uint8)
+        colored[np.isnan(values)] = _bytes(NAN_COLOR)
+        colored[np.isinf(values)] = _bytes(INF_COLOR)
+        return colored
 
     def mappable(self) -> ScalarMappable:
-        """Return what a colour bar is drawn from."""
+        """Return the record from which matplotlib draws a color bar."""
         widened = self.high > self.low
         norm = Normalize(self.low, self.high) if widened else Normalize(*_around(self.low))
-        return ScalarMappable(norm, self.colour_map)
+        return ScalarMappable(norm, self.color_map)
 
 
 def scale_of(values: Array, low: float | None = None, limits: Limits | None = None) -> Scale:
-    """Return the scale of real values: their whole finite range, so that nothing is cut off.
+    """Return the scale of real values: their whole finite range.
 
-    Values of both signs get a diverging scale of equal arms. `low` fixes the lower end, and `limits` are the range
-    where several pictures share a scale. Without a finite value it is 0 to 1.
+    Values of both signs get a diverging scale with arms of equal length. `low` fixes the lower end, and `limits` is
+    the range of several pictures that share a scale. Without a finite value, the scale is 0 to 1.
     """
     finite = values[np.isfinite(values)]
     least = float(finite.min()) if finite.size else 0.0
@@ -83,11 +83,11 @@ def scale_of(values: Array, low: float | None = None, limits: Limits | None = No
     return Scale(least, max(least, most), False)
 
 
-def shrink(values: Array, rows: int, columns: int) -> Array:
-    """Return a matrix `(R, C)` of at most `rows` by `columns` cells, in which nothing that stands out is lost.
+def shrunk_matrix(values: Array, rows: int, columns: int) -> Array:
+    """Return a matrix `(R, C)` reduced to at most `rows` by `columns` cells.
 
-    A cell is the value of the largest magnitude of the block that it stands for (NaN before infinities, infinities
-    before numbers), so that a single spike stays visible, and with its sign.
+    Each cell is the value of the largest magnitude in its block (NaN before infinities, infinities before numbers),
+    so that a single spike stays visible, with its sign.
     """
     for axis, most in ((0, rows), (1, columns)):
         size = values.shape[axis]
@@ -104,15 +104,15 @@ def _largest(values: Array, block: int, axis: int) -> Array:
     blocks = padded.reshape(count, block, *values.shape[1:])
     rank = np.where(np.isnan(blocks), np.inf, np.abs(blocks))
     rank = np.where(np.isinf(blocks), np.finfo(np.float64).max, rank)
-    chosen = np.argmax(rank, axis=1)[:, None]
-    return np.moveaxis(np.take_along_axis(blocks, chosen, axis=1)[:, 0], 0, axis)
+    extremes = np.argmax(rank, axis=1)[:, None]
+    return np.moveaxis(np.take_along_axis(blocks, extremes, axis=1)[:, 0], 0, axis)
 
 
 def _around(value: float) -> tuple[float, float]:
-    """Return a range of some width around one value, for the bar of a constant."""
+    """Return a range around one value, for the color bar of a constant."""
     margin = abs(value) * 0.1 or 1.0
     return value - margin, value + margin
 
 
-def _bytes(colour: Any) -> Colours:
-    return np.asarray(np.round(np.array(to_rgba(colour)) * 255), np.uint8)
+def _bytes(color: Any) -> Colors:
+    return np.asarray(np.round(np.array(to_rgba(color)) * 255), np.uint8)

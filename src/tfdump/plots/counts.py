@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tfdump.dump.reader import Tensor
 from tfdump.plots.kinds import subject_of
-from tfdump.plots.values import take_one
+from tfdump.plots.values import value_excerpt
 from tfdump.statistics.histogram import BINS, Histogram, histogram_of
 from tfdump.tensors import Array
 
@@ -12,17 +12,19 @@ from tfdump.tensors import Array
 def count_values(
     tensor: Tensor, example: int | None = None, step: int | None = None, bins: int = BINS
 ) -> tuple[Histogram, tuple[str, ...], tuple[str, ...]]:
-    """Return the histogram of all stored values, or of one example or step; what they are, and notes.
+    """Return the histogram of all stored values, or of one example or step; its words for a caption; and notes.
 
-    Raises TfdumpError for what has no numbers to count.
+    Raises TfdumpError for a tensor without numbers.
     """
     subject = subject_of(tensor)
     if example is None and step is None:
         sparse = tensor.encoding == "sparse"
-        notes = ("only stored values are counted: what a sparse tensor does not store is 0",) if sparse else ()
+        notes = (
+            ("the histogram counts only stored values; the other values of a sparse tensor are 0",) if sparse else ()
+        )
         return histogram_of(lambda: pieces_of(tensor), bins), ("all values",), notes
-    taken = take_one(tensor, subject, example, step)
-    return histogram_of(lambda: [taken.values], bins), taken.said, taken.notes
+    excerpt = value_excerpt(tensor, subject, example, step)
+    return histogram_of(lambda: [excerpt.values], bins), excerpt.words, excerpt.notes
 
 
 def pieces_of(tensor: Tensor) -> Iterator[Array]:
@@ -32,8 +34,8 @@ def pieces_of(tensor: Tensor) -> Iterator[Array]:
             yield block
 
 
-def described(tensor: Tensor) -> str:
-    """Return the group, class, shape and dtype of a tensor in a line."""
+def description_of(tensor: Tensor) -> str:
+    """Return the group, class, shape and dtype of a tensor on one line."""
     of = str(tensor.attributes.get("class", ""))
     shape = str(tensor.shape).replace("-1", "?")
     return ", ".join(part for part in (tensor.group, of, f"{shape} {tensor.dtype}", tensor.encoding) if part)

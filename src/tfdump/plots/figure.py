@@ -1,7 +1,7 @@
-"""The frame of every picture: caption above, notes and legend below, room for axes and a colour bar, in pixels.
+"""The frame of every picture: caption above, notes and legend below, room for axes and a color bar, in pixels.
 
-The size of the middle is chosen by the kind of picture, and margins are added around it, so that no text can lie
-over another and cells of an image are whole pixels.
+The kind of picture chooses the size of the middle, and the frame adds margins around it. So no text overlaps another,
+and the cells of an image are whole pixels.
 """
 
 import re
@@ -21,7 +21,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from tfdump.plots.colors import INF_COLOUR, NAN_COLOUR, Scale
+from tfdump.plots.colors import INF_COLOR, NAN_COLOR, Scale
 from tfdump.tensors import Array
 
 DPI = 100
@@ -39,7 +39,7 @@ MUTED = "#555555"
 
 @dataclass(frozen=True)
 class Caption:
-    """What is written around a picture: the address, lines of detail below it, and notes at the foot."""
+    """The text around a picture: the address, lines of detail below it, and notes at the foot."""
 
     title: str
     details: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class Margins:
 
 @contextmanager
 def plain_style() -> Iterator[None]:
-    """Draw with matplotlib's own defaults, whatever the user's settings say, and the same bytes every time."""
+    """Draw with matplotlib's own defaults, not the user's settings, so that the bytes are the same every time."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(
@@ -81,8 +81,8 @@ def plain_style() -> Iterator[None]:
         yield
 
 
-class Frame:
-    """A figure in the making: `axes` gives a place in its middle, in pixels from the top left of the middle."""
+class PictureFrame:
+    """A figure with its caption; `axes` adds axes in its middle, at pixels from the top left of the middle."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Frame:
         bar: bool = False,
         values: Array | None = None,
     ) -> None:
-        """Make a figure whose middle is `width` by `height` pixels; `values` decide whether the legend has NaN, Inf."""
+        """Make a figure with a middle of `width` by `height` pixels, and a legend where `values` hold NaN or Inf."""
         margins = margins or Margins()
         beside = margins.left + margins.right + (_BAR_GAP + _BAR + _BAR_LABELS if bar else 0)
         self._pixels_wide = max(SMALLEST_WIDTH, width + beside + 2 * _EDGE)
@@ -117,7 +117,7 @@ class Frame:
             self._legend(marks, foot - LINE)
 
     def axes(self, left: float = 0, top: float = 0, width: float | None = None, height: float | None = None) -> Axes:
-        """Return axes at a place of the middle; all of it by default."""
+        """Return axes that cover a part of the middle; all of it by default."""
         width = self.width if width is None else width
         height = self.height if height is None else height
         x = (self._left + left) / self._pixels_wide
@@ -125,18 +125,18 @@ class Frame:
         return self.figure.add_axes((x, y, width / self._pixels_wide, height / self._pixels_high))
 
     def bar(self, scale: Scale, label: str, most: int = 400) -> None:
-        """Draw the colour bar right of the middle."""
+        """Draw the color bar to the right of the middle."""
         height = max(_LOWEST_BAR, min(self.height, most))
-        place = self.axes(self.width + _BAR_GAP, 0, _BAR, height)
-        drawn = self.figure.colorbar(scale.mappable(), cax=place)
-        drawn.set_label(label)
-        drawn.outline.set_linewidth(0.4)
+        axes = self.axes(self.width + _BAR_GAP, 0, _BAR, height)
+        color_bar = self.figure.colorbar(scale.mappable(), cax=axes)
+        color_bar.set_label(label)
+        color_bar.outline.set_linewidth(0.4)
         if scale.high == scale.low:
-            drawn.set_ticks([scale.low])
+            color_bar.set_ticks([scale.low])
         else:
-            drawn.locator = MaxNLocator(max(1, min(8, height // 24)))
-            drawn.update_ticks()
-        drawn.ax.tick_params(labelsize=SMALL_POINTS)
+            color_bar.locator = MaxNLocator(max(1, min(8, height // 24)))
+            color_bar.update_ticks()
+        color_bar.ax.tick_params(labelsize=SMALL_POINTS)
 
     def _lines(self, lines: Sequence[str], top: float, step: float, points: float, **style: Any) -> None:
         for number, line in enumerate(lines):
@@ -146,11 +146,11 @@ class Frame:
 
     def _legend(self, marks: Sequence[tuple[str, str]], top: float) -> None:
         x = float(_EDGE)
-        for colour, text in marks:
+        for color, text in marks:
             corner = (x / self._pixels_wide, 1 - (top + 8) / self._pixels_high)
             size = 10 / self._pixels_wide, 10 / self._pixels_high
             self.figure.add_artist(
-                Rectangle(corner, *size, facecolor=to_rgba(colour), transform=self.figure.transFigure)
+                Rectangle(corner, *size, facecolor=to_rgba(color), transform=self.figure.transFigure)
             )
             self.figure.text(
                 (x + 15) / self._pixels_wide,
@@ -163,19 +163,19 @@ class Frame:
             x += 15 + text_width(text, SMALL_POINTS) + 18
 
 
-def image(axes: Axes, coloured: Array, extent: tuple[float, float, float, float] | None = None) -> None:
+def show_pixels(axes: Axes, colored: Array, extent: tuple[float, float, float, float] | None = None) -> None:
     """Show RGBA bytes in axes, cell by cell, the first row on top; `extent` is left, right, bottom, top."""
-    axes.imshow(coloured, interpolation="nearest", aspect="auto", extent=extent, resample=False)
+    axes.imshow(colored, interpolation="nearest", aspect="auto", extent=extent, resample=False)
     axes.spines[:].set_visible(True)
 
 
 def text_width(text: str, points: float) -> float:
-    """Return about how many pixels a line of text takes: 0.62 em a character, which few lines exceed."""
+    """Return the estimated pixels of a line of text: 0.62 em per character, which few lines exceed."""
     return len(text) * points * 0.62 * DPI / 72
 
 
-def shortened(text: str, most: int) -> str:
-    """Return a name of at most `most` characters: its beginning and its end around an ellipsis."""
+def short_name(text: str, most: int) -> str:
+    """Return a name of at most `most` characters: its start and its end around an ellipsis."""
     text = printable(text)
     if len(text) <= most:
         return text
@@ -184,13 +184,13 @@ def shortened(text: str, most: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text in which characters that the font lacks are escaped."""
-    known = _drawn_characters()
-    return "".join(c if ord(c) in known else c.encode("unicode_escape").decode() for c in text)
+    """Return text with the characters escaped that the font lacks."""
+    characters = _font_characters()
+    return "".join(c if ord(c) in characters else c.encode("unicode_escape").decode() for c in text)
 
 
 @cache
-def _drawn_characters() -> frozenset[int]:
+def _font_characters() -> frozenset[int]:
     return frozenset(get_font(findfont(FontProperties(family=[_FONT]))).get_charmap())
 
 
@@ -205,7 +205,7 @@ def whole_ticks(size: int, most: int) -> list[int]:
 
 
 def _wrapped(text: str, room: float, points: float) -> list[str]:
-    """Return lines of text that fit; an address breaks behind a dot."""
+    """Return lines of text that fit; an address breaks after a dot."""
     most = max(20, int(room / text_width("x", points)))
     lines = [""]
     for piece in re.findall(r"[^ .]*(?:[ .]|$)", printable(text)):
@@ -218,10 +218,10 @@ def _wrapped(text: str, room: float, points: float) -> list[str]:
 
 
 def _marks(values: Array) -> list[tuple[str, str]]:
-    """Return the legend of what is no finite number: colour and text."""
+    """Return the legend of the values that are not finite: color and text."""
     nan, infinite = int(np.isnan(values).sum()), np.isinf(values)
-    marks = [(NAN_COLOUR, f"NaN ({nan:,} of {values.size:,})")] if nan else []
+    marks = [(NAN_COLOR, f"NaN ({nan:,} of {values.size:,})")] if nan else []
     if infinite.any():
         above = int((values > 0)[infinite].sum())
-        marks.append((INF_COLOUR, f"Inf ({above:,} positive, {int(infinite.sum()) - above:,} negative)"))
+        marks.append((INF_COLOR, f"Inf ({above:,} positive, {int(infinite.sum()) - above:,} negative)"))
     return marks

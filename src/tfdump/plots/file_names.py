@@ -1,4 +1,4 @@
-"""What a picture's file is called when nobody says: after the address. Needs no matplotlib."""
+"""The default name of a picture's file, made of the address. Needs no matplotlib."""
 
 import zlib
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 from tfdump.dump import layout
 
 FLOW = "flow"
-"""What asks for the picture of all layers along depth, where an address could stand."""
+"""The word that stands for the picture of all layers along the depth, in the place of an address."""
 
 _LONGEST = 160
 _UNSAFE = str.maketrans(dict.fromkeys(':/\\<>"|?* ', "_"))
@@ -16,8 +16,8 @@ _UNSAFE = str.maketrans(dict.fromkeys(':/\\<>"|?* ', "_"))
 def stem_of(group: str, address: str, kind: str | None = None) -> str:
     """Return the name of a picture without its ending: the address, after its group unless that is the activations.
 
-    What some file systems do not take becomes `_`; a name that is too long is cut, and ends in a number made of
-    all of it.
+    Characters that some file systems refuse become `_`. A name that is too long is cut, and ends in the CRC-32 of
+    the whole name.
     """
     prefix = "" if group == layout.ACTIVATIONS else group.replace("/", ".") + "."
     whole = (prefix + address + (f".{kind}" if kind else "")).translate(_UNSAFE).lstrip(".-") or "_"
@@ -27,15 +27,15 @@ def stem_of(group: str, address: str, kind: str | None = None) -> str:
     return f"{cut}.{zlib.crc32(whole.encode()):08x}"
 
 
-def distinct(stems: Iterable[str]) -> Iterator[str]:
-    """Yield names of which no two are equal, also where capital letters do not count: `a`, `a.1`, ..."""
-    taken: set[str] = set()
+def distinct_names(stems: Iterable[str]) -> Iterator[str]:
+    """Yield names of which no two are equal, even where case does not count: `a`, `a.1`, ..."""
+    used: set[str] = set()
     for stem in stems:
         name, number = stem, 0
-        while name.casefold() in taken:
+        while name.casefold() in used:
             number += 1
             name = f"{stem}.{number}"
-        taken.add(name.casefold())
+        used.add(name.casefold())
         yield name
 
 

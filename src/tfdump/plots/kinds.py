@@ -1,16 +1,15 @@
-"""Which kind of picture suits a tensor. Pure: needs no matplotlib."""
+"""Which kind of picture suits a tensor. Needs no matplotlib."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 from tfdump.address import split
 from tfdump.dtypes import kind_of
-from tfdump.dump import layout
+from tfdump.dump import axis0, layout
 from tfdump.dump.reader import Tensor
 from tfdump.errors import DumpError, TfdumpError
 
 _WEIGHTS = (layout.WEIGHT_GRADIENTS, layout.WEIGHTS)
-_STEP, _EXAMPLE, _NONE = "step", "example", "none"
 
 RANKS = {
     "maps": (3, None),
@@ -22,7 +21,7 @@ RANKS = {
     "curve": (0, 1),
     "histogram": (0, None),
 }
-"""The fewest and the most axes, behind those of step and example, that a kind of picture can show."""
+"""The fewest and the most axes, after those of step and example, that a kind of picture can show."""
 
 
 class Kind(StrEnum):
@@ -40,10 +39,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Subject:
-    """What a choice depends on.
+    """The facts about a tensor that decide its kind of picture.
 
-    `leading` names the axes before those of one value, of `step`, `example` and `batch`; `body` is the shape of one
-    value, -1 where it differs from example to example; `weight` tells whether it is a weight or the gradient of one.
+    `leading` names the axes before those of one value (`step`, `example`, `batch`), and `counts` are their sizes.
+    `body` is the shape of one value, with -1 where it differs between examples. `weight` is True for a weight or the
+    gradient of one.
     """
 
     address: str
@@ -56,16 +56,16 @@ class Subject:
 
 
 def subject_of(tensor: Tensor) -> Subject:
-    """Return what can be said of a tensor without reading its values.
+    """Return the facts about a tensor without reading its values.
 
-    Raises DumpError for what no picture can show: text, and tensors without values.
+    Raises DumpError for a tensor that no picture can show: text, or a tensor without values.
     """
     tensor.parts()  # raises where there are no values
     if kind_of(tensor.dtype) in "SV":
-        raise DumpError(f"'{tensor.address}' is {tensor.dtype}, and pictures are of numbers (print it: tfdump show)")
+        raise DumpError(f"'{tensor.address}' is {tensor.dtype}, and pictures show numbers (print it with tfdump show)")
     shape = tensor.shape
     if 0 in shape or (tensor.encoding == "ragged" and tensor.parts()[0].shape[0] == 0):
-        raise DumpError(f"'{tensor.address}' of shape {shape} holds no values: there is nothing to draw")
+        raise DumpError(f"'{tensor.address}' of shape {shape} holds no values to draw")
     leading = _leading(tensor)
     return Subject(
         tensor.address,
@@ -78,15 +78,15 @@ def subject_of(tensor: Tensor) -> Subject:
     )
 
 
-def choose(subject: Subject, one_example: bool = False) -> Kind:
-    """Return the kind of picture that suits a tensor; `one_example` tells that a single example was asked for.
+def suitable_kind(subject: Subject, one_example: bool = False) -> Kind:
+    """Return the kind of picture that suits a tensor; `one_example` is True where the user asked for one example.
 
-    Raises DumpError for a single number, of which there is no picture.
+    Raises DumpError for a single number.
     """
     rank = len(subject.body)
     if rank == 0:
         if not subject.leading or subject.counts[-1] == 1:
-            raise DumpError(f"'{subject.address}' is a single number, not a picture (print it: tfdump show)")
+            raise DumpError(f"'{subject.address}' is a single number, which is no picture (print it with tfdump show)")
         return Kind.CURVE
     if subject.weight:
         return _of_weight(subject)
@@ -106,10 +106,10 @@ def check_kind(kind: Kind, subject: Subject) -> None:
     least, most = RANKS[kind]
     rank = len(subject.body)
     if rank < least or (most is not None and rank > most):
-        wanted = f"{least}" if most == least else f"{least} or more" if most is None else f"{least} to {most}"
+        expected = f"{least}" if most == least else f"{least} or more" if most is None else f"{least} to {most}"
         of = f" behind {' and '.join(subject.leading)}" if subject.leading else ""
         raise TfdumpError(
-            f"--kind {kind} shows values of {wanted} axes, and '{subject.address}' has {rank}{of} "
+            f"--kind {kind} shows values of {expected} axes, and '{subject.address}' has {rank}{of} "
             "(leave --kind out, or take --histogram)"
         )
 
@@ -122,16 +122,16 @@ def _of_weight(subject: Subject) -> Kind:
 
 
 def _leading(tensor: Tensor) -> tuple[str, ...]:
-    """Return what the first axes are: a step, an example, both, or nothing."""
-    axis0 = str(tensor.attributes.get("axis0", _NONE))
-    if axis0 == _NONE or not tensor.shape:
+    """Return the names of the first axes: step, example, both, batch, or none."""
+    first = str(tensor.attributes.get("axis0", axis0.NONE))
+    if first == axis0.NONE or not tensor.shape:
         return ()
     declared = tensor.attributes.get("shape")
-    examples_behind = (
-        axis0 == _STEP
+    has_examples = (
+        first == axis0.STEP
         and tensor.group not in _WEIGHTS
         and declared is not None
         and len(declared) + 1 == len(tensor.shape)
         and list(declared[:1]) == [-1]
     )
-    return (_STEP, _EXAMPLE) if examples_behind else (axis0,)
+    return (axis0.STEP, axis0.EXAMPLE) if has_examples else (first,)

@@ -1,4 +1,4 @@
-"""Figures to files: the same bytes every time, and either the whole file or none."""
+"""Writes figures to files: the same bytes every time, and either the whole file or none."""
 
 import warnings
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tfdump.plots.figure import DPI, plain_style
 
 FORMATS = ("png", "svg", "pdf")
 
-_METADATA: dict[str, dict[str, Any]] = {  # None leaves out what changes with the day or the version
+_METADATA: dict[str, dict[str, Any]] = {  # None leaves out metadata that change with the day or the version
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
@@ -22,20 +22,21 @@ _METADATA: dict[str, dict[str, Any]] = {  # None leaves out what changes with th
 
 
 def check_picture(path: Path, force: bool, sources: Sequence[Path] = ()) -> Path:
-    """Return the file to write; raises TfdumpError for an ending that is no format, and DumpError as for a dump."""
-    format_of(path)
+    """Return the file to write; raises TfdumpError for an unknown ending, and DumpError as for a dump."""
+    picture_format(path)
     return check_target(path, force, sources)
 
 
-def format_of(path: Path) -> str:
-    """Return the format that the end of a name asks for."""
+def picture_format(path: Path) -> str:
+    """Return the format that the ending of a name stands for; raises TfdumpError for an unknown one."""
     ending = path.suffix[1:].lower()
     if ending not in FORMATS:
-        raise TfdumpError(f"'{path.name}' does not end in {', '.join(f'.{name}' for name in FORMATS)}: no such picture")
+        endings = ", ".join(f".{name}" for name in FORMATS)
+        raise TfdumpError(f"'{path.name}' has no ending of a picture (choose one of {endings})")
     return ending
 
 
-def encoded(figure: Figure, ending: str) -> bytes:
+def picture_bytes(figure: Figure, ending: str) -> bytes:
     """Return a figure as the bytes of a file of one of FORMATS."""
     stream = BytesIO()
     with plain_style(), warnings.catch_warnings():
@@ -44,6 +45,6 @@ def encoded(figure: Figure, ending: str) -> bytes:
     return stream.getvalue()
 
 
-def save(figure: Figure, target: Path, force: bool) -> None:
+def save_picture(figure: Figure, target: Path, force: bool) -> None:
     """Write a figure to a file that `check_picture` returned."""
-    write_complete_file(encoded(figure, format_of(target)), target, force)
+    write_complete_file(picture_bytes(figure, picture_format(target)), target, force)

@@ -1,4 +1,4 @@
-"""Turning values into the form that a kind of picture draws."""
+"""Arranges values in the form that each kind of picture draws."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,24 +12,24 @@ from tfdump.plots.values import Numbers
 from tfdump.tensors import Array
 
 
-def squeezed(subject: Subject) -> Subject:
-    """Return a subject without axes of size 1 in the middle, which no picture shows; `without_single_axes` follows.
+def squeezed_subject(subject: Subject) -> Subject:
+    """Return a subject without the axes of size 1 that no picture shows; `without_single_axes` does so for values.
 
-    The last axis of an image stays (one channel); a sequence of one feature is a vector.
+    The last axis of an image stays (one channel). A sequence of one feature becomes a vector.
     """
-    return replace(subject, body=tuple(subject.body[axis] for axis in _kept(subject)))
+    return replace(subject, body=tuple(subject.body[axis] for axis in _drawn_axes(subject)))
 
 
 def without_single_axes(values: Numbers, subject: Subject) -> Numbers:
     """Return values in the shape of a squeezed subject."""
     if values.ndim == len(subject.body):
         return values
-    kept = _kept(replace(subject, body=values.shape))
-    return values.reshape([values.shape[axis] for axis in kept])
+    axes = _drawn_axes(replace(subject, body=values.shape))
+    return values.reshape([values.shape[axis] for axis in axes])
 
 
 def as_maps(values: Numbers, channels_first: bool) -> tuple[Numbers, list[str]]:
-    """Return `(H, W, C)` and the channels' names; a place along further leading axes is a channel of its own."""
+    """Return `(H, W, C)` and the names of the channels; each place along further leading axes is a separate channel."""
     last = channels_last(values, channels_first)
     if last.ndim == 3:
         return last, [str(number) for number in range(last.shape[2])]
@@ -41,7 +41,7 @@ def as_maps(values: Numbers, channels_first: bool) -> tuple[Numbers, list[str]]:
 
 
 def channels_last(values: Array, channels_first: bool) -> Array:
-    """Return an image with its channels last, whichever side they are on."""
+    """Return an image with its channels last."""
     return np.moveaxis(values, 0, -1) if channels_first and values.ndim >= 3 else values
 
 
@@ -51,7 +51,7 @@ def as_matrix(values: Numbers) -> Numbers:
 
 
 def axis_names(subject: Subject, rank: int) -> tuple[str, str]:
-    """Return what the rows and the columns of `as_matrix` are."""
+    """Return the names of the rows and the columns of `as_matrix`."""
     if rank == 1:
         return "", "unit"
     flat = f"axes 1 to {rank - 1}, flattened"
@@ -67,8 +67,8 @@ def axis_names(subject: Subject, rank: int) -> tuple[str, str]:
 def as_kernels(values: Numbers, subject: Subject) -> tuple[Numbers, list[str]]:
     """Return kernels `(H, W, inputs, filters)` with a name for every input channel.
 
-    Keras has `(*window, inputs, filters)`, and the other way round for transposed convolutions. A window of one axis
-    is a column; of three, every depth of an input channel is an input of its own.
+    Keras stores `(*window, inputs, filters)`, and `(*window, filters, inputs)` for transposed convolutions. A window
+    of one axis becomes a column. In a window of three axes, each depth of an input channel becomes a separate input.
     """
     if "Transpose" in subject.class_name:
         values = np.swapaxes(values, -1, -2)
@@ -85,20 +85,23 @@ def as_kernels(values: Numbers, subject: Subject) -> tuple[Numbers, list[str]]:
 def tokens_for(
     tokens: Sequence[str] | None, shape: tuple[int, ...], address: str
 ) -> tuple[Sequence[str] | None, Sequence[str] | None]:
-    """Return the names of the queries and of the keys; tokens name the side, or both, that has as many places."""
+    """Return the labels of the queries and of the keys: tokens label each side that has as many places.
+
+    Raises TfdumpError where neither side has.
+    """
     if tokens is None:
         return None, None
     named = tuple(tokens if len(tokens) == size else None for size in shape)
     if named == (None, None):
         raise TfdumpError(
             f"--tokens has {len(tokens):,} lines, and '{address}' has {shape[0]:,} queries and {shape[1]:,} keys "
-            "(write a token a line, padding included)"
+            "(write one token per line, padding included)"
         )
     return named[0], named[1]
 
 
 def check_overlay(picture: Array, gradient: Array, address: str) -> None:
-    """Raise TfdumpError when an input is no image of the size of its gradient."""
+    """Raise TfdumpError where an input is not an image of the size of its gradient."""
     if picture.ndim not in (2, 3) or picture.shape[:2] != gradient.shape[:2]:
         raise TfdumpError(
             f"the overlay has shape {picture.shape}, and the gradient '{address}' has {gradient.shape} "
@@ -107,7 +110,7 @@ def check_overlay(picture: Array, gradient: Array, address: str) -> None:
 
 
 def is_channels_first(config: dict[str, Any] | None) -> bool:
-    """Tell whether every layer of a model's configuration that has a `data_format` is `channels_first`."""
+    """Return whether every layer of a model's configuration that has a `data_format` is `channels_first`."""
     return _formats(config) == {"channels_first"}
 
 
@@ -118,13 +121,13 @@ def _formats(part: Any) -> set[str]:
     return set().union(*(_formats(value) for value in part)) if isinstance(part, list) else set()
 
 
-def _kept(subject: Subject) -> list[int]:
-    """Return the axes of the body that stay."""
+def _drawn_axes(subject: Subject) -> list[int]:
+    """Return the axes of the body that a picture shows."""
     rank, body = len(subject.body), subject.body
     if rank < 2 or "attention_scores" in subject.address:
         return list(range(rank))
     if subject.weight:
         window = rank - 2 if rank > 2 and "Conv" in subject.class_name and set(body[:-2]) == {1} else 0
         return list(range(window, rank))  # a convolution of 1 x 1 is a matrix
-    kept = [axis for axis in range(rank - 1) if body[axis] != 1]
-    return [*kept, *([rank - 1] if body[-1] != 1 or len(kept) != 1 else [])]
+    axes = [axis for axis in range(rank - 1) if body[axis] != 1]
+    return [*axes, *([rank - 1] if body[-1] != 1 or len(axes) != 1 else [])]

@@ -1,23 +1,24 @@
-"""What of a tensor one picture shows: an example, a step, a range of examples; nothing more is read."""
+"""Reads the values of one picture, and no others: an example, a step, or a range of examples."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from tfdump.dump import axis0
 from tfdump.dump.reader import Tensor
 from tfdump.errors import TfdumpError
 from tfdump.plots.kinds import Subject
 from tfdump.tensors import Array
 
 MOST_EXAMPLES = 256
-"""Rows of a heat map of examples, where nobody says which."""
+"""Rows of a heat map of examples, by default."""
 
 _FEW_BYTES = 1 << 26
-"""Of wide layers, fewer rows are read unasked."""
+"""Bytes of a heat map of examples, by default: a wide layer gets fewer rows."""
 
 MOST_BYTES = 1 << 28
-"""Above it, one value is refused: a picture of it would show nothing, and the memory is the user's."""
+"""Bytes of one value above which no picture is drawn: it would show nothing, and take the user's memory."""
 
 _LARGEST = 1e307
 
@@ -25,83 +26,96 @@ Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Taken:
-    """Values to draw, what they are in words, and notes on what is left out.
+class Excerpt:
+    """Values to draw, words that say which they are, and notes on values that are left out.
 
-    `rows` names the rows where they are not counted from 0: the first number, or the number of each.
+    `rows` is the number of the first row, or the number of each row.
     """
 
     values: Numbers
-    said: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     rows: tuple[int, ...] | int = 0
 
 
-def take_one(tensor: Tensor, subject: Subject, example: int | None, step: int | None) -> Taken:
+def value_excerpt(tensor: Tensor, subject: Subject, example: int | None, step: int | None) -> Excerpt:
     """Return one value: of an example (the first by default) and of a step (the last by default).
 
-    Negative numbers count from the end. Raises TfdumpError for one that is not there, for an option that the tensor
-    has no axis for, and for values that are too many for a picture.
+    Negative indices count from the end. Raises TfdumpError for an index out of range, for an option for whose axis
+    the tensor lacks, and for a value too large for a picture.
     """
-    index, said, notes = [], [], []
+    index, words, notes = [], [], []
     for name, count in zip(subject.leading, subject.counts, strict=True):
-        wanted = step if name == "step" else example
-        position = inside(wanted if wanted is not None else -1 if name == "step" else 0, count, name, subject.address)
+        asked = step if name == axis0.STEP else example
+        position = checked_index(
+            asked if asked is not None else -1 if name == axis0.STEP else 0, count, name, subject.address
+        )
         index.append(position)
-        said.append(f"{name} {position:,} of {count:,}")
-        if wanted is None and count > 1:
-            option = "--step" if name == "step" else "--example"
-            notes.append(f"{name} {position:,} of {count:,} is shown (another: {option} N)")
-    for name, given in (("step", step), ("example", example)):
-        if given is not None and name not in subject.leading and not (name == "example" and "batch" in subject.leading):
-            raise TfdumpError(f"'{subject.address}' has no {name} axis for --{name} {given} (leave it out)")
+        words.append(f"{name} {position:,} of {count:,}")
+        if asked is None and count > 1:
+            notes.append(f"the picture shows {name} {position:,} of {count:,} (choose another with --{name} N)")
+    for name, option in ((axis0.STEP, step), (axis0.EXAMPLE, example)):
+        is_batch = name == axis0.EXAMPLE and axis0.BATCH in subject.leading
+        if option is not None and name not in subject.leading and not is_batch:
+            raise TfdumpError(
+                f"'{subject.address}' has no {name} axis, which --{name} {option} needs (leave the option out)"
+            )
     values, rows, more = _value(tensor, subject, index)
     if 0 in values.shape:
-        raise TfdumpError(f"'{subject.address}' holds no values at {', '.join(said)}: there is nothing to draw")
-    numbers = real(values)
+        raise TfdumpError(f"'{subject.address}' holds no values at {', '.join(words)} to draw")
+    numbers = real_numbers(values)
     check_range(numbers, subject.address)
-    return Taken(numbers, tuple(said), (*notes, *more), rows)
+    return Excerpt(numbers, tuple(words), (*notes, *more), rows)
 
 
-def take_many(tensor: Tensor, subject: Subject, examples: tuple[int | None, int | None], step: int | None) -> Taken:
-    """Return a range of examples as rows, `(examples, *body)`; by default the first, MOST_EXAMPLES at most."""
+def examples_excerpt(
+    tensor: Tensor, subject: Subject, examples: tuple[int | None, int | None], step: int | None
+) -> Excerpt:
+    """Return a range of examples as rows, `(examples, *body)`; by default the first, at most MOST_EXAMPLES.
+
+    Raises TfdumpError for an empty range, and for values too large for a picture.
+    """
     count, name = subject.counts[-1], subject.leading[-1]
     start, stop, _ = slice(*examples).indices(count)
     if stop <= start:
-        raise TfdumpError(f"--examples {_range(examples)} takes none of the {count:,} of '{subject.address}'")
+        raise TfdumpError(f"--examples {_range(examples)} selects none of the {count:,} of '{subject.address}'")
     notes = []
     most = max(1, min(MOST_EXAMPLES, _FEW_BYTES // (8 * int(np.prod(np.maximum(subject.body, 1))))))
     if examples == (None, None) and count > most:
         stop = most
-        notes.append(f"{name}s 0 to {stop - 1} of {count:,} are shown (others: --examples {stop}:{2 * stop})")
+        notes.append(
+            f"the picture shows {name}s 0 to {stop - 1} of {count:,} (choose others with --examples {stop}:{2 * stop})"
+        )
     key: tuple[int | slice, ...] = (slice(start, stop),)
-    said = [f"{name}s {start:,} to {stop - 1:,} of {count:,}"]
+    words = [f"{name}s {start:,} to {stop - 1:,} of {count:,}"]
     if len(subject.leading) == 2:
-        at = inside(-1 if step is None else step, subject.counts[0], "step", subject.address)
-        key, said = (at, *key), [f"step {at:,} of {subject.counts[0]:,}", *said]
+        at = checked_index(-1 if step is None else step, subject.counts[0], axis0.STEP, subject.address)
+        key, words = (at, *key), [f"step {at:,} of {subject.counts[0]:,}", *words]
     _check_size(subject, (stop - start) * int(np.prod(np.maximum(subject.body, 1))) * 8)
     if tensor.encoding == "sparse":
         values = _sparse(tensor, subject, [], key)
     elif tensor.encoding is not None:
         raise TfdumpError(
-            f"'{subject.address}' is {tensor.encoding}: its examples differ in shape (choose one: --example)"
+            f"'{subject.address}' is {tensor.encoding}, so its examples differ in shape (choose one with --example N)"
         )
     else:
         values = tensor.parts()[0].read(key)
-    numbers = real(values)
+    numbers = real_numbers(values)
     check_range(numbers, subject.address)
-    return Taken(numbers, tuple(said), tuple(notes), start)
+    return Excerpt(numbers, tuple(words), tuple(notes), start)
 
 
 def check_range(values: Numbers, address: str) -> None:
-    """Raise TfdumpError for numbers so large that the differences between them, which axes need, are none."""
+    """Raise TfdumpError for numbers so large that their differences, which axes need, overflow."""
     finite = np.abs(values[np.isfinite(values)])
     if finite.size and finite.max() > _LARGEST:
-        raise TfdumpError(f"'{address}' holds {finite.max():g}, beyond what a picture can show (print it: --text)")
+        raise TfdumpError(
+            f"'{address}' holds {finite.max():g}, which is too large for a picture (print it with --text)"
+        )
 
 
 def _value(tensor: Tensor, subject: Subject, index: list[int]) -> tuple[Array, tuple[int, ...] | int, tuple[str, ...]]:
-    """Return one value as it is stored, the numbers of its rows, and notes."""
+    """Return one value as stored, the numbers of its rows, and notes."""
     if tensor.encoding == "stack":
         part = tensor.parts()[index[0]]
         _check_size(subject, part.nbytes)
@@ -116,7 +130,7 @@ def _value(tensor: Tensor, subject: Subject, index: list[int]) -> tuple[Array, t
 
 
 def _ragged(tensor: Tensor, subject: Subject, example: int) -> Array:
-    """Return the values of one example; rows of inner ragged axes follow each other."""
+    """Return the values of one example, with the rows of inner ragged axes one after the other."""
     parts = {part.name: part for part in tensor.parts()}
     start, stop = example, example + 1
     for name in sorted(name for name in parts if name.startswith("row_splits")):
@@ -129,7 +143,7 @@ def _ragged(tensor: Tensor, subject: Subject, example: int) -> Array:
 def _sparse_value(
     tensor: Tensor, subject: Subject, index: list[int]
 ) -> tuple[Array, tuple[int, ...] | int, tuple[str, ...]]:
-    """Return a sparse value: as rows where it is a table of which few are there, else dense."""
+    """Return a sparse value: the stored rows of a table, else a dense array."""
     parts = {part.name: part for part in tensor.parts()}
     if index or parts["indices"].shape[1] != 1:
         return _sparse(tensor, subject, index), 0, ()
@@ -137,8 +151,8 @@ def _sparse_value(
     numbers, inverse = np.unique(parts["indices"].read()[:, 0], return_inverse=True)
     values = parts["values"].read()
     summed = np.zeros((len(numbers), *values.shape[1:]), np.result_type(values.dtype, np.float64))
-    np.add.at(summed, inverse, values)  # an index may be there several times
-    note = f"the {len(numbers):,} of {subject.body[0]:,} rows that are stored are shown; the others are 0"
+    np.add.at(summed, inverse, values)  # an index may occur several times
+    note = f"the picture shows the {len(numbers):,} stored rows of {subject.body[0]:,}; the others are 0"
     return summed, tuple(int(number) for number in numbers), (note,)
 
 
@@ -150,14 +164,14 @@ def _sparse(tensor: Tensor, subject: Subject, index: list[int], key: tuple[int |
     rows = (first.stop - first.start,) if first else ()
     _check_size(subject, int(np.prod(rows + subject.body)) * 8)
     indices, values = parts["indices"].read(), parts["values"].read()
-    found = np.ones(len(indices), bool)
+    matches = np.ones(len(indices), bool)
     for axis, position in enumerate(index):
-        found &= indices[:, axis] == position
+        matches &= indices[:, axis] == position
     if first:
-        found &= (indices[:, 0] >= first.start) & (indices[:, 0] < first.stop)
+        matches &= (indices[:, 0] >= first.start) & (indices[:, 0] < first.stop)
         indices = indices - np.eye(1, indices.shape[1], dtype=np.int64) * first.start
     dense = np.zeros(rows + subject.body, np.result_type(values.dtype, np.float64))
-    np.add.at(dense, tuple(indices[found, len(index) :].T), values[found])
+    np.add.at(dense, tuple(indices[matches, len(index) :].T), values[matches])
     return dense
 
 
@@ -165,12 +179,12 @@ def _check_size(subject: Subject, size: int) -> None:
     if size > MOST_BYTES:
         raise TfdumpError(
             f"one picture of '{subject.address}' would take {size >> 20:,} MiB of values "
-            "(draw its --histogram, which reads it piece by piece)"
+            "(use --histogram, which reads it piece by piece)"
         )
 
 
-def inside(position: int, count: int, name: str, address: str) -> int:
-    """Return a number along an axis, which may count from the end; raises TfdumpError where it is not there."""
+def checked_index(position: int, count: int, name: str, address: str) -> int:
+    """Return an index counted from 0; a negative one counts from the end. Raises TfdumpError for one out of range."""
     if not -count <= position < count:
         raise TfdumpError(f"no {name} {position} in '{address}', which has {count:,}: 0 to {count - 1:,}")
     return position % count
@@ -180,8 +194,8 @@ def _range(examples: tuple[int | None, int | None]) -> str:
     return ":".join("" if bound is None else str(bound) for bound in examples)
 
 
-def real(values: Array) -> Numbers:
-    """Return numbers as float64: truth values as 0 and 1, complex numbers by their magnitude."""
+def real_numbers(values: Array) -> Numbers:
+    """Return numbers as float64: booleans as 0 and 1, complex numbers by their magnitude."""
     if values.dtype.kind == "c":
         return np.abs(values.astype(np.complex128))
     return values.astype(np.float64)

@@ -1,4 +1,4 @@
-"""A model's configuration in short."""
+"""A summary of a model's configuration."""
 
 from collections import Counter
 from typing import Any
@@ -7,14 +7,14 @@ from tfdump.report.records import Architecture
 
 
 def architecture_of(config: Any) -> Architecture | None:
-    """Return what a configuration, as Keras saves it, says of the model; None where it says nothing."""
+    """Return a summary of a configuration as Keras saves it; None for anything else."""
     if not isinstance(config, dict):
         return None
     inner = config.get("config")
     name = inner.get("name") if isinstance(inner, dict) else None
     counts: Counter[str] = Counter()
     waiting = _below(config)
-    while waiting:  # a loop, for a file may nest deeper than Python calls
+    while waiting:  # a loop, because a file may nest deeper than Python can call
         layer = waiting.pop()
         counts[str(layer.get("class_name", "?"))] += 1
         waiting += _below(layer)
@@ -28,6 +28,6 @@ def _below(layer: dict[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(inner, dict):
         return []
     listed = inner.get("layers")
-    found = [*(listed if isinstance(listed, list) else ())]
-    found += [inner[name] for name in ("layer", "cell", "forward_layer", "backward_layer") if name in inner]
-    return [one for one in found if isinstance(one, dict) and "class_name" in one]
+    layers = [*(listed if isinstance(listed, list) else ())]
+    layers += [inner[name] for name in ("layer", "cell", "forward_layer", "backward_layer") if name in inner]
+    return [one for one in layers if isinstance(one, dict) and "class_name" in one]

@@ -1,12 +1,13 @@
-"""Everything that is known of one tensor, in a block of its own, which a click on its row opens."""
+"""All facts about one tensor, in one block of the page, which a click on its row opens."""
 
 import base64
 from collections.abc import Iterator
 
 from tfdump.comparison.verdict import TensorDiff
+from tfdump.dump import axis0
 from tfdump.dump.attributes import STATISTIC_NAMES
-from tfdump.report.charts import bars
-from tfdump.report.html import Markup, element, escaped, join, name_of, number, shape_text
+from tfdump.report.charts import bars_svg
+from tfdump.report.html import Markup, element, escaped, join, name_of, number_text, size_text
 from tfdump.report.records import NONE, SAMPLED, STORED, WHOLE, Numbers, Row, Thumbnail
 from tfdump.report.table import badges, error_share, verdict_badge
 
@@ -43,44 +44,44 @@ def _findings(row: Row) -> Markup | None:
 
 def _difference(diff: TensorDiff) -> str:
     share = error_share(diff)
-    told = diff.reason or diff.status
-    return told if share is None else f"{told}; largest error {number(share)} of the largest golden value"
+    reason = diff.reason or diff.status
+    return reason if share is None else f"{reason}; largest error {number_text(share)} of the largest golden value"
 
 
 def _counterpart(diff: TensorDiff) -> str | None:
-    """Return the name on the other side, where it is another one."""
+    """Return the name on the other side, where it differs."""
     return f"compared with {diff.new_name}, paired by {diff.paired_by}" if diff.new_name else None
 
 
 def _picture(row: Row) -> Markup | None:
-    found = row.thumbnail
-    if found is None:
+    thumbnail = row.thumbnail
+    if thumbnail is None:
         return element("p", f"No picture: {row.undrawn}.", class_="soft")
-    return element("figure", image(found))
+    return element("figure", thumbnail_image(thumbnail))
 
 
-def image(found: Thumbnail) -> Markup:
-    """Return a picture that is inside of the page."""
-    source = "data:image/png;base64," + base64.b64encode(found.png).decode()
-    told = "; ".join([found.text, *found.notes])
-    return element("img", src=source, width=found.width, height=found.height, alt=told)
+def thumbnail_image(thumbnail: Thumbnail) -> Markup:
+    """Return an image whose bytes are inside the page."""
+    source = "data:image/png;base64," + base64.b64encode(thumbnail.png).decode()
+    text = "; ".join([thumbnail.text, *thumbnail.notes])
+    return element("img", src=source, width=thumbnail.width, height=thumbnail.height, alt=text)
 
 
 def _histogram(row: Row) -> Markup | None:
-    found = row.numbers.histogram
-    if found is None or not len(found.counts):
+    histogram = row.numbers.histogram
+    if histogram is None or not len(histogram.counts):
         return None
     ends = element(
         "div",
-        element("span", number(float(found.edges[0]))),
-        element("span", f"tallest bar {int(found.counts.max()):,}"),
-        element("span", number(float(found.edges[-1]))),
+        element("span", number_text(float(histogram.edges[0]))),
+        element("span", f"tallest bar {int(histogram.counts.max()):,}"),
+        element("span", number_text(float(histogram.edges[-1]))),
         class_="ends",
     )
     partly = row.numbers.read < row.numbers.total
-    of = f"{row.numbers.read:,} sampled of {row.numbers.total:,}" if partly else f"{found.total:,}"
-    told = f"Histogram of {of} values; heights are square roots of counts"
-    return element("figure", bars(found, "big"), ends, element("figcaption", told))
+    of = f"{row.numbers.read:,} sampled of {row.numbers.total:,}" if partly else f"{histogram.total:,}"
+    caption = f"Histogram of {of} values; bar heights are square roots of counts"
+    return element("figure", bars_svg(histogram, "big"), ends, element("figcaption", caption))
 
 
 def _facts(row: Row) -> Iterator[tuple[str, str | Markup]]:
@@ -89,8 +90,8 @@ def _facts(row: Row) -> Iterator[tuple[str, str | Markup]]:
         yield "class", row.class_name
     if row.structure:
         yield "structure", element("span", row.structure, class_="name")
-    first = {"none": "", "example": ", an example a row", "step": ", a step a row", "batch": ", a batch a row"}
-    yield "shape", shape_text(row.shape) + first.get(row.axis0, "")
+    rows = f", one row per {row.axis0}" if row.axis0 in (axis0.EXAMPLE, axis0.STEP, axis0.BATCH) else ""
+    yield "shape", size_text(row.shape) + rows
     yield "dtype", row.dtype if row.stored_dtype == row.dtype else f"{row.dtype}, stored as {row.stored_dtype}"
     if row.encoding:
         yield "encoding", row.encoding
@@ -99,15 +100,15 @@ def _facts(row: Row) -> Iterator[tuple[str, str | Markup]]:
     yield "statistics", _source(row.numbers, bool(row.reduced))
     for name in STATISTIC_NAMES:
         if name in row.numbers.statistics:
-            yield name, number(row.numbers.statistics[name], 8)
+            yield name, number_text(row.numbers.statistics[name], 8)
     if row.scale is not None and row.is_gradient:
-        yield "L2 norm", number(row.scale, 8) + (", estimated" if row.numbers.source == SAMPLED else "")
+        yield "L2 norm", number_text(row.scale, 8) + (", estimated" if row.numbers.source == SAMPLED else "")
     elif row.scale is not None:
-        yield "root mean square", number(row.scale, 8)
+        yield "root mean square", number_text(row.scale, 8)
     if len(row.norms) > 1:
-        shown = ", ".join(number(norm) for norm in row.norms[:_MOST_NORMS])
-        more = f", ... {number(row.norms[-1])}" if len(row.norms) > _MOST_NORMS else ""
-        yield f"norms of {len(row.norms):,} steps", shown + more
+        norms = ", ".join(number_text(norm) for norm in row.norms[:_MOST_NORMS])
+        more = f", ... {number_text(row.norms[-1])}" if len(row.norms) > _MOST_NORMS else ""
+        yield f"norms of {len(row.norms):,} steps", norms + more
 
 
 def _source(numbers: Numbers, reduced: bool) -> Markup:

@@ -12,7 +12,7 @@ from tfdump.checks import Finding, check_tensors
 from tfdump.comparison.diff import compare
 from tfdump.comparison.sides import open_side
 from tfdump.comparison.verdict import DiffReport, TensorDiff
-from tfdump.dump import layout
+from tfdump.dump import axis0, layout
 from tfdump.dump.attributes import full_name
 from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.dump.selection import choose
@@ -20,8 +20,8 @@ from tfdump.errors import DumpError
 from tfdump.files.hdf5 import damage
 from tfdump.process.stages import Progress, silent_progress
 from tfdump.report.architecture import architecture_of
-from tfdump.report.numbers import examined_by_sample, numbers_of, scale_of, stored_bytes
-from tfdump.report.records import SAMPLED, Loss, Report, ReportOptions, Row
+from tfdump.report.numbers import examined_by_sample, numbers_of, readable_bytes, scale_and_norms
+from tfdump.report.records import SAMPLED, LossValues, Report, ReportOptions, Row
 from tfdump.report.sampling import shares_of
 from tfdump.report.thumbnails import thumbnails_of
 
@@ -47,7 +47,7 @@ def gather(
             raise DumpError(f"{dump.name} holds no tensors, so there is nothing to report")
         chosen = bool(options.layers or options.exclude)
         tensors = choose(dump, Selection(options.layers, options.exclude))
-        sizes = [stored_bytes(tensor) for tensor in tensors]
+        sizes = [readable_bytes(tensor) for tensor in tensors]
         shares = shares_of(sizes, options.read_bytes)
         with damage(DumpError, f"{dump.name}: first_example"):
             first_example = int(dump.attributes.get("first_example", 0))
@@ -67,7 +67,7 @@ def gather(
         ]
         notes = [*_sampled(rows, sizes, other is not None), *pictures.notes]
         if chosen:
-            notes.insert(0, f"{len(rows):,} of {len(dump):,} tensors were chosen (-l, -x)")
+            notes.insert(0, f"the page shows {len(rows):,} of {len(dump):,} tensors, which -l and -x select")
         with damage(DumpError, f"{dump.name}: '{layout.CONFIG}'"):
             architecture = architecture_of(dump.config)
         return Report(
@@ -100,7 +100,7 @@ def _rows(
     for number, (tensor, share) in enumerate(zip(tensors, shares, strict=True), 1):
         progress(number - 1, len(tensors))
         numbers = numbers_of(tensor, share)
-        scale, norms = scale_of(tensor, numbers, tensor.group.startswith(f"{layout.GRADIENTS}/"))
+        scale, norms = scale_and_norms(tensor, numbers, tensor.group.startswith(f"{layout.GRADIENTS}/"))
         attributes = tensor.attributes
         rows.append(
             Row(
@@ -113,7 +113,7 @@ def _rows(
                 tensor.dtype,
                 tensor.stored_dtype,
                 tensor.encoding,
-                str(attributes.get("axis0", "none")),
+                str(attributes.get("axis0", axis0.NONE)),
                 tensor.connected,
                 str(attributes.get("reduce", "")),
                 numbers,
@@ -127,7 +127,7 @@ def _rows(
 
 
 def _order(rows: Sequence[Row]) -> list[int]:
-    """Return the numbers of the rows in the order in which they get pictures."""
+    """Return the numbers of the rows in the order in which pictures are drawn."""
 
     def rank(row: Row) -> int:
         fails = row.diff is not None and row.diff.fails
@@ -137,7 +137,7 @@ def _order(rows: Sequence[Row]) -> list[int]:
 
 
 def _sampled(rows: Sequence[Row], sizes: Sequence[int], compared: bool) -> list[str]:
-    """Return what to say where not all values were read."""
+    """Return notes on values that were not read."""
     partly = [row for row in rows if row.numbers.read < row.numbers.total and row.numbers.histogram is not None]
     if not partly:
         return []
@@ -146,25 +146,25 @@ def _sampled(rows: Sequence[Row], sizes: Sequence[int], compared: bool) -> list[
     read = sum(row.numbers.read for row in rows)
     estimates = f"the statistics of {estimated:,}" if estimated else "their histograms"
     text = (
-        f"sampled: {read:,} of {of:,} values were read (the dump has {show_bytes(sum(sizes))}); {len(partly):,} of "
-        f"{len(rows):,} tensors only in part, marked \u2248: {estimates} are estimates, and only the sample is "
-        "checked, for NaN and Inf (--read all reads everything; so does tfdump check)"
+        f"sampled: the report read {read:,} of {of:,} values (the dump has {show_bytes(sum(sizes))}), and only part of "
+        f"{len(partly):,} of {len(rows):,} tensors, marked \u2248: {estimates} are estimates, and only the sample is "
+        "checked, for NaN and Inf (--read all and tfdump check read everything)"
     )
     return [text, *(["the comparison read every value of both files"] if compared else [])]
 
 
 def _compared(dump: Dump, other: Path, options: ReportOptions, progress: Progress) -> DiffReport:
-    """Return the comparison, with files named without their folders."""
-    found = compare(dump, other, replace(options.diff, layers=options.layers, exclude=options.exclude), progress)
+    """Return the comparison, with the names of files without folders."""
+    report = compare(dump, other, replace(options.diff, layers=options.layers, exclude=options.exclude), progress)
     names = {dump.name: Path(dump.name).name, str(other): other.name}
-    notes = found.notes
+    notes = report.notes
     for whole, short in names.items():
         notes = tuple(note.replace(whole, short) for note in notes)
-    return replace(found, golden=names[dump.name], new=other.name, notes=notes)
+    return replace(report, golden=names[dump.name], new=other.name, notes=notes)
 
 
 def _attributes(path: Path) -> dict[str, Any]:
-    """Return the attributes of a dump; none of plain arrays."""
+    """Return the attributes of a dump; empty for plain arrays."""
     with open_side(path) as side:
         return side.attributes
 
@@ -178,8 +178,8 @@ def _text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value, default=str)
 
 
-def _loss(dump: Dump) -> Loss | None:
+def _loss(dump: Dump) -> LossValues | None:
     loss = dump.loss
     if loss is None:
         return None
-    return Loss(dump.loss_axis if loss.ndim else "none", tuple(float(value) for value in loss.reshape(-1)))
+    return LossValues(dump.loss_axis if loss.ndim else axis0.NONE, tuple(float(value) for value in loss.reshape(-1)))

@@ -1,4 +1,4 @@
-"""Elements of HTML as text. What comes from a dump is hostile: every text is escaped unless it is Markup."""
+"""Elements of HTML as text. A dump may be hostile, so every text is escaped unless it is Markup."""
 
 import html
 import math
@@ -12,7 +12,7 @@ TIMES = "\u00d7"
 
 
 class Markup(str):
-    """Text that is HTML already, made by `element` alone."""
+    """Text that is HTML; only this module makes it."""
 
     __slots__ = ()
 
@@ -21,9 +21,9 @@ _VOID = frozenset({"meta", "img", "input", "br"})
 
 
 def element(name: str, /, *children: "str | Markup | None", **attributes: Value) -> Markup:
-    """Return an element; None among the children and attributes is left out, "" is an attribute without a value.
+    """Return an element; children and attributes that are None are left out, "" is an attribute without a value.
 
-    `class_` and `for_` stand for the words of Python, `_` in a name for `-`.
+    A trailing `_` is removed (`class_`, `for_`), and any other `_` in a name becomes `-`.
     """
     opening = [name]
     for key, value in attributes.items():
@@ -37,7 +37,7 @@ def element(name: str, /, *children: "str | Markup | None", **attributes: Value)
 
 
 def join(children: "Iterable[str | Markup | None]", between: str = "") -> Markup:
-    """Return children one after the other, each escaped unless it is Markup."""
+    """Return children joined by `between`, each escaped unless it is Markup."""
     inner = [child if isinstance(child, Markup) else escaped(child) for child in children if child is not None]
     return Markup(between.join(inner))
 
@@ -48,17 +48,19 @@ def escaped(text: str) -> Markup:
 
 
 def name_of(address: str) -> Markup:
-    """Return an address: apart from the direction of the text around it, and broken behind dots and underscores.
+    """Return an address isolated from the text direction around it, which may break after dots and underscores.
 
-    What holds it needs it as `aria_label` too, for a place to break is read out as a space.
+    Its parent needs the address as `aria_label` too, because screen readers read a possible break as a space.
     """
     whole = escaped(address)
     return Markup(f"<bdi>{whole.replace('.', '.<wbr>').replace('_', '_<wbr>')}</bdi>")
 
 
 def clean(text: str) -> str:
-    """Return text with everything that does not print escaped: control characters, lone surrogates, and the
-    characters that turn the direction of writing."""
+    """Return text with the characters escaped that do not print.
+
+    These are control characters, lone surrogates, and the characters that change the direction of writing.
+    """
     if text.isprintable():
         return text
     return "".join(
@@ -66,8 +68,8 @@ def clean(text: str) -> str:
     )
 
 
-def number(value: float | None, digits: int = 4) -> str:
-    """Return a number for a cell: integers in full, others with `digits` digits."""
+def number_text(value: float | None, digits: int = 4) -> str:
+    """Return a number for a cell: integers in full, others with `digits` significant digits."""
     if value is None:
         return MISSING
     if isinstance(value, int):
@@ -77,13 +79,13 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-").replace("-", MINUS)
 
 
-def shape_text(shape: Sequence[int]) -> str:
+def size_text(shape: Sequence[int]) -> str:
     """Return a shape with `?` for open sizes."""
     return f" {TIMES} ".join("?" if size == -1 else f"{size}" for size in shape) or "scalar"
 
 
 def share_text(part: float, of: float) -> str:
-    """Return a share in percent, which is 0 or 100 only where it is exactly that."""
+    """Return a share in percent, which is 0% or 100% only where it is exact."""
     if not of:
         return MISSING
     percent = 100 * part / of

@@ -1,4 +1,4 @@
-"""The statistics and the histogram of one tensor, and what a sample of it tells the checks."""
+"""The statistics and the histogram of one tensor, and the findings of the checks on a sample of it."""
 
 import math
 
@@ -25,28 +25,28 @@ from tfdump.tensors import Array
 BINS = 48
 
 
-def stored_bytes(tensor: Tensor) -> int:
-    """Return the bytes that reading all values of a tensor would take; 0 where there are none to read."""
+def readable_bytes(tensor: Tensor) -> int:
+    """Return the bytes of all values of a tensor; 0 where there are none to read."""
     if without_numbers(tensor):
         return 0
     return sum(part.nbytes for part in tensor.value_parts())
 
 
 def without_numbers(tensor: Tensor) -> str:
-    """Return why a tensor has no values to count, or nothing."""
+    """Return the reason why a tensor has no values to count, or an empty text."""
     if not tensor.connected:
         return "not connected to the loss"
     if kind_of(tensor.dtype) not in "fciub":
         return f"{tensor.dtype}, no numbers"
     if not tensor.has_values:
-        return "the dump has no values of it"
+        return "the dump does not hold its values"
     return ""
 
 
 def numbers_of(tensor: Tensor, share: int | None) -> Numbers:
-    """Return the statistics and the histogram of a tensor, of which at most about `share` bytes are read.
+    """Return the statistics and the histogram of a tensor; at most about `share` bytes of it are read.
 
-    Statistics in the dump are of all values, and are taken as they are.
+    Statistics in the dump are used unchanged, because they are of all values.
     """
     stored = {name: value for name, value in (tensor.statistics or {}).items() if isinstance(value, (int, float))}
     with damage(DumpError, full_name(tensor)):
@@ -66,19 +66,19 @@ def numbers_of(tensor: Tensor, share: int | None) -> Numbers:
     return Numbers(source, stored, sample.read, sample.total, histogram)
 
 
-def scale_of(tensor: Tensor, numbers: Numbers, is_gradient: bool) -> tuple[float | None, tuple[float, ...]]:
-    """Return how large a tensor is (see Row), and the norms of its steps where the dump has them."""
+def scale_and_norms(tensor: Tensor, numbers: Numbers, is_gradient: bool) -> tuple[float | None, tuple[float, ...]]:
+    """Return the scale of a tensor (see Row), and the norms of its steps where the dump has them."""
     norm = tensor.norm
     norms = tuple(norm) if isinstance(norm, list) else () if norm is None else (norm,)
     if norms and is_gradient:
         return norms[-1], norms
-    found = numbers.statistics
-    finite = found.get("count", 0) - found.get("nan", 0) - found.get("inf", 0)
-    l2 = found.get("l2")
+    statistics = numbers.statistics
+    finite = statistics.get("count", 0) - statistics.get("nan", 0) - statistics.get("inf", 0)
+    l2 = statistics.get("l2")
     if l2 is None:
         return None, norms
-    if finite <= 0:  # NaN and infinities have no size, which is known; an empty tensor has none to know
-        return (math.nan if found.get("count", 0) else None), norms
+    if finite <= 0:  # NaN and infinities have no size, so the scale is NaN; that of an empty tensor is unknown
+        return (math.nan if statistics.get("count", 0) else None), norms
     if is_gradient:
         unread = numbers.total / numbers.read if numbers.source == SAMPLED and numbers.read else 1
         return float(l2) * math.sqrt(unread), norms
@@ -86,7 +86,7 @@ def scale_of(tensor: Tensor, numbers: Numbers, is_gradient: bool) -> tuple[float
 
 
 def examined_by_sample(tensor: Tensor, share: int | None, first_example: int) -> Examined | None:
-    """Return what a sample tells of NaN and Inf; None where all values are read, or none, and the checks go on."""
+    """Return the findings of NaN and Inf in a sample; None where all values are read, or none, by the checks."""
     if without_numbers(tensor) or share is None:
         return None
     name = full_name(tensor)
@@ -97,18 +97,18 @@ def examined_by_sample(tensor: Tensor, share: int | None, first_example: int) ->
         tallies = _tallies(tensor, sample, first_example)
         stored = tensor.statistics
         of, unit = sample.read, f"sampled values (of {sample.total})"
-        if stored is not None:  # which are of all values
+        if stored is not None:  # statistics in the dump are of all values
             of, unit = int(stored.get("count", 0)), "values"
-            tallies = {kind: Tally(int(stored.get(kind, 0)), found.first) for kind, found in tallies.items()}
+            tallies = {kind: Tally(int(stored.get(kind, 0)), tally.first) for kind, tally in tallies.items()}
     evidence = Evidence(name, of, unit, tallies)
-    found = [check(evidence, Thresholds()) for check in (nan, infinite)]
-    reason = f"only {sample.read} of its {sample.total} values were read, and only for NaN and Inf"
+    findings = [check(evidence, Thresholds()) for check in (nan, infinite)]
+    reason = f"the report read only {sample.read} of its {sample.total} values, and looked only for NaN and Inf"
     checked = Checked(name, str(tensor.attributes.get("class", "")), reason)
-    return Examined(checked, tuple(finding for finding in found if finding is not None))
+    return Examined(checked, tuple(finding for finding in findings if finding is not None))
 
 
 def _tallies(tensor: Tensor, sample: Sample, first_example: int) -> dict[str, Tally]:
-    """Count NaN and infinities of a sample, with the place of the first of each."""
+    """Return the counts of NaN and infinities in a sample, with the place of the first of each."""
     totals: dict[str, Tally] = {"nan": Tally(), "inf": Tally()}
     for part, key, block in sample.blocks():
         if block.dtype.kind not in "fc":
@@ -117,9 +117,9 @@ def _tallies(tensor: Tensor, sample: Sample, first_example: int) -> dict[str, Ta
         for name, mask in (("nan", np.isnan(block)), ("inf", np.isinf(block) & ~np.isnan(block))):
             count = int(np.count_nonzero(mask))
             if count:
-                seen = totals[name]
-                first = seen.first or places.tally(_first(part, key, block, mask)).first
-                totals[name] = Tally((seen.count or 0) + count, first)
+                tally = totals[name]
+                first = tally.first or places.tally(_first(part, key, block, mask)).first
+                totals[name] = Tally((tally.count or 0) + count, first)
     return totals
 
 

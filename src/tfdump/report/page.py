@@ -1,6 +1,6 @@
-"""A report to one HTML page that needs nothing else: no network, no other file, and no JavaScript to be read.
+"""Turns a report into one HTML page that needs no network and no other file, and is readable without JavaScript.
 
-A policy in the page lets a browser run its one script and take its one style sheet, by their hashes, and load nothing.
+A policy in the page allows its one script and its one style sheet, by their hashes, and nothing else.
 """
 
 import base64
@@ -25,12 +25,12 @@ def page_of(report: Report) -> str:
         "base-uri 'none'; form-action 'none'"
     )
     chapters = [
-        ("compared", "Comparison", sections.comparison(report)),
-        ("found", "Findings", sections.findings(report)),
-        ("loss", "Loss", sections.loss(report)),
-        ("depth", "Along depth", sections.depth(report)),
+        ("compared", "Comparison", sections.comparison_section(report)),
+        ("found", "Findings", sections.findings_section(report)),
+        ("loss", "Loss", sections.loss_section(report)),
+        ("depth", "Along the depth", sections.depth_section(report)),
         ("list-of-tensors", "Tensors", table_of(report)),
-        ("provenance", "What made this dump", sections.provenance(report)),
+        ("provenance", "How the dump was made", sections.provenance_section(report)),
     ]
     present = [(key, name, body) for key, name, body in chapters if body is not None]
     pictured = any(row.thumbnail is not None for row in report.rows)
@@ -76,7 +76,7 @@ def _details(report: Report, pictured: bool) -> Markup:
 
 
 def _dialog() -> Markup:
-    """Return the window that shows one tensor when its row is clicked."""
+    """Return the dialog that shows one tensor after a click on its row."""
 
     def button(key: str, name: str, shortcut: str) -> Markup:
         return element("button", name, type="button", id=key, class_="tool", aria_keyshortcuts=shortcut)
@@ -92,13 +92,13 @@ def _dialog() -> Markup:
 
 
 def _facts(report: Report) -> str:
-    known = {name: old for name, old, _ in report.provenance}
-    told = [f"{name.replace('_', ' ')} {known[name]}" for name in _FACTS if known.get(name)]
-    return " · ".join([*told, f"{len(report.rows):,} tensors"])
+    attributes = {name: old for name, old, _ in report.provenance}
+    facts = [f"{name.replace('_', ' ')} {attributes[name]}" for name in _FACTS if attributes.get(name)]
+    return " · ".join([*facts, f"{len(report.rows):,} tensors"])
 
 
 def _own(name: str) -> str:
-    """Return a file that comes with this package."""
+    """Return the text of a file of this package."""
     return resources.files("tfdump.report").joinpath(name).read_text("utf-8").replace("\r\n", "\n")
 
 

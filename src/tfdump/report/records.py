@@ -1,4 +1,4 @@
-"""What a report is made of: gathered from dumps, and turned into a page by the modules beside it."""
+"""The records of a report: `gather` makes them from dumps, and `page` turns them into HTML."""
 
 from dataclasses import dataclass, field
 
@@ -13,16 +13,16 @@ PICTURES = 40
 PICTURE_BYTES = 8 << 20
 
 STORED, WHOLE, SAMPLED, NONE = "stored", "whole", "sampled", "none"
-"""Where the statistics of a tensor are from: the dump has them, all values, a sample of them; or there are none."""
+"""The source of the statistics of a tensor: the dump, all values, a sample of the values, or none."""
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What goes into a report.
+    """The options of a report.
 
-    At most about `read_bytes` of values are read for statistics, histograms and checks, None reads everything;
-    `pictures` is how many are drawn, None draws all. `layers` and `exclude` choose tensors; `diff` is how the other
-    dump is compared.
+    About `read_bytes` of values are read for statistics, histograms and checks; None reads everything. `pictures` is
+    the number of pictures; None draws all. `layers` and `exclude` select tensors. `diff` holds the options of the
+    comparison with the other dump.
     """
 
     read_bytes: int | None = READ_BYTES
@@ -34,9 +34,9 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class Numbers:
-    """The statistics of one tensor: `source` tells where they are from, `read` of `total` values were looked at.
+    """The statistics of one tensor, and their `source`; `read` of `total` values were read.
 
-    `statistics` are by the names of `tfdump.statistics.statistics.Statistics`. `reason` says why there are none.
+    The names in `statistics` are those of `tfdump.statistics.statistics.Statistics`. `reason` says why there are none.
     """
 
     source: str
@@ -49,7 +49,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A picture as the bytes of a PNG file, what it shows in words, and what it leaves out."""
+    """A picture as the bytes of a PNG file, with a description, and notes on what it leaves out."""
 
     png: bytes
     width: int
@@ -62,9 +62,9 @@ class Thumbnail:
 class Row:
     """One tensor of the list.
 
-    `number` counts from 1 in the order of the dump, which is that of execution within each group. `scale` is how
-    large the tensor is: the L2 norm of a gradient (of its last step), else the root mean square; NaN where no value is
-    finite, None where it is not known. `norms` are those of every step. `thumbnail` is None where `undrawn` says why.
+    `number` counts from 1 in the order of the dump, which is the order of execution within each group. `scale` is the
+    L2 norm of a gradient (of its last step), else the root mean square; NaN where no value is finite, None where it is
+    unknown. `norms` holds the norm of every step. Where `thumbnail` is None, `undrawn` gives the reason.
     """
 
     number: int
@@ -94,13 +94,13 @@ class Row:
 
     @property
     def is_gradient(self) -> bool:
-        """Whether its size is told by its norm."""
+        """Whether `scale` is a norm."""
         return self.group.startswith("gradients/")
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The model's configuration in short: its class, its name, and how many layers of each class it has."""
+    """A summary of the model's configuration: its class, its name, and the number of layers of each class."""
 
     class_name: str
     name: str
@@ -108,8 +108,8 @@ class Architecture:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """The loss: one number, or one a step or example (`axis`)."""
+class LossValues:
+    """The loss: one number, or one number per step or example (`axis`)."""
 
     axis: str
     values: tuple[float, ...]
@@ -117,10 +117,10 @@ class Loss:
 
 @dataclass(frozen=True)
 class Report:
-    """All that a page shows; files are named without their folders.
+    """Everything that a page shows; names of files have no folders.
 
-    `provenance` are the attributes of the dump, and of the other one where it is a dump (None where an attribute is
-    missing). `notes` are what a reader should know about the report itself: what was sampled, skipped, not drawn.
+    `provenance` holds the attributes of the dump, and of the other one where it is a dump (None for a missing
+    attribute). `notes` tell the reader what the report sampled, skipped or did not draw.
     """
 
     dump: str
@@ -130,7 +130,7 @@ class Report:
     rows: tuple[Row, ...]
     checks: CheckReport
     diff: DiffReport | None
-    loss: Loss | None
+    loss: LossValues | None
     not_captured: tuple[NotCaptured, ...]
     depends_on_batch: tuple[str, ...]
     notes: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Which values of a tensor are read: all of them where they are few, else pieces spread evenly over it."""
+"""Which values of a tensor are read: all of a small tensor, else evenly spaced pieces."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,9 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class Sample:
-    """The values of one tensor that are read, at most about `share` bytes of them; None reads all.
+    """The values of one tensor that are read, at most about `share` bytes; None reads all.
 
-    Of ragged and sparse tensors, the values that are stored. Raises DumpError where there are none.
+    Of ragged and sparse tensors, these are the stored values. Raises DumpError where there are none.
     """
 
     def __init__(self, tensor: Tensor, share: int | None) -> None:
@@ -29,12 +29,13 @@ class Sample:
         if not self.is_whole and share is not None:
             shares = [max(1, share * part.nbytes // size) for part in self.parts]
             self._keys = [
-                spread(part.shape, part.dtype.itemsize, one) for part, one in zip(self.parts, shares, strict=True)
+                evenly_spaced_keys(part.shape, part.dtype.itemsize, one)
+                for part, one in zip(self.parts, shares, strict=True)
             ]
             self.read = sum(_size(key) for keys in self._keys for key in keys)
 
     def blocks(self) -> Iterator[tuple[Part, Key, Array]]:
-        """Yield what is read, piece by piece, with the part and the place that it comes from."""
+        """Yield the values piece by piece, each with its part and its place there."""
         if self.is_whole:
             for part in self.parts:
                 for key, block in part.blocks(BLOCK_BYTES):
@@ -45,7 +46,7 @@ class Sample:
                 yield part, key, part.read(key)
 
     def pieces(self) -> Iterator[Array]:
-        """Yield what is read."""
+        """Yield the values piece by piece."""
         for _, _, block in self.blocks():
             yield block
 
@@ -53,24 +54,24 @@ class Sample:
 def shares_of(sizes: Sequence[int], budget: int | None) -> list[int | None]:
     """Return how many bytes to read of tensors of these sizes: small ones whole, large ones an equal share each.
 
-    None reads everything: of every tensor where all fit into the budget.
+    None reads everything, for all tensors where they fit into the budget.
     """
     if budget is None or sum(sizes) <= budget:
         return [None] * len(sizes)
-    found: list[int | None] = [None] * len(sizes)
-    left, waiting = budget, len(sizes)
+    shares: list[int | None] = [None] * len(sizes)
+    remaining, waiting = budget, len(sizes)
     for place in sorted(range(len(sizes)), key=lambda place: sizes[place]):
-        share = max(_SMALLEST_PIECE, left // waiting)
-        found[place] = share
-        left, waiting = max(0, left - min(share, sizes[place])), waiting - 1
-    return found
+        share = max(_SMALLEST_PIECE, remaining // waiting)
+        shares[place] = share
+        remaining, waiting = max(0, remaining - min(share, sizes[place])), waiting - 1
+    return shares
 
 
-def spread(shape: tuple[int, ...], itemsize: int, share: int) -> list[Key]:
-    """Return keys of pieces of an array, about `share` bytes of it, spread evenly over it, in C order.
+def evenly_spaced_keys(shape: tuple[int, ...], itemsize: int, share: int) -> list[Key]:
+    """Return the keys of evenly spaced pieces of an array, about `share` bytes of it, in C order.
 
-    Each of equal stretches gives one piece, from a place in it that moves from one to the next by the golden ratio
-    (van der Corput-like), so that a pattern that repeats along the array is not hit at one phase alone.
+    The array is divided into equal stretches, with one piece in each. The place of the piece moves from stretch to
+    stretch by the golden ratio, so that the pieces meet a repeating pattern at many phases.
     """
     if 0 in shape:
         return []

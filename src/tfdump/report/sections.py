@@ -1,12 +1,13 @@
-"""The sections of a page above and below the list: comparison, findings, depth, loss, and what made the dump."""
+"""The sections of a page beside the list of tensors: comparison, findings, depth, loss, provenance."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tfdump.checks import CHECKS
 from tfdump.comparison.verdict import DIFFERS, VALUES, DiffReport
-from tfdump.report.charts import Point, curve, depth_chart
-from tfdump.report.html import MISSING, Markup, element, join, name_of, number
+from tfdump.dump import axis0
+from tfdump.report.charts import Point, curve_svg, depth_svg
+from tfdump.report.html import MISSING, Markup, element, join, name_of, number_text
 from tfdump.report.records import Report, Row
 from tfdump.report.table import badges, error_share, verdict_badge
 
@@ -15,8 +16,8 @@ _MOST_NAMED = 20
 _MOST_OPEN = 12
 
 
-def comparison(report: Report) -> Markup | None:
-    """Return the verdict of the comparison, the first divergence on top."""
+def comparison_section(report: Report) -> Markup | None:
+    """Return the verdict of the comparison, with the first divergence on top; None without a comparison."""
     diff = report.diff
     if diff is None:
         return None
@@ -26,16 +27,16 @@ def comparison(report: Report) -> Markup | None:
     top = None
     if first is not None:
         name = _link(numbers.get(id(first)), first.shown_name)
-        said = "First divergence: " if first.status == DIFFERS else "First that only one side has: "
+        lead = "First divergence: " if first.status == DIFFERS else "First tensor that only one side has: "
         of = f" ({first.class_name}): " if first.class_name else ": "
-        top = element("p", element("strong", said), name, f"{of}{first.reason}")
+        top = element("p", element("strong", lead), name, f"{of}{first.reason}")
     rows = [
         element(
             "tr",
             element("th", _link(numbers.get(id(one)), one.shown_name), scope="row"),
             element("td", one.class_name),
             element("td", verdict_badge(one)),
-            element("td", MISSING if (share := error_share(one)) is None else number(share, 3), class_="n"),
+            element("td", MISSING if (share := error_share(one)) is None else number_text(share, 3), class_="n"),
             element("td", one.reason, class_="wide"),
         )
         for one in failing[:_MOST_LISTED]
@@ -46,27 +47,27 @@ def comparison(report: Report) -> Markup | None:
             top,
             *(element("p", note, class_="note") for note in diff.notes),
             _errors(report, diff),
-            _folded(("tensor", "class", "verdict", "largest error", "reason"), rows, "What differs"),
+            _folded(("tensor", "class", "verdict", "largest error", "reason"), rows, "Tensors that differ"),
             _more(len(failing), "tensors that differ; the list below marks them all"),
         ]
     )
 
 
 def _errors(report: Report, diff: DiffReport) -> Markup | None:
-    """Return the chart of the error of every tensor along depth."""
+    """Return the chart of the error of every tensor along the depth."""
     by_verdict = {id(row.diff): row for row in report.rows if row.diff is not None}
     points = [
         Point(row.number, one.shown_name, error_share(one), "differs" if one.fails else "")
         for one in diff.tensors
         if one.compared_by == VALUES and (row := by_verdict.get(id(one))) is not None
     ]
-    chart = depth_chart(points, "Largest error as a share of the largest value", joined=False)
-    return _figure(chart, "Largest error of each tensor as a share of its largest golden value; filled red ones are "
-                   "outside of their tolerance, those at 0 are equal")  # fmt: skip
+    chart = depth_svg(points, "Largest error as a share of the largest value", joined=False)
+    return _figure(chart, "Largest error of each tensor as a share of its largest golden value; filled red points are "
+                   "outside their tolerance, points at 0 are equal")  # fmt: skip
 
 
-def findings(report: Report) -> Markup:
-    """Return where NaN and Inf begin, and what the checks found."""
+def findings_section(report: Report) -> Markup:
+    """Return where NaN and Inf start, and the findings of the checks."""
     checks = report.checks
     numbers = {row.name: row.number for row in report.rows}
     origins = [
@@ -91,26 +92,26 @@ def findings(report: Report) -> Markup:
     unchecked = [(tensor.tensor, "all checks", tensor.reason or "") for tensor in checks.tensors if tensor.reason]
     unchecked += [(skipped.tensor, skipped.check, skipped.reason) for skipped in checks.skipped]
     total, looked = len(checks.findings), sum(tensor.reason is None for tensor in checks.tensors)
-    told = f"{total:,} finding{'' if total == 1 else 's'}: {summary}." if total else "Nothing was found."
+    summary_line = f"{total:,} finding{'' if total == 1 else 's'}: {summary}." if total else "No findings."
     of = "" if looked == len(checks.tensors) else f" of {len(checks.tensors):,}"
-    told += f" {looked:,}{of} tensors were checked{' in full' if of else ''}."
+    summary_line += f" {looked:,}{of} tensors were checked{' in full' if of else ''}."
     return join(
         [
             *origins,
-            element("p", told),
-            _folded(("check", "tensor", "what", "example", "index"), rows, "What the checks found"),
+            element("p", summary_line),
+            _folded(("check", "tensor", "finding", "example", "index"), rows, "Findings of the checks"),
             _more(len(checks.findings), "findings; “only with findings” shows their tensors in the list"),
             _unchecked(unchecked),
         ]
     )
 
 
-def _unchecked(found: Sequence[tuple[str, str, str]]) -> Markup | None:
-    """Return, folded, what could not be checked and why."""
-    if not found:
+def _unchecked(skipped: Sequence[tuple[str, str, str]]) -> Markup | None:
+    """Return a folded list of the tensors that could not be checked, and the reasons."""
+    if not skipped:
         return None
     reasons: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
-    for tensor, check, reason in found:
+    for tensor, check, reason in skipped:
         checks, tensors = reasons.setdefault(reason, ({}, {}))
         checks[check] = None
         tensors[tensor.removeprefix("activations/")] = None
@@ -118,13 +119,13 @@ def _unchecked(found: Sequence[tuple[str, str, str]]) -> Markup | None:
         element("li", f"{reason}: {', '.join(checks)} of {_named(list(tensors))}")
         for reason, (checks, tensors) in list(reasons.items())[:_MOST_LISTED]
     ]
-    of = len({tensor for tensor, _, _ in found})
-    summary = element("summary", f"What could not be checked, of {of:,} tensor{'' if of == 1 else 's'}")
+    of = len({tensor for tensor, _, _ in skipped})
+    summary = element("summary", f"Checks that were not possible, of {of:,} tensor{'' if of == 1 else 's'}")
     return element("details", summary, element("ul", *items), _more(len(reasons), "reasons"))
 
 
-def depth(report: Report) -> Markup | None:
-    """Return the charts along depth: norms of gradients, else the scale of activations."""
+def depth_section(report: Report) -> Markup | None:
+    """Return the charts along the depth: norms of gradients, else the scale of activations; None without any."""
     groups: dict[str, list[Row]] = {}
     for row in report.rows:
         groups.setdefault(row.group, []).append(row)
@@ -133,42 +134,42 @@ def depth(report: Report) -> Markup | None:
     for group in gradients or [group for group in groups if group == "activations"] or list(groups)[:1]:
         points = [Point(row.number, row.address, row.scale, _kind(row)) for row in groups[group]]
         unit = "L2 norm" if gradients else "Root mean square"
-        told = f"{unit} of {group}"
+        caption = f"{unit} of {group}"
         if any("vector" in point.kind for point in points):
-            told += "; filled: kernels, hollow: vectors and scalars (bias, gamma)"
+            caption += "; filled: kernels, hollow: vectors and scalars (bias, gamma)"
         if any("odd" in point.kind and not point.is_odd for point in points):
-            told += "; red: with NaN or Inf"
+            caption += "; red: tensors with NaN or Inf"
         if any(point.is_odd for point in points):
-            told += "; \u00d7 at the upper edge: no finite value"
-        charts.append(_figure(depth_chart(points, told, apart="vector"), told))
-    found = [chart for chart in charts if chart is not None]
-    return join(found) if found else None
+            caption += "; \u00d7 at the upper edge: no finite value"
+        charts.append(_figure(depth_svg(points, caption, apart="vector"), caption))
+    present = [chart for chart in charts if chart is not None]
+    return join(present) if present else None
 
 
 def _kind(row: Row) -> str:
     statistics = row.numbers.statistics
-    rank = len(row.shape) - (row.axis0 != "none")
+    rank = len(row.shape) - (row.axis0 != axis0.NONE)
     kinds = ["vector"] if row.group == "gradients/weights" and rank < 2 else []
     return " ".join([*kinds, *(["odd"] if statistics.get("nan") or statistics.get("inf") else [])])
 
 
-def loss(report: Report) -> Markup | None:
-    """Return the loss: a number, or a curve."""
-    found = report.loss
-    if found is None:
+def loss_section(report: Report) -> Markup | None:
+    """Return the loss as a number or a curve; None without a loss."""
+    loss = report.loss
+    if loss is None:
         return None
-    if len(found.values) == 1:
-        return element("p", "Loss ", element("strong", number(found.values[0], 8)))
-    if not found.values:
+    if len(loss.values) == 1:
+        return element("p", "Loss ", element("strong", number_text(loss.values[0], 8)))
+    if not loss.values:
         return element("p", "The loss has no values.")
-    first, last = number(found.values[0], 6), number(found.values[-1], 6)
-    odd = sum(not abs(value) < float("inf") for value in found.values)
-    told = f"Loss of {len(found.values):,} {found.axis}s: {first} … {last}" + (f", {odd:,} not finite" if odd else "")
-    return join([element("p", told), _figure(curve(found.values, found.axis), "Loss")])
+    first, last = number_text(loss.values[0], 6), number_text(loss.values[-1], 6)
+    odd = sum(not abs(value) < float("inf") for value in loss.values)
+    caption = f"Loss of {len(loss.values):,} {loss.axis}s: {first} … {last}" + (f", {odd:,} not finite" if odd else "")
+    return join([element("p", caption), _figure(curve_svg(loss.values, loss.axis), "Loss")])
 
 
-def provenance(report: Report) -> Markup:
-    """Return what made the dump, the model in short, and what the dump does not have."""
+def provenance_section(report: Report) -> Markup:
+    """Return how the dump was made, a summary of the model, and what was not captured."""
     other = report.other is not None and any(new is not None for _, _, new in report.provenance)
     rows = []
     for name, old, new in report.provenance:
@@ -185,7 +186,7 @@ def provenance(report: Report) -> Markup:
     heads = ("attribute", report.dump, report.other or "", "") if other else ("attribute", "value")
     return join(
         [
-            _table(heads, rows, "What made the dump"),
+            _table(heads, rows, "How the dump was made"),
             _architecture(report),
             _not_captured(report),
             _depends(report),
@@ -194,12 +195,12 @@ def provenance(report: Report) -> Markup:
 
 
 def _architecture(report: Report) -> Markup | None:
-    found = report.architecture
-    if found is None:
+    architecture = report.architecture
+    if architecture is None:
         return None
-    layers = ", ".join(f"{count:,} {name}" for name, count in found.layers[:_MOST_LISTED])
-    total = sum(count for _, count in found.layers)
-    text = f" {found.class_name}" + (f" “{found.name}”" if found.name else "")
+    layers = ", ".join(f"{count:,} {name}" for name, count in architecture.layers[:_MOST_LISTED])
+    total = sum(count for _, count in architecture.layers)
+    text = f" {architecture.class_name}" + (f" “{architecture.name}”" if architecture.name else "")
     text += f", {total:,} layers in its configuration: {layers}" if total else ""
     return element("p", element("strong", "Model:"), text)
 
@@ -207,7 +208,7 @@ def _architecture(report: Report) -> Markup | None:
 def _not_captured(report: Report) -> Markup:
     missing = report.not_captured
     if not missing:
-        return element("p", "Every layer was captured, or the dump does not tell of one that was not.")
+        return element("p", "The dump names no layer that was not captured.")
     rows = [
         element("tr", element("th", name_of(one.address), scope="row", class_="name"), element("td", one.reason))
         for one in missing[:_MOST_LISTED]
@@ -215,7 +216,7 @@ def _not_captured(report: Report) -> Markup:
     return join(
         [
             element("h3", f"Not captured: {len(missing):,}"),
-            _table(("layer", "reason"), rows, "What was not captured"),
+            _table(("layer", "reason"), rows, "Layers that were not captured"),
             _more(len(missing), "layers (tfdump show lists them)"),
         ]
     )
@@ -224,12 +225,12 @@ def _not_captured(report: Report) -> Markup:
 def _depends(report: Report) -> Markup | None:
     if not report.depends_on_batch:
         return None
-    text = f"Values that depend on which examples were in a batch together: {_named(report.depends_on_batch)}"
+    text = f"The values of these tensors depend on which examples shared a batch: {_named(report.depends_on_batch)}"
     return element("p", text, class_="note")
 
 
 def _link(row: int | None, text: str) -> Markup:
-    """Return a name that leads to the tensor, where the list has it."""
+    """Return a name that links to the tensor, where the list has it."""
     name = name_of(text)
     if row is None:
         return element("span", name, class_="name")
@@ -252,7 +253,7 @@ def _table(heads: Sequence[str], rows: Sequence[Markup], caption: str, numeric: 
 
 
 def _folded(heads: Sequence[str], rows: Sequence[Markup], caption: str) -> Markup:
-    """Return a table of the first rows, and one of the others to be unfolded; the fourth column has numbers."""
+    """Return a table of the first rows, and a folded table of the others; the fourth column holds numbers."""
     top, rest = rows[:_MOST_OPEN], rows[_MOST_OPEN:]
     below = element("details", element("summary", f"{len(rest):,} more"), _table(heads, rest, f"{caption}, more", (3,)))
     return join([_table(heads, top, caption, (3,)), below if rest else None])
@@ -269,5 +270,5 @@ def _more(count: int, what: str) -> Markup | None:
 
 
 def _named(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_MOST_NAMED])
-    return shown if len(names) <= _MOST_NAMED else f"{shown}, ... ({len(names):,} in all)"
+    listed = ", ".join(names[:_MOST_NAMED])
+    return listed if len(names) <= _MOST_NAMED else f"{listed}, ... ({len(names):,} in all)"

@@ -1,12 +1,12 @@
-"""The list of tensors of a page: a row each, with what sorting and filtering need."""
+"""The list of tensors of a page: one row per tensor, with the data for sorting and filtering."""
 
 import math
 from collections.abc import Sequence
 
 from tfdump.checks import Finding
 from tfdump.comparison.verdict import DIFFERS, SAME, TensorDiff
-from tfdump.report.charts import bars
-from tfdump.report.html import MISSING, Markup, element, join, name_of, number, shape_text, share_text
+from tfdump.report.charts import bars_svg
+from tfdump.report.html import MISSING, Markup, element, join, name_of, number_text, share_text, size_text
 from tfdump.report.records import NONE, SAMPLED, Report, Row
 
 _SEVERE = ("nan", "inf")
@@ -18,7 +18,7 @@ def table_of(report: Report) -> Markup:
     first = report.diff.first if report.diff is not None else None
     gradients = any(row.is_gradient for row in rows)
     heads = [
-        _head("#", "n", "the order of execution within each group"),
+        _head("#", "n", "order of execution within each group"),
         _head("tensor", "t"),
         _head("class", "t"),
         _head("shape, dtype", "n", "sorted by the number of values"),
@@ -30,8 +30,8 @@ def table_of(report: Report) -> Markup:
             "root mean square",
         ),
         _head("zero", "n", "share of the values that are exactly zero"),
-        _head("NaN, Inf", "n", "how many values are not finite"),
-        _head("histogram", None, "heights are square roots of counts; the mark below is the bin of 0"),
+        _head("NaN, Inf", "n", "number of values that are not finite"),
+        _head("histogram", None, "bar heights are square roots of counts; the mark below is the bin of 0"),
         *([_head("difference", "n", "largest error as a share of the largest value")] if compared else []),
         _head("findings", "n"),
     ]  # fmt: skip
@@ -40,17 +40,17 @@ def table_of(report: Report) -> Markup:
     table = element("table", caption, element("thead", element("tr", *heads)), element("tbody", *body), id="tensors")
     scale = "norm: L2 norm of a gradient (of its last step), else root" if gradients else "rms: root"
     legend = (
-        f"{scale} mean square. Heights of a histogram are square roots of counts, and the mark below is that of 0. "
-        "\u25a3 has a picture."
+        f"{scale} mean square. Bar heights of a histogram are square roots of counts, and the mark below is the bin of "
+        "0. \u25a3: the tensor has a picture."
     )
     if any(row.numbers.source == SAMPLED for row in rows):
-        legend += " \u2248 is estimated from a sample."
+        legend += " \u2248: estimated from a sample."
     around = element("div", table, id="list", role="region", tabindex=0, aria_label="list of tensors")
     return join([_filter(rows, compared), element("p", legend, class_="soft"), around])
 
 
 def badges(findings: Sequence[Finding]) -> list[Markup]:
-    """Return the names of the checks that found something."""
+    """Return the names of the checks with findings."""
     names = dict.fromkeys(finding.check for finding in findings)
     return [element("span", name, class_=f"badge {'bad' if name in _SEVERE else 'warn'}") for name in names]
 
@@ -62,11 +62,11 @@ def verdict_badge(diff: TensorDiff) -> Markup:
 
 
 def error_share(diff: TensorDiff) -> float | None:
-    """Return the largest error as a share of the largest golden value; of a tensor of zeros, the error itself."""
-    found = diff.comparison
-    if found is None or diff.status not in (SAME, DIFFERS):
+    """Return the largest error as a share of the largest golden value; for a tensor of zeros, the error itself."""
+    comparison = diff.comparison
+    if comparison is None or diff.status not in (SAME, DIFFERS):
         return None
-    return found.max_error / found.largest if found.largest > 0 else found.max_error
+    return comparison.max_error / comparison.largest if comparison.largest > 0 else comparison.max_error
 
 
 def _head(name: str, sort: str | None, title: str | None = None) -> Markup:
@@ -75,14 +75,14 @@ def _head(name: str, sort: str | None, title: str | None = None) -> Markup:
 
 
 def _row(row: Row, compared: bool, is_first: bool) -> Markup:
-    found, numbers = row.numbers.statistics, row.numbers
+    statistics, numbers = row.numbers.statistics, row.numbers
     about = "≈" if numbers.source == SAMPLED else ""
-    numeric = [_number(found.get(name), about) for name in ("min", "max", "mean", "std")]
-    count, odd = found.get("count", 0), found.get("nan", 0) + found.get("inf", 0)
-    known = numbers.source != NONE
+    numeric = [_number(statistics.get(name), about) for name in ("min", "max", "mean", "std")]
+    count, odd = statistics.get("count", 0), statistics.get("nan", 0) + statistics.get("inf", 0)
+    has_numbers = numbers.source != NONE
     least = ("\u2265" if odd else about) if numbers.source == SAMPLED else ""
-    zeros = found["zero"] / count if count and "zero" in found else None
-    zero = share_text(found["zero"], count) if "zero" in found else MISSING
+    zeros = statistics["zero"] / count if count and "zero" in statistics else None
+    zero = share_text(statistics["zero"], count) if "zero" in statistics else MISSING
     differs = row.diff is not None and row.diff.fails
     link = element("a", name_of(row.address), href=f"#t{row.number}", class_="name", aria_label=row.address)
     pictured = None
@@ -95,12 +95,12 @@ def _row(row: Row, compared: bool, is_first: bool) -> Markup:
         element("td", f"{row.number}", class_="n", data_v=row.number),
         element("th", link, pictured, group, scope="row", data_v=row.address),
         element("td", row.class_name),
-        element("td", shape_text(row.shape), dtype, class_="s", data_v=size),
+        element("td", size_text(row.shape), dtype, class_="s", data_v=size),
         *numeric,
         _number(row.scale, about),
         element("td", f"{about}{zero}", class_="n", data_v=zeros),
-        element("td", f"{least}{number(odd)}" if known else MISSING, class_="n",
-                data_v=odd if known else None),
+        element("td", f"{least}{number_text(odd)}" if has_numbers else MISSING, class_="n",
+                data_v=odd if has_numbers else None),
         element("td", _histogram(row)),
         *([_difference(row)] if compared else []),
         element("td", *badges(row.findings), class_="findings", data_v=len(row.findings) or None),
@@ -115,13 +115,13 @@ def _row(row: Row, compared: bool, is_first: bool) -> Markup:
         data_class=row.class_name,
         data_found=1 if row.findings else 0,
         data_differs=1 if differs else 0,
-        data_words=f"{row.name} {row.class_name} {row.dtype} {shape_text(row.shape)}".lower(),
+        data_words=f"{row.name} {row.class_name} {row.dtype} {size_text(row.shape)}".lower(),
     )
 
 
 def _number(value: float | None, about: str) -> Markup:
     finite = value is not None and math.isfinite(value)
-    text = f"{about}{number(value, 3)}" if value is not None else MISSING
+    text = f"{about}{number_text(value, 3)}" if value is not None else MISSING
     return element("td", text, class_="n", data_v=repr(float(value)) if finite and value is not None else None)
 
 
@@ -130,25 +130,25 @@ def _dtype(row: Row) -> str:
 
 
 def _histogram(row: Row) -> str | Markup:
-    found = row.numbers.histogram
-    if found is None:
+    histogram = row.numbers.histogram
+    if histogram is None:
         return element("span", row.numbers.reason, class_="soft")
-    if len(found.counts):
-        return bars(found)
-    return element("span", "no finite value" if found.total else "empty", class_="soft")
+    if len(histogram.counts):
+        return bars_svg(histogram)
+    return element("span", "no finite value" if histogram.total else "empty", class_="soft")
 
 
 def _difference(row: Row) -> Markup:
     if row.diff is None:
         return element("td", MISSING)
     share = error_share(row.diff)
-    text = None if share is None else f" {number(share, 3)}"
+    text = None if share is None else f" {number_text(share, 3)}"
     value = share if share is not None and math.isfinite(share) else None
     return element("td", verdict_badge(row.diff), text, class_="s", data_v=None if value is None else repr(value))
 
 
 def _filter(rows: Sequence[Row], compared: bool) -> Markup:
-    """Return the form that chooses among the rows; without JavaScript it is not shown."""
+    """Return the form that filters the rows; it is hidden without JavaScript."""
 
     def choice(name: str, key: str, values: Sequence[str]) -> Markup:
         options = [element("option", one, value=one) for one in values]
@@ -166,7 +166,7 @@ def _filter(rows: Sequence[Row], compared: bool) -> Markup:
         choice("group", "group", groups),
         choice("class", "class", classes),
         box("only with findings", "findings"),
-        box("only what differs", "differs") if compared else None,
+        box("only tensors that differ", "differs") if compared else None,
         element("button", "reset", type="reset", class_="tool"),
         element("span", id="count", role="status"),
         id="filter",

@@ -2,8 +2,6 @@
 
 import csv
 import io
-import os
-import pty
 import subprocess
 import sys
 import zipfile
@@ -15,6 +13,7 @@ import pytest
 
 from support.command import Run
 from support.dumps import ARRAYS, DEEP, RAGGED, SPARSE, SPLITS, STACK, TEXTS, describe, empty_dump, write_dump
+from support.terminals import on_terminal
 
 LEFT_OUT = {
     "activations/statistics": "has statistics and no values (it was dumped with --stats-only)",
@@ -97,8 +96,8 @@ def test_a_folder_of_csv_files_has_headers_or_none(tfdump: Run, dump: Path, tmp_
         (("dense", "-o", "x.bin"), "'x.bin' does not say in which format to write"),
         (("dense", "-o", "x.npy", "--format", "csv"), "'x.npy' is the name of a NumPy array"),
         (("dense", "--format", "csv", "-o", "X.CSV.gz"), "'X.CSV.gz' is the name of a gzip file"),
-        (("--all", "-o", "x.parquet"), "--all writes a folder or a file named .npz"),
-        (("dense", "--format", "npy", "--no-header", "-o", "x"), "--no-header is for --format csv"),
+        (("--all", "-o", "x.parquet"), "--all writes a folder or a .npz file"),
+        (("dense", "--format", "npy", "--no-header", "-o", "x"), "--no-header belongs to --format csv"),
     ],
 )
 def test_an_ending_that_says_another_format_is_refused(
@@ -282,7 +281,7 @@ def test_the_dump_is_never_overwritten(tfdump: Run, dump: Path, tmp_path: Path) 
     for command in (("dense", "-o", "d.h5"), ("dense", "-o", "link.npz"), ("--all", "-o", "link.npz")):
         done = tfdump("cat", dump, *command, "-f")
         assert done.returncode == 2
-        assert "is the dump that is read" in done.stderr
+        assert "is the dump itself" in done.stderr
     assert dump.read_bytes() == before
 
 
@@ -326,13 +325,9 @@ def test_a_full_disk_is_one_line(tfdump_process: Run, dump: Path, tmp_path: Path
 
 
 def test_binary_is_not_written_to_a_terminal(dump: Path) -> None:
-    leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "tfdump", "cat", str(dump), "dense"]
-    done = subprocess.run(command, stdout=follower, stderr=subprocess.PIPE, text=True)
-    os.close(follower)
-    os.close(leader)
-    assert done.returncode == 2
-    assert done.stderr.startswith("Error: .npy is binary and not written to a terminal (use -o FILE, a pipe,")
+    screen = on_terminal("cat", dump, "dense", cwd=dump.parent, stderr=False)
+    assert (screen.returncode, screen.written) == (2, "")
+    assert screen.stderr.startswith("Error: .npy is binary and not for a terminal (use -o FILE, a pipe,")
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(dump: Path) -> None:
@@ -346,12 +341,12 @@ def test_a_reader_that_goes_away_ends_it_quietly(dump: Path) -> None:
     [
         ((), "give either the ADDRESS of one tensor or --all"),
         (("dense", "--all", "-o", "x"), "give either the ADDRESS of one tensor or --all"),
-        (("dense", "-l", "x"), "-l, -x and --depth choose among the tensors of --all"),
+        (("dense", "-l", "x"), "-l, -x and --depth select tensors of --all"),
         (("--all",), "--all needs -o FOLDER or -o FILE.npz"),
-        (("--all", "-o", "x.npy"), "--all writes a folder or a file named .npz"),
-        (("--all", "-o", "x", "--format", "npz"), "--format npz goes with -o FILE.npz"),
-        (("--all", "-o", "x.npz", "--format", "c"), "--format npz goes with -o FILE.npz"),
-        (("--all", "-o", "x", "--slice", "0"), "--slice is for one tensor"),
+        (("--all", "-o", "x.npy"), "--all writes a folder or a .npz file"),
+        (("--all", "-o", "x", "--format", "npz"), "--format npz needs -o FILE.npz"),
+        (("--all", "-o", "x.npz", "--format", "c"), "--format npz needs -o FILE.npz"),
+        (("--all", "-o", "x", "--slice", "0"), "--slice belongs to one tensor"),
         (("--all", "-o", "d.h5"), "output d.h5 is a file, and --all writes a folder"),
         (("--all", "-o", "no/x"), "output folder no does not exist"),
         (("dens",), "d.h5 has no tensor 'dens'; near: 'dense'"),

@@ -1,8 +1,6 @@
 """`tfdump diff`: verdicts, formats, streams, bad input, and what it costs."""
 
 import json
-import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +13,7 @@ from lxml import etree
 
 from support.command import ROOT, Run
 from support.made_dumps import Tensor, make_dump
+from support.terminals import on_terminal
 
 A = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
 SCHEMA = etree.XMLSchema(etree.parse(ROOT / "tests" / "data" / "junit.xsd"))
@@ -142,25 +141,12 @@ def test_junit_is_what_servers_read(tfdump: Run, dumps: Path) -> None:
 
 
 def test_a_terminal_gets_an_aligned_table_without_empty_columns(dumps: Path) -> None:
-    leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "tfdump", "diff", "g.h5", "n.h5"]
-    terminal = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
-    process = subprocess.Popen(command, cwd=dumps, stdout=follower, stderr=subprocess.PIPE, env=terminal)
-    os.close(follower)
-    written = b""
-    while True:
-        try:
-            block = os.read(leader, 4096)
-        except OSError:
-            break
-        if not block:
-            break
-        written += block
-    assert process.wait() == 1
-    lines = written.decode().replace("\r", "").splitlines()
+    screen = on_terminal("diff", "g.h5", "n.h5", cwd=dumps, columns=200, stderr=False, NO_COLOR="1")
+    assert screen.returncode == 1
+    lines = screen.written.splitlines()
     assert lines[0].split()[:4] == ["tensor", "new", "class", "verdict"]
     assert lines[0].index("verdict") == lines[1].index("differs") == lines[3].index("missing")
-    assert "\t" not in written.decode()
+    assert "\t" not in screen.written
 
 
 def test_a_closed_pipe_keeps_the_verdict(dumps: Path) -> None:

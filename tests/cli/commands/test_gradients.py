@@ -173,8 +173,8 @@ def test_the_help_says_what_belongs_where(tfdump: Run) -> None:
         "--batch-size N|auto",
         "--loss-scale F",
         "--seed N",
-        "--learning-rate F Of --steps, which needs it",
-        "Only these layers, weights or inputs",
+        "--learning-rate F Use this learning rate; --steps needs it",
+        "Select only these layers, weights or inputs",
     ):
         assert words in help_text
     assert "[default: MODEL.activations.h5]" in " ".join(tfdump("activations", "--help").stdout.split())

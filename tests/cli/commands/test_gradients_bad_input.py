@@ -34,7 +34,7 @@ def assert_refused(done: Ended, folder: Path, *words: str) -> None:
     errors = [line for line in done.stderr.splitlines() if not line.startswith("Note: ")]
     assert len(errors) == 1, done.stderr
     assert errors[0].startswith("Error: ")
-    assert "a mistake in tfdump" not in errors[0]
+    assert "a bug in tfdump" not in errors[0]
     for word in words:
         assert word in errors[0], errors[0]
     assert not list(folder.glob("*.partial"))

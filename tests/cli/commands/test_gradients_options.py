@@ -2,12 +2,9 @@
 
 import json
 import os
-import pty
 import re
 import runpy
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ import tensorflow as tf
 
 from support.command import SAMPLES, Ended, Run
 from support.gradient_dumps import Datasets, Gradients, datasets, gradients_by, walk
+from support.terminals import on_terminal
 
 pytestmark = pytest.mark.tensorflow
 
@@ -745,36 +743,18 @@ def test_notes_on_a_terminal_stand_on_lines_of_their_own(tmp_path: Path) -> None
     """The bar is taken away before a line is printed, and drawn again below it."""
     y = np.load(WINE[2]).astype("float32")[:, None] * np.full((1, 3), np.nan, "float32")
     np.save(tmp_path / "nan.npy", y)
-    leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "tfdump", "gradients", *map(str, WINE[:2]), "nan.npy", "--loss", "mse"]
-    terminal = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
-    process = subprocess.Popen(
-        [*command, "--batch-size", "1", "--training"],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=follower,
-        env=terminal,
-    )
-    os.close(follower)
-    written = b""
-    while True:
-        try:
-            block = os.read(leader, 4096)
-        except OSError:
-            break
-        if not block:
-            break
-        written += block
-    assert process.wait() == 0
-    text = written.decode()
+    arguments = (*WINE[:2], "nan.npy", "--loss", "mse", "--batch-size", "1", "--training")
+    screen = on_terminal("gradients", *arguments, cwd=tmp_path, columns=200, stdout=False)
+    assert screen.returncode == 0
+    text = screen.written
     assert "0/100" not in text  # no total before it is known
     assert "59/59" in text
     lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line.split("\x1b[2K")[-1]) for line in text.split("\n")]
-    noted = [line.strip("\r") for line in lines if "Note:" in line]
-    assert len(noted) == 2, noted
-    assert all(line.startswith("Note: ") for line in noted)
-    assert noted[-1].startswith("Note: the loss is not finite (nan)")
-    assert noted[-1].endswith("gradients")
+    notes = [line.strip("\r") for line in lines if "Note:" in line]
+    assert len(notes) == 2, notes
+    assert all(line.startswith("Note: ") for line in notes)
+    assert notes[-1].startswith("Note: the loss is not finite (nan)")
+    assert notes[-1].endswith("gradients")
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])

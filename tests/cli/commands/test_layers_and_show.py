@@ -1,8 +1,6 @@
 """`tfdump layers` and `tfdump show`: tables, TSV, JSON, pipes that close."""
 
 import json
-import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 
 from support.command import SAMPLES, Run
+from support.terminals import on_terminal
 
 pytestmark = pytest.mark.tensorflow
 
@@ -137,22 +136,9 @@ def test_a_closed_pipe_ends_quietly_with_status_0(dump: Path) -> None:
 
 def test_a_terminal_gets_an_aligned_table(dump: Path) -> None:
     """Columns start at the same place in every line, and numbers are shortened."""
-    leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "tfdump", "show", str(dump)]
-    terminal = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
-    process = subprocess.Popen(command, stdout=follower, stderr=follower, env=terminal)
-    os.close(follower)
-    written = b""
-    while True:
-        try:
-            block = os.read(leader, 4096)
-        except OSError:
-            break
-        if not block:
-            break
-        written += block
-    assert process.wait() == 0
-    lines = written.decode().replace("\r", "").splitlines()
+    screen = on_terminal("show", dump, cwd=dump.parent, columns=200, NO_COLOR="1")
+    assert screen.returncode == 0
+    lines = screen.written.splitlines()
     header = next(line for line in lines if line.startswith("tensor "))
     conv = next(line for line in lines if line.startswith("activations/conv1"))
     assert header.index("class") == conv.index("Conv2D")

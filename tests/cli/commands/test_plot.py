@@ -54,10 +54,13 @@ def test_a_picture_is_written_and_its_path_printed(tfdump: Run, dump: Path, argu
 
 
 def test_notes_are_on_stderr_and_can_be_silenced(tfdump: Run, dump: Path) -> None:
-    assert tfdump("plot", dump, "conv").stderr == "Note: example 0 of 3 is shown (another: --example N)\n"
+    assert (
+        tfdump("plot", dump, "conv").stderr
+        == "Note: the picture shows example 0 of 3 (choose another with --example N)\n"
+    )
     assert tfdump("plot", dump, "conv", "-qf").stderr == ""
     ignored = tfdump("plot", dump, "lstm:0", "--channels", "top", "--example", "1").stderr
-    assert ignored == "Note: --channels has no meaning for this picture and was ignored\n"
+    assert ignored == "Note: this picture does not use --channels, which is ignored\n"
 
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
@@ -86,7 +89,7 @@ def test_all_draws_what_can_be_drawn_and_names_the_rest(tfdump: Run, dump: Path)
     assert "out/all/gradients.inputs.image.png" in names
     assert len(names) == 6
     assert all((dump.parent / name).exists() for name in names)
-    assert "Note: not drawn: 'words' is string, and pictures are of numbers" in done.stderr
+    assert "Note: not drawn: 'words' is string, and pictures show numbers" in done.stderr
     again = tfdump("plot", dump, "--all", "-o", "out/all")
     assert (again.returncode, again.stdout) == (2, "")
     assert "exists (overwrite it with -f" in again.stderr
@@ -94,7 +97,7 @@ def test_all_draws_what_can_be_drawn_and_names_the_rest(tfdump: Run, dump: Path)
     assert some.stdout == "some/gradients.weights.conv.kernel.svg\n"
     nothing = tfdump("plot", dump, "--all", "-o", "none", "-l", "words")
     assert nothing.returncode == 2
-    assert "none of the 1 tensors chosen" in nothing.stderr
+    assert "no selected tensor of" in nothing.stderr
 
 
 def test_names_that_would_be_the_same_file_are_told_apart(tfdump: Run, tmp_path: Path) -> None:
@@ -122,7 +125,7 @@ def test_the_text_is_a_histogram_and_needs_no_matplotlib(dump: Path) -> None:
     assert lines[-1].split()[0] == "NaN"
     assert sum(int(line.split()[-1]) for line in lines) == 6
     assert done.stderr == (
-        "Error: pictures need the extra: pip install 'tfdump[plot]' (a histogram in text needs none: --text)\n"
+        "Error: pictures need an extra: pip install 'tfdump[plot]' (--text prints a histogram without it)\n"
     )
 
 
@@ -142,30 +145,30 @@ def test_a_plot_imports_no_tensorflow(dump: Path) -> None:
         ([], "give an ADDRESS (list them: tfdump show DUMP), --all or --flow"),
         (["conx"], "has no tensor 'conx'; near: 'conv'"),
         (["words"], "'words' is string"),
-        (["conv", "-o", "x.bmp"], "'x.bmp' does not end in .png, .svg, .pdf"),
+        (["conv", "-o", "x.bmp"], "'x.bmp' has no ending of a picture (choose one of .png, .svg, .pdf)"),
         (["conv", "-o", "nowhere/x.png"], "output folder nowhere does not exist"),
         (["conv", "-o", "x.png", "--format", "svg"], "-o FILE decides the format"),
         (["conv", "--flow"], "--flow draws the whole dump"),
-        (["--all"], "--all needs a folder: -o FOLDER"),
+        (["--all"], "--all needs a folder (add -o FOLDER)"),
         (["--all", "--flow"], "--all and --flow exclude each other"),
         (["--all", "-o", "d.h5"], "cannot make the folder d.h5"),
-        (["conv", "-l", "conv"], "-l, -x and --depth choose among"),
-        (["conv", "--text", "-o", "x.png"], "--text prints: leave out -o"),
-        (["conv", "--text", "--kind", "bars"], "leave out --kind"),
+        (["conv", "-l", "conv"], "-l, -x and --depth select tensors of"),
+        (["conv", "--text", "-o", "x.png"], "--text prints the histogram (leave -o and --format out)"),
+        (["conv", "--text", "--kind", "bars"], "leave --kind and --histogram out"),
         (["words", "--text"], "'words' is string"),
         (["conv", "--kind", "pie"], "'pie' is not one of"),
         (["conv", "--kind", "bars", "--histogram"], "--histogram and --kind bars exclude each other"),
         (["conv", "--example", "x"], "'x' is not a valid integer"),
         (["conv", "--examples", "3"], "--examples '3' is not START:STOP"),
-        (["conv", "--animate", "x.gif"], "--animate is for a folder of dumps"),
+        (["conv", "--animate", "x.gif"], "--animate needs a folder of dumps"),
         (["--flow", "--channels", "top"], "--channels is for a picture of values"),
-        (["d.h5", "--diff", "--depth", "1"], "--depth is for --all and --flow"),
+        (["d.h5", "--diff", "--depth", "1"], "--depth belongs to --all and --flow"),
         (["--diff"], "give the dump to compare with"),
         (["nothing.h5", "--diff"], "nothing.h5"),
         (["--flow", "-l", "nothing"], "no layer matches 'nothing'"),
         (["conv", "--tokens", "missing.txt"], "no such file: missing.txt"),
         (["gradients/inputs/image", "--overlay", "missing.npy"], "missing.npy"),
-        (["--all", "-o", "p", "--overlay", "x.npy"], "--overlay is for one saliency map"),
+        (["--all", "-o", "p", "--overlay", "x.npy"], "--overlay belongs to one saliency map"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_file(tfdump: Run, dump: Path, arguments: list[str], words: str) -> None:
@@ -193,7 +196,7 @@ def test_the_input_lies_under_a_saliency_map(tfdump: Run, dump: Path) -> None:
     assert (done.stdout, done.stderr) == ("s.png\n", "")
     np.save(dump.parent / "y.npy", RANDOM.random((1, 4, 4, 1)))
     refused = tfdump("plot", dump, "gradients/inputs/image", "--overlay", "y.npy", "--example", "2", "-o", "t.png")
-    assert "y.npy has 1 examples, and example 2 is wanted" in refused.stderr
+    assert "y.npy has no example 2: it has 1 (choose another with --example)" in refused.stderr
 
 
 def test_tokens_name_the_attention(tfdump: Run, tmp_path: Path) -> None:
@@ -212,7 +215,7 @@ def test_the_flow_tells_what_has_no_place_in_it(tfdump: Run, tmp_path: Path) -> 
     }
     done = tfdump("plot", plot_dump(tmp_path / "g.h5", tensors), "--flow")
     assert done.stdout == "g.flow.png\n"
-    assert done.stderr == "Note: without a place in gradients/weights, not connected: 1 (b.kernel)\n"
+    assert done.stderr == "Note: not in the picture of gradients/weights, not connected: 1 (b.kernel)\n"
 
 
 def test_the_error_along_depth_names_the_first_divergence(tfdump: Run, tmp_path: Path) -> None:
@@ -253,7 +256,7 @@ def test_a_folder_gives_curves_over_the_training(tfdump: Run, folder: Path, argu
 def test_a_folder_tells_what_is_missing(tfdump: Run, folder: Path) -> None:
     assert "Note: activations/late is not in 1 of 3 dumps" in tfdump("plot", folder, "late").stderr
     assert "has a tensor 'y'" in tfdump("plot", folder, "y").stderr
-    assert "--all is for one dump" in tfdump("plot", folder, "--all", "-o", "p").stderr
+    assert "--all needs one dump" in tfdump("plot", folder, "--all", "-o", "p").stderr
     assert "give an ADDRESS" in tfdump("plot", folder).stderr
 
 
@@ -294,19 +297,19 @@ def test_curves_over_the_training_are_those_of_the_values(folder: Path) -> None:
 def test_the_error_is_the_largest_as_a_share_of_the_largest(tmp_path: Path) -> None:
     from tfdump.comparison.diff import DiffOptions, compare
     from tfdump.plots.figure import Caption
-    from tfdump.plots.pictures.divergence import divergence
+    from tfdump.plots.pictures.divergence import divergence_figure
 
     values = RANDOM.normal(size=(4, 3))
     other = values.copy()
     other[2, 1] += 0.25
     golden = plot_dump(tmp_path / "golden.h5", {"a": values, "b": values, "c": values, "only": values})
     new = plot_dump(tmp_path / "new.h5", {"a": values, "b": other, "c": values})
-    figure, notes = divergence(compare(golden, new, DiffOptions()), Caption("x"))
+    figure, notes = divergence_figure(compare(golden, new, DiffOptions()), Caption("x"))
     axes = figure.axes[0]
     lines = {line.get_label(): line for line in axes.lines}
     share = 0.25 / np.abs(values).max()
     assert lines["largest error"].get_ydata()[1] == pytest.approx(share)
-    assert lines["outside of its tolerance"].get_xdata().tolist() == [1]
+    assert lines["outside its tolerance"].get_xdata().tolist() == [1]
     assert lines["exactly 0"].get_xdata().tolist() == [0, 2]
     assert "first divergence: b" in [text.get_text() for text in axes.texts]
-    assert any("without a place: 1 (only (only the golden side has it))" in note for note in notes)
+    assert any("not in the picture: 1 (only (only the golden side has it))" in note for note in notes)

@@ -20,7 +20,8 @@ def test_it_prints_the_path_of_the_page(tfdump: Run, dump: Path) -> None:
     done = tfdump("report", "a.h5", "--pictures", "1")
     assert (done.returncode, done.stdout) == (0, "a.report.html\n")
     assert done.stderr == (
-        "Note: pictures of 1 of 2 tensors, those with findings or differences first, then in order (--pictures N|all)\n"
+        "Note: the page has pictures of 1 of 2 tensors, those with findings or differences first "
+        "(--pictures N|all draws more)\n"
     )
     page = (dump.parent / "a.report.html").read_bytes()
     assert page.startswith(b'<!DOCTYPE html>\n<html lang="en">')
@@ -31,7 +32,10 @@ def test_it_prints_the_path_of_the_page(tfdump: Run, dump: Path) -> None:
 
 def test_what_is_sampled_is_said(tfdump: Run, dump: Path) -> None:
     done = tfdump("report", "a.h5", "--pictures", "none", "--read", "10kB")
-    assert "Note: sampled: 2,012 of 20,012 values were read (the dump has 78.2 KiB); 1 of 2 tensors only" in done.stderr
+    assert (
+        "Note: sampled: the report read 2,012 of 20,012 values (the dump has 78.2 KiB), and only part of 1 of 2 tensors"
+        in done.stderr
+    )
     assert tfdump("report", "a.h5", "--pictures", "none", "--read", "all", "-f").stderr == ""
 
 
@@ -39,7 +43,7 @@ def test_a_comparison_says_its_verdict_and_is_no_failure(tfdump: Run, dump: Path
     write_dump(dump.parent / "b.h5", {"activations/x": normal(200, 100), "activations/y": normal(4, 3) * 2})
     done = tfdump("report", "a.h5", "b.h5", "--pictures", "none", "-o", "r.html")
     assert done.returncode == 0
-    assert "Note: a.h5 and b.h5 differ: 1 of 2 tensors differ; first diverging layer: y (Dense)" in done.stderr
+    assert "Note: a.h5 and b.h5 differ: 1 of 2 tensors differs; first diverging layer: y (Dense)" in done.stderr
     done = tfdump("report", "a.h5", "b.h5", "--pictures", "none", "-o", "r.html", "-f", "--scale", "2")
     assert "agree in 2 tensors" in done.stderr
     (dump.parent / "map.tsv").write_text("y\tz\n")
@@ -56,11 +60,11 @@ def test_a_comparison_says_its_verdict_and_is_no_failure(tfdump: Run, dump: Path
         (("a.h5", "-l", "zzz"), "zzz"),
         (("a.h5", "--pictures", "some"), "--pictures 'some' is neither a number, 'none' nor 'all'"),
         (("a.h5", "--read", "much"), "'much' is not a number of bytes"),
-        (("a.h5", "--rtol", "1"), "give OTHER"),
-        (("a.h5", "--map", "a.h5"), "give OTHER"),
+        (("a.h5", "--rtol", "1"), "need OTHER (give a second dump)"),
+        (("a.h5", "--map", "a.h5"), "need OTHER (give a second dump)"),
         (("a.h5", "-o", "a.h5", "-f"), "is the file that"),
         (("a.h5", "-o", "none/r.html"), "none does not exist"),
-        (("a.h5", "-o", "-"), "a page goes into a file: -o FILE.html"),
+        (("a.h5", "-o", "-"), "the page is written to a file (use -o FILE.html)"),
         (("a.h5", "-o", "there.html"), "there.html exists"),
         (("text.h5",), "text.h5"),
         (("other.h5",), "not a dump"),
@@ -116,3 +120,12 @@ def test_a_page_does_not_go_into_a_file_of_another_format(tfdump: Run, tmp_path:
         "Error: 'page.pdf' is the name of a PDF file, which is not what is written there (end it in .html, .htm)\n"
     )
     assert not (tmp_path / "page.pdf").exists()
+
+
+@pytest.mark.parametrize("name", ["r.txt", "page.xhtml", "d.report"])
+def test_a_page_does_not_go_into_a_file_of_an_unknown_ending(tfdump: Run, tmp_path: Path, name: str) -> None:
+    write_dump(tmp_path / "d.h5", {"activations/a": np.zeros((2, 3), "f4")})
+    done = tfdump("report", "d.h5", "-o", name)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"Error: '{name}' is no name of a web page (end it in .html, .htm)\n"
+    assert not (tmp_path / name).exists()

@@ -1,10 +1,6 @@
 """`tfdump show` of a dump of gradients: its loss, its norms, and what the loss does not reach."""
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -12,6 +8,7 @@ import numpy as np
 import pytest
 
 from support.command import Run
+from support.terminals import on_terminal
 
 LONG = [1.0 / n for n in range(1, 20_001)]
 
@@ -104,20 +101,9 @@ def test_the_json_has_every_value_of_the_loss(tfdump: Run, tmp_path: Path, loss:
 
 def test_a_terminal_gets_the_loss_and_the_norms(tmp_path: Path) -> None:
     path = write_gradients(tmp_path / "g.h5", [3.0, 2.0])
-    leader, follower = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-m", "tfdump", "show", str(path)], stdout=follower, stderr=follower)
-    os.close(follower)
-    written = b""
-    while True:
-        try:
-            block = os.read(leader, 4096)
-        except OSError:
-            break
-        if not block:
-            break
-        written += block
-    assert process.wait() == 0
-    lines = [line.split() for line in written.decode().replace("\r", "").splitlines()]
+    screen = on_terminal("show", path, cwd=tmp_path)
+    assert screen.returncode == 0
+    lines = [line.split() for line in screen.plain.splitlines()]
     assert ["loss_value", "2", "values,", "3.0", "..", "2.0"] in lines
     assert ["dense.kernel", "Dense", "(4,", "3)", "float32", "3.4641"] in lines
     assert ["head.bias", "Dense", "not", "connected", "float32", "-"] in lines

@@ -1,1 +1,1 @@
-"""The commands, a module each; what they share is one floor below."""
+"""The commands, one module each; the modules beside this folder hold what they share."""

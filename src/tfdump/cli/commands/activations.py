@@ -1,98 +1,97 @@
 """`tfdump activations`."""
 
-from pathlib import Path
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfdump.address import Selection
-from tfdump.cli.dumping import default_target, dry_run_table, dump, dump_resumably, open_inputs, suggest
-from tfdump.cli.load_model import load
-from tfdump.cli.options import (
-    InputName,
+from tfdump.cli.dumping import Run, dump_model, open_inputs
+from tfdump.cli.help_page import DocumentedCommand
+from tfdump.cli.model_options import (
+    MODEL,
+    MORE_TENSORS,
+    STORED_VALUES,
     capture_options,
     model_options,
-    parsed,
-    reading_and_running,
     running_options,
-    selection_options,
     storing_options,
-    take_captures,
 )
-from tfdump.cli.progress import notes, stages
+from tfdump.cli.options import InputName, parsed, selection_options
+from tfdump.cli.parameters import (
+    captures_from,
+    dump_output_from,
+    loading_options_from,
+    reading_and_running_from,
+    selection_from,
+)
 from tfdump.cli.recorded_command import recorded_command
-from tfdump.cli.render import only_data_on_stdout, write
-from tfdump.cli.settings import Settings, verbosity
+from tfdump.cli.settings import verbosity
 from tfdump.dump.writer import storage_for
 from tfdump.inputs.arguments import open_arguments
+from tfdump.process.stages import Stage
 from tfdump.run.activations.options import ActivationOptions, activation_options
 from tfdump.run.activations.run import open_activations
 from tfdump.statistics.reduction import parse_reduction
+from tfdump.tensors import Note
+
+if TYPE_CHECKING:
+    from tfdump.model.loading.loaded_model import LoadedModel
+
+EXAMPLES = (
+    (
+        "Dump the output of every layer to digits_cnn.activations.h5.",
+        "tfdump activations sample_models/digits_cnn.keras sample_models/digits.npy",
+    ),
+    (
+        "Store only statistics of the convolutions, over the first 100 examples.",
+        "tfdump activations sample_models/digits_cnn.keras sample_models/digits.npy \\\n"
+        "    -l type:Conv2D --examples 0:100 --stats-only -o conv.h5",
+    ),
+    (
+        "Dump attention scores, and the states of recurrent layers at every step.",
+        "tfdump activations sample_models/text_gru.keras sample_models/text.npz \\\n    --attention --rnn-steps",
+    ),
+)
 
 
-@click.command("activations")
+@click.command("activations", cls=DocumentedCommand, examples=EXAMPLES)
 @model_options
 @click.argument("inputs", nargs=-1, required=True, type=InputName(), metavar="INPUT...")
 @selection_options()
 @capture_options
 @running_options
 @storing_options("activations")
-@click.option(
+@STORED_VALUES(
     "--reduce",
     type=parsed("OP[:AXES]", parse_reduction),
-    help="Store mean, sum, max, min or norm over axes (1,2), 'spatial', or all but the first.",
+    help="Store the mean, sum, max, min or norm over axes (1,2), over 'spatial', or over all but the first.",
 )
-@click.option("--dequantize", is_flag=True, help="Of a quantised .tflite file: real numbers, not integers.")
-@click.option("--save-inputs", is_flag=True, help="Store the inputs as they were fed.")
-@click.option("--outputs", is_flag=True, help="Store the final outputs even with --layer.")
+@MODEL("--dequantize", is_flag=True, help="Dump real numbers, not the integers, of a quantized .tflite file.")
+@MORE_TENSORS("--save-inputs", is_flag=True, help="Also the inputs, as the model received them.")
+@MORE_TENSORS("--outputs", is_flag=True, help="Also the final outputs, even with --layer.")
 @verbosity
 @click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    model: Path,
-    inputs: tuple[str, ...],
-    output: Path | None,
-    force: bool,
-    dry_run: bool,
-    resume: bool,
-    imports: tuple[Path, ...],
-    trust_model: bool,
-    signature: str | None,
-    max_bytes: int | None,
-    **choices: Any,
-) -> None:
+def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -> None:
     """Dump the output of every layer to HDF5.
 
-    INPUT is a .npy, .npz or HDF5 file with a row an example, FILE::PATH inside one, NAME=FILE for one of several
-    inputs, or - for .npy on stdin. Prints the path of the file written.
+    INPUT is a .npy, .npz or HDF5 file with one row per example, FILE::PATH for an array inside such a file,
+    NAME=FILE for one of several inputs, or - for .npy on standard input. The command prints the path of the dump.
     """
-    settings: Settings = ctx.obj
-    target = output or default_target(model, "activations")
-    options = _options(**choices)
+    model = loading_options_from(parameters)
+    output = dump_output_from(parameters, model.path, "activations")
+    options = _options(**parameters)
     storage_for(options.compression)
-    arrays = open_inputs(inputs, lambda: open_arguments(inputs), model, None if dry_run else target, force)
-    with only_data_on_stdout(), stages(settings) as stage:
-        loaded = load(model, imports, trust_model, settings, options.seed, signature, max_bytes, stage)
-        with open_activations(loaded, arrays, options, notes(settings), stage) as run:
-            if dry_run:
-                planned = run
-            else:
-                how = (run, target, force, recorded_command(ctx), settings, options.compression != "none")
-                dump_resumably(*how, imports) if resume else dump(*how)
-    if dry_run:
-        write(dry_run_table(planned))
-    else:
-        write(f"{target}\n")
-        suggest(target, settings)
+    arguments = open_inputs(inputs, lambda: open_arguments(inputs), model.path, output)
+
+    def open_run(loaded: "LoadedModel", note: Note, stage: Stage) -> AbstractContextManager[Run]:
+        return open_activations(loaded, arguments, options, note, stage)
+
+    dump_model(model, open_run, output, recorded_command(ctx), ctx.obj, options.seed, options.compression)
 
 
-def _options(
-    layer: tuple[str, ...], exclude: tuple[str, ...], depth: int | None, outputs: bool, **others: Any
-) -> ActivationOptions:
-    captures = take_captures(others)
-    reading, run = reading_and_running(others)
-    selection = Selection(layer, exclude, depth)
+def _options(outputs: bool, **parameters: Any) -> ActivationOptions:
+    reading, run = reading_and_running_from(parameters)
+    selection, captures = selection_from(parameters), captures_from(parameters)
     return activation_options(
-        selection, run, reading=reading, captures=captures, outputs=True if outputs else None, **others
+        selection, run, reading=reading, captures=captures, outputs=True if outputs else None, **parameters
     )

@@ -8,9 +8,10 @@ import click
 
 from tfdump.address import Selection
 from tfdump.cli.completion import Address
-from tfdump.cli.options import FileName, selection_options, slice_option
+from tfdump.cli.help_page import DocumentedCommand
+from tfdump.cli.options import FORCE, OUTPUT, SELECTION, FileName, selection_options, slice_option
 from tfdump.cli.progress import notes, reading_bar
-from tfdump.cli.render import write, write_bytes
+from tfdump.cli.render import write, write_binary
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.dump.reader import Dump, open_dump
 from tfdump.dump.selection import choose, tensor_at
@@ -25,21 +26,36 @@ from tfdump.process.signals import held_back, ignore
 from tfdump.process.stages import Progress
 from tfdump.tensors import Note
 
+EXAMPLES = (
+    (
+        "Write one tensor to a .npy file.",
+        "tfdump cat digits_cnn.activations.h5 hidden -o hidden.npy",
+    ),
+    (
+        "Print the first five examples of a tensor as CSV.",
+        "tfdump cat digits_cnn.activations.h5 hidden --slice 0:5 --format csv",
+    ),
+    (
+        "Write every tensor to one .npz file.",
+        "tfdump cat digits_cnn.activations.h5 --all -o digits.npz",
+    ),
+)
 
-@click.command("cat")
+
+@click.command("cat", cls=DocumentedCommand, examples=EXAMPLES)
 @click.argument("dump", type=FileName())
 @click.argument("address", required=False, type=Address(), metavar="[ADDRESS]")
 @slice_option
-@click.option("--all", "all_", is_flag=True, help="All tensors, to a folder or one .npz (-o); -l and -x choose.")
-@click.option(
+@SELECTION("--all", "all_", is_flag=True, help="Write all tensors to a folder or one .npz file (-o).")
+@OUTPUT(
     "--format",
     "layout",
     type=click.Choice(list(SUFFIXES)),
-    help="[default: what the name of the output says, else npy]",
+    help="Write this format. [default: by the ending of the output, else npy]",
 )
-@click.option("--no-header", is_flag=True, help="CSV without the line of column names.")
-@click.option("-o", "--output", type=FileName(), help="The file, or the folder of --all. [default: standard output]")
-@click.option("-f", "--force", is_flag=True, help="Overwrite the output.")
+@OUTPUT("--no-header", is_flag=True, help="Leave the line of column names out of CSV.")
+@OUTPUT("-o", "--output", type=FileName(), help="Write to this file, or folder (--all). [default: standard output]")
+@FORCE
 @selection_options("tensors of --all")
 @verbosity
 @click.pass_obj
@@ -60,22 +76,22 @@ def command(
 ) -> None:
     """Write tensors of a dump as .npy, .npz, CSV or a C header.
 
-    One tensor goes to standard output, or to a file with -o, which prints its path. A ragged, sparse or stacked
-    tensor is several arrays: --format npz and c hold them all.
+    One tensor goes to standard output, or with -o to a file whose path the command prints. A ragged, sparse or
+    stacked tensor consists of several arrays; the formats npz and c hold all of them.
     """
     if all_ == (address is not None):
         raise click.UsageError("give either the ADDRESS of one tensor or --all")
     if not all_ and (layer or exclude or depth):
-        raise click.UsageError("-l, -x and --depth choose among the tensors of --all")
+        raise click.UsageError("-l, -x and --depth select tensors of --all (add --all)")
     if all_ and slicing is not None:
-        raise click.UsageError("--slice is for one tensor, not for --all")
+        raise click.UsageError("--slice belongs to one tensor (leave --all out and give its ADDRESS)")
     selection = Selection(layer, exclude, depth)
     with open_dump(dump) as opened:
         if output is not None and (not all_ or format_of(output) == "npz"):
             _refuse_itself(opened, output)
         layout = (layout or format_of(output) or "npy") if all_ else layout_of(output, layout)
         if no_header and layout != "csv":
-            raise click.UsageError(f"--no-header is for --format csv, and this is {layout}")
+            raise click.UsageError(f"--no-header belongs to --format csv, and the format is {layout} (leave it out)")
         if address is None:
             output = _output_of_all(output)
             with reading_bar(settings, "writing") as progress:
@@ -84,10 +100,10 @@ def command(
             return
         tensor = _one(opened, address, slicing)
         cut = slicing.text if slicing else ""
-        if output is None and sys.stdout.isatty():  # which shows the values: a bar would stand among them
+        if output is None and sys.stdout.isatty():  # a bar would appear among the values
             if layout in BINARY:
                 raise click.UsageError(
-                    f".{layout} is binary and not written to a terminal (use -o FILE, a pipe, or --format csv)"
+                    f".{layout} is binary and not for a terminal (use -o FILE, a pipe, or --format csv)"
                 )
             _print(one_file(opened, tensor, layout, cut, not no_header))
             return
@@ -105,7 +121,7 @@ def command(
 
 def _print(blocks: Iterable[bytes]) -> None:
     for block in blocks:
-        if not write_bytes(block):
+        if not write_binary(block):
             return
 
 
@@ -119,7 +135,7 @@ def _output_of_all(output: Path | None) -> Path:
     if output is None:
         raise click.UsageError("--all needs -o FOLDER or -o FILE.npz")
     if output.suffix.lower() in KNOWN_ENDINGS and format_of(output) != "npz" and not output.exists():
-        raise click.UsageError(f"--all writes a folder or a file named .npz, and {output.name} is neither")
+        raise click.UsageError(f"--all writes a folder or a .npz file, and {output.name} is neither (change -o)")
     return output
 
 
@@ -135,7 +151,7 @@ def _write_all(
 ) -> None:
     selected = bool(selection.layers or selection.exclude or selection.max_depth)
     if (layout == "npz") != (format_of(output) == "npz"):
-        raise click.UsageError("--format npz goes with -o FILE.npz, and the other formats with a folder")
+        raise click.UsageError("--format npz needs -o FILE.npz, and the other formats need -o FOLDER")
     if layout != "npz":
         check_output_folder(output, force)
     tensors = list(exported_all(choose(opened, selection) if selected else opened.tensors()))
@@ -159,4 +175,4 @@ def _write_all(
 
 def _refuse_itself(opened: Dump, output: Path) -> None:
     if output.is_file() and output.samefile(opened.name):
-        raise DumpError(f"output {output} is the dump that is read (choose another with -o)")
+        raise DumpError(f"output {output} is the dump itself (choose another with -o)")

@@ -11,24 +11,25 @@ import click
 from tfdump.checks import CHECKS, FAIL_ON, CheckReport, Finding, Thresholds, check
 from tfdump.checks.records import parse_checks
 from tfdump.cli.check_table import check_table
+from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.junit import Case, junit
-from tfdump.cli.options import FileName, chosen_format, parsed, selection_options, verdict_options
+from tfdump.cli.options import OUTPUT, FileName, parsed, selection_options, verdict_format, verdict_options
 from tfdump.cli.progress import notes, reading_bar
 from tfdump.cli.render import json_list, say, table, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.cli.terminal import BOLD, GREEN, RED
-from tfdump.cli.verify import verify as verify_dump
+from tfdump.cli.verify import print_verification
 
 _HELP = {
-    "dead_examples": "Call no unit dead that was tried on fewer examples.",
-    "saturation_margin": "How near to its limit a sigmoid, tanh or softmax counts as saturated.",
-    "saturation_share": "Share of saturated values from which on a tensor is reported.",
-    "constant_tolerance": "How far examples may differ, as a share of the largest value of the first.",
-    "underflow_share": "Share of the nonzero values that would be zero, from which on a tensor is reported.",
-    "vanish_ratio": "A gradient vanishes below this share of the largest norm nearer to the loss.",
-    "vanish_norm": "A gradient vanishes below this norm.",
-    "explode_ratio": "A gradient explodes above so many times the norm nearest to the loss.",
-    "explode_norm": "A gradient explodes above this norm.",
+    "dead_examples": "Report dead units only where a dump has at least this many examples.",
+    "saturation_margin": "Count a sigmoid, tanh or softmax as saturated within this distance of its limit.",
+    "saturation_share": "Report a tensor when at least this share of its values is saturated.",
+    "constant_tolerance": "Let examples differ by this share of the largest value of the first.",
+    "underflow_share": "Report a tensor when at least this share of its nonzero values would become zero.",
+    "vanish_ratio": "Report gradients below this share of the largest norm nearer to the loss.",
+    "vanish_norm": "Report gradients below this norm as vanishing.",
+    "explode_ratio": "Report gradients above this multiple of the norm nearest to the loss.",
+    "explode_norm": "Report gradients above this norm as exploding.",
 }
 _COLUMNS = ("check", "tensor", "count", "of", "first example", "index", "value", "message")
 _MOST_NAMED = 3
@@ -37,9 +38,9 @@ _FAILED = 1
 
 
 def _thresholds(command: Any) -> Any:
-    """Add an option for every threshold."""
+    """Add one option per threshold."""
     for field in reversed(fields(Thresholds)):
-        option = click.option(
+        option = option_under("Thresholds")(
             f"--{field.name.replace('_', '-')}",
             type=click.IntRange(min=1) if field.name == "dead_examples" else float,
             metavar="N" if field.name == "dead_examples" else "F",
@@ -51,19 +52,37 @@ def _thresholds(command: Any) -> Any:
     return command
 
 
-@click.command("check")
+EXAMPLES = (
+    (
+        "Look for NaN, Inf, dead units and saturation.",
+        "tfdump check digits_cnn.activations.h5",
+    ),
+    (
+        "Report only gradients that vanish or explode, and fail on them.",
+        "tfdump check digits_cnn.gradients.h5 --fail-on vanishing,exploding",
+    ),
+    (
+        "Print the verdict as JUnit XML, which CI servers read.",
+        "tfdump check digits_cnn.activations.h5 --format junit",
+    ),
+)
+
+_CHECKS = option_under("Checks")
+
+
+@click.command("check", cls=DocumentedCommand, examples=EXAMPLES)
 @click.argument("dump", type=FileName())
-@click.option(
+@_CHECKS(
     "--fail-on",
     type=parsed("LIST", parse_checks),
     default=",".join(FAIL_ON),
     show_default=True,
-    help=f"Checks that make the command fail: all, none, or some of {', '.join(CHECKS)}.",
+    help=f"Fail on these checks: all, none, or some of {', '.join(CHECKS)}.",
 )
-@click.option("--verify", is_flag=True, help="Only compare the checksums of a dump that was made with --checksums.")
+@_CHECKS("--verify", is_flag=True, help="Only verify the checksums of a dump made with --checksums.")
 @selection_options("tensors")
 @_thresholds
-@click.option("-a", "--all", "every", is_flag=True, help="On a terminal: list what comes after the first NaN too.")
+@OUTPUT("-a", "--all", "every", is_flag=True, help="Also list, on a terminal, the tensors after the first NaN.")
 @verdict_options
 @verbosity
 @click.pass_obj
@@ -81,29 +100,31 @@ def command(
     json: bool,
     **thresholds: float,
 ) -> int:
-    """Look for NaN, Inf, dead units, saturation, and gradients that vanish.
+    """Look for NaN, Inf, dead units, saturation, and vanishing gradients.
 
-    Prints a row for each finding; on a terminal, the verdict and where NaN and Inf begin come first, and the tensors
-    behind that are one line. Exit status: 1 when a check of --fail-on found something, else 0; 2 is trouble.
+    The command prints one row per finding. On a terminal, the verdict and the tensors where NaN and Inf start come
+    first, and the tensors after them share one line.
+
+    Exit status: 0 no finding of --fail-on, 1 such a finding, 2 an error.
     """
-    chosen = chosen_format(layout, json)
+    verdict_layout = verdict_format(layout, json)
     if verify:
         if layer or exclude or depth is not None:
             raise click.UsageError("--verify reads the whole file (leave -l, -x and --depth out)")
-        return 0 if verify_dump(dump, chosen, settings) else _FAILED
+        return 0 if print_verification(dump, verdict_layout, settings) else _FAILED
     with reading_bar(settings, "checking") as progress:
         report = check(
             dump, layers=layer, exclude=exclude, depth=depth, fail_on=fail_on, progress=progress, **thresholds
         )
     note = notes(settings)
-    on_terminal = chosen == "table" and sys.stdout.isatty()
+    on_terminal = verdict_layout == "table" and sys.stdout.isatty()
     if on_terminal:
         if not settings.quiet:
             say(_verdict(report), *((BOLD, RED) if report.failed else (GREEN,)))
             _say_origins(report)
         write(check_table(report, every))
     else:
-        write(_RENDERED[chosen](report))
+        write(_RENDERED[verdict_layout](report))
     for line in _skipped(report):
         note(line)
     if not on_terminal:
@@ -132,24 +153,24 @@ def _looked_at(report: CheckReport) -> str:
 
 
 def _counted(report: CheckReport) -> str:
-    found = f"{len(report.findings)} finding{'' if len(report.findings) == 1 else 's'}"
+    findings = f"{len(report.findings)} finding{'' if len(report.findings) == 1 else 's'}"
     failing = f", {len(report.failures) or 'none'} of --fail-on {','.join(report.fail_on) or 'none'}"
-    return f"{found}{failing if report.findings else ''}"
+    return f"{findings}{failing if report.findings else ''}"
 
 
 def _skipped(report: CheckReport) -> Iterator[str]:
-    """Yield a line for each reason for which checks could not be made."""
+    """Yield one line per reason for which checks were skipped."""
     by_reason: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for skipped in report.skipped:
         checks, tensors = by_reason.setdefault(skipped.reason, ({}, {}))
         checks[skipped.check] = None
         tensors[skipped.tensor] = None
-    told: set[str] = set()
+    named_before: set[str] = set()
     for reason, (checks, tensors) in by_reason.items():
         names = [name for name in CHECKS if name in checks]
-        again = len(tensors) > 1 and told >= set(tensors)
-        told = told if again else set(tensors)
-        named = f"{len(tensors)} of these tensors" if again else _named(list(tensors))
+        is_same = len(tensors) > 1 and named_before >= set(tensors)
+        named_before = named_before if is_same else set(tensors)
+        named = f"{len(tensors)} of these tensors" if is_same else _named(list(tensors))
         yield f"not checked, because {reason}: {', '.join(names)} of {named}"
     unread: dict[str, list[str]] = {}
     for tensor in report.tensors:
@@ -160,8 +181,8 @@ def _skipped(report: CheckReport) -> Iterator[str]:
 
 
 def _named(names: list[str]) -> str:
-    shown = ", ".join(names[:_MOST_NAMED])
-    return shown if len(names) <= _MOST_NAMED else f"{len(names)} tensors ({shown}, ...)"
+    listed = ", ".join(names[:_MOST_NAMED])
+    return listed if len(names) <= _MOST_NAMED else f"{len(names)} tensors ({listed}, ...)"
 
 
 def _rows(report: CheckReport, aligned: bool) -> str:
@@ -188,7 +209,7 @@ def _json(report: CheckReport) -> str:
 
 
 def _junit(report: CheckReport) -> str:
-    """Return a case for each tensor, which fails with its findings of the kinds that do."""
+    """Return one test case per tensor, which fails with those of its findings that --fail-on names."""
     failures: dict[str, list[Finding]] = {}
     for finding in report.failures:
         failures.setdefault(finding.tensor, []).append(finding)
@@ -197,9 +218,9 @@ def _junit(report: CheckReport) -> str:
     origins = {origin.tensor: origin.message for origin in reversed(report.origins)}
     cases = []
     for name in dict.fromkeys([*classes, *failures]):
-        found = failures.get(name, [])
-        if found:
-            message = "; ".join(f"{finding.check}: {finding.message}" for finding in found)
+        findings = failures.get(name, [])
+        if findings:
+            message = "; ".join(f"{finding.check}: {finding.message}" for finding in findings)
             cases.append(Case(name, classes.get(name, ""), "failure", message, origins.get(name, "")))
         elif reasons[name] is not None:
             cases.append(Case(name, classes[name], "skipped", reasons[name] or ""))

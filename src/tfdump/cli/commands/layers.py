@@ -1,15 +1,17 @@
 """`tfdump layers`."""
 
-from pathlib import Path
+from typing import Any
 
 import click
 
-from tfdump.address import Selection
 from tfdump.cli.fitting import Column
+from tfdump.cli.help_page import DocumentedCommand
 from tfdump.cli.load_model import load
-from tfdump.cli.options import InputName, capture_options, json_option, model_options, selection_options, take_captures
+from tfdump.cli.model_options import capture_options, model_options
+from tfdump.cli.options import InputName, json_option, selection_options
+from tfdump.cli.parameters import captures_from, loading_options_from, selection_from
 from tfdump.cli.progress import notes, stages
-from tfdump.cli.render import json_list, only_data_on_stdout, shape_text, table, write
+from tfdump.cli.render import json_list, only_data_on_stdout, shape_cell, table, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.inputs.arguments import open_arguments
 from tfdump.run.layers import ListedTensor, Listing, list_tensors
@@ -24,7 +26,23 @@ COLUMNS = (
 )
 
 
-@click.command("layers")
+EXAMPLES = (
+    (
+        "List the output of every layer, with its shape and dtype.",
+        "tfdump layers sample_models/digits_cnn.keras",
+    ),
+    (
+        "List only the convolutions, as JSON.",
+        "tfdump layers sample_models/digits_cnn.keras -l type:Conv2D --json",
+    ),
+    (
+        "List also attention scores, and the states and gates of recurrent layers.",
+        "tfdump layers sample_models/text_gru.keras \\\n    --attention --rnn-steps --rnn-gates",
+    ),
+)
+
+
+@click.command("layers", cls=DocumentedCommand, examples=EXAMPLES)
 @model_options
 @click.argument("inputs", nargs=-1, type=InputName(), metavar="[INPUT]...")
 @selection_options()
@@ -32,31 +50,17 @@ COLUMNS = (
 @json_option
 @verbosity
 @click.pass_obj
-def command(
-    settings: Settings,
-    /,
-    model: Path,
-    inputs: tuple[str, ...],
-    layer: tuple[str, ...],
-    exclude: tuple[str, ...],
-    depth: int | None,
-    imports: tuple[Path, ...],
-    trust_model: bool,
-    signature: str | None,
-    max_bytes: int | None,
-    json: bool,
-    **captures: bool,
-) -> None:
-    """List the address of every tensor that a model gives.
+def command(settings: Settings, /, inputs: tuple[str, ...], json: bool, **parameters: Any) -> None:
+    """List the address of every tensor inside a model.
 
-    Rows are in the order of execution: address, class, output shape (? is open), dtype, parameters of the layer,
-    and bytes an example. INPUT is needed only for a model that does not declare its shapes.
+    Rows are in the order of execution: address, class, output shape (? is an open size), dtype, parameters of the
+    layer, and bytes per example. INPUT is needed only for a model that does not declare its shapes.
     """
-    selection = Selection(layer, exclude, depth)
-    given = open_arguments(inputs)
+    selection = selection_from(parameters)
+    arguments = open_arguments(inputs)
     with only_data_on_stdout(), stages(settings) as stage:
-        loaded = load(model, imports, trust_model, settings, signature=signature, max_bytes=max_bytes, stage=stage)
-        listing = list_tensors(loaded, given, selection, notes(settings), take_captures(captures), stage)
+        loaded = load(loading_options_from(parameters), settings, stage=stage)
+        listing = list_tensors(loaded, arguments, selection, notes(settings), captures_from(parameters), stage)
     if json:
         write(_json(listing))
         return
@@ -70,7 +74,7 @@ def _row(tensor: ListedTensor) -> tuple[str | int | None, ...]:
     return (
         tensor.address,
         tensor.class_name,
-        shape_text(tensor.shape),
+        shape_cell(tensor.shape),
         tensor.dtype,
         tensor.parameters,
         tensor.example_bytes,

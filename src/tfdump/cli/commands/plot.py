@@ -9,7 +9,8 @@ import click
 
 from tfdump.address import Selection
 from tfdump.cli.completion import Address
-from tfdump.cli.options import FileName, parsed, selection_options
+from tfdump.cli.help_page import DocumentedCommand, option_under
+from tfdump.cli.options import FORCE, OUTPUT, FileName, parsed, selection_options
 from tfdump.cli.progress import notes
 from tfdump.cli.render import write
 from tfdump.cli.settings import Settings, verbosity
@@ -32,30 +33,73 @@ _VIEWS = {
 }
 
 
-@click.command("plot")
+EXAMPLES = (
+    (
+        "Draw the feature maps of a convolution for the third example.",
+        "tfdump plot digits_cnn.activations.h5 conv1 --example 2 -o conv1.png",
+    ),
+    (
+        "Draw the norm of the gradients along the depth of the model.",
+        "tfdump plot digits_cnn.gradients.h5 --flow -o flow.png",
+    ),
+    (
+        "Print a histogram of all values of a tensor.",
+        "tfdump plot digits_cnn.activations.h5 hidden --text",
+    ),
+)
+
+_PICTURE = option_under("Picture")
+_VIEW = option_under("What it shows")
+
+
+@click.command("plot", cls=DocumentedCommand, examples=EXAMPLES)
 @click.argument("dump", type=FileName())
 @click.argument("address", required=False, type=Address(), metavar="[ADDRESS|NEW]")
-@click.option("--all", "whole", is_flag=True, help="A picture of every tensor, into the folder of -o.")
-@click.option("--flow", is_flag=True, help="Gradient norm, or activation scale, of every layer along depth.")
-@click.option("--diff", "against", is_flag=True, help="Error of each tensor along depth, against the dump NEW.")
-@click.option("--animate", "animation", type=FileName(), metavar="FILE.gif", help="Of a folder: a picture a dump.")
-@click.option("--histogram", is_flag=True, help="A histogram of all values.")
-@click.option("--text", is_flag=True, help="Print the histogram in characters.")
-@click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="Another picture than the one chosen.")
-@selection_options("tensors of --all, --flow and --diff")
-@click.option("--example", type=int, metavar="N", help="Which example. [default: 0]")
-@click.option("--examples", type=parsed("START:STOP", parse_examples), default=":", help="The rows of a dense layer.")
-@click.option("--step", type=int, metavar="N", help="Which step. [default: the last]")
-@click.option("--channels", metavar="0:16|1,5|all|top", help="Which channels, heads or filters.")
-@click.option("--inputs", metavar="0:16|1,5|all|top", help="Which input channels of kernels.")
-@click.option(
-    "--channels-first/--channels-last", default=None, help="Where channels are. [default: as the model's layers say]"
+@_PICTURE("--all", "whole", is_flag=True, help="Draw every tensor, into the folder of -o.")
+@_PICTURE(
+    "--flow", is_flag=True, help="Draw gradient norms, or the scale of activations, along the depth of the model."
 )
-@click.option("--tokens", type=FileName(), metavar="FILE", help="Names for attention scores: a token a line.")
-@click.option("--overlay", type=FileName(), metavar="FILE.npy", help="The input, below a saliency map.")
-@click.option("-o", "--output", type=FileName(), help="A .png, .svg or .pdf file; with --all, a folder.")
-@click.option("--format", "ending", type=click.Choice(["png", "svg", "pdf"]), help="Without -o FILE. [default: png]")
-@click.option("-f", "--force", is_flag=True, help="Overwrite the output.")
+@_PICTURE("--diff", "against", is_flag=True, help="Draw the error of each tensor against the dump NEW along the depth.")
+@_PICTURE(
+    "--animate",
+    "animation",
+    type=FileName(),
+    metavar="FILE.gif",
+    help="Animate a folder of dumps, with one frame per dump.",
+)
+@_PICTURE("--histogram", is_flag=True, help="Draw a histogram of all values.")
+@_PICTURE("--text", is_flag=True, help="Print the histogram as text.")
+@_PICTURE(
+    "--kind",
+    type=click.Choice([kind.value for kind in Kind]),
+    help="Draw this kind of picture. [default: by the tensor]",
+)
+@selection_options("tensors of --all, --flow and --diff")
+@_VIEW("--example", type=int, metavar="N", help="Draw this example. [default: 0]")
+@_VIEW(
+    "--examples",
+    type=parsed("START:STOP", parse_examples),
+    default=":",
+    help="Draw these examples, as rows of a dense layer.",
+)
+@_VIEW("--step", type=int, metavar="N", help="Draw this step. [default: the last]")
+@_VIEW("--channels", metavar="0:16|1,5|all|top", help="Draw these channels, heads or filters.")
+@_VIEW("--inputs", metavar="0:16|1,5|all|top", help="Draw these input channels of kernels.")
+@_VIEW(
+    "--channels-first/--channels-last",
+    default=None,
+    help="Read the channels from this axis. [default: as the model's layers say]",
+)
+@_VIEW("--tokens", type=FileName(), metavar="FILE", help="Label attention scores with this file, one token per line.")
+@_VIEW("--overlay", type=FileName(), metavar="FILE.npy", help="Draw a saliency map over this input.")
+@OUTPUT("-o", "--output", type=FileName(), help="Write this .png, .svg or .pdf file; with --all, a folder.")
+@OUTPUT(
+    "--format",
+    "ending",
+    type=click.Choice(["png", "svg", "pdf"]),
+    help="Write this format, without -o FILE. [default: png]",
+)
+@FORCE
 @verbosity
 @click.pass_obj
 def command(
@@ -70,9 +114,9 @@ def command(
 ) -> None:
     """Draw a tensor of a dump.
 
-    ADDRESS is that of an activation, GROUP/ADDRESS (gradients/weights/conv.kernel), or loss; with --diff, the dump to
-    compare with. The kind of picture is chosen by the tensor. A folder of dumps, as a training leaves it, gives the
-    tensor over the training. Prints the path of the file written.
+    ADDRESS is that of an activation, GROUP/ADDRESS (gradients/weights/conv.kernel), or loss. With --diff, NEW is the
+    dump to compare with. The tensor decides the kind of picture. For a folder of dumps, as tfdump.DumpCallback
+    writes it, the picture shows the tensor over the training. The command prints the path of each file.
     """
     folder = dump.is_dir()
     _check_modes(address, folder, bool(layer or exclude or depth), choices)
@@ -109,44 +153,44 @@ def command(
 
 
 def _check_modes(address: str | None, folder: bool, selects: bool, choices: dict[str, Any]) -> None:
-    """Refuse options that exclude each other, and a missing or needless address."""
+    """Raise UsageError for options that exclude each other, and for a missing or unused address."""
     modes = [option for name, option in _MODES.items() if choices[name]]
     if len(modes) > 1:
-        raise click.UsageError(f"{' and '.join(modes)} exclude each other")
+        raise click.UsageError(f"{' and '.join(modes)} exclude each other (leave one of them out)")
     mode = modes[0] if modes else ""
     _check_address(mode, address, folder)
     if selects and (folder or mode not in ("--all", "--flow", "--diff")):
-        raise click.UsageError("-l, -x and --depth choose among the tensors of --all, --flow and --diff")
-    drawn = choices["kind"] or choices["histogram"]
-    if drawn and mode in ("--flow", "--diff", "--text"):
-        raise click.UsageError(f"{mode} is a picture of its own: leave out --kind and --histogram")
-    if drawn and folder and mode != "--animate":
-        raise click.UsageError("a folder of dumps gives curves: --kind and --histogram are for one dump or --animate")
+        raise click.UsageError("-l, -x and --depth select tensors of --all, --flow and --diff (add one of these)")
+    picture_options = choices["kind"] or choices["histogram"]
+    if picture_options and mode in ("--flow", "--diff", "--text"):
+        raise click.UsageError(f"{mode} has its own kind of picture (leave --kind and --histogram out)")
+    if picture_options and folder and mode != "--animate":
+        raise click.UsageError("a folder of dumps gives curves (leave --kind and --histogram out, or add --animate)")
     views = [option for name, option in _VIEWS.items() if choices[name] not in (None, (None, None))]
     if views and (mode in ("--flow", "--diff") or (folder and not mode)):
         raise click.UsageError(f"{views[0]} is for a picture of values: leave it out")
     if choices["histogram"] and choices["kind"] not in (None, Kind.HISTOGRAM.value):
         raise click.UsageError(f"--histogram and --kind {choices['kind']} exclude each other")
     if mode == "--all" and choices["output"] is None:
-        raise click.UsageError("--all needs a folder: -o FOLDER")
+        raise click.UsageError("--all needs a folder (add -o FOLDER)")
     if mode in ("--text", "--animate") and (choices["output"] is not None or choices["ending"]):
-        why = "prints" if mode == "--text" else "names its file"
-        raise click.UsageError(f"{mode} {why}: leave out -o and --format")
+        why = "prints the histogram" if mode == "--text" else "names its file"
+        raise click.UsageError(f"{mode} {why} (leave -o and --format out)")
     if choices["output"] is not None and choices["ending"] and mode != "--all":
-        raise click.UsageError("-o FILE decides the format: leave out --format")
+        raise click.UsageError("-o FILE decides the format (leave --format out)")
 
 
 def _check_address(mode: str, address: str | None, folder: bool) -> None:
     if folder and mode in ("--all", "--diff", "--text"):
-        raise click.UsageError(f"{mode} is for one dump, and a folder of them was given (choose a file in it)")
+        raise click.UsageError(f"{mode} needs one dump, and this is a folder (give a file in it)")
     if mode == "--animate" and not folder:
-        raise click.UsageError("--animate is for a folder of dumps, as tfdump.DumpCallback leaves it")
+        raise click.UsageError("--animate needs a folder of dumps, as tfdump.DumpCallback writes it")
     needs = folder or mode not in ("--all", "--flow")
     if address is None and needs:
-        wanted = "the dump to compare with" if mode == "--diff" else "an ADDRESS (list them: tfdump show DUMP)"
-        raise click.UsageError(f"give {wanted}" + ("" if mode or folder else ", --all or --flow"))
+        missing = "the dump to compare with" if mode == "--diff" else "an ADDRESS (list them: tfdump show DUMP)"
+        raise click.UsageError(f"give {missing}" + ("" if mode or folder else ", --all or --flow"))
     if address is not None and not needs:
-        raise click.UsageError(f"{mode} draws the whole dump: leave out '{address}', or choose with -l")
+        raise click.UsageError(f"{mode} draws the whole dump (leave '{address}' out, or select tensors with -l)")
 
 
 def _text(path: Path, address: str, choices: dict[str, Any]) -> str:
@@ -156,5 +200,5 @@ def _text(path: Path, address: str, choices: dict[str, Any]) -> str:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
     blocks = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     with open_dump(path) as dump:
-        found, _, _ = count_values(tensor_at(dump, address), choices["example"], choices["step"], bins=20)
-        return text_histogram(found, width, blocks)
+        histogram, _, _ = count_values(tensor_at(dump, address), choices["example"], choices["step"], bins=20)
+        return text_histogram(histogram, width, blocks)

@@ -1,11 +1,14 @@
 """`tfdump report`."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tfdump.byte_sizes import parse_bytes, show_bytes
-from tfdump.cli.options import FileName, parsed
+from tfdump.cli.help_page import DocumentedCommand, option_under
+from tfdump.cli.options import FORCE, OUTPUT, SELECTION, FileName, parsed
 from tfdump.cli.progress import notes, reading_bars
 from tfdump.cli.render import write
 from tfdump.cli.settings import Settings, verbosity
@@ -34,37 +37,72 @@ def _pictures(text: str) -> int | None:
     return int(text)
 
 
+_ENDINGS = (".html", ".htm")
+
+
+def _check_ending(target: Path) -> None:
+    """Raise TfdumpError where the name of the page ends as another file does."""
+    refuse_other_ending(target, _ENDINGS, TfdumpError)
+    if target.suffix and target.suffix.lower() not in _ENDINGS:
+        raise TfdumpError(f"'{target.name}' is no name of a web page (end it in {', '.join(_ENDINGS)})")
+
+
 _TOLERANCE = parsed("[GLOB=]VALUE", parse_override)
 
 
-@click.command("report")
+EXAMPLES = (
+    (
+        "Write one page about a dump to digits_cnn.activations.report.html.",
+        "tfdump report digits_cnn.activations.h5",
+    ),
+    (
+        "Compare two dumps on one page, without pictures.",
+        "tfdump report golden.h5 new.h5 --pictures none -o compared.html",
+    ),
+)
+
+_PAGE = option_under("Page")
+_COMPARISON = option_under("Comparison with OTHER")
+
+
+def _tolerance_option(name: str, difference: str) -> Callable[[Any], Any]:
+    return _COMPARISON(name, multiple=True, metavar="[GLOB=]VALUE", type=_TOLERANCE, help=f"Allow this {difference}.")
+
+
+@click.command("report", cls=DocumentedCommand, examples=EXAMPLES)
 @click.argument("dump", type=FileName())
 @click.argument("other", required=False, type=FileName())
-@click.option("-o", "--output", type=FileName(), help="The page. [default: DUMP.report.html]")
-@click.option("-f", "--force", is_flag=True, help="Overwrite the output.")
-@click.option(
+@OUTPUT("-o", "--output", type=FileName(), help="Write the page to this file. [default: DUMP.report.html]")
+@FORCE
+@_PAGE(
     "--pictures",
     type=parsed("N|none|all", _pictures),
     metavar="N|none|all",
     default=str(PICTURES),
     show_default=True,
-    help="How many tensors to draw: those with findings or differences first. They need the extra tfdump[plot].",
+    help="Draw this many tensors, those with findings or differences first; needs the extra tfdump[plot].",
 )
-@click.option(
+@_PAGE(
     "--read",
     type=parsed("SIZE|all", _bytes_or_all),
     metavar="SIZE|all",
     default=show_bytes(READ_BYTES).replace(".0 ", ""),
     show_default=True,
-    help="Of a larger dump, about so much is read, as a sample.",
+    help="Read about this much of a larger dump, as a sample.",
 )
-@click.option("-l", "--layer", multiple=True, metavar="PATTERN", help="Only these tensors. Repeatable.")
-@click.option("-x", "--exclude", multiple=True, metavar="PATTERN", help="Not these. Repeatable.")
-@click.option("--rtol", multiple=True, metavar="[GLOB=]VALUE", type=_TOLERANCE, help="Against OTHER, as for diff.")
-@click.option("--atol", multiple=True, metavar="[GLOB=]VALUE", type=_TOLERANCE, help="The same.")
-@click.option("--scale", multiple=True, metavar="[GLOB=]VALUE", type=_TOLERANCE, help="The same.")
-@click.option("--allow-missing", is_flag=True, help="A tensor that only one side has is no difference.")
-@click.option("--map", "map_file", type=FileName(), metavar="FILE", help="Renamed tensors in OTHER, as for diff.")
+@SELECTION("-l", "--layer", multiple=True, metavar="PATTERN", help="Show only these tensors. Repeatable.")
+@SELECTION("-x", "--exclude", multiple=True, metavar="PATTERN", help="Leave these out. Repeatable.")
+@_tolerance_option("--rtol", "relative difference, as tfdump diff does")
+@_tolerance_option("--atol", "absolute difference")
+@_tolerance_option("--scale", "difference relative to the tensor's largest value")
+@_COMPARISON("--allow-missing", is_flag=True, help="Allow tensors that only one side has.")
+@_COMPARISON(
+    "--map",
+    "map_file",
+    type=FileName(),
+    metavar="FILE",
+    help="Pair renamed tensors by this file, as tfdump diff does.",
+)
 @verbosity
 @click.pass_obj
 def command(
@@ -83,24 +121,24 @@ def command(
     allow_missing: bool,
     map_file: Path | None,
 ) -> None:
-    """Make one HTML page of a dump, or of two compared.
+    """Write one HTML page about a dump, or about two dumps compared.
 
-    It holds the tensors, what checks find, and pictures.
+    The page shows the tensors, the findings of the checks, and pictures. With OTHER (a dump, or plain arrays), it
+    shows the differences, the first divergence on top. The page needs no network, and is readable without JavaScript.
 
-    With OTHER (a dump, or plain arrays), the page says what differs, the first divergence on top. The page needs no
-    network, and can be read without JavaScript. Prints the path of the file written; the exit status is no verdict.
+    The command prints the path of the page. The exit status says nothing about findings or differences.
     """
     if other is None and (rtol or atol or scale or allow_missing or map_file is not None):
-        raise click.UsageError("--rtol, --atol, --scale, --allow-missing and --map compare: give OTHER")
+        raise click.UsageError("--rtol, --atol, --scale, --allow-missing and --map need OTHER (give a second dump)")
     if output == Path("-"):
-        raise click.UsageError("a page goes into a file: -o FILE.html")
+        raise click.UsageError("the page is written to a file (use -o FILE.html)")
     target = output or Path(f"{dump.stem}.report.html")
-    with open_dump(dump):  # what cannot be read is told before an output that exists
+    with open_dump(dump):  # problems of the inputs are reported before problems of the output
         for path in (other, map_file):
             if path is not None:
                 check_path(path, "file", DumpError)
     resolved = check_target(target, force, [path for path in (dump, other, map_file) if path is not None])
-    refuse_other_ending(target, (".html", ".htm"), TfdumpError)
+    _check_ending(target)
     criteria = Criteria(Tolerances(rtol, atol, scale))
     options = DiffOptions(
         criteria, allow_missing=allow_missing, renamed=read_map(map_file) if map_file is not None else {}

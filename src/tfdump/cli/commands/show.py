@@ -11,9 +11,10 @@ import click
 from tfdump.address import Selection
 from tfdump.cli.completion import Address
 from tfdump.cli.fitting import Column
+from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.options import FileName, json_option, selection_options, slice_option
 from tfdump.cli.progress import notes, reading_bar
-from tfdump.cli.render import Cell, json_list, shape_text, table, write
+from tfdump.cli.render import Cell, json_list, shape_cell, table, write
 from tfdump.cli.settings import Settings, verbosity
 from tfdump.cli.tensor_names import tensor_column, without_group
 from tfdump.cli.tensor_text import dtype_text, item_of
@@ -25,25 +26,43 @@ from tfdump.process.stages import Meter
 
 _STATISTICS = STATISTIC_NAMES[1:]
 _DROPPED = ("l2", "class", "dtype", "std", "zero", "mean", "shape", "inf", "nan", "min", "max", "norm")
-"""The columns that a narrow terminal can do without, the least important first."""
+"""The columns that a narrow terminal leaves out, the least important first."""
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A tensor and its statistics: those stored in the dump, or `computed` from the values there."""
+    """A tensor and its statistics, stored in the dump or `computed` from its values."""
 
     tensor: Tensor
     statistics: dict[str, Any] | None
     computed: bool
 
 
-@click.command("show")
+EXAMPLES = (
+    (
+        "List the tensors of a dump, and compute their statistics.",
+        "tfdump show digits_cnn.activations.h5 --stats",
+    ),
+    (
+        "Print the output of the layer hidden for the first five examples.",
+        "tfdump show digits_cnn.activations.h5 hidden --slice 0:5",
+    ),
+    (
+        "Print how the dump was made.",
+        "tfdump show digits_cnn.activations.h5 --provenance",
+    ),
+)
+
+_TABLE = option_under("Table")
+
+
+@click.command("show", cls=DocumentedCommand, examples=EXAMPLES)
 @click.argument("dump", type=FileName())
 @click.argument("addresses", nargs=-1, type=Address(), metavar="[ADDRESS]...")
 @slice_option
-@click.option("--stats", is_flag=True, help="Compute the statistics that are not in the dump, from the values in it.")
+@_TABLE("--stats", is_flag=True, help="Compute the statistics that the dump does not hold, from its values.")
 @selection_options("tensors of the table")
-@click.option("--provenance", is_flag=True, help="Print what made the file, and no tensors.")
+@_TABLE("--provenance", is_flag=True, help="Print how the dump was made, and no tensors.")
 @json_option
 @verbosity
 @click.pass_obj
@@ -60,25 +79,25 @@ def command(
     provenance: bool,
     json: bool,
 ) -> None:
-    """Show what a dump or a folder of dumps holds, or values.
+    """Show the tensors of a dump or a folder of dumps, or their values.
 
-    On a terminal: the tensors with their statistics, what was not captured, and what made the file. In a pipe:
-    the tensors as TSV, or with --provenance what made the file.
+    Without ADDRESS, the command lists the tensors. On a terminal it adds what was not captured and how the dump was
+    made; in a pipe it prints TSV.
 
-    With ADDRESS (or a glob, 'conv*'): on a terminal, the attributes of the tensor and its values, shortened; in a pipe,
-    every value as TSV: tensor, index, value.
+    With ADDRESS (or a glob, 'conv*'), the command prints values. On a terminal it adds the attributes of the tensor
+    and shortens the values; in a pipe it prints every value as TSV: tensor, index, value.
 
-    Of a folder: its dumps in the order of training, or with ADDRESS that tensor in each of them.
+    For a folder, the command lists the dumps in the order of training, or with ADDRESS that tensor in each dump.
     """
-    chosen = layer or exclude or depth
-    if addresses and (chosen or stats or provenance):
-        raise click.UsageError("-l, -x, --depth, --stats and --provenance are for the table; leave out ADDRESS")
+    selects = layer or exclude or depth
+    if addresses and (selects or stats or provenance):
+        raise click.UsageError("-l, -x, --depth, --stats and --provenance belong to the table (leave ADDRESS out)")
     if slicing is not None and not addresses:
         raise click.UsageError("--slice needs the ADDRESS of a tensor")
     if os.path.isdir(dump):
-        if chosen or stats or provenance or slicing is not None:
+        if selects or stats or provenance or slicing is not None:
             raise click.UsageError(
-                "-l, -x, --depth, --stats, --provenance and --slice are about one dump, and this is a folder "
+                "-l, -x, --depth, --stats, --provenance and --slice need one dump, and this is a folder "
                 "(give a file in it)"
             )
         from tfdump.cli.show_series import show_series
@@ -94,7 +113,7 @@ def command(
         elif provenance and not json:
             write(_provenance_table(opened))
         else:
-            tensors = choose(opened, selection) if chosen else list(opened.tensors())
+            tensors = choose(opened, selection) if selects else list(opened.tensors())
             _show_table(opened, _rows(tensors, stats, settings), json)
 
 
@@ -125,7 +144,7 @@ def _show_table(opened: Dump, rows: list[_Row], json: bool) -> None:
 
 
 def _has_statistics(tensor: Tensor) -> bool:
-    """Tell whether there are values to compute statistics of."""
+    """Return whether a tensor has values to compute statistics of."""
     return not tensor.without_values and tensor.dtype != "string"
 
 
@@ -167,7 +186,7 @@ def _tensor_table(tensors: list[_Row]) -> str:
         (
             name,
             str(row.tensor.attributes.get("class", "")),
-            shape_text(row.tensor.shape) if row.tensor.connected else "not connected",
+            shape_cell(row.tensor.shape) if row.tensor.connected else "not connected",
             dtype_text(row.tensor),
             *(_norm(row.tensor) for _ in norm),
             *((row.statistics or {}).get(name) for name in statistics),
@@ -179,12 +198,12 @@ def _tensor_table(tensors: list[_Row]) -> str:
 
 
 def _norm(tensor: Tensor) -> Cell:
-    """Return the norm; where there is one a step, the first and the last, shortened on a terminal only."""
+    """Return the norm; of one norm per step, the first and the last, shortened on a terminal only."""
     norm = tensor.norm
     if not isinstance(norm, list):
         return norm
-    shown = [f"{value:.5g}" if sys.stdout.isatty() else repr(value) for value in norm]
-    return f"{shown[0]} .. {shown[-1]}" if shown else None
+    texts = [f"{value:.5g}" if sys.stdout.isatty() else repr(value) for value in norm]
+    return f"{texts[0]} .. {texts[-1]}" if texts else None
 
 
 def _json(dump: Dump, rows: list[_Row]) -> str:

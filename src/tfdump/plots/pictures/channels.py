@@ -13,10 +13,10 @@ ALL, TOP = "all", "top"
 
 
 @dataclass(frozen=True)
-class Picked:
-    """The numbers of what is shown, in order, and what to say where others are not shown, else "".
+class ChannelChoice:
+    """The numbers of the channels to draw, in order, and a note where others are left out, else "".
 
-    `is_default` tells that nobody asked for these, so that the note is for stderr too.
+    `is_default` is True where the user chose none, so that the note goes to stderr too.
     """
 
     numbers: tuple[int, ...]
@@ -24,22 +24,24 @@ class Picked:
     is_default: bool
 
 
-def pick(text: str | None, count: int, most: int, what: str, strength: Callable[[], Array]) -> Picked:
-    """Return what `--channels` asks for of `count` channels: the first `most` by default.
+def channel_choice(text: str | None, count: int, most: int, what: str, strength: Callable[[], Array]) -> ChannelChoice:
+    """Return the channels that `--channels` selects of `count`: the first `most` by default.
 
-    `text` is `all`, `top` (the `most` of the largest mean magnitude, which `strength()` gives, one number a channel),
-    START:STOP, or numbers with commas. Raises TfdumpError for anything else, and for channels that are not there.
+    `text` is `all`, `top` (the `most` of the largest mean magnitude, which `strength()` returns per channel),
+    START:STOP, or numbers with commas. Raises TfdumpError for anything else, and for channels out of range.
     """
     numbers = _numbers(text, count, most, what, strength)
     if len(numbers) == count and text != TOP:
-        return Picked(numbers, "", False)
+        return ChannelChoice(numbers, "", False)
     if text is None:
         others = f"--channels {most}:{min(2 * most, count)}, {ALL}, or {TOP} for the strongest"
-        return Picked(numbers, f"{what}s 0 to {most - 1} of {count:,} are shown (others: {others})", True)
+        return ChannelChoice(
+            numbers, f"the picture shows {what}s 0 to {most - 1} of {count:,} (choose others with {others})", True
+        )
     if text == TOP:
-        note = f"the {len(numbers):,} {what}s of the largest mean magnitude, of {count:,}, the strongest first"
-        return Picked(numbers, note, False)
-    return Picked(numbers, f"{what}s {text} of {count:,}", False)
+        note = f"the {len(numbers):,} of {count:,} {what}s with the largest mean magnitude, the strongest first"
+        return ChannelChoice(numbers, note, False)
+    return ChannelChoice(numbers, f"{what}s {text} of {count:,}", False)
 
 
 def strength_of(values: Array, axis: int) -> npt.NDArray[np.float64]:
@@ -59,13 +61,13 @@ def _numbers(text: str | None, count: int, most: int, what: str, strength: Calla
     try:
         if ":" in text:
             start, stop = (int(part) if part else None for part in text.split(":"))
-            chosen = list(range(*slice(start, stop).indices(count)))
+            numbers = list(range(*slice(start, stop).indices(count)))
         else:
-            chosen = [int(part) for part in text.split(",")]
+            numbers = [int(part) for part in text.split(",")]
     except ValueError:
         raise TfdumpError(f"--channels '{text}' is not {ALL}, {TOP}, START:STOP or numbers such as 1,5,9") from None
-    outside = [number for number in chosen if not -count <= number < count]
-    if outside or not chosen:
-        which = f"no {what} {outside[0]}" if outside else f"--channels {text} takes nothing"
+    outside = [number for number in numbers if not -count <= number < count]
+    if outside or not numbers:
+        which = f"no {what} {outside[0]}" if outside else f"--channels {text} selects nothing"
         raise TfdumpError(f"{which}: there are {count:,}, 0 to {count - 1:,}")
-    return tuple(number % count for number in chosen)
+    return tuple(number % count for number in numbers)

@@ -1,4 +1,4 @@
-"""Numbers in a row: losses over steps, scalars over examples, tensors over training."""
+"""Curves: losses over steps, scalars over examples, tensors over training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,22 +7,22 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tfdump.plots.figure import SMALL_POINTS, Caption, Frame, Margins, shortened
+from tfdump.plots.figure import SMALL_POINTS, Caption, Margins, PictureFrame, short_name
 from tfdump.plots.pictures.bars import mark_odd
 from tfdump.tensors import Array
 
 _WIDE, _HIGH = 720, 340
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#000000")
-"""Of Okabe and Ito, which colour-blind eyes can tell apart."""
+COLORS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#000000")
+"""The colors of Okabe and Ito, which color-blind people can tell apart."""
 
 _DASHES = ("-", "--", "-.", ":")
 _LOG_FROM = 100.0
-"""A range of positive numbers this wide is drawn on a logarithmic axis."""
+"""The ratio of the largest to the smallest positive number above which the axis is logarithmic."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: its name in the legend, and its values, of which those that are no number are marked."""
+    """One curve: its name in the legend, and its values; marks show NaN and infinities."""
 
     name: str
     values: Array
@@ -37,7 +37,7 @@ class Band:
     high: Array
 
 
-def curve(
+def curves_figure(
     lines: Sequence[Line],
     caption: Caption,
     axis: str,
@@ -46,13 +46,13 @@ def curve(
     joined: bool = True,
     band: Band | None = None,
 ) -> Figure:
-    """Return curves over the same `places` (0, 1, 2, ... by default); positive ones of wide range on a log axis.
+    """Return curves over the same `places` (0, 1, 2, ... by default); positive ones of a wide range on a log axis.
 
-    Without `joined`, for places in no order such as examples, they are points. A `band` lies behind them.
+    Without `joined` the values are points, for places without an order, such as examples. A `band` lies behind them.
     """
     together = np.concatenate([line.values for line in lines])
     legend = 18 if len(lines) > 1 else 0
-    frame = Frame(caption, _WIDE, _HIGH, margins=Margins(left=72, top=8 + legend), values=together)
+    frame = PictureFrame(caption, _WIDE, _HIGH, margins=Margins(left=72, top=8 + legend), values=together)
     axes = frame.axes()
     where = np.arange(len(lines[0].values)) if places is None else np.asarray(places, float)
     few = len(where) <= 60
@@ -60,18 +60,18 @@ def curve(
     if finite.size and finite.min() > 0 and finite.max() / finite.min() > _LOG_FROM:
         axes.set_yscale("log")
     if band is not None:
-        axes.fill_between(where, band.low, band.high, color=COLOURS[0], alpha=0.2, linewidth=0, label=band.name)
+        axes.fill_between(where, band.low, band.high, color=COLORS[0], alpha=0.2, linewidth=0, label=band.name)
     for number, line in enumerate(lines):
-        drawn = np.where(np.isfinite(line.values), line.values, np.nan)
+        finite_values = np.where(np.isfinite(line.values), line.values, np.nan)
         axes.plot(
             where,
-            drawn,
+            finite_values,
             linestyle=_DASHES[number % len(_DASHES)] if joined else "none",
-            color=COLOURS[number % len(COLOURS)],
+            color=COLORS[number % len(COLORS)],
             linewidth=1.4,
             marker="o" if few or not joined else "",
             markersize=3.5,
-            label=shortened(line.name, 40),
+            label=short_name(line.name, 40),
         )
     if not finite.size:
         axes.set_ylim(0, 1)

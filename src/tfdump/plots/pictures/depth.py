@@ -1,4 +1,4 @@
-"""One number a layer along the depth of the model: gradient norms, activation scales, errors."""
+"""One number per layer along the depth of the model: gradient norms, activation scales, errors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tfdump.plots.colors import INF_COLOUR, NAN_COLOUR
-from tfdump.plots.figure import SMALL_POINTS, TEXT_POINTS, Caption, Frame, Margins, shortened, text_width
-from tfdump.plots.pictures.curves import COLOURS
+from tfdump.plots.colors import INF_COLOR, NAN_COLOR
+from tfdump.plots.figure import SMALL_POINTS, TEXT_POINTS, Caption, Margins, PictureFrame, short_name, text_width
+from tfdump.plots.pictures.curves import COLORS
 from tfdump.tensors import Array
 
 _HIGH = 260
@@ -24,10 +24,10 @@ HEADROOM = 40
 
 @dataclass(frozen=True)
 class Points:
-    """One number a layer: its name in the legend, and the values, NaN where the layer has none.
+    """One number per layer: the name in the legend, and the values, NaN where the layer has none.
 
-    `joined` draws a line through them, which breaks where there is none. `belongs` tells which layers the line is
-    about, None for all: it leads on over the others.
+    `joined` draws a line through them, which breaks at NaN. `belongs` is the mask of the layers that the line is
+    about, None for all; the line passes over the others.
     """
 
     name: str
@@ -38,9 +38,10 @@ class Points:
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: what its numbers are, the names of the layers in order, and the numbers.
+    """One panel: its title and unit, the names of the layers in order, and the numbers.
 
-    `odd` marks layers that hold NaN or infinities. `first` is a layer to point out, with the words for it.
+    `odd` is the mask of layers that hold NaN or infinities. `first` is the index of a layer to point out, and the
+    words for it.
     """
 
     title: str
@@ -52,15 +53,15 @@ class Panel:
     odd_name: str = "holds NaN or Inf"
 
 
-def depth(panels: Sequence[Panel], caption: Caption) -> Figure:
-    """Return panels below each other, layers from left to right in the order of execution, on logarithmic axes.
+def depth_figure(panels: Sequence[Panel], caption: Caption) -> Figure:
+    """Return panels below each other, with layers from left to right in the order of execution, on logarithmic axes.
 
-    Every layer is drawn; where there are too many for a name each, every second or third is named.
+    Every layer is drawn. Where the names do not fit, every second or third layer is named.
     """
     wide = max(min(_WIDEST, max(_NARROWEST, (_LABEL + 1) * len(panel.names))) for panel in panels)
     feet = [_foot(panel) for panel in panels]
     height = sum(_HIGH + HEADROOM for _ in panels) + sum(feet[:-1]) + (len(panels) - 1) * 10
-    frame = Frame(caption, wide, height, margins=Margins(left=78, bottom=feet[-1], top=0))
+    frame = PictureFrame(caption, wide, height, margins=Margins(left=78, bottom=feet[-1], top=0))
     top = 0
     for panel, foot in zip(panels, feet, strict=True):
         _draw(frame.axes(0, top + HEADROOM, wide, _HIGH), panel, wide)
@@ -78,25 +79,25 @@ def _draw(axes: Axes, panel: Panel, wide: int) -> None:
     floor, ceiling = axes.get_ylim()
     few = len(places) <= 120
     for number, points in enumerate(panel.points):
-        drawn = np.where(np.isfinite(points.values) & (points.values > 0), points.values, np.nan)
-        known = ~np.isnan(points.values)
+        heights = np.where(np.isfinite(points.values) & (points.values > 0), points.values, np.nan)
+        has_value = ~np.isnan(points.values)
         everything = np.ones(len(places), bool) if points.belongs is None else points.belongs
-        here = everything if points.joined else known  # a line breaks where there is no number
+        here = everything if points.joined else has_value  # a line breaks where there is no number
         axes.plot(
             places[here],
-            drawn[here],
+            heights[here],
             linestyle=("-", "--", "-.", ":")[number % 4] if points.joined else "none",
             marker=("o", "s", "^", "D", "v", "P")[number % 6] if few or not points.joined else "",
             markersize=4,
             linewidth=1.2,
-            color=COLOURS[number % len(COLOURS)],
+            color=COLORS[number % len(COLORS)],
             label=points.name,
         )
     _marks(axes, places, (together == 0).reshape(len(panel.points), -1).any(axis=0), floor, "v", "#b35806", "exactly 0")
-    _marks(axes, places, panel.odd, ceiling, "X", NAN_COLOUR, panel.odd_name)
+    _marks(axes, places, panel.odd, ceiling, "X", NAN_COLOR, panel.odd_name)
     if panel.first is not None:
         where, words = panel.first
-        axes.axvline(where, color=INF_COLOUR, linewidth=1, linestyle=":")
+        axes.axvline(where, color=INF_COLOR, linewidth=1, linestyle=":")
         near_right = where > len(places) / 2
         axes.annotate(
             words, (where, ceiling), (-5 if near_right else 5, -4), textcoords="offset points", va="top",
@@ -104,13 +105,13 @@ def _draw(axes: Axes, panel: Panel, wide: int) -> None:
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5},
         )  # fmt: skip
     every = max(1, -(-_LABEL * len(places) // wide))
-    names = [shortened(name, _NAME) for name in panel.names[::every]]
+    names = [short_name(name, _NAME) for name in panel.names[::every]]
     axes.set_xticks(places[::every], names, rotation=90, fontsize=SMALL_POINTS, parse_math=False)
     axes.set_xlim(-0.7, len(places) - 0.3)
     axes.set_ylabel(panel.unit)
-    shown = "" if every == 1 else f" (every {_ordinal(every)} is named)"
+    naming = "" if every == 1 else f" (every {_ordinal(every)} is named)"
     count = "1 tensor" if len(places) == 1 else f"{len(places):,} tensors"
-    axes.set_xlabel(f"{count} in the order of execution{shown}", fontsize=SMALL_POINTS)
+    axes.set_xlabel(f"{count} in the order of execution{naming}", fontsize=SMALL_POINTS)
     axes.grid(True, axis="y", linewidth=0.3, color="#cccccc")
     axes.text(0, 1 + 24 / _HIGH, panel.title, transform=axes.transAxes, fontsize=TEXT_POINTS, weight="bold",
               parse_math=False)  # fmt: skip
@@ -118,16 +119,16 @@ def _draw(axes: Axes, panel: Panel, wide: int) -> None:
                 borderaxespad=0, borderpad=0.2)  # fmt: skip
 
 
-def _marks(axes: Axes, places: Array, found: Array, height: float, marker: str, colour: str, name: str) -> None:
-    if found.any():
+def _marks(axes: Axes, places: Array, mask: Array, height: float, marker: str, color: str, name: str) -> None:
+    if mask.any():
         axes.plot(
-            places[found], np.full(int(found.sum()), height), marker, color=colour, markersize=7, label=name,
+            places[mask], np.full(int(mask.sum()), height), marker, color=color, markersize=7, label=name,
             clip_on=False, linestyle="", zorder=5,
         )  # fmt: skip
 
 
 def _foot(panel: Panel) -> int:
-    return 34 + int(max(text_width(shortened(name, _NAME), SMALL_POINTS) for name in panel.names))
+    return 34 + int(max(text_width(short_name(name, _NAME), SMALL_POINTS) for name in panel.names))
 
 
 def _ordinal(number: int) -> str:

@@ -1,11 +1,11 @@
-"""`--flow`: gradient norms, or the scale of activations, of every layer along depth."""
+"""`--flow`: gradient norms, or the scale of activations, of every layer along the depth."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from tfdump.dump import layout
 from tfdump.plots.figure import Caption, plain_style
-from tfdump.plots.pictures.depth import Panel, Points, depth
+from tfdump.plots.pictures.depth import Panel, Points, depth_figure
 from tfdump.statistics.depth import Depth, LayerSize
 
 _TITLES = {
@@ -17,20 +17,23 @@ _MOST_STEPS = 5
 _NAMED = 8
 
 
-def flow(found: list[Depth], caption: Caption) -> tuple[Figure, tuple[str, ...]]:
-    """Return a panel a group, and notes on what has no place in it.
+def flow_figure(groups: list[Depth], caption: Caption) -> tuple[Figure, tuple[str, ...]]:
+    """Return one panel per group, and notes on the tensors that it leaves out.
 
-    Gradients are drawn by their L2 norm (of several steps, the first, the last and some between), activations by
+    Gradients are drawn by their L2 norm (of several steps: the first, the last and some between), activations by
     their root mean square and standard deviation.
     """
-    notes = tuple(note for group in found for note in _left_out(group))
-    steps = max(len(layer.norms) for group in found for layer in group.layers)
+    notes = tuple(note for group in groups for note in _omission_notes(group))
+    steps = max(len(layer.norms) for group in groups for layer in group.layers)
     if steps > _MOST_STEPS:
-        shown = ", ".join(str(step) for step in _steps(steps))
-        notes = (*notes, f"of {steps:,} steps, {shown} are shown (one tensor over all steps: plot DUMP ADDRESS)")
-    panels = [_panel(group) for group in found]
+        numbers = ", ".join(str(step) for step in _steps(steps))
+        notes = (
+            *notes,
+            f"the picture shows steps {numbers} of {steps:,} (tfdump plot DUMP ADDRESS shows one tensor at all)",
+        )
+    panels = [_panel(group) for group in groups]
     with plain_style():
-        return depth(panels, caption.noting(*notes)), notes
+        return depth_figure(panels, caption.noting(*notes)), notes
 
 
 def _panel(group: Depth) -> Panel:
@@ -73,13 +76,13 @@ def _steps(count: int) -> list[int]:
     return sorted({round(place) for place in np.linspace(0, count - 1, min(count, _MOST_STEPS))})
 
 
-def _left_out(group: Depth) -> list[str]:
-    """Return a line a reason for what has no size."""
+def _omission_notes(group: Depth) -> list[str]:
+    """Return one note per reason for which tensors have no size."""
     reasons: dict[str, list[str]] = {}
     for address, reason in group.left_out:
         reasons.setdefault(reason, []).append(address)
     lines = []
     for reason, addresses in reasons.items():
         named = ", ".join(addresses[:_NAMED]) + (", ..." if len(addresses) > _NAMED else "")
-        lines.append(f"without a place in {group.group}, {reason}: {len(addresses):,} ({named})")
+        lines.append(f"not in the picture of {group.group}, {reason}: {len(addresses):,} ({named})")
     return lines

@@ -1,4 +1,4 @@
-"""Many small images in one: tiles side by side, each with a border and a label, composed pixel by pixel."""
+"""Many small images in one: tiles with borders and labels, composed pixel by pixel."""
 
 import math
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from tfdump.errors import TfdumpError
-from tfdump.plots.colors import Colours, Scale, shrink
-from tfdump.plots.figure import SMALL_POINTS, image, text_width
+from tfdump.plots.colors import Colors, Scale, shrunk_matrix
+from tfdump.plots.figure import SMALL_POINTS, show_pixels, text_width
 from tfdump.tensors import Array
 
 BORDER = np.array([150, 150, 150, 255], np.uint8)
 _MOST_PIXELS = 12_000
-"""Wider or higher pictures open in no viewer."""
+"""The largest width and height: viewers refuse larger pictures."""
 
 _LABEL = 14
 _SMALLEST, _LARGEST, _ALONE = 22, 320, 480
@@ -22,7 +22,7 @@ _SMALLEST, _LARGEST, _ALONE = 22, 320, 480
 
 @dataclass(frozen=True)
 class Mosaic:
-    """Where the tiles are: `columns` of them a row, each of `high` by `wide` pixels, `gap` apart, below its label."""
+    """The places of the tiles: `columns` per row, each of `high` by `wide` pixels below its label, `gap` apart."""
 
     rows: int
     columns: int
@@ -42,7 +42,7 @@ class Mosaic:
         return self.rows * (self.high + 2 + self.label + self.gap) - self.gap
 
     def corner(self, number: int) -> tuple[int, int]:
-        """Return the pixel, from the left and from the top, at which a tile begins, inside its border."""
+        """Return the first pixel of a tile inside its border, from the left and from the top."""
         row, column = divmod(number, self.columns)
         return (
             column * (self.wide + 2 + self.gap) + 1,
@@ -50,12 +50,12 @@ class Mosaic:
         )
 
 
-def plan(
+def mosaic_plan(
     count: int, size: tuple[int, int], columns: int | None = None, *, room: int = 1000, labels: Sequence[str] = ()
 ) -> Mosaic:
-    """Return a mosaic of `count` tiles of `size` cells: cells are whole pixels, or several cells share one.
+    """Return a mosaic of `count` tiles of `size` cells; cells are whole pixels, or several cells share one.
 
-    Raises TfdumpError when there are too many tiles for a picture.
+    Raises TfdumpError where the tiles are too many for a picture.
     """
     columns = columns or _columns(count, size)
     rows = -(-count // columns)
@@ -66,31 +66,33 @@ def plan(
     if max(mosaic.width, mosaic.height) > _MOST_PIXELS:
         raise TfdumpError(
             f"{count:,} tiles would make a picture of {mosaic.width:,} x {mosaic.height:,} pixels "
-            "(show fewer: --channels START:STOP)"
+            "(draw fewer with --channels START:STOP)"
         )
     return mosaic
 
 
 def _columns(count: int, size: tuple[int, int]) -> int:
-    """Return how many tiles stand in a row, for a picture a little wider than high."""
+    """Return the number of tiles per row, for a picture a little wider than high."""
     return full_rows(count, math.ceil(math.sqrt(count * 1.5 * max(0.2, min(5.0, size[0] / size[1])))))
 
 
 def full_rows(count: int, best: int) -> int:
-    """Return how many columns near the best number leave no row short, or where there are none, the best number."""
+    """Return the number of columns near the best one that fills every row, or else the best one."""
     best = min(count, best)
     full = [number for number in range(-(-best * 2 // 3), best * 3 // 2 + 1) if count % number == 0]
     return min(full, key=lambda number: (abs(number - best), number), default=best)
 
 
-def draw(axes: Axes, mosaic: Mosaic, tiles: Array, scale: Scale, labels: Sequence[str]) -> None:
+def draw_tiles(axes: Axes, mosaic: Mosaic, tiles: Array, scale: Scale, labels: Sequence[str]) -> None:
     """Draw tiles `(count, H, W)` in axes of the mosaic's size."""
     canvas = np.full((mosaic.height, mosaic.width, 4), 255, np.uint8)
     for number, tile in enumerate(tiles):
         left, top = mosaic.corner(number)
         canvas[top - 1 : top + mosaic.high + 1, left - 1 : left + mosaic.wide + 1] = BORDER
-        canvas[top : top + mosaic.high, left : left + mosaic.wide] = enlarge(tile, mosaic.high, mosaic.wide, scale)
-    image(axes, canvas, (0, mosaic.width, mosaic.height, 0))
+        canvas[top : top + mosaic.high, left : left + mosaic.wide] = enlarged_pixels(
+            tile, mosaic.high, mosaic.wide, scale
+        )
+    show_pixels(axes, canvas, (0, mosaic.width, mosaic.height, 0))
     axes.set_axis_off()
     if mosaic.label:
         for number, text in enumerate(labels):
@@ -98,23 +100,23 @@ def draw(axes: Axes, mosaic: Mosaic, tiles: Array, scale: Scale, labels: Sequenc
             axes.text(left, top - 3, text, fontsize=SMALL_POINTS, va="bottom", ha="left", parse_math=False)
 
 
-def enlarge(values: Array, high: int, wide: int, scale: Scale) -> Colours:
-    """Return a matrix as `high` by `wide` coloured pixels: cells repeated where it is smaller, else extremes kept."""
-    coloured = scale.colours(shrink(values, high, wide))
+def enlarged_pixels(values: Array, high: int, wide: int, scale: Scale) -> Colors:
+    """Return a matrix as `high` by `wide` colored pixels: cells are repeated, or reduced as `shrunk_matrix` does."""
+    colored = scale.colors(shrunk_matrix(values, high, wide))
     for axis, size in ((0, high), (1, wide)):
-        index = np.arange(size) * coloured.shape[axis] // size
-        coloured = np.take(coloured, index, axis)
-    return coloured
+        index = np.arange(size) * colored.shape[axis] // size
+        colored = np.take(colored, index, axis)
+    return colored
 
 
 def _pixels(cells: int, target: int, longest: int) -> int:
-    """Return the pixels of a side: a whole number for every cell, or fewer pixels than cells."""
+    """Return the pixels of a side: whole pixels per cell, or fewer pixels than cells."""
     factor = target // longest
     return cells * factor if factor else max(1, cells * target // longest)
 
 
 def row_labels(axes: Axes, mosaic: Mosaic, labels: Sequence[str]) -> None:
-    """Write a label left of every row of tiles, or of as many as have room."""
+    """Write a label to the left of every row of tiles, or of as many rows as have room."""
     every = max(1, -(-_LABEL // (mosaic.high + 2 + mosaic.gap)))
     for row in range(0, mosaic.rows, every):
         _, top = mosaic.corner(row * mosaic.columns)
@@ -123,7 +125,7 @@ def row_labels(axes: Axes, mosaic: Mosaic, labels: Sequence[str]) -> None:
 
 
 def column_labels(axes: Axes, mosaic: Mosaic, labels: Sequence[str]) -> None:
-    """Write a label above every column of tiles, or above as many as have room."""
+    """Write a label above every column of tiles, or above as many columns as have room."""
     room = mosaic.wide + 2 + mosaic.gap
     every = max(1, -(-int(max(text_width(text, SMALL_POINTS) for text in labels) + 4) // room))
     for column in range(0, mosaic.columns, every):

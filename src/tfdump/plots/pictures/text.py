@@ -1,4 +1,4 @@
-"""A histogram in characters, for terminals that show no pictures. Needs no matplotlib."""
+"""A histogram as text, for terminals that show no pictures. Needs no matplotlib."""
 
 from tfdump.statistics.histogram import Histogram
 
@@ -7,14 +7,14 @@ _NAME = 24
 SMALLEST_WIDTH = 40
 
 
-def text_histogram(found: Histogram, width: int = 80, blocks: bool = True) -> str:
-    """Return a line a bin: its range, a bar, and its count, in lines of at most `width` characters.
+def text_histogram(histogram: Histogram, width: int = 80, blocks: bool = True) -> str:
+    """Return one line per bin, of at most `width` characters: its range, a bar, and its count.
 
-    Bars are as long as the counts, the longest as wide as there is room; a bin that is not empty has at least a mark.
-    NaN and infinities have lines of their own. Without `blocks`, bars are of `#`, for terminals of ASCII.
+    The longest bar fills the room, and a bin that is not empty has at least a mark. NaN and infinities have separate
+    lines. Without `blocks`, bars consist of `#`, for ASCII terminals.
     """
-    rows = [(_range(found, number), count) for number, count in enumerate(found.counts.tolist())]
-    odd = (("-Inf", found.below), ("+Inf", found.above), ("NaN", found.nan))
+    rows = [(_range(histogram, number), count) for number, count in enumerate(histogram.counts.tolist())]
+    odd = (("-Inf", histogram.below), ("+Inf", histogram.above), ("NaN", histogram.nan))
     rows += [(name, count) for name, count in odd if count]
     if not rows:
         return "no values\n"
@@ -35,9 +35,9 @@ def _bar(count: int, most: int, room: int, blocks: bool) -> str:
     return ("█" * full + (_EIGHTHS[part] if part else "")).ljust(room)
 
 
-def _range(found: Histogram, number: int) -> str:
-    low, high = float(found.edges[number]), float(found.edges[number + 1])
-    if found.whole:
+def _range(histogram: Histogram, number: int) -> str:
+    low, high = float(histogram.edges[number]), float(histogram.edges[number + 1])
+    if histogram.whole:
         return f"{round((low + high) / 2):,}"
     return f"{_short(low)} .. {_short(high)}"
 

@@ -1,0 +1,131 @@
+"""The report of `tfdump diff` as text: an aligned table, TSV, JSON or JUnit."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from tfdump.cli.fitting import Column, Styled
+from tfdump.cli.render import Cell, json_list, shape_cell, table
+from tfdump.cli.tensor_names import common_group, tensor_column
+from tfdump.cli.terminal import GREEN, RED, YELLOW
+from tfdump.comparison.pairing import ADDRESS
+from tfdump.comparison.verdict import IGNORED, SAME, SKIPPED, DiffReport, TensorDiff, index_text, value_text
+
+if TYPE_CHECKING:
+    from tfdump.cli.junit import Case
+
+_COLUMNS = ("tensor", "new", "class", "verdict", "shape", "failed", "worst at", "golden value", "new value",
+            "max error", "scale needed", "paired by", "reason")  # fmt: skip
+
+_ALIGNED = (
+    tensor_column(), tensor_column("new"), Column("class", 0), Column("verdict"), Column("shape", 1),
+    Column("failed", 6), Column("worst at", 4), Column("golden value", 3), Column("new value", 2), Column("max error"),
+    Column("scale needed", 5), Column("cosine"), Column("reason", shorten="end"),
+)  # fmt: skip
+
+
+def _row(tensor: TensorDiff) -> tuple[Cell, ...]:
+    """Return the cells of a tensor in the order of `_COLUMNS`."""
+    comparison = tensor.comparison
+    numbers: tuple[Cell, ...] = (None,) * 6
+    if comparison is not None:
+        numbers = (
+            comparison.failed,
+            index_text(comparison),
+            None if comparison.golden is None else value_text(comparison.golden),
+            None if comparison.new is None else value_text(comparison.new),
+            comparison.max_error,
+            comparison.scale,
+        )
+    shape = tensor.shape if tensor.shape is not None else tensor.new_shape
+    renamed = tensor.new_name if tensor.new_name != tensor.name else None
+    name = (tensor.name, renamed, tensor.class_name, tensor.status, shape_cell(shape))
+    paired_by = tensor.paired_by if tensor.paired_by != ADDRESS else ""
+    return (*name, *numbers, paired_by, tensor.reason)
+
+
+def diff_table(tensors: Sequence[TensorDiff], aligned: bool, with_cosine: bool) -> str:
+    """Return the tensors as a table: aligned for a terminal, or as TSV.
+
+    An aligned table gives the reason only where the other columns do not. In TSV the cosine comes last, so that the
+    other columns keep their places.
+    """
+    rows = [(*_row(tensor), _cosine(tensor)) for tensor in tensors]
+    if not aligned:
+        columns = (*_COLUMNS, "cosine")
+        return table(columns, rows) if with_cosine else table(columns[:-1], [row[:-1] for row in rows])
+    group = common_group(name for one in tensors for name in (one.name, one.new_name)) if sys.stdout.isatty() else ""
+    cells = [
+        {
+            **dict(zip(_COLUMNS, row, strict=False)),
+            "tensor": tensor.name and tensor.name.removeprefix(group),
+            "new": row[1] and str(row[1]).removeprefix(group),
+            "verdict": Styled(tensor.status, _style(tensor)),
+            "cosine": None if row[-1] is None else f"{row[-1]:.9g}",
+            "reason": tensor.reason if tensor.comparison is None or _fails_by_cosine(tensor) else None,
+        }
+        for tensor, row in zip(tensors, rows, strict=True)
+    ]
+    filled = [column for column in _ALIGNED if any(row[column.name] not in (None, "") for row in cells)]
+    return table(filled, [[row[column.name] for column in filled] for row in cells], aligned=True)
+
+
+def _cosine(tensor: TensorDiff) -> float | None:
+    return tensor.comparison.cosine if tensor.comparison is not None else None
+
+
+def _fails_by_cosine(tensor: TensorDiff) -> bool:
+    return tensor.comparison is not None and not tensor.comparison.failed and tensor.fails
+
+
+def _style(tensor: TensorDiff) -> str:
+    return RED if tensor.fails else GREEN if tensor.status == SAME else YELLOW
+
+
+def diff_json(report: DiffReport) -> str:
+    """Return the report as JSON."""
+    first = report.first
+    return json_list(
+        "diff",
+        [_item(tensor) for tensor in report.tensors],
+        golden=report.golden,
+        new=report.new,
+        same=report.same,
+        summary=report.summary,
+        first=None if first is None else first.name or first.new_name,
+        notes=list(report.notes),
+    )
+
+
+def _item(tensor: TensorDiff) -> dict[str, Any]:
+    record: dict[str, Any] = asdict(tensor)
+    return {**record, "comparison": None if tensor.comparison is None else asdict(tensor.comparison)}
+
+
+def diff_junit(report: DiffReport) -> str:
+    """Return the report as a JUnit document, with one test case per tensor."""
+    from tfdump.cli.junit import junit
+
+    cases = [_case(tensor) for tensor in report.tensors]
+    return junit(f"tfdump diff {report.golden} {report.new}", cases)
+
+
+def _case(tensor: TensorDiff) -> "Case":
+    from tfdump.cli.junit import Case
+
+    group, _, name = (tensor.name or tensor.new_name or "").rpartition("/")
+    class_name = group.replace("/", ".") or "tfdump"
+    pairing = f"paired by {tensor.paired_by} with {tensor.new_name}" if tensor.paired_by not in ("", ADDRESS) else ""
+    if tensor.fails:
+        return Case(name, class_name, "failure", tensor.reason, _details(tensor), pairing)
+    if tensor.status in (IGNORED, SKIPPED) or (tensor.comparison is None and tensor.reason):
+        return Case(name, class_name, "skipped", tensor.reason or tensor.status, output=pairing)
+    return Case(name, class_name, output=pairing)
+
+
+def _details(tensor: TensorDiff) -> str:
+    """Return what the CI server shows below the failure: one line per column."""
+    return "\n".join(
+        f"{name}: {value}" for name, value in zip(_COLUMNS, _row(tensor), strict=True) if value not in (None, "")
+    )

@@ -1,0 +1,58 @@
+"""The parameters of a command as records: each function removes from the parameters what it returns."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfdump.address import Selection
+from tfdump.captures import Captures
+from tfdump.cli.dumping import DumpOutput
+from tfdump.cli.load_model import LoadingOptions
+
+if TYPE_CHECKING:
+    from tfdump.inputs.source import ReadingOptions
+    from tfdump.run.options import RunOptions
+
+Parameters = dict[str, Any]
+"""The parameters of a command by name, as Click passes them."""
+
+
+def loading_options_from(parameters: Parameters) -> LoadingOptions:
+    """Return the parameters that `model_options` added."""
+    take = parameters.pop
+    return LoadingOptions(take("model"), take("imports"), take("trust_model"), take("signature"), take("max_bytes"))
+
+
+def selection_from(parameters: Parameters) -> Selection:
+    """Return the parameters that `selection_options` added."""
+    take = parameters.pop
+    return Selection(take("layer"), take("exclude"), take("depth"))
+
+
+def captures_from(parameters: Parameters) -> Captures:
+    """Return the parameters that `capture_options` added."""
+    return Captures(**{field.name: parameters.pop(field.name) for field in fields(Captures)})
+
+
+def reading_and_running_from(parameters: Parameters) -> "tuple[ReadingOptions, RunOptions]":
+    """Return the parameters that `running_options` added, except `seed` and `eager`."""
+    from tfdump.inputs.source import ReadingOptions
+    from tfdump.run.options import RunOptions
+
+    take = parameters.pop
+    reading = ReadingOptions(take("pad_value"), take("pad_to"), take("strict_dtype"), take("examples"))
+    return reading, RunOptions(take("batch_size"), take("memory"), take("training"))
+
+
+def dump_output_from(parameters: Parameters, model: Path, kind: str) -> DumpOutput:
+    """Return where a dump of this kind goes, of the parameters that `storing_options` added."""
+    take = parameters.pop
+    return DumpOutput(take("output") or _default_target(model, kind), take("force"), take("dry_run"), take("resume"))
+
+
+_MODEL_SUFFIXES = (".keras", ".h5", ".tflite")
+
+
+def _default_target(model: Path, kind: str) -> Path:
+    """Return the name of a dump of this kind in the working directory."""
+    return Path(f"{model.stem if model.suffix in _MODEL_SUFFIXES else model.name}.{kind}.h5")
