@@ -1,4 +1,4 @@
-"""Which given array is which input of the model."""
+"""Matching arrays to the inputs of a model."""
 
 import numpy as np
 import pytest

@@ -42,7 +42,7 @@ def test_the_bytes_of_activations(eager: bool, batch_size: int) -> None:
     x = np.abs(floats(6, 3))
     x[5, 0] = -1  # the first bytes that are no text come in the last batch
     with pytest.warns(
-        tfdump.TfdumpWarning, match="stored as bytes, because the text is not UTF-8 everywhere"
+        tfdump.TfdumpWarning, match="stored as bytes, because some of the text is not UTF-8"
     ) as record:
         activations = tfdump.activations(Raw(), x, batch_size=batch_size, eager=eager)
     (note,) = [str(item.message) for item in record if "stored as bytes" in str(item.message)]

@@ -211,7 +211,9 @@ def test_any_other_number_of_files_shows_both_readings(tfdump: Run, tmp_path: Pa
     d, y = DIGITS[1], SIAMESE[2]
     assert_refused(tfdump("gradients", SIAMESE[0], d), tmp_path, "neither reading fits", "'left', 'right'", "--targets")
     done = tfdump("gradients", SIAMESE[0], d, d, y, y)
-    assert_refused(done, tmp_path, "takes 2 inputs", f"all as inputs ({d} {d} {y} {y})", f"{d} {d} {y} as inputs with")
+    assert_refused(
+        done, tmp_path, "takes 2 inputs", f"all files as inputs ({d} {d} {y} {y})", f"{d} {d} {y} as inputs with"
+    )
     assert_refused(tfdump("gradients", *WINE, WINE[2]), tmp_path, "takes 1 input ('analysis')", "neither reading fits")
 
 
