@@ -69,7 +69,7 @@ def test_a_tflite_file_is_dumped_without_a_word_of_the_interpreter(
     assert attributes(tmp_path / "cnn.activations.h5", "relu1")["class"] == "CONV_2D"
 
 
-def test_quantised_tensors_have_scale_and_zero_point(tfdump: Run, models: Path, tmp_path: Path) -> None:
+def test_quantized_tensors_have_scale_and_zero_point(tfdump: Run, models: Path, tmp_path: Path) -> None:
     assert tfdump("activations", models / "cnn8.tflite", DIGITS, "-o", "raw.h5").returncode == 0
     done = tfdump("activations", models / "cnn8.tflite", DIGITS, "-o", "real.h5", "--dequantize", "--stats")
     assert done.returncode == 0, done.stderr

@@ -50,7 +50,7 @@ REQUIREMENTS = {
         Requirement("h5py", "h5py", "3.12.1"),
         Requirement("click", "Click", "8.4"),
         Requirement("rich", "Rich", "13"),
-        Requirement("cloup", "Cloup", "4"),
+        Requirement("cloup", "Cloup", "3.1"),
         Requirement("hdf5plugin", "hdf5plugin", "5", extra=True),
         Requirement("zstandard", "zstandard", "0.22", extra=True),
         Requirement("matplotlib", "Matplotlib", "3.9", extra=True),

@@ -227,7 +227,7 @@ def test_nothing_heavy_is_imported(dumps: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks the kernel of Linux")
 def test_memory_stays_flat_on_five_gigabytes(dumps: Path) -> None:
-    """Chunks that were never written read as the fill value: 5 GB of neighbouring numbers, and a last one far off."""
+    """Chunks that were never written read as the fill value: 5 GB of neighboring numbers, and a last one far off."""
     rows, width = 20_000, 65_536
     for name, fill, last in (("big.h5", np.float32(0.5), 1.0), ("moved.h5", np.nextafter(np.float32(0.5), 1), 3.0)):
         make_dump(dumps / name, {"small": A})

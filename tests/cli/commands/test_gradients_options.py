@@ -228,7 +228,7 @@ def test_two_inputs_take_the_next_file_for_targets(gradients: Gradients, tmp_pat
 # --- losses, objectives, sample weights
 
 
-def test_a_compiled_loss_with_weights_of_its_outputs_and_regularisation(gradients: Gradients, tmp_path: Path) -> None:
+def test_a_compiled_loss_with_weights_of_its_outputs_and_regularization(gradients: Gradients, tmp_path: Path) -> None:
     model = two_outputs(
         tmp_path,
         loss={"price": "mae", "kind": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
@@ -256,7 +256,7 @@ def test_a_compiled_loss_with_weights_of_its_outputs_and_regularisation(gradient
     assert_is(found, by_tape(model, summed, x))
 
 
-def test_a_loss_by_name_leaves_regularisation_out(gradients: Gradients, tmp_path: Path) -> None:
+def test_a_loss_by_name_leaves_regularization_out(gradients: Gradients, tmp_path: Path) -> None:
     two_outputs(tmp_path)
     x, price = loads(tmp_path, "x", "price")
 
@@ -398,7 +398,7 @@ def test_a_registered_compiled_loss(gradients: Gradients, tmp_path: Path, kind: 
     assert_is(found, by_tape(model, loss_of, x))
 
 
-def test_a_regularisation_alone(gradients: Gradients, tmp_path: Path) -> None:
+def test_a_regularization_alone(gradients: Gradients, tmp_path: Path) -> None:
     """A model that was compiled without a loss has that of its weights, and no targets."""
     model = two_outputs(tmp_path)
     loaded = keras.models.load_model(model)
@@ -483,8 +483,8 @@ def test_a_compiled_loss_for_some_outputs(gradients: Gradients, tmp_path: Path) 
     assert_is(gradients(model, "x.npy", "price.npy"), by_tape(model, loss_of, x))
 
 
-def test_a_regularised_table_is_kept_whole_with_sparse(gradients: Gradients, tmp_path: Path) -> None:
-    """The regularisation reaches rows that no example touched: they may not be lost."""
+def test_a_regularized_table_is_kept_whole_with_sparse(gradients: Gradients, tmp_path: Path) -> None:
+    """The regularization reaches rows that no example touched: they may not be lost."""
     keras.utils.set_random_seed(4)
     tokens = keras.Input((3,), dtype="int32", name="tokens")
     h = keras.layers.Embedding(8, 2, name="table", embeddings_regularizer="l2")(tokens)

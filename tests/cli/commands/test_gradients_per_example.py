@@ -88,7 +88,7 @@ def test_dense_layers(gradients: Gradients, tmp_path: Path, size: str) -> None:
             assert item.attrs["norm"] == pytest.approx(np.linalg.norm(item[()].astype("f8")), rel=1e-6)
 
 
-def test_the_mean_of_the_rows_and_the_regularisation_is_the_gradient(
+def test_the_mean_of_the_rows_and_the_regularization_is_the_gradient(
     gradients: Gradients, tfdump: Run, tmp_path: Path
 ) -> None:
     found = gradients(*WINE)
