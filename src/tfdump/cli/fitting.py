@@ -115,7 +115,7 @@ class _Fitted:
             if self.widths[i] < natural[i] and self._columns[i].shorten != "wrap"
         ]
         omissions = (("left out", names), ("in every row", equal), ("shortened", short))
-        return [f"{word}: {', '.join(found)}" for word, found in omissions if found]
+        return [f"{word}: {', '.join(parts)}" for word, parts in omissions if parts]
 
     def _measured(self) -> list[int]:
         return [

@@ -60,8 +60,8 @@ def _follow(series: Series, addresses: Sequence[str], json: bool, note: Note) ->
         followed = follow(series, address)
         if followed.without:
             names = [place.path.name for place in followed.without]
-            shown = ", ".join([*names[:_FEW], *(["..."] if len(names) > _FEW else [])])
-            note(f"{followed.name} is not in {len(names)} of {len(names) + len(followed.places)} dumps: {shown}")
+            listed = ", ".join([*names[:_FEW], *(["..."] if len(names) > _FEW else [])])
+            note(f"{followed.name} is not in {len(names)} of {len(names) + len(followed.places)} dumps: {listed}")
         items += [_followed(followed.name, row, json) for row in followed.places]
     if json:
         write(json_list("followed", items, folder=str(series.folder), axis=series.axis))

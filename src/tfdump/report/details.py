@@ -112,10 +112,10 @@ def _facts(row: Row) -> Iterator[tuple[str, str | Markup]]:
 
 
 def _source(numbers: Numbers, reduced: bool) -> Markup:
-    told = {
+    origin = {
         STORED: "of all values, from the dump" + (" (before it was reduced)" if reduced else ""),
         WHOLE: "of all values",
         SAMPLED: f"estimated from {numbers.read:,} of {numbers.total:,} values",
         NONE: "none",
     }[numbers.source]
-    return join([escaped(told), f": {numbers.reason}" if numbers.reason else None])
+    return join([escaped(origin), f": {numbers.reason}" if numbers.reason else None])

@@ -45,7 +45,7 @@ def gather(
     with open_dump(path) as dump:
         if not len(dump):
             raise DumpError(f"{dump.name} holds no tensors, so there is nothing to report")
-        chosen = bool(options.layers or options.exclude)
+        selects = bool(options.layers or options.exclude)
         tensors = choose(dump, Selection(options.layers, options.exclude))
         sizes = [readable_bytes(tensor) for tensor in tensors]
         shares = shares_of(sizes, options.read_bytes)
@@ -56,7 +56,7 @@ def gather(
             for tensor, share in zip(tensors, shares, strict=True)
             if (examined := examined_by_sample(tensor, share, first_example)) is not None
         }
-        checks = check_tensors(dump, tensors, whole=not chosen, known=by_sample, progress=watch("checking"))
+        checks = check_tensors(dump, tensors, whole=not selects, known=by_sample, progress=watch("checking"))
         compared = None if other is None else _compared(dump, other, options, watch("comparing"))
         rows = _rows(tensors, shares, checks.findings, compared, watch("counting"))
         by_number = {row.number: tensor for row, tensor in zip(rows, tensors, strict=True)}
@@ -66,7 +66,7 @@ def gather(
             for row in rows
         ]
         notes = [*_sampled(rows, sizes, other is not None), *pictures.notes]
-        if chosen:
+        if selects:
             notes.insert(0, f"the page shows {len(rows):,} of {len(dump):,} tensors, which -l and -x select")
         with damage(DumpError, f"{dump.name}: '{layout.CONFIG}'"):
             architecture = architecture_of(dump.config)
