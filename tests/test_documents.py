@@ -373,9 +373,9 @@ def test_the_architecture_names_what_exists(name: str) -> None:
 
 def test_a_name_that_does_not_exist_is_seen() -> None:
     assert len(ARCHITECTURE) >= 60
-    assert exists("tfdump.run.pipeline.run_batches")
+    assert exists("tfdump.run.pipeline.run_at_once")
     assert exists("tfdump.dump.writer.DumpWriter.link")
-    assert not exists("tfdump.run.pipeline.run_baches")
+    assert not exists("tfdump.run.pipeline.run_at_one")
     assert not exists("tfdump.run.pipelines")
 
 

@@ -112,5 +112,5 @@ def test_too_little_memory_is_one_line_that_says_what_to_lower(tfdump: Run, tmp_
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert "Error: out of memory" in done.stderr
-    assert done.stderr.endswith("lower --batch-size or --memory\n")
+    assert done.stderr.endswith("(lower --batch-size or --memory)\n")
     assert sorted(os.listdir(tmp_path)) == ["huge.keras", "x.npy"]

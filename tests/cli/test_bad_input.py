@@ -188,7 +188,7 @@ def test_selections_that_match_nothing(tfdump: Run, tmp_path: Path) -> None:
     assert_refused(tfdump("activations", MODEL, DIGITS, "-x", "conv9"), tmp_path, "'conv9'")
     assert_refused(tfdump("activations", MODEL, DIGITS, "-l", "type:Conv3D"), tmp_path, "'Conv3D'; near: 'Conv2D'")
     assert_refused(tfdump("activations", MODEL, DIGITS, "-l", "re:("), tmp_path, "not a regular expression")
-    assert_refused(tfdump("activations", MODEL, DIGITS, "-l", "conv1", "-x", "conv*"), tmp_path, "leave no tensor")
+    assert_refused(tfdump("activations", MODEL, DIGITS, "-l", "conv1", "-x", "conv*"), tmp_path, "select no tensor")
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_a_bomb_is_read_by_rows_and_never_whole(tmp_path: Path) -> None:
     reader = opened(tmp_path / "x.npz")
     with allowed(8 * MEBI):
         assert not reader.read(3, 4).any()
-        with pytest.raises(InputError, match=r"x.npz::x: what is read at once takes 16.0 MiB.*--max-bytes"):
+        with pytest.raises(InputError, match=r"x.npz::x: one batch of rows takes 16.0 MiB.*--max-bytes"):
             reader.read(0, 4)
 
 

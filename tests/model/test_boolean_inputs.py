@@ -51,5 +51,5 @@ def test_the_first_other_number_is_shown(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", tokens=TOKENS, mask=MASK * 2 - 1)
     status, stderr = zoo.command("activations", tmp_path / "m.keras", tmp_path / "x.npz", "-o", tmp_path / "a.h5")
     assert status == 2
-    assert "mask: -1 in row 0 at [3] is neither 0 nor 1, and the model takes booleans there" in stderr
+    assert "mask: -1 in row 0 at [3] is neither 0 nor 1, and the model takes booleans here" in stderr
     assert not (tmp_path / "a.h5").exists()

@@ -41,9 +41,7 @@ class Raw(keras.Model):
 def test_the_bytes_of_activations(eager: bool, batch_size: int) -> None:
     x = np.abs(floats(6, 3))
     x[5, 0] = -1  # the first bytes that are no text come in the last batch
-    with pytest.warns(
-        tfdump.TfdumpWarning, match="stored as bytes, because some of the text is not UTF-8"
-    ) as record:
+    with pytest.warns(tfdump.TfdumpWarning, match="stored as bytes, because some of the text is not UTF-8") as record:
         activations = tfdump.activations(Raw(), x, batch_size=batch_size, eager=eager)
     (note,) = [str(item.message) for item in record if "stored as bytes" in str(item.message)]
     assert all(f"activations/raw:{key}" in note for key in ("raw", "sign", "constant", "scalar"))

@@ -293,7 +293,7 @@ def test_a_run_without_resume_tells_of_a_journal_and_leaves_it(tfdump: Run, fold
     command = ["activations", *DIGITS, "-l", "conv1"]
     interrupt(tfdump, *command)
     done = tfdump(*command, "-o", "d.h5")
-    assert "d.h5.partial is left from an interrupted run (go on with --resume, or remove it)" in done.stderr
+    assert "d.h5.partial is left from an interrupted run (add --resume to resume it, or remove it)" in done.stderr
     assert left(folder) == {"d.h5", "d.h5.partial"}
 
 

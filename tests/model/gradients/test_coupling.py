@@ -66,7 +66,7 @@ COUPLED: dict[str, tuple[Callable[[], keras.Model], Any, np.ndarray, str]] = {
     "Dice": (chain, keras.losses.Dice(), BITS, "one number"),
     "Tversky": (chain, keras.losses.Tversky(), BITS, "one number"),
     "Circle": (chain, keras.losses.Circle(), CLASSES, "compares"),
-    "model": (lambda: chain(Centered()), "mse", Y, "depends on the others"),
+    "model": (lambda: chain(Centered()), "mse", Y, "depends on the other examples"),
 }
 
 

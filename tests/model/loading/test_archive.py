@@ -172,7 +172,7 @@ WEIGHTS = {
     declares_too_much: "declares more values than the file holds",
     declares_too_much_in_one_piece: "declares more values than the file holds",
     large_attribute: "the attribute 'many'",
-    text: "no weights",
+    text: "which cannot be weights",
 }
 
 

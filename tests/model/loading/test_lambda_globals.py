@@ -28,6 +28,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A module of the user's with a function and a number."""
     (tmp_path / "house.py").write_text("FACTOR = 5.0\ndef shifted(x):\n    return x + FACTOR\n")
     monkeypatch.chdir(tmp_path)
+    sys.modules.pop("house", None)  # another test's module may bear the name
     yield tmp_path / "house.py"
     sys.modules.pop("house", None)
 
