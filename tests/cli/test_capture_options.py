@@ -79,7 +79,7 @@ def test_layers_lists_and_a_selection_chooses_them(tfdump: Run, tmp_path: Path) 
 def test_a_selection_without_its_option_names_the_option(tfdump: Run, pattern: str, option: str) -> None:
     done = tfdump("activations", *TEXT, "-l", pattern)
     assert done.returncode == 2
-    assert f"tfdump activations {option} gives such tensors" in done.stderr
+    assert f"tfdump activations {option} captures such tensors" in done.stderr
 
 
 def test_an_option_that_finds_nothing_says_so(tfdump: Run) -> None:
