@@ -7,15 +7,13 @@ import numpy as np
 
 import tfdump
 from support.check_dumps import of, the, write_dump
-from tfdump.checks.gradients import GradientNorms, norms_findings
+from tfdump.checks.gradients import StepNorms, norms_findings
 from tfdump.checks.records import Finding, Thresholds
 
 
 def findings_for(check: str, *norms: Any, group: str = "gradients/weights", variable: str = "kernel") -> list[Finding]:
     """The findings of a chain of layers `0`, `1`, ... with these norms; several at each step."""
-    chain = [
-        GradientNorms(group, f"{n}.{variable}", tuple(np.atleast_1d(norm).tolist())) for n, norm in enumerate(norms)
-    ]
+    chain = [StepNorms(group, f"{n}.{variable}", tuple(np.atleast_1d(norm).tolist())) for n, norm in enumerate(norms)]
     return [finding for finding in norms_findings(chain, Thresholds()) if finding.check == check]
 
 
@@ -46,7 +44,7 @@ def test_zero_and_tiny_norms_have_vanished_alone() -> None:
 
 
 def test_kernels_are_compared_with_kernels() -> None:
-    chain = [GradientNorms("gradients/weights", name, (norm,)) for name, norm in
+    chain = [StepNorms("gradients/weights", name, (norm,)) for name, norm in
              (("a.kernel", 1.0), ("a.bias", 1e-5), ("b.kernel", 2.0), ("b.bias", 1e-5))]  # fmt: skip
     assert norms_findings(chain, Thresholds()) == []
 

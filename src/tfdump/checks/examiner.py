@@ -8,7 +8,7 @@ from tfdump.checks.axes import whole_axes
 from tfdump.checks.constant import constant
 from tfdump.checks.dead import dead, few_examples
 from tfdump.checks.evidence import Evidence
-from tfdump.checks.gradients import GradientNorms, unconnected
+from tfdump.checks.gradients import StepNorms, unconnected
 from tfdump.checks.half_precision import bfloat16_overflow, bfloat16_underflow, float16_overflow, float16_underflow
 from tfdump.checks.nonfinite import infinite, nan
 from tfdump.checks.records import Checked, Finding, SkippedCheck, Thresholds
@@ -42,7 +42,7 @@ class Examined:
 
     checked: Checked
     findings: tuple[Finding, ...] = ()
-    norms: GradientNorms | None = None
+    norms: StepNorms | None = None
     skipped: tuple[SkippedCheck, ...] = ()
 
 
@@ -88,7 +88,7 @@ class Examiner:
             skipped.setdefault("saturated", _UNKNOWN_FUNCTION)
         norms = None
         if tensor.group in _GRADIENTS and (steps := steps_of(tensor.norm) or swept.squares):
-            norms = GradientNorms(tensor.group, tensor.address, steps)
+            norms = StepNorms(tensor.group, tensor.address, steps)
         elif tensor.group in _GRADIENTS:
             skipped |= dict.fromkeys(("vanishing", "exploding"), "its norm is not in the dump")
         return Examined(

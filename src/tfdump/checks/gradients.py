@@ -13,7 +13,7 @@ _LONG_ENOUGH = 3
 
 
 @dataclass(frozen=True)
-class GradientNorms:
+class StepNorms:
     """The L2 norm of one gradient at every step, in a chain of gradients that are compared with each other."""
 
     group: str
@@ -40,9 +40,9 @@ def unconnected(tensor: Tensor, name: str) -> Finding | None:
     return Finding("unconnected", name, 1, 1, None, None, None, "the loss does not depend on this weight")
 
 
-def norms_findings(gradients: Sequence[GradientNorms], limits: Thresholds) -> list[Finding]:
+def norms_findings(gradients: Sequence[StepNorms], limits: Thresholds) -> list[Finding]:
     """Find gradients that vanish or explode, from norms in the order of the forward pass."""
-    chains: dict[str, list[GradientNorms]] = {}
+    chains: dict[str, list[StepNorms]] = {}
     for gradient in sorted(gradients, key=lambda one: one.group != layout.INPUT_GRADIENTS):  # inputs come first
         chains.setdefault(gradient.chain, []).append(gradient)
     return [
@@ -53,7 +53,7 @@ def norms_findings(gradients: Sequence[GradientNorms], limits: Thresholds) -> li
     ]
 
 
-def vanishing(name: str, chain: Sequence[GradientNorms], limits: Thresholds) -> list[Finding]:
+def vanishing(name: str, chain: Sequence[StepNorms], limits: Thresholds) -> list[Finding]:
     """Find norms that are tiny, or small compared with the largest norm nearer to the loss."""
     findings = []
     for number, gradient in enumerate(chain):
@@ -72,7 +72,7 @@ def vanishing(name: str, chain: Sequence[GradientNorms], limits: Thresholds) -> 
     return findings + _along_depth("vanishing", name, chain, len(findings), limits.vanish_ratio)
 
 
-def exploding(name: str, chain: Sequence[GradientNorms], limits: Thresholds) -> list[Finding]:
+def exploding(name: str, chain: Sequence[StepNorms], limits: Thresholds) -> list[Finding]:
     """Find norms that are huge, or large compared with the norm nearest to the loss."""
     findings = []
     for number, gradient in enumerate(chain):
@@ -89,11 +89,11 @@ def exploding(name: str, chain: Sequence[GradientNorms], limits: Thresholds) -> 
     return findings + _along_depth("exploding", name, chain, len(findings), limits.explode_ratio)
 
 
-def _at(chain: Sequence[GradientNorms], step: int) -> list[float]:
+def _at(chain: Sequence[StepNorms], step: int) -> list[float]:
     return [gradient.norms[step] for gradient in chain if step < len(gradient.norms)]
 
 
-def _finding(check: str, gradient: GradientNorms, steps_concerned: list[tuple[int, str]]) -> list[Finding]:
+def _finding(check: str, gradient: StepNorms, steps_concerned: list[tuple[int, str]]) -> list[Finding]:
     if not steps_concerned:
         return []
     step, message = steps_concerned[0]
@@ -104,7 +104,7 @@ def _finding(check: str, gradient: GradientNorms, steps_concerned: list[tuple[in
     return [Finding(check, gradient.name, len(steps_concerned), steps, None, index, gradient.norms[step], message)]
 
 
-def _along_depth(check: str, name: str, chain: Sequence[GradientNorms], concerned: int, ratio: float) -> list[Finding]:
+def _along_depth(check: str, name: str, chain: Sequence[StepNorms], concerned: int, ratio: float) -> list[Finding]:
     """Describe how the norm changes from the gradient nearest to the loss to the first one, at the last step.
 
     Empty if no tensor was found, or if the change between the ends is below the ratio.
