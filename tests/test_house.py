@@ -221,3 +221,55 @@ def test_only_the_command_line_prints() -> None:
 
 def test_the_types_of_the_package_are_for_others_too() -> None:
     assert (SOURCE / "py.typed").read_text() == ""
+
+
+def public_definitions(source: str) -> set[str]:
+    """The public classes and functions at the top of a module."""
+    body = ast.parse(source).body
+    return {node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name[0] != "_"}
+
+
+SHARED = {"command": "tfdump.cli.commands.", "DumpCallback": "tfdump.api."}
+"""Names that modules of these packages share: the body of a command, and the stand-in where Keras is missing."""
+
+
+def test_no_two_modules_define_one_public_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for name, path in MODULES.items():
+        for definition in public_definitions(path.read_text()):
+            if not name.startswith(SHARED.get(definition, "-")):
+                homes.setdefault(definition, []).append(name)
+    assert {definition: modules for definition, modules in homes.items() if len(modules) > 1} == {}
+
+
+def test_a_public_name_that_two_modules_define_is_seen() -> None:
+    assert public_definitions("class View: ...\ndef _own(): ...\ndef draw():\n    def inner(): ...") == {"View", "draw"}
+
+
+WITHOUT_A_NOUN = {"found", "given", "chosen", "kept", "keeping", "keeps", "taken", "seen", "said"}
+"""Participles and verbs that do not say what a thing is."""
+
+
+def words_without_a_noun(source: str) -> set[str]:
+    """The identifiers in some code that are such a word and nothing else, whatever underscores surround it."""
+    identifiers = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name):
+            identifiers.add(node.id)
+        elif isinstance(node, ast.arg):
+            identifiers.add(node.arg)
+        elif isinstance(node, ast.Attribute):
+            identifiers.add(node.attr)
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            identifiers.add(node.name)
+    return {name for name in identifiers if name.strip("_").casefold() in WITHOUT_A_NOUN}
+
+
+@each_module
+def test_names_say_what_a_thing_is(name: str) -> None:
+    assert words_without_a_noun(MODULES[name].read_text()) == set()
+
+
+def test_a_name_that_says_nothing_is_seen() -> None:
+    code = "class Kept:\n    def _found(self, given):\n        self.seen, names_found = given, 1"
+    assert words_without_a_noun(code) == {"Kept", "_found", "given", "seen"}
