@@ -185,6 +185,7 @@ def test_the_golden_test_fails_with_the_layer_that_was_changed(reader: Reader, t
     assert "first diverging layer: conv2 (Conv2D): by its statistics" in failed.stderr
 
 
+@pytest.mark.usefixtures("converter_names_weights")
 @pytest.mark.tensorflow
 def test_the_port_is_compared_layer_by_layer(reader: Reader) -> None:
     ended = reader.follow(RUN[PORT]).ended
@@ -361,6 +362,16 @@ def exists(name: str) -> bool:
         return True
     module = place / f"{parts[0]}.py"
     return module.exists() and (len(parts) == 1 or ".".join(parts[1:]) in definitions(module))
+
+
+@pytest.mark.parametrize("page", ["docs/install.md", "RELEASING.md"])
+def test_a_machine_without_tensorflow_gets_all_that_reading_needs(page: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {re.split("[<>=]", line)[0]: line for line in project["dependencies"]}
+    (line,) = re.findall(r"pip install ('click.*numpy.*rich)\b", (ROOT / page).read_text())
+    installed = {re.split("[<>=]", word)[0]: word for word in shlex.split(line)}
+    assert set(installed) == set(named) - {"tensorflow", "keras"}
+    assert all(word in (name, named[name]) for name, word in installed.items())
 
 
 ARCHITECTURE = sorted(set(re.findall(r"`(tfdump\.[\w.]+)`", PAGES["docs/architecture.md"])))

@@ -488,7 +488,7 @@ def test_an_interruption_in_the_middle_of_a_dump_leaves_no_half_file(
         ({"norms_only": True}, "norms_only is for gradients"),
         ({"wrt": "weights", "y": TARGET, "attention": True}, "attention is for activations, and wrt"),
         ({"wrt": "weights", "reduce": "mean"}, "reduce is for activations"),
-        ({"wrt": "weight"}, r"wrt \['weight'\]: choose of weights, activations, inputs"),
+        ({"wrt": "weight"}, r"wrt \['weight'\]: choose from weights, activations, inputs"),
         ({"layers": ""}, "empty layer pattern"),
         ({"layers": "re:("}, "is not a regular expression"),
         ({"depth": 0}, "depth 0 is below 1"),

@@ -1,4 +1,4 @@
-"""Which files are inputs and which are the targets (DESIGN section 5)."""
+"""Which files are inputs and which are the targets."""
 
 import numpy as np
 import pytest

@@ -205,7 +205,7 @@ def check_intervals(every: int, on: str, keep: int | None, on_error: str) -> Non
     """Raise TfdumpError for intervals that are not valid."""
     whole_number("keep", keep)
     if whole_number("every", every) is None:
-        raise TfdumpError("every is None, and not a number from 1 up")
+        raise TfdumpError("every is None, not a whole number of at least 1")
     if on not in (layout.EPOCH, layout.BATCH):
         raise TfdumpError(f"on {on!r} is neither '{layout.EPOCH}' nor '{layout.BATCH}'")
     if on_error not in ("warn", "raise"):

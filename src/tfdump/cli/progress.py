@@ -68,7 +68,8 @@ def notes(settings: Settings) -> Note:
 
 
 def _is_shown(settings: Settings) -> bool:
-    return not settings.quiet and sys.stderr.isatty() and not is_dumb()
+    stream = getattr(sys.stderr, "rich_proxied_file", sys.stderr)  # what stands in for it before Rich 15 is no terminal
+    return not settings.quiet and stream.isatty() and not is_dumb()
 
 
 @contextmanager

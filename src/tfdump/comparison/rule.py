@@ -100,7 +100,8 @@ class Criteria:
         requested = [name for name, is_requested in rules.items() if is_requested]
         if len(requested) > 1:
             raise TfdumpError(
-                f"{requested[0]} and {requested[1]} cannot be combined: each decides when an element passes"
+                f"{requested[0]} and {requested[1]} cannot be combined: each decides when an element passes "
+                "(leave one of them out)"
             )
         if self.max_ulp is not None and self.max_ulp < 0:
             raise TfdumpError(f"max-ulp {self.max_ulp} is below 0")

@@ -103,7 +103,8 @@ class DumpWriter:
             return SparseValue(*common) if steps is None else SparseSteps(*common)
         if isinstance(first, (Ragged, Sparse)):
             if steps is not None:
-                raise DumpError(f"'{info.address}' is ragged or sparse, and cannot be stored for every step")
+                name = info.address
+                raise DumpError(f"'{name}' is ragged or sparse and cannot have steps (leave it out: -x '{name}')")
             return composite_of(first, axis0)(*common)
         if axis0 == EXAMPLE:
             return ByExample(*common, examples, steps)

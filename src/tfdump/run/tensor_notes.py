@@ -79,7 +79,7 @@ def tell_padding(
         named = names_of_tensors([(sink.group, sink.info.address) for sink in mixing])
         note(f"computed from the copies too, because they mix the examples of a batch: {listed_layers(named)}")
     if source.examples == 1:
-        note("tensors that mix an example with its copies cannot be told from one example (give more than one)")
+        note("one example cannot show which tensors mix it with its copies (give more examples)")
     return mixing
 
 

@@ -75,7 +75,7 @@ def depth_of(dump: Dump, selected: Collection[tuple[str, str]] | None = None) ->
         if layers:
             depths.append(Depth(group, tuple(layers), tuple(left_out)))
     if not depths:
-        raise DumpError(f"{dump.name} has no tensor whose size is known")
+        raise DumpError(f"{dump.name} has no tensor whose size is known (dump it with values, --stats or --norms-only)")
     return depths
 
 

@@ -127,5 +127,5 @@ def test_a_page_does_not_go_into_a_file_of_an_unknown_ending(tfdump: Run, tmp_pa
     write_dump(tmp_path / "d.h5", {"activations/a": np.zeros((2, 3), "f4")})
     done = tfdump("report", "d.h5", "-o", name)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"Error: '{name}' is no name of a web page (end it in .html, .htm)\n"
+    assert done.stderr == f"Error: '{name}' is not the name of a web page (end it in .html, .htm)\n"
     assert not (tmp_path / name).exists()

@@ -59,6 +59,7 @@ def plain_interpreter(path: Path) -> tf.lite.Interpreter:
 # --- addresses and values
 
 
+@pytest.mark.usefixtures("converter_names_weights")
 @pytest.mark.parametrize("name", list(FUSED))
 def test_every_sample_model_pairs_with_its_keras_dump(tmp_path: Path, name: str) -> None:
     model = sample(name)
@@ -87,6 +88,7 @@ def test_the_output_of_the_model_without_a_name_is_that_of_plain_tensorflow(tmp_
     close(tfdump.activations(file, x)["StatefulPartitionedCall_1:0"], runner(image=x)["output_0"])
 
 
+@pytest.mark.usefixtures("converter_names_weights")
 @pytest.mark.parametrize(("how", "tolerance"), [("float", 1e-5), ("float16", 1e-2), ("dynamic", 0.1)])
 def test_floats_by_hand(dense: dict[str, Path], how: str, tolerance: float) -> None:
     model, x = two_dense()
@@ -110,6 +112,7 @@ def test_a_layer_whose_last_operation_is_passed_by(tmp_path: Path) -> None:
     close(got["dense"], got["dense_1"] @ shared.get_weights()[0])
 
 
+@pytest.mark.usefixtures("converter_names_weights")
 def test_any_number_of_examples_in_batches_of_any_size(dense: dict[str, Path]) -> None:
     x = two_dense()[1]
     whole = tfdump.activations(dense["float"], x)
@@ -132,6 +135,7 @@ def test_a_fixed_batch_is_run_as_such(tmp_path: Path) -> None:
 # --- integers
 
 
+@pytest.mark.usefixtures("converter_names_weights")
 def test_a_quantized_layer_in_integer_arithmetic(dense: dict[str, Path]) -> None:
     x = two_dense()[1]
     got = tfdump.activations(dense["int8"], x)
@@ -151,6 +155,7 @@ def test_a_quantized_layer_in_integer_arithmetic(dense: dict[str, Path]) -> None
     assert (got["first"] == expected).mean() > 0.95
 
 
+@pytest.mark.usefixtures("converter_names_weights")
 @pytest.mark.parametrize("how", ["int8", "int8_inside"])
 def test_dequantized_is_by_scale_and_zero_point(dense: dict[str, Path], how: str) -> None:
     x = two_dense()[1]
@@ -193,6 +198,7 @@ def test_integers_are_fed_as_they_are_and_floats_are_quantized(dense: dict[str, 
         np.testing.assert_array_equal(quantized[address], value)
 
 
+@pytest.mark.usefixtures("converter_names_weights")
 def test_numbers_outside_of_the_range_take_its_end(dense: dict[str, Path]) -> None:
     far = np.array([[1e6, -1e6, 0, 0, 0, 0]], np.float64)
     ends = tfdump.activations(dense["int8"], far)
@@ -232,6 +238,7 @@ def test_the_second_signature_of_a_file(tmp_path: Path) -> None:
     close(tfdump.activations(tmp_path / "two.tflite", x, signature="down")["tanh"], np.tanh(x / 3))
 
 
+@pytest.mark.usefixtures("converter_names_weights")
 def test_a_loop_is_named_as_not_captured(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     x = keras.Input((6, 3), batch_size=2, name="x")
     model = keras.Model(x, layers.Dense(2, name="out")(layers.LSTM(4, name="lstm")(x)), name="m")

@@ -170,7 +170,7 @@ def _check_modes(address: str | None, folder: bool, selects: bool, choices: dict
     if views and (mode in ("--flow", "--diff") or (folder and not mode)):
         raise click.UsageError(f"{views[0]} is for a picture of values: leave it out")
     if choices["histogram"] and choices["kind"] not in (None, Kind.HISTOGRAM.value):
-        raise click.UsageError(f"--histogram and --kind {choices['kind']} exclude each other")
+        raise click.UsageError(f"--histogram and --kind {choices['kind']} exclude each other (leave one of them out)")
     if mode == "--all" and choices["output"] is None:
         raise click.UsageError("--all needs a folder (add -o FOLDER)")
     if mode in ("--text", "--animate") and (choices["output"] is not None or choices["ending"]):

@@ -44,7 +44,7 @@ def _check_ending(target: Path) -> None:
     """Raise TfdumpError where the name of the page ends as another file does."""
     refuse_other_ending(target, _ENDINGS, TfdumpError)
     if target.suffix and target.suffix.lower() not in _ENDINGS:
-        raise TfdumpError(f"'{target.name}' is no name of a web page (end it in {', '.join(_ENDINGS)})")
+        raise TfdumpError(f"'{target.name}' is not the name of a web page (end it in {', '.join(_ENDINGS)})")
 
 
 _TOLERANCE = parsed("[GLOB=]VALUE", parse_override)

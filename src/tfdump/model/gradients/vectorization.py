@@ -28,7 +28,7 @@ _COMPARISON = _types(
     "Equal Greater GreaterEqual IsFinite Less LessEqual LogicalAnd LogicalNot LogicalOr NotEqual Select SelectV2"
 )
 _ACTIVATIONS = _types(
-    "Elu EluGrad Erfc LeakyRelu LeakyReluGrad LogSoftmax Relu Relu6 Relu6Grad ReluGrad Selu SeluGrad Sigmoid "
+    "Elu EluGrad Erf Erfc LeakyRelu LeakyReluGrad LogSoftmax Relu Relu6 Relu6Grad ReluGrad Selu SeluGrad Sigmoid "
     "SigmoidGrad Softmax Softplus SoftplusGrad Softsign SoftsignGrad Tanh TanhGrad"
 )
 _LAYERS = _types("BatchMatMulV2 BiasAdd BiasAddGrad MatMul MaxPool MaxPoolGrad")

@@ -58,15 +58,16 @@ class GradientOptions(DumpOptions):
             raise ModelError("--resume and --steps exclude each other (leave --resume out, or take fewer steps)")
         unknown = [name for name in self.wrt if name not in WRT]
         if unknown or not self.wrt:
-            raise ModelError(f"wrt {unknown or 'nothing'}: choose of {', '.join(WRT)}")
-        if self.per_example and self.steps is not None:
-            raise ModelError("--per-example and --steps exclude each other (a step needs the gradient of all examples)")
-        if self.per_example and store.sparse:
-            raise ModelError("--sparse and --per-example exclude each other (--sparse stores sums over the examples)")
-        if self.steps is not None and store.sparse:
-            raise ModelError("--sparse and --steps exclude each other (--sparse stores one gradient, not one per step)")
-        if store.norms_only and store.sparse:
-            raise ModelError("--norms-only and --sparse exclude each other")
+            raise ModelError(f"wrt {unknown or 'nothing'}: choose from {', '.join(WRT)}")
+        has_steps = self.steps is not None
+        for pair, both, why in (
+            ("--per-example and --steps", self.per_example and has_steps, "a step needs the gradient of all examples"),
+            ("--sparse and --per-example", store.sparse and self.per_example, "--sparse stores sums over the examples"),
+            ("--sparse and --steps", store.sparse and has_steps, "--sparse stores one gradient, not one per step"),
+            ("--norms-only and --sparse", store.norms_only and store.sparse, "a norm has no rows"),
+        ):
+            if both:
+                raise ModelError(f"{pair} exclude each other, because {why} (leave one of them out)")
         if store.sparse and "weights" not in self.wrt:
             raise ModelError("--sparse is for the gradients of tables, which are weights (add --wrt weights)")
         if not store.tensors.values and (store.norms_only or store.sparse):
@@ -74,7 +75,7 @@ class GradientOptions(DumpOptions):
             raise ModelError(f"{option} needs values, and --stats-only stores none (leave one of the options out)")
         store.tensors.check(self.compression)
         if self.steps is not None and "weights" not in self.wrt:
-            raise ModelError("--steps needs --wrt weights (more kinds can be given beside it)")
+            raise ModelError("--steps needs --wrt weights (other kinds can be added to it)")
 
 
 def gradient_options(
