@@ -245,13 +245,13 @@ def test_what_a_page_shows_is_compared_with_what_is_printed(shown: str, printed:
 
 def option_names(lines: Iterator[str]) -> dict[str, set[str]]:
     """The options that the reference describes, by command."""
-    found: dict[str, set[str]] = {}
+    options_of: dict[str, set[str]] = {}
     for line in lines:
         if line.startswith(".. program:: "):
-            options = found.setdefault(line.removeprefix(".. program:: "), set())
+            options = options_of.setdefault(line.removeprefix(".. program:: "), set())
         elif line.startswith(".. option:: "):
             options |= set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", line.removeprefix(".. option:: ")))
-    return found
+    return options_of
 
 
 def command_reference() -> Any:

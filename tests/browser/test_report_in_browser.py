@@ -48,10 +48,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     small = gather(write_dump(folder / "old.h5", old), write_dump(folder / "new.h5", new), ReportOptions())
     many = {f"activations/encoder.layer_{n // 10}.dense_{n}": normal(4, 20, seed=n) for n in range(1000)}
     large = gather(write_dump(folder / "many.h5", many), None, ReportOptions(pictures=0))
-    found = {"small": folder / "small.html", "large": folder / "large.html"}
+    outcome = {"small": folder / "small.html", "large": folder / "large.html"}
     for name, report in (("small", small), ("large", large)):
-        found[name].write_text(page_of(report), "utf-8")
-    return found
+        outcome[name].write_text(page_of(report), "utf-8")
+    return outcome
 
 
 Open = Callable[..., Any]
@@ -83,8 +83,8 @@ def page(browser: Any, pages: dict[str, Path]) -> Iterator[Open]:
 def shown(driver: Any) -> list[str]:
     """The addresses in the list, as it stands."""
     rows = "[...document.querySelectorAll('#tensors tbody tr')].filter(row => row.offsetParent !== null)"
-    found: list[str] = driver.execute_script(f"return {rows}.map(row => row.cells[1].querySelector('a').textContent)")
-    return found
+    outcome: list[str] = driver.execute_script(f"return {rows}.map(row => row.cells[1].querySelector('a').textContent)")
+    return outcome
 
 
 def key(driver: Any, *keys: str) -> None:
@@ -130,8 +130,8 @@ def test_it_filters_by_text_class_group_findings_and_differences(page: Open) -> 
         driver.find_element("id", box).click()
         assert shown(driver) == rows
         driver.find_element("id", box).click()
-    chosen = [("class", "Conv2D", ["conv"]), ("group", "outputs", ["bad"]), ("class", HOSTILE, [HOSTILE])]
-    for choice, option, rows in chosen:
+    choices = [("class", "Conv2D", ["conv"]), ("group", "outputs", ["bad"]), ("class", HOSTILE, [HOSTILE])]
+    for choice, option, rows in choices:
         driver.execute_script(
             "const select = document.getElementById(arguments[0]);"
             "select.value = arguments[1]; select.dispatchEvent(new Event('change'))",
@@ -235,8 +235,8 @@ def test_an_address_in_the_url_opens(page: Open) -> None:
 def test_it_is_dark_where_dark_is_preferred(page: Open) -> None:
     def luminance(driver: Any) -> tuple[float, float]:
         style = "getComputedStyle(document.body)"
-        found = [driver.execute_script(f"return {style}.{name}") for name in ("backgroundColor", "color")]
-        paper, ink = (sum(map(int, color[color.index("(") + 1 : -1].split(",")[:3])) for color in found)
+        outcome = [driver.execute_script(f"return {style}.{name}") for name in ("backgroundColor", "color")]
+        paper, ink = (sum(map(int, color[color.index("(") + 1 : -1].split(",")[:3])) for color in outcome)
         return paper, ink
 
     paper, ink = luminance(page(color_scheme="light"))

@@ -60,9 +60,9 @@ def test_a_text_file_instead_of_the_model(tfdump: Run, tmp_path: Path) -> None:
     assert_refused(tfdump("activations", SAMPLES / "README.md", DIGITS), tmp_path, "is not a saved model")
 
 
-@pytest.mark.parametrize("kept", [0, 1, 1000, 30_000, -1])
-def test_a_truncated_model(tfdump: Run, tmp_path: Path, kept: int) -> None:
-    (tmp_path / "cut.keras").write_bytes(MODEL.read_bytes()[:kept])
+@pytest.mark.parametrize("length", [0, 1, 1000, 30_000, -1])
+def test_a_truncated_model(tfdump: Run, tmp_path: Path, length: int) -> None:
+    (tmp_path / "cut.keras").write_bytes(MODEL.read_bytes()[:length])
     assert_refused(tfdump("activations", "cut.keras", DIGITS), tmp_path, "cut.keras")
 
 

@@ -48,9 +48,9 @@ def attributes(dump: Path, address: str) -> dict[str, object]:
 def test_a_saved_model_is_dumped(tfdump: Run, models: Path, tmp_path: Path) -> None:
     done = tfdump("activations", models / "cnn", DIGITS, "--trust-model", "--stats")
     assert (done.returncode, done.stdout) == (0, "cnn.activations.h5\n"), done.stderr
-    found = attributes(tmp_path / "cnn.activations.h5", "conv1")
-    assert (found["class"], found["dtype"], found["axis0"]) == ("BiasAdd", "float32", "example")
-    assert found["structure"] == "StatefulPartitionedCall/digits_cnn_1/conv1_1/BiasAdd"
+    conv1 = attributes(tmp_path / "cnn.activations.h5", "conv1")
+    assert (conv1["class"], conv1["dtype"], conv1["axis0"]) == ("BiasAdd", "float32", "example")
+    assert conv1["structure"] == "StatefulPartitionedCall/digits_cnn_1/conv1_1/BiasAdd"
     with h5py.File(tmp_path / "cnn.activations.h5") as file:
         assert (file.attrs["model"], file.attrs["model_class"]) == ("cnn", "SavedModel")
         assert len(file.attrs["model_sha256"]) == 64

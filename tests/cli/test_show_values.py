@@ -52,7 +52,7 @@ def test_a_slice_keeps_the_indices_of_the_tensor(tfdump: Run, dump: Path) -> Non
 
 
 def test_composites_have_rows_items_and_coordinates(tfdump: Run, dump: Path) -> None:
-    def found(name: str, *arguments: str) -> dict[str, float]:
+    def numbers_of(name: str, *arguments: str) -> dict[str, float]:
         return {row[1]: float(row[2]) for row in rows_of(tfdump("show", dump, name, *arguments).stdout)[1:]}
 
     ragged = {
@@ -61,13 +61,13 @@ def test_composites_have_rows_items_and_coordinates(tfdump: Run, dump: Path) -> 
         for n in range(SPLITS[row], SPLITS[row + 1])
         for axis in range(2)
     }
-    assert found("ragged") == ragged
-    assert found("ragged", "--slice", "2,-1") == {"2,4,0": 10.0, "2,4,1": 11.0}
-    assert found("deep") == dict(zip(("0,0,0", "0,0,1", "1,1,0", "1,1,1", "1,1,2"), DEEP[0].tolist(), strict=True))
-    assert found("sparse") == {"1,0": 7, "1,1": 8, "3,0": 9, "3,1": 10}
+    assert numbers_of("ragged") == ragged
+    assert numbers_of("ragged", "--slice", "2,-1") == {"2,4,0": 10.0, "2,4,1": 11.0}
+    assert numbers_of("deep") == dict(zip(("0,0,0", "0,0,1", "1,1,0", "1,1,1", "1,1,2"), DEEP[0].tolist(), strict=True))
+    assert numbers_of("sparse") == {"1,0": 7, "1,1": 8, "3,0": 9, "3,1": 10}
     stack = {f"{n},{i},{j}": item[i, j] for n, item in enumerate(STACK) for i, j in np.ndindex(item.shape)}
-    assert found("stack") == stack
-    assert found("stack", "--slice", "3,0") == {"3,0,0": 3.0, "3,0,1": 3.0}
+    assert numbers_of("stack") == stack
+    assert numbers_of("stack", "--slice", "3,0") == {"3,0,0": 3.0, "3,0,1": 3.0}
 
 
 def test_text_stays_one_cell(tfdump: Run, dump: Path) -> None:

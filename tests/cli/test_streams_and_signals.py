@@ -193,8 +193,8 @@ def test_a_member_is_chosen_whatever_lies_beside_it(tfdump: Run, tmp_path: Path)
         file["x"] = x
         file["soft"] = h5py.SoftLink("/x")
         file["none"] = h5py.Empty("f4")
-    for given in ("e.npz::x", "x=e.npz::x", "e.h5::x", "e.h5::/x"):
-        name = given.replace("x=", "analysis=")
+    for argument in ("e.npz::x", "x=e.npz::x", "e.h5::x", "e.h5::/x"):
+        name = argument.replace("x=", "analysis=")
         done = tfdump("activations", MODEL, name, "-o", "d.h5", "-f")
         assert done.returncode == 0, done.stderr
 

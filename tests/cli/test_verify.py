@@ -48,16 +48,16 @@ def test_a_flipped_bit_fails_and_is_named(tfdump: Run, damaged: Path) -> None:
     done = tfdump("check", "d.h5", "--verify", "-q")
     assert (done.returncode, done.stderr) == (1, "")
     _, line = done.stdout.splitlines()
-    name, size, stored, found, problem = line.split("\t")
+    name, size, stored, results, problem = line.split("\t")
     assert (name, size, problem) == ("activations/second", "800", "its values changed")
     with h5py.File(damaged) as file:
-        assert int(stored, 16) == file[name].attrs["crc32"] != int(found, 16)
+        assert int(stored, 16) == file[name].attrs["crc32"] != int(results, 16)
 
 
 def test_the_verdict_as_json_and_junit(tfdump: Run, damaged: Path) -> None:
-    found = json.loads(tfdump("check", "d.h5", "--verify", "--json").stdout)
-    assert (found["kind"], found["failed"], found["verified"]) == ("verify", True, 3)
-    assert [item["name"] for item in found["items"]] == ["activations/second"]
+    results = json.loads(tfdump("check", "d.h5", "--verify", "--json").stdout)
+    assert (results["kind"], results["failed"], results["verified"]) == ("verify", True, 3)
+    assert [item["name"] for item in results["items"]] == ["activations/second"]
     suite = ElementTree.fromstring(tfdump("check", "d.h5", "--verify", "--format", "junit").stdout)
     cases = {case.get("name"): [child.tag for child in case] for case in suite.iter("testcase")}
     assert cases == {"activations/first": [], "activations/second": ["failure"], "/": []}
@@ -80,8 +80,8 @@ def test_trouble_is_one_line(tfdump: Run, damaged: Path) -> None:
 
 def test_verification_returns_records(tmp_path: Path) -> None:
     with open_dump(make(tmp_path / "d.h5")) as dump:
-        found = list(dump.verify())
-    first = found[0]
+        results = list(dump.verify())
+    first = results[0]
     assert isinstance(first, Verified)
     assert (first.name, first.bytes, first.problem) == ("activations/first", 800, None)
     assert first.stored == first.computed

@@ -265,8 +265,8 @@ def test_a_saliency_map_lies_over_the_input_of_the_dump_or_the_overlay(draw_firs
     alone = draw_first({INPUTS + "image": gradient}, example=1)
     assert alone.notes == ("the picture shows only the gradient (draw it over its input with --overlay FILE.npy)",)
     within = draw_first({INPUTS + "image": gradient, "inputs/image": image}, example=1)
-    given = draw_first({INPUTS + "image": gradient}, example=1, overlay=image[1])
-    np.testing.assert_array_equal(cells(within.figure, 4, 4, 0), cells(given.figure, 4, 4, 0))
+    overlaid = draw_first({INPUTS + "image": gradient}, example=1, overlay=image[1])
+    np.testing.assert_array_equal(cells(within.figure, 4, 4, 0), cells(overlaid.figure, 4, 4, 0))
     assert len(within.figure.axes) == 4
 
 

@@ -154,9 +154,9 @@ class TestOfALargeDump:
 
     def test_the_estimates_are_near(self, dump: Path) -> None:
         report, page = made(dump, read_bytes=300_000)
-        found = report.rows[1].numbers.statistics
-        assert found["mean"] == pytest.approx(0, abs=0.03)
-        assert found["std"] == pytest.approx(1, abs=0.03)
+        of_row = report.rows[1].numbers.statistics
+        assert of_row["mean"] == pytest.approx(0, abs=0.03)
+        assert of_row["std"] == pytest.approx(1, abs=0.03)
         assert report.rows[2].numbers.statistics["nan"] == pytest.approx(report.rows[2].numbers.read / 2, rel=0.15)
         assert cell(page, 3, "NaN, Inf").text.startswith("≥")
 

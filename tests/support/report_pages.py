@@ -26,7 +26,7 @@ class Node:
 
     def all(self, tag: str, **attributes: str) -> list["Node"]:
         """Every element of a name below, with these attributes (`class_` is one of the classes)."""
-        found = []
+        elements = []
         for child in self.children:
             if isinstance(child, Node):
                 wanted = (
@@ -34,13 +34,13 @@ class Node:
                     for key, value in attributes.items()
                 )
                 if tag in ("*", child.tag) and all(wanted):
-                    found.append(child)
-                found += child.all(tag, **attributes)
-        return found
+                    elements.append(child)
+                elements += child.all(tag, **attributes)
+        return elements
 
     def the(self, tag: str, **attributes: str) -> "Node":
-        (found,) = self.all(tag, **attributes)
-        return found
+        (element,) = self.all(tag, **attributes)
+        return element
 
 
 class _Reader(HTMLParser):

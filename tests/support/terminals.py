@@ -34,23 +34,23 @@ class Screen:
     @property
     def lines(self) -> list[str]:
         """The lines that stay, as a terminal shows them that knows how to go up and to clear a line."""
-        kept, row, column = [""], 0, 0
+        rows, row, column = [""], 0, 0
         for token in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[\n\r]|[^\x1b\n\r]+", self.written):
             if token == "\n":
                 row, column = row + 1, 0
-                kept += [""] * (row == len(kept))
+                rows += [""] * (row == len(rows))
             elif token == "\r":
                 column = 0
             elif token == "\x1b[1A":
                 row -= 1
             elif token == "\x1b[2K":
-                kept[row] = ""
+                rows[row] = ""
             elif token[0] != "\x1b":
-                kept[row] = kept[row][:column] + token + kept[row][column + len(token) :]
+                rows[row] = rows[row][:column] + token + rows[row][column + len(token) :]
                 column += len(token)
-        while kept and not kept[-1]:
-            kept.pop()
-        return kept
+        while rows and not rows[-1]:
+            rows.pop()
+        return rows
 
     def widest(self) -> int:
         """The columns of the longest line, East Asian characters counted as Rich counts them."""
@@ -69,14 +69,14 @@ def on_terminal(
     """Run `tfdump ARGS...` in a process whose stdin, and stdout and stderr unless told otherwise, are a terminal."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "TERM", "NO_COLOR")}
+    rows = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "TERM", "NO_COLOR")}
     process: Any = subprocess.Popen(
         [sys.executable, "-m", "tfdump", *map(str, arguments)],
         cwd=cwd,
         stdin=follower,
         stdout=follower if stdout else subprocess.PIPE,
         stderr=follower if stderr else subprocess.PIPE,
-        env={**kept, **({} if term is None else {"TERM": term}), **environment},
+        env={**rows, **({} if term is None else {"TERM": term}), **environment},
     )
     os.close(follower)
     written = b""

@@ -26,9 +26,12 @@ def dump(tmp_path: Path) -> Path:
     return write_dump(tmp_path / "d.h5")
 
 
-def same(found: np.ndarray, expected: np.ndarray) -> bool:
+def same(read_back: np.ndarray, expected: np.ndarray) -> bool:
     """Whether dtype, shape and every byte agree."""
-    return (found.dtype, found.shape) == (expected.dtype, expected.shape) and found.tobytes() == expected.tobytes()
+    return (read_back.dtype, read_back.shape) == (
+        expected.dtype,
+        expected.shape,
+    ) and read_back.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("name", ARRAYS)
@@ -64,8 +67,8 @@ def test_the_group_chooses_among_namesakes(tfdump: Run, dump: Path, tmp_path: Pa
 @pytest.mark.parametrize("name", ["dense", "odd", "double", "half", "int64", "uint16"])
 def test_csv_of_up_to_two_axes_has_a_line_a_row(tfdump: Run, dump: Path, name: str) -> None:
     header, *lines = tfdump("cat", dump, name, "--format", "csv").stdout.splitlines()
-    found = np.loadtxt(lines, ARRAYS[name].dtype, None, ",")
-    assert np.array_equal(found.reshape(ARRAYS[name].shape), ARRAYS[name], equal_nan=name in ("odd", "double"))
+    read_back = np.loadtxt(lines, ARRAYS[name].dtype, None, ",")
+    assert np.array_equal(read_back.reshape(ARRAYS[name].shape), ARRAYS[name], equal_nan=name in ("odd", "double"))
     columns = ARRAYS[name].shape[1:]
     assert header.split(",") == ([f"[{column}]" for column in range(columns[0])] if columns else ["value"])
     assert tfdump("cat", dump, name, "--format", "csv", "--no-header").stdout.splitlines() == lines
@@ -159,24 +162,24 @@ def test_the_npz_of_a_ragged_tensor_is_an_input_of_tfdump(tfdump: Run, dump: Pat
     from tfdump.inputs.arguments import open_arguments
 
     tfdump("cat", dump, "ragged", "-o", "x.npz")
-    (given,) = open_arguments([str(tmp_path / "x.npz")])
-    assert given.reader.lengths.tolist() == [1, 0, 5]
-    assert np.array_equal(given.reader.rows(0, 3)[2], RAGGED[1:])
+    (argument,) = open_arguments([str(tmp_path / "x.npz")])
+    assert argument.reader.lengths.tolist() == [1, 0, 5]
+    assert np.array_equal(argument.reader.rows(0, 3)[2], RAGGED[1:])
 
 
 def expected_members() -> dict[str, np.ndarray]:
-    found = {f"activations/{name}": values for name, values in ARRAYS.items()}
-    found["activations/text"] = np.array(TEXTS)
-    found["activations/ragged%2Evalues"] = RAGGED  # a layer is called ragged.values
-    found["activations/ragged.row_splits"] = SPLITS
-    found |= {
+    read_back = {f"activations/{name}": values for name, values in ARRAYS.items()}
+    read_back["activations/text"] = np.array(TEXTS)
+    read_back["activations/ragged%2Evalues"] = RAGGED  # a layer is called ragged.values
+    read_back["activations/ragged.row_splits"] = SPLITS
+    read_back |= {
         f"activations/deep.{part}": values
         for part, values in zip(("values", "row_splits", "row_splits_1"), DEEP, strict=True)
     }
-    found |= {"activations/sparse.values": SPARSE[0], "activations/sparse.indices": SPARSE[1]}
-    found["activations/sparse.dense_shape"] = np.array([4, 2])
-    found |= {f"activations/stack.{n}": item for n, item in enumerate(STACK)}
-    return found | {"outputs/dense": ARRAYS["dense"] + 1, "outputs/logits": ARRAYS["dense"] * 2}
+    read_back |= {"activations/sparse.values": SPARSE[0], "activations/sparse.indices": SPARSE[1]}
+    read_back["activations/sparse.dense_shape"] = np.array([4, 2])
+    read_back |= {f"activations/stack.{n}": item for n, item in enumerate(STACK)}
+    return read_back | {"outputs/dense": ARRAYS["dense"] + 1, "outputs/logits": ARRAYS["dense"] * 2}
 
 
 def test_all_as_npz(tfdump: Run, dump: Path, tmp_path: Path) -> None:

@@ -66,9 +66,9 @@ def test_the_scale_that_is_printed_passes(tfdump: Run, dumps: Path) -> None:
     done = tfdump("diff", "g.h5", "n.h5", "--allow-missing")
     each, every = done.stderr.split("--scale ")[1:]
     assert tfdump("diff", "g.h5", "n.h5", "--allow-missing", "--scale", every.split()[0]).returncode == 0
-    chosen = ("diff", "g.h5", "n.h5", "-l", "relu*")
-    assert tfdump(*chosen, "--scale", each.split()[0]).returncode == 0
-    assert tfdump(*chosen, "--scale", float(each.split()[0]) * 0.98).returncode == 1
+    selection = ("diff", "g.h5", "n.h5", "-l", "relu*")
+    assert tfdump(*selection, "--scale", each.split()[0]).returncode == 0
+    assert tfdump(*selection, "--scale", float(each.split()[0]) * 0.98).returncode == 1
 
 
 def test_a_tolerance_is_advised_only_where_it_is_listened_to(tfdump: Run, tmp_path: Path) -> None:

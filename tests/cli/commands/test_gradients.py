@@ -109,9 +109,9 @@ def test_the_path_alone_is_on_stdout_and_the_values_are_right(tfdump: Run, tmp_p
         assert file["loss"][()] == pytest.approx(expected.pop("loss"), rel=1e-5)
         assert file["loss"].attrs["regularization"] == pytest.approx(expected.pop("regularization"), rel=1e-5)
         for name, values in expected.items():
-            found = file["gradients"][name]
-            assert found.shape == values.shape
-            np.testing.assert_allclose(found, values, rtol=1e-3, atol=1e-5 * np.abs(values).max(), err_msg=name)
+            arrays = file["gradients"][name]
+            assert arrays.shape == values.shape
+            np.testing.assert_allclose(arrays, values, rtol=1e-3, atol=1e-5 * np.abs(values).max(), err_msg=name)
 
 
 @pytest.mark.parametrize("name", ["digits", "siamese"])
@@ -123,9 +123,9 @@ def test_weights_and_loss_equal_a_plain_gradient_tape(tfdump: Run, tmp_path: Pat
     assert tfdump("gradients", *ALL[name], "--examples", ":23", "-o", "d.h5").returncode == 0
     with h5py.File(tmp_path / "d.h5") as file:
         assert file["loss"][()] == pytest.approx(loss, rel=1e-5)
-        found = list(file["gradients/weights"].values())
-        assert len(found) == len(expected)
-        for item, values in zip(found, expected, strict=True):
+        arrays = list(file["gradients/weights"].values())
+        assert len(arrays) == len(expected)
+        for item, values in zip(arrays, expected, strict=True):
             assert item.shape == values.shape
             np.testing.assert_allclose(item, values, rtol=1e-4, atol=1e-5 * np.abs(values).max(), err_msg=item.name)
 
@@ -157,13 +157,13 @@ def test_finite_differences_agree_with_the_gradient_of_an_input(tfdump: Run, tmp
         return -math.log(float(np.asarray(model(row[None].astype("float32")))[0, label]))
 
     with h5py.File(tmp_path / "wine_mlp.gradients.h5") as file:
-        found = file["gradients/inputs/analysis"][()]
+        arrays = file["gradients/inputs/analysis"][()]
         for row, column, step in ((0, 0, 0.01), (5, 6, 0.01), (40, 12, 2.0)):
             above, below = x[row].copy(), x[row].copy()
             above[column] += step
             below[column] -= step
             expected = (loss(above, labels[row]) - loss(below, labels[row])) / (2 * step)
-            assert found[row, column] == pytest.approx(expected, rel=2e-2, abs=1e-4)
+            assert arrays[row, column] == pytest.approx(expected, rel=2e-2, abs=1e-4)
 
 
 def test_the_help_says_what_belongs_where(tfdump: Run) -> None:
@@ -322,9 +322,9 @@ def two_branches(folder: Path) -> Path:
     keras.utils.set_random_seed(3)
     x = keras.Input((4,), name="x")
     trunk = keras.layers.Dense(5, activation="tanh", name="trunk")(x)
-    kept = keras.layers.Dense(5, name="kept", trainable=False)(trunk)
+    untrained = keras.layers.Dense(5, name="kept", trainable=False)(trunk)
     model = keras.Model(
-        x, {"left": keras.layers.Dense(2, name="l")(kept), "right": keras.layers.Dense(3, name="r")(trunk)}
+        x, {"left": keras.layers.Dense(2, name="l")(untrained), "right": keras.layers.Dense(3, name="r")(trunk)}
     )
     model.save(folder / "branches.keras")
     np.save(folder / "x.npy", np.random.default_rng(0).normal(size=(6, 4)).astype("float32"))
@@ -461,10 +461,10 @@ def test_the_zeros_of_float16_are_counted_and_a_loss_scale_brings_them_back(tfdu
     x, y = np.load(tmp_path / "x.npy").astype("float64"), 3.0
     with h5py.File(tmp_path / "b.h5") as file:
         assert file.attrs["loss_scale"] == 32768
-        found = file["gradients/weights/half.kernel"]
-        assert found.attrs["float16_zeros"] == 0
+        arrays = file["gradients/weights/half.kernel"]
+        assert arrays.attrs["float16_zeros"] == 0
         expected = np.repeat((x.T @ np.full((8, 1), -2 * y / 8 * 1e-8)), 4, axis=1)
-        np.testing.assert_allclose(found, expected, rtol=2e-2, atol=2e-2 * np.abs(expected).max())
+        np.testing.assert_allclose(arrays, expected, rtol=2e-2, atol=2e-2 * np.abs(expected).max())
         assert file["loss"][()] == pytest.approx(9.0, rel=1e-3)
 
 
@@ -558,17 +558,17 @@ def test_a_legacy_file_compiled_with_mse_and_a_folder(tfdump: Run, tmp_path: Pat
     subprocess.run([sys.executable, "-m", "zipfile", "-e", "m.keras", "folder"], cwd=tmp_path, check=True)
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(5, 3)).astype("float32"))
     np.save(tmp_path / "y.npy", np.random.default_rng(1).normal(size=(5, 2)).astype("float32"))
-    found = []
+    arrays = []
     for name, target in (("m.keras", "m.gradients.h5"), ("m.h5", "m.gradients.h5"), ("folder", "folder.gradients.h5")):
         done = tfdump("gradients", name, "x.npy", "y.npy")
         assert (done.returncode, done.stdout) == (0, f"{target}\n"), done.stderr
         with h5py.File(tmp_path / target) as file:
             assert file.attrs["loss"] in ("compiled: mse", "compiled: mean_squared_error")
             assert file["loss"].attrs["regularization"] > 0
-            found.append({name: item[()] for name, item in tensors(file)})
+            arrays.append({name: item[()] for name, item in tensors(file)})
         (tmp_path / target).unlink()
-    for other in found[1:]:
-        np.testing.assert_equal(other, found[0])
+    for other in arrays[1:]:
+        np.testing.assert_equal(other, arrays[0])
 
 
 def test_the_model_file_is_not_touched(tfdump: Run, tmp_path: Path) -> None:

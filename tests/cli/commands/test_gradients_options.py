@@ -69,14 +69,16 @@ def by_tape(path: Path, loss_of: Callable[[Any, Any], Any], x: np.ndarray) -> tu
     named = {f"{layer.name}.{weight.name}": weight for layer in model.layers for weight in layer.trainable_weights}
     with tf.GradientTape() as tape:
         loss = loss_of(model, model(x))
-    found = tape.gradient(loss, [weight.value for weight in named.values()])
-    return float(loss), {name: np.asarray(g) for name, g in zip(named, found, strict=True) if g is not None}
+    arrays = tape.gradient(loss, [weight.value for weight in named.values()])
+    return float(loss), {name: np.asarray(g) for name, g in zip(named, arrays, strict=True) if g is not None}
 
 
-def assert_is(found: Datasets, expected: tuple[float, Datasets]) -> None:
+def assert_is(arrays_of_run: Datasets, expected: tuple[float, Datasets]) -> None:
     loss, values = expected
-    assert found["loss"] == pytest.approx(loss, rel=1e-5)
-    weights = {name.rpartition("/")[2]: item for name, item in found.items() if "/weights/" in name and item.size}
+    assert arrays_of_run["loss"] == pytest.approx(loss, rel=1e-5)
+    weights = {
+        name.rpartition("/")[2]: item for name, item in arrays_of_run.items() if "/weights/" in name and item.size
+    }
     assert sorted(weights) == sorted(values)
     for name, value in values.items():
         np.testing.assert_allclose(weights[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
@@ -109,10 +111,10 @@ def test_every_way_to_give_targets_gives_the_same(gradients: Gradients, tmp_path
         ["f4.npy"],
         ["f8.npy"],
     ):
-        found = gradients(*WINE[:2], *way, stdin=stdin)
-        assert list(found) == list(reference), way
+        arrays = gradients(*WINE[:2], *way, stdin=stdin)
+        assert list(arrays) == list(reference), way
         for name, values in reference.items():
-            np.testing.assert_array_equal(found[name], values, err_msg=f"{way} {name}")
+            np.testing.assert_array_equal(arrays[name], values, err_msg=f"{way} {name}")
 
 
 def test_the_input_from_a_pipe_and_targets_from_a_file(gradients: Gradients) -> None:
@@ -252,8 +254,8 @@ def test_a_compiled_loss_with_weights_of_its_outputs_and_regularization(gradient
         absolute = tf.reduce_mean(tf.abs(outputs["price"] - price), axis=-1)  # Keras's mae is one number an example
         return 0.25 * tf.reduce_sum(absolute) + 3 * tf.reduce_sum(crossentropy) + own
 
-    found = gradients(model, "x.npy", "y.npz", "--reduction", "sum", "--batch-size", "3")
-    assert_is(found, by_tape(model, summed, x))
+    arrays = gradients(model, "x.npy", "y.npz", "--reduction", "sum", "--batch-size", "3")
+    assert_is(arrays, by_tape(model, summed, x))
 
 
 def test_a_loss_by_name_leaves_regularization_out(gradients: Gradients, tmp_path: Path) -> None:
@@ -264,8 +266,8 @@ def test_a_loss_by_name_leaves_regularization_out(gradients: Gradients, tmp_path
         return tf.reduce_mean((outputs["price"] - price) ** 2)
 
     for name in ("mse", "mean_squared_error", "MeanSquaredError"):
-        found = gradients("two.keras", "x.npy", "price.npy", "--loss", f"price={name}")
-        assert_is(found, by_tape(tmp_path / "two.keras", loss_of, x))
+        arrays = gradients("two.keras", "x.npy", "price.npy", "--loss", f"price={name}")
+        assert_is(arrays, by_tape(tmp_path / "two.keras", loss_of, x))
     with h5py.File(tmp_path / "d.h5") as file:
         assert file.attrs["loss"] == "price=MeanSquaredError"
         assert file.attrs["reduction"] == "mean"
@@ -297,8 +299,8 @@ def test_a_loss_of_the_users_own_module(gradients: Gradients, tmp_path: Path) ->
     def loss_of(_: Any, outputs: Any) -> Any:
         return tf.reduce_mean(tf.abs(outputs["price"] - price) ** 3)
 
-    found = gradients(model, "x.npy", "price.npy", "--loss", "price=cubed", "--import", "own_loss.py")
-    assert_is(found, by_tape(model, loss_of, x))
+    arrays = gradients(model, "x.npy", "price.npy", "--loss", "price=cubed", "--import", "own_loss.py")
+    assert_is(arrays, by_tape(model, loss_of, x))
 
 
 def test_a_compiled_loss_of_the_users_own_module(gradients: Gradients, tmp_path: Path) -> None:
@@ -319,8 +321,8 @@ def test_a_compiled_loss_of_the_users_own_module(gradients: Gradients, tmp_path:
     def loss_of(_: Any, outputs: Any) -> Any:
         return tf.reduce_mean((outputs - 1) ** 4)
 
-    found = gradients("m.keras", "x.npy", "y.npy", "--import", "own_compiled.py")
-    assert_is(found, by_tape(tmp_path / "m.keras", loss_of, np.eye(2, dtype="float32")))
+    arrays = gradients("m.keras", "x.npy", "y.npy", "--import", "own_compiled.py")
+    assert_is(arrays, by_tape(tmp_path / "m.keras", loss_of, np.eye(2, dtype="float32")))
     assert h5py.File(tmp_path / "d.h5").attrs["loss"] == "compiled: fourth"
 
 
@@ -342,7 +344,7 @@ def test_a_compiled_loss_object(gradients: Gradients, tmp_path: Path, suffix: st
             config = json.loads(file.attrs["training_config"])
             config["loss"]["price"]["config"]["reduction"] = "auto"
             file.attrs["training_config"] = json.dumps(config)
-        mean = by_tape(model, lambda *given: loss_of(*given, divisor=7), x)
+        mean = by_tape(model, lambda *values: loss_of(*values, divisor=7), x)
         assert_is(gradients("m.h5", "x.npy", "price.npy"), mean)
 
 
@@ -394,8 +396,8 @@ def test_a_registered_compiled_loss(gradients: Gradients, tmp_path: Path, kind: 
         own = 0.1 * tf.reduce_sum(model.get_layer("h").kernel ** 2)
         return tf.reduce_mean((outputs["price"] - price) ** 4) + own
 
-    found = gradients(f"m{suffix}", "x.npy", "price.npy", "--import", "reg_losses.py")
-    assert_is(found, by_tape(model, loss_of, x))
+    arrays = gradients(f"m{suffix}", "x.npy", "price.npy", "--import", "reg_losses.py")
+    assert_is(arrays, by_tape(model, loss_of, x))
 
 
 def test_a_regularization_alone(gradients: Gradients, tmp_path: Path) -> None:
@@ -406,13 +408,13 @@ def test_a_regularization_alone(gradients: Gradients, tmp_path: Path) -> None:
     loaded.save(model)
     kernel = loaded.get_layer("h").kernel.numpy().astype("float64")
     for more in ([], ["--batch-size", "2"], ["--eager"]):
-        found = gradients(model, "x.npy", *more)
-        np.testing.assert_allclose(found["gradients/weights/h.kernel"], 0.2 * kernel, rtol=1e-6)
-        assert found["loss"] == pytest.approx(0.1 * np.square(kernel).sum(), rel=1e-6)
-        assert found["gradients/weights/h.bias"].size == 0
-    found = gradients(model, "x.npy", "--steps", "2", "--learning-rate", "0.5")
+        arrays = gradients(model, "x.npy", *more)
+        np.testing.assert_allclose(arrays["gradients/weights/h.kernel"], 0.2 * kernel, rtol=1e-6)
+        assert arrays["loss"] == pytest.approx(0.1 * np.square(kernel).sum(), rel=1e-6)
+        assert arrays["gradients/weights/h.bias"].size == 0
+    arrays = gradients(model, "x.npy", "--steps", "2", "--learning-rate", "0.5")
     expected = [0.2 * kernel, 0.2 * (kernel - 0.5 * 0.2 * kernel)]
-    np.testing.assert_allclose(found["gradients/weights/h.kernel"], expected, rtol=1e-6)
+    np.testing.assert_allclose(arrays["gradients/weights/h.kernel"], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -430,8 +432,8 @@ def test_objectives_need_no_targets(gradients: Gradients, tmp_path: Path, object
     model = two_outputs(tmp_path, loss="mse")
     (x,) = loads(tmp_path, "x")
     expected = by_tape(model, lambda _, outputs: scalar(outputs), x)
-    found = gradients(model, "x.npy", "--objective", objective, "--batch-size", "3")
-    assert_is(found, expected)
+    arrays = gradients(model, "x.npy", "--objective", objective, "--batch-size", "3")
+    assert_is(arrays, expected)
     with h5py.File(tmp_path / "d.h5") as file:
         assert (file.attrs["loss"], file.attrs["reduction"]) == (objective, "sum")
     if objective == "sum":
@@ -441,15 +443,15 @@ def test_objectives_need_no_targets(gradients: Gradients, tmp_path: Path, object
 
 
 def test_an_objective_on_the_only_output_and_a_saliency_map(gradients: Gradients) -> None:
-    found = gradients(*WINE[:2], "--wrt", "inputs", "--objective", "predictions[1]")
+    arrays = gradients(*WINE[:2], "--wrt", "inputs", "--objective", "predictions[1]")
     model = keras.models.load_model(WINE[0], compile=False)
     x = tf.constant(np.load(WINE[1]))
     with tf.GradientTape() as tape:
         tape.watch(x)
         value = tf.reduce_sum(model(x)[:, 1])
     expected = np.asarray(tape.gradient(value, x))
-    assert list(found) == ["gradients/inputs/analysis", "loss"]
-    np.testing.assert_allclose(found["gradients/inputs/analysis"], expected, rtol=1e-3, atol=1e-7)
+    assert list(arrays) == ["gradients/inputs/analysis", "loss"]
+    np.testing.assert_allclose(arrays["gradients/inputs/analysis"], expected, rtol=1e-3, atol=1e-7)
     few = gradients(*WINE[:2], "--wrt", "inputs", "--objective", "predictions[1]", "--examples", ":4")
     np.testing.assert_allclose(few["gradients/inputs/analysis"], expected[:4], rtol=1e-3, atol=1e-7)
 
@@ -495,11 +497,11 @@ def test_a_regularized_table_is_kept_whole_with_sparse(gradients: Gradients, tmp
     np.save(tmp_path / "y.npy", np.ones((2, 1), "float32"))
     whole = gradients("m.keras", "x.npy", "y.npy")["gradients/weights/table.embeddings"]
     assert np.count_nonzero(whole[[0, 3, 4, 6, 7]]) == 10
-    found = gradients("m.keras", "x.npy", "y.npy", "--sparse")
-    back = found.get("gradients/weights/table.embeddings")
+    arrays = gradients("m.keras", "x.npy", "y.npy", "--sparse")
+    back = arrays.get("gradients/weights/table.embeddings")
     if back is None:
         back = np.zeros((8, 2))
-        back[found["gradients/weights/table.embeddings/indices"][:, 0]] = found[
+        back[arrays["gradients/weights/table.embeddings/indices"][:, 0]] = arrays[
             "gradients/weights/table.embeddings/values"
         ]
     np.testing.assert_allclose(back, whole, rtol=1e-6)
@@ -553,8 +555,8 @@ def test_a_loss_divided_by_the_weights(gradients: Gradients, tmp_path: Path) -> 
 
     expected = by_tape(tmp_path / "m.keras", loss_of, data)
     for size in ("3", "8"):
-        found = gradients("m.keras", "x.npy", "y.npy", "--sample-weight", "w.npy", "--batch-size", size)
-        assert_is(found, expected)
+        arrays = gradients("m.keras", "x.npy", "y.npy", "--sample-weight", "w.npy", "--batch-size", size)
+        assert_is(arrays, expected)
 
 
 # --- with respect to what
@@ -586,21 +588,21 @@ def test_kinds_are_selected_and_each_is_what_it_is_among_all(gradients: Gradient
     ],
 )  # fmt: skip
 def test_selections(gradients: Gradients, options: list[str], weights: list[str], activations: list[str]) -> None:
-    found = gradients(*WINE, "--wrt", "weights", "--wrt", "activations", *options)
-    assert [name.removeprefix("gradients/weights/") for name in found if "/weights/" in name] == weights
-    assert [name.removeprefix("gradients/activations/") for name in found if "/activations/" in name] == activations
+    arrays = gradients(*WINE, "--wrt", "weights", "--wrt", "activations", *options)
+    assert [name.removeprefix("gradients/weights/") for name in arrays if "/weights/" in name] == weights
+    assert [name.removeprefix("gradients/activations/") for name in arrays if "/activations/" in name] == activations
     everything = gradients(*WINE, "--wrt", "weights", "--wrt", "activations")
-    for name, values in found.items():
+    for name, values in arrays.items():
         np.testing.assert_allclose(values, everything[name], rtol=1e-5, atol=1e-8)
 
 
 def test_selections_inside_sub_models(gradients: Gradients, tmp_path: Path) -> None:
     options = ["--examples", ":3", "--wrt", "weights", "--wrt", "activations"]
-    found = gradients(*SIAMESE, *options, "-l", "encoder.*")
-    assert [name for name in found if "/weights/" in name] == [
+    arrays = gradients(*SIAMESE, *options, "-l", "encoder.*")
+    assert [name for name in arrays if "/weights/" in name] == [
         f"gradients/weights/encoder.{name}" for name in ("conv.kernel", "conv.bias", "features.kernel", "features.bias")
     ]
-    activations = [name.removeprefix("gradients/activations/") for name in found if "/activations/" in name]
+    activations = [name.removeprefix("gradients/activations/") for name in arrays if "/activations/" in name]
     assert {"encoder.conv", "encoder@1.conv"} <= set(activations)
     assert "same" not in activations
     by_depth = gradients(*SIAMESE, *options, "--depth", "1")
@@ -618,11 +620,11 @@ def test_selections_inside_sub_models(gradients: Gradients, tmp_path: Path) -> N
 
 
 def test_examples_are_a_part_of_all(gradients: Gradients, tmp_path: Path) -> None:
-    found = gradients(*WINE, *EVERYTHING, "--examples", "-10:-3", "--batch-size", "4")
+    arrays = gradients(*WINE, *EVERYTHING, "--examples", "-10:-3", "--batch-size", "4")
     x, y = np.load(WINE[1])[-10:-3], np.load(WINE[2])[-10:-3]
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", y)
-    assert_close(found, gradients(WINE[0], "x.npy", "y.npy", *EVERYTHING))
+    assert_close(arrays, gradients(WINE[0], "x.npy", "y.npy", *EVERYTHING))
     gradients(*WINE, "--examples", "-10:-3")
     with h5py.File(tmp_path / "d.h5") as file:
         assert (file.attrs["first_example"], file.attrs["examples"]) == (49, 7)
@@ -682,9 +684,9 @@ def test_sparse_gradients_of_tables_read_back_dense(gradients: Gradients, tmp_pa
 
 @pytest.mark.parametrize("size", ["8", "59"])
 def test_statistics(gradients: Gradients, tmp_path: Path, size: str) -> None:
-    found = gradients(*WINE, *EVERYTHING, "--stats", "--batch-size", size)
+    arrays = gradients(*WINE, *EVERYTHING, "--stats", "--batch-size", size)
     with h5py.File(tmp_path / "d.h5") as file:
-        for name, values in found.items():
+        for name, values in arrays.items():
             if not values.size or name == "loss":
                 continue
             wide, attributes = values.astype("float64"), file[name].attrs
@@ -695,28 +697,28 @@ def test_statistics(gradients: Gradients, tmp_path: Path, size: str) -> None:
             for key, value in expected.items():
                 assert attributes[f"stat_{key}"] == pytest.approx(value, rel=1e-6, abs=1e-15), (name, key)
     alone = gradients(*WINE, *EVERYTHING, "--stats-only", "--batch-size", size)
-    assert list(alone) == list(found)
+    assert list(alone) == list(arrays)
     with h5py.File(tmp_path / "d.h5") as file:
         assert bool(file.attrs["stats_only"]) is True
-        for name, values in found.items():
+        for name, values in arrays.items():
             if values.size and name != "loss":
                 assert alone[name].size == 0
                 assert list(file[name].attrs["computed_shape"]) == list(values.shape)
                 assert file[name].attrs["stat_l2"] == pytest.approx(np.linalg.norm(values.astype("f8")), rel=1e-6)
-    assert alone["loss"] == found["loss"]
+    assert alone["loss"] == arrays["loss"]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_the_stored_dtype(gradients: Gradients, tmp_path: Path, dtype: str) -> None:
     whole = gradients(*WINE, *EVERYTHING)
-    found = gradients(*WINE, *EVERYTHING, "--dtype", dtype)
-    assert list(found) == list(whole)
+    arrays = gradients(*WINE, *EVERYTHING, "--dtype", dtype)
+    assert list(arrays) == list(whole)
     with h5py.File(tmp_path / "d.h5") as file:
         for name, values in whole.items():
             if values.size and name != "loss":
-                assert found[name].dtype == np.dtype(dtype)
+                assert arrays[name].dtype == np.dtype(dtype)
                 assert (file[name].attrs["dtype"], file[name].attrs["stored_as"]) == ("float32", dtype)
-                np.testing.assert_array_equal(found[name], values.astype(dtype))
+                np.testing.assert_array_equal(arrays[name], values.astype(dtype))
         assert file["loss"].dtype == np.float64
 
 
@@ -799,8 +801,8 @@ def test_a_selection_chooses_among_the_inputs_too(
     gradients: Gradients, tmp_path: Path, options: list[str], stored: list[str]
 ) -> None:
     two_inputs(tmp_path)
-    found = gradients("m.keras", "x.npz", "--objective", "sum", *options)
-    assert [name for name in found if name != "loss"] == [f"gradients/{name}" for name in stored]
+    arrays = gradients("m.keras", "x.npz", "--objective", "sum", *options)
+    assert [name for name in arrays if name != "loss"] == [f"gradients/{name}" for name in stored]
 
 
 # --- descent
@@ -815,10 +817,10 @@ def descend(path: Path, x: Any, y: Any, optimizer: Any, count: int) -> tuple[lis
         weights.append([variable.numpy() for variable in variables])
         with tf.GradientTape() as tape:
             loss = model.compute_loss(x, y, model(x))
-        found = [tf.convert_to_tensor(g) for g in tape.gradient(loss, [variable.value for variable in variables])]
+        arrays = [tf.convert_to_tensor(g) for g in tape.gradient(loss, [variable.value for variable in variables])]
         losses.append(float(loss))
-        gradients.append([np.asarray(gradient) for gradient in found])
-        optimizer.apply(found, variables)
+        gradients.append([np.asarray(gradient) for gradient in arrays])
+        optimizer.apply(arrays, variables)
     return losses, gradients, weights
 
 
@@ -835,8 +837,8 @@ def test_steps_of_gradient_descent(
 ) -> None:
     x, y = np.load(WINE[1]), np.load(WINE[2])
     losses, expected, weights = descend(WINE[0], x, y, optimizer(), 4)
-    found = gradients(*WINE, "--steps", "4", "--learning-rate", "0.05", "--save-weights", *options)
-    np.testing.assert_allclose(found["loss"], losses, rtol=1e-3)
+    arrays = gradients(*WINE, "--steps", "4", "--learning-rate", "0.05", "--save-weights", *options)
+    np.testing.assert_allclose(arrays["loss"], losses, rtol=1e-3)
     names = ["hidden.kernel", "hidden.bias", "predictions.kernel", "predictions.bias"]
     with h5py.File(tmp_path / "d.h5") as file:
         assert list(file["gradients/weights"]) == list(file["weights"]) == names
@@ -863,14 +865,14 @@ def test_statistics_of_the_weights_of_each_step(gradients: Gradients, tmp_path: 
     options = ["--steps", "3", "--learning-rate", "0.2", "--save-weights"]
     whole = gradients(*WINE, *options)
     for kind in ("--stats", "--stats-only"):
-        found = gradients(*WINE, *options, kind)
+        arrays = gradients(*WINE, *options, kind)
         with h5py.File(tmp_path / "d.h5") as file:
             for name, item in file["weights"].items():
                 values = whole[f"weights/{name}"].astype("float64")
                 assert item.attrs["stat_count"] == values.size
                 assert item.attrs["stat_l2"] == pytest.approx(np.linalg.norm(values), rel=1e-6)
                 assert item.attrs["stat_max"] == pytest.approx(values.max())
-                assert found[f"weights/{name}"].size == (values.size if kind == "--stats" else 0)
+                assert arrays[f"weights/{name}"].size == (values.size if kind == "--stats" else 0)
 
 
 def test_weights_that_overflow_when_stored_are_told(tfdump: Run, tmp_path: Path) -> None:
@@ -902,12 +904,12 @@ def test_steps_move_every_weight_though_few_are_stored(gradients: Gradients, tmp
 
 def test_steps_of_activations_and_inputs_and_norms(gradients: Gradients, tmp_path: Path) -> None:
     first = gradients(*WINE, *EVERYTHING)
-    found = gradients(*WINE, *EVERYTHING, "--steps", "3", "--learning-rate", "0.1", "--batch-size", "16", "--stats")
+    arrays = gradients(*WINE, *EVERYTHING, "--steps", "3", "--learning-rate", "0.1", "--batch-size", "16", "--stats")
     for name, values in first.items():
         if values.size:
-            assert found[name].shape == (3, *values.shape)
-            np.testing.assert_allclose(found[name][0], values, rtol=1e-3, atol=1e-7, err_msg=name)
-    assert np.all(np.diff(found["loss"]) < 0)
+            assert arrays[name].shape == (3, *values.shape)
+            np.testing.assert_allclose(arrays[name][0], values, rtol=1e-3, atol=1e-7, err_msg=name)
+    assert np.all(np.diff(arrays["loss"]) < 0)
     with h5py.File(tmp_path / "d.h5") as file:
         item = file["gradients/inputs/analysis"]
         assert item.attrs["stat_count"] == item.size
@@ -915,7 +917,7 @@ def test_steps_of_activations_and_inputs_and_norms(gradients: Gradients, tmp_pat
     norms = gradients(*WINE, *EVERYTHING, "--steps", "3", "--learning-rate", "0.1", "--norms-only")
     assert norms["gradients/weights/hidden.kernel"].shape == (3,)
     assert norms["gradients/inputs/analysis"].shape == (3, 59)
-    expected = np.linalg.norm(found["gradients/weights/hidden.kernel"].reshape(3, -1).astype("f8"), axis=1)
+    expected = np.linalg.norm(arrays["gradients/weights/hidden.kernel"].reshape(3, -1).astype("f8"), axis=1)
     np.testing.assert_allclose(norms["gradients/weights/hidden.kernel"], expected, rtol=1e-3)
     one = gradients(*WINE, "--steps", "1", "--learning-rate", "0.1")
     assert (one["loss"].shape, one["gradients/weights/hidden.bias"].shape) == ((1,), (1, 16))

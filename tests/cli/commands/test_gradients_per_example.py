@@ -34,23 +34,23 @@ def one_by_one(path: Path, inputs: list[Any], targets: np.ndarray, loss_of: Any)
     """The losses and the weights' gradients of each example alone, by `layer.variable`."""
     model = keras.models.load_model(path, compile=False)
     named = {weight.path: weight.value for weight in model.trainable_weights}
-    losses, found = [], []
+    losses, arrays = [], []
     for x, y in zip(inputs, targets, strict=True):
         with tf.GradientTape() as tape:
             loss = loss_of(y[None], model(x))
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, list(named.values()))]
         losses.append(float(loss))
-        found.append({name: np.asarray(gradient) for name, gradient in zip(named, gradients, strict=True)})
-    return losses, found
+        arrays.append({name: np.asarray(gradient) for name, gradient in zip(named, gradients, strict=True)})
+    return losses, arrays
 
 
 CROSSENTROPY = keras.losses.SparseCategoricalCrossentropy()
 
 
-def assert_same(found: Datasets, losses: list[float], expected: list[Datasets], rtol: float = 1e-3) -> None:
+def assert_same(arrays_of_run: Datasets, losses: list[float], expected: list[Datasets], rtol: float = 1e-3) -> None:
     """The weights of the dump, in the order of the model's own, are the stacked gradients of the examples."""
-    np.testing.assert_allclose(found["loss"], losses, rtol=1e-4, atol=1e-6)
-    weights = {name: values for name, values in found.items() if name.startswith("weights/")}
+    np.testing.assert_allclose(arrays_of_run["loss"], losses, rtol=1e-4, atol=1e-6)
+    weights = {name: values for name, values in arrays_of_run.items() if name.startswith("weights/")}
     assert len(weights) == len(expected[0])
     for (name, values), path in zip(weights.items(), expected[0], strict=True):
         stacked = np.stack([each[path] for each in expected])
@@ -73,8 +73,8 @@ def test_the_shape_of_a_row_an_example_is_open(gradients: Gradients, tmp_path: P
 def test_dense_layers(gradients: Gradients, tmp_path: Path, size: str) -> None:
     x, y = np.load(WINE[1])[:7], np.load(WINE[2])[:7]
     losses, expected = one_by_one(WINE[0], [row[None] for row in x], y, CROSSENTROPY)
-    found = gradients(*WINE, "--examples", ":7", "--batch-size", size)
-    assert_same(found, losses, expected)
+    arrays = gradients(*WINE, "--examples", ":7", "--batch-size", size)
+    assert_same(arrays, losses, expected)
     with h5py.File(tmp_path / "d.h5") as file:
         root = dict(file.attrs)
         assert (bool(root["per_example"]), root["examples"], root["reduction"]) == (True, 7, "mean")
@@ -91,16 +91,16 @@ def test_dense_layers(gradients: Gradients, tmp_path: Path, size: str) -> None:
 def test_the_mean_of_the_rows_and_the_regularization_is_the_gradient(
     gradients: Gradients, tfdump: Run, tmp_path: Path
 ) -> None:
-    found = gradients(*WINE)
+    arrays = gradients(*WINE)
     assert tfdump("gradients", *WINE, "-o", "whole.h5").returncode == 0
     kernel = keras.models.load_model(WINE[0], compile=False).get_layer("hidden").kernel.numpy()
     with h5py.File(tmp_path / "whole.h5") as file:
         for name, item in file["gradients/weights"].items():
             own = 0.02 * kernel if name == "hidden.kernel" else 0
-            mean = found[f"weights/{name}"].mean(0, dtype="float64") + own
+            mean = arrays[f"weights/{name}"].mean(0, dtype="float64") + own
             np.testing.assert_allclose(mean, item, rtol=1e-3, atol=1e-6, err_msg=name)
         loss = file["loss"]
-        assert found["loss"].mean() + loss.attrs["regularization"] == pytest.approx(loss[()], rel=1e-5)
+        assert arrays["loss"].mean() + loss.attrs["regularization"] == pytest.approx(loss[()], rel=1e-5)
 
 
 def test_convolutions_and_batch_statistics_at_rest(gradients: Gradients) -> None:
@@ -122,21 +122,21 @@ def test_tables_masks_loops_and_attention(gradients: Gradients) -> None:
     splits = data["tokens.row_splits"]
     inputs = [data["tokens.values"][splits[n] : splits[n + 1]][None] for n in range(5)]
     losses, expected = one_by_one(TEXT[0], inputs, y, CROSSENTROPY)
-    found = gradients(*TEXT, "--examples", ":5", "--batch-size", "2")
-    assert found["weights/embedding.embeddings"].shape == (5, 879, 16)
-    assert_same(found, losses, expected)
+    arrays = gradients(*TEXT, "--examples", ":5", "--batch-size", "2")
+    assert arrays["weights/embedding.embeddings"].shape == (5, 879, 16)
+    assert_same(arrays, losses, expected)
 
 
 def test_rows_of_activations_and_inputs_are_of_the_examples_own_loss(
     gradients: Gradients, tfdump: Run, tmp_path: Path
 ) -> None:
     """Which is what --reduction sum gives, because one example's loss does not depend on the others."""
-    found = gradients(*WINE, *EVERYTHING)
+    arrays = gradients(*WINE, *EVERYTHING)
     assert tfdump("gradients", *WINE, *EVERYTHING, "--reduction", "sum", "-o", "sum.h5").returncode == 0
     with h5py.File(tmp_path / "sum.h5") as file:
         for name in ("activations/normalize", "activations/hidden", "inputs/analysis"):
-            np.testing.assert_allclose(found[name], file["gradients"][name], rtol=1e-4, atol=1e-6, err_msg=name)
-        assert found["activations/predictions"].size == 0
+            np.testing.assert_allclose(arrays[name], file["gradients"][name], rtol=1e-4, atol=1e-6, err_msg=name)
+        assert arrays["activations/predictions"].size == 0
     with h5py.File(tmp_path / "d.h5") as file:
         assert bool(file["gradients/activations/predictions"].attrs["connected"]) is False
 
@@ -144,9 +144,9 @@ def test_rows_of_activations_and_inputs_are_of_the_examples_own_loss(
 def test_objectives_and_sums(gradients: Gradients) -> None:
     model = keras.models.load_model(WINE[0], compile=False)
     x = np.load(WINE[1])
-    found = gradients(*WINE[:2], "--objective", "predictions[2]", "-l", "hidden.kernel")
-    assert list(found) == ["weights/hidden.kernel", "loss"]
-    np.testing.assert_allclose(found["loss"], np.asarray(model(x))[:, 2], rtol=1e-4, atol=1e-7)
+    arrays = gradients(*WINE[:2], "--objective", "predictions[2]", "-l", "hidden.kernel")
+    assert list(arrays) == ["weights/hidden.kernel", "loss"]
+    np.testing.assert_allclose(arrays["loss"], np.asarray(model(x))[:, 2], rtol=1e-4, atol=1e-7)
     whole = gradients(*WINE, "--reduction", "sum", "-l", "*.bias", "--examples", ":3")
     mean = gradients(*WINE, "-l", "*.bias", "--examples", ":3")
     for name, values in mean.items():  # one number an example: its sum is its mean
@@ -212,9 +212,9 @@ def test_a_nan_example_spoils_no_other(gradients: Gradients, tfdump: Run, tmp_pa
     x = np.load(WINE[1])
     x[3] = np.nan
     np.save(tmp_path / "x.npy", x)
-    found = gradients(WINE[0], "x.npy", WINE[2])
-    assert list(np.flatnonzero(np.isnan(found["loss"]))) == [3]
-    assert list(np.flatnonzero(np.isnan(found["weights/hidden.bias"]).any(1))) == [3]
+    arrays = gradients(WINE[0], "x.npy", WINE[2])
+    assert list(np.flatnonzero(np.isnan(arrays["loss"]))) == [3]
+    assert list(np.flatnonzero(np.isnan(arrays["weights/hidden.bias"]).any(1))) == [3]
     done = tfdump("gradients", WINE[0], "x.npy", WINE[2], "--per-example", "-o", "e.h5")
     assert "not finite (nan, first at example 3)" in done.stderr
 
