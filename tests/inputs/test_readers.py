@@ -222,6 +222,17 @@ def test_npz_archives_come_back_by_rows_in_any_order(tmp_path: Path, save: objec
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_arrays_of_an_archive_that_are_read_in_turns_do_not_change_each_other(tmp_path: Path, save: object) -> None:
+    first, second = np.arange(5000.0), -np.arange(3000.0)
+    save(tmp_path / "a.npz", first=first, second=second)
+    readers = open_all(tmp_path / "a.npz")
+    for start in (1000, 2500, 10, 2990):  # forward by more than one buffer, and back
+        np.testing.assert_array_equal(readers["first"].read(start, start + 10), first[start : start + 10])
+        np.testing.assert_array_equal(readers["second"].read(start, start + 10), second[start : start + 10])
+    np.testing.assert_array_equal(readers["first"].read(4990, 5000), first[4990:])
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_a_truncated_npz_is_refused_at_any_length(tmp_path: Path, save: object) -> None:
     save(tmp_path / "whole.npz", x=X)
     complete = (tmp_path / "whole.npz").read_bytes()

@@ -133,7 +133,7 @@ class NpyReader:
         buffer = np.empty(count, np.uint8)
         view = memoryview(buffer.data)
         try:
-            self._stream.seek(self._offset + start)
+            _seek(self._stream, self._offset + start)
             done = 0
             while done < count:
                 got = self._stream.readinto(view[done:])  # type: ignore[attr-defined]  # all binary streams used here have readinto
@@ -262,6 +262,18 @@ def open_npz(path: Path) -> dict[str, Callable[[], NpyReader]]:
     if not members:
         raise InputError(f"{path} holds no arrays")
     return {name: opener(member, name) for name, member in members.items()}
+
+
+def _seek(stream: IO[bytes], position: int) -> None:
+    """Set the position in a stream; what lies before it in a member of an archive is read.
+
+    In Python 3.13.0, a member that seeks forward goes on from where another member of the archive was read last.
+    """
+    if isinstance(stream, zipfile.ZipExtFile):
+        while (skipped := position - stream.tell()) > 0:
+            if not stream.read(min(skipped, 1 << 20)):
+                return  # the member ends here, which reading it will tell
+    stream.seek(position)
 
 
 def _read_header(stream: IO[bytes], label: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
