@@ -63,7 +63,7 @@ WRONG = {
     'tfdump.activations("m.keras")': "call-arg",
     'tfdump.gradients("m.keras", [[1.0]], [[1.0]], losses="mse")': "call-arg",
     'tfdump.gradients("m.keras", [[1.0]], steps="two")': "arg-type",
-    'tfdump.layers("m.keras", 3, "conv*")': "call-arg",
+    'tfdump.layers("m.keras", 3, "conv*")': "(call-arg|misc)",
     'tfdump.diff("a.h5")': "call-arg",
     'tfdump.diff("a.h5", "b.h5", tolerance=1.0)': "call-arg",
     'tfdump.check("a.h5", fail_on=3)': "arg-type",
@@ -72,7 +72,7 @@ WRONG = {
     "tfdump.activation": "attr-defined",
     'assert_type(tfdump.layers("m.keras"), int)': "assert-type",
 }
-"""What a user writes by mistake, and the code of the error."""
+"""What a user writes by mistake, and the code of the error, which differs between versions of mypy."""
 
 
 @pytest.fixture(scope="module")

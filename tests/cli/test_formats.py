@@ -60,6 +60,7 @@ def test_a_saved_model_is_dumped(tfdump: Run, models: Path, tmp_path: Path) -> N
         assert "--trust-model" in file.attrs["command"]
 
 
+@pytest.mark.usefixtures("converter_names_weights")
 def test_a_tflite_file_is_dumped_without_a_word_of_the_interpreter(
     tfdump_process: Run, models: Path, tmp_path: Path
 ) -> None:
@@ -94,6 +95,7 @@ def test_the_same_command_writes_the_same_bytes(tfdump_process: Run, models: Pat
         assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
 
+@pytest.mark.usefixtures("converter_names_weights")
 def test_layers_lists_without_an_input(tfdump: Run, models: Path) -> None:
     done = tfdump("layers", models / "cnn.tflite", "--json")
     items = json.loads(done.stdout)["items"]

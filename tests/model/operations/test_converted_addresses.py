@@ -56,14 +56,16 @@ def layer(name: str) -> str:
 
 @pytest.mark.parametrize(("place", "rank", "told", "untold"), BRANCHES)
 def test_each_address_holds_what_its_layer_gives(
-    tmp_path: Path, place: str, rank: int, told: set[str], untold: set[str]
+    tmp_path: Path, names_weights: bool, place: str, rank: int, told: set[str], untold: set[str]
 ) -> None:
+    """Without the names of the weights behind them, fewer layers are certain; none may be wrong."""
     verdict = converted(branches(rank, sorted(told | untold), place), tmp_path)
     assert not verdict.wrong
-    assert verdict.right >= set(map(layer, told))
+    assert verdict.right >= set(map(layer, told)) or not names_weights
     assert verdict.missing >= set(map(layer, untold))
 
 
+@pytest.mark.usefixtures("converter_names_weights")
 def test_what_has_no_tensor_is_named_with_the_reason(tmp_path: Path) -> None:
     notes = converted(branches(1, ["dense", "act_hard_sigmoid", "layer_norm", "act_celu"], "next"), tmp_path).notes
     assert "dense_target (fused into dense_behind)" in notes
@@ -85,6 +87,7 @@ def test_a_last_convolution_with_batch_normalization(tmp_path: Path) -> None:
     assert "not captured: conv, norm (fused into" in verdict.notes or "conv (fused into" in verdict.notes
 
 
+@pytest.mark.usefixtures("converter_names_weights")
 def test_a_division_is_not_the_inverse_of_the_deviation(tmp_path: Path) -> None:
     keras.utils.clear_session()
     x = keras.Input((6,), name="x")
@@ -148,6 +151,7 @@ def test_an_unrolled_recurrent_layer_that_ends_the_model(tmp_path: Path) -> None
     assert f"not captured: {lost}" in verdict.notes
 
 
+@pytest.mark.usefixtures("converter_names_weights")
 @pytest.mark.parametrize("how", ["float16", "dynamic", "int8_inside"])
 def test_addresses_of_a_quantized_network(tmp_path: Path, how: str) -> None:
     x = keras.Input((8, 8, 2), name="x")
@@ -165,6 +169,7 @@ def test_addresses_of_a_quantized_network(tmp_path: Path, how: str) -> None:
         np.testing.assert_allclose(got[address], expected[address], atol=0.05 * span, err_msg=address)
 
 
+@pytest.mark.usefixtures("converter_names_weights")
 def test_an_inner_layer_is_not_called_as_the_one_around_it(tmp_path: Path) -> None:
     """The product with two is folded into the weights of the inner layer, whose own output is then nowhere."""
     model = branches(1, ["inner_times"], "next")
