@@ -129,7 +129,8 @@ def tfdump_activations(folder: Path, target: Path, room: int = 0, **choices: Any
     """
     from tfdump.address import Selection
     from tfdump.inputs.arguments import open_arguments
-    from tfdump.model.loading.load import import_user_code, load_model
+    from tfdump.model.loading.load import load_model
+    from tfdump.model.loading.user_code import import_user_code
     from tfdump.run.activations.options import ActivationOptions
     from tfdump.run.activations.run import open_activations
     from tfdump.run.options import RunOptions, StoreOptions

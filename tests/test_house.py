@@ -273,3 +273,33 @@ def test_names_say_what_a_thing_is(name: str) -> None:
 def test_a_name_that_says_nothing_is_seen() -> None:
     code = "class Kept:\n    def _found(self, given):\n        self.seen, names_found = given, 1"
     assert words_without_a_noun(code) == {"Kept", "_found", "given", "seen"}
+
+
+def names_in(path: Path) -> set[str]:
+    """The names that the top level of a module defines or imports."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+    return names
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
+def test_benchmarks_import_names_that_exist(script: Path) -> None:
+    imports = [
+        (str(node.module), alias.name)
+        for node in ast.walk(ast.parse(script.read_text()))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("tfdump.")
+        for alias in node.names
+    ]
+    missing = [
+        f"{module}.{name}"
+        for module, name in imports
+        if f"{module}.{name}" not in MODULES and (module not in MODULES or name not in names_in(MODULES[module]))
+    ]
+    assert not missing
