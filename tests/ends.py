@@ -32,7 +32,7 @@ import numpy as np
 from support.signalled import take_default_signals
 from support.small_disks import small_disk
 from tfdump.cli.dumping import DumpOutput, write_planned
-from tfdump.cli.settings import Settings
+from tfdump.cli.verbosity import Verbosity
 from tfdump.dump.axis0 import BATCH, EXAMPLE
 from tfdump.errors import TfdumpError
 from tfdump.inputs.arguments import open_arguments
@@ -197,7 +197,7 @@ def run_writer(options: list[str]) -> None:
     try:
         signals.install()
         output = DumpOutput(Path("d.h5"), force, dry_run=False, resume="--resume" in options)
-        write_planned(ArrayRun(), output, "arrays", Settings(), "none", imports=[])
+        write_planned(ArrayRun(), output, "arrays", Verbosity(), "none", imports=[])
         os.write(1, b"d.h5\n")
     except (signals.Terminated, KeyboardInterrupt) as ended:
         status = getattr(ended, "status", 130)

@@ -12,7 +12,7 @@ from support.check_dumps import normal, write_dump
 from support.command import Run
 from support.made_dumps import Tensor, make_dump
 from support.terminals import Screen, on_terminal
-from tfdump.cli.fitting import Column, aligned
+from tfdump.cli.aligned_table import Column, aligned
 from tfdump.cli.terminal import Terminal
 from tfdump.cli.text_width import lines_of, text_of_width, text_within, width
 

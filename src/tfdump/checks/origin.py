@@ -7,7 +7,7 @@ from tfdump.checks.records import Finding, Origin
 from tfdump.dump import layout
 from tfdump.dump.attributes import full_name, order_of
 from tfdump.dump.axis0 import STEP
-from tfdump.dump.order import backward_order
+from tfdump.dump.backward_order import backward_order
 from tfdump.dump.tensor import Tensor
 
 _WORDS = {"nan": "NaN", "inf": "Inf"}

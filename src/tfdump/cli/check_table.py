@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tfdump.checks import CheckReport, Finding
-from tfdump.cli.fitting import Column, Styled
+from tfdump.cli.aligned_table import Column, Styled
 from tfdump.cli.render import Cell, one_cell, table
 from tfdump.cli.tensor_names import PREFIX, common_group, tensor_column
 from tfdump.cli.terminal import DIM, RED, YELLOW, stdout_terminal

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tfdump.cli.fitting import Column, Styled
+from tfdump.cli.aligned_table import Column, Styled
 from tfdump.cli.render import Cell, json_list, shape_cell, table
 from tfdump.cli.tensor_names import common_group, tensor_column
 from tfdump.cli.terminal import GREEN, RED, YELLOW

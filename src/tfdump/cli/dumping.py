@@ -5,23 +5,22 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tfdump.cli.fitting import Column
+from tfdump.cli.aligned_table import Column
 from tfdump.cli.load_model import LoadingOptions, load
 from tfdump.cli.progress import notes, progress_bar, stages
 from tfdump.cli.render import only_data_on_stdout, say, shape_cell, table, write
-from tfdump.cli.settings import Settings
 from tfdump.cli.tensor_names import tensor_column
+from tfdump.cli.verbosity import Verbosity
 from tfdump.dump.journal import Journal, journal_path
 from tfdump.dump.target import check_space, check_target
-from tfdump.dump.writer import DumpWriter
 from tfdump.errors import DumpError, ModelError
 from tfdump.files.paths import as_argument, check_path, exists, refuse_other_ending
 from tfdump.inputs.arguments import input_files, reads_stdin
 from tfdump.process.signals import held_back, ignore
-from tfdump.process.stages import Progress, Stage
-from tfdump.run.planned import PlannedTensor
+from tfdump.process.stages import Stage
+from tfdump.run.planned import PlannedRun
 from tfdump.run.resume import code_hashes
 from tfdump.tensors import Note
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 DUMP_ENDINGS = (".h5", ".hdf5")
 
-Inputs = TypeVar("Inputs")
+OpenedInputs = TypeVar("OpenedInputs")
 
 
 @dataclass(frozen=True)
@@ -43,43 +42,16 @@ class DumpOutput:
     resume: bool
 
 
-class Run(Protocol):
-    """A planned run."""
+AnyRun = PlannedRun[Any, Any]
+"""A planned run of any kind."""
 
-    @property
-    def planned(self) -> list[PlannedTensor]:
-        """Every tensor that the dump will hold."""
-
-    @property
-    def value_bytes(self) -> int:
-        """Estimated bytes of the values."""
-
-    @property
-    def file_bytes(self) -> int:
-        """Estimated bytes of the file."""
-
-    def open_writer(self, path: Path | None, force: bool, alone: bool = False) -> DumpWriter:
-        """Return the writer of the dump."""
-
-    @property
-    def journal_bytes(self) -> int:
-        """Estimated bytes of a journal of all batches."""
-
-    def write(
-        self,
-        writer: DumpWriter,
-        command: str,
-        progress: Progress,
-        journal: Journal | None = None,
-    ) -> Any:
-        """Run the model and write the dump."""
-
-
-OpenRun = Callable[["LoadedModel", Note, Stage], AbstractContextManager[Run]]
+OpenRun = Callable[["LoadedModel", Note, Stage], AbstractContextManager[AnyRun]]
 """Plans the run of a model that has been loaded; the plan is valid until the context ends."""
 
 
-def open_inputs(texts: Sequence[str], read: Callable[[], Inputs], model: Path, output: DumpOutput) -> Inputs:
+def open_inputs(
+    texts: Sequence[str], read: Callable[[], OpenedInputs], model: Path, output: DumpOutput
+) -> OpenedInputs:
     """Return what `read` makes of the INPUT arguments `texts`, after checking the files and the output.
 
     Problems of the model or an input are reported before problems of the output, but standard input is read last.
@@ -105,49 +77,49 @@ def dump_model(
     open_run: OpenRun,
     output: DumpOutput,
     command: str,
-    settings: Settings,
+    verbosity: Verbosity,
     seed: int,
     compression: str,
 ) -> None:
     """Load a model, run it and write the dump, then print the path of the file; or print the table of a dry run."""
-    with only_data_on_stdout(), stages(settings) as stage:
-        loaded = load(model, settings, seed, stage)
-        with open_run(loaded, notes(settings), stage) as run:
+    with only_data_on_stdout(), stages(verbosity) as stage:
+        loaded = load(model, verbosity, seed, stage)
+        with open_run(loaded, notes(verbosity), stage) as run:
             if not output.dry_run:
-                write_planned(run, output, command, settings, compression, model.imports)
+                write_planned(run, output, command, verbosity, compression, model.imports)
     if output.dry_run:
         write(dry_run_table(run))
     else:
         write(f"{output.target}\n")
-        _suggest(output.target, settings)
+        _suggest(output.target, verbosity)
 
 
 def write_planned(
-    run: Run, output: DumpOutput, command: str, settings: Settings, compression: str, imports: Sequence[Path]
+    run: AnyRun, output: DumpOutput, command: str, verbosity: Verbosity, compression: str, imports: Sequence[Path]
 ) -> None:
     """Write the dump, with a journal where the run is resumable."""
     compressed = compression != "none"
     if output.resume:
-        _write_resumably(run, output, command, settings, compressed, imports)
+        _write_resumably(run, output, command, verbosity, compressed, imports)
     else:
-        _write(run, output, command, settings, compressed)
+        _write(run, output, command, verbosity, compressed)
 
 
-def _write(run: Run, output: DumpOutput, command: str, settings: Settings, compressed: bool) -> None:
+def _write(run: AnyRun, output: DumpOutput, command: str, verbosity: Verbosity, compressed: bool) -> None:
     """Write the dump; signals wait for moments at which the file can be thrown away."""
     if not compressed:
         check_space(output.target, run.file_bytes)
     partial = journal_path(output.target)
     if exists(partial):
-        notes(settings)(f"{partial.name} is left from an interrupted run (add --resume to resume it, or remove it)")
+        notes(verbosity)(f"{partial.name} is left from an interrupted run (add --resume to resume it, or remove it)")
     with held_back():
-        with run.open_writer(output.target, output.force) as writer, progress_bar(settings) as progress:
+        with run.open_writer(output.target, output.force) as writer, progress_bar(verbosity) as progress:
             run.write(writer, command, progress)
         ignore()  # the file is complete: from here on the command has succeeded
 
 
 def _write_resumably(
-    run: Run, output: DumpOutput, command: str, settings: Settings, compressed: bool, imports: Sequence[Path]
+    run: AnyRun, output: DumpOutput, command: str, verbosity: Verbosity, compressed: bool, imports: Sequence[Path]
 ) -> None:
     """Write the dump, and beside it a journal of the batches computed, which is removed when the dump is complete."""
     partial = journal_path(output.target)
@@ -159,12 +131,12 @@ def _write_resumably(
             try:
                 with (
                     run.open_writer(output.target, output.force, alone=True) as writer,
-                    progress_bar(settings) as progress,
+                    progress_bar(verbosity) as progress,
                 ):
                     run.write(writer, command, progress, journal)
             except BaseException:
                 if journal.has_records and exists(partial):  # its folder may have been removed meanwhile
-                    notes(settings)(
+                    notes(verbosity)(
                         f"{partial.name} keeps what was computed (resume with the same command and --resume)"
                     )
                 raise
@@ -172,15 +144,15 @@ def _write_resumably(
         ignore()
 
 
-def _suggest(target: Path, settings: Settings) -> None:
+def _suggest(target: Path, verbosity: Verbosity) -> None:
     """Suggest on a terminal what to do next with a dump."""
-    if settings.quiet or not (sys.stdout.isatty() and sys.stderr.isatty()):
+    if verbosity.quiet or not (sys.stdout.isatty() and sys.stderr.isatty()):
         return
     name = as_argument(target)
     say(f"Next: tfdump show {name}, or tfdump check {name}")
 
 
-def dry_run_table(run: Run) -> str:
+def dry_run_table(run: AnyRun) -> str:
     """Return the tensors that would be dumped, with their bytes, as a table."""
     rows: list[tuple[str | int, ...]] = [
         (f"{t.group}/{t.info.address}", shape_cell(t.shape), t.info.dtype, t.axis0, t.bytes) for t in run.planned

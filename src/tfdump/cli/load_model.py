@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfdump.cli.progress import starting
-from tfdump.cli.settings import Settings
+from tfdump.cli.verbosity import Verbosity
 from tfdump.errors import ModelError
 from tfdump.files.paths import check_path
 from tfdump.process.stages import Stage, silent_stage
@@ -29,13 +29,13 @@ class LoadingOptions:
     max_bytes: int | None = None
 
 
-def load(options: LoadingOptions, settings: Settings, seed: int = 0, stage: Stage = silent_stage) -> "LoadedModel":
+def load(options: LoadingOptions, verbosity: Verbosity, seed: int = 0, stage: Stage = silent_stage) -> "LoadedModel":
     """Import the user's modules and load the model; raises ModelError when either fails."""
     check_path(options.path, "model", ModelError)  # before the seconds in which TensorFlow starts
     from tfdump.model.backend import import_quietly
 
-    with starting(settings, "Starting TensorFlow"):
-        import_quietly(settings.verbose)
+    with starting(verbosity, "Starting TensorFlow"):
+        import_quietly(verbosity.verbose)
     stage(f"Loading {options.path.name}")
     from tfdump.model.loading.load import load_model
     from tfdump.model.loading.user_code import import_user_code

@@ -9,7 +9,7 @@ import click
 
 from tfdump.cli.help_page import MOST_COLUMNS, write_examples
 from tfdump.cli.render import say, write
-from tfdump.cli.settings import Settings, verbosity
+from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.errors import INTERRUPTION, TfdumpError
 from tfdump.process import signals
 from tfdump.process.garbage import settle_collection
@@ -117,7 +117,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     callback=_print_version,
     help="Print the version and exit.",
 )
-@verbosity
+@verbosity_options
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Show every tensor inside a saved Keras model."""
@@ -138,13 +138,13 @@ def run_process() -> int:
 
 def run(args: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status; errors become one line on stderr."""
-    settings = Settings()
+    verbosity = Verbosity()
     if COMPLETION in os.environ:
         from tfdump.cli.completion import complete_whole_words
 
         complete_whole_words()
     try:
-        result: Any = cli.main(args, prog_name="tfdump", standalone_mode=False, obj=settings)
+        result: Any = cli.main(args, prog_name="tfdump", standalone_mode=False, obj=verbosity)
         return result if isinstance(result, int) else OK
     except (click.Abort, KeyboardInterrupt):
         say(INTERRUPTION)
@@ -158,7 +158,7 @@ def run(args: Sequence[str] | None = None) -> int:
         interrupted = signals.waiting()
         if isinstance(interrupted, signals.Terminated):  # library code turned it into an error
             return _interrupted(interrupted)
-        if settings.verbose:
+        if verbosity.verbose:
             import traceback
 
             say(traceback.format_exc().rstrip())

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tfdump.cli.render import harmless, say
-from tfdump.cli.settings import Settings
 from tfdump.cli.terminal import is_dumb
+from tfdump.cli.verbosity import Verbosity
 from tfdump.process.stages import Progress, Stage, silent_progress, silent_stage
 from tfdump.tensors import Detail, Note
 
@@ -51,12 +51,12 @@ class _Line:
             _Line.shown = None
 
 
-def notes(settings: Settings) -> Note:
+def notes(verbosity: Verbosity) -> Note:
     """Return a function that prints a note on stderr, on one line; `--quiet` silences it, details need `--verbose`."""
 
     def note(text: str) -> None:
         line = f"Note: {' '.join(text.split())}"
-        if settings.quiet or (isinstance(text, Detail) and not settings.verbose):
+        if verbosity.quiet or (isinstance(text, Detail) and not verbosity.verbose):
             return
         if _Line.shown is not None:
             console = _Line.shown.line.console
@@ -67,21 +67,21 @@ def notes(settings: Settings) -> Note:
     return note
 
 
-def _is_shown(settings: Settings) -> bool:
+def _is_shown(verbosity: Verbosity) -> bool:
     stream = getattr(sys.stderr, "rich_proxied_file", sys.stderr)  # what stands in for it before Rich 15 is no terminal
-    return not settings.quiet and stream.isatty() and not is_dumb()
+    return not verbosity.quiet and stream.isatty() and not is_dumb()
 
 
 @contextmanager
-def stages(settings: Settings) -> Iterator[Stage]:
+def stages(verbosity: Verbosity) -> Iterator[Stage]:
     """Yield a function that shows the stage of the work while the body runs, if stderr is a terminal.
 
     A bar takes its place. With `-v`, where TensorFlow writes to the terminal too, every stage is a line that stays.
     """
-    if not _is_shown(settings):
+    if not _is_shown(verbosity):
         yield silent_stage
         return
-    if settings.verbose:
+    if verbosity.verbose:
         yield lambda text: say(f"{text} ...")
         return
     from rich.console import Console
@@ -100,10 +100,10 @@ def stages(settings: Settings) -> Iterator[Stage]:
 
 
 @contextmanager
-def starting(settings: Settings, text: str) -> Iterator[None]:
+def starting(verbosity: Verbosity, text: str) -> Iterator[None]:
     """Show a stage in which file descriptor 2 is redirected, and libraries remember the streams of the process."""
-    if not _is_shown(settings) or settings.verbose:
-        with stages(settings) as stage:
+    if not _is_shown(verbosity) or verbosity.verbose:
+        with stages(verbosity) as stage:
             stage(text)
             yield
         return
@@ -132,29 +132,29 @@ def _status(text: str, console: "rich.console.Console", redirect: bool) -> _Line
 
 
 @contextmanager
-def progress_bar(settings: Settings) -> Iterator[Progress]:
+def progress_bar(verbosity: Verbosity) -> Iterator[Progress]:
     """Show a bar that counts examples while the body runs, if stderr is a terminal."""
-    with _bars(settings, counted=True) as watch:
+    with _bars(verbosity, counted=True) as watch:
         yield watch("examples")
 
 
 @contextmanager
-def reading_bar(settings: Settings, what: str) -> Iterator[Progress]:
+def reading_bar(verbosity: Verbosity, what: str) -> Iterator[Progress]:
     """Show a bar of the share of the work while the body runs, if stderr is a terminal and the work takes a while."""
-    with reading_bars(settings) as watch:
+    with reading_bars(verbosity) as watch:
         yield watch(what)
 
 
 @contextmanager
-def reading_bars(settings: Settings) -> Iterator[Callable[[str], Progress]]:
+def reading_bars(verbosity: Verbosity) -> Iterator[Callable[[str], Progress]]:
     """Yield a function that starts a bar as `reading_bar` does, in the place of the one before."""
-    with _bars(settings, counted=False, after=_SOON) as watch:
+    with _bars(verbosity, counted=False, after=_SOON) as watch:
         yield watch
 
 
 @contextmanager
-def _bars(settings: Settings, counted: bool, after: float = 0.0) -> Iterator[Callable[[str], Progress]]:
-    if not _is_shown(settings):
+def _bars(verbosity: Verbosity, counted: bool, after: float = 0.0) -> Iterator[Callable[[str], Progress]]:
+    if not _is_shown(verbosity):
         yield lambda what: silent_progress
         return
     begun = time.monotonic()

@@ -10,8 +10,8 @@ from typing import IO, Any
 
 import click
 
-from tfdump.cli import fitting
-from tfdump.cli.fitting import Column, Styled
+from tfdump.cli import aligned_table
+from tfdump.cli.aligned_table import Column, Styled
 from tfdump.cli.terminal import stderr_terminal, stdout_terminal
 from tfdump.errors import TfdumpError
 
@@ -101,7 +101,7 @@ def table(
         return "\n".join(lines) + "\n"
     numeric = [all(isinstance(row[i], (int, float, type(None))) for row in rows) for i in range(len(columns))]
     texts = [[_short(cell) for cell in row] for row in rows]
-    return fitting.aligned(described, texts, numeric, stdout_terminal(), all_in)
+    return aligned_table.aligned(described, texts, numeric, stdout_terminal(), all_in)
 
 
 def json_list(kind: str, items: Iterable[dict[str, Any]], **further: Any) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tfdump.cli.fitting import Column
+from tfdump.cli.aligned_table import Column
 from tfdump.cli.render import json_list, shape_cell, table, write
 from tfdump.cli.tensor_names import tensor_column
 from tfdump.dump.attributes import STATISTIC_NAMES

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdump.cli.fitting import Column
+from tfdump.cli.aligned_table import Column
 from tfdump.cli.render import SCHEMA_VERSION, json_text, one_cell, shape_cell, table, write
 from tfdump.cli.tensor_text import dtype_text, item_of
 from tfdump.dump.reader import Dump, Tensor

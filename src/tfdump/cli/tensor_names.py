@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from tfdump.cli.fitting import Column
+from tfdump.cli.aligned_table import Column
 from tfdump.dump import layout
 
 PREFIX = f"{layout.ACTIVATIONS}/"

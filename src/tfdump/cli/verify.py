@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfdump.byte_sizes import show_bytes
-from tfdump.cli.fitting import Column
+from tfdump.cli.aligned_table import Column
 from tfdump.cli.junit import Case, junit
 from tfdump.cli.progress import notes, reading_bar
 from tfdump.cli.render import json_list, table, write
-from tfdump.cli.settings import Settings
+from tfdump.cli.verbosity import Verbosity
 from tfdump.dump.checksums import Verified
 from tfdump.dump.reader import open_dump
 from tfdump.process.stages import Meter
@@ -22,9 +22,9 @@ _COLUMNS = (
 )
 
 
-def print_verification(dump: Path, layout: str, settings: Settings) -> bool:
+def print_verification(dump: Path, layout: str, verbosity: Verbosity) -> bool:
     """Print one row per dataset that differs from its checksum; return whether there is none."""
-    with open_dump(dump) as opened, reading_bar(settings, "verifying") as progress:
+    with open_dump(dump) as opened, reading_bar(verbosity, "verifying") as progress:
         results = []
         meter = Meter(dump.stat().st_size, progress)
         for item in opened.verify():
@@ -34,7 +34,7 @@ def print_verification(dump: Path, layout: str, settings: Settings) -> bool:
     write(_render(dump, results, wrong, layout))
     read = show_bytes(sum(item.bytes for item in results))
     problems = f"{len(wrong) or 'no'} problem{'' if len(wrong) == 1 else 's'}"
-    notes(settings)(f"verified {len(results)} checksums over {read}: {problems}")
+    notes(verbosity)(f"verified {len(results)} checksums over {read}: {problems}")
     return not wrong
 
 

@@ -10,7 +10,6 @@ from tfdump.dump import axis0, layout
 from tfdump.dump.reader import Dump, Tensor
 from tfdump.errors import TfdumpError
 from tfdump.plots import shapes
-from tfdump.plots.counts import count_values, description_of
 from tfdump.plots.figure import Caption, plain_style
 from tfdump.plots.kinds import Kind, Subject, check_kind, subject_of, suitable_kind
 from tfdump.plots.pictures.attention import MOST as MOST_HEADS
@@ -25,6 +24,7 @@ from tfdump.plots.pictures.histogram import histogram_figure
 from tfdump.plots.pictures.kernels import MOST as MOST_TILES
 from tfdump.plots.pictures.kernels import kernels_figure
 from tfdump.plots.pictures.saliency import saliency_figure
+from tfdump.plots.tensor_histogram import count_values, description_of
 from tfdump.plots.values import (
     Excerpt,
     Numbers,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfdump.cli.dumping import Run, dump_model, open_inputs
+from tfdump.cli.dumping import AnyRun, dump_model, open_inputs
 from tfdump.cli.help_page import DocumentedCommand
 from tfdump.cli.model_options import (
     MODEL,
@@ -17,7 +17,7 @@ from tfdump.cli.model_options import (
     storing_options,
 )
 from tfdump.cli.options import InputName, parsed, selection_options
-from tfdump.cli.parameters import (
+from tfdump.cli.parameter_records import (
     captures_from,
     dump_output_from,
     loading_options_from,
@@ -25,7 +25,7 @@ from tfdump.cli.parameters import (
     selection_from,
 )
 from tfdump.cli.recorded_command import recorded_command
-from tfdump.cli.settings import verbosity
+from tfdump.cli.verbosity import verbosity_options
 from tfdump.dump.writer import storage_for
 from tfdump.inputs.arguments import open_arguments
 from tfdump.process.stages import Stage
@@ -69,7 +69,7 @@ EXAMPLES = (
 @MODEL("--dequantize", is_flag=True, help="Dump real numbers, not the integers, of a quantized .tflite file.")
 @MORE_TENSORS("--save-inputs", is_flag=True, help="Also the inputs, as the model received them.")
 @MORE_TENSORS("--outputs", is_flag=True, help="Also the final outputs, even with --layer.")
-@verbosity
+@verbosity_options
 @click.pass_context
 def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -> None:
     """Dump the output of every layer to HDF5.
@@ -83,7 +83,7 @@ def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -
     storage_for(options.compression)
     arguments = open_inputs(inputs, lambda: open_arguments(inputs), model.path, output)
 
-    def open_run(loaded: "LoadedModel", note: Note, stage: Stage) -> AbstractContextManager[Run]:
+    def open_run(loaded: "LoadedModel", note: Note, stage: Stage) -> AbstractContextManager[AnyRun]:
         return open_activations(loaded, arguments, options, note, stage)
 
     dump_model(model, open_run, output, recorded_command(ctx), ctx.obj, options.seed, options.compression)

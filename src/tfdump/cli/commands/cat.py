@@ -12,7 +12,7 @@ from tfdump.cli.help_page import DocumentedCommand
 from tfdump.cli.options import FORCE, OUTPUT, SELECTION, FileName, selection_options, slice_option
 from tfdump.cli.progress import notes, reading_bar
 from tfdump.cli.render import write, write_binary
-from tfdump.cli.settings import Settings, verbosity
+from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.dump.reader import Dump, open_dump
 from tfdump.dump.selection import choose, tensor_at
 from tfdump.dump.slicing import Slicing
@@ -57,10 +57,10 @@ EXAMPLES = (
 @OUTPUT("-o", "--output", type=FileName(), help="Write to this file, or folder (--all). [default: standard output]")
 @FORCE
 @selection_options("tensors of --all")
-@verbosity
+@verbosity_options
 @click.pass_obj
 def command(
-    settings: Settings,
+    verbosity: Verbosity,
     /,
     dump: Path,
     address: str | None,
@@ -94,8 +94,8 @@ def command(
             raise click.UsageError(f"--no-header belongs to --format csv, and the format is {layout} (leave it out)")
         if address is None:
             output = _output_of_all(output)
-            with reading_bar(settings, "writing") as progress:
-                _write_all(opened, selection, layout, output, not no_header, force, notes(settings), progress)
+            with reading_bar(verbosity, "writing") as progress:
+                _write_all(opened, selection, layout, output, not no_header, force, notes(verbosity), progress)
             write(f"{output}\n")
             return
         tensor = _one(opened, address, slicing)
@@ -107,7 +107,7 @@ def command(
                 )
             _print(one_file(opened, tensor, layout, cut, not no_header))
             return
-        with reading_bar(settings, "writing") as progress:
+        with reading_bar(verbosity, "writing") as progress:
             (tensor,) = watched([tensor], progress)
             blocks = one_file(opened, tensor, layout, cut, not no_header)
             if output is None:

@@ -16,8 +16,8 @@ from tfdump.cli.junit import Case, junit
 from tfdump.cli.options import OUTPUT, FileName, parsed, selection_options, verdict_format, verdict_options
 from tfdump.cli.progress import notes, reading_bar
 from tfdump.cli.render import json_list, say, table, write
-from tfdump.cli.settings import Settings, verbosity
 from tfdump.cli.terminal import BOLD, GREEN, RED
+from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.cli.verify import print_verification
 
 _HELP = {
@@ -84,10 +84,10 @@ _CHECKS = option_under("Checks")
 @_thresholds
 @OUTPUT("-a", "--all", "every", is_flag=True, help="Also list, on a terminal, the tensors after the first NaN.")
 @verdict_options
-@verbosity
+@verbosity_options
 @click.pass_obj
 def command(
-    settings: Settings,
+    verbosity: Verbosity,
     /,
     dump: Path,
     fail_on: tuple[str, ...],
@@ -111,15 +111,15 @@ def command(
     if verify:
         if layer or exclude or depth is not None:
             raise click.UsageError("--verify reads the whole file (leave -l, -x and --depth out)")
-        return 0 if print_verification(dump, verdict_layout, settings) else _FAILED
-    with reading_bar(settings, "checking") as progress:
+        return 0 if print_verification(dump, verdict_layout, verbosity) else _FAILED
+    with reading_bar(verbosity, "checking") as progress:
         report = check(
             dump, layers=layer, exclude=exclude, depth=depth, fail_on=fail_on, progress=progress, **thresholds
         )
-    note = notes(settings)
+    note = notes(verbosity)
     on_terminal = verdict_layout == "table" and sys.stdout.isatty()
     if on_terminal:
-        if not settings.quiet:
+        if not verbosity.quiet:
             say(_verdict(report), *((BOLD, RED) if report.failed else (GREEN,)))
             _say_origins(report)
         write(check_table(report, every))
@@ -129,7 +129,7 @@ def command(
         note(line)
     if not on_terminal:
         note(_summary(report))
-        if not settings.quiet:
+        if not verbosity.quiet:
             _say_origins(report)
     return _FAILED if report.failed else 0
 

@@ -10,9 +10,9 @@ from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.options import OUTPUT, SELECTION, FileName, parsed, verdict_format, verdict_options
 from tfdump.cli.progress import reading_bar
 from tfdump.cli.render import say, write
-from tfdump.cli.settings import Settings, verbosity
 from tfdump.cli.terminal import stderr_terminal
 from tfdump.cli.text_width import lines_of, width
+from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.comparison.diff import DiffOptions, compare
 from tfdump.comparison.plain_arrays import parse_transpose
 from tfdump.comparison.renaming import read_map
@@ -126,7 +126,7 @@ _PAIRING = option_under("Pairing")
 )
 @OUTPUT("-a", "--all", "every", is_flag=True, help="Also list the tensors that agree.")
 @verdict_options
-@verbosity
+@verbosity_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -170,10 +170,10 @@ def command(
         read_map(map_file) if map_file is not None else {},
         transpose,
     )
-    settings: Settings = ctx.obj
-    with reading_bar(settings, "comparing") as progress:
+    verbosity: Verbosity = ctx.obj
+    with reading_bar(verbosity, "comparing") as progress:
         report = compare(golden, new, options, progress)
-    if not settings.quiet:
+    if not verbosity.quiet:
         for note in report.notes:
             say(f"Note: {note}")
     if verdict_layout == "json":
@@ -184,7 +184,7 @@ def command(
         tensors = [tensor for tensor in report.tensors if every or tensor.fails]
         if tensors or verdict_layout == "tsv":
             write(diff_table(tensors, verdict_layout == "table", min_cosine is not None))
-        if not (report.same and settings.quiet):
+        if not (report.same and verbosity.quiet):
             _say_verdict(report)
     return 0 if report.same else DIFFERENT
 

@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tfdump.argument_kinds import positive_number
-from tfdump.cli.dumping import Run, dump_model, open_inputs
+from tfdump.cli.dumping import AnyRun, dump_model, open_inputs
 from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.model_options import model_options, running_options, storing_options
 from tfdump.cli.options import InputName, selection_options
-from tfdump.cli.parameters import dump_output_from, loading_options_from, reading_and_running_from, selection_from
+from tfdump.cli.parameter_records import (
+    dump_output_from,
+    loading_options_from,
+    reading_and_running_from,
+    selection_from,
+)
 from tfdump.cli.recorded_command import recorded_command
-from tfdump.cli.settings import verbosity
+from tfdump.cli.verbosity import verbosity_options
 from tfdump.dump.writer import storage_for
 from tfdump.inputs.arguments import check_stdin, open_arguments, open_each
 from tfdump.process.stages import Stage
@@ -112,7 +117,7 @@ _DESCENT = option_under("Gradient descent")
 @selection_options("layers, weights or inputs")
 @running_options
 @storing_options("gradients")
-@verbosity
+@verbosity_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -141,7 +146,7 @@ def command(
 
     arguments, opened_targets, weights = open_inputs(texts, read, model.path, output)
 
-    def open_run(loaded: "LoadedModel", note: Note, stage: Stage) -> AbstractContextManager[Run]:
+    def open_run(loaded: "LoadedModel", note: Note, stage: Stage) -> AbstractContextManager[AnyRun]:
         return open_gradients(loaded, arguments, opened_targets, weights, options, note, stage)
 
     dump_model(model, open_run, output, recorded_command(ctx), ctx.obj, options.seed, options.compression)

@@ -4,15 +4,15 @@ from typing import Any
 
 import click
 
-from tfdump.cli.fitting import Column
+from tfdump.cli.aligned_table import Column
 from tfdump.cli.help_page import DocumentedCommand
 from tfdump.cli.load_model import load
 from tfdump.cli.model_options import capture_options, model_options
 from tfdump.cli.options import InputName, json_option, selection_options
-from tfdump.cli.parameters import captures_from, loading_options_from, selection_from
+from tfdump.cli.parameter_records import captures_from, loading_options_from, selection_from
 from tfdump.cli.progress import notes, stages
 from tfdump.cli.render import json_list, only_data_on_stdout, shape_cell, table, write
-from tfdump.cli.settings import Settings, verbosity
+from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.inputs.arguments import open_arguments
 from tfdump.run.layers import ListedTensor, Listing, list_tensors
 
@@ -48,9 +48,9 @@ EXAMPLES = (
 @selection_options()
 @capture_options
 @json_option
-@verbosity
+@verbosity_options
 @click.pass_obj
-def command(settings: Settings, /, inputs: tuple[str, ...], json: bool, **parameters: Any) -> None:
+def command(verbosity: Verbosity, /, inputs: tuple[str, ...], json: bool, **parameters: Any) -> None:
     """List the address of every tensor inside a model.
 
     Rows are in the order of execution: address, class, output shape (? is an open size), dtype, parameters of the
@@ -58,16 +58,16 @@ def command(settings: Settings, /, inputs: tuple[str, ...], json: bool, **parame
     """
     selection = selection_from(parameters)
     arguments = open_arguments(inputs)
-    with only_data_on_stdout(), stages(settings) as stage:
-        loaded = load(loading_options_from(parameters), settings, stage=stage)
-        listing = list_tensors(loaded, arguments, selection, notes(settings), captures_from(parameters), stage)
+    with only_data_on_stdout(), stages(verbosity) as stage:
+        loaded = load(loading_options_from(parameters), verbosity, stage=stage)
+        listing = list_tensors(loaded, arguments, selection, notes(verbosity), captures_from(parameters), stage)
     if json:
         write(_json(listing))
         return
     write(table(COLUMNS, (_row(tensor) for tensor in listing.tensors)))
     from tfdump.run.output import tell_not_captured
 
-    tell_not_captured(listing.not_captured, notes(settings))
+    tell_not_captured(listing.not_captured, notes(verbosity))
 
 
 def _row(tensor: ListedTensor) -> tuple[str | int | None, ...]:

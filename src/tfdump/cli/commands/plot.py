@@ -13,7 +13,7 @@ from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.options import FORCE, OUTPUT, FileName, parsed, selection_options
 from tfdump.cli.progress import notes
 from tfdump.cli.render import write
-from tfdump.cli.settings import Settings, verbosity
+from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.dump.reader import open_dump
 from tfdump.dump.selection import tensor_at
 from tfdump.inputs.source import parse_examples
@@ -100,10 +100,10 @@ _VIEW = option_under("What it shows")
     help="Write this format, without -o FILE. [default: png]",
 )
 @FORCE
-@verbosity
+@verbosity_options
 @click.pass_obj
 def command(
-    settings: Settings,
+    verbosity: Verbosity,
     /,
     dump: Path,
     address: str | None,
@@ -135,7 +135,7 @@ def command(
         choices.pop("output"),
         choices.pop("ending") or "png",
         choices.pop("force"),
-        notes(settings),
+        notes(verbosity),
     )
     modes = {name: choices.pop(name) for name in ("whole", "flow", "against", "animation")}
     if folder:
@@ -194,8 +194,8 @@ def _check_address(mode: str, address: str | None, folder: bool) -> None:
 
 
 def _text(path: Path, address: str, choices: dict[str, Any]) -> str:
-    from tfdump.plots.counts import count_values
     from tfdump.plots.pictures.text import text_histogram
+    from tfdump.plots.tensor_histogram import count_values
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
     blocks = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

@@ -11,7 +11,7 @@ from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.options import FORCE, OUTPUT, SELECTION, FileName, parsed
 from tfdump.cli.progress import notes, reading_bars
 from tfdump.cli.render import write
-from tfdump.cli.settings import Settings, verbosity
+from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.comparison.diff import DiffOptions
 from tfdump.comparison.renaming import read_map
 from tfdump.comparison.rule import Criteria
@@ -103,10 +103,10 @@ def _tolerance_option(name: str, difference: str) -> Callable[[Any], Any]:
     metavar="FILE",
     help="Pair renamed tensors by this file, as tfdump diff does.",
 )
-@verbosity
+@verbosity_options
 @click.pass_obj
 def command(
-    settings: Settings,
+    verbosity: Verbosity,
     dump: Path,
     other: Path | None,
     output: Path | None,
@@ -143,9 +143,9 @@ def command(
     options = DiffOptions(
         criteria, allow_missing=allow_missing, renamed=read_map(map_file) if map_file is not None else {}
     )
-    with reading_bars(settings) as watch:
+    with reading_bars(verbosity) as watch:
         report = gather(dump, other, ReportOptions(read, pictures, layer, exclude, options), watch)
-    note = notes(settings)
+    note = notes(verbosity)
     for line in report.notes:
         note(line)
     if report.diff is not None:

@@ -9,15 +9,15 @@ from typing import Any
 import click
 
 from tfdump.address import Selection
+from tfdump.cli.aligned_table import Column
 from tfdump.cli.completion import Address
-from tfdump.cli.fitting import Column
 from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.options import FileName, json_option, selection_options, slice_option
 from tfdump.cli.progress import notes, reading_bar
 from tfdump.cli.render import Cell, json_list, shape_cell, table, write
-from tfdump.cli.settings import Settings, verbosity
 from tfdump.cli.tensor_names import tensor_column, without_group
 from tfdump.cli.tensor_text import dtype_text, item_of
+from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.dump.attributes import STATISTIC_NAMES
 from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.dump.selection import choose, find
@@ -64,10 +64,10 @@ _TABLE = option_under("Table")
 @selection_options("tensors of the table")
 @_TABLE("--provenance", is_flag=True, help="Print how the dump was made, and no tensors.")
 @json_option
-@verbosity
+@verbosity_options
 @click.pass_obj
 def command(
-    settings: Settings,
+    verbosity: Verbosity,
     /,
     dump: Path,
     addresses: tuple[str, ...],
@@ -102,24 +102,24 @@ def command(
             )
         from tfdump.cli.show_series import show_series
 
-        show_series(dump, addresses, json, notes(settings))
+        show_series(dump, addresses, json, notes(verbosity))
         return
     selection = Selection(layer, exclude, depth)
     with open_dump(dump) as opened:
         if addresses:
             from tfdump.cli.show_values import show_values
 
-            show_values(opened, find(opened, addresses), slicing, json, notes(settings))
+            show_values(opened, find(opened, addresses), slicing, json, notes(verbosity))
         elif provenance and not json:
             write(_provenance_table(opened))
         else:
             tensors = choose(opened, selection) if selects else list(opened.tensors())
-            _show_table(opened, _rows(tensors, stats, settings), json)
+            _show_table(opened, _rows(tensors, stats, verbosity), json)
 
 
-def _rows(tensors: list[Tensor], stats: bool, settings: Settings) -> list[_Row]:
+def _rows(tensors: list[Tensor], stats: bool, verbosity: Verbosity) -> list[_Row]:
     rows = []
-    with reading_bar(settings, "reading") as progress:
+    with reading_bar(verbosity, "reading") as progress:
         meter = Meter(sum(tensor.about_values for tensor in tensors), progress)
         for tensor in tensors:
             meter.add(0)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tfdump.errors import ModelError, UntrustedModelError
-from tfdump.model.loading.named_objects import ACTIVATION, Verdict, judge, reads_files
+from tfdump.model.loading.allowed_objects import ACTIVATION, Verdict, judge, reads_files
 from tfdump.model.loading.user_code import UserCode
 
 _TRUST = "(add --trust-model if you trust its author)"

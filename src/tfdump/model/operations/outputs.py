@@ -10,7 +10,7 @@ it.
 from dataclasses import dataclass
 
 from tfdump.model.operations.fused_order import ACTIVATIONS, SHAPING, folded_before, is_product, last_owner
-from tfdump.model.operations.moved import moved_operations
+from tfdump.model.operations.moved_transpositions import moved_operations
 from tfdump.model.operations.node_names import is_node
 from tfdump.model.operations.owners import NamePart, OwnedTensors, Owner
 

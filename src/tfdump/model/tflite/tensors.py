@@ -4,8 +4,8 @@ from tfdump.model.operations.addresses import Addressed, addresses_of
 from tfdump.model.operations.owners import Nameable
 from tfdump.model.operations.roles import IN_CONTROL_FLOW, OperationOutput, Role, links_among, roles_of
 from tfdump.model.operations.scopes import Scopes, parts
-from tfdump.model.tflite.constants import LiteConstants, names_of
 from tfdump.model.tflite.flatbuffer import LiteFile, LiteOperator, LiteSignature, LiteSubgraph
+from tfdump.model.tflite.name_evidence import LiteConstants, names_of
 from tfdump.tensors import NotCaptured
 
 _CONTROL = ("WHILE", "IF", "CALL_ONCE", "STABLEHLO_WHILE", "STABLEHLO_COMPOSITE")

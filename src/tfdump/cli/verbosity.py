@@ -8,15 +8,15 @@ from tfdump.cli.help_page import GENERAL, Decorator, Function, option_under
 
 
 @dataclass
-class Settings:
+class Verbosity:
     """How much a command prints on stderr."""
 
     quiet: bool = False
     verbose: bool = False
 
 
-def verbosity(command: Function) -> Function:
-    """Add `-q/--quiet` and `-v/--verbose`, which change the `Settings` of the context."""
+def verbosity_options(command: Function) -> Function:
+    """Add `-q/--quiet` and `-v/--verbose`, which change the `Verbosity` of the context."""
     quiet = _flag("-q", "--quiet", "Print no notes and no progress on stderr.")
     verbose = _flag("-v", "--verbose", "Print more notes, TensorFlow's messages, and the traceback of an error.")
     function: Function = quiet(verbose(command))
@@ -26,7 +26,7 @@ def verbosity(command: Function) -> Function:
 def _flag(letter: str, name: str, help_text: str) -> Decorator:
     def switch_on(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         if value:
-            setattr(ctx.ensure_object(Settings), name.removeprefix("--"), True)
+            setattr(ctx.ensure_object(Verbosity), name.removeprefix("--"), True)
 
     return option_under(GENERAL)(
         letter, name, is_flag=True, expose_value=False, is_eager=True, callback=switch_on, help=help_text
