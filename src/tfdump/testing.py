@@ -7,13 +7,13 @@ def test_numerics(tmp_path):
 
 from typing import Any
 
-from tfdump.comparison.diff import Source, diff
+from tfdump.comparison.diff import Comparable, diff
 from tfdump.comparison.verdict import DiffReport
 
 _MOST_LINES = 20
 
 
-def assert_dumps_match(golden: Source, new: Source, **options: Any) -> DiffReport:
+def assert_dumps_match(golden: Comparable, new: Comparable, **options: Any) -> DiffReport:
     """Assert that two dumps match.
 
     Parameters

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfdump.address import split
-from tfdump.checks.configuration import Configuration, Settings, settings_of
+from tfdump.checks.configuration import Configuration, LayerSettings, settings_of
 from tfdump.dump.graph_labels import inputs_of
 from tfdump.dump.tensor import Tensor
 
@@ -67,7 +67,7 @@ class Axes:
         several = axis if isinstance(axis, list) else [axis]
         return tuple(several) if several and all(type(one) is int for one in several) else LAST
 
-    def _layer(self, address: str) -> tuple[str, Settings]:
+    def _layer(self, address: str) -> tuple[str, LayerSettings]:
         """Return the class and the settings of a layer, as far as the configuration and the dump tell them."""
         layer = self._configuration.layer(address)
         if layer is not None:
@@ -82,7 +82,7 @@ class Axes:
         return split(read[0])[0] if read else self._before.get(address)
 
 
-def _own_axis(class_name: str, settings: Settings) -> int | None:
+def _own_axis(class_name: str, settings: LayerSettings) -> int | None:
     """Return the axis of the units that a layer sets itself; None if it has that of its input."""
     axis = settings.get("axis")
     if class_name in _WITH_OWN_AXIS:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tfdump.address import decode, encode, split
 
-Settings = dict[str, Any]
+LayerSettings = dict[str, Any]
 
 _CALL = re.compile(r"@(\d+)$")
 _SAME_NAME = re.compile(r"~(\d+)$")
@@ -17,11 +17,11 @@ class Configuration:
     """The layers of a model by address; for a subclassed model, those that its configuration names."""
 
     def __init__(self, config: Any) -> None:
-        self._config: Settings = config if isinstance(config, dict) else {}
+        self._config: LayerSettings = config if isinstance(config, dict) else {}
 
-    def layer(self, address: str) -> Settings | None:
+    def layer(self, address: str) -> LayerSettings | None:
         """Return the configuration of a layer, or None if there is none."""
-        here: Settings = self._config
+        here: LayerSettings = self._config
         for segment in address.split(".") if address else []:
             called = _CALL.sub("", segment)
             number = _SAME_NAME.search(called)
@@ -68,7 +68,7 @@ class Configuration:
         return names
 
     @staticmethod
-    def _source(parent: Settings, layer: Settings, segment: str) -> tuple[str | None, int]:
+    def _source(parent: LayerSettings, layer: LayerSettings, segment: str) -> tuple[str | None, int]:
         """Return the name of the layer that a call of a layer reads first, and the number of that call.
 
         The name is None if it is not known, and "" for the input of the model around the layer.
@@ -84,13 +84,13 @@ class Configuration:
         return (str(settings_of(listed[place - 1]).get("name")) if place else ""), 0
 
 
-def settings_of(layer: Any) -> Settings:
+def settings_of(layer: Any) -> LayerSettings:
     """Return the settings in the configuration of a layer, empty if it is malformed."""
     settings = layer.get("config") if isinstance(layer, dict) else None
     return settings if isinstance(settings, dict) else {}
 
 
-def layers_in(settings: Any) -> Iterator[Settings]:
+def layers_in(settings: Any) -> Iterator[LayerSettings]:
     """Yield the configurations of the layers in a configuration, without those inside them."""
     if isinstance(settings, dict):
         if isinstance(settings.get("config"), dict) and "name" in settings["config"] and "class_name" in settings:

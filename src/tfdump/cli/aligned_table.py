@@ -40,11 +40,11 @@ class Styled(str):
         return cell
 
 
-Row = Sequence[str]
+TableRow = Sequence[str]
 
 
 def aligned(
-    columns: Sequence[Column], rows: Sequence[Row], right: Sequence[bool], terminal: Terminal, all_in: str
+    columns: Sequence[Column], rows: Sequence[TableRow], right: Sequence[bool], terminal: Terminal, all_in: str
 ) -> str:
     """Return rows as lines no longer than the terminal; `right` is True for columns that are flush right.
 
@@ -91,7 +91,7 @@ def _without(text: str, prefix: str) -> str:
 class _Fitted:
     """The columns of a table that are shown, the width of each, and what is left out."""
 
-    def __init__(self, columns: Sequence[Column], rows: Sequence[Row], terminal: Terminal) -> None:
+    def __init__(self, columns: Sequence[Column], rows: Sequence[TableRow], terminal: Terminal) -> None:
         self.rows = rows
         self._columns, self._ellipsis = columns, terminal.ellipsis
         self.widths = self._measured()

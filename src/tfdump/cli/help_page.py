@@ -27,7 +27,7 @@ class HeadedOption(click.Option):
 
 
 Decorator = Callable[[Any], Any]
-Function = TypeVar("Function", bound=Callable[..., Any])
+CommandFunction = TypeVar("CommandFunction", bound=Callable[..., Any])
 """The function of a command, to which a decorator adds options."""
 
 

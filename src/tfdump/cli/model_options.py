@@ -6,7 +6,7 @@ from functools import partial
 import click
 
 from tfdump.byte_sizes import parse_bytes, show_bytes
-from tfdump.cli.help_page import Function, option_under
+from tfdump.cli.help_page import CommandFunction, option_under
 from tfdump.cli.options import FORCE, OUTPUT, FileName, decorated, parsed
 from tfdump.errors import TfdumpError
 from tfdump.inputs.source import parse_examples
@@ -28,7 +28,7 @@ def _batch_size(text: str) -> int | None:
     return int(text)
 
 
-def model_options(command: Function) -> Function:
+def model_options(command: CommandFunction) -> CommandFunction:
     """Add the model, and the options that decide how it is loaded."""
     decorators = [
         click.argument("model", type=FileName()),
@@ -61,7 +61,7 @@ def model_options(command: Function) -> Function:
     return decorated(command, decorators)
 
 
-def running_options(command: Function) -> Function:
+def running_options(command: CommandFunction) -> CommandFunction:
     """Add the options that decide how inputs are read and how the model runs."""
     decorators = [
         RUNNING(
@@ -111,7 +111,7 @@ def running_options(command: Function) -> Function:
     return decorated(command, decorators)
 
 
-def storing_options(kind: str) -> Callable[[Function], Function]:
+def storing_options(kind: str) -> Callable[[CommandFunction], CommandFunction]:
     """Return a decorator that adds where a dump of this kind is written and how its values are stored."""
     decorators = [
         OUTPUT("-o", "--output", type=FileName(), help=f"Write the dump to this file. [default: MODEL.{kind}.h5]"),
@@ -133,7 +133,7 @@ def storing_options(kind: str) -> Callable[[Function], Function]:
     return lambda command: decorated(command, decorators)
 
 
-def capture_options(command: Function) -> Function:
+def capture_options(command: CommandFunction) -> CommandFunction:
     """Add the options that dump more tensors than the outputs of layers."""
     flag = partial(MORE_TENSORS, is_flag=True)
     decorators = [

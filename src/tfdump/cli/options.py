@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tfdump.cli.help_page import Function, option_under
+from tfdump.cli.help_page import CommandFunction, option_under
 from tfdump.errors import TfdumpError
 
 
@@ -65,7 +65,7 @@ OUTPUT = option_under("Output")
 FORCE = OUTPUT("-f", "--force", is_flag=True, help="Overwrite an existing output.")
 
 
-def selection_options(what: str = "layers") -> Callable[[Function], Function]:
+def selection_options(what: str = "layers") -> Callable[[CommandFunction], CommandFunction]:
     """Return a decorator that adds `-l`, `-x` and `--depth`; the help calls what they select `what`."""
     decorators = [
         SELECTION(
@@ -103,7 +103,7 @@ slice_option = option_under("Values")(
 )
 
 
-def verdict_options(command: Function) -> Function:
+def verdict_options(command: CommandFunction) -> CommandFunction:
     """Add `--format` and `--json` to a command that ends in a verdict; `verdict_format` reads them."""
     decorators = [
         OUTPUT(
@@ -124,7 +124,7 @@ def verdict_format(layout: str | None, json: bool) -> str:
     return layout or ("json" if json else "table" if sys.stdout.isatty() else "tsv")
 
 
-def decorated(command: Function, decorators: list[Callable[[Any], Any]]) -> Function:
+def decorated(command: CommandFunction, decorators: list[Callable[[Any], Any]]) -> CommandFunction:
     """Apply decorators so that their options are in the order of the list."""
     for decorator in reversed(decorators):
         command = decorator(command)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import click
 
-from tfdump.cli.help_page import GENERAL, Decorator, Function, option_under
+from tfdump.cli.help_page import GENERAL, CommandFunction, Decorator, option_under
 
 
 @dataclass
@@ -15,11 +15,11 @@ class Verbosity:
     verbose: bool = False
 
 
-def verbosity_options(command: Function) -> Function:
+def verbosity_options(command: CommandFunction) -> CommandFunction:
     """Add `-q/--quiet` and `-v/--verbose`, which change the `Verbosity` of the context."""
     quiet = _flag("-q", "--quiet", "Print no notes and no progress on stderr.")
     verbose = _flag("-v", "--verbose", "Print more notes, TensorFlow's messages, and the traceback of an error.")
-    function: Function = quiet(verbose(command))
+    function: CommandFunction = quiet(verbose(command))
     return function
 
 

@@ -37,7 +37,7 @@ from tfdump.errors import DumpError, SelectionError, near
 from tfdump.process.stages import Meter, Progress, silent_progress
 from tfdump.tensors import listed
 
-Source = str | Path | Dump | Mapping[str, Any]
+Comparable = str | Path | Dump | Mapping[str, Any]
 """One side of a comparison: a dump, a path to a dump or to a `.npy`, `.npz` or HDF5 file, or arrays by name."""
 
 
@@ -56,8 +56,8 @@ class DiffOptions:
 
 
 def diff(
-    golden: Source,
-    new: Source,
+    golden: Comparable,
+    new: Comparable,
     *,
     rtol: float | Mapping[str, float] | None = None,
     atol: float | Mapping[str, float] | None = None,
@@ -156,7 +156,9 @@ def diff(
     return compare(golden, new, options)
 
 
-def compare(golden: Source, new: Source, options: DiffOptions, progress: Progress = silent_progress) -> DiffReport:
+def compare(
+    golden: Comparable, new: Comparable, options: DiffOptions, progress: Progress = silent_progress
+) -> DiffReport:
     """Compare two sides and return the report; see `diff`.
 
     `progress` is called with the number of values compared so far and the number of all values.

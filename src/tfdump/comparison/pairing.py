@@ -25,7 +25,7 @@ ADDRESS, STRUCTURE, ORDER, PLACE, MAP = "address", "structure", "order", "positi
 EXECUTION = "order of execution"
 """How calls of a shared layer are paired if only one side numbers them in the order in which the model was built."""
 
-Value = TypeVar("Value")
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -203,9 +203,9 @@ class _Pairing:
         return pairs + [Pair(None, item, "") for item in rest]
 
 
-def _unique(entries: Iterable[tuple[Hashable, Value]]) -> dict[Hashable, Value]:
+def _unique(entries: Iterable[tuple[Hashable, Entry]]) -> dict[Hashable, Entry]:
     """Return a mapping without keys that are None or occur twice."""
-    once: dict[Hashable, Value] = {}
+    once: dict[Hashable, Entry] = {}
     twice = set()
     for key, value in entries:
         if key in once:

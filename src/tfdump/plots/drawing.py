@@ -27,7 +27,7 @@ from tfdump.plots.pictures.saliency import saliency_figure
 from tfdump.plots.tensor_histogram import count_values, description_of
 from tfdump.plots.values import (
     Excerpt,
-    Numbers,
+    Floats,
     check_range,
     checked_index,
     examples_excerpt,
@@ -217,7 +217,7 @@ class _Drawing:
             shapes.without_single_axes(excerpt.values, self._subject), excerpt.words, excerpt.notes, excerpt.rows
         )
 
-    def _maps(self, values: Numbers, names: list[str], what: str, excerpt: Excerpt) -> Figure:
+    def _maps(self, values: Floats, names: list[str], what: str, excerpt: Excerpt) -> Figure:
         choice = self._pick(values, values.ndim - 1, MOST_CHANNELS, what)
         labels = [names[number] for number in choice.numbers]
         return feature_maps_figure(
@@ -229,7 +229,7 @@ class _Drawing:
             self._view.limits,
         )
 
-    def _pick(self, values: Numbers, axis: int, most: int, what: str) -> ChannelChoice:
+    def _pick(self, values: Floats, axis: int, most: int, what: str) -> ChannelChoice:
         choice = channel_choice(self._view.channels, values.shape[axis], most, what, lambda: strength_of(values, axis))
         if choice.is_default:
             self.notes.append(choice.note)

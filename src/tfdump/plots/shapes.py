@@ -8,7 +8,7 @@ import numpy as np
 
 from tfdump.errors import TfdumpError
 from tfdump.plots.kinds import Subject
-from tfdump.plots.values import Numbers
+from tfdump.plots.values import Floats
 from tfdump.tensors import Array
 
 
@@ -20,7 +20,7 @@ def squeezed_subject(subject: Subject) -> Subject:
     return replace(subject, body=tuple(subject.body[axis] for axis in _drawn_axes(subject)))
 
 
-def without_single_axes(values: Numbers, subject: Subject) -> Numbers:
+def without_single_axes(values: Floats, subject: Subject) -> Floats:
     """Return values in the shape of a squeezed subject."""
     if values.ndim == len(subject.body):
         return values
@@ -28,7 +28,7 @@ def without_single_axes(values: Numbers, subject: Subject) -> Numbers:
     return values.reshape([values.shape[axis] for axis in axes])
 
 
-def as_maps(values: Numbers, channels_first: bool) -> tuple[Numbers, list[str]]:
+def as_maps(values: Floats, channels_first: bool) -> tuple[Floats, list[str]]:
     """Return `(H, W, C)` and the names of the channels; each place along further leading axes is a separate channel."""
     last = channels_last(values, channels_first)
     if last.ndim == 3:
@@ -45,7 +45,7 @@ def channels_last(values: Array, channels_first: bool) -> Array:
     return np.moveaxis(values, 0, -1) if channels_first and values.ndim >= 3 else values
 
 
-def as_matrix(values: Numbers) -> Numbers:
+def as_matrix(values: Floats) -> Floats:
     """Return values of any rank from 1 up as a matrix: a vector as one row, later axes flattened into columns."""
     return values.reshape(1, -1) if values.ndim == 1 else values.reshape(len(values), -1)
 
@@ -64,7 +64,7 @@ def axis_names(subject: Subject, rank: int) -> tuple[str, str]:
     return "axis 0", "axis 1" if rank == 2 else flat
 
 
-def as_kernels(values: Numbers, subject: Subject) -> tuple[Numbers, list[str]]:
+def as_kernels(values: Floats, subject: Subject) -> tuple[Floats, list[str]]:
     """Return kernels `(H, W, inputs, filters)` with a name for every input channel.
 
     Keras stores `(*window, inputs, filters)`, and `(*window, filters, inputs)` for transposed convolutions. A window

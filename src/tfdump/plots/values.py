@@ -22,7 +22,7 @@ MOST_BYTES = 1 << 28
 
 _LARGEST = 1e307
 
-Numbers = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Excerpt:
     `rows` is the number of the first row, or the number of each row.
     """
 
-    values: Numbers
+    values: Floats
     words: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     rows: tuple[int, ...] | int = 0
@@ -105,7 +105,7 @@ def examples_excerpt(
     return Excerpt(numbers, tuple(words), tuple(notes), start)
 
 
-def check_range(values: Numbers, address: str) -> None:
+def check_range(values: Floats, address: str) -> None:
     """Raise TfdumpError for numbers so large that their differences, which axes need, overflow."""
     finite = np.abs(values[np.isfinite(values)])
     if finite.size and finite.max() > _LARGEST:
@@ -194,7 +194,7 @@ def _range(examples: tuple[int | None, int | None]) -> str:
     return ":".join("" if bound is None else str(bound) for bound in examples)
 
 
-def real_numbers(values: Array) -> Numbers:
+def real_numbers(values: Array) -> Floats:
     """Return numbers as float64: booleans as 0 and 1, complex numbers by their magnitude."""
     if values.dtype.kind == "c":
         return np.abs(values.astype(np.complex128))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tfdump.report.html import MINUS, Markup, Value, element, join, number_text
+from tfdump.report.html import MINUS, AttributeValue, Markup, element, join, number_text
 from tfdump.statistics.histogram import Histogram
 
 _HIGH = 30
@@ -131,7 +131,7 @@ def _broken_line(places: Sequence[tuple[float, float | None]]) -> str:
 def _dot(point: Point, x: float, y: float, radius: float) -> Markup:
     title = element("title", f"{point.name}: {number_text(point.value)}")
     kind = f"point {point.kind}" if point.value else "point null"
-    at: dict[str, Value] = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": radius}
+    at: dict[str, AttributeValue] = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": radius}
     return element("circle", title, class_=kind.strip(), data_row=point.row, **at)
 
 

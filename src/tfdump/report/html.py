@@ -4,7 +4,7 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 
-Value = str | int | float | None
+AttributeValue = str | int | float | None
 
 MISSING = "\u2013"
 MINUS = "\u2212"
@@ -20,7 +20,7 @@ class Markup(str):
 _VOID = frozenset({"meta", "img", "input", "br"})
 
 
-def element(name: str, /, *children: "str | Markup | None", **attributes: Value) -> Markup:
+def element(name: str, /, *children: "str | Markup | None", **attributes: AttributeValue) -> Markup:
     """Return an element; children and attributes that are None are left out, "" is an attribute without a value.
 
     A trailing `_` is removed (`class_`, `for_`), and any other `_` in a name becomes `-`.

@@ -9,7 +9,7 @@ POSITION = re.compile(r"(?:^|\.)\d+(?:@\d+)?$")
 """The end of a structure that is a position in a list of layers."""
 
 Pairs = list[tuple[Layer, Layer]]
-Key = Callable[[Layer], Hashable]
+LayerKey = Callable[[Layer], Hashable]
 
 
 def sure_pairs(
@@ -24,7 +24,7 @@ def sure_pairs(
     by_path = {layer.path: layer for layer in new}
     pairs = [(layer, by_path[path]) for layer in golden if (path := forced.get(layer.path)) in by_path]
     names = _sure_names(*left_over(golden, new, pairs), alike)
-    keys: list[Key] = [lambda layer: layer.name if layer.name in names else None]
+    keys: list[LayerKey] = [lambda layer: layer.name if layer.name in names else None]
     if classes:
         keys.append(_attribute)
     keys.append(_place_in_graph)
@@ -41,7 +41,7 @@ def left_over(golden: Sequence[Layer], new: Sequence[Layer], pairs: Pairs) -> tu
     return [layer for layer in golden if id(layer) not in paired], [layer for layer in new if id(layer) not in paired]
 
 
-def unique_by(layers: Iterable[Layer], key: Key) -> dict[Hashable, Layer]:
+def unique_by(layers: Iterable[Layer], key: LayerKey) -> dict[Hashable, Layer]:
     """Return layers by a key, without those whose key is None or is shared with another layer."""
     by_key: dict[Hashable, list[Layer]] = {}
     for layer in layers:
