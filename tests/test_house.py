@@ -7,10 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.command import ROOT
-
-SOURCE = ROOT / "src" / "tfdump"
-MODULES = {".".join(("tfdump", *path.relative_to(SOURCE).with_suffix("").parts)): path for path in SOURCE.rglob("*.py")}
-MODULES = {name.removesuffix(".__init__"): path for name, path in sorted(MODULES.items())}
+from support.modules import MODULES, SOURCE, each_module
 
 FLOORS = {
     "captures": 0, "dtypes": 0, "errors": 0, "process": 0, "tensors": 0, "version": 0,
@@ -42,11 +39,18 @@ def imports_of(source: str, modules: dict[str, Path] = MODULES) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tfdump":
             whole = [f"{node.module}.{alias.name}" for alias in node.names]
             names |= {name if name in modules else str(node.module) for name in whole}
-    return names
+    return names | {name for name in called_imports(source) if name and name.split(".")[0] == "tfdump"}
+
+
+def called_imports(source: str) -> set[str | None]:
+    """The modules that some code imports by a call; None for one whose name is computed."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    importing = [call for call in calls if ast.unparse(call.func).split(".")[-1] in ("import_module", "__import__")]
+    names = [call.args[0] if call.args else None for call in importing]
+    return {str(name.value) if isinstance(name, ast.Constant) else None for name in names}
 
 
 IMPORTS = {name: imports_of(path.read_text()) for name, path in MODULES.items()}
-each_module = pytest.mark.parametrize("name", MODULES)
 
 
 @pytest.mark.parametrize(
@@ -59,11 +63,25 @@ each_module = pytest.mark.parametrize("name", MODULES)
         ("import tfdump", {"tfdump"}),
         ("import tfdump.dump.reader as reader", {"tfdump.dump.reader"}),
         ("def late():\n    import numpy\n    from tfdump.tensors import Array", {"tfdump.tensors"}),
-        ("from tfdumper import x\nimport numpy", set()),
+        ("import importlib\nimportlib.import_module('tfdump.dump.reader')", {"tfdump.dump.reader"}),
+        ("__import__('tfdump')", {"tfdump"}),
+        ("from tfdumper import x\nimport numpy\n__import__('keras')", set()),
     ],
 )
 def test_every_form_of_import_is_seen(source: str, imports: set[str]) -> None:
     assert imports_of(source) == imports
+
+
+COMPUTED = {
+    "tfdump": "the public names, which import their modules at first use",
+    "tfdump.cli.main": "the commands, of which only one is imported",
+    "tfdump.model.loading.user_code": "the user's own modules",
+}
+"""The modules that compute the name of what they import, and what that is."""
+
+
+def test_few_modules_compute_what_they_import() -> None:
+    assert {name for name, path in MODULES.items() if None in called_imports(path.read_text())} == set(COMPUTED)
 
 
 def test_no_import_is_relative() -> None:
@@ -133,21 +151,59 @@ def typing_only(tree: ast.AST) -> set[int]:
         id(inner)
         for node in ast.walk(tree)
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
+        for statement in node.body
+        for inner in ast.walk(statement)
     }
+
+
+LEARNING = {
+    "tensorflow",
+    "keras",
+    "tf_keras",
+    "tflite_runtime",
+    "ai_edge_litert",
+    "onnx",
+    "onnxruntime",
+    "jax",
+    "torch",
+}
+"""The libraries of machine learning."""
+
+
+def learning_libraries(source: str) -> set[str]:
+    """The libraries of machine learning that some code imports when it runs, whatever the form of the import."""
+    tree = ast.parse(source)
+    for_types = typing_only(tree)
+    modules = set()
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.ImportFrom):
+            modules.add(node.module or "")
+        elif isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+    modules |= {name for name in called_imports(source) if name}
+    return {module.split(".")[0] for module in modules} & LEARNING
 
 
 @each_module
 def test_only_the_model_package_names_tensorflow_or_keras(name: str) -> None:
-    tree = ast.parse(MODULES[name].read_text())
-    for_types = typing_only(tree)
-    libraries = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and id(node) not in for_types:
-            libraries.add((node.module or "").split(".")[0])
-        elif isinstance(node, ast.Import):
-            libraries |= {alias.name.split(".")[0] for alias in node.names}
-    assert part_of(name) == "model" or not libraries & {"tensorflow", "keras"}
+    assert part_of(name) == "model" or learning_libraries(MODULES[name].read_text()) == set()
+
+
+@pytest.mark.parametrize(
+    ("code", "libraries"),
+    [
+        ("def late():\n    from tensorflow.nn import relu", {"tensorflow"}),
+        ("import numpy, keras.layers", {"keras"}),
+        ("import importlib\nimportlib.import_module('keras.ops')", {"keras"}),
+        ("if TYPE_CHECKING:\n    from keras import Layer", set()),
+        ("if TYPE_CHECKING:\n    pass\nelse:\n    from keras import Layer", {"keras"}),
+        ("from tfdump.model import keras_internals", set()),
+    ],
+)
+def test_a_library_of_machine_learning_is_seen(code: str, libraries: set[str]) -> None:
+    assert learning_libraries(code) == libraries
 
 
 PRIVATE = re.compile(r"keras\.src\b|(tensorflow|tf)\.(python|core|lite\.python|compiler|__internal__|_api)\b")
@@ -208,71 +264,38 @@ def test_the_search_for_private_names_finds_them(tmp_path: Path, code: str, name
     assert private_names(tmp_path / "module.py") == names
 
 
+def prints(source: str) -> bool:
+    """Whether some code writes to stdout."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and re.fullmatch(r"print|(\w+\.)?s?echo", ast.unparse(node.func)):
+            return True
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout", "sys.__stdout__"):
+            return True
+        if isinstance(node, ast.ImportFrom) and node.module == "sys" and "stdout" in {a.name for a in node.names}:
+            return True
+    return False
+
+
 def test_only_the_command_line_prints() -> None:
-    writing = ("print", "click.echo", "sys.stdout.write")
-    printing = {
-        part_of(name)
-        for name, path in MODULES.items()
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in writing
-    }
-    assert printing <= {"cli"}
+    assert {part_of(name) for name, path in MODULES.items() if prints(path.read_text())} <= {"cli"}
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("print(1)", True),
+        ("import click\nclick.secho('x')", True),
+        ("import sys\nout = sys.stdout\nout.write('x')", True),
+        ("from sys import stdout", True),
+        ("import sys\nsys.stderr.write('x')\nnote(print)", False),
+    ],
+)
+def test_what_prints_is_seen(code: str, expected: bool) -> None:
+    assert prints(code) is expected
 
 
 def test_the_types_of_the_package_are_for_others_too() -> None:
     assert (SOURCE / "py.typed").read_text() == ""
-
-
-def public_definitions(source: str) -> set[str]:
-    """The public classes and functions at the top of a module."""
-    body = ast.parse(source).body
-    return {node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name[0] != "_"}
-
-
-SHARED = {"command": "tfdump.cli.commands.", "DumpCallback": "tfdump.api."}
-"""Names that modules of these packages share: the body of a command, and the stand-in where Keras is missing."""
-
-
-def test_no_two_modules_define_one_public_name() -> None:
-    homes: dict[str, list[str]] = {}
-    for name, path in MODULES.items():
-        for definition in public_definitions(path.read_text()):
-            if not name.startswith(SHARED.get(definition, "-")):
-                homes.setdefault(definition, []).append(name)
-    assert {definition: modules for definition, modules in homes.items() if len(modules) > 1} == {}
-
-
-def test_a_public_name_that_two_modules_define_is_seen() -> None:
-    assert public_definitions("class View: ...\ndef _own(): ...\ndef draw():\n    def inner(): ...") == {"View", "draw"}
-
-
-WITHOUT_A_NOUN = {"found", "given", "chosen", "kept", "keeping", "keeps", "taken", "seen", "said"}
-"""Participles and verbs that do not say what a thing is."""
-
-
-def words_without_a_noun(source: str) -> set[str]:
-    """The identifiers in some code that are such a word and nothing else, whatever underscores surround it."""
-    identifiers = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Name):
-            identifiers.add(node.id)
-        elif isinstance(node, ast.arg):
-            identifiers.add(node.arg)
-        elif isinstance(node, ast.Attribute):
-            identifiers.add(node.attr)
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            identifiers.add(node.name)
-    return {name for name in identifiers if name.strip("_").casefold() in WITHOUT_A_NOUN}
-
-
-@each_module
-def test_names_say_what_a_thing_is(name: str) -> None:
-    assert words_without_a_noun(MODULES[name].read_text()) == set()
-
-
-def test_a_name_that_says_nothing_is_seen() -> None:
-    code = "class Kept:\n    def _found(self, given):\n        self.seen, names_found = given, 1"
-    assert words_without_a_noun(code) == {"Kept", "_found", "given", "seen"}
 
 
 def names_in(path: Path) -> set[str]:
