@@ -1,4 +1,8 @@
-"""Resuming an interrupted run: the batches in its journal are checked, and go into the sinks as if just computed."""
+"""Resuming a run: decides what the journal records of each batch, and gives records to the sinks as if just computed.
+
+A record holds what the sinks store of a batch, the numbers beside the values, the hashes of its inputs and of what the
+model returned, the late addresses, and the state of each sink. `tfdump.dump.journal` knows only their frames.
+"""
 
 import sys
 from collections.abc import Mapping, Sequence
