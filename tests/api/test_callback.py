@@ -498,7 +498,7 @@ def test_an_interruption_in_the_middle_of_a_dump_leaves_no_half_file(
         ({"memory": "much"}, "'much' is not a number of bytes"),
         ({"batch_size": 0}, "batch_size 0"),
         ({"seed": -1}, "seed -1"),
-        ({"stats_only": True, "dtype": "float16"}, "--stats-only stores none"),
+        ({"stats_only": True, "dtype": "float16"}, "stats_only=True stores none"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused_at_once(tmp_path: Path, options: dict[str, Any], words: str) -> None:

@@ -385,5 +385,5 @@ def test_arguments_that_make_no_sense_are_refused(bad: dict) -> None:
 
 def test_a_reduction_over_axes_that_nothing_has_is_said() -> None:
     case = tiny_models.shared_layer()
-    with pytest.warns(tfdump.TfdumpWarning, match=r"stored whole, .* --reduce mean:7: shared, shared@1, shared@2"):
+    with pytest.warns(tfdump.TfdumpWarning, match=r"stored whole, .* reduce mean:7: shared, shared@1, shared@2"):
         tfdump.activations(case.model, case.x, reduce="mean:7")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfdump.api.argument_names import errors_name_arguments, in_words_of_python
 from tfdump.api.arguments import Inputs, Patterns, captures_of, check_intervals, selection_of
 from tfdump.api.callback_options import ActivationArguments, GradientArguments, callback_options
 from tfdump.api.traced_model import CallbackArrays, OpenedModel, TracedModel
@@ -129,6 +130,7 @@ class DumpCallback(IntervalCallback):
 
     """
 
+    @errors_name_arguments()
     def __init__(
         self,
         folder: str | Path,
@@ -198,11 +200,13 @@ class DumpCallback(IntervalCallback):
         """The folder of the dumps."""
         return self._folder.path
 
+    @errors_name_arguments()
     def begin(self, initial_epoch: int) -> None:
         """Create the folder; raises DumpError for later dumps in it, or removes them with `overwrite`."""
         self._made, self._missing = 0, 0
         self._folder.begin(initial_epoch)
 
+    @errors_name_arguments()
     def open(self) -> None:
         """Trace the model; raises TfdumpError, before the training, where the arguments do not fit it."""
         self._traced.forget()
@@ -212,6 +216,7 @@ class DumpCallback(IntervalCallback):
             if self._picture is not None:
                 self._picture.check(planned)
 
+    @errors_name_arguments()
     def reach(self, moment: Moment) -> None:
         """Write a dump; where that fails, warn and continue, or raise."""
         path = self._folder.dump_path(moment.epoch if self._on == BY_EPOCH else moment.batch)
@@ -273,4 +278,4 @@ class DumpCallback(IntervalCallback):
 
     @staticmethod
     def _warn(text: str) -> None:
-        warnings.warn(text, TfdumpWarning, stacklevel=3)
+        warnings.warn(in_words_of_python(text), TfdumpWarning, stacklevel=3)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfdump.address import Selection
+from tfdump.api.argument_names import errors_name_arguments
 from tfdump.api.arguments import Inputs, Patterns, arrays_of, captures_of, patterns_of, selection_of
 from tfdump.api.models import loaded_model, warn
 from tfdump.dump import layout
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from keras import Layer
 
 
+@errors_name_arguments()
 def activations(
     model: "Layer | str | Path",
     x: Inputs,
@@ -147,6 +149,7 @@ def activations(
             writer.abort()
 
 
+@errors_name_arguments()
 def layers(
     model: "Layer | str | Path",
     x: Inputs | None = None,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfdump.api.argument_names import errors_name_arguments
 from tfdump.api.arguments import Inputs, Patterns, arrays_of, loss_names, optimizer_name, selection_of
 from tfdump.api.models import loaded_model, warn
 from tfdump.dump import layout
@@ -65,6 +66,7 @@ class Gradients(Mapping[str, Any]):
         return len(self._by_key)
 
 
+@errors_name_arguments()
 def gradients(
     model: "Layer | str | Path",
     x: Inputs,

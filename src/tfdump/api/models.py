@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfdump.api.argument_names import in_words_of_python
 from tfdump.api.arguments import refuse_arguments, refuse_symbolic
 from tfdump.argument_kinds import flag, text
 from tfdump.errors import TfdumpWarning
@@ -37,4 +38,4 @@ def loaded_model(
 def warn(message: str) -> None:
     """Warn the user, except of details."""
     if not isinstance(message, Detail):
-        warnings.warn(message, TfdumpWarning, stacklevel=3)
+        warnings.warn(in_words_of_python(message), TfdumpWarning, stacklevel=3)

@@ -131,7 +131,7 @@ def test_rows_that_are_too_many_are_summed_and_named() -> None:
         losses.append(float(loss))
         gradients = tape.gradient(loss, [variable.value for variable in weights])
         adam.apply([tf.convert_to_tensor(gradient) for gradient in gradients], weights)
-    note = r"applied the rows of table\.embeddings summed by id, .* take 400 B \(raise --memory"
+    note = r"applied the rows of table\.embeddings summed by id, .* take 400 B \(raise memory"
     with pytest.warns(tfdump.TfdumpWarning, match=note):
         computed = tfdump.gradients(
             model, IDS, Y, steps=3, learning_rate=0.05, optimizer="Adam", batch_size=2, memory=200

@@ -79,7 +79,7 @@ def test_loss_scale_changes_nothing_in_float32() -> None:
 
 
 def test_a_loss_scale_that_overflows_is_told() -> None:
-    with pytest.warns(tfdump.TfdumpWarning, match=r"loss is finite.*first\.kernel.*--loss-scale 1e\+30 may"):
+    with pytest.warns(tfdump.TfdumpWarning, match=r"loss is finite.*first\.kernel.*loss_scale 1e\+30 may"):
         gradients = tfdump.gradients(model_of("mixed_float16"), X, Y, loss="mse", loss_scale=1e30)
     assert np.isfinite(gradients.loss)
     assert not np.isfinite(gradients.weights["first.kernel"]).all()

@@ -222,4 +222,4 @@ def test_a_model_without_attention_says_so(recwarn: pytest.WarningsRecorder) -> 
     inputs = keras.Input((3,))
     got = tfdump.activations(keras.Model(inputs, layers.Dense(2, name="d")(inputs)), data(4, 3), attention=True)
     assert set(got) == {"d"}
-    assert any("--attention: the model has no such tensors" in str(warning.message) for warning in recwarn)
+    assert any("attention=True: the model has no such tensors" in str(warning.message) for warning in recwarn)

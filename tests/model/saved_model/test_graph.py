@@ -233,7 +233,7 @@ def test_batches_are_tensors_before_they_begin(cnn: Path, monkeypatch: pytest.Mo
 
 
 def test_several_signatures_must_be_chosen_from(module: Path) -> None:
-    with pytest.raises(ModelError, match="choose one with --signature: count, draw, fixed, look, scalar"):
+    with pytest.raises(ModelError, match="choose one with signature: count, draw, fixed, look, scalar"):
         tfdump.layers(module, trust=True)
     with pytest.raises(ModelError, match="no signature 'loook'; near: 'look'"):
         tfdump.layers(module, trust=True, signature="loook")
@@ -293,16 +293,16 @@ def test_an_input_without_an_example_axis_is_refused(module: Path) -> None:
 
 
 def test_a_saved_model_needs_trust(cnn: Path) -> None:
-    with pytest.raises(UntrustedModelError, match="--trust-model"):
+    with pytest.raises(UntrustedModelError, match="trust=True"):
         tfdump.layers(cnn)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"training": True}, "--training needs a Keras model"),
-        ({"eager": True}, "--eager needs a Keras model"),
-        ({"dequantize": True}, "--dequantize is for quantized .tflite files"),
+        ({"training": True}, "training=True needs a Keras model"),
+        ({"eager": True}, "eager=True needs a Keras model"),
+        ({"dequantize": True}, "dequantize=True is for quantized .tflite files"),
     ],
 )
 def test_options_that_need_layers_are_refused(cnn: Path, options: dict[str, bool], message: str) -> None:
@@ -342,5 +342,5 @@ def test_a_loss_by_name_against_the_tape(cnn: Path) -> None:
 
 @pytest.mark.parametrize("wrt", ["weights", "activations", ("inputs", "weights")])
 def test_other_gradients_of_a_saved_model_are_refused(cnn: Path, wrt: object) -> None:
-    with pytest.raises(ModelError, match=r"gradients with respect to its inputs only \(use --wrt inputs"):
+    with pytest.raises(ModelError, match=r"gradients with respect to its inputs only \(use wrt='inputs'"):
         tfdump.gradients(cnn, np.load(SAMPLES / "digits.npy")[:3], wrt=wrt, objective="sum", trust=True)

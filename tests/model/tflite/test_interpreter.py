@@ -230,7 +230,7 @@ def test_the_second_signature_of_a_file(tmp_path: Path) -> None:
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["up", "down"])
     (tmp_path / "two.tflite").write_bytes(converter.convert())
     x = floats(5, 3)
-    with pytest.raises(ModelError, match="choose one with --signature: down, up"):
+    with pytest.raises(ModelError, match="choose one with signature: down, up"):
         tfdump.layers(tmp_path / "two.tflite")
     with pytest.raises(ModelError, match="no signature 'u'"):
         tfdump.layers(tmp_path / "two.tflite", signature="u")
@@ -261,8 +261,8 @@ def test_operations_of_tensorflow_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"training": True}, "--training needs a Keras model"),
-        ({"eager": True}, "--eager needs a Keras model"),
+        ({"training": True}, "training=True needs a Keras model"),
+        ({"eager": True}, "eager=True needs a Keras model"),
     ],
 )
 def test_options_that_make_no_sense(dense: dict[str, Path], options: dict[str, bool], message: str) -> None:
@@ -273,7 +273,7 @@ def test_options_that_make_no_sense(dense: dict[str, Path], options: dict[str, b
 @pytest.mark.parametrize("how", ["float", "float16", "dynamic"])
 def test_dequantizing_floats_changes_nothing_and_is_said(dense: dict[str, Path], how: str) -> None:
     plain = tfdump.activations(dense[how], floats(2, 6))
-    with pytest.warns(tfdump.TfdumpWarning, match="--dequantize has no effect: no activation of"):
+    with pytest.warns(tfdump.TfdumpWarning, match="dequantize=True has no effect: no activation of"):
         got = tfdump.activations(dense[how], floats(2, 6), dequantize=True)
     assert set(got) == set(plain)
     for address, value in plain.items():

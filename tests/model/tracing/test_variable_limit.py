@@ -103,11 +103,11 @@ def test_a_limit_in_python(tmp_path: Path) -> None:
     x = np.zeros((2, 4), "float32")
     assert list(tfdump.activations(path, x, max_bytes="1MiB")) == ["block.hidden", "block", "out"]
     for limit in (1000, "1k"):
-        with pytest.raises(ModelError, match="--max-bytes"):
+        with pytest.raises(ModelError, match="max_bytes"):
             tfdump.activations(path, x, max_bytes=limit)
-        with pytest.raises(ModelError, match="--max-bytes"):
+        with pytest.raises(ModelError, match="max_bytes"):
             tfdump.layers(path, max_bytes=limit)
-        with pytest.raises(ModelError, match="--max-bytes"):
+        with pytest.raises(ModelError, match="max_bytes"):
             tfdump.gradients(path, x, objective="sum", max_bytes=limit)
 
 
