@@ -1,6 +1,6 @@
 """One GradientTape pass over a batch: the model's own call, its loss, and the requested gradients."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import Layer
 
 from tfdump.errors import ModelError
-from tfdump.model.gradients.wrt import WEIGHTS, GradientRequest, Target, choose_sources, has_gradient
+from tfdump.model.gradients.wrt import WEIGHTS, GradientRequest, Sources, Target, choose_sources, has_gradient
 from tfdump.model.losses.compiled import added_losses
 from tfdump.model.losses.logits import ORIGINAL, source_of_logits
 from tfdump.model.losses.scalar import HOW, BatchTargets, Scalar
@@ -117,7 +117,17 @@ class Differentiation:
             scaled = loss * tf.cast(self.request.loss_scale, loss.dtype) if self.request.loss_scale != 1 else loss
         self.bytes = recorder.bytes
         sources = choose_sources(self.model, recorder, inputs, self.request)
-        gradients = tape.gradient(scaled, list(sources.tensors))
+        connected = self._connected(sources, tape.gradient(scaled, list(sources.tensors)))
+        self.terms, self.has_added_losses = tuple(terms), bool(added)
+        if not self._known:
+            self._known = True
+            self._determine(sources, connected.keys(), terms)
+        self.late |= {address for _, address in connected.keys() - {target.key for target in self.targets}}
+        wanted = [connected.get(target.key, (None, None)) for target in self.targets]
+        return Pass(terms, added, loss, [gradient for gradient, _ in wanted], [tensor for _, tensor in wanted])
+
+    def _connected(self, sources: Sources, gradients: Sequence[Any]) -> dict[tuple[str, str], tuple[Any, Any]]:
+        """Return the gradient and the tensor of each target that the loss depends on, by the key of the target."""
         connected = {
             target.key: (_unscaled(gradient, self.request.loss_scale), tensor)
             for target, tensor, gradient in zip(sources.targets, sources.tensors, gradients, strict=True)
@@ -129,20 +139,18 @@ class Differentiation:
                 for target, tensor in zip(sources.targets, sources.tensors, strict=True)
                 if target.key not in connected and _regularized(target.weight)
             }
-        self.terms, self.has_added_losses = tuple(terms), bool(added)
-        if not self._known:
-            self._known = True
-            self.targets = tuple(target for target in sources.targets if target.key in connected)
-            self.unconnected = tuple(target for target in sources.targets if target.key not in connected)
-            self.behind_logits = frozenset(
-                target.key
-                for target, tensor in zip(sources.targets, sources.tensors, strict=True)
-                if any(source_of_logits(tensor) is logits for term in terms for logits in term.logits)
-            )
-            self.not_captured = sources.not_captured
-        self.late |= {address for _, address in connected.keys() - {target.key for target in self.targets}}
-        wanted = [connected.get(target.key, (None, None)) for target in self.targets]
-        return Pass(terms, added, loss, [gradient for gradient, _ in wanted], [tensor for _, tensor in wanted])
+        return connected
+
+    def _determine(self, sources: Sources, connected: Set[tuple[str, str]], terms: Sequence[Term]) -> None:
+        """Determine which gradients there are; `connected` are the keys of the targets that the loss depends on."""
+        self.targets = tuple(target for target in sources.targets if target.key in connected)
+        self.unconnected = tuple(target for target in sources.targets if target.key not in connected)
+        self.behind_logits = frozenset(
+            target.key
+            for target, tensor in zip(sources.targets, sources.tensors, strict=True)
+            if any(source_of_logits(tensor) is logits for term in terms for logits in term.logits)
+        )
+        self.not_captured = sources.not_captured
 
     def indexed_columns(self) -> list[tuple[str, Callable[[Array, int], None]]]:
         """Return the columns whose targets are class indices, each with its check.
