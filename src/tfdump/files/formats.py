@@ -20,8 +20,13 @@ class Mark(Enum):
     EMPTY = "no bytes at all"
     NPY = "an array of NumPy"
     ZIP = "a zip archive: .keras or .npz, for example"
+    HDF5 = "an HDF5 file without a block before it"
+    PICKLE = "a pickle of Python, since its protocol 2"
     TFLITE = "a TFLite FlatBuffer, with its identifier at byte 4"
-    OTHER = "anything else, HDF5 included"
+    OTHER = "anything else"
+
+
+_STARTS = {b"\x93NUMPY": Mark.NPY, b"PK": Mark.ZIP, b"\x89HDF": Mark.HDF5, b"\x80": Mark.PICKLE}
 
 
 def mark_of(path: Path, error: type[TfdumpError]) -> Mark:
@@ -33,8 +38,6 @@ def mark_of(path: Path, error: type[TfdumpError]) -> Mark:
         raise error(f"cannot read {path}: {cause.strerror}") from cause
     if not start:
         return Mark.EMPTY
-    if start.startswith(b"\x93NUMPY"):
-        return Mark.NPY
-    if start.startswith(b"PK"):
-        return Mark.ZIP
-    return Mark.TFLITE if start[4:8] == b"TFL3" else Mark.OTHER
+    if start[4:8] == b"TFL3":
+        return Mark.TFLITE
+    return next((mark for beginning, mark in _STARTS.items() if start.startswith(beginning)), Mark.OTHER)

@@ -11,6 +11,7 @@ import h5py
 
 from tfdump.errors import InputError, with_article
 from tfdump.files.byte_strings import BYTES, holds_bytes
+from tfdump.files.formats import Mark, mark_of
 from tfdump.files.hdf5 import damage, lookup, may_be_dataset, open_hdf5
 from tfdump.files.paths import check_path, exists, mode_of
 from tfdump.inputs.ragged import VlenReader, join_ragged
@@ -129,32 +130,24 @@ def open_arguments(texts: Sequence[str], what: str = "input file") -> list[Input
 
 
 def _open_file(argument: InputArgument, path: Path) -> list[InputArray]:
-    magic = _first_bytes(path)
-    if magic.startswith(b"\x93NUMPY"):
+    mark = mark_of(path, InputError)
+    if mark is Mark.NPY:
         if argument.member:
             raise InputError(
                 f"{path} is one .npy array and has no '{argument.member}' inside (leave '::{argument.member}' out)"
             )
         return [InputArray(argument.name, open_npy(path))]
-    if magic.startswith(b"PK"):
+    if mark is Mark.ZIP:
         if path.suffix == ".keras":
             raise InputError(f"{path} is a model, not an input (the model comes first: MODEL INPUT...)")
         return _pick(argument, join_ragged(dict(open_npz(path)), path))
-    if magic.startswith(b"\x89HDF") or path.suffix in _HDF5_NAMES:
+    if mark is Mark.HDF5 or path.suffix in _HDF5_NAMES:
         return _open_hdf5(argument, path)
-    if not magic:
+    if mark is Mark.EMPTY:
         raise InputError(f"{path} is empty (0 bytes)")
-    if magic.startswith(b"\x80"):
+    if mark is Mark.PICKLE:
         raise InputError(f"{path} is a pickle, which tfdump never loads (save the array with numpy.save)")
     raise InputError(f"{path} is not a .npy, .npz or HDF5 file (save the array with numpy.save)")
-
-
-def _first_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(8)
-    except OSError as cause:
-        raise InputError(f"cannot read {path}: {cause.strerror}") from None
 
 
 def _pick(argument: InputArgument, arrays: Mapping[str, OpenReader]) -> list[InputArray]:
