@@ -19,7 +19,7 @@ ALLOWED = {"ff", "ii", "bb", "cc", "SS", "if", "bf", "bi", "fc", "ic", "bc", "fb
 
 @pytest.mark.parametrize("have", NUMBERS)
 @pytest.mark.parametrize("want", NUMBERS)
-def test_kinds_are_cast_towards_the_wider_one_only(have: str, want: str) -> None:
+def test_kinds_are_cast_toward_the_wider_one_only(have: str, want: str) -> None:
     for source in NUMBERS[have]:
         for wanted in NUMBERS[want]:
             if have + want in ALLOWED:

@@ -181,7 +181,7 @@ class _Pairing:
                 matches = [other for other in self._new.items if answers(other, name, item.group)]
                 for other in matches:
                     if other.group and id(other) in self._paired:
-                        raise InputError(f"the map leads twice to '{name}' of {self._new.name} (name it once)")
+                        raise InputError(f"the map pairs '{name}' of {self._new.name} with two tensors (name it once)")
                     self._take(position, other, MAP)
                 reached |= {old} if matches else set()
                 if matches:

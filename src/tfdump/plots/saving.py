@@ -32,7 +32,7 @@ def picture_format(path: Path) -> str:
     ending = path.suffix[1:].lower()
     if ending not in FORMATS:
         endings = ", ".join(f".{name}" for name in FORMATS)
-        raise TfdumpError(f"'{path.name}' has no ending of a picture (choose one of {endings})")
+        raise TfdumpError(f"'{path.name}' does not end as a picture does (choose one of {endings})")
     return ending
 
 

@@ -145,7 +145,7 @@ def test_a_plot_imports_no_tensorflow(dump: Path) -> None:
         ([], "give an ADDRESS (list them: tfdump show DUMP), --all or --flow"),
         (["conx"], "has no tensor 'conx'; near: 'conv'"),
         (["words"], "'words' is string"),
-        (["conv", "-o", "x.bmp"], "'x.bmp' has no ending of a picture (choose one of .png, .svg, .pdf)"),
+        (["conv", "-o", "x.bmp"], "'x.bmp' does not end as a picture does (choose one of .png, .svg, .pdf)"),
         (["conv", "-o", "nowhere/x.png"], "output folder nowhere does not exist"),
         (["conv", "-o", "x.png", "--format", "svg"], "-o FILE decides the format"),
         (["conv", "--flow"], "--flow draws the whole dump"),

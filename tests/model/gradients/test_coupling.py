@@ -154,7 +154,7 @@ def _regularized_by(model: keras.Model) -> float:
     return float(0.5 * np.sum(np.asarray(first(X)) ** 2) / float(ops.sum(model.losses[0])))
 
 
-def test_centred_activations_are_right_in_one_batch() -> None:
+def test_centered_activations_are_right_in_one_batch() -> None:
     model = chain(Centered(name="centered"))
     gradients = tfdump.gradients(model, X, Y, loss="mse", wrt=("activations", "inputs"))
     with tf.GradientTape() as tape:

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import keras
 from keras import Layer
 
+from tfdump.dump import layout
 from tfdump.errors import ModelError
 from tfdump.model.training.global_state import surroundings_untouched
 
-BY_EPOCH, BY_BATCH = "epoch", "batch"
+BY_EPOCH, BY_BATCH = layout.EPOCH, layout.BATCH
 """The units of intervals."""
 
 _MANY = 1 << 62
