@@ -13,7 +13,7 @@ from tfdump.argument_kinds import shown, texts, whole_number
 from tfdump.checks.activation import Functions
 from tfdump.checks.axes import Axes
 from tfdump.checks.configuration import Configuration
-from tfdump.checks.examiner import Examined, Examiner
+from tfdump.checks.examiner import ExaminedTensor, Examiner
 from tfdump.checks.gradients import norms_findings
 from tfdump.checks.loss import loss_findings
 from tfdump.checks.origin import origins, passes
@@ -106,7 +106,7 @@ def check_tensors(
     whole: bool,
     failing: tuple[str, ...] = FAIL_ON,
     limits: Thresholds | None = None,
-    known: Mapping[str, Examined] | None = None,
+    known: Mapping[str, ExaminedTensor] | None = None,
     progress: Progress = silent_progress,
 ) -> CheckReport:
     """Check some tensors of a dump, in the order of `dump.tensors()`.
@@ -125,7 +125,7 @@ def check_tensors(
     meter = Meter(sum(tensor.about_values for tensor in to_read), progress)
     examiner = Examiner(functions, outputs, repeated, first_example, limits, meter.add)
     per_example = bool(dump.attributes.get("per_example"))
-    examined: dict[str, Examined] = {}
+    examined: dict[str, ExaminedTensor] = {}
     for tensor in tensors:
         name = full_name(tensor)
         examined[name] = known.get(name) or examiner.examine(tensor)

@@ -37,7 +37,7 @@ _UNKNOWN_FUNCTION = "the dump does not say what its activation is"
 
 
 @dataclass(frozen=True)
-class Examined:
+class ExaminedTensor:
     """What is known about one tensor: findings, the norms of a gradient, and checks that were not possible."""
 
     checked: Checked
@@ -69,15 +69,17 @@ class Examiner:
         self._first_example = first_example
         self._limits = limits
 
-    def examine(self, tensor: Tensor) -> Examined:
+    def examine(self, tensor: Tensor) -> ExaminedTensor:
         """Make every check of one tensor; raises DumpError if the file is damaged."""
         name = full_name(tensor)
         checked = Checked(name, str(tensor.attributes.get("class", "")))
         if not tensor.connected:
             finding = unconnected(tensor, name)
-            return Examined(replace(checked, reason="it is not connected to the loss"), (finding,) if finding else ())
+            return ExaminedTensor(
+                replace(checked, reason="it is not connected to the loss"), (finding,) if finding else ()
+            )
         if kind_of(tensor.dtype) not in "fciub":
-            return Examined(replace(checked, reason=f"it is {tensor.dtype} and has no numbers"))
+            return ExaminedTensor(replace(checked, reason=f"it is {tensor.dtype} and has no numbers"))
         wanted = self._wanted(tensor)
         with damage(DumpError, name):
             swept = self._sweep(tensor, wanted)
@@ -91,7 +93,7 @@ class Examiner:
             norms = StepNorms(tensor.group, tensor.address, steps)
         elif tensor.group in _GRADIENTS:
             skipped |= dict.fromkeys(("vanishing", "exploding"), "its norm is not in the dump")
-        return Examined(
+        return ExaminedTensor(
             checked,
             tuple(finding for finding in findings if finding is not None),
             norms,

@@ -10,7 +10,7 @@ from tfdump.cli.render import json_list, shape_cell, table, write
 from tfdump.cli.tensor_names import tensor_column
 from tfdump.dump.attributes import STATISTIC_NAMES
 from tfdump.dump.series import NUMBER, Series, SeriesDump, open_series
-from tfdump.statistics.series import Followed, follow, single_loss
+from tfdump.statistics.series import SeriesEntry, follow, single_loss
 from tfdump.tensors import Note
 
 _FEW = 5
@@ -79,7 +79,7 @@ def _place(place: SeriesDump) -> dict[str, Any]:
     }
 
 
-def _followed(name: str, followed: Followed, json: bool) -> dict[str, Any]:
+def _followed(name: str, followed: SeriesEntry, json: bool) -> dict[str, Any]:
     """Return a row; in a table the statistics are separate columns, and shapes are text."""
     statistics = followed.statistics
     shape = shape_cell(followed.shape) if followed.connected else "not connected"

@@ -21,7 +21,7 @@ _HUGE = 1e37
 
 
 @dataclass(frozen=True)
-class Screened:
+class ScreenedPiece:
     """Bounds for a piece: the largest distance is at most `error`, the largest excess at most `need`.
 
     `largest` is the largest golden magnitude itself; `excess` has the excesses, each correct within `slack`.
@@ -48,7 +48,7 @@ class Screen:
         self._tolerance = tolerance
         self._buffers = [np.empty(size, np.float32) for _ in range(2)]
 
-    def look(self, golden: Array, new: Array) -> Screened | None:
+    def look(self, golden: Array, new: Array) -> ScreenedPiece | None:
         """Return the bounds for two flat pieces; None unless they are float16 or float32, finite and of usual size."""
         if not all(side.dtype.kind == "f" and side.dtype.itemsize <= 4 for side in (golden, new)):
             return None
@@ -73,4 +73,4 @@ class Screen:
         if self._tolerance.atol:
             np.subtract(error, np.float32(self._tolerance.atol), out=error)
         slack = total * _ROUNDING + _TINY
-        return Screened(largest, furthest * (1 + _ROUNDING) + _TINY, float(error.max()) + slack, slack, error)
+        return ScreenedPiece(largest, furthest * (1 + _ROUNDING) + _TINY, float(error.max()) + slack, slack, error)

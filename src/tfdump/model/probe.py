@@ -15,7 +15,7 @@ from keras import Layer
 from tfdump.address import Candidate, Selection, split
 from tfdump.captures import Captures
 from tfdump.model.outputs import named_outputs
-from tfdump.model.recording.frames import Recorded
+from tfdump.model.recording.frames import RecordedTensor
 from tfdump.model.recording.recorder import Recorder
 from tfdump.model.signature import Signature, training_argument
 from tfdump.model.state import ModelState
@@ -39,7 +39,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Probed:
+class ProbedTensor:
     """One tensor that a probe returns: what is known of it, and whether it is a final output of the model."""
 
     info: TensorInfo
@@ -50,7 +50,7 @@ class Probed:
 class _Run:
     """The result of one recorded call: the tensors, the final outputs by name, what was not captured, and the bytes."""
 
-    records: list[Recorded]
+    records: list[RecordedTensor]
     outputs: list[tuple[str, Any]]
     not_captured: tuple[NotCaptured, ...]
     bytes: int
@@ -85,7 +85,7 @@ class Probe:
         self._state = ModelState(model, request.seed)
         self._note = note
         self.not_captured: tuple[NotCaptured, ...] = ()
-        self.probed: tuple[Probed, ...] = ()
+        self.probed: tuple[ProbedTensor, ...] = ()
         self.late: set[str] = set()
         self._known: frozenset[str] = frozenset()
         self._last_run: tuple[int, int] | None = None
@@ -125,9 +125,9 @@ class Probe:
         missing = {item.address: item.reason for item in run.not_captured}
         self._tell_captures([*(record.address for record in records), *missing])
         selected = self._request.selection.choose(candidates, missing)
-        probed = [Probed(record_info(records[i], order=i), is_output=False) for i in selected]
+        probed = [ProbedTensor(record_info(records[i], order=i), is_output=False) for i in selected]
         probed += [
-            Probed(output_info(self.model, name, tensor, order), is_output=True)
+            ProbedTensor(output_info(self.model, name, tensor, order), is_output=True)
             for order, (name, tensor) in enumerate(run.outputs, len(records))
         ]
         self.probed, self.not_captured = tuple(probed), run.not_captured

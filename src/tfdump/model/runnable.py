@@ -10,7 +10,7 @@ from tfdump.errors import ModelError
 from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.matching import match
 from tfdump.inputs.source import ReadingOptions, Source
-from tfdump.model.probe import Probe, Probed, Request
+from tfdump.model.probe import Probe, ProbedTensor, Request
 from tfdump.model.signature import Signature, float_dtype_of, signature_of
 from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, Value
 
@@ -18,7 +18,7 @@ from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, Value
 class RunnableProbe(Protocol):
     """A model that returns the requested tensors batch by batch; see `tfdump.model.probe.Probe`."""
 
-    probed: tuple[Probed, ...]
+    probed: tuple[ProbedTensor, ...]
     not_captured: tuple[NotCaptured, ...]
     late: set[str]
 
@@ -77,7 +77,7 @@ class FixedProbe:
     It takes batches of the declared size alone, and one after the other.
     """
 
-    probed: tuple[Probed, ...]
+    probed: tuple[ProbedTensor, ...]
     not_captured: tuple[NotCaptured, ...]
     assigned: list[str]
     random = False

@@ -5,12 +5,12 @@ from typing import Any
 from keras import Layer
 
 from tfdump.dump.layout import EXECUTED_AS
-from tfdump.model.recording.frames import Recorded
+from tfdump.model.recording.frames import RecordedTensor
 from tfdump.model.recording.ownership import class_names
 from tfdump.tensors import TensorInfo
 
 
-def record_info(record: Recorded, order: int) -> TensorInfo:
+def record_info(record: RecordedTensor, order: int) -> TensorInfo:
     """Return the description of a recorded tensor; `order` is its position in the run."""
     tensor = record.tensor
     return TensorInfo(

@@ -21,7 +21,7 @@ from tfdump.plots.pictures.bars import COLOR as BAR_COLOR
 from tfdump.plots.pictures.curves import COLORS
 from tfdump.plots.pictures.training import series_notes
 from tfdump.plots.view_options import ViewOptions
-from tfdump.statistics.series import Followed, follow
+from tfdump.statistics.series import SeriesEntry, follow
 from tfdump.tensors import Array
 
 _MILLISECONDS = 400
@@ -60,7 +60,7 @@ def _too_few(count: int, series: Series, name: str) -> str:
     return f"{having} values of '{name}' in {series.folder} (an animation needs two)"
 
 
-def _statistic(followed: Followed, name: str) -> float:
+def _statistic(followed: SeriesEntry, name: str) -> float:
     return float((followed.statistics or {}).get(name, math.nan))
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from tfdump.checks.evidence import Evidence, Tally
-from tfdump.checks.examiner import Examined
+from tfdump.checks.examiner import ExaminedTensor
 from tfdump.checks.magnitudes import Count
 from tfdump.checks.nonfinite import infinite, nan
 from tfdump.checks.places import Places
@@ -85,7 +85,7 @@ def scale_and_norms(tensor: Tensor, numbers: Numbers, is_gradient: bool) -> tupl
     return float(l2) / math.sqrt(finite), norms
 
 
-def examined_by_sample(tensor: Tensor, share: int | None, first_example: int) -> Examined | None:
+def examined_by_sample(tensor: Tensor, share: int | None, first_example: int) -> ExaminedTensor | None:
     """Return the findings of NaN and Inf in a sample; None where all values are read, or none, by the checks."""
     if without_numbers(tensor) or share is None:
         return None
@@ -104,7 +104,7 @@ def examined_by_sample(tensor: Tensor, share: int | None, first_example: int) ->
     findings = [check(evidence, Thresholds()) for check in (nan, infinite)]
     reason = f"the report read only {sample.read} of its {sample.total} values, and looked only for NaN and Inf"
     checked = Checked(name, str(tensor.attributes.get("class", "")), reason)
-    return Examined(checked, tuple(finding for finding in findings if finding is not None))
+    return ExaminedTensor(checked, tuple(finding for finding in findings if finding is not None))
 
 
 def _tallies(tensor: Tensor, sample: Sample, first_example: int) -> dict[str, Tally]:

@@ -8,10 +8,10 @@ from typing import Any
 from tfdump.errors import TfdumpError
 from tfdump.tensors import Array, Batch
 
-Computed = tuple[list[Any], Array]
+BatchResult = tuple[list[Any], Array]
 """What a batch gives: one value per tensor, and float64 numbers beside them."""
 
-Compute = Callable[[Batch, int, int], Computed]
+Compute = Callable[[Batch, int, int], BatchResult]
 """Computes a batch: the arrays of the examples from one number up to, but not including, another."""
 
 LARGEST_BATCH = 4096

@@ -13,7 +13,7 @@ from tfdump.inputs.source import Source
 from tfdump.process.machine import cores
 from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Progress
-from tfdump.run.batching import Batches, Compute, Computed
+from tfdump.run.batching import Batches, BatchResult, Compute
 from tfdump.run.resume import JournaledBatches
 from tfdump.tensors import Array, Batch
 
@@ -118,9 +118,9 @@ def _upcoming(
         yield start, stop
 
 
-def completed(computed: Computed) -> "Future[Computed]":
+def completed(computed: BatchResult) -> "Future[BatchResult]":
     """Return the result of a computation as a future that is done."""
-    future: Future[Computed] = Future()
+    future: Future[BatchResult] = Future()
     future.set_result(computed)
     return future
 
@@ -138,7 +138,7 @@ class _ComputeThreads:
         """Wait until a thread is free."""
         self._free.acquire()
 
-    def submit(self, batch: Batch, start: int, stop: int) -> "Future[Computed]":
+    def submit(self, batch: Batch, start: int, stop: int) -> "Future[BatchResult]":
         """Compute a batch on the free thread."""
         future = self._pool.submit(copy_context().run, self._compute, self._feed(batch), start, stop)
         future.add_done_callback(lambda _: self._free.release())
@@ -170,7 +170,7 @@ class BatchWriter(threading.Thread):
         self._journaled = journaled
         busy = any(sink.busy for sink in output.sinks)
         self._threads = ThreadPoolExecutor(preparing, "tfdump-prepare") if busy else None
-        self._queue: queue.SimpleQueue[tuple[Future[Computed], int, Any] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Future[BatchResult], int, Any] | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(IN_MEMORY)
         self._error: BaseException | None = None
         self._stopped = False
@@ -212,7 +212,7 @@ class BatchWriter(threading.Thread):
         if self._threads is not None:
             self._threads.shutdown()
 
-    def _write(self, future: "Future[Computed]", examples: int, about: Any) -> None:
+    def _write(self, future: "Future[BatchResult]", examples: int, about: Any) -> None:
         """Wait for the values of a batch, and write them."""
         values, beside = future.result()
         self.numbers.append(beside)
@@ -238,7 +238,7 @@ class BatchWriter(threading.Thread):
         """Wait until there is room in memory for one more batch."""
         self._room.acquire()
 
-    def give(self, future: "Future[Computed]", examples: int, about: Any = None) -> None:
+    def give(self, future: "Future[BatchResult]", examples: int, about: Any = None) -> None:
         """Hand over the values of one batch, computed or not; `about` goes into the journal."""
         self._queue.put((future, examples, about))
 

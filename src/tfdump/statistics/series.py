@@ -12,7 +12,7 @@ from tfdump.statistics.statistics import statistics_of
 
 
 @dataclass(frozen=True)
-class Followed:
+class SeriesEntry:
     """A tensor in one dump of a series; `loss` is the loss of that dump if it is a single number.
 
     `norm` is the stored norm of a gradient. `statistics` are the stored ones or, if there are values, those computed
@@ -29,28 +29,30 @@ class Followed:
 
 
 @dataclass(frozen=True)
-class Following:
+class TensorHistory:
     """A tensor, by its full name, through a series: the dumps that have it, and the other dumps of that kind."""
 
     name: str
-    places: tuple[Followed, ...]
+    places: tuple[SeriesEntry, ...]
     without: tuple[SeriesDump, ...]
 
 
-def follow(series: Series, address: str) -> Following:
+def follow(series: Series, address: str) -> TensorHistory:
     """Follow a tensor, named as in `Dump`, through a series.
 
     Values are read in pieces, so memory stays flat. Raises DumpError with near names if no dump has it.
     """
     located = locate(series, address)
-    return Following(located.name, tuple(_followed(place, located.name) for place in located.dumps), located.without)
+    return TensorHistory(
+        located.name, tuple(_followed(place, located.name) for place in located.dumps), located.without
+    )
 
 
-def _followed(place: SeriesDump, name: str) -> Followed:
+def _followed(place: SeriesDump, name: str) -> SeriesEntry:
     with place.open() as dump:
         tensor = dump[name]
         norm = tensor.norm
-        return Followed(
+        return SeriesEntry(
             place,
             tensor.shape,
             tensor.dtype,

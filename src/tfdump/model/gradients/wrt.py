@@ -12,7 +12,7 @@ from tfdump.dtypes import kind_of
 from tfdump.dump import layout
 from tfdump.errors import ModelError, SelectionError
 from tfdump.model.gradients.weights import Weight, weights_of
-from tfdump.model.recording.frames import Recorded
+from tfdump.model.recording.frames import RecordedTensor
 from tfdump.model.recording.recorder import Recorder
 from tfdump.model.tensor_info import declared_shape, record_info
 from tfdump.tensors import NotCaptured, TensorInfo
@@ -156,7 +156,7 @@ def _add(
     skipped: list[NotCaptured],
     target: Target,
     tensor: Any,
-    record: Recorded | None = None,
+    record: RecordedTensor | None = None,
 ) -> None:
     """Add a target, or the reason why it has no gradient; `record` is that of an activation."""
     obstacle = _STACKED if record is not None and record.stacked else _no_gradient(tensor)
@@ -200,7 +200,7 @@ def _weight_target(weight: Weight, order: int, selected: bool) -> Target:
     return Target(GROUPS[WEIGHTS], info, weight.half, weight.aliases, selected, weight.variable)
 
 
-def _activation_target(record: Recorded, order: int) -> Target:
+def _activation_target(record: RecordedTensor, order: int) -> Target:
     info = record_info(record, order)
     return Target(GROUPS[ACTIVATIONS], info, info.dtype == "float16")
 

@@ -18,7 +18,7 @@ from keras.layers import Activation, Dense, EinsumDense, Softmax
 from keras.models import Sequential
 
 from tfdump.model.keras_internals import nn, ops
-from tfdump.model.recording.frames import Frame, Hook, Recording
+from tfdump.model.recording.frames import Frame, Hook, ObservedRun
 from tfdump.model.recording.patching import replaced
 
 WORD = "attention_scores"
@@ -35,7 +35,7 @@ _INNER_SCORES = "scores within"
 class AttentionScores(Hook):
     """Records `<address>:attention_scores` for every attention layer, or reports the layer as not captured."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: ObservedRun) -> None:
         super().__init__(recording)
         self._fused: Any = None
         self._inside = False

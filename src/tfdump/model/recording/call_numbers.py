@@ -12,7 +12,7 @@ from typing import Any
 from keras import Operation, Sequential
 
 from tfdump.model.keras_internals import Functional, SymbolicArguments
-from tfdump.model.recording.frames import Hook, Recording
+from tfdump.model.recording.frames import Hook, ObservedRun
 from tfdump.model.recording.patching import replaced
 
 
@@ -31,7 +31,7 @@ class GraphCalls(Hook):
     (`keras.src.ops.function.Function._run_through_graph`).
     """
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: ObservedRun) -> None:
         super().__init__(recording)
         self._arguments: Any = None
         self._nodes: dict[tuple[int, int], list[Any]] = {}

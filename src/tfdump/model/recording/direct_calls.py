@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import Layer
 
-from tfdump.model.recording.frames import Hook, Recording
+from tfdump.model.recording.frames import Hook, ObservedRun
 from tfdump.model.recording.patching import replaced
 
 _ENTERED = "call"
@@ -16,7 +16,7 @@ _ENTERED = "call"
 class DirectCalls(Hook):
     """Records a direct call of a layer's `call` like any other call of the layer."""
 
-    def __init__(self, recording: Recording, layers: Iterable[Layer]) -> None:
+    def __init__(self, recording: ObservedRun, layers: Iterable[Layer]) -> None:
         super().__init__(recording)
         self._layers = list(layers)
 

@@ -12,7 +12,7 @@ INNER_GRAPH = "inside a loop or branch of the graph, which keeps its tensors; --
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedTensor:
     """One tensor of one call; `tensor` is dense, ragged or sparse, None where it was not requested.
 
     `stacked` tells that it was stacked from the steps of a loop, so the model itself does not use it. `inputs` are the
@@ -56,7 +56,7 @@ class Frame:
     extras: Counter[str] = field(default_factory=Counter)
 
 
-class Recording(Protocol):
+class ObservedRun(Protocol):
     """What a hook may use of the run that it observes."""
 
     frames: list[Frame]
@@ -95,7 +95,7 @@ class LoopSteps(Protocol):
 class Hook:
     """Observes the calls of a run; the base does nothing."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: ObservedRun) -> None:
         self.recording = recording
 
     def installed(self) -> AbstractContextManager[None]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras.layers import RNN
 
 from tfdump.model.keras_internals import core, loops
-from tfdump.model.recording.frames import INNER_GRAPH, Hook, Recording
+from tfdump.model.recording.frames import INNER_GRAPH, Hook, ObservedRun
 from tfdump.model.recording.patching import replaced
 
 LOOP = "inside a recurrent loop, called once a time step"
@@ -17,7 +17,7 @@ _VECTORIZED = "inside a vectorised map, which computes all its steps at once and
 
 
 @contextmanager
-def _hidden(recording: Recording, reason: str | None) -> Iterator[None]:
+def _hidden(recording: ObservedRun, reason: str | None) -> Iterator[None]:
     """Hide the calls that the body makes, for this reason; None leaves the reason as it is."""
     before = recording.hiding
     recording.hiding = reason or before
@@ -34,7 +34,7 @@ class RecurrentLoops(Hook):
     before the loop, to create the masks of their dropout.
     """
 
-    def __init__(self, recording: Recording, reason: str) -> None:
+    def __init__(self, recording: ObservedRun, reason: str) -> None:
         super().__init__(recording)
         self._reason = reason
 

@@ -7,14 +7,14 @@ from keras import Layer
 from tfdump.captures import Captures
 from tfdump.model.recording.attention import AttentionScores
 from tfdump.model.recording.direct_calls import DirectCalls
-from tfdump.model.recording.frames import Hook, Recording
+from tfdump.model.recording.frames import Hook, ObservedRun
 from tfdump.model.recording.hiding import Maps, RecurrentLoops
 from tfdump.model.recording.layer_taps import LayerInputs, Preactivations
 from tfdump.model.recording.recurrence import RecurrentSteps
 from tfdump.model.recording.time_distributed import TimeDistributedSteps
 
 
-def hooks_for(recording: Recording, layers: Iterable[Layer], captures: Captures, loop: str) -> list[Hook]:
+def hooks_for(recording: ObservedRun, layers: Iterable[Layer], captures: Captures, loop: str) -> list[Hook]:
     """Return the hooks of a run of these layers; `loop` is why the calls within a recurrent loop are hidden."""
     hooks: list[Hook] = [
         Maps(recording),

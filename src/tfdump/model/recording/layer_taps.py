@@ -8,7 +8,7 @@ from typing import Any
 from keras import Layer, Operation, activations
 from keras.layers import RNN, Activation
 
-from tfdump.model.recording.frames import Frame, Hook, Recording
+from tfdump.model.recording.frames import Frame, Hook, ObservedRun
 from tfdump.model.recording.patching import replaced
 from tfdump.model.recording.recurrence import has_gates
 from tfdump.model.recording.tensors import data_in
@@ -24,7 +24,7 @@ _UNUSED = "the layer's call does not use its activation"
 class Preactivations(Hook):
     """Records `<address>:preactivation`: the argument of a layer's `activation`, unless it is linear."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: ObservedRun) -> None:
         super().__init__(recording)
         self._count = 0
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from tfdump.model.free_names import free_name
-from tfdump.model.recording.frames import Frame, Recorded
+from tfdump.model.recording.frames import Frame, RecordedTensor
 
 _UNLIKE = "not the same in every step of the loop"
 
@@ -18,7 +18,7 @@ _UNLIKE = "not the same in every step of the loop"
 class Book:
     """The records of a run: tensors, addresses of calls that returned some, numbers of calls, and structures."""
 
-    records: list[Recorded] = field(default_factory=list)
+    records: list[RecordedTensor] = field(default_factory=list)
     returned: set[str] = field(default_factory=set)
     calls: dict[int, frozenset[int]] = field(default_factory=dict)
     structures: set[str] = field(default_factory=set)

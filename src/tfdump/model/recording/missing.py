@@ -10,7 +10,7 @@ from keras.layers import RNN, GroupQueryAttention, InputLayer, MultiHeadAttentio
 from tfdump.captures import Captures, option_for
 from tfdump.model.free_names import free_name
 from tfdump.model.recording.hiding import LOOP
-from tfdump.model.recording.ownership import Owned
+from tfdump.model.recording.ownership import OwnedOperation
 from tfdump.tensors import NotCaptured
 
 _FUSED = "not called: Keras computes attention in one fused operation"
@@ -24,14 +24,14 @@ class Calls(Protocol):
     def paths_of(self, operation: Operation | None) -> list[str]:
         """Return the addresses of the calls of a layer; empty where it was not called."""
 
-    def ownership_address(self, owned: Owned) -> str:
+    def ownership_address(self, owned: OwnedOperation) -> str:
         """Return the address of a layer, or the one that it would have by its owners."""
 
 
 class Missing:
     """The reasons by address (`reasons`), also for layers without a call; `in_loop` is the reason of a cell."""
 
-    def __init__(self, model: Layer, owned: Mapping[int, Owned], captures: Captures) -> None:
+    def __init__(self, model: Layer, owned: Mapping[int, OwnedOperation], captures: Captures) -> None:
         self._model = model
         self._owned = owned
         self._fused = _FUSED + _advice("attention_scores", captures.attention)
@@ -49,7 +49,7 @@ class Missing:
                 missing[free_name(address, missing, returned)] = self._reason_of_owners(owned, calls) or never()
         return tuple(NotCaptured(address, reason) for address, reason in missing.items())
 
-    def _reason_of_owners(self, owned: Owned, calls: Calls) -> str | None:
+    def _reason_of_owners(self, owned: OwnedOperation, calls: Calls) -> str | None:
         """Return why a layer without a recorded call is missing, as far as its owners show."""
         owner = owned.owner
         if owner is self._model:

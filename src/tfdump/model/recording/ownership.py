@@ -16,7 +16,7 @@ _BOOKKEEPING = frozenset({"_layers", "_functional", "_operations", "_nodes", "_i
 
 
 @dataclass(frozen=True)
-class Owned:
+class OwnedOperation:
     """An operation of a model: its path of Python attributes from the model, and the operation that holds it."""
 
     operation: Operation
@@ -24,9 +24,9 @@ class Owned:
     owner: Operation
 
 
-def owned_operations(model: Operation) -> dict[int, Owned]:
+def owned_operations(model: Operation) -> dict[int, OwnedOperation]:
     """Return every operation that the model owns, by its id, each with its shortest path of attributes."""
-    owned: dict[int, Owned] = {}
+    owned: dict[int, OwnedOperation] = {}
     waiting = deque([(model, "")])
     while waiting:
         owner, prefix = waiting.popleft()
@@ -34,7 +34,7 @@ def owned_operations(model: Operation) -> dict[int, Owned]:
             if id(operation) in owned or operation is model:
                 continue
             path = f"{prefix}{name}"
-            owned[id(operation)] = Owned(operation, path, owner)
+            owned[id(operation)] = OwnedOperation(operation, path, owner)
             waiting.append((operation, f"{path}."))
     return owned
 

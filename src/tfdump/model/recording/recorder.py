@@ -18,13 +18,13 @@ from tfdump.captures import NOTHING_MORE, Captures
 from tfdump.model.keras_internals import Functional, any_symbolic_tensors, in_symbolic_scope
 from tfdump.model.recording.call_numbers import GraphCalls, free_number
 from tfdump.model.recording.data_flow import DataFlow, set_apart, tensors_read
-from tfdump.model.recording.frames import INNER_GRAPH, Frame, Recorded
+from tfdump.model.recording.frames import INNER_GRAPH, Frame, RecordedTensor
 from tfdump.model.recording.hooks import hooks_for
 from tfdump.model.recording.layer_axes import axis_attributes
 from tfdump.model.recording.loop_steps import Book, RecordedSteps
 from tfdump.model.recording.missing import Missing
 from tfdump.model.recording.name_scopes import valid_name_scopes
-from tfdump.model.recording.ownership import Owned, class_names, owned_operations, parameter_count
+from tfdump.model.recording.ownership import OwnedOperation, class_names, owned_operations, parameter_count
 from tfdump.model.recording.patching import replaced
 from tfdump.model.recording.tensors import (
     TENSORS,
@@ -81,7 +81,7 @@ class Recorder:
         self.bytes = 0
 
     @property
-    def records(self) -> list[Recorded]:
+    def records(self) -> list[RecordedTensor]:
         """The recorded tensors, in order."""
         return self.book.records
 
@@ -147,7 +147,7 @@ class Recorder:
         classes, parameters = class_names(frame.operation), parameter_count(frame.operation)
         structure, executed = frame.structure + suffix, frame.executed + suffix if frame.shared else ""
         self.book.records.append(
-            Recorded(
+            RecordedTensor(
                 address,
                 frame.path,
                 structure,
@@ -252,7 +252,7 @@ class Recorder:
         paths = self._paths.get(id(operation), {})
         return sorted(paths, key=paths.__getitem__)
 
-    def ownership_address(self, owned: Owned) -> str:
+    def ownership_address(self, owned: OwnedOperation) -> str:
         """Return the address of a layer, or the one that it would have by its owners."""
         if paths := self.paths_of(owned.operation):
             return paths[0]
@@ -267,7 +267,7 @@ class Recorder:
         return self.ownership_address(owned) if owned is not None else "".join(self.paths_of(operation)[:1])
 
     @property
-    def layers(self) -> list[Owned]:
+    def layers(self) -> list[OwnedOperation]:
         """Every layer that the model owns: called layers in the order of their calls, then the others."""
         order = {identity: number for number, identity in enumerate(self._paths)}
         owned = [item for item in self._owned.values() if isinstance(item.operation, Layer)]

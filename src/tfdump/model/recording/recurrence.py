@@ -19,7 +19,7 @@ from keras import Layer
 from keras.layers import RNN, GRUCell, LSTMCell, StackedRNNCells
 
 from tfdump.model.keras_internals import ConvLSTMCell, loops
-from tfdump.model.recording.frames import Frame, Hook, Recording
+from tfdump.model.recording.frames import Frame, Hook, ObservedRun
 from tfdump.model.recording.patching import replaced
 
 STATES, GATES = "states", "gates"
@@ -35,7 +35,7 @@ Step = Callable[[Any, Any], tuple[Any, Any]]
 class RecurrentSteps(Hook):
     """Records `<address>:states.i` (with `states`) and `<address>:gates.NAME` (with `gates`) of recurrent layers."""
 
-    def __init__(self, recording: Recording, states: bool, gates: bool) -> None:
+    def __init__(self, recording: ObservedRun, states: bool, gates: bool) -> None:
         super().__init__(recording)
         self._states = states
         self._gates = gates

@@ -12,7 +12,7 @@ from tfdump.errors import ModelError
 from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.file_signatures import choose_signature
 from tfdump.model.loading.formats import SAVED_MODEL
-from tfdump.model.probe import Probed, Request
+from tfdump.model.probe import ProbedTensor, Request
 from tfdump.model.runnable import FixedProbe, check_request
 from tfdump.model.saved_model.files import signatures_of
 from tfdump.model.saved_model.inlining import inlined
@@ -113,14 +113,16 @@ class SavedGraphProbe(FixedProbe):
         candidates = [Candidate(item.address, (computed.kind(item),)) for item in computed.addressed]
         missing = {item.address: item.reason for item in computed.not_captured}
         selected = self._request.selection.choose(candidates, missing)
-        probed = [Probed(computed.info(computed.addressed[number], number), is_output=False) for number in selected]
+        probed = [
+            ProbedTensor(computed.info(computed.addressed[number], number), is_output=False) for number in selected
+        ]
         tensors = [computed.tensor(computed.addressed[number]) for number in selected]
         if self._request.outputs:
             for order, (name, tensor) in enumerate(
                 zip(self._model.output_names, outputs, strict=True), len(candidates)
             ):
                 info = TensorInfo(name, name, name, (SAVED_MODEL,), order, tensor.dtype.name, declared_shape(tensor))
-                probed.append(Probed(info, is_output=True))
+                probed.append(ProbedTensor(info, is_output=True))
                 tensors.append(tensor)
         self.probed, self.not_captured = tuple(probed), computed.not_captured
         return tensors

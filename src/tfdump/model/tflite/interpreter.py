@@ -17,7 +17,7 @@ from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.model.error_text import first_line
 from tfdump.model.file_signatures import choose_signature
 from tfdump.model.loading.formats import TFLITE
-from tfdump.model.probe import Probed, Request
+from tfdump.model.probe import ProbedTensor, Request
 from tfdump.model.runnable import FixedProbe, check_request
 from tfdump.model.signature import Signature
 from tfdump.model.tflite.flatbuffer import LiteFile, LiteSignature, LiteTensor, read_tflite
@@ -99,11 +99,11 @@ class LiteProbe(FixedProbe):
             number = self._tensors.number(item)
             structure = model.graph.tensors[number].name
             classes = (self._tensors.kind(item),)
-            probed.append(Probed(self._info(item.address, item.layer, structure, classes, order, number), False))
+            probed.append(ProbedTensor(self._info(item.address, item.layer, structure, classes, order, number), False))
             self._numbers.append(number)
         if request.outputs:
             for order, (name, number) in enumerate(model.lite_signature.outputs, len(addressed)):
-                probed.append(Probed(self._info(name, name, name, (TFLITE,), order, number), is_output=True))
+                probed.append(ProbedTensor(self._info(name, name, name, (TFLITE,), order, number), is_output=True))
                 self._numbers.append(number)
         self.probed = tuple(probed)
         nameless = [item for item in self._tensors.nameless if any(p.info.address == item for p in probed)]

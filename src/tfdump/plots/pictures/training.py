@@ -12,7 +12,7 @@ from tfdump.plots.drawing import Picture
 from tfdump.plots.figure import Caption, plain_style
 from tfdump.plots.kinds import Kind
 from tfdump.plots.pictures.curves import Band, Line, curves_figure
-from tfdump.statistics.series import Followed, Following, follow
+from tfdump.statistics.series import SeriesEntry, TensorHistory, follow
 
 
 def over_training(series: Series, address: str, scale: bool) -> Picture:
@@ -47,7 +47,7 @@ def over_training(series: Series, address: str, scale: bool) -> Picture:
     return Picture(figure, Kind.CURVE, tuple(notes))
 
 
-def _sizes(name: str, items: Sequence[Followed]) -> list[Line]:
+def _sizes(name: str, items: Sequence[SeriesEntry]) -> list[Line]:
     if name.startswith(f"{layout.GRADIENTS}/"):
         norms = [item.norm if item.norm is not None else _of(item, "l2") for item in items]
         return [Line("L2 norm of the gradient", np.array(norms))]
@@ -60,15 +60,15 @@ def _sizes(name: str, items: Sequence[Followed]) -> list[Line]:
     ]
 
 
-def _of(item: Followed, name: str) -> float:
+def _of(item: SeriesEntry, name: str) -> float:
     return float((item.statistics or {}).get(name, math.nan))
 
 
-def _finite(item: Followed) -> float:
+def _finite(item: SeriesEntry) -> float:
     return _of(item, "count") - _of(item, "nan") - _of(item, "inf")
 
 
-def series_notes(series: Series, followed: Following) -> list[str]:
+def series_notes(series: Series, followed: TensorHistory) -> list[str]:
     """Return notes on the files of a series that are not dumps, and the dumps without the tensor."""
     notes = [f"skipped: {skipped.reason}" for skipped in series.skipped]
     if followed.without:
