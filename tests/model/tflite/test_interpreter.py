@@ -13,6 +13,8 @@ from support.command import SAMPLES
 from support.saved_formats import lite, sample, saved
 from support.tiny_models import floats
 from tfdump.errors import InputError, ModelError
+from tfdump.model.tflite.flatbuffer import LiteFile, LiteSubgraph, LiteTensor
+from tfdump.model.tflite.interpreter import main_signature
 
 pytestmark = pytest.mark.tensorflow
 
@@ -299,3 +301,13 @@ def test_a_file_with_garbage_in_its_middle_does_not_end_the_process(dense: dict[
     (tmp_path / "bad.tflite").write_bytes(whole)
     with pytest.raises(ModelError, match=r"bad\.tflite"):
         tfdump.layers(tmp_path / "bad.tflite")
+
+
+def test_inputs_of_one_name_get_names_of_their_own() -> None:
+    """A file without signatures names its inputs after their tensors."""
+    none = np.zeros(0)
+    tensors = [LiteTensor(name, "float32", (1,), False, False, none, none, None) for name in ("a", "a~1", "a", "a")]
+    graph = LiteSubgraph("main", tuple(tensors), (), (0, 1, 2, 3), (3,))
+    signature = main_signature(LiteFile((graph,), ()))
+    assert signature.inputs == (("a", 0), ("a~1", 1), ("a~2", 2), ("a~3", 3))
+    assert signature.outputs == (("a", 3),)

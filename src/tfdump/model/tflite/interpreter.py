@@ -16,6 +16,7 @@ from tfdump.errors import ModelError
 from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.model.error_text import first_line
 from tfdump.model.file_signatures import choose_signature
+from tfdump.model.free_names import free_name
 from tfdump.model.loading.formats import TFLITE
 from tfdump.model.probe import ProbedTensor, Request
 from tfdump.model.runnable import FixedProbe, check_request
@@ -191,10 +192,10 @@ def load_tflite(path: Path, signature: str | None) -> LiteModel:
         )
     name = choose_signature([item.name for item in file.signatures], signature, path)
     named = next((item for item in file.signatures if item.name == name), None)
-    return LiteModel(path, file, named or _unnamed(file), named=named is not None)
+    return LiteModel(path, file, named or main_signature(file), named=named is not None)
 
 
-def _unnamed(file: LiteFile) -> LiteSignature:
+def main_signature(file: LiteFile) -> LiteSignature:
     """Return the main graph as a signature, whose inputs and outputs have the names of their tensors."""
     graph = file.subgraphs[0]
 
@@ -202,7 +203,7 @@ def _unnamed(file: LiteFile) -> LiteSignature:
         names: dict[str, int] = {}
         for number in numbers:
             name = graph.tensors[number].name.removeprefix("serving_default_").removesuffix(":0").replace("/", ".")
-            names[name if name not in names else f"{name}~{len(names)}"] = number
+            names[free_name(name, names)] = number
         return tuple(names.items())
 
     return LiteSignature("", 0, named(graph.inputs), named(graph.outputs))
