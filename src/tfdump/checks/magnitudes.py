@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tfdump.checks.bad_rows import RowWatch
 from tfdump.checks.half_precision import OVERFLOWS, UNDERFLOWS
 from tfdump.tensors import Array
 
@@ -18,11 +19,12 @@ BLOCK = 1 << 17
 
 @dataclass
 class Count:
-    """A number of elements, and the position of the first in C order, with its value."""
+    """A number of elements, and the position of the first in C order, with its value; `rows` notes in which rows."""
 
     count: int = 0
     first: int | None = None
     value: float | None = None
+    rows: RowWatch | None = None
 
     def add(self, mask: Array, values: Array, start: int) -> None:
         """Count the places of a mask over `values`, whose first element has the position `start`."""
@@ -31,15 +33,20 @@ class Count:
             position = int(np.argmax(mask))
             self.first = start + position
             self.value = float(np.abs(values[position]) if values.dtype.kind == "c" else values[position])
+        if count and self.rows is not None:
+            self.rows.add(mask, start)
         self.count += count
 
 
 class Magnitudes:
-    """Counts, over blocks of one dtype, values that are NaN, infinite, or do not fit the `narrow` dtypes."""
+    """Counts, over blocks of one dtype, values that are NaN, infinite, or do not fit the `narrow` dtypes.
 
-    def __init__(self, dtype: np.dtype[Any], narrow: tuple[str, ...]) -> None:
+    With `row_size`, the number of elements in a row, it also notes which rows hold NaN and infinities.
+    """
+
+    def __init__(self, dtype: np.dtype[Any], narrow: tuple[str, ...], row_size: int = 0) -> None:
         self.nonzero = 0
-        self.counts = {"nan": Count(), "inf": Count()}
+        self.counts = {name: Count(rows=RowWatch(row_size) if row_size else None) for name in ("nan", "inf")}
         self._narrow = narrow
         self._by_bits = dtype.kind == "f" and dtype.itemsize in (2, 4, 8)
         if not self._by_bits:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfdump.checks.activation import Function
 from tfdump.checks.axes import LAST, whole_axes
+from tfdump.checks.bad_rows import BadRows
 from tfdump.checks.constant import Constancy
 from tfdump.checks.dead import MOST_UNITS, LivingUnits, few_examples
 from tfdump.checks.evidence import Tally
@@ -16,7 +17,7 @@ from tfdump.checks.magnitudes import Count, Magnitudes
 from tfdump.checks.places import Places
 from tfdump.checks.records import Thresholds
 from tfdump.checks.saturation import SATURATING, Saturation
-from tfdump.dump.axis0 import STEP
+from tfdump.dump.axis0 import EXAMPLE, STEP
 from tfdump.dump.parts import BLOCK_BYTES, Key, Part
 from tfdump.dump.tensor import Tensor
 from tfdump.tensors import Array
@@ -39,7 +40,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Swept:
-    """The result of one pass; `skipped` has the checks that were not possible, with the reasons."""
+    """The result of one pass; `skipped` has the checks that were not possible, with the reasons.
+
+    `bad_rows` has the rows with NaN and with infinities of a tensor with one row per example, by the name of the check.
+    """
 
     of: int
     tallies: dict[str, Tally]
@@ -50,6 +54,7 @@ class Swept:
     units: int | None
     squares: tuple[float, ...]
     skipped: dict[str, str]
+    bad_rows: dict[str, BadRows] = field(default_factory=dict)
 
 
 class Sweep:
@@ -76,6 +81,7 @@ class Sweep:
         self._units: int | None = None
         self._squares: dict[int, float] = {}
         self._skipped: dict[str, str] = {}
+        self._bad_rows: dict[str, BadRows] = {}
 
     def run(self) -> Swept:
         """Read every value once; raises DumpError if the file is damaged."""
@@ -92,12 +98,14 @@ class Sweep:
             self._units,
             tuple(float(np.sqrt(self._squares[step])) for step in sorted(self._squares)),
             self._skipped,
+            self._bad_rows,
         )
 
     def _sweep(self, part: Part) -> None:
         """Read one array, and add up what it holds."""
         self._of += int(np.prod(part.shape, dtype=np.int64))
-        magnitudes = Magnitudes(part.dtype, self._wanted.narrow) if part.dtype.kind in "fc" else None
+        numbers = part.dtype.kind in "fc"
+        magnitudes = Magnitudes(part.dtype, self._wanted.narrow, self._row_size(part)) if numbers else None
         self._constancy = self._compare(part)
         self._living = self._live(part)
         saturation = self._saturate(part)
@@ -121,11 +129,18 @@ class Sweep:
         if magnitudes is not None:
             for name, count in magnitudes.counts.items():
                 self._add(name, places, count)
+                if count.rows is not None:
+                    self._bad_rows[name] = count.rows.rows()
             if self._wanted.narrow:
                 self._totals["nonzero"] = self._totals.get("nonzero", 0) + magnitudes.nonzero
         if saturation is not None:
             self._add("saturated", places, saturation.count)
             self._totals["saturated"] = self._totals.get("saturated", 0) + saturation.of
+
+    def _row_size(self, part: Part) -> int:
+        """Return the number of elements per example; 0 if the array does not have one row per example."""
+        by_example = self._tensor.attributes.get("axis0") == EXAMPLE and self._tensor.encoding is None
+        return math.prod(part.shape[1:]) if by_example and part.shape else 0
 
     def _add(self, name: str, places: Places, count: Count) -> None:
         before, here = self._tallies.get(name, Tally()), places.tally(count)

@@ -13,8 +13,11 @@ COUNTS = ("count", "nan", "inf", "zero")
 STATISTIC_PREFIX = "stat_"
 """The start of the attribute of a statistic: the mean is the attribute `stat_mean`."""
 
-_TEXT = ("address", "layer", "class", "structure", "dtype", "stored_as", "axis0", "encoding", "reduce", "executed_as")
-_ADDRESSES = "inputs"
+_TEXT = (
+    "address", "layer", "class", "structure", "dtype", "stored_as", "axis0", "encoding", "reduce", "executed_as",
+    "operation", "source",
+)  # fmt: skip
+_ADDRESSES = ("inputs", "operands")
 _WHOLE = ("order", "overflowed", "values", "connected", "examples", "first_example", "epoch", "batch", "per_example")
 _SIZES = ("shape", "computed_shape", "dense_shape")
 _COUNTS = tuple(f"{STATISTIC_PREFIX}{name}" for name in COUNTS)
@@ -48,7 +51,7 @@ def check_attributes_of(attributes: Mapping[str, Any]) -> None:
             raise ValueError(f"its attribute '{name}' is not a whole number")
         if name in _SIZES and not _is_shape(value):
             raise ValueError(f"its attribute '{name}' is not a shape")
-        if name == _ADDRESSES and not _is_list_of_text(value):
+        if name in _ADDRESSES and not _is_list_of_text(value):
             raise ValueError(f"its attribute '{name}' is not a list of addresses")
         if name.startswith(STATISTIC_PREFIX) and not isinstance(value, (int, float)):
             raise ValueError(f"its attribute '{name}' is not a number")

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfdump.dtypes import dtype_name, kind_of
 from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX, check_attributes_of
-from tfdump.dump.layout import READ, stacked_shape
+from tfdump.dump.layout import OPERANDS, READ, stacked_shape
 from tfdump.dump.parts import Part, array_of, holds_values, load_filter
 from tfdump.errors import DumpError
 from tfdump.files.hdf5 import attributes_of, damage, has_link, lookup
@@ -85,7 +85,18 @@ class Tensor:
 
         An input of the model itself is `inputs/NAME`.
         """
-        text = self.attributes.get(READ)
+        return self._addresses(READ)
+
+    @property
+    def operands(self) -> tuple[str, ...] | None:
+        """The addresses of the tensors, of operations too, that the operation behind a layer's output read.
+
+        None where the dump does not hold operations, and for the output of an operation, whose `inputs` say it.
+        """
+        return self._addresses(OPERANDS)
+
+    def _addresses(self, name: str) -> tuple[str, ...] | None:
+        text = self.attributes.get(name)
         return None if text is None else tuple(json.loads(text))
 
     @property
