@@ -46,7 +46,8 @@ def test_the_layer_that_makes_nan_and_the_dead_unit_are_named(tfdump: Run, tmp_p
     (log,) = (item for item in document["items"] if (item["check"], item["tensor"]) == ("nan", "activations/log"))
     assert (log["count"], log["of"]) == (len(rows), second.size)
     assert (log["example"], log["index"]) == (rows[0], [rows[0], columns[0]])
-    text = f"NaN first appears in 'log' (example {rows[0]}); everything before it is clean"
+    value = f"{second[rows[0], columns[0]]:.6g}"
+    text = f"NaN starts in 'log' (Log), example {rows[0]}: its input 'second' is {value} there"
     assert done.stderr.splitlines()[-1] == text
     (dead,) = (item for item in document["items"] if item["check"] == "dead")
     assert (dead["tensor"], dead["units"]) == ("activations/first", [2])

@@ -16,14 +16,14 @@ from tfdump.checks.configuration import Configuration
 from tfdump.checks.examiner import ExaminedTensor, Examiner
 from tfdump.checks.gradients import norms_findings
 from tfdump.checks.loss import loss_findings
-from tfdump.checks.origin import origins, passes
+from tfdump.checks.origin import Searched, origins
+from tfdump.checks.origin_records import Origin, OriginInput
 from tfdump.checks.records import (
     CHECKS,
     FAIL_ON,
     Checked,
     CheckReport,
     Finding,
-    Origin,
     SkippedCheck,
     Thresholds,
     parse_checks,
@@ -37,7 +37,10 @@ from tfdump.errors import DumpError, TfdumpError
 from tfdump.files.hdf5 import damage
 from tfdump.process.stages import Meter, Progress, silent_progress
 
-__all__ = ["CHECKS", "FAIL_ON", "CheckReport", "Checked", "Finding", "Origin", "SkippedCheck", "Thresholds", "check"]
+__all__ = [
+    "CHECKS", "FAIL_ON", "CheckReport", "Checked", "Finding", "Origin", "OriginInput", "SkippedCheck", "Thresholds",
+    "check",
+]  # fmt: skip
 
 
 def check(
@@ -136,14 +139,24 @@ def check_tensors(
     if loss is not None:
         checked.insert(0, Checked(layout.LOSS, ""))
         findings = [*loss_findings(loss, first_example if per_example else None, limits), *findings]
-    order = passes(tensors, loss_by_step=loss is not None and loss.ndim > 0 and not per_example)
-    looked_at = "everything read" if known else "everything" if whole else "everything selected"
+    searched = Searched(
+        tensors,
+        {name: one.bad_rows for name, one in examined.items()},
+        frozenset(f"{group}/{name}" for group, names in dump.groups.items() for name in names),
+        frozenset(known),
+        None if dump.attributes.get("training") else frozenset(dump.depends_on_batch),
+        frozenset(item.address for item in dump.not_captured if "no gradient" in item.reason),
+        first_example,
+        loss is not None,
+        loss is not None and loss.ndim > 0 and not per_example,
+        "everything read" if known else "everything" if whole else "everything selected",
+    )
     listed = list(CHECKS)
     return CheckReport(
         dump.name,
         tuple(checked),
         tuple(sorted(findings, key=lambda finding: listed.index(finding.check))),
-        tuple(origins(order, findings, looked_at)),
+        tuple(origins(searched, findings)),
         tuple(skipped for one in examined.values() for skipped in one.skipped),
         failing,
         limits,

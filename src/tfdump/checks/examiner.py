@@ -1,10 +1,11 @@
 """The checks of one tensor: what to look for, one pass over its values, and the findings."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from tfdump.checks.activation import Function, Functions
 from tfdump.checks.axes import whole_axes
+from tfdump.checks.bad_rows import BadRows
 from tfdump.checks.constant import constant
 from tfdump.checks.dead import dead, few_examples
 from tfdump.checks.evidence import Evidence
@@ -38,12 +39,16 @@ _UNKNOWN_FUNCTION = "the dump does not say what its activation is"
 
 @dataclass(frozen=True)
 class ExaminedTensor:
-    """What is known about one tensor: findings, the norms of a gradient, and checks that were not possible."""
+    """What is known about one tensor: findings, the norms of a gradient, and checks that were not possible.
+
+    `bad_rows` has the rows with NaN and with infinities by the name of the check, as far as they are known.
+    """
 
     checked: Checked
     findings: tuple[Finding, ...] = ()
     norms: StepNorms | None = None
     skipped: tuple[SkippedCheck, ...] = ()
+    bad_rows: Mapping[str, BadRows] = field(default_factory=dict)
 
 
 class Examiner:
@@ -98,6 +103,7 @@ class Examiner:
             tuple(finding for finding in findings if finding is not None),
             norms,
             tuple(SkippedCheck(check, name, reason) for check, reason in skipped.items()),
+            {name: rows for name, rows in swept.bad_rows.items() if name != "inf" or not evidence.overflowed},
         )
 
     def _wanted(self, tensor: Tensor) -> Wanted:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from tfdump.argument_kinds import real_number, texts, whole_number
+from tfdump.checks.origin_records import Origin
 from tfdump.errors import TfdumpError, near
 
 CHECKS = {
@@ -111,31 +112,6 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where NaN or Inf first appears in the order of execution.
-
-    Attributes
-    ----------
-    check : str
-        `nan` or `inf`.
-    tensor : str
-        Group and address.
-    example : int or None
-        Number of the first bad example in the input.
-    index : tuple of int or None
-        Index of the first bad element.
-    message : str
-        The origin in one line.
-    """
-
-    check: str
-    tensor: str
-    example: int | None
-    index: tuple[int, ...] | None
-    message: str
-
-
-@dataclass(frozen=True)
 class SkippedCheck:
     """A check that applies to a tensor and was not possible, with the reason."""
 
@@ -166,7 +142,7 @@ class CheckReport:
     findings : tuple of Finding
         All findings, check by check.
     origins : tuple of Origin
-        Where NaN and Inf begin.
+        Where NaN and Inf begin, in the order of execution: first those of NaN, then those of Inf.
     skipped : tuple of SkippedCheck
         Checks that were not possible.
     fail_on : tuple of str
@@ -180,7 +156,7 @@ class CheckReport:
     >>> report.failed
     True
     >>> report.origins[0].message
-    "NaN first appears in 'norm' (example 17); everything before it is clean"
+    "NaN starts in 'log' (Log), example 17: its input 'shifted' is -0.0034 there"
     """
 
     dump: str
@@ -198,7 +174,7 @@ class CheckReport:
 
     @property
     def later(self) -> tuple[Finding, ...]:
-        """The findings of NaN and Inf in tensors after the one where these first appear."""
+        """The findings of NaN and Inf in tensors other than those where these begin."""
         first = {(origin.check, origin.tensor) for origin in self.origins}
         checks = {origin.check for origin in self.origins}
         return tuple(f for f in self.findings if f.check in checks and (f.check, f.tensor) not in first)
