@@ -252,6 +252,19 @@ def test_check_says_verdict_and_origin_first_and_what_follows_in_one_line(nan: P
     assert (styles_of(screen, "nan "), styles_of(screen, "dead")) == ("", "33m")
 
 
+def test_check_says_what_follows_from_several_origins(tmp_path: Path) -> None:
+    bad = np.full((20, 3), np.nan, "float32")
+    reads = {"a": '["inputs/x"]', "b": '["inputs/x"]', "c": '["a", "b"]', "d": '["c"]'}
+    tensors = {f"activations/{name}": (bad, ADD | {"inputs": read}) for name, read in reads.items()}
+    write_dump(tmp_path / "two.h5", {"inputs/x": normal(20, 3)} | tensors)
+    screen = on_terminal("check", "two.h5", cwd=tmp_path)
+    assert [line.split(",")[0] for line in screen.lines[1:3]] == [
+        "NaN starts in 'a' (Add)",
+        "NaN starts in 'b' (Add)",
+    ]
+    assert screen.lines[-1] == "2 more have NaN after them: c, d (--all lists them)"
+
+
 def test_check_all_lists_every_tensor(nan: Path) -> None:
     screen = on_terminal("check", "nan.h5", "--all", cwd=nan)
     assert [line.split()[:2] for line in screen.lines[3:]] == [

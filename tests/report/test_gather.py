@@ -111,6 +111,40 @@ def test_findings_are_on_top_with_their_origin_and_a_link(tmp_path: Path) -> Non
     assert {finding.check for finding in report.checks.findings} == {"nan", "inf"}
 
 
+def test_origins_along_the_graph_are_on_top_each_with_a_link(tmp_path: Path) -> None:
+    first, second = normal(20, 8), normal(20, 8)
+    first[7, 3], second[5, 1] = np.nan, np.nan
+    read = normal(20, 8, seed=3)
+    _, page = made(write_dump(tmp_path / "a.h5", {
+        "inputs/x": normal(20, 8),
+        "activations/read": (read, {"inputs": '["inputs/x"]'}),
+        "activations/a": (first, {"inputs": '["read"]', "operation": "Log", "source": "my_layers.py:42"}),
+        "activations/b": (second, {"inputs": '["read"]', "class": "Sqrt"}),
+        "activations/c": (first + second, {"inputs": '["a", "b"]'}),
+    }))  # fmt: skip
+    texts = [part.text for part in page.the("section", id="found").all("p")[:2]]
+    assert texts == [
+        f"NaN starts in 'a' (Log, my_layers.py:42), example 7: its input 'read' is {float(read[7, 3]):.6g} there show",
+        f"NaN starts in 'b' (Sqrt), example 5: its input 'read' is {float(read[5, 1]):.6g} there show",
+    ]
+    links = [part.the("a").attributes["href"] for part in page.the("section", id="found").all("p")[:2]]
+    numbers = {row.address: row.number for row in made(tmp_path / "a.h5")[0].rows}
+    assert links == [f"#t{numbers['a']}", f"#t{numbers['b']}"]
+
+
+def test_an_origin_of_which_only_part_was_read_says_so(tmp_path: Path) -> None:
+    holed = normal(4000, 40)
+    holed[100:] = np.nan
+    report, _ = made(write_dump(tmp_path / "a.h5", {
+        "activations/a": (normal(4000, 40), {"inputs": '["inputs/x"]'}),
+        "activations/b": (holed, {"inputs": '["a"]', "class": "Log"}),
+    }), read_bytes=200_000)  # fmt: skip
+    (origin,) = report.checks.origins
+    assert origin.message.startswith(f"NaN first appears in 'b' (Log), example {origin.example}: its input 'a' is ")
+    assert origin.message.endswith(" there (only part of the values was read)")
+    assert not origin.certain
+
+
 def test_long_lists_of_findings_are_folded_and_then_cut(tmp_path: Path) -> None:
     bad = np.full((2, 2), np.nan, np.float32)
     _, page = made(write_dump(tmp_path / "a.h5", {f"activations/x{n}": bad for n in range(130)}))

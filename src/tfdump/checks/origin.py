@@ -149,9 +149,10 @@ class _Search:
             message = self._backward(one, finding, tensor, start)
         else:
             message = self._forward(one, finding, tensor, start, inputs)
+        if partly:
+            message = message.replace(" starts in ", " first appears in ", 1) + _PARTLY
         return replace(
             self._described(Origin(finding.check, finding.tensor, finding.example, finding.index, message)),
-            message=message + (_PARTLY if partly else ""),
             inputs=tuple(inputs),
             certain=start.sources.known and not missing and not partly,
         )

@@ -1,5 +1,6 @@
 """The table of `tfdump check` on a terminal: where NaN and Inf start, and one line for the tensors after them."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from tfdump.checks import CheckReport, Finding
@@ -18,7 +19,7 @@ _MOST_UNITS = 20
 
 
 def check_table(report: CheckReport, every: bool) -> str:
-    """Return the findings as a table, and below it one line for the tensors after each origin.
+    """Return the findings as a table, and below it one line for the tensors after the origins.
 
     With `every`, those tensors have rows in the table. Without findings the text is empty.
     """
@@ -36,7 +37,9 @@ def check_table(report: CheckReport, every: bool) -> str:
     rows = [_row(finding, group, finding.check in report.fail_on) for finding in listed]
     filled = [i for i in range(len(_COLUMNS)) if any(row[i] not in (None, "") for row in rows)]
     text = table([_COLUMNS[i] for i in filled], [[row[i] for i in filled] for row in rows], aligned=True)
-    return text + "".join(_line(check, later_names[check]) for check in later_names if check in hidden)
+    starts = Counter(origin.check for origin in report.origins)
+    lines = (_line(check, later_names[check], starts[check]) for check in later_names if check in hidden)
+    return text + "".join(lines)
 
 
 def _row(finding: Finding, group: str, fails: bool) -> tuple[Cell, ...]:
@@ -64,10 +67,11 @@ def _message(finding: Finding) -> str:
     return "" if text in ("values are NaN", "values are infinite") else text
 
 
-def _line(check: str, names: Sequence[str]) -> str:
-    """Return the line that names the tensors after the origin of a check."""
+def _line(check: str, names: Sequence[str], origins: int) -> str:
+    """Return the line that names the tensors after the origins of a check."""
     terminal = stdout_terminal()
-    text, remedy = f"{len(names)} more have {_WORDS[check]} after it: ", " (--all lists them)"
+    after = "it" if origins == 1 else "them"
+    text, remedy = f"{len(names)} more have {_WORDS[check]} after {after}: ", " (--all lists them)"
     room = (terminal.columns or 80) - width(text + remedy)
     listed = text_within(one_cell(", ".join(names)), max(1, room), terminal.ellipsis, middle=False)
     return terminal.styled(f"{text}{listed}{remedy}", DIM) + "\n"

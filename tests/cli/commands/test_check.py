@@ -103,6 +103,56 @@ def test_junit_has_a_case_a_tensor(tfdump: Run, tmp_path: Path) -> None:
     assert cases["activations/words"][0].tag == "skipped"
 
 
+def branches(path: Path) -> Path:
+    """Two branches with an origin each, one of NaN and Inf, and what reads both."""
+    read, first, second = normal(20, 3), normal(20, 3, seed=1), normal(20, 3, seed=2)
+    read[17] = [-0.5, 0, 2]
+    first[17, :2], second[4, 0] = [np.nan, -np.inf], np.nan
+    tensors = {
+        "inputs/x": normal(20, 3),
+        "activations/read": (read, {"inputs": '["inputs/x"]'}),
+        "activations/norm": (first, {"inputs": '["read"]', "operation": "Log", "source": "my_layers.py:42"}),
+        "activations/ratio": (second, {"inputs": '["read"]', "class": "TrueDivide"}),
+        "activations/head": (first + second, {"inputs": '["norm", "ratio"]'}),
+        "activations/tail": (first + second, {"inputs": '["head"]'}),
+    }
+    return write_dump(path, tensors)
+
+
+def test_every_origin_is_told_and_has_a_record(tfdump: Run, tmp_path: Path) -> None:
+    done = tfdump("check", branches(tmp_path / "d.h5"), "--json")
+    ratio = f"{float(normal(20, 3)[4, 0]):.6g}"
+    expected = [
+        "NaN starts in 'norm' (Log, my_layers.py:42), example 17: its input 'read' is -0.5 there",
+        f"NaN starts in 'ratio' (TrueDivide), example 4: its input 'read' is {ratio} there",
+        "Inf starts in 'norm' (Log, my_layers.py:42), example 17: its input 'read' is 0 there",
+    ]
+    assert done.stderr.splitlines()[-3:] == expected
+    document = json.loads(done.stdout)
+    assert [origin["message"] for origin in document["origins"]] == expected
+    assert document["origins"][0] == {
+        "check": "nan", "tensor": "activations/norm", "example": 17, "index": [17, 0], "message": expected[0],
+        "operation": "Log", "source": "my_layers.py:42", "certain": True,
+        "inputs": [{
+            "tensor": "activations/read", "reason": None, "index": [17, 0], "value": -0.5, "region": "example",
+            "count": 3, "zeros": 1, "infinities": 0, "not_numbers": 0, "minimum": -0.5, "maximum": 2.0,
+        }],
+    }  # fmt: skip
+    assert [origin.message for origin in library.check(tmp_path / "d.h5").origins] == expected
+    only = tfdump("check", "d.h5", "--fail-on", "inf")
+    assert [line for line in only.stderr.splitlines() if "starts" in line] == [expected[2]]
+
+
+def test_junit_has_all_origins_of_a_tensor(tfdump: Run, tmp_path: Path) -> None:
+    (suite,) = ElementTree.fromstring(tfdump("check", branches(tmp_path / "d.h5"), "--format", "junit").stdout)
+    texts = {case.get("name"): case[0].text for case in suite if len(case)}
+    messages = [origin.message for origin in library.check(tmp_path / "d.h5").origins]
+    assert texts == {
+        "activations/norm": f"{messages[0]}\n{messages[2]}", "activations/ratio": messages[1],
+        "activations/head": None, "activations/tail": None,
+    }  # fmt: skip
+
+
 def test_a_terminal_gets_an_aligned_table(tfdump: Run, tmp_path: Path) -> None:
     done = tfdump("check", faulty(tmp_path / "d.h5"), "--format", "table")
     assert done.stdout.splitlines()[0].split() == " ".join(HEADER).split()

@@ -215,13 +215,15 @@ def _junit(report: CheckReport) -> str:
         failures.setdefault(finding.tensor, []).append(finding)
     classes = {tensor.tensor: tensor.class_name for tensor in report.tensors}
     reasons = {tensor.tensor: tensor.reason for tensor in report.tensors}
-    origins = {origin.tensor: origin.message for origin in reversed(report.origins)}
+    origins: dict[str, list[str]] = {}
+    for origin in report.origins:
+        origins.setdefault(origin.tensor, []).append(origin.message)
     cases = []
     for name in dict.fromkeys([*classes, *failures]):
         findings = failures.get(name, [])
         if findings:
             message = "; ".join(f"{finding.check}: {finding.message}" for finding in findings)
-            cases.append(Case(name, classes.get(name, ""), "failure", message, origins.get(name, "")))
+            cases.append(Case(name, classes.get(name, ""), "failure", message, "\n".join(origins.get(name, []))))
         elif reasons[name] is not None:
             cases.append(Case(name, classes[name], "skipped", reasons[name] or ""))
         else:
