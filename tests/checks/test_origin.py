@@ -149,6 +149,26 @@ def test_inf_is_a_check_of_its_own_and_an_origin_of_nan_says_that_its_input_hold
     ]
 
 
+def test_an_origin_of_nan_names_the_inf_from_which_it_comes(tmp_path: Path) -> None:
+    """What lies between may be inside a layer; Inf in another example, or in another branch, is no cause."""
+    report = checked(tmp_path, {
+        "inputs/x": GOOD,
+        "block.exp": tensor(bad({3: INF, 7: INF}), ["inputs/x"], kind="Exp"),
+        "other": tensor(bad({3: INF}), ["inputs/x"], kind="Exp"),
+        "block": tensor(bad({3: INF, 7: INF}), ["inputs/x"], kind="Block"),
+        "flat": tensor(bad({3: INF}), ["block"], kind="Flatten"),
+        "late": tensor(bad({3: NAN}), ["flat"], kind="Sin"),
+        "lost": tensor(bad({5: NAN}), ["flat"], kind="Log"),
+        "outputs/0": bad({3: NAN, 7: NAN}),
+    })  # fmt: skip
+    value = f"{float(GOOD[5, 1]):.6g}"
+    assert [one.message for one in report.origins if one.check == "nan"] == [
+        "NaN starts in 'late' (Sin), example 3, after Inf in 'block.exp': its input 'flat' is inf there",
+        f"NaN starts in 'lost' (Log), example 5: its input 'flat' is {value} there",
+        "NaN first appears in 'outputs/0' (example 7), after Inf in 'block.exp'",
+    ]
+
+
 def test_a_bad_input_of_the_model_is_the_origin_of_what_follows(tmp_path: Path) -> None:
     report = checked(tmp_path, {
         "inputs/x": bad({9: NAN}),

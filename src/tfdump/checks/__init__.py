@@ -16,8 +16,9 @@ from tfdump.checks.configuration import Configuration
 from tfdump.checks.examiner import ExaminedTensor, Examiner
 from tfdump.checks.gradients import norms_findings
 from tfdump.checks.loss import loss_findings
-from tfdump.checks.origin import Searched, origins
+from tfdump.checks.origin import origins
 from tfdump.checks.origin_records import Origin, OriginInput
+from tfdump.checks.origin_search import Searched
 from tfdump.checks.records import (
     CHECKS,
     FAIL_ON,

@@ -75,7 +75,7 @@ def value_of_input(origin: Tensor, index: Sequence[int] | None, source: Tensor, 
             if numbers is None or (numbers.infinities and source.attributes.get("overflowed")):
                 return OriginInput(name)  # no numbers, or infinities that storing the tensor made
             place = None if mixes_elements(operation) else _same_place(origin, index, source)
-            value = None if place is None else _float(np.asarray(source[place])[()])
+            value = None if place is None else _float(region.part.read(place)[()])
             return OriginInput(name, None, place, value, region.what, *vars(numbers).values())
     return _from_statistics(name, source)
 

@@ -7,6 +7,7 @@ from tfdump.address import RESERVED_SUFFIXES, split
 from tfdump.checks.origin_records import OriginInput
 from tfdump.checks.origin_values import is_pointwise, mixes_elements
 from tfdump.dump import axis0, layout
+from tfdump.dump.attributes import full_name
 from tfdump.dump.tensor import Tensor
 
 WORDS = {"nan": "NaN", "inf": "Inf"}
@@ -56,6 +57,15 @@ def subject(tensor: Tensor, example: int | None, index: Sequence[int] | None) ->
     if tensor.attributes.get("axis0") == axis0.BATCH:
         return f"{words}, batch {index[0]}"
     return f"{words} at [{', '.join(map(str, index))}]"
+
+
+def after_said(word: str, causes: Sequence[Tensor]) -> str:
+    """Return where the other kind begins from which an origin comes: `, after Inf in 'log'`."""
+    names = []
+    for tensor in causes:
+        gradient = _GRADIENT.get(tensor.group)
+        names.append(f"{gradient} '{tensor.address}'" if gradient else f"'{_short(full_name(tensor))}'")
+    return f", after {word} in {_joined(_cut(names))}" if names else ""
 
 
 def inputs_said(inputs: Sequence[OriginInput], operation: str, infinite: Collection[str]) -> str:
