@@ -25,7 +25,7 @@ from tfdump.checks.origin_words import (
     subject,
 )
 from tfdump.checks.records import Finding
-from tfdump.checks.tensor_graph import BackwardGraph, ForwardGraph, Sources, TensorGraph
+from tfdump.checks.tensor_graph import BackwardGraph, ForwardGraph, Reads, TensorGraph
 from tfdump.dump import layout
 from tfdump.dump.attributes import full_name
 from tfdump.dump.tensor import Tensor
@@ -108,7 +108,7 @@ class _Pass:
         index = first_in_row(self._tensors[start.finding.tensor], row, start.finding.check)
         return replace(start.finding, example=row + self._searched.first_example, index=index)
 
-    def _inputs(self, finding: Finding, tensor: Tensor, sources: Sources) -> list[OriginInput]:
+    def _inputs(self, finding: Finding, tensor: Tensor, sources: Reads) -> list[OriginInput]:
         """Return what the sources of an origin hold there, in the order in which they are read."""
         operation = operation_of(tensor)
         held = self._searched.held
@@ -128,7 +128,7 @@ class _Pass:
         lead = f"{word} starts in {what}" + (alternatives(fed) if fed else "")
         return f"{lead}: {text}" if text else lead
 
-    def _backward(self, finding: Finding, tensor: Tensor, sources: Sources, after: str) -> str:
+    def _backward(self, finding: Finding, tensor: Tensor, sources: Reads, after: str) -> str:
         lead = f"{WORDS[finding.check]} starts in {subject(tensor, finding.example, finding.index)}{after}: "
         if tensor.group == layout.WEIGHT_GRADIENTS:
             return lead + layer_outputs_said([self._tensors[read] for read in sources.read])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tfdump.checks.bad_rows import BadRows
 from tfdump.checks.execution_order import BadTensors
 from tfdump.checks.records import Finding
-from tfdump.checks.tensor_graph import Sources, TensorGraph
+from tfdump.checks.tensor_graph import Reads, TensorGraph
 from tfdump.dump import layout
 from tfdump.dump.tensor import Tensor
 
@@ -56,7 +56,7 @@ class Start:
     """A tensor where NaN or Inf begins: `rest` are the bad rows that nothing explains, if only some are explained."""
 
     finding: Finding
-    sources: Sources
+    sources: Reads
     rest: BadRows | None = None
 
 

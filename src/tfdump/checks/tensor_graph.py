@@ -20,7 +20,7 @@ _CALL = re.compile(r"@\d+")
 
 
 @dataclass(frozen=True)
-class Sources:
+class Reads:
     """What one tensor was computed from.
 
     `read` and `missing` are names of tensors; the latter were not checked, or are not in the dump. `known` is False if
@@ -38,7 +38,7 @@ class TensorGraph(Protocol):
 
     order: list[str]
 
-    def sources(self, name: str) -> Sources:
+    def sources(self, name: str) -> Reads:
         """Return what a tensor was computed from."""
 
     def explaining(self, name: str, bad: Mapping[str, Finding]) -> Iterator[str]:
@@ -68,16 +68,16 @@ class ForwardGraph:
         self.tells = any(finest_reads(tensor) is not None for tensor in forward)
         self._layers: tuple[Mapping[str, Finding], list[tuple[str, str]]] = ({}, [])
 
-    def sources(self, name: str) -> Sources:
+    def sources(self, name: str) -> Reads:
         """Return what a tensor was computed from; that of an output of the model is not known."""
         tensor = self._tensors[name]
         reads = finest_reads(tensor) if tensor.group == layout.ACTIVATIONS else None
         if reads is None:
-            return Sources(known=tensor.group == layout.INPUTS)
+            return Reads(known=tensor.group == layout.INPUTS)
         names = [read if read.startswith(_MODEL_INPUT) else f"{layout.ACTIVATIONS}/{read}" for read in reads]
         exact = tensor.operands is not None or _is_operation(tensor.address)
         missing = tuple(read for read in names if read not in self._tensors)
-        return Sources(tuple(read for read in names if read in self._tensors), missing, True, exact)
+        return Reads(tuple(read for read in names if read in self._tensors), missing, True, exact)
 
     def explaining(self, name: str, bad: Mapping[str, Finding]) -> Iterator[str]:
         """Yield the bad tensors that a tensor reads, or that were computed before it within its layer's call.
@@ -94,7 +94,7 @@ class ForwardGraph:
         elif self._tensors[name].group == layout.ACTIVATIONS:
             yield from self._within_call(name, bad)
 
-    def _same_inside(self, name: str, sources: Sources, bad: Mapping[str, Finding]) -> Iterator[str]:
+    def _same_inside(self, name: str, sources: Reads, bad: Mapping[str, Finding]) -> Iterator[str]:
         """Yield the tensors inside a layer that are its output: a layer may return what its last sublayer returns."""
         layer, own = split(self._tensors[name].address)[0], bad[name]
         for other in self._inside(layer, bad):
@@ -167,7 +167,7 @@ class BackwardGraph:
             finest_reads(tensor) is not None for tensor in activations
         )
 
-    def sources(self, name: str) -> Sources:
+    def sources(self, name: str) -> Reads:
         """Return the gradients from which one was computed: none for that of a tensor which only the loss reads.
 
         A layer of layers is left out where the layers inside it are known to read the tensor.
@@ -175,13 +175,13 @@ class BackwardGraph:
         tensor = self._tensors[name]
         if tensor.group == layout.WEIGHT_GRADIENTS:
             outputs = self._outputs_of_layers(tensor)
-            return Sources(outputs, known=bool(outputs))
+            return Reads(outputs, known=bool(outputs))
         key = f"{_MODEL_INPUT}{tensor.address}" if tensor.group == layout.INPUT_GRADIENTS else tensor.address
         readers = [reader for reader in self._readers.get(key, ()) if reader != name]
         layers = {split(self._tensors[reader].address)[0] for reader in readers}
         outer = {".".join(layer.split(".")[:depth]) for layer in layers for depth in range(1, layer.count(".") + 1)}
         innermost = [reader for reader in readers if split(self._tensors[reader].address)[0] not in outer]
-        return Sources(tuple(innermost or self._around(tensor)[-1:]), known=self._complete)
+        return Reads(tuple(innermost or self._around(tensor)[-1:]), known=self._complete)
 
     def explaining(self, name: str, bad: Mapping[str, Finding]) -> Iterator[str]:
         """Yield the bad gradients of what reads a tensor, and of the layers around it, which may read it too.
