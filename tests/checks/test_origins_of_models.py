@@ -179,3 +179,63 @@ def test_the_root_of_zero_in_a_gradient(tfdump: Run) -> None:
     )
     assert (inf["index"], nan["index"], inf["certain"]) == ([13, 1], [13, 1], True)
     assert done.stderr.splitlines()[-2:] == [nan["message"], inf["message"]]
+
+
+def recurrent_and_attention() -> keras.Model:
+    """A model with a nested one that is called twice, a recurrent layer with states, and attention."""
+    inner_input = keras.Input((5, 3))
+    hidden = layers.Dense(3, activation="tanh", name="hidden")(inner_input)
+    inner = keras.Model(inner_input, ops.exp(layers.Dense(3, name="out")(hidden)) + hidden, name="inner")
+    sequence = keras.Input((5, 4), name="sequence")
+    states = layers.LSTM(3, return_sequences=True, return_state=True, name="lstm")(sequence)
+    once = inner(states[0])
+    attended = layers.MultiHeadAttention(2, 2, name="mha")(inner(once), once)
+    norm = layers.LayerNormalization(name="norm")(attended)
+    return randomized(keras.Model(sequence, [layers.Dense(1, name="head")(norm), states[1]]))
+
+
+def convolutional() -> keras.Model:
+    image = keras.Input((6, 6, 2), name="image")
+    first = layers.Conv2D(4, 3, padding="same", activation="elu", name="first")(image)
+    norm = layers.BatchNormalization(name="norm")(layers.SeparableConv2D(4, 3, padding="same", name="second")(first))
+    both = layers.Concatenate(name="both")(
+        [layers.Add(name="sum")([norm, first]), layers.Dropout(0.5, name="drop")(first)]
+    )
+    pooled = layers.GlobalAveragePooling2D(name="pool")(both)
+    return randomized(keras.Model(image, layers.Dense(3, activation="sigmoid", name="head")(pooled)))
+
+
+CAPTURES = ["--preactivation", "--attention", "--layer-inputs", "--rnn-steps"]
+
+
+@pytest.mark.parametrize(
+    "options", [["--save-inputs"], ["--save-inputs", *CAPTURES], ["--save-inputs", "--stats-only"]]
+)
+@pytest.mark.parametrize("make", [recurrent_and_attention, convolutional])
+def test_of_a_bad_input_nothing_else_is_an_origin(tfdump: Run, make: Any, options: list[str]) -> None:
+    """So every tensor of these models is known to come from the input."""
+    model = make()
+    (fed,) = model.inputs
+    x = np.random.default_rng(8).normal(size=(EXAMPLES, *fed.shape[1:])).astype("float32")
+    x[6] = np.nan
+    found = origins_of(tfdump, model, {fed.name: x}, *options)
+    assert [(one["check"], one["tensor"]) for one in found] == [("nan", f"inputs/{fed.name}")]
+    document = json.loads(tfdump("check", "a.h5", "--json").stdout)
+    assert len([one for one in document["items"] if one["check"] == "nan"]) > 8
+
+
+@pytest.mark.parametrize("options", [[], CAPTURES])
+def test_a_bad_weight_is_in_the_layer_that_has_it(tfdump: Run, options: list[str]) -> None:
+    """Each layer in turn, in a nested model and in attention too; with captures, the tensor in it that comes first."""
+    for layer in ("inner.hidden", "inner.out", "mha.query", "mha.value", "norm", "head"):
+        model = recurrent_and_attention()
+        owner: Any = model
+        for name in layer.split("."):
+            owner = getattr(owner, f"_{name}_dense", None) or owner.get_layer(name)
+        kernel = owner.weights[0]
+        kernel.assign(np.full(kernel.shape, np.nan))
+        x = np.random.default_rng(9).normal(size=(EXAMPLES, 5, 4)).astype("float32")
+        (one,) = origins_of(tfdump, model, {"sequence": x}, "--save-inputs", *options)
+        address, _, suffix = one["tensor"].removeprefix("activations/").partition(":")
+        assert (address, one["certain"]) == (layer, True)
+        assert suffix in ({"", "preactivation"} if options else {""})

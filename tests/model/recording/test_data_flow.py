@@ -258,15 +258,16 @@ def test_more_inputs_than_an_attribute_holds_are_left_out(tmp_path: Path, tfdump
         assert json.loads(file["activations"][parts[0]._keras_history.operation.name].attrs["inputs"]) == ["inputs/x"]
 
 
-def test_damaged_lists_are_refused(tmp_path: Path, tfdump: Run) -> None:
+@pytest.mark.parametrize("name", ["inputs", "operands"])
+def test_damaged_lists_are_refused(tmp_path: Path, tfdump: Run, name: str) -> None:
     for damage in ("[", '{"a": 1}', "[1]", "null", "[" * 100_000):
         with h5py.File(tmp_path / "d.h5", "w") as file:
             file.attrs.update({"format": "tfdump", "format_version": 1, "kind": "activations"})
             item = file.create_dataset("activations/t", data=np.zeros(3, "float32"))
-            item.attrs.update({"address": "t", "dtype": "float32", "axis0": "example", "inputs": damage[:50_000]})
+            item.attrs.update({"address": "t", "dtype": "float32", "axis0": "example", name: damage[:50_000]})
         done = tfdump("show", "d.h5")
         assert done.returncode == 2
-        assert "attribute 'inputs' is not a list of addresses" in done.stderr
+        assert f"attribute '{name}' is not a list of addresses" in done.stderr
 
 
 def test_comparing_attributes_passes_over_it(tmp_path: Path, tfdump: Run) -> None:
