@@ -121,7 +121,8 @@ def check_tensors(
     limits, known = limits or Thresholds(), known or {}
     configuration = _configuration(dump)
     outputs = configuration.outputs() | _final(dump)
-    activations = [tensor for tensor in dump.tensors() if tensor.group == layout.ACTIVATIONS]
+    every = tensors if whole else dump.tensors()
+    activations = [tensor for tensor in every if tensor.group == layout.ACTIVATIONS]
     functions = Functions(configuration, Axes(configuration, activations))
     repeated = frozenset(dump.groups.get(layout.ACTIVATIONS, ()))
     first_example = int(dump.attributes.get("first_example", 0))

@@ -82,7 +82,13 @@ _CHECKS = option_under("Checks")
 @_CHECKS("--verify", is_flag=True, help="Only verify the checksums of a dump made with --checksums.")
 @selection_options("tensors")
 @_thresholds
-@OUTPUT("-a", "--all", "every", is_flag=True, help="Also list, on a terminal, the tensors after the first NaN.")
+@OUTPUT(
+    "-a",
+    "--all",
+    "every",
+    is_flag=True,
+    help="Also list, on a terminal, the tensors after those where NaN and Inf start.",
+)
 @verdict_options
 @verbosity_options
 @click.pass_obj
