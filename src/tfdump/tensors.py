@@ -49,6 +49,9 @@ class TensorInfo:
     inputs : tuple of str or None
         Addresses of the tensors that the layer call read, in order (`inputs/NAME` for inputs of the model); None if
         they are not known.
+    operands : tuple of str or None
+        For the output of a layer in a graph whose operations have addresses too: the nearest addressed tensors,
+        operations included, that the operation which computes the output reads. None for other tensors.
     """
 
     address: str
@@ -61,6 +64,7 @@ class TensorInfo:
     parameters: int = 0
     attributes: tuple[tuple[str, Any], ...] = ()
     inputs: tuple[str, ...] | None = None
+    operands: tuple[str, ...] | None = None
 
     @property
     def class_name(self) -> str:

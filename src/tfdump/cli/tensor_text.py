@@ -19,6 +19,7 @@ def item_of(tensor: Tensor) -> dict[str, Any]:
         "shape": list(tensor.shape),
         "declared_shape": tensor.attributes.get("shape"),
         **({} if tensor.inputs is None else {"inputs": list(tensor.inputs)}),
+        **({} if tensor.operands is None else {"operands": list(tensor.operands)}),
         **({} if tensor.connected else {"connected": False}),
         "statistics": tensor.statistics,
     }

@@ -29,7 +29,7 @@ _RESULTS = (
     "values",
     "stored_as",
 )
-_NAMES = ("address", "layer", "order", "inputs", "executed_as")
+_NAMES = ("address", "layer", "order", "inputs", "operands", "executed_as")
 """Attributes that --check-attrs ignores: results, which are compared as such, and what follows from a name."""
 
 Outcome = tuple[str, str, str, Comparison | None]

@@ -142,7 +142,7 @@ class DumpWriter:
             "class": info.class_name,
             "order": info.order,
             "dtype": info.dtype,
-            **inputs_attribute(info),
+            **flow_attributes(info),
             **dict(info.attributes),
             **extra,
         }
@@ -248,10 +248,11 @@ class DumpWriter:
             raise DumpError(f"cannot write {self._shown}: {os.strerror(error.errno)}") from error
 
 
-def inputs_attribute(info: TensorInfo) -> dict[str, str]:
-    """Return the attribute `inputs`; none if the inputs are not known, or too many for an attribute."""
-    text = None if info.inputs is None else json.dumps(info.inputs)
-    return {} if text is None or len(text) > layout.LARGEST_ATTRIBUTE_BYTES else {layout.READ: text}
+def flow_attributes(info: TensorInfo) -> dict[str, str]:
+    """Return the attributes `inputs` and `operands`, without those that are not known or too long for an attribute."""
+    lists = {layout.READ: info.inputs, layout.OPERANDS: info.operands}
+    texts = {name: json.dumps(addresses) for name, addresses in lists.items() if addresses is not None}
+    return {name: text for name, text in texts.items() if len(text) <= layout.LARGEST_ATTRIBUTE_BYTES}
 
 
 def set_attribute(target: h5py.Group | h5py.Dataset, name: str, value: Any) -> None:

@@ -39,7 +39,9 @@ class ListedTensor:
     inputs : tuple of str or None
         The addresses of the tensors that the layer call reads (`inputs/NAME` for an input of the model), None where
         they are not known.
-
+    operands : tuple of str or None
+        The addresses of the tensors that the last operation of the layer reads. Only outputs of layers have them, in a
+        listing that also has operations.
     """
 
     address: str
@@ -49,6 +51,7 @@ class ListedTensor:
     parameters: int
     example_bytes: int | None
     inputs: tuple[str, ...] | None = None
+    operands: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def list_tensors(
                     probed.info.parameters,
                     example_bytes(probed.info.shape, probed.info.dtype),
                     probed.info.inputs,
+                    probed.info.operands,
                 )
                 for probed in probe.probed
             )

@@ -6,7 +6,7 @@ import pytest
 
 from tfdump.model.operations.addresses import Addressed, addresses_of
 from tfdump.model.operations.node_names import node_name
-from tfdump.model.operations.owners import Nameable
+from tfdump.model.operations.owners import Nameable, OwnedTensors
 from tfdump.model.operations.roles import OperationOutput, Role, roles_of
 from tfdump.model.operations.scopes import Scopes, last_part, parts
 from tfdump.tensors import NotCaptured
@@ -33,7 +33,7 @@ def chain(*names: str, final: int = -1) -> list[Nameable]:
 
 
 def addresses(*names: str) -> list[str]:
-    addressed, _ = addresses_of(chain(*names), Scopes(names))
+    addressed, _ = addresses_of(OwnedTensors(chain(*names), Scopes(names)), Scopes(names))
     return [item.address for item in addressed]
 
 
@@ -43,7 +43,7 @@ def activated(tensors: list[Nameable], position: int) -> list[Nameable]:
 
 
 def converted(tensors: list[Nameable], *names: str) -> tuple[list[Addressed], list[NotCaptured]]:
-    return addresses_of(tensors, Scopes(names), converted=True)
+    return addresses_of(OwnedTensors(tensors, Scopes(names)), Scopes(names), converted=True)
 
 
 # --- which layer
@@ -172,7 +172,7 @@ def test_what_is_read_outside_is_the_output_and_not_what_comes_last() -> None:
         Nameable(names[1], (0,), frozenset()),
         Nameable(names[2], (0,), frozenset(), final=True),
     ]
-    addressed, _ = addresses_of(tensors, Scopes(names))
+    addressed, _ = addresses_of(OwnedTensors(tensors, Scopes(names)), Scopes(names))
     assert [item.address for item in addressed] == ["a", "a:op.Sum", "b"]
 
 

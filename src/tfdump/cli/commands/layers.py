@@ -91,6 +91,7 @@ def _json(listing: Listing) -> str:
             "parameters": tensor.parameters,
             "bytes_per_example": tensor.example_bytes,
             "inputs": None if tensor.inputs is None else list(tensor.inputs),
+            **({} if tensor.operands is None else {"operands": list(tensor.operands)}),
         }
         for tensor in listing.tensors
     ]

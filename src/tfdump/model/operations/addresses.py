@@ -3,7 +3,6 @@
 A tensor that is the output of a layer has the layer's address; the others are `<layer>:op.<name>`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfdump.address import encode
@@ -21,22 +20,25 @@ OPERATION = "op"
 
 @dataclass(frozen=True)
 class Addressed:
-    """One address: the tensor at `position`, and the address of the layer that it belongs to."""
+    """One address: the tensor at `position`, and the address of the layer that it belongs to.
+
+    `owner` is the layer or node whose output it is, None for an operation inside a layer.
+    """
 
     address: str
     layer: str
     position: int
+    owner: Owner | None = None
 
 
 def addresses_of(
-    tensors: Sequence[Nameable], scopes: Scopes, converted: bool = False
+    graph: OwnedTensors, scopes: Scopes, converted: bool = False
 ) -> tuple[list[Addressed], list[NotCaptured]]:
-    """Return the addresses of the tensors in their order, and the layers that have no tensor of their own.
+    """Return the addresses of the tensors of a graph in order, and the layers that have no tensor of their own.
 
     A tensor that is the output of a layer and of its sublayer gets both addresses, that of the sublayer first.
     `converted` tells that a converter has rewritten the graph and fused operations.
     """
-    graph = OwnedTensors(tensors, scopes)
     outputs = layer_outputs(graph, converted)
     claims: dict[int, list[Owner]] = {}
     for owner, position in outputs.positions.items():
@@ -44,15 +46,15 @@ def addresses_of(
     nodes = {owner.node for owner in (*outputs.positions, *outputs.missing) if owner.node}
     result = []
     used: set[str] = set()
-    for position, tensor in enumerate(tensors):
+    for position, tensor in enumerate(graph.tensors):
         owners = sorted(claims.get(position, []), key=lambda owner: len(owner.layers), reverse=True)
-        own = [(owner.address, "") for owner in owners]
+        own: list[tuple[str, str, Owner | None]] = [(owner.address, "", owner) for owner in owners]
         if not own and tensor.data and tensor.shown:
-            own = [_own_address(tensor, _place(graph, position, scopes), nodes)]
-        for layer, suffix in own:
+            own = [(*_own_address(tensor, _place(graph, position, scopes), nodes), None)]
+        for layer, suffix, claimant in own:
             address = free_name(layer + suffix, used)
             used.add(address)
-            result.append(Addressed(address, address.partition(":")[0] if suffix else address, position))
+            result.append(Addressed(address, address.partition(":")[0] if suffix else address, position, claimant))
     names = {address.address for address in result}
     missing = {owner.address: reason for owner, reason in outputs.missing.items()}
     return result, [NotCaptured(address, reason) for address, reason in missing.items() if address not in names]

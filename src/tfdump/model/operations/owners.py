@@ -145,6 +145,10 @@ class OwnedTensors:
         """Tell whether a tensor is computed from another one."""
         return bool(self._before[position] >> earlier & 1)
 
+    def follows_any(self, position: int, earlier: int) -> bool:
+        """Tell whether a tensor is computed from one of several others, or is one of them; these are bits."""
+        return bool((self._before[position] | 1 << position) & earlier)
+
     def behind(self, position: int) -> Iterator[int]:
         """Yield the operations that read the numbers of a tensor, directly or after a conversion of the dtype."""
         for reader in sorted(self.tensors[position].readers):

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-_SHAPE_ONLY = frozenset(
+SHAPE_ONLY = frozenset(
     {"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike", "BroadcastArgs", "BroadcastGradientArgs"}
     | {"SHAPE", "RANK", "ZEROS_LIKE", "BROADCAST_ARGS"}
 )
@@ -77,7 +77,7 @@ def roles_of(
         if position not in readers and position not in idle:
             valued.add(position)
         readers.update(tensor.reads)
-        if position in valued and tensor.kind not in _SHAPE_ONLY:
+        if position in valued and tensor.kind not in SHAPE_ONLY:
             valued.update(tensor.reads)
     return [
         Role.UNUSED if role is Role.DATA and position not in valued else role for position, role in enumerate(roles)
@@ -104,7 +104,7 @@ def _role(tensor: OperationOutput, before: Sequence[Role]) -> Role:
         return Role.READ
     if tensor.copies:
         return Role.COPY
-    if tensor.kind in _SHAPE_ONLY:
+    if tensor.kind in SHAPE_ONLY:
         return Role.CONSTANT
     if tensor.kind.startswith(_RANDOM):
         return Role.DATA

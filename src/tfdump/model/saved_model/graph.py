@@ -101,15 +101,15 @@ class SavedGraphProbe(FixedProbe):
         function = self._model.function
         graph = tf.compat.v1.get_default_graph()
         captured = [graph.capture(tensor) for tensor in function.captured_inputs]
-        tensors_fed = [inputs[name] for name in self._model.argument_names]
+        fed = {name: inputs[name] for name in self._model.argument_names}
         names = [tensor.op.name for tensor in function.inputs]
         outputs = tf.graph_util.import_graph_def(
             self._graph_def,
-            input_map=dict(zip(names, [*tensors_fed, *captured], strict=True)),
+            input_map=dict(zip(names, [*fed.values(), *captured], strict=True)),
             return_elements=[tensor.name for tensor in function.outputs],
             name="",
         )
-        computed = GraphTensors(graph, tensors_fed, outputs, self._known_layers())
+        computed = GraphTensors(graph, fed, outputs, self._known_layers())
         candidates = [Candidate(item.address, (computed.kind(item),)) for item in computed.addressed]
         missing = {item.address: item.reason for item in computed.not_captured}
         selected = self._request.selection.choose(candidates, missing)

@@ -1,12 +1,14 @@
 """The tensors of a TensorFlow graph with their addresses: those of interest, and those that cannot be fetched."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from tfdump.dump.layout import INPUTS
 from tfdump.model.operations.addresses import Addressed, addresses_of, operation_address
-from tfdump.model.operations.owners import Nameable
+from tfdump.model.operations.flow import GraphFlow, OperationGraph
+from tfdump.model.operations.owners import Nameable, OwnedTensors
 from tfdump.model.operations.roles import IN_CONTROL_FLOW, OperationOutput, Role, links_among, roles_of
 from tfdump.model.operations.scopes import Scopes
 from tfdump.model.recording.tensors import HANDLES
@@ -18,16 +20,16 @@ _BRANCHES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
 
 
 class GraphTensors:
-    """What a graph computes from `inputs`.
+    """What a graph computes from `inputs`, which are tensors by their names.
 
     `addressed` are its tensors in order, `not_captured` the layers and loops whose tensors are not available.
     """
 
-    def __init__(self, graph: Any, inputs: Sequence[Any], outputs: Sequence[Any], known: frozenset[str]) -> None:
+    def __init__(self, graph: Any, inputs: Mapping[str, Any], outputs: Sequence[Any], known: frozenset[str]) -> None:
         self._tensors = [tensor for operation in graph.get_operations() for tensor in operation.outputs]
         scopes = Scopes([tensor.op.name for tensor in self._tensors if tensor.op.type != "Placeholder"], known)
         place = {tensor.name: position for position, tensor in enumerate(self._tensors)}
-        fed = {tensor.name for tensor in inputs}
+        fed = {tensor.name for tensor in inputs.values()}
         copies = {
             tensor.name: tensor.op.inputs[0].name
             for tensor in self._tensors
@@ -53,7 +55,10 @@ class GraphTensors:
         final = {original(tensor) for tensor in outputs}
         roles = roles_of(operation_outputs, sorted(final), self._beside_loops())
         self._positions, nameable = _nameable(operation_outputs, self._tensors, roles, final)
-        self.addressed, hidden = addresses_of(nameable, scopes)
+        owned = OwnedTensors(nameable, scopes)
+        self.addressed, hidden = addresses_of(owned, scopes)
+        names = {place[tensor.name]: f"{INPUTS}/{name}" for name, tensor in inputs.items()}
+        self._flow = GraphFlow(owned, OperationGraph(operation_outputs, self._positions, names), self.addressed)
         self.not_captured = (*hidden, *self._inner(scopes))
 
     def _beside_loops(self) -> frozenset[int]:
@@ -75,7 +80,17 @@ class GraphTensors:
         tensor = self.tensor(item)
         structure = tensor.name.removesuffix(":0")
         kinds = (self.kind(item),)
-        return TensorInfo(item.address, item.layer, structure, kinds, order, tensor.dtype.name, declared_shape(tensor))
+        return TensorInfo(
+            item.address,
+            item.layer,
+            structure,
+            kinds,
+            order,
+            tensor.dtype.name,
+            declared_shape(tensor),
+            inputs=self._flow.inputs(item),
+            operands=self._flow.operands(item),
+        )
 
     def _inner(self, scopes: Scopes) -> list[NotCaptured]:
         """Return the loops and branches of the graph as not captured."""

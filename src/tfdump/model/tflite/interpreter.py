@@ -100,7 +100,9 @@ class LiteProbe(FixedProbe):
             number = self._tensors.number(item)
             structure = model.graph.tensors[number].name
             classes = (self._tensors.kind(item),)
-            probed.append(ProbedTensor(self._info(item.address, item.layer, structure, classes, order, number), False))
+            info = self._info(item.address, item.layer, structure, classes, order, number)
+            flow = self._tensors.flow
+            probed.append(ProbedTensor(replace(info, inputs=flow.inputs(item), operands=flow.operands(item)), False))
             self._numbers.append(number)
         if request.outputs:
             for order, (name, number) in enumerate(model.lite_signature.outputs, len(addressed)):

@@ -1,7 +1,9 @@
 """The tensors of a TFLite subgraph with their addresses: those of interest, and those that are not available."""
 
+from tfdump.dump.layout import INPUTS
 from tfdump.model.operations.addresses import Addressed, addresses_of
-from tfdump.model.operations.owners import Nameable
+from tfdump.model.operations.flow import GraphFlow, OperationGraph
+from tfdump.model.operations.owners import Nameable, OwnedTensors
 from tfdump.model.operations.roles import IN_CONTROL_FLOW, OperationOutput, Role, links_among, roles_of
 from tfdump.model.operations.scopes import Scopes, parts
 from tfdump.model.tflite.flatbuffer import LiteFile, LiteOperator, LiteSignature, LiteSubgraph
@@ -16,7 +18,8 @@ _REPRESENTING = ("QUANTIZE", "DEQUANTIZE")
 class LiteTensors:
     """What a subgraph computes.
 
-    `addressed` are its tensors in order, `not_captured` the layers and loops whose tensors are not available.
+    `addressed` are its tensors in order, `not_captured` the layers and loops whose tensors are not available, and
+    `flow` tells what each of them reads.
     """
 
     def __init__(self, file: LiteFile, signature: LiteSignature) -> None:
@@ -49,7 +52,11 @@ class LiteTensors:
             for number, position, links in zip(self._numbers, positions, links_among(positions, outputs), strict=True)
         ]
         self._names = [tensor.name for tensor in nameable]
-        self.addressed, hidden = addresses_of(nameable, self._scopes, converted=True)
+        owned = OwnedTensors(nameable, self._scopes)
+        self.addressed, hidden = addresses_of(owned, self._scopes, converted=True)
+        inputs = {numbers.index(number): f"{INPUTS}/{name}" for name, number in signature.inputs}
+        operations = OperationGraph(outputs, positions, inputs)
+        self.flow = GraphFlow(owned, operations, self.addressed, converted=True)
         self.not_captured = (*hidden, *self._inner())
 
     def _kinds_in_order(self) -> dict[int, str]:
