@@ -200,6 +200,73 @@ def test_ragged_and_sparse_tensors() -> None:
     assert sorted(got["back"]) == ["split:ragged", "split:sparse"]
 
 
+class Doubled(layers.Layer):
+    """Changes the values of a ragged or sparse tensor, and nothing else about it."""
+
+    def call(self, x: Any) -> Any:
+        if isinstance(x, tf.SparseTensor):
+            return tf.sparse.map_values(lambda values: 2 * values, x)
+        return x.with_flat_values(2 * x.flat_values)
+
+
+class Cut(layers.Layer):
+    """Keeps the values, and changes where the rows end."""
+
+    def call(self, x: Any) -> Any:
+        return tf.RaggedTensor.from_row_lengths(x.values, tf.reverse(x.row_lengths(), [0]))
+
+
+class Sums(layers.Layer):
+    def call(self, x: Any) -> Any:
+        return tf.sparse.reduce_sum(x, 1) if isinstance(x, tf.SparseTensor) else tf.reduce_sum(x, 1)
+
+
+class Composites(keras.Model):
+    """Layers that read ragged and sparse tensors of which the parts are the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ragged, self.doubled, self.cut = Rows(name="ragged"), Doubled(name="doubled"), Cut(name="cut")
+        self.sums = {name: Sums(name=name) for name in ("of_ragged", "of_doubled", "of_cut")}
+        self.sparse, self.twice = Entries(name="sparse"), Doubled(name="twice")
+        self.entries = {name: Sums(name=name) for name in ("of_sparse", "of_twice")}
+
+    def call(self, x: Any) -> Any:
+        rows, entries = self.ragged(x), self.sparse(x)
+        more, other, twice = self.doubled(rows), self.cut(rows), self.twice(entries)
+        read = {"of_ragged": rows, "of_doubled": more, "of_cut": other}
+        sums = [self.sums[name](tensor) for name, tensor in read.items()]
+        return [*sums, self.entries["of_sparse"](entries), self.entries["of_twice"](twice)]
+
+
+class Rows(layers.Layer):
+    def call(self, x: Any) -> Any:
+        return tf.RaggedTensor.from_tensor(x)
+
+
+class Entries(layers.Layer):
+    def call(self, x: Any) -> Any:
+        return tf.sparse.from_dense(x)
+
+
+@BOTH
+def test_ragged_and_sparse_tensors_that_share_parts(eager: bool) -> None:
+    """Doubling keeps the ends of the rows, and cutting keeps the values."""
+    got = read_by(Composites(), floats(2, 3), eager)
+    assert {address: got[address] for address in ("doubled", "cut", "twice")} == {
+        "doubled": ["ragged"],
+        "cut": ["ragged"],
+        "twice": ["sparse"],
+    }
+    assert {address: reads for address, reads in got.items() if address.startswith("of_")} == {
+        "of_ragged": ["ragged"],
+        "of_doubled": ["doubled"],
+        "of_cut": ["cut"],
+        "of_sparse": ["sparse"],
+        "of_twice": ["twice"],
+    }
+
+
 def test_a_long_chain_of_plain_operations() -> None:
     class Chain(keras.Model):
         def __init__(self) -> None:

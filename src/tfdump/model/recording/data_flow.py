@@ -25,19 +25,28 @@ class DataFlow:
     def __init__(self, graph: Any, inputs: Mapping[str, Any]) -> None:
         self._graph = graph
         self._addresses: dict[str | int | None, str] = {}
+        self._composites: dict[tuple[str | int | None, ...], str] = {}  # ragged and sparse tensors, which share parts
         self._behind: dict[str, tuple[str, ...]] = {}
         for name, tensor in inputs.items():
             self.add(f"{INPUTS}/{name}", tensor)
 
     def add(self, address: str, tensor: Any) -> None:
-        """Note the address of a tensor; the latest one counts."""
-        for part in _parts(tensor):
-            key = self._key(part)
+        """Note the address of a tensor; the latest one counts.
+
+        The first one counts for a part of a ragged or sparse tensor, since a layer may change the values alone.
+        """
+        parts = _parts(tensor)
+        keys = tuple(self._key(part) for part in parts)
+        if len(parts) > 1:
+            self._composites[keys] = address
+        for part, key in zip(parts, keys, strict=True):
             if key is None:
                 continue
-            self._addresses[key] = address
+            if len(parts) == 1 or key not in self._addresses:
+                self._addresses[key] = address
             if isinstance(part, EagerTensor):  # a later tensor may have the same id
                 weakref.finalize(part, self._addresses.pop, key, None)
+                weakref.finalize(part, self._composites.pop, keys, None)
 
     def read_by(self, tensors: Iterable[Any], masks: Iterable[Any] = ()) -> tuple[str, ...] | None:
         """Return the addresses of the tensors that a call reads, in order, each once; None where they are unknown.
@@ -45,11 +54,13 @@ class DataFlow:
         A mask counts only if it is recorded itself, as it may be in functional models.
         """
         addresses: dict[str, None] = {}
-        for part in (part for tensor in tensors for part in _parts(tensor)):
-            sources = self._sources(part)
-            if sources is None:
-                return None
-            addresses.update(dict.fromkeys(sources))
+        for tensor in tensors:
+            parts = _parts(tensor)
+            composite = self._composites.get(tuple(self._key(part) for part in parts))
+            for sources in [(composite,)] if composite else [self._sources(part) for part in parts]:
+                if sources is None:
+                    return None
+                addresses.update(dict.fromkeys(sources))
         keys = [self._key(part) for mask in masks for part in _parts(mask)]
         addresses.update(dict.fromkeys(self._addresses[key] for key in keys if key in self._addresses))
         return tuple(addresses)
