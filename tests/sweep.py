@@ -5,7 +5,9 @@
 Each model gets random weights, is saved to a file, dumped by `tfdump activations FILE`, loaded again by Keras, and
 watched by a recorder that shares nothing with tfdump's (eager_recorder.py). It is dumped once more with the scores of
 its attention, its preactivations and its recurrent states, which may change no other number; scores have to sum to 1,
-and an attention layer without any has to be named. Prints a row a model and the totals, and
+and an attention layer without any has to be named. What each tensor tells of its inputs is walked over: tensors that
+follow from no input may not change with other inputs, and each layer of a functional model is called once more with the
+dumped values of what it read. Prints a row a model and the totals, and
 exits with status 1 if one fails. A layer that is not in a dump must be named there; the table counts and names them.
 """
 
@@ -25,11 +27,15 @@ import numpy as np
 
 import tfdump
 from support import eager_recorder, hub_models, zoo
+from support.flow_walk import Graph, Walk, walked
 
 SIZES = {"NASNetLarge": 331, "NASNetMobile": 224, "InceptionV3": 128, "Xception": 128, "InceptionResNetV2": 128}
 SMALL, EXAMPLES = 96, 3
 FEWER_EXAMPLES = {"SAM3PromptableConceptBackbone": 1}  # whose attention mask has no axis for the heads
-COLUMNS = f"{'model':30} {'tensors':>7} {'worst':>7} {'more':>5} {'scores':>6} {'not captured':>12} {'seconds':>7}"
+COLUMNS = (
+    f"{'model':30} {'tensors':>7} {'worst':>7} {'more':>5} {'scores':>6} {'called':>6} {'fixed':>5} "
+    f"{'not captured':>12} {'seconds':>7}"
+)
 CAPTURES = ("--attention", "--preactivation", "--rnn-steps")
 SCORES = ":attention_scores"
 
@@ -39,7 +45,8 @@ class Row:
     """One row of the table.
 
     `missing` are the reasons of what was not captured, by address; `unsaved` tells what Keras lost by saving. `more`
-    counts what the capture options gave, and `scores` those of attention among it.
+    counts what the capture options gave, and `scores` those of attention among it. `called` counts the layers that gave
+    their dumped outputs when they were called with what they read, and `fixed` the tensors that follow from no input.
     """
 
     name: str
@@ -50,6 +57,8 @@ class Row:
     unsaved: str = ""
     more: int = 0
     scores: int = 0
+    called: int = 0
+    fixed: int = 0
 
 
 @dataclass
@@ -61,6 +70,7 @@ class Totals:
     missing: int = 0
     more: int = 0
     scores: int = 0
+    called: int = 0
     failed: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
@@ -86,12 +96,12 @@ def built(name: str) -> Any:
     return model
 
 
-def inputs_of(name: str, model: Any) -> dict[str, Any]:
+def inputs_of(name: str, model: Any, seed: int = 0) -> dict[str, Any]:
     """Return an input; pictures for keras.applications, whose untrained depths blow up anything larger."""
-    x = hub_models.sample_inputs(model, FEWER_EXAMPLES.get(name, EXAMPLES))
+    x = hub_models.sample_inputs(model, FEWER_EXAMPLES.get(name, EXAMPLES), seed)
     if name in hub_models.MODELS:
         return x
-    return {key: np.random.default_rng(0).random(value.shape, dtype="float32") for key, value in x.items()}
+    return {key: np.random.default_rng(seed).random(value.shape, dtype="float32") for key, value in x.items()}
 
 
 def in_memory(model: Any, x: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -132,10 +142,11 @@ def swept(name: str, folder: Path) -> Row:
     zoo.fresh()
     path = folder / "model.keras"
     model = built(name)
-    x = inputs_of(name, model)
+    x, other = inputs_of(name, model), inputs_of(name, model, seed=1)
     outputs = model(hub_models.argument(model, x), training=False)
     model.save(path)
     unsaved, more, scores = "", 0, 0
+    graphs: list[Graph] = []
     try:
         keras.models.load_model(path, compile=False)
     except Exception as error:  # what Keras cannot load again is dumped as it is
@@ -146,6 +157,9 @@ def swept(name: str, folder: Path) -> Row:
         options = ("--import", "keras_hub", "--batch-size", EXAMPLES)
         dump = zoo.dumped(path, x, *options)
         more, scores = captured(dump, zoo.dumped(path, x, *options, *CAPTURES))
+        for arrays in (x, other):
+            zoo.dumped(path, arrays, *options, "--save-inputs")
+            graphs.append(Graph.of(folder / f"{path.name}.h5"))
         values, missing = dump.values, dump.missing
         zoo.fresh()
         model = keras.models.load_model(path, compile=False)
@@ -156,12 +170,15 @@ def swept(name: str, folder: Path) -> Row:
     except AssertionError as error:  # what is compared below is the model as it was loaded
         unsaved = f"the model that Keras loads is not the one that it saved: {error}"
     compared = eager_recorder.compare(values, calls, list(missing))
-    return Row(name, compared.tensors, compared.worst, missing, time.perf_counter() - start, unsaved, more, scores)
+    walk = walked(*graphs, model) if graphs else Walk(0, (), 0)
+    seconds, fixed = time.perf_counter() - start, len(walk.constants)
+    return Row(name, compared.tensors, compared.worst, missing, seconds, unsaved, more, scores, walk.called, fixed)
 
 
 def show(row: Row) -> None:
     """Print a row, and below it what was not captured, a line a reason."""
-    figures = f"{row.tensors:7} {row.worst:7.1e} {row.more:5} {row.scores:6} {len(row.missing):12} {row.seconds:7.1f}"
+    figures = f"{row.tensors:7} {row.worst:7.1e} {row.more:5} {row.scores:6} {row.called:6} {row.fixed:5}"
+    figures += f" {len(row.missing):12} {row.seconds:7.1f}"
     print(f"{row.name:30} {figures}", flush=True)
     if row.unsaved:
         print(f"    {row.unsaved}", flush=True)
@@ -193,9 +210,11 @@ def main_sweep(names_asked: list[str]) -> int:
             totals.missing += len(row.missing)
             totals.more += row.more
             totals.scores += row.scores
+            totals.called += row.called
             show(row)
     print(f"{totals.passed} passed with {totals.tensors} tensors, {totals.missing} not captured and named")
     print(f"{totals.more} tensors more by the capture options, {totals.scores} of them attention scores")
+    print(f"{totals.called} layers called once more with what they read")
     print(f"{len(totals.failed)} failed{': ' * bool(totals.failed)}{', '.join(totals.failed)}")
     print(f"{len(totals.unknown)} without a configuration{': ' * bool(totals.unknown)}{', '.join(totals.unknown)}")
     return int(bool(totals.failed))

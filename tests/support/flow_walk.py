@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import Layer, Operation
+from keras import KerasTensor, Layer, Operation
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.models.functional import Functional
 from keras.src.ops.node import Node
@@ -22,6 +22,8 @@ import tfdump
 from support import eager_recorder
 from tfdump.address import encode
 from tfdump.tensors import Ragged, Sparse
+
+MOST_ARRANGEMENTS = 100
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,20 @@ def called_again(graph: Graph, model: Any) -> int:
 def _matching(
     operation: Operation, node: Node, symbols: list[Any], values: list[Any], outputs: Mapping[str, int], tensors: Any
 ) -> list[Any]:
-    """Return the outputs of a call on the values; where two arguments are one tensor, any arrangement may be right."""
-    alike = len(symbols) == len(values)
-    arrangements = [tuple(values)] if alike else list(itertools.product(values, repeat=len(symbols)))
+    """Return the outputs of a call on the values; raises AssertionError where these do not give the dumped ones.
+
+    The values are the arguments in order. Where two arguments are one tensor, one is a mask that Keras hands on beside
+    them, or Keras sorts them by keyword, any arrangement may be right.
+    """
+    fitting = [[number for number, value in enumerate(values) if _fits(value, symbol)] for symbol in symbols]
+    named = any(isinstance(leaf, KerasTensor) for leaf in keras.tree.flatten(node.arguments.kwargs))
+    in_order = [tuple(range(len(values)))] if len(symbols) == len(values) else []
+    most = min(len(symbols), len(values))
+    others = (numbers for numbers in itertools.product(*fitting) if len(set(numbers)) == most)
+    others = itertools.islice(others, MOST_ARRANGEMENTS if named or not in_order else 0)
     failures = []
-    for arrangement in arrangements:
+    for numbers in itertools.chain(in_order, others):
+        arrangement = [values[number] for number in numbers]
         args, kwargs = node.arguments.fill_in({id(s): v for s, v in zip(symbols, arrangement, strict=True)})
         try:
             got = keras.tree.flatten(operation(*args, **kwargs))
@@ -122,6 +133,12 @@ def _matching(
         else:
             return got
     raise AssertionError(f"{next(iter(outputs))}: {failures[0] if failures else 'it reads nothing'}")
+
+
+def _fits(value: Any, symbol: Any) -> bool:
+    shape = tuple(value.shape)
+    sizes = zip(shape, symbol.shape, strict=False)
+    return len(shape) == len(symbol.shape) and all(size in (wanted, None) or wanted is None for size, wanted in sizes)
 
 
 def _nodes(model: Any, prefix: str) -> Iterator[tuple[str, Operation, Node]]:
