@@ -35,6 +35,7 @@ SCRIPTS = (
     "start_up",
     "all_outputs",
     "few_layers",
+    "data_flow",
     "many_rows",
     "statistics_only",
     "memory",
