@@ -200,6 +200,21 @@ def test_ragged_and_sparse_tensors() -> None:
     assert sorted(got["back"]) == ["split:ragged", "split:sparse"]
 
 
+def test_the_steps_of_a_recurrent_layer_read_what_the_layer_reads() -> None:
+    x, state = keras.Input((4, 3), name="x"), keras.Input((2,), name="state")
+    gru = layers.GRU(2, name="gru")(dense("before")(x), initial_state=dense("first", 2)(state))
+    both = layers.Bidirectional(layers.LSTM(2, name="lstm"), name="both")(x)
+    model = keras.Model([x, state], [gru, both])
+    got = read_by(model, {"x": floats(2, 4, 3), "state": floats(2, 2)}, rnn_steps=True)
+    assert {address: got[address] for address in got if address.startswith("gru")} == {
+        "gru:states.0": ["before", "first"],
+        "gru": ["before", "first"],
+    }
+    parts = [address for address in got if address.startswith("both")]
+    assert sum(":states." in address for address in parts) == 4
+    assert {tuple(got[address] or ()) for address in parts} == {("inputs/x",)}
+
+
 class Doubled(layers.Layer):
     """Changes the values of a ragged or sparse tensor, and nothing else about it."""
 
