@@ -8,6 +8,7 @@ _WORDS = {
     "rnn_gates": "gates",
     "preactivation": "preactivation",
     "layer_inputs": "input",
+    "ops": "op",
 }
 
 
@@ -16,7 +17,7 @@ class Captures:
     """The tensors with a reserved suffix that are captured, each of them or not.
 
     They are attention scores, the states and gates of recurrent layers, the input of the activation function of a layer
-    (`preactivation`), and the inputs of layers.
+    (`preactivation`), the inputs of layers, and the operations inside them.
     """
 
     attention: bool = False
@@ -24,6 +25,7 @@ class Captures:
     rnn_gates: bool = False
     preactivation: bool = False
     layer_inputs: bool = False
+    ops: bool = False
 
     @property
     def options(self) -> dict[str, str]:

@@ -45,7 +45,9 @@ def selection_of(model: Any, layers: Patterns, exclude: Patterns, depth: int | N
     )
 
 
-def captures_of(attention: Any, rnn_steps: Any, rnn_gates: Any, preactivation: Any, layer_inputs: Any) -> Captures:
+def captures_of(
+    attention: Any, rnn_steps: Any, rnn_gates: Any, preactivation: Any, layer_inputs: Any, ops: Any
+) -> Captures:
     """Return the captures of these arguments; raises TfdumpError where one is neither True nor False."""
     return Captures(
         **flags(
@@ -54,6 +56,7 @@ def captures_of(attention: Any, rnn_steps: Any, rnn_gates: Any, preactivation: A
             rnn_gates=rnn_gates,
             preactivation=preactivation,
             layer_inputs=layer_inputs,
+            ops=ops,
         )
     )
 

@@ -86,7 +86,7 @@ class DumpCallback(IntervalCallback):
         Remove the dumps of an earlier training that are later than the `initial_epoch` of `fit`.
     on_error : {'warn', 'raise'}, default 'warn'
         What happens where a dump fails, for instance on a full disk: the training continues without it, or stops.
-    attention, rnn_steps, rnn_gates, preactivation, layer_inputs : bool, default False
+    attention, rnn_steps, rnn_gates, preactivation, layer_inputs, ops : bool, default False
         Also dump these tensors, as for `tfdump.activations`. Only without `wrt`.
     outputs : bool, optional
         Also dump the final outputs. The default is to dump them where no `layers` are selected. Only without `wrt`.
@@ -158,6 +158,7 @@ class DumpCallback(IntervalCallback):
         rnn_gates: bool = False,
         preactivation: bool = False,
         layer_inputs: bool = False,
+        ops: bool = False,
         outputs: bool | None = None,
         reduce: str | None = None,
         training: bool = False,
@@ -176,7 +177,7 @@ class DumpCallback(IntervalCallback):
         kind = layout.ACTIVATIONS if wrt is None else layout.GRADIENTS
         self._overwrite, self._on_error = flag("overwrite", overwrite), on_error
         self._folder = TrainingFolder(Path(folder), on, kind, keep, self._overwrite)
-        captures = captures_of(attention, rnn_steps, rnn_gates, preactivation, layer_inputs)
+        captures = captures_of(attention, rnn_steps, rnn_gates, preactivation, layer_inputs, ops)
         of_gradients = (y is not None, sample_weight is not None, loss, objective, from_logits, norms_only)
         self._options, custom = callback_options(
             wrt,

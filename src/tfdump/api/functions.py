@@ -38,6 +38,7 @@ def activations(
     rnn_gates: bool = False,
     preactivation: bool = False,
     layer_inputs: bool = False,
+    ops: bool = False,
     reduce: str | None = None,
     dtype: str | None = None,
     dequantize: bool = False,
@@ -86,6 +87,9 @@ def activations(
         Also return the input of the activation function of a layer, as `LAYER:preactivation`.
     layer_inputs : bool, default False
         Also return the inputs of every layer, as `LAYER:input`.
+    ops : bool, default False
+        Also return every operation inside the layers, as `LAYER:op.NAME`. Files of SavedModel and TFLite always
+        return them.
     reduce : str, optional
         Reduce each tensor, as `"OP:AXES"`: `mean`, `sum`, `max`, `min` or `norm`, over axis numbers (`"mean:1,2"`) or
         `spatial`, which is all axes but the first and the last. Without AXES, over all axes but the first.
@@ -131,7 +135,7 @@ def activations(
     options = activation_options(
         selection_of(model, layers, exclude, depth),
         run_options(batch_size, memory, training),
-        captures=captures_of(attention, rnn_steps, rnn_gates, preactivation, layer_inputs),
+        captures=captures_of(attention, rnn_steps, rnn_gates, preactivation, layer_inputs, ops),
         outputs=False,
         dequantize=dequantize,
         seed=seed,
@@ -160,6 +164,7 @@ def layers(
     rnn_gates: bool = False,
     preactivation: bool = False,
     layer_inputs: bool = False,
+    ops: bool = False,
     signature: str | None = None,
     trust: bool = False,
     max_bytes: int | str | None = None,
@@ -185,6 +190,8 @@ def layers(
         Also list the input of the activation function of a layer, as `LAYER:preactivation`.
     layer_inputs : bool, default False
         Also list the inputs of every layer, as `LAYER:input`.
+    ops : bool, default False
+        Also list every operation inside the layers, as `LAYER:op.NAME`.
     signature : str, optional
         The signature of a SavedModel or `.tflite` file that has several.
     trust : bool, default False
@@ -196,7 +203,8 @@ def layers(
     -------
     list of tfdump.run.layers.ListedTensor
         One record per tensor in execution order, with the attributes `address`, `class_name`, `shape`, `dtype`,
-        `parameters`, `example_bytes` and `inputs`. A shape has -1 for a size that is not known before the model runs.
+        `parameters`, `example_bytes`, `inputs`, `operands`, `operation` and `source`. A shape has -1 for a size that is
+        not known before the model runs.
 
     Raises
     ------
@@ -216,6 +224,6 @@ def layers(
 
     """
     arrays = arrays_of(x) if x is not None else []
-    captures = captures_of(attention, rnn_steps, rnn_gates, preactivation, layer_inputs)
+    captures = captures_of(attention, rnn_steps, rnn_gates, preactivation, layer_inputs, ops)
     loaded = loaded_model(model, signature, trust, max_bytes)
     return list(list_tensors(loaded, arrays, Selection(patterns_of(layers, model)), warn, captures).tensors)

@@ -142,5 +142,6 @@ def capture_options(command: CommandFunction) -> CommandFunction:
         flag("--rnn-gates", help="Also the gates of LSTM and GRU at every time step (:gates.forget)."),
         flag("--preactivation", help="Also the input of each layer's activation function (:preactivation)."),
         flag("--layer-inputs", help="Also the inputs of each layer (:input)."),
+        flag("--ops", help="Also every operation inside each layer, with its line of code (:op.Log)."),
     ]
     return decorated(command, decorators)

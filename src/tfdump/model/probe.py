@@ -114,14 +114,18 @@ class Probe:
         args, kwargs = self._signature.arguments(inputs)
         with recorder.watching(inputs):
             outputs = self.model(*args, **training_argument(self.model, self._request.training), **kwargs)
+        records, not_captured = recorder.with_operations()
         final = named_outputs(self.model, outputs) if self._request.outputs else None
         named, missing = ([], ()) if final is None else (list(final.named), final.not_captured)
-        return _Run(recorder.records, named, (*recorder.not_captured(), *missing), recorder.bytes)
+        return _Run(records, named, (*not_captured, *missing), recorder.bytes)
 
     def _choose(self, run: _Run) -> list[Any]:
         """Apply the selection to the first run; set `probed` and return its tensors."""
         records = run.records
-        candidates = [Candidate(record.address, record.classes) for record in records]
+        candidates = [
+            Candidate(record.address, record.classes, tuple(Candidate(*way) for way in record.within))
+            for record in records
+        ]
         missing = {item.address: item.reason for item in run.not_captured}
         self._tell_captures([*(record.address for record in records), *missing])
         selected = self._request.selection.choose(candidates, missing)

@@ -169,9 +169,13 @@ def runnable(model: Any) -> Runnable:
 
 
 def check_request(request: Request, what: str) -> None:
-    """Raise ModelError for options that need the layers of a Keras model; `what` names the kind of model instead."""
+    """Raise ModelError for options that need the layers of a Keras model; `what` names the kind of model instead.
+
+    Operations are probed in every case.
+    """
     options = {"--training": request.training, "--eager": request.eager}
-    for option in [*(name for name, is_set in options.items() if is_set), *request.captures.options]:
+    captures = replace(request.captures, ops=False).options
+    for option in [*(name for name, is_set in options.items() if is_set), *captures]:
         raise ModelError(f"{option} needs a Keras model, but this is {what}, whose operations are fixed (leave it out)")
 
 

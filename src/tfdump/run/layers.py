@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from tfdump.address import Selection
 from tfdump.captures import NOTHING_MORE, Captures
 from tfdump.dtypes import STRING, numpy_dtype
+from tfdump.dump.layout import OPERATION, SOURCE
 from tfdump.files.limits import allowed
 from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.source import ReadingOptions
 from tfdump.process.stages import Stage, silent_stage
-from tfdump.tensors import NotCaptured, Note
+from tfdump.tensors import NotCaptured, Note, TensorInfo
 
 if TYPE_CHECKING:
     from tfdump.model.loading.loaded_model import LoadedModel
@@ -42,6 +43,10 @@ class ListedTensor:
     operands : tuple of str or None
         The addresses of the tensors that the last operation of the layer reads. Only outputs of layers have them, in a
         listing that also has operations.
+    operation : str or None
+        For the output of a layer: the type of that operation.
+    source : str or None
+        The line of code that makes the operation, such as `my_layers.py:42`.
     """
 
     address: str
@@ -52,6 +57,8 @@ class ListedTensor:
     example_bytes: int | None
     inputs: tuple[str, ...] | None = None
     operands: tuple[str, ...] | None = None
+    operation: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,20 +96,24 @@ def list_tensors(
         else:
             probe = probe_declared(loaded.model, request, note)
         with probe:
-            rows = tuple(
-                ListedTensor(
-                    probed.info.address,
-                    probed.info.class_name,
-                    probed.info.shape,
-                    probed.info.dtype,
-                    probed.info.parameters,
-                    example_bytes(probed.info.shape, probed.info.dtype),
-                    probed.info.inputs,
-                    probed.info.operands,
-                )
-                for probed in probe.probed
-            )
+            rows = tuple(_listed(probed.info) for probed in probe.probed)
             return Listing(rows, (*loaded.not_loaded, *probe.not_captured))
+
+
+def _listed(info: TensorInfo) -> ListedTensor:
+    attributes = dict(info.attributes)
+    return ListedTensor(
+        info.address,
+        info.class_name,
+        info.shape,
+        info.dtype,
+        info.parameters,
+        example_bytes(info.shape, info.dtype),
+        info.inputs,
+        info.operands,
+        attributes.get(OPERATION),
+        attributes.get(SOURCE),
+    )
 
 
 def example_bytes(shape: tuple[int, ...] | None, dtype: str) -> int | None:

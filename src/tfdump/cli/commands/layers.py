@@ -39,6 +39,10 @@ EXAMPLES = (
         "List also attention scores, and the states and gates of recurrent layers.",
         "tfdump layers sample_models/text_gru.keras \\\n    --attention --rnn-steps --rnn-gates",
     ),
+    (
+        "List every operation inside a layer, with its line of code.",
+        "tfdump layers sample_models/digits_cnn.keras --ops -l bn1",
+    ),
 )
 
 
@@ -60,11 +64,13 @@ def command(verbosity: Verbosity, /, inputs: tuple[str, ...], json: bool, **para
     arguments = open_arguments(inputs)
     with only_data_on_stdout(), stages(verbosity) as stage:
         loaded = load(loading_options_from(parameters), verbosity, stage=stage)
-        listing = list_tensors(loaded, arguments, selection, notes(verbosity), captures_from(parameters), stage)
+        captures = captures_from(parameters)
+        listing = list_tensors(loaded, arguments, selection, notes(verbosity), captures, stage)
     if json:
-        write(_json(listing))
+        write(_json(listing, captures.ops))
         return
-    write(table(COLUMNS, (_row(tensor) for tensor in listing.tensors)))
+    columns = (*COLUMNS, Column("source", 4)) if captures.ops else COLUMNS
+    write(table(columns, (_row(tensor)[: len(columns)] for tensor in listing.tensors)))
     from tfdump.run.output import tell_not_captured
 
     tell_not_captured(listing.not_captured, notes(verbosity))
@@ -78,11 +84,12 @@ def _row(tensor: ListedTensor) -> tuple[str | int | None, ...]:
         tensor.dtype,
         tensor.parameters,
         tensor.example_bytes,
+        tensor.source,
     )
 
 
-def _json(listing: Listing) -> str:
-    items = [
+def _json(listing: Listing, ops: bool) -> str:
+    items: list[dict[str, Any]] = [
         {
             "address": tensor.address,
             "class": tensor.class_name,
@@ -95,5 +102,9 @@ def _json(listing: Listing) -> str:
         }
         for tensor in listing.tensors
     ]
+    if ops:
+        for item, tensor in zip(items, listing.tensors, strict=True):
+            operands = None if tensor.operands is None else list(tensor.operands)
+            item |= {"operands": operands, "operation": tensor.operation, "source": tensor.source}
     missing = [{"address": item.address, "reason": item.reason} for item in listing.not_captured]
     return json_list("layers", items, not_captured=missing)

@@ -11,7 +11,7 @@ from tfdump.model.operations.fused_order import last_owner
 from tfdump.model.operations.node_names import node_name
 from tfdump.model.operations.outputs import layer_outputs
 from tfdump.model.operations.owners import Nameable, OwnedTensors, Owner
-from tfdump.model.operations.scopes import LayerPlace, Scopes, last_part
+from tfdump.model.operations.scopes import LayerPlace, Path, Scopes, last_part
 from tfdump.tensors import NotCaptured
 
 OPERATION = "op"
@@ -64,7 +64,7 @@ def operation_address(place: LayerPlace) -> str:
     """Return the address of an operation that is no layer's output; a node of the model has no suffix."""
     if not place.layers:
         return node_name(place.own)
-    return f"{Owner(place.layers).address}:{_suffix(place)}"
+    return f"{Owner(place.layers).address}:{operation_suffix(place.own)}"
 
 
 def _place(graph: OwnedTensors, position: int, scopes: Scopes) -> LayerPlace:
@@ -83,11 +83,12 @@ def _own_address(tensor: Nameable, place: LayerPlace, nodes: set[str]) -> tuple[
         return encode(name), f":{number or 0}"
     layer, colon, suffix = operation_address(place).partition(":")
     if not colon and node_name(place.own[:1]) in nodes:
-        layer, colon, suffix = node_name(place.own[:1]), ":", _suffix(place)
+        layer, colon, suffix = node_name(place.own[:1]), ":", operation_suffix(place.own)
     if tensor.index is None:
         return layer, colon + suffix
     return layer, f":{suffix}.{tensor.index}" if colon else f":{tensor.index}"
 
 
-def _suffix(place: LayerPlace) -> str:
-    return f"{OPERATION}.{'.'.join(encode(part) for part in place.own)}"
+def operation_suffix(own: Path) -> str:
+    """Return the suffix of a tensor inside a layer, without a colon; `own` is the name of its operation there."""
+    return f"{OPERATION}.{'.'.join(encode(part) for part in own)}"

@@ -48,6 +48,22 @@ class DataFlow:
                 weakref.finalize(part, self._addresses.pop, key, None)
                 weakref.finalize(part, self._composites.pop, keys, None)
 
+    def address(self, tensor: Any) -> str | None:
+        """Return the address of a tensor of the graph that has one."""
+        return self._addresses.get(self._key(tensor))
+
+    def is_input(self, tensor: Any) -> bool:
+        """Tell whether a tensor is an input of the model."""
+        return (self.address(tensor) or "").startswith(f"{INPUTS}/")
+
+    def extended(self, tensors: Mapping[str, Any]) -> "DataFlow":
+        """Return a flow in which tensors have addresses beside those of this one."""
+        flow = DataFlow(self._graph, {})
+        flow._addresses |= self._addresses
+        for address, tensor in tensors.items():
+            flow.add(address, tensor)
+        return flow
+
     def read_by(self, tensors: Iterable[Any], masks: Iterable[Any] = ()) -> tuple[str, ...] | None:
         """Return the addresses of the tensors that a call reads, in order, each once; None where they are unknown.
 
@@ -85,7 +101,7 @@ class DataFlow:
         waiting, entered = [operation], set()
         while waiting:
             current = waiting[-1]
-            inputs = [] if current.type in _SHAPES else list(current.inputs)
+            inputs = values_read(current)
             before = [tensor.op for tensor in inputs if tensor.name not in self._addresses]
             unknown = [earlier for earlier in before if earlier.name not in self._behind]
             if unknown and current.name not in entered and current.name not in self._behind:
@@ -100,6 +116,16 @@ class DataFlow:
                     addresses.update(dict.fromkeys((own,) if own else self._behind.get(tensor.op.name, ())))
                 self._behind[current.name] = tuple(addresses)
         return self._behind[operation.name]
+
+
+def values_read(operation: Any) -> list[Any]:
+    """Return the tensors on whose values the outputs of an operation of a graph depend."""
+    return [] if operation.type in _SHAPES else list(operation.inputs)
+
+
+def graph_parts(tensor: Any) -> list[Any]:
+    """Return the tensors of a graph that a dense, ragged or sparse tensor consists of."""
+    return [part for part in _parts(tensor) if isinstance(part, tf.Tensor) and not isinstance(part, EagerTensor)]
 
 
 def tensors_read(args: Any, kwargs: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:

@@ -10,6 +10,7 @@ from tfdump.model.recording.direct_calls import DirectCalls
 from tfdump.model.recording.frames import Hook, ObservedRun
 from tfdump.model.recording.hiding import Maps, RecurrentLoops
 from tfdump.model.recording.layer_taps import LayerInputs, Preactivations
+from tfdump.model.recording.operations import OperationSpans
 from tfdump.model.recording.recurrence import RecurrentSteps
 from tfdump.model.recording.time_distributed import TimeDistributedSteps
 
@@ -22,6 +23,8 @@ def hooks_for(recording: ObservedRun, layers: Iterable[Layer], captures: Capture
         DirectCalls(recording, layers),
         TimeDistributedSteps(recording),
     ]
+    if captures.ops:
+        hooks.insert(0, OperationSpans(recording))
     if captures.layer_inputs:
         hooks.append(LayerInputs(recording))
     if captures.preactivation:
