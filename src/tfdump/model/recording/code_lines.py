@@ -27,7 +27,8 @@ def source_of(operation: Any) -> str | None:
     """Return the line that made an operation while a model was recorded, such as `my_layers.py:42`.
 
     It is the innermost line outside of TensorFlow and Keras. Where there is none, it is that of a layer or operation
-    of Keras, with the path of its file: `keras/src/layers/core/dense.py:152`. None tells that tfdump made the operation itself.
+    of Keras, with the path of its file: `keras/src/layers/core/dense.py:152`. None tells that tfdump made the operation
+    itself.
     """
     lines = [frame for frame in reversed(_recorded(operation.traceback)) if not _is_plumbing(frame.filename)]
     if not lines or lines[0].filename.startswith(_TFDUMP):

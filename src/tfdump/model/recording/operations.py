@@ -18,9 +18,9 @@ from tfdump.dump.layout import OPERANDS, OPERATION, SOURCE
 from tfdump.model.free_names import free_name
 from tfdump.model.operations.addresses import OPERATION as SUFFIX
 from tfdump.model.operations.addresses import operation_suffix
-from tfdump.model.operations.inner_graphs import BRANCHES, LOOPS, beside_loops
 from tfdump.model.operations.node_names import node_name
 from tfdump.model.operations.roles import IN_CONTROL_FLOW, OperationOutput, Role, roles_of
+from tfdump.model.operations.special_operations import BRANCHES, LOOPS, beside_loops, extra_copies, reads_of
 from tfdump.model.recording.code_lines import source_of
 from tfdump.model.recording.data_flow import DataFlow, graph_parts, values_read
 from tfdump.model.recording.frames import Frame, Hook, Recorded, Recording
@@ -112,13 +112,13 @@ class Operations:
             OperationOutput(
                 tensor.name,
                 tensor.op.type,
-                tuple(place[read.name] for read in tensor.op.inputs),
+                tuple(place[read.name] for read in reads_of(tensor)),
                 is_input=self._flow.is_input(tensor),
             )
             for tensor in tensors
         ]
         recorded = [position for position, tensor in enumerate(tensors) if self._flow.address(tensor) is not None]
-        roles = roles_of(described, recorded, beside_loops(tensors))
+        roles = roles_of(described, recorded, beside_loops(tensors) | extra_copies(tensors))
         return frozenset(tensor.name for tensor, role in zip(tensors, roles, strict=True) if role is Role.DATA)
 
     def _inner_graphs(self) -> list[NotCaptured]:
