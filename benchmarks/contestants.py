@@ -128,6 +128,7 @@ def tfdump_activations(folder: Path, target: Path, room: int = 0, **choices: Any
     rest are those of ActivationOptions, RunOptions and StoreOptions.
     """
     from tfdump.address import Selection
+    from tfdump.captures import Captures
     from tfdump.inputs.arguments import open_arguments
     from tfdump.model.loading.load import load_model
     from tfdump.model.loading.user_code import import_user_code
@@ -142,6 +143,7 @@ def tfdump_activations(folder: Path, target: Path, room: int = 0, **choices: Any
     options = ActivationOptions(
         selection=Selection(choices.pop("layers", ()), (), choices.pop("depth", None)),
         compression=choices.pop("compression", "none"),
+        captures=Captures(ops=choices.pop("ops", False)),
         store=StoreOptions(
             statistics=choices.pop("statistics", False),
             values=choices.pop("values", True),

@@ -36,6 +36,7 @@ SCRIPTS = (
     "all_outputs",
     "few_layers",
     "data_flow",
+    "operations",
     "many_rows",
     "statistics_only",
     "memory",
