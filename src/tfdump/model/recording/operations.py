@@ -84,7 +84,16 @@ class Operations:
         self._operations = graph.get_operations()
         self._numbers = {operation.name: number for number, operation in enumerate(self._operations)}
         self._spans = _innermost([span for span in spans if span.graph is graph], len(self._operations))
-        self._flow = flow
+        self._sources: dict[str, str | None] = {}
+        self._before = flow
+        self._flow = flow.extended(
+            {
+                record.address: copied
+                for record in outputs
+                for part in graph_parts(record.tensor)
+                if (copied := self._copied(part, flow)) is not None
+            }
+        )
         self._used = {record.address for record in outputs}
         steps = self._steps([span for span in spans if span.graph is graph])
         self.not_captured = (*steps, *self._inner_graphs())
@@ -95,7 +104,7 @@ class Operations:
             for number, (operation, span) in enumerate(zip(self._operations, self._spans, strict=True))
             if span is not None and span.path not in stepped
         }
-        operands = flow.extended({address: tensor for pairs in inside.values() for address, tensor in pairs})
+        operands = self._flow.extended({address: tensor for pairs in inside.values() for address, tensor in pairs})
         self.records = self._merged(inside, [self._described(record, operands) for record in outputs], operands)
 
     @staticmethod
@@ -130,6 +139,23 @@ class Operations:
                 missing.append(NotCaptured(f"{_address(operation, span)}.body", reason))
         return missing
 
+    def _source(self, operation: Any) -> str | None:
+        """Return the line of code that made an operation, None for one that tfdump made."""
+        if operation.name not in self._sources:
+            self._sources[operation.name] = source_of(operation)
+        return self._sources[operation.name]
+
+    def _source_attribute(self, operation: Any) -> tuple[tuple[str, str], ...]:
+        source = self._source(operation)
+        return () if source is None else ((SOURCE, source),)
+
+    def _copied(self, part: Any, flow: DataFlow) -> Any:
+        """Return the tensor of which tfdump recorded a copy; None for others, and where it has an address itself."""
+        operation = part.op
+        if operation.type != "Identity" or flow.address(part) is None or self._source(operation) is not None:
+            return None
+        return operation.inputs[0] if flow.address(operation.inputs[0]) is None else None
+
     def _addressed(self, operation: Any, span: Span, data: frozenset[str]) -> list[tuple[str, Any]]:
         """Return the tensors of an operation that have no address yet, with their addresses."""
         tensors = [
@@ -137,7 +163,7 @@ class Operations:
             for tensor in operation.outputs
             if tensor.name in data and tensor.dtype not in HANDLES and self._flow.address(tensor) is None
         ]
-        if not tensors or source_of(operation) is None:
+        if not tensors or self._source(operation) is None:
             return []
         name = _address(operation, span)
         several = len(operation.outputs) > 1
@@ -154,8 +180,10 @@ class Operations:
         parts = graph_parts(record.tensor)
         if not parts or self._flow.address(parts[0]) is None or option_for(split(record.address)[1]):
             return record
-        read = flow.read_by(tensor for part in parts for tensor in values_read(part.op))
-        attributes = [(OPERATION, parts[0].op.type), *_source(parts[0].op)]
+        copies = [self._copied(part, self._before) for part in parts]
+        operations = [part.op if copied is None else copied.op for part, copied in zip(parts, copies, strict=True)]
+        read = flow.read_by(tensor for operation in operations for tensor in values_read(operation))
+        attributes = [(OPERATION, operations[0].type), *self._source_attribute(operations[0])]
         if read is not None:
             attributes.append((OPERANDS, json.dumps(read, ensure_ascii=False)))
         return replace(record, attributes=(*record.attributes, *attributes))
@@ -190,7 +218,7 @@ class Operations:
             0,
             tensor,
             inputs=flow.read_by(values_read(operation)),
-            attributes=tuple(_source(operation)),
+            attributes=self._source_attribute(operation),
             within=((span.path, span.classes),) if span.path else (),
         )
 
@@ -207,8 +235,3 @@ def _address(operation: Any, span: Span) -> str:
     """Return the address of an operation without a number; one of the model itself has no suffix."""
     own = tuple(operation.name.removeprefix(f"{span.scope}/").split("/"))
     return f"{span.path}:{operation_suffix(own)}" if span.path else node_name(own)
-
-
-def _source(operation: Any) -> list[tuple[str, str]]:
-    source = source_of(operation)
-    return [] if source is None else [(SOURCE, source)]
