@@ -10,11 +10,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-import tfdump
-
 _TENSORFLOW = f"{Path(tf.__file__).parent}{os.sep}"
 _KERAS = f"{Path(keras.__file__).parent}{os.sep}"
-_TFDUMP = f"{Path(tfdump.__file__).parent}{os.sep}"
+_TFDUMP = f"{Path(__file__).parents[2]}{os.sep}"
 _LIBRARY = f"{sysconfig.get_path('stdlib')}{os.sep}"
 _PACKAGES = f"{_LIBRARY}site-packages{os.sep}"
 _SEPARATOR = re.compile(r"[/\\]")

@@ -23,7 +23,7 @@ from tfdump.model.operations.roles import IN_CONTROL_FLOW, OperationOutput, Role
 from tfdump.model.operations.special_operations import BRANCHES, LOOPS, beside_loops, extra_copies, reads_of
 from tfdump.model.recording.code_lines import source_of
 from tfdump.model.recording.data_flow import DataFlow, graph_parts, values_read
-from tfdump.model.recording.frames import Frame, Hook, Recorded, Recording
+from tfdump.model.recording.frames import Frame, Hook, ObservedRun, RecordedTensor
 from tfdump.model.recording.ownership import class_names
 from tfdump.model.recording.tensors import HANDLES
 from tfdump.tensors import NotCaptured
@@ -56,7 +56,7 @@ class Span:
 class OperationSpans(Hook):
     """Notes the operations that each call makes; `spans` has the calls in the order of their ends."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: ObservedRun) -> None:
         super().__init__(recording)
         self.spans: list[Span] = []
 
@@ -80,7 +80,7 @@ class Operations:
     execution. `not_captured` names the loops and functions whose operations are not available.
     """
 
-    def __init__(self, graph: Any, spans: Sequence[Span], outputs: Sequence[Recorded], flow: DataFlow) -> None:
+    def __init__(self, graph: Any, spans: Sequence[Span], outputs: Sequence[RecordedTensor], flow: DataFlow) -> None:
         self._operations = graph.get_operations()
         self._numbers = {operation.name: number for number, operation in enumerate(self._operations)}
         self._spans = _innermost([span for span in spans if span.graph is graph], len(self._operations))
@@ -175,7 +175,7 @@ class Operations:
             pairs.append((address, tensor))
         return pairs
 
-    def _described(self, record: Recorded, flow: DataFlow) -> Recorded:
+    def _described(self, record: RecordedTensor, flow: DataFlow) -> RecordedTensor:
         """Return the record of a layer's output with what the operation was that computed it."""
         parts = graph_parts(record.tensor)
         if not parts or self._flow.address(parts[0]) is None or option_for(split(record.address)[1]):
@@ -189,11 +189,11 @@ class Operations:
         return replace(record, attributes=(*record.attributes, *attributes))
 
     def _merged(
-        self, inside: Mapping[int, Sequence[tuple[str, Any]]], outputs: Sequence[Recorded], flow: DataFlow
-    ) -> list[Recorded]:
+        self, inside: Mapping[int, Sequence[tuple[str, Any]]], outputs: Sequence[RecordedTensor], flow: DataFlow
+    ) -> list[RecordedTensor]:
         """Return the records of the operations and the others in the order of execution."""
         waiting = sorted(inside, reverse=True)
-        merged: list[Recorded] = []
+        merged: list[RecordedTensor] = []
 
         def emit(before: int) -> None:
             while waiting and waiting[-1] < before:
@@ -206,11 +206,11 @@ class Operations:
         emit(len(self._operations))
         return merged
 
-    def _record(self, number: int, address: str, tensor: Any, flow: DataFlow) -> Recorded:
+    def _record(self, number: int, address: str, tensor: Any, flow: DataFlow) -> RecordedTensor:
         operation, span = self._operations[number], self._spans[number]
         assert span is not None, "only operations of calls have addresses"
         layer = address.partition(":")[0]
-        return Recorded(
+        return RecordedTensor(
             address,
             layer,
             tensor.name.removesuffix(":0"),

@@ -111,7 +111,7 @@ class Recorder:
         """Return the calls that returned no tensor and the layers without a recorded call, with the reasons."""
         return self._missing.all(self, self.book.returned, self._graph)
 
-    def with_operations(self) -> tuple[list[Recorded], tuple[NotCaptured, ...]]:
+    def with_operations(self) -> tuple[list[RecordedTensor], tuple[NotCaptured, ...]]:
         """Return the records and what is missing; operations are among them where the captures ask for them."""
         records, missing = self.records, self.not_captured()
         spans = next((hook.spans for hook in self._hooks if isinstance(hook, OperationSpans)), None)
