@@ -82,6 +82,7 @@ def gradients(
     exclude: Patterns = (),
     depth: int | None = None,
     per_example: bool = False,
+    ops: bool = False,
     norms_only: bool = False,
     sparse: bool = False,
     steps: int | None = None,
@@ -140,6 +141,9 @@ def gradients(
         Only addresses of at most this many segments; `block1.conv` has two.
     per_example : bool, default False
         Return the gradient of each example's own loss, without regularization.
+    ops : bool, default False
+        Also return the gradients of every operation inside the layers, as `LAYER:op.NAME`. It needs
+        `wrt="activations"`.
     norms_only : bool, default False
         Return L2 norms instead of gradients.
     sparse : bool, default False
@@ -213,6 +217,7 @@ def gradients(
         from_logits=from_logits,
         reduction=reduction,
         per_example=per_example,
+        ops=ops,
         norms_only=norms_only,
         sparse=sparse,
         steps=descent_steps(steps, learning_rate, None if optimizer == DEFAULT_OPTIMIZER else optimizer, save_weights),

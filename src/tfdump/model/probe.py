@@ -12,14 +12,14 @@ from typing import Any
 import tensorflow as tf
 from keras import Layer
 
-from tfdump.address import Candidate, Selection, split
+from tfdump.address import Selection, split
 from tfdump.captures import Captures
 from tfdump.model.outputs import named_outputs
 from tfdump.model.recording.frames import RecordedTensor
 from tfdump.model.recording.recorder import Recorder
 from tfdump.model.signature import Signature, training_argument
 from tfdump.model.state import ModelState
-from tfdump.model.tensor_info import output_info, record_info
+from tfdump.model.tensor_info import candidate_of, output_info, record_info
 from tfdump.model.tracing.other_sizes import OtherSizes
 from tfdump.model.tracing.traced import Traced, value_of
 from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, TensorInfo, Value
@@ -122,10 +122,7 @@ class Probe:
     def _choose(self, run: _Run) -> list[Any]:
         """Apply the selection to the first run; set `probed` and return its tensors."""
         records = run.records
-        candidates = [
-            Candidate(record.address, record.classes, tuple(Candidate(*way) for way in record.within))
-            for record in records
-        ]
+        candidates = [candidate_of(record) for record in records]
         missing = {item.address: item.reason for item in run.not_captured}
         self._tell_captures([*(record.address for record in records), *missing])
         selected = self._request.selection.choose(candidates, missing)

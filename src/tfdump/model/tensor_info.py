@@ -4,10 +4,16 @@ from typing import Any
 
 from keras import Layer
 
+from tfdump.address import Candidate
 from tfdump.dump.layout import EXECUTED_AS
 from tfdump.model.recording.frames import RecordedTensor
 from tfdump.model.recording.ownership import class_names
 from tfdump.tensors import TensorInfo
+
+
+def candidate_of(record: RecordedTensor) -> Candidate:
+    """Return a recorded tensor as a selection sees it."""
+    return Candidate(record.address, record.classes, tuple(Candidate(*way) for way in record.within))
 
 
 def record_info(record: RecordedTensor, order: int) -> TensorInfo:

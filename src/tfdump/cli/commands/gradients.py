@@ -99,6 +99,7 @@ _DESCENT = option_under("Gradient descent")
     type=click.Choice(("mean", "sum")),
     help="Reduce the loss over all examples this way. [default: mean as Keras divides; sum for --objective]",
 )
+@_GRADIENTS("--ops", is_flag=True, help="Also every operation inside each layer, with --wrt activations (:op.Sqrt).")
 @_GRADIENTS("--per-example", is_flag=True, help="Store each example's own gradient.")
 @_GRADIENTS("--norms-only", is_flag=True, help="Store L2 norms instead of tensors.")
 @_GRADIENTS("--sparse", is_flag=True, help="Store gradients of embedding tables as the rows that were looked up.")

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 from keras import Layer
 
+from tfdump.captures import Captures
 from tfdump.errors import ModelError
 from tfdump.model.gradients.wrt import WEIGHTS, GradientRequest, Sources, Target, choose_sources, has_gradient
 from tfdump.model.losses.compiled import added_losses
@@ -103,9 +104,10 @@ class Differentiation:
         tape = tf.GradientTape(watch_accessed_variables=False)
         with tape:
             inputs = {name: _watched(tensors[name], tape) for name in self._inputs}
-            if WEIGHTS in self.request.wrt:
+            if WEIGHTS in self.request.wrt or self.request.ops:  # the tape sees no operation on weights alone
                 tape.watch([variable.value for variable in self.model.trainable_weights])
-            recorder = Recorder(self.model, tap=lambda tensor: _watched(tensor, tape))
+            captures = Captures(ops=self.request.ops)
+            recorder = Recorder(self.model, tap=lambda tensor: _watched(tensor, tape), captures=captures)
             with recorder.watching(inputs):
                 outputs = self._call({**tensors, **inputs})
             added = [tf.reduce_sum(loss) for loss in added_losses(self.model)] if self.scalar.regularized else []

@@ -7,14 +7,14 @@ from typing import Any
 import tensorflow as tf
 from keras import Layer
 
-from tfdump.address import Candidate, Selection
+from tfdump.address import Candidate, Selection, split
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
 from tfdump.errors import ModelError, SelectionError
 from tfdump.model.gradients.weights import Weight, weights_of
 from tfdump.model.recording.frames import RecordedTensor
 from tfdump.model.recording.recorder import Recorder
-from tfdump.model.tensor_info import declared_shape, record_info
+from tfdump.model.tensor_info import candidate_of, declared_shape, record_info
 from tfdump.tensors import NotCaptured, TensorInfo
 
 WEIGHTS, ACTIVATIONS, INPUTS = "weights", "activations", "inputs"
@@ -34,7 +34,8 @@ class GradientRequest:
     """The tensors with respect to which to differentiate, and how to run the model.
 
     `every_weight` asks for the gradients of all trainable weights, whatever is selected, as a descent needs them.
-    `loss_scale` multiplies the loss, and the gradients are divided by it, which avoids underflow in float16.
+    `loss_scale` multiplies the loss, and the gradients are divided by it, which avoids underflow in float16. `ops` adds
+    the operations inside the layers to the activations.
     """
 
     selection: Selection
@@ -44,6 +45,7 @@ class GradientRequest:
     eager: bool = False
     loss_scale: float = 1.0
     every_weight: bool = False
+    ops: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,13 @@ def choose_sources(model: Layer, recorder: Recorder, inputs: Mapping[str, Any], 
     """
     weights = weights_of(model, recorder) if WEIGHTS in request.wrt or request.selection.selects_layers else []
     trainable = [weight for weight in weights if weight.obstacle is None]
-    records = recorder.records
-    candidates = [Candidate(record.address, record.classes) for record in records]
+    records, not_recorded = recorder.with_operations()
+    candidates = [candidate_of(record) for record in records]
     candidates += [_candidate(weight) for weight in trainable]
     fed = list(inputs.items()) if INPUTS in request.wrt else []
     first_input = len(candidates)
     candidates += [Candidate(name, _INPUT_CLASSES) for name, _ in fed]
-    missing = {item.address: item.reason for item in recorder.not_captured()}
+    missing = {item.address: item.reason for item in not_recorded}
     missing |= {weight.address: weight.obstacle for weight in weights if weight.obstacle is not None}
     selected = set(request.selection.choose(candidates, missing))
     sources: list[tuple[Target, Any]] = []
@@ -101,7 +103,7 @@ def choose_sources(model: Layer, recorder: Recorder, inputs: Mapping[str, Any], 
         frozen = _selected([weight for weight in weights if weight.obstacle is not None], request.selection)
         skipped += [NotCaptured(weight.address, weight.obstacle or "", weight.is_state) for weight in frozen]
     if ACTIVATIONS in request.wrt:
-        skipped += recorder.not_captured()
+        skipped += not_recorded
         for order in sorted(number for number in selected if number < len(records)):
             _add(sources, skipped, _activation_target(records[order], order), records[order].tensor, records[order])
     if INPUTS in request.wrt:
@@ -164,7 +166,7 @@ def _add(
         sources.append((target, tensor))
     else:
         what = obstacle if record is not None else f"the input is {obstacle}"
-        skipped.append(NotCaptured(target.info.address, what))
+        skipped.append(NotCaptured(target.info.address, what, expected=split(target.info.address)[1].startswith("op.")))
 
 
 def has_gradient(tensor: Any) -> bool:

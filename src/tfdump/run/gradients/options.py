@@ -33,7 +33,8 @@ class GradientOptions(DumpOptions):
     """Everything that decides which gradients are computed, of what, and what is stored of them.
 
     `losses` are names of losses (`NAME`, `OUTPUT=NAME` or `compiled`). Without them and without `objective`, the loss
-    is the compiled one. `reduction` None is the default: `mean` for losses, `sum` for objectives.
+    is the compiled one. `ops` adds the operations inside layers to the activations. `reduction` None is the default:
+    `mean` for losses, `sum` for objectives.
     """
 
     wrt: tuple[str, ...] = ("weights",)
@@ -42,6 +43,7 @@ class GradientOptions(DumpOptions):
     from_logits: bool = False
     reduction: str | None = None
     per_example: bool = False
+    ops: bool = False
     steps: Steps | None = None
     loss_scale: float = 1.0
     store: GradientStore = field(default_factory=GradientStore)
@@ -68,6 +70,8 @@ class GradientOptions(DumpOptions):
         ):
             if both:
                 raise ModelError(f"{pair} exclude each other, because {why} (leave one of them out)")
+        if self.ops and "activations" not in self.wrt:
+            raise ModelError("--ops adds operations to the gradients of activations (add --wrt activations)")
         if store.sparse and "weights" not in self.wrt:
             raise ModelError("--sparse is for the gradients of tables, which are weights (add --wrt weights)")
         if not store.tensors.values and (store.norms_only or store.sparse):
@@ -89,6 +93,7 @@ def gradient_options(
     from_logits: Any = False,
     reduction: Any = None,
     per_example: Any = False,
+    ops: Any = False,
     norms_only: Any = False,
     sparse: Any = False,
     steps: Steps | None = None,
@@ -114,6 +119,7 @@ def gradient_options(
         from_logits=flag("from_logits", from_logits),
         reduction=one_of("reduction", reduction, ("mean", "sum")),
         per_example=flag("per_example", per_example),
+        ops=flag("ops", ops),
         steps=steps,
         loss_scale=positive_number("loss_scale", loss_scale),
         seed=seed_number(seed),

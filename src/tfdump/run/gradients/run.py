@@ -220,6 +220,7 @@ def probe_gradients(
         options.eager,
         options.loss_scale,
         every_weight=options.steps is not None,
+        ops=options.ops,
     )
     inputs = [column.name for column in source.columns if column.name in {spec.name for spec in signature.specs}]
     pass_over = Differentiation(model, signature, inputs, scalar, supervised, request)
