@@ -15,13 +15,22 @@ Note = Callable[[str], None]
 """Called with one sentence for the user, such as a cast, a padding or a fallback."""
 
 
+_MOST_OPERATIONS = 4
+"""Operations that a note names. A model has many times more of them than layers."""
+
+
 class Detail(str):
     """A note about something expected, shown only with `-v`."""
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return names joined for a note, each once."""
-    return ", ".join(dict.fromkeys(names))
+    """Return names joined for a note, each once; of many operations inside layers, the first ones and their number."""
+    layers, operations = [], []
+    for name in dict.fromkeys(names):
+        (operations if ":op." in name else layers).append(name)
+    text = ", ".join([*layers, *operations[:_MOST_OPERATIONS]])
+    more = len(operations) - _MOST_OPERATIONS
+    return text if more <= 0 else f"{text} and {more} more {'operation' if more == 1 else 'operations'}"
 
 
 @dataclass(frozen=True)
