@@ -25,9 +25,9 @@ class Detail(str):
 
 def listed(names: Iterable[str]) -> str:
     """Return names joined for a note, each once; of many operations inside layers, the first ones and their number."""
-    layers, operations = [], []
-    for name in dict.fromkeys(names):
-        (operations if ":op." in name else layers).append(name)
+    unique = list(dict.fromkeys(names))
+    operations = [name for name in unique if ":op." in name]
+    layers = [name for name in unique if name not in operations]
     text = ", ".join([*layers, *operations[:_MOST_OPERATIONS]])
     more = len(operations) - _MOST_OPERATIONS
     return text if more <= 0 else f"{text} and {more} more {'operation' if more == 1 else 'operations'}"

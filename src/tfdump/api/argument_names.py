@@ -26,6 +26,7 @@ _NAMES = {
 
 _OPTION = re.compile(r"(?<![\w-])(--[a-z]+(?:-[a-z]+)*|-[lx])(?![\w-])")
 _VALUE = re.compile(r"(?<![\w-])(--[a-z]+(?:-[a-z]+)*|-[lx]) ('[^']*'|[A-Z]+\b(?!=))")
+_COMMAND = re.compile(r"tfdump activations (\w+=True)")
 _WRT = re.compile(r"--wrt (weights|activations|inputs)\b")
 
 
@@ -36,7 +37,8 @@ def in_words_of_python(message: str) -> str:
     """
     message = _WRT.sub(r"--wrt '\1'", message)
     message = _VALUE.sub(lambda match: f"{_NAMES[match[1]]}={match[2]}" if match[1] in _NAMES else match[0], message)
-    return _OPTION.sub(lambda match: _FLAGS.get(match[1]) or _NAMES.get(match[1]) or match[1], message)
+    message = _OPTION.sub(lambda match: _FLAGS.get(match[1]) or _NAMES.get(match[1]) or match[1], message)
+    return _COMMAND.sub(r"tfdump.activations(..., \1)", message)
 
 
 @contextmanager

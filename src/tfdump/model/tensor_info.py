@@ -30,6 +30,7 @@ def record_info(record: RecordedTensor, order: int) -> TensorInfo:
         record.parameters,
         attributes=(*record.attributes, *(((EXECUTED_AS, record.executed_as),) if record.executed_as else ())),
         inputs=record.inputs,
+        operands=record.operands,
     )
 
 

@@ -282,7 +282,7 @@ def test_patterns_choose_operations() -> None:
     assert list(listed(model, layers="type:Log")) == ["norm:op.Log"]
     assert list(listed(model, layers="norm")) == ["norm:op.Mean", "norm:op.sub", "norm:op.Log", "norm"]
     assert list(listed(model, layers="type:Norm")) == ["norm:op.Mean", "norm:op.sub", "norm:op.Log", "norm"]
-    with pytest.raises(api.TfdumpError, match=r"--ops captures such tensors"):
+    with pytest.raises(api.TfdumpError, match=r"tfdump.activations\(..., ops=True\) captures such tensors"):
         api.layers(model, layers="norm:op.Log")
 
 

@@ -104,7 +104,6 @@ def _json(listing: Listing, ops: bool) -> str:
     ]
     if ops:
         for item, tensor in zip(items, listing.tensors, strict=True):
-            operands = None if tensor.operands is None else list(tensor.operands)
-            item |= {"operands": operands, "operation": tensor.operation, "source": tensor.source}
+            item |= {"operation": tensor.operation, "source": tensor.source}
     missing = [{"address": item.address, "reason": item.reason} for item in listing.not_captured]
     return json_list("layers", items, not_captured=missing)

@@ -21,7 +21,7 @@ _LAYERS, _OPS = (f"{_KERAS}src{os.sep}{folder}{os.sep}" for folder in ("layers",
 _RECORDER = f"{_TFDUMP}model{os.sep}recording{os.sep}recorder.py"
 
 
-def source_of(operation: Any) -> str | None:
+def code_line_of(operation: Any) -> str | None:
     """Return the line that made an operation while a model was recorded, such as `my_layers.py:42`.
 
     It is the innermost line outside of TensorFlow and Keras. Where there is none, it is that of a layer or operation

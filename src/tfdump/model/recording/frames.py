@@ -18,7 +18,8 @@ class RecordedTensor:
     `stacked` tells that it was stacked from the steps of a loop, so the model itself does not use it. `inputs` are the
     addresses of the tensors that the call read, None where they are unknown. `executed_as` is the address by the order
     of execution, "" where the layer is called once. `attributes` are further attributes of the dataset. `within` has
-    the addresses and classes of calls by which the tensor can be selected beside its own.
+    the addresses and classes of calls by which the tensor can be selected beside its own. `operands` are the addresses
+    of what the operation read that computed it, None where operations are not recorded.
     """
 
     address: str
@@ -32,6 +33,7 @@ class RecordedTensor:
     executed_as: str = ""
     attributes: tuple[tuple[str, Any], ...] = ()
     within: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    operands: tuple[str, ...] | None = None
 
 
 @dataclass

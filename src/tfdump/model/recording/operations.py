@@ -3,7 +3,6 @@
 The graph counts its operations. So the numbers at which a call began and ended tell which operations it made.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,14 +13,14 @@ import tensorflow as tf
 
 from tfdump.address import split
 from tfdump.captures import option_for
-from tfdump.dump.layout import OPERANDS, OPERATION, SOURCE
+from tfdump.dump.layout import OPERATION, SOURCE
 from tfdump.model.free_names import free_name
 from tfdump.model.operations.addresses import OPERATION as SUFFIX
 from tfdump.model.operations.addresses import operation_suffix
 from tfdump.model.operations.node_names import node_name
 from tfdump.model.operations.roles import IN_CONTROL_FLOW, OperationOutput, Role, roles_of
 from tfdump.model.operations.special_operations import BRANCHES, LOOPS, beside_loops, extra_copies, reads_of
-from tfdump.model.recording.code_lines import source_of
+from tfdump.model.recording.code_lines import code_line_of
 from tfdump.model.recording.data_flow import DataFlow, graph_parts, values_read
 from tfdump.model.recording.frames import Frame, Hook, ObservedRun, RecordedTensor
 from tfdump.model.recording.ownership import class_names
@@ -142,7 +141,7 @@ class Operations:
     def _source(self, operation: Any) -> str | None:
         """Return the line of code that made an operation, None for one that tfdump made."""
         if operation.name not in self._sources:
-            self._sources[operation.name] = source_of(operation)
+            self._sources[operation.name] = code_line_of(operation)
         return self._sources[operation.name]
 
     def _source_attribute(self, operation: Any) -> tuple[tuple[str, str], ...]:
@@ -183,10 +182,8 @@ class Operations:
         copies = [self._copied(part, self._before) for part in parts]
         operations = [part.op if copied is None else copied.op for part, copied in zip(parts, copies, strict=True)]
         read = flow.read_by(tensor for operation in operations for tensor in values_read(operation))
-        attributes = [(OPERATION, operations[0].type), *self._source_attribute(operations[0])]
-        if read is not None:
-            attributes.append((OPERANDS, json.dumps(read, ensure_ascii=False)))
-        return replace(record, attributes=(*record.attributes, *attributes))
+        attributes = (*record.attributes, (OPERATION, operations[0].type), *self._source_attribute(operations[0]))
+        return replace(record, attributes=attributes, operands=read)
 
     def _merged(
         self, inside: Mapping[int, Sequence[tuple[str, Any]]], outputs: Sequence[RecordedTensor], flow: DataFlow

@@ -12,11 +12,12 @@ from tfdump.errors import ModelError
 from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.file_signatures import choose_signature
 from tfdump.model.loading.formats import SAVED_MODEL
+from tfdump.model.operations.special_operations import LOOPS
 from tfdump.model.probe import ProbedTensor, Request
 from tfdump.model.runnable import FixedProbe, check_request
 from tfdump.model.saved_model.files import signatures_of
 from tfdump.model.saved_model.inlining import inlined
-from tfdump.model.saved_model.tensors import LOOPS, GraphTensors
+from tfdump.model.saved_model.tensors import GraphTensors
 from tfdump.model.signature import Signature
 from tfdump.model.tensor_info import declared_shape
 from tfdump.model.tracing.side_effects import READING

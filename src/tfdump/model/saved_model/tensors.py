@@ -11,12 +11,10 @@ from tfdump.model.operations.flow import GraphFlow, OperationGraph
 from tfdump.model.operations.owners import Nameable, OwnedTensors
 from tfdump.model.operations.roles import IN_CONTROL_FLOW, OperationOutput, Role, links_among, roles_of
 from tfdump.model.operations.scopes import Scopes
+from tfdump.model.operations.special_operations import BRANCHES, LOOPS, beside_loops, extra_copies, reads_of
 from tfdump.model.recording.tensors import HANDLES
 from tfdump.model.tensor_info import declared_shape
 from tfdump.tensors import NotCaptured, TensorInfo
-
-LOOPS = frozenset({"While", "StatelessWhile"})
-_BRANCHES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
 
 
 class GraphTensors:
@@ -46,26 +44,21 @@ class GraphTensors:
             OperationOutput(
                 tensor.name,
                 tensor.op.type,
-                tuple(original(read) for read in tensor.op.inputs),
+                tuple(original(read) for read in reads_of(tensor)),
                 tensor.name in copies,
                 tensor.name in fed,
             )
             for tensor in self._tensors
         ]
         final = {original(tensor) for tensor in outputs}
-        roles = roles_of(operation_outputs, sorted(final), self._beside_loops())
+        idle = beside_loops(self._tensors) | extra_copies(self._tensors)
+        roles = roles_of(operation_outputs, sorted(final), idle)
         self._positions, nameable = _nameable(operation_outputs, self._tensors, roles, final)
         owned = OwnedTensors(nameable, scopes)
         self.addressed, hidden = addresses_of(owned, scopes)
         names = {place[tensor.name]: f"{INPUTS}/{name}" for name, tensor in inputs.items()}
         self._flow = GraphFlow(owned, OperationGraph(operation_outputs, self._positions, names), self.addressed)
         self.not_captured = (*hidden, *self._inner(scopes))
-
-    def _beside_loops(self) -> frozenset[int]:
-        """Return the positions of the tensors in the scopes of loops."""
-        loops = [tensor.op.name for tensor in self._tensors if tensor.op.type in LOOPS]
-        scopes = tuple({f"{name.rpartition('/')[0]}/" for name in loops if "/" in name})
-        return frozenset(n for n, tensor in enumerate(self._tensors) if scopes and tensor.op.name.startswith(scopes))
 
     def tensor(self, item: Addressed) -> Any:
         """Return the tensor of an address."""
@@ -94,7 +87,7 @@ class GraphTensors:
 
     def _inner(self, scopes: Scopes) -> list[NotCaptured]:
         """Return the loops and branches of the graph as not captured."""
-        kinds = LOOPS | _BRANCHES
+        kinds = LOOPS | BRANCHES
         names = dict.fromkeys(tensor.op.name for tensor in self._tensors if tensor.op.type in kinds)
         return [NotCaptured(f"{operation_address(scopes.place(name))}.body", IN_CONTROL_FLOW) for name in names]
 
