@@ -7,6 +7,7 @@ from tfdump.comparison.verdict import TensorDiff
 from tfdump.dump import axis0
 from tfdump.dump.attributes import STATISTIC_NAMES
 from tfdump.report.charts import bars_svg
+from tfdump.report.flow import Flow, flow_facts, graph_link
 from tfdump.report.html import Markup, element, escaped, join, name_of, number_text, size_text
 from tfdump.report.records import NONE, SAMPLED, STORED, WHOLE, Numbers, Row, Thumbnail
 from tfdump.report.table import badges, error_share, verdict_badge
@@ -14,9 +15,10 @@ from tfdump.report.table import badges, error_share, verdict_badge
 _MOST_NORMS = 12
 
 
-def details_of(row: Row) -> Markup:
-    """Return the block of one tensor."""
-    facts = [(element("dt", name), element("dd", value)) for name, value in _facts(row)]
+def details_of(row: Row, flow: Flow | None = None) -> Markup:
+    """Return the block of one tensor; `flow` is what it reads and what reads it, where it is in the graph."""
+    listed = [*_facts(row), *(flow_facts(flow) if flow is not None else ())]
+    facts = [(element("dt", name), element("dd", value)) for name, value in listed]
     return element(
         "article",
         element("h3", name_of(row.address), class_="name", aria_label=row.address),
@@ -29,6 +31,7 @@ def details_of(row: Row) -> Markup:
         _picture(row),
         _histogram(row),
         element("dl", *(part for fact in facts for part in fact)),
+        element("p", graph_link(row, "show in the graph")) if flow is not None else None,
         element("p", element("a", "back to the list", href=f"#r{row.number}"), class_="back"),
         id=f"t{row.number}",
         class_="pictured" if row.thumbnail is not None else None,
@@ -88,6 +91,10 @@ def _facts(row: Row) -> Iterator[tuple[str, str | Markup]]:
     yield "group", row.group
     if row.class_name:
         yield "class", row.class_name
+    if row.operation:
+        yield "operation", row.operation
+    if row.source:
+        yield "source", element("span", row.source, class_="name")
     if row.structure:
         yield "structure", element("span", row.structure, class_="name")
     rows = f", one row per {row.axis0}" if row.axis0 in (axis0.EXAMPLE, axis0.STEP, axis0.BATCH) else ""

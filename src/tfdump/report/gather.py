@@ -121,6 +121,10 @@ def _rows(
                 norms,
                 tuple(by_tensor.get(full_name(tensor), ())),
                 verdicts.get(full_name(tensor)),
+                inputs=tensor.inputs,
+                operands=tensor.operands,
+                operation=str(attributes.get("operation", "")),
+                source=str(attributes.get("source", "")),
             )
         )
     return rows

@@ -1,16 +1,20 @@
 """Turns a report into one HTML page that needs no network and no other file, and is readable without JavaScript.
 
-A policy in the page allows its one script and its one style sheet, by their hashes, and nothing else.
+A policy in the page allows its scripts and its style sheet, by their hashes, and nothing else.
 """
 
 import base64
 import hashlib
-from importlib import resources
+from collections.abc import Mapping
 
 from tfdump.report import sections
 from tfdump.report.details import details_of
+from tfdump.report.flow import Flow, flows_of
+from tfdump.report.graph import graph_of
+from tfdump.report.graph_section import graph_section
 from tfdump.report.html import Markup, element, join
 from tfdump.report.records import Report
+from tfdump.report.scripts import dagre_script, graph_script, own_text
 from tfdump.report.table import table_of
 
 _FACTS = ("model", "kind", "examples", "batch_size", "loss", "tensorflow_version", "keras_version")
@@ -18,18 +22,22 @@ _FACTS = ("model", "kind", "examples", "batch_size", "loss", "tensorflow_version
 
 def page_of(report: Report) -> str:
     """Return the page; the same report gives the same page."""
-    style, script = _own("page.css"), _own("page.js")
+    graph = graph_of(report.rows)
+    flows = flows_of(report.rows, graph)
+    style = own_text("page.css") + (own_text("graph.css") if graph else "")
+    scripts = [own_text("page.js"), *([dagre_script(), graph_script()] if graph else [])]
     title = f"{report.dump} and {report.other}" if report.other else report.dump
     policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src {_hash(style)}; "
+        f"script-src {' '.join(map(_hash, scripts))}; base-uri 'none'; form-action 'none'"
     )
     chapters = [
         ("compared", "Comparison", sections.comparison_section(report)),
         ("found", "Findings", sections.findings_section(report)),
+        ("graph", "Graph", graph_section(report, graph)),
         ("loss", "Loss", sections.loss_section(report)),
         ("depth", "Along the depth", sections.depth_section(report)),
-        ("list-of-tensors", "Tensors", table_of(report)),
+        ("list-of-tensors", "Tensors", table_of(report, flows)),
         ("provenance", "How the dump was made", sections.provenance_section(report)),
     ]
     present = [(key, name, body) for key, name, body in chapters if body is not None]
@@ -53,9 +61,9 @@ def page_of(report: Report) -> str:
             *(element("p", note, class_="note warn") for note in report.notes),
             element("nav", *(element("a", name, href=f"#{key}") for key, name, _ in present), aria_label="sections"),
         ),
-        element("main", *(_chapter(key, name, part) for key, name, part in present), _details(report, pictured)),
+        element("main", *(_chapter(key, name, part) for key, name, part in present), _details(report, flows, pictured)),
         _dialog(),
-        element("script", Markup(script)),
+        *(element("script", Markup(script)) for script in scripts),
     )
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
 
@@ -64,11 +72,11 @@ def _chapter(key: str, name: str, body: Markup) -> Markup:
     return element("section", element("h2", name, id=f"{key}-title"), body, id=key, aria_labelledby=f"{key}-title")
 
 
-def _details(report: Report, pictured: bool) -> Markup:
+def _details(report: Report, flows: Mapping[int, Flow], pictured: bool) -> Markup:
     return element(
         "section",
         element("h2", "Each tensor", id="details-title"),
-        join([details_of(row) for row in report.rows], "\n"),
+        join([details_of(row, flows.get(row.number)) for row in report.rows], "\n"),
         id="details",
         class_="pictured" if pictured else None,
         aria_labelledby="details-title",
@@ -97,10 +105,6 @@ def _facts(report: Report) -> str:
     return " · ".join([*facts, f"{len(report.rows):,} tensors"])
 
 
-def _own(name: str) -> str:
-    """Return the text of a file of this package."""
-    return resources.files("tfdump.report").joinpath(name).read_text("utf-8").replace("\r\n", "\n")
-
-
 def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"

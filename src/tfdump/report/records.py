@@ -64,7 +64,8 @@ class Row:
 
     `number` counts from 1 in the order of the dump, which is the order of execution within each group. `scale` is the
     L2 norm of a gradient (of its last step), else the root mean square; NaN where no value is finite, None where it is
-    unknown. `norms` holds the norm of every step. Where `thumbnail` is None, `undrawn` gives the reason.
+    unknown. `norms` holds the norm of every step. Where `thumbnail` is None, `undrawn` gives the reason. `inputs`,
+    `operands`, `operation` and `source` are as in the dump.
     """
 
     number: int
@@ -86,6 +87,15 @@ class Row:
     diff: TensorDiff | None = None
     thumbnail: Thumbnail | None = None
     undrawn: str = ""
+    inputs: tuple[str, ...] | None = None
+    operands: tuple[str, ...] | None = None
+    operation: str = ""
+    source: str = ""
+
+    @property
+    def reads(self) -> tuple[str, ...] | None:
+        """The addresses of the tensors that the tensor was computed from, operations included; None if unknown."""
+        return self.inputs if self.operands is None else self.operands
 
     @property
     def name(self) -> str:

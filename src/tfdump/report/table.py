@@ -1,19 +1,20 @@
 """The list of tensors of a page: one row per tensor, with the data for sorting and filtering."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from tfdump.checks import Finding
 from tfdump.comparison.verdict import DIFFERS, SAME, TensorDiff
 from tfdump.report.charts import bars_svg
+from tfdump.report.flow import graph_link
 from tfdump.report.html import MISSING, Markup, element, join, name_of, number_text, share_text, size_text
 from tfdump.report.records import NONE, SAMPLED, Report, Row
 
 _SEVERE = ("nan", "inf")
 
 
-def table_of(report: Report) -> Markup:
-    """Return the filter and the table of all tensors."""
+def table_of(report: Report, in_graph: Container[int] = ()) -> Markup:
+    """Return the filter and the table of all tensors; `in_graph` are the numbers of rows with a link to the graph."""
     rows, compared = report.rows, report.diff is not None
     first = report.diff.first if report.diff is not None else None
     gradients = any(row.is_gradient for row in rows)
@@ -36,7 +37,7 @@ def table_of(report: Report) -> Markup:
         _head("findings", "n"),
     ]  # fmt: skip
     caption = element("caption", f"The {len(rows):,} tensors of {report.dump}", class_="unseen")
-    body = [_row(row, compared, first is not None and row.diff is first) for row in rows]
+    body = [_row(row, compared, first is not None and row.diff is first, row.number in in_graph) for row in rows]
     table = element("table", caption, element("thead", element("tr", *heads)), element("tbody", *body), id="tensors")
     scale = "norm: L2 norm of a gradient (of its last step), else root" if gradients else "rms: root"
     legend = (
@@ -74,7 +75,7 @@ def _head(name: str, sort: str | None, title: str | None = None) -> Markup:
     return element("th", name, scope="col", class_=numeric, data_sort=sort, title=title)
 
 
-def _row(row: Row, compared: bool, is_first: bool) -> Markup:
+def _row(row: Row, compared: bool, is_first: bool, in_graph: bool) -> Markup:
     statistics, numbers = row.numbers.statistics, row.numbers
     about = "≈" if numbers.source == SAMPLED else ""
     numeric = [_number(statistics.get(name), about) for name in ("min", "max", "mean", "std")]
@@ -90,10 +91,11 @@ def _row(row: Row, compared: bool, is_first: bool) -> Markup:
         pictured = element("span", " \u25a3", element("span", " has a picture", class_="unseen"), class_="soft")
     size = math.prod(max(1, axis) for axis in row.shape)
     dtype = element("div", _dtype(row), class_="soft")
+    to_graph = graph_link(row, "graph") if in_graph else None
     group = None if row.group == "activations" else element("div", row.group, class_="soft")
     cells = [
         element("td", f"{row.number}", class_="n", data_v=row.number),
-        element("th", link, pictured, group, scope="row", data_v=row.address),
+        element("th", link, pictured, to_graph, group, scope="row", data_v=row.address),
         element("td", row.class_name),
         element("td", size_text(row.shape), dtype, class_="s", data_v=size),
         *numeric,
