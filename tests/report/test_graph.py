@@ -269,6 +269,12 @@ class TestRuns:
         assert [run.name for run in runs] == ["stem", "conv1_*", "conv2_*"]
         assert [len(run.boxes) for run in runs] == [0, 36, 36]
 
+    def test_inputs_and_outputs_of_the_model_stay_visible(self) -> None:
+        boxes = self.boxes(["inputs/x", *(f"add_{n}" if n % 2 else f"conv2d_{n}" for n in range(100)), "outputs/y"])
+        runs = in_runs(boxes)
+        assert [runs[0], runs[-1]] == [boxes[0], boxes[-1]]
+        assert len(runs) == 5
+
     def test_other_names_make_runs_of_about_equal_length(self) -> None:
         names = [f"add_{n}" if n % 2 else f"conv2d_{n}" for n in range(100)]
         runs = in_runs(self.boxes(names))

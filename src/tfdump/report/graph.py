@@ -21,7 +21,7 @@ where there are too many for one view. What the page does not hold is absent, or
 """
 
 
-@dataclass
+@dataclass(eq=False)
 class Box:
     """One box of the graph: a tensor, or a layer or a run that contains others, in the order of execution.
 

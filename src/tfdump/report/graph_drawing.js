@@ -2,7 +2,7 @@
 // The boxes and arrows of the graph as SVG elements, and the size that their text needs.
 
 const graphArtist = (drawing) => {
-  const WIDEST = 220, NARROWEST = 84, LINE = 15, PADDING = 7, HEAD = 18;
+  const WIDEST = 236, NARROWEST = 84, LINE = 15, PADDING = 7, HEAD = 18;
   const SPREADING = ["bad", "severe", "clear", "slight"];
   const KINDS = { absent: "not on the page", input: "input of the model", run: "several layers" };
 

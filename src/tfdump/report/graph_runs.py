@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
 
+from tfdump.dump import layout
 from tfdump.report.graph import RUN, Box
 
 MOST_BOXES = 60
@@ -12,7 +13,7 @@ MOST_BOXES = 60
 _RUN = 40
 _SHORTEST = 3
 _MOST_WORDS = 3
-_PART = 14
+_PART = 12
 """How many characters of its first and its last name the name of a run shows."""
 
 
@@ -20,9 +21,20 @@ def in_runs(boxes: Sequence[Box]) -> list[Box]:
     """Return boxes of which none contains more than `MOST_BOXES`; runs contain the others.
 
     A run holds boxes that follow each other, so runs read each other in one direction, as their boxes do. Names that
-    begin alike make a run (`conv2_*`); where they do not, runs are about equally long.
+    begin alike make a run (`conv2_*`); where they do not, runs are about equally long. Inputs and outputs of the model
+    stay visible, if they are not many.
     """
-    return _runs([_folded(box) for box in boxes])
+    inner = [box for box in boxes if "/" not in box.address]
+    ends = [box for box in boxes if "/" in box.address]
+    if len(ends) > MOST_BOXES // 2:
+        inner, ends = list(boxes), []
+    inputs = [box for box in ends if _is_input(box)]
+    outputs = [box for box in ends if not _is_input(box)]
+    return [*inputs, *_runs([_folded(box) for box in inner]), *outputs]
+
+
+def _is_input(box: Box) -> bool:
+    return box.address.startswith(f"{layout.INPUTS}/")
 
 
 def _folded(box: Box) -> Box:
@@ -55,12 +67,7 @@ def _alike(boxes: list[Box], words: int) -> tuple[list[str], list[list[Box]], in
 
 
 def _prefix(box: Box, words: int) -> str:
-    """Return the first words of a name, with the underscore behind them where there are more.
-
-    Those of inputs and outputs of the model are whole, so that these stay visible.
-    """
-    if "/" in box.name:
-        return box.name
+    """Return the first words of a name, with the underscore behind them where there are more."""
     listed = box.name.split("_")
     return "_".join(listed[:words]) + ("_" if len(listed) > words else "")
 
