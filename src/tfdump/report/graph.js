@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const MOST = 300;   // boxes at once; dagre needs about a second for them
+  const MOST = 300;   // boxes at once, so that no click takes long
   const FIRST = 40;   // boxes that open by themselves
   const READERS = 6;  // what reads nothing, such as a mask, is named in its readers where these are more
   const MARGIN = 12;
