@@ -48,10 +48,14 @@ class ProbedTensor:
 
 @dataclass(frozen=True)
 class _Run:
-    """The result of one recorded call: the tensors, the final outputs by name, what was not captured, and the bytes."""
+    """The result of one recorded call: the tensors, the final outputs by name, what was not captured, and the bytes.
+
+    `origins` are the addresses of what each final output is, or was computed from; None where they are unknown.
+    """
 
     records: list[RecordedTensor]
     outputs: list[tuple[str, Any]]
+    origins: list[tuple[str, ...] | None]
     not_captured: tuple[NotCaptured, ...]
     bytes: int
 
@@ -114,10 +118,11 @@ class Probe:
         args, kwargs = self._signature.arguments(inputs)
         with recorder.watching(inputs):
             outputs = self.model(*args, **training_argument(self.model, self._request.training), **kwargs)
-        records, not_captured = recorder.with_operations()
+        run = recorder.with_operations()
         final = named_outputs(self.model, outputs) if self._request.outputs else None
         named, missing = ([], ()) if final is None else (list(final.named), final.not_captured)
-        return _Run(records, named, (*not_captured, *missing), recorder.bytes)
+        origins = [run.flow.read_by([tensor]) for _, tensor in named]
+        return _Run(run.tensors, named, origins, (*run.not_captured, *missing), recorder.bytes)
 
     def _choose(self, run: _Run) -> list[Any]:
         """Apply the selection to the first run; set `probed` and return its tensors."""
@@ -128,8 +133,8 @@ class Probe:
         selected = self._request.selection.choose(candidates, missing)
         probed = [ProbedTensor(record_info(records[i], order=i), is_output=False) for i in selected]
         probed += [
-            ProbedTensor(output_info(self.model, name, tensor, order), is_output=True)
-            for order, (name, tensor) in enumerate(run.outputs, len(records))
+            ProbedTensor(output_info(self.model, name, tensor, order, origin), is_output=True)
+            for order, ((name, tensor), origin) in enumerate(zip(run.outputs, run.origins, strict=True), len(records))
         ]
         self.probed, self.not_captured = tuple(probed), run.not_captured
         self._known = frozenset(candidate.address for candidate in candidates)

@@ -41,7 +41,10 @@ def declared_shape(tensor: Any) -> tuple[int, ...] | None:
     return tuple(-1 if size is None else int(size) for size in tensor.shape)
 
 
-def output_info(model: Layer, name: str, tensor: Any, order: int) -> TensorInfo:
-    """Return the description of a final output of the model; `order` is its position in the run."""
+def output_info(model: Layer, name: str, tensor: Any, order: int, inputs: tuple[str, ...] | None = None) -> TensorInfo:
+    """Return the description of a final output of the model; `order` is its position in the run.
+
+    `inputs` is the address of the activation that it is, or of what it was computed from.
+    """
     classes = class_names(model)
-    return TensorInfo(name, name, name, classes, order, tensor.dtype.name, declared_shape(tensor))
+    return TensorInfo(name, name, name, classes, order, tensor.dtype.name, declared_shape(tensor), inputs=inputs)

@@ -23,7 +23,9 @@ def floats(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape).astype("float32")
 
 
-def read_by(model: keras.Model, x: Any, eager: bool = False, **options: bool) -> dict[str, list[str] | None]:
+def read_by(
+    model: keras.Model, x: Any, eager: bool = False, group: str = "activations", **options: bool
+) -> dict[str, list[str] | None]:
     """What every tensor of a dump says that its layer read."""
     from tfdump.api.arguments import arrays_of
     from tfdump.captures import Captures
@@ -34,7 +36,7 @@ def read_by(model: keras.Model, x: Any, eager: bool = False, **options: bool) ->
     settings = ActivationOptions(eager=eager, captures=Captures(**options))
     with open_activations(in_memory(model), arrays_of(x), settings, lambda text: None) as run:
         return {t.info.address: None if t.info.inputs is None else list(t.info.inputs)
-                for t in run.planned if t.group == "activations"}  # fmt: skip
+                for t in run.planned if t.group == group}  # fmt: skip
 
 
 def dense(name: str, units: int = 3) -> layers.Dense:
@@ -362,3 +364,33 @@ def test_comparing_attributes_passes_over_it(tmp_path: Path, tfdump: Run) -> Non
     with h5py.File(tmp_path / "old.h5", "a") as file:
         del file["activations/d"].attrs["inputs"]
     assert tfdump("diff", "old.h5", "new.h5", "--check-attrs").returncode == 0
+
+
+class Twice(keras.Model):
+    """Doubles what its layer returns, and returns that too."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.inner = dense("inner")
+
+    def call(self, x: Any) -> Any:
+        hidden = self.inner(x)
+        return {"same": hidden, "doubled": hidden * 2.0}
+
+
+@pytest.mark.parametrize(("ops", "doubled"), [(False, "inner"), (True, "multiply")])
+def test_final_outputs_tell_which_tensor_they_are(ops: bool, doubled: str) -> None:
+    model = Twice(name="twice")
+    model(floats(2, 3))
+    assert read_by(model, floats(4, 3), group="outputs", ops=ops) == {"same": ["inner"], "doubled": [doubled]}
+
+
+def test_final_outputs_of_a_saved_model_tell_which_tensor_they_are(tfdump: Run, tmp_path: Path) -> None:
+    x = keras.Input((3,), name="x")
+    keras.Model(x, Twice(name="twice")(x)).export(tmp_path / "saved", verbose=False)
+    np.save(tmp_path / "x.npy", floats(4, 3))
+    done = tfdump("activations", "saved", "x.npy", "--trust-model", "-o", "saved.h5")
+    assert done.returncode == 0, done.stderr
+    with h5py.File(tmp_path / "saved.h5") as file:
+        reads = {name: json.loads(item.attrs["inputs"]) for name, item in file["outputs"].items()}
+    assert reads == {"doubled": ["twice:op.mul"], "same": ["twice.inner"]}

@@ -86,7 +86,8 @@ def choose_sources(model: Layer, recorder: Recorder, inputs: Mapping[str, Any], 
     """
     weights = weights_of(model, recorder) if WEIGHTS in request.wrt or request.selection.selects_layers else []
     trainable = [weight for weight in weights if weight.obstacle is None]
-    records, not_recorded = recorder.with_operations()
+    run = recorder.with_operations()
+    records, not_recorded = run.tensors, run.not_captured
     candidates = [candidate_of(record) for record in records]
     candidates += [_candidate(weight) for weight in trainable]
     fed = list(inputs.items()) if INPUTS in request.wrt else []

@@ -65,6 +65,10 @@ class GraphFlow:
         """Return what the operation reads that computes the output of a layer; None for other tensors."""
         return None if item.owner is None else self._read_by(item.position)
 
+    def origin(self, position: int) -> Addresses | None:
+        """Return the address of a final output, or of what it was computed from; `position` is that of the tensor."""
+        return self._nearest([position], lambda owner: False)
+
     def _reads(self, place: int) -> tuple[int, ...]:
         """Return the positions of the tensors whose values an operation reads, not those of which only the shape."""
         output = self._operations.outputs[self._operations.positions[place]]

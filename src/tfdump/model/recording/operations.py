@@ -52,6 +52,15 @@ class Span:
     stop: int
 
 
+@dataclass(frozen=True)
+class RunRecords:
+    """The recorded tensors of a run, what is missing with the reasons, and the flow that knows their addresses."""
+
+    tensors: list[RecordedTensor]
+    not_captured: tuple[NotCaptured, ...]
+    flow: DataFlow
+
+
 class OperationSpans(Hook):
     """Notes the operations that each call makes; `spans` has the calls in the order of their ends."""
 
@@ -76,7 +85,8 @@ class Operations:
     """The operations of one recorded graph whose values follow from the inputs.
 
     `records` are their tensors and those in `outputs`, the tensors that were recorded before, in the order of
-    execution. `not_captured` names the loops and functions whose operations are not available.
+    execution. `not_captured` names the loops and functions whose operations are not available. `flow` knows the
+    addresses of all.
     """
 
     def __init__(self, graph: Any, spans: Sequence[Span], outputs: Sequence[RecordedTensor], flow: DataFlow) -> None:
@@ -103,8 +113,8 @@ class Operations:
             for number, (operation, span) in enumerate(zip(self._operations, self._spans, strict=True))
             if span is not None and span.path not in stepped
         }
-        operands = self._flow.extended({address: tensor for pairs in inside.values() for address, tensor in pairs})
-        self.records = self._merged(inside, [self._described(record, operands) for record in outputs], operands)
+        self.flow = self._flow.extended({address: tensor for pairs in inside.values() for address, tensor in pairs})
+        self.records = self._merged(inside, [self._described(record, self.flow) for record in outputs], self.flow)
 
     @staticmethod
     def _steps(spans: Sequence[Span]) -> tuple[NotCaptured, ...]:

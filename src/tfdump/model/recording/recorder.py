@@ -24,7 +24,7 @@ from tfdump.model.recording.layer_axes import axis_attributes
 from tfdump.model.recording.loop_steps import Book, RecordedSteps
 from tfdump.model.recording.missing import Missing
 from tfdump.model.recording.name_scopes import valid_name_scopes
-from tfdump.model.recording.operations import NO_GRAPH, Operations, OperationSpans
+from tfdump.model.recording.operations import NO_GRAPH, Operations, OperationSpans, RunRecords
 from tfdump.model.recording.ownership import OwnedOperation, class_names, owned_operations, parameter_count
 from tfdump.model.recording.patching import replaced
 from tfdump.model.recording.tensors import (
@@ -111,16 +111,16 @@ class Recorder:
         """Return the calls that returned no tensor and the layers without a recorded call, with the reasons."""
         return self._missing.all(self, self.book.returned, self._graph)
 
-    def with_operations(self) -> tuple[list[RecordedTensor], tuple[NotCaptured, ...]]:
-        """Return the records and what is missing; operations are among them where the captures ask for them."""
+    def with_operations(self) -> RunRecords:
+        """Return what was recorded; operations are among it where the captures ask for them."""
         records, missing = self.records, self.not_captured()
         spans = next((hook.spans for hook in self._hooks if isinstance(hook, OperationSpans)), None)
         if spans is None:
-            return records, missing
+            return RunRecords(records, missing, self._flow)
         if self._graph is None:
-            return records, (*missing, NO_GRAPH)
+            return RunRecords(records, (*missing, NO_GRAPH), self._flow)
         operations = Operations(self._graph, spans, records, self._flow)
-        return operations.records, (*missing, *operations.not_captured)
+        return RunRecords(operations.records, (*missing, *operations.not_captured), operations.flow)
 
     def miss(self, address: str, reason: str) -> None:
         """Report an address as not captured; the first reason counts."""

@@ -119,10 +119,10 @@ class SavedGraphProbe(FixedProbe):
         ]
         tensors = [computed.tensor(computed.addressed[number]) for number in selected]
         if self._request.outputs:
-            for order, (name, tensor) in enumerate(
-                zip(self._model.output_names, outputs, strict=True), len(candidates)
-            ):
-                info = TensorInfo(name, name, name, (SAVED_MODEL,), order, tensor.dtype.name, declared_shape(tensor))
+            finals = zip(self._model.output_names, outputs, computed.origins, strict=True)
+            for order, (name, tensor, origin) in enumerate(finals, len(candidates)):
+                shape = declared_shape(tensor)
+                info = TensorInfo(name, name, name, (SAVED_MODEL,), order, tensor.dtype.name, shape, inputs=origin)
                 probed.append(ProbedTensor(info, is_output=True))
                 tensors.append(tensor)
         self.probed, self.not_captured = tuple(probed), computed.not_captured

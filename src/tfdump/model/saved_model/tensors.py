@@ -20,7 +20,8 @@ from tfdump.tensors import NotCaptured, TensorInfo
 class GraphTensors:
     """What a graph computes from `inputs`, which are tensors by their names.
 
-    `addressed` are its tensors in order, `not_captured` the layers and loops whose tensors are not available.
+    `addressed` are its tensors in order, `not_captured` the layers and loops whose tensors are not available, and
+    `origins` the addresses of what each output is, or was computed from.
     """
 
     def __init__(self, graph: Any, inputs: Mapping[str, Any], outputs: Sequence[Any], known: frozenset[str]) -> None:
@@ -58,6 +59,7 @@ class GraphTensors:
         self.addressed, hidden = addresses_of(owned, scopes)
         names = {place[tensor.name]: f"{INPUTS}/{name}" for name, tensor in inputs.items()}
         self._flow = GraphFlow(owned, OperationGraph(operation_outputs, self._positions, names), self.addressed)
+        self.origins = [self._flow.origin(original(tensor)) for tensor in outputs]
         self.not_captured = (*hidden, *self._inner(scopes))
 
     def tensor(self, item: Addressed) -> Any:

@@ -106,7 +106,8 @@ class LiteProbe(FixedProbe):
             self._numbers.append(number)
         if request.outputs:
             for order, (name, number) in enumerate(model.lite_signature.outputs, len(addressed)):
-                probed.append(ProbedTensor(self._info(name, name, name, (TFLITE,), order, number), is_output=True))
+                info = self._info(name, name, name, (TFLITE,), order, number)
+                probed.append(ProbedTensor(replace(info, inputs=self._tensors.origin(number)), is_output=True))
                 self._numbers.append(number)
         self.probed = tuple(probed)
         nameless = [item for item in self._tensors.nameless if any(p.info.address == item for p in probed)]

@@ -26,7 +26,7 @@ class LiteTensors:
         self._graph = graph = file.subgraphs[signature.subgraph]
         self._made_by = {number: operator for operator in graph.operators for number in operator.outputs}
         self._kinds = self._kinds_in_order()  # of the tensors by their numbers, none before those that it reads
-        numbers = list(self._kinds)
+        numbers = self._order = list(self._kinds)
         outputs = self._operation_outputs()
         roles = roles_of(outputs, range(len(outputs)))  # the converter has removed what serves no value
         positions = [
@@ -84,6 +84,10 @@ class LiteTensors:
     def number(self, item: Addressed) -> int:
         """Return the number of the tensor of an address in its subgraph."""
         return self._numbers[item.position]
+
+    def origin(self, number: int) -> tuple[str, ...] | None:
+        """Return the address of an output of the subgraph, or of what it was computed from."""
+        return self.flow.origin(self._order.index(number))
 
     def kind(self, item: Addressed) -> str:
         """Return the name of the operation that gives the tensor of an address."""
