@@ -247,6 +247,18 @@ def test_storing_as_float16_says_what_it_lost(tfdump: Run, tmp_path: Path) -> No
     assert f"{lost} finite values are too large for --dtype float16" in done.stderr
 
 
+def test_inputs_are_stored_as_they_were_fed_whatever_the_dtype_of_the_rest(tfdump: Run, tmp_path: Path) -> None:
+    images = np.load(DIGITS[1]) * np.float32(1e6) / 3
+    np.save(tmp_path / "big.npy", images)
+    done = tfdump(
+        "activations", DIGITS[0], "big.npy", "-l", "hidden", "--dtype", "float16", "--save-inputs", "-o", "d.h5"
+    )
+    assert done.returncode == 0
+    with h5py.File(tmp_path / "d.h5") as file:
+        assert file["activations/hidden"].dtype == np.float16
+        np.testing.assert_array_equal(file["inputs/image"], images)
+
+
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_compressed_dumps_hold_the_same_values(tfdump: Run, tmp_path: Path, compression: str) -> None:
     import hdf5plugin  # noqa: F401 - lets h5py read zstd

@@ -2,27 +2,30 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfdump.dump import layout
 from tfdump.dump.axis0 import EXAMPLE
+from tfdump.dump.collectors import Collector
 from tfdump.dump.journal import Journal
 from tfdump.dump.layout import stored_dtype
 from tfdump.dump.writer import DumpWriter
-from tfdump.inputs.source import Source, pad_batch
+from tfdump.inputs.source import Source
 from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Progress, silent_progress
+from tfdump.run.activations.batches import run_batches
 from tfdump.run.activations.plan import ActivationPlan
 from tfdump.run.options import StoreOptions
-from tfdump.run.pipeline import BatchOutput, run_at_once, run_in_order
+from tfdump.run.pipeline import BatchOutput
 from tfdump.run.planned import PlannedTensor
 from tfdump.run.resume import JournaledBatches
-from tfdump.run.sinks import TensorSink
+from tfdump.run.sinks import OpenCollector, TensorSink
 from tfdump.run.tensor_notes import tell_changes, tell_padding, tell_storing
-from tfdump.tensors import Array, Batch, NotCaptured, Note, TensorInfo, Value, listed
+from tfdump.tensors import NotCaptured, Note, TensorInfo, Value, listed
 
 if TYPE_CHECKING:
     from tfdump.model.runnable import RunnableProbe
@@ -46,50 +49,67 @@ def write_dump(
     A `journal` that was begun supplies the batches that it holds, and receives the other ones. `not_loaded` are layers
     that the model file has and the loaded model has not.
     """
-    sinks = _open_sinks(probe, source, plan, store, writer)
-    inputs = _saved_inputs(source, store)
-
-    def compute(batch: Batch, start: int, stop: int) -> tuple[list[Value | None], Array]:
-        values = plan.take_first() if start == 0 else None
-        if values is None:
-            values = probe.run(pad_batch(batch, plan.fixed) if plan.fixed else batch)
-        return [*values, *(batch[name] for name in inputs)], np.zeros(0)
-
-    def feed(batch: Batch) -> Batch:
-        return batch if inputs or plan.fixed else probe.feed(batch)  # arrays that are stored or padded stay arrays
-
-    output = BatchOutput(sinks, writer.check, progress)
-    if journal is not None:
-        journaled = JournaledBatches(journal, sinks, probe.late, note)
-        run_in_order(source, plan.batches, compute, output, journaled)
-    elif probe.independent:
-        run_at_once(source, plan.batches, compute, output, feed)
-    else:
-        run_in_order(source, plan.batches, compute, output)
+    sinks = open_sinks(source, plan, store, writer)
+    journaled = None if journal is None else JournaledBatches(journal, sinks, probe.late, note)
+    run_batches(probe, source, plan, saved_inputs(source, store), BatchOutput(sinks, writer.check, progress), journaled)
     depends_on_batch = plan.depends_on_batch + tell_changes(sinks, plan, note)
+    described = dict(root) | {"batch_size": np.int64(plan.batch_size), "examples": np.int64(source.examples)}
+    absent = AbsentTensors(tuple(not_loaded), probe.not_captured, frozenset(probe.late))
     from_padding = tell_padding(source, sinks, plan, depends_on_batch, note)
-    missing = _link_all(probe, sinks, writer, plan, from_padding, store, note)
+    complete_dump(sinks, source, plan, store, writer, described, config, note, depends_on_batch, from_padding, absent)
+
+
+@dataclass(frozen=True)
+class AbsentTensors:
+    """What is not in a dump: layers of the file that the model lacks, what was not captured, and late addresses.
+
+    `late` are the addresses that were called after the first batch only.
+    """
+
+    not_loaded: tuple[NotCaptured, ...]
+    not_captured: tuple[NotCaptured, ...]
+    late: frozenset[str]
+
+
+def complete_dump(
+    sinks: Sequence[TensorSink],
+    source: Source,
+    plan: ActivationPlan,
+    store: StoreOptions,
+    writer: DumpWriter,
+    root: Mapping[str, Any],
+    config: str | None,
+    note: Note,
+    depends_on_batch: Sequence[str],
+    from_padding: Sequence[TensorSink],
+    absent: AbsentTensors,
+) -> None:
+    """Link the tensors of sinks that have taken every batch, and set the attributes of the root.
+
+    The tensors of `from_padding` were computed from the copies that pad the last batch too.
+    """
+    partial = _link_all(sinks, writer, plan, from_padding, absent.late, store, note)
+    missing = {item.address: item.reason for item in absent.not_captured} | partial
     _write_lengths(source, writer)
-    described = dict(root) | {
-        "batch_size": np.int64(plan.batch_size),
-        "examples": np.int64(source.examples),
-    }
+    described = dict(root)
     if plan.padding:
         described[layout.PADDING] = np.int64(plan.padding)
     if depends_on_batch:
         described[layout.DEPENDS_ON_BATCH] = json.dumps(depends_on_batch)
-    writer.describe(described, config, (*not_loaded, *missing))
+    reasons = (NotCaptured(address, reason) for address, reason in missing.items())
+    writer.describe(described, config, (*absent.not_loaded, *reasons))
     raise_waiting()
 
 
-def _saved_inputs(source: Source, store: StoreOptions) -> list[str]:
+def saved_inputs(source: Source, store: StoreOptions) -> list[str]:
+    """Return the names of the inputs that will be stored."""
     return [column.name for column in source.columns] if store.save_inputs else []
 
 
 def planned_inputs(source: Source, store: StoreOptions) -> list[PlannedTensor]:
     """Return the inputs that will be stored, as they are fed; none without `save_inputs`."""
     planned = []
-    for order, name in enumerate(_saved_inputs(source, store)):
+    for order, name in enumerate(saved_inputs(source, store)):
         column = next(column for column in source.columns if column.name == name)
         info = TensorInfo(name, name, name, ("InputLayer",), order, column.dtype, (-1, *column.shape[1:]))
         size = math.prod(column.shape[1:]) * stored_dtype(column.dtype).itemsize * source.examples
@@ -97,38 +117,41 @@ def planned_inputs(source: Source, store: StoreOptions) -> list[PlannedTensor]:
     return planned
 
 
-def _open_sinks(
-    probe: "RunnableProbe", source: Source, plan: ActivationPlan, store: StoreOptions, writer: DumpWriter
-) -> list[TensorSink]:
-    def open_collector(info: TensorInfo, value: Value, axis0: str) -> Any:
-        return writer.collector(
-            info,
-            value,
-            axis0=axis0,
-            examples=source.examples,
-            batches=len(plan.batches),
-            dtype=store.dtype,
-            values=store.values,
-        )
+def open_sinks(source: Source, plan: ActivationPlan, store: StoreOptions, writer: DumpWriter) -> list[TensorSink]:
+    """Return one sink for each planned tensor, then one for each input that is stored, which keeps its dtype."""
 
-    sinks = [TensorSink(t.group, t.info, t.axis0, store, open_collector, plan.fixed) for t in plan.tensors]
-    as_fed = StoreOptions(statistics=store.statistics)
-    for saved in planned_inputs(source, store):
-        sinks.append(TensorSink(saved.group, saved.info, EXAMPLE, as_fed, open_collector))
-    return sinks
+    def opener(options: StoreOptions) -> OpenCollector:
+        def open_collector(info: TensorInfo, value: Value, axis0: str) -> Collector:
+            return writer.collector(
+                info,
+                value,
+                axis0=axis0,
+                examples=source.examples,
+                batches=len(plan.batches),
+                dtype=options.dtype,
+                values=options.values,
+            )
+
+        return open_collector
+
+    as_fed = StoreOptions(statistics=store.statistics, values=store.values)
+    inputs = planned_inputs(source, store)
+    return [
+        *(TensorSink(t.group, t.info, t.axis0, store, opener(store), plan.fixed) for t in plan.tensors),
+        *(TensorSink(t.group, t.info, t.axis0, as_fed, opener(as_fed)) for t in inputs),
+    ]
 
 
 def _link_all(
-    probe: "RunnableProbe",
-    sinks: list[TensorSink],
+    sinks: Sequence[TensorSink],
     writer: DumpWriter,
     plan: ActivationPlan,
-    from_padding: list[TensorSink],
+    from_padding: Sequence[TensorSink],
+    late: Collection[str],
     store: StoreOptions,
     note: Note,
-) -> tuple[NotCaptured, ...]:
-    """Link the complete tensors; return those that were not captured, or that only some batches gave."""
-    missing = {item.address: item.reason for item in probe.not_captured}
+) -> dict[str, str]:
+    """Link the complete tensors; return the addresses of those that only some batches gave, with the reasons."""
     partial = {}
     batches = len(plan.batches)
     writer.group(layout.ACTIVATIONS)
@@ -141,13 +164,13 @@ def _link_all(
         if sink in from_padding:
             extra[layout.PADDING] = np.int64(plan.padding)
         writer.link(sink.group, sink.info, collector, extra)
-    partial |= dict.fromkeys(sorted(probe.late), "not called in the first batch")
+    partial |= dict.fromkeys(sorted(late), "not called in the first batch")
     for address, reason in partial.items():
         note(f"not captured: {address} ({reason})")
     tell_storing([sink for sink in sinks if sink.info.address not in partial], store, note)
     if writer.texts_as_bytes:
         note(f"stored as bytes, because some of the text is not UTF-8 or contains NUL: {listed(writer.texts_as_bytes)}")
-    return tuple(NotCaptured(address, reason) for address, reason in (missing | partial).items())
+    return partial
 
 
 def _write_lengths(source: Source, writer: DumpWriter) -> None:
