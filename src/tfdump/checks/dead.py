@@ -58,4 +58,5 @@ def dead(evidence: Evidence, _: Thresholds) -> Finding | None:
 
 def few_examples(examples: int) -> str:
     """Return the reason why units that are zero for so few examples do not count as dead."""
-    return f"{examples} examples are too few to call a unit dead (--dead-examples)"
+    few = "1 example is" if examples == 1 else f"{examples} examples are"
+    return f"{few} too few to call a unit dead (--dead-examples)"
