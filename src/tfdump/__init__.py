@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tfdump.api.functions import layers as layers
     from tfdump.api.gradients import Gradients as Gradients
     from tfdump.api.gradients import gradients as gradients
+    from tfdump.api.result import Activations as Activations
     from tfdump.checks import check as check
     from tfdump.comparison.diff import diff as diff
     from tfdump.comparison.verdict import DiffReport as DiffReport
@@ -41,6 +42,7 @@ _HOMES = {
     "check": ("tfdump.checks", "check"),
     "open": ("tfdump.dump.reader", "open_dump"),
     "DumpCallback": ("tfdump.api.callback", "DumpCallback"),
+    "Activations": ("tfdump.api.result", "Activations"),
     "Gradients": ("tfdump.api.gradients", "Gradients"),
     "DiffReport": ("tfdump.comparison.verdict", "DiffReport"),
     "TensorDiff": ("tfdump.comparison.verdict", "TensorDiff"),

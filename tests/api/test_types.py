@@ -21,7 +21,10 @@ x = np.zeros((4, 3), np.float32)
 y = [[1.0], [0.0], [1.0], [1.0]]
 
 acts = tfdump.activations("model.keras", x, layers="conv*", batch_size=4, memory="1G", attention=True)
-assert_type(acts, dict[str, npt.NDArray[Any] | Ragged | Sparse | list[Any]])
+assert_type(acts, tfdump.Activations)
+by_address: dict[str, npt.NDArray[Any] | Ragged | Sparse | list[Any]] = acts
+assert_type(acts["conv1"], npt.NDArray[Any] | Ragged | Sparse | list[Any])
+assert_type(tfdump.activations("model.keras", x, until_nan=True, allow_inf=True).example, int | None)
 
 grads = tfdump.gradients("model.keras", {"left": x, "right": x}, y, loss="mse", wrt=("weights", "inputs"), steps=2)
 assert_type(grads, tfdump.Gradients)

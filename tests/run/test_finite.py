@@ -128,6 +128,9 @@ def test_rows_of_ragged_values() -> None:
     inner, outer = np.array([0, 2, 2, 5, 6]), np.array([0, 0, 1, 4])
     assert first_bad_row(Ragged(values, (outer, inner))) == 2
     assert first_bad_row(Ragged(values[:3], (np.array([0, 2, 3]),))) is None
+    values[2], values[3] = np.nan, 3  # the first value of its row, behind an empty row
+    assert first_bad_row(Ragged(values, (np.array([0, 2, 2, 5, 6]),))) == 2
+    assert first_bad_row(Ragged(values, (outer, inner))) == 2
 
 
 def test_rows_of_sparse_values_in_any_order() -> None:

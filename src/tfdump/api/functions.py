@@ -1,20 +1,18 @@
 """`tfdump.activations` and `tfdump.layers`: the features of the command line, for models and arrays in memory."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tfdump.address import Selection
 from tfdump.api.argument_names import errors_name_arguments
 from tfdump.api.arguments import Inputs, Patterns, arrays_of, captures_of, patterns_of, selection_of
 from tfdump.api.models import loaded_model, warn
-from tfdump.dump import layout
-from tfdump.dump.reader import Dump
+from tfdump.api.result import Activations, activations_until_nan, all_activations
 from tfdump.run.activations.options import activation_options
 from tfdump.run.activations.run import open_activations
 from tfdump.run.batching import DEFAULT_MEMORY
 from tfdump.run.layers import ListedTensor, list_tensors
 from tfdump.run.options import run_options
-from tfdump.tensors import Value
 
 if TYPE_CHECKING:
     from keras import Layer
@@ -42,10 +40,12 @@ def activations(
     reduce: str | None = None,
     dtype: str | None = None,
     dequantize: bool = False,
+    until_nan: bool = False,
+    allow_inf: bool = False,
     signature: str | None = None,
     trust: bool = False,
     max_bytes: int | str | None = None,
-) -> dict[str, "Value | list[Any]"]:
+) -> Activations:
     """Return the output of every layer of a model.
 
     The model is left unchanged.
@@ -97,6 +97,11 @@ def activations(
         The dtype of floating-point results. The default is the dtype in which the model computes them.
     dequantize : bool, default False
         For a quantized `.tflite` file, return real numbers instead of integers.
+    until_nan : bool, default False
+        Run batch by batch until a selected tensor, a final output or an input holds NaN or infinity, and return only
+        the first such example, as it was computed in its batch. The result is empty where all is clean.
+    allow_inf : bool, default False
+        With `until_nan`, stop at NaN only, for a model that masks with infinity on purpose.
     signature : str, optional
         The signature of a SavedModel or `.tflite` file that has several.
     trust : bool, default False
@@ -106,13 +111,14 @@ def activations(
 
     Returns
     -------
-    dict of str to numpy.ndarray
-        The tensors by address, in execution order, each of shape `(examples, ...)`. A tensor without an axis of
-        examples has the shape that the model gives it where it is the same for all batches, and otherwise
-        `(batches, ...)`. The dtypes are those that the model computes, except for bfloat16 (returned as float32) and
-        float8 (as float16). Text is an object array of `str`, or of `bytes` where some of it is not UTF-8 or contains
-        NUL. Ragged and sparse tensors are `tfdump.tensors.Ragged` and `tfdump.tensors.Sparse`. Batches of different
-        shapes are a list of arrays.
+    Activations
+        A dict of str to numpy.ndarray: the tensors by address, in execution order, each of shape `(examples, ...)`. A
+        tensor without an axis of examples has the shape that the model gives it where it is the same for all batches,
+        and otherwise `(batches, ...)`. The dtypes are those that the model computes, except for bfloat16 (returned as
+        float32) and float8 (as float16). Text is an object array of `str`, or of `bytes` where some of it is not UTF-8
+        or contains NUL. Ragged and sparse tensors are `tfdump.tensors.Ragged` and `tfdump.tensors.Sparse`. Batches of
+        different shapes are a list of arrays. With `until_nan`, the attribute `example` is the number of the bad
+        example in the input, and `origins` tells where NaN and infinity start.
 
     Raises
     ------
@@ -130,27 +136,27 @@ def activations(
     >>> acts = tfdump.activations(model, x, layers="encoder.*")
     >>> acts["encoder.dense"].shape
     (100, 64)
+    >>> bad = tfdump.activations(model, x, until_nan=True)
+    >>> bad.example, bad.origins[0].tensor
+    (17, 'activations/encoder.norm')
 
     """
     options = activation_options(
         selection_of(model, layers, exclude, depth),
         run_options(batch_size, memory, training),
         captures=captures_of(attention, rnn_steps, rnn_gates, preactivation, layer_inputs, ops),
-        outputs=False,
+        outputs=None if until_nan else False,
         dequantize=dequantize,
+        until_nan=until_nan,
+        allow_inf=allow_inf,
         seed=seed,
         eager=eager,
         reduce=reduce,
         dtype=dtype,
     )
     with open_activations(loaded_model(model, signature, trust, max_bytes), arrays_of(x), options, warn) as run:
-        writer = run.open_writer(None, force=False)
-        try:
-            run.write(writer, "tfdump.activations")
-            dump = Dump(writer.file, "the activations")
-            return {address: dump[address].read() for address in dump.groups[layout.ACTIVATIONS]}
-        finally:
-            writer.abort()
+        returned = activations_until_nan if options.until_nan else all_activations
+        return returned(run, "tfdump.activations")
 
 
 @errors_name_arguments()

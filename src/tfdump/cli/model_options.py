@@ -17,6 +17,7 @@ MODEL = option_under("Model")
 MORE_TENSORS = option_under("More tensors")
 INPUTS = option_under("Inputs")
 RUNNING = option_under("Running")
+SEARCH = option_under("Search")
 STORED_VALUES = option_under("Stored values")
 
 

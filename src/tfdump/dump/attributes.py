@@ -18,7 +18,10 @@ _TEXT = (
     "operation", "source",
 )  # fmt: skip
 _ADDRESSES = ("inputs", "operands")
-_WHOLE = ("order", "overflowed", "values", "connected", "examples", "first_example", "epoch", "batch", "per_example")
+_WHOLE = (
+    "order", "overflowed", "values", "connected", "examples", "first_example", "searched_examples",
+    "batch_first_example", "epoch", "batch", "per_example",
+)  # fmt: skip
 _SIZES = ("shape", "computed_shape", "dense_shape")
 _COUNTS = tuple(f"{STATISTIC_PREFIX}{name}" for name in COUNTS)
 _MOST_SIZES = 64

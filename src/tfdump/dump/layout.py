@@ -41,6 +41,11 @@ PADDING = "padding"
 """How many copies of its last example pad the last batch. An attribute of the root, and of each tensor whose values
 in that batch were also computed from the copies.
 """
+SEARCHED_EXAMPLES = "searched_examples"
+BATCH_FIRST_EXAMPLE = "batch_first_example"
+"""Attributes of the root of a dump of the first example with NaN or infinity: how many examples were computed until it
+was reached, and the number in the input of the first example of its batch.
+"""
 INTERVAL = "interval"
 EPOCH = "epoch"
 BATCH = "batch"

@@ -1,6 +1,7 @@
 """A source: arrays matched to the inputs of a model, and read in batches of the dtypes that the model declares."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -169,6 +170,13 @@ class Source:
         """The lengths of the rows of ragged inputs, by name."""
         stop = self._start + self.examples
         return {c.name: c.lengths[self._start : stop] for c in self.columns if c.lengths is not None}
+
+    def part(self, start: int, stop: int) -> "Source":
+        """Return a source of the examples from `start` up to `stop` alone, which reads from the same arrays."""
+        part = copy(self)
+        part._start, part.examples = self._start + start, stop - start
+        part.first_example = part._start
+        return part
 
     def first(self, count: int) -> Batch:
         """Return the first `count` examples; where there are fewer, the last one is repeated."""

@@ -95,6 +95,13 @@ def rows_agree(a: Value, rows_a: Sequence[int], b: Value, rows_b: Sequence[int],
     return same_places and a.values.shape == b.values.shape and agrees(a.values, b.values, dtype)
 
 
+def rows_at(value: Value, rows: Sequence[int]) -> Value:
+    """Return a copy of some rows of a value."""
+    if isinstance(value, Ragged):
+        return _ragged_rows(value, rows)
+    return _sparse_rows(value, rows) if isinstance(value, Sparse) else value[list(rows)]
+
+
 def _ragged_rows(value: Ragged, rows: Sequence[int]) -> Ragged:
     """Return some rows of a ragged tensor."""
     inner, splits = np.asarray(rows, np.int64), []

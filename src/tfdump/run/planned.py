@@ -33,13 +33,17 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class PlannedTensor:
-    """One tensor that will be dumped: its record, group, axis0, shape (-1 for the examples) and bytes in the file."""
+    """One tensor that will be dumped: its record, group, axis0, shape (-1 for the examples) and bytes in the file.
+
+    `mixes` tells whether the values for one example depend on the other examples of its batch.
+    """
 
     group: str
     info: TensorInfo
     axis0: str
     shape: tuple[int, ...]
     bytes: int
+    mixes: bool = False
 
 
 @dataclass(kw_only=True)
@@ -160,10 +164,15 @@ class PlannedRun(ABC, Generic[Options, Result]):
         `journal` holds the batches that an interrupted run computed, and receives the other ones. Raises DumpError
         where the journal belongs to another run.
         """
+        root = self._origin(command)
+        training = self.options.run.training
+        journal = begin(journal, self.probe, training, root, self.source, self.batch_size, self.note)
+        return self._fill(writer, root | dict(further or {}), progress, journal)
+
+    def _origin(self, command: str) -> dict[str, Any]:
+        """Return the attributes of the root that tell what made the dump."""
         options = self.options
         root = provenance(
             self.kind, self.loaded, self.source, options.run, options.seed, options.stores_values, command
         )
-        root |= self._attributes()
-        journal = begin(journal, self.probe, options.run.training, root, self.source, self.batch_size, self.note)
-        return self._fill(writer, root | dict(further or {}), progress, journal)
+        return root | self._attributes()

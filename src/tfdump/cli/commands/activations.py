@@ -1,15 +1,19 @@
 """`tfdump activations`."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfdump.cli.dumping import AnyRun, dump_model, open_inputs
+from tfdump.checks import check
+from tfdump.cli.dumping import DumpOutput, dump_model, open_inputs
 from tfdump.cli.help_page import DocumentedCommand
+from tfdump.cli.load_model import LoadingOptions, load
 from tfdump.cli.model_options import (
     MODEL,
     MORE_TENSORS,
+    SEARCH,
     STORED_VALUES,
     capture_options,
     model_options,
@@ -24,13 +28,20 @@ from tfdump.cli.parameter_records import (
     reading_and_running_from,
     selection_from,
 )
+from tfdump.cli.progress import notes, progress_bar, stages
 from tfdump.cli.recorded_command import recorded_command
-from tfdump.cli.verbosity import verbosity_options
+from tfdump.cli.render import only_data_on_stdout, say, write
+from tfdump.cli.terminal import BOLD
+from tfdump.cli.verbosity import Verbosity, verbosity_options
+from tfdump.dump import layout
+from tfdump.dump.target import check_space
 from tfdump.dump.writer import storage_for
 from tfdump.inputs.arguments import open_arguments
+from tfdump.process.signals import held_back, ignore
 from tfdump.process.stages import Stage
 from tfdump.run.activations.options import ActivationOptions, activation_options
-from tfdump.run.activations.run import open_activations
+from tfdump.run.activations.run import ActivationRun, open_activations
+from tfdump.run.activations.search import BadExample
 from tfdump.statistics.reduction import parse_reduction
 from tfdump.tensors import Note
 
@@ -54,6 +65,10 @@ EXAMPLES = (
 )
 
 
+_CLEAN, _BAD = 0, 1
+"""The exit statuses of `--until-nan`."""
+
+
 @click.command("activations", cls=DocumentedCommand, examples=EXAMPLES)
 @model_options
 @click.argument("inputs", nargs=-1, required=True, type=InputName(), metavar="INPUT...")
@@ -69,24 +84,33 @@ EXAMPLES = (
 @MODEL("--dequantize", is_flag=True, help="Dump real numbers, not the integers, of a quantized .tflite file.")
 @MORE_TENSORS("--save-inputs", is_flag=True, help="Also the inputs, as the model received them.")
 @MORE_TENSORS("--outputs", is_flag=True, help="Also the final outputs, even with --layer.")
+@SEARCH("--until-nan", is_flag=True, help="Stop at the first example with NaN or infinity, and store only that one.")
+@SEARCH("--allow-inf", is_flag=True, help="With --until-nan: stop at NaN only, because a mask may be infinite.")
 @verbosity_options
 @click.pass_context
-def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -> None:
+def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -> int:
     """Dump the output of every layer to HDF5.
 
     INPUT is a .npy, .npz or HDF5 file with one row per example, FILE::PATH for an array inside such a file,
     NAME=FILE for one of several inputs, or - for .npy on standard input. The command prints the path of the dump.
+
+    Exit status: 0 success, 1 --until-nan stopped at an example, 2 an error.
     """
     model = loading_options_from(parameters)
     output = dump_output_from(parameters, model.path, "activations")
     options = _options(**parameters)
+    if options.until_nan:
+        _check_search(output)
     storage_for(options.compression)
     arguments = open_inputs(inputs, lambda: open_arguments(inputs), model.path, output)
 
-    def open_run(loaded: "LoadedModel", note: Note, stage: Stage) -> AbstractContextManager[AnyRun]:
+    def open_run(loaded: "LoadedModel", note: Note, stage: Stage) -> AbstractContextManager[ActivationRun]:
         return open_activations(loaded, arguments, options, note, stage)
 
+    if options.until_nan:
+        return _search_model(model, open_run, output, recorded_command(ctx), ctx.obj, options.seed)
     dump_model(model, open_run, output, recorded_command(ctx), ctx.obj, options.seed, options.compression)
+    return 0
 
 
 def _options(outputs: bool, **parameters: Any) -> ActivationOptions:
@@ -95,3 +119,70 @@ def _options(outputs: bool, **parameters: Any) -> ActivationOptions:
     return activation_options(
         selection, run, reading=reading, captures=captures, outputs=True if outputs else None, **parameters
     )
+
+
+def _check_search(output: DumpOutput) -> None:
+    """Raise UsageError for options that exclude a search."""
+    for option, is_set in (("--dry-run", output.dry_run), ("--resume", output.resume)):
+        if is_set:
+            raise click.UsageError(f"--until-nan and {option} exclude each other (leave one of them out)")
+
+
+def _search_model(
+    model: LoadingOptions,
+    open_run: Callable[["LoadedModel", Note, Stage], AbstractContextManager[ActivationRun]],
+    output: DumpOutput,
+    command: str,
+    verbosity: Verbosity,
+    seed: int,
+) -> int:
+    """Load a model and search its tensors; return the exit status.
+
+    Where an example is bad, write its dump, print the path of the file, and say where NaN or infinity starts.
+    """
+    with only_data_on_stdout(), stages(verbosity) as stage:
+        loaded = load(model, verbosity, seed, stage)
+        with open_run(loaded, notes(verbosity), stage) as run:
+            example = _search(run, output, command, verbosity)
+    if example is None:
+        if not verbosity.quiet:
+            say(_clean(run))
+        return _CLEAN
+    write(f"{output.target}\n")
+    if not verbosity.quiet:
+        _say_origins(run, output, example)
+    return _BAD
+
+
+def _search(run: ActivationRun, output: DumpOutput, command: str, verbosity: Verbosity) -> BadExample | None:
+    """Search, and write the dump where an example is bad; signals wait as long as a file could be torn."""
+    with held_back():
+        with progress_bar(verbosity) as progress:
+            example = run.search(progress)
+        if example is not None:
+            if run.options.compression == "none":
+                check_space(output.target, run.file_bytes_of(example))
+            with run.open_writer(output.target, output.force) as writer:
+                run.write_example(writer, command, example)
+        ignore()  # from here on the verdict is known
+    return example
+
+
+def _clean(run: ActivationRun) -> str:
+    examples, tensors = run.source.examples, len(run.planned)
+    what = "NaN" if run.options.allow_inf else "NaN or Inf"
+    return (
+        f"all clean: no {what} in {tensors:,} {'tensor' if tensors == 1 else 'tensors'} of {examples:,} "
+        f"{'example' if examples == 1 else 'examples'}"
+    )
+
+
+def _say_origins(run: ActivationRun, output: DumpOutput, example: BadExample) -> None:
+    """Say where NaN and infinity start; where the stored tensors do not show it, name the one that the search saw."""
+    wanted = ("nan",) if run.options.allow_inf else ("nan", "inf")
+    origins = [origin.message for origin in check(output.target).origins if origin.check in wanted]
+    number = run.source.first_example + example.number
+    what = "NaN" if run.options.allow_inf else "NaN or Inf"
+    place = f"'{example.tensor.removeprefix(f'{layout.ACTIVATIONS}/')}' (example {number})"
+    for message in origins or [f"{what} is in {place}"]:
+        say(message, BOLD)

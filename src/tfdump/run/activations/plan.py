@@ -59,6 +59,7 @@ def plan_activations(
             finding.axis0,
             _planned_shape(value, finding.axis0),
             0 if value is None else stored_bytes(value, finding.axis0, source.examples, store),
+            finding.depends_on_batch,
         )
         for probed, value, finding in zip(probe.probed, first, findings, strict=True)
     ]

@@ -12,11 +12,13 @@ from tfdump.errors import ModelError
 from tfdump.files.limits import allowed
 from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.source import Source
-from tfdump.process.stages import Progress, Stage, silent_stage
+from tfdump.process.stages import Progress, Stage, silent_progress, silent_stage
+from tfdump.run.activations.one_example import bytes_of_example, write_example
 from tfdump.run.activations.options import ActivationOptions
 from tfdump.run.activations.plan import ActivationPlan, plan_activations
+from tfdump.run.activations.search import BadExample, search_batches
 from tfdump.run.activations.write import planned_inputs, write_dump
-from tfdump.run.output import tell_not_captured
+from tfdump.run.output import overhead_bytes, tell_not_captured
 from tfdump.run.planned import PlannedRun, PlannedTensor
 from tfdump.tensors import Note
 
@@ -74,6 +76,37 @@ class ActivationRun(PlannedRun[ActivationOptions, None]):
             self.note,
             progress,
             journal,
+            self.loaded.not_loaded,
+        )
+
+    def search(self, progress: Progress = silent_progress) -> BadExample | None:
+        """Run the model until a batch holds NaN or infinity; return its first bad example, None where all is clean.
+
+        Nothing is stored. Every planned tensor and the inputs are searched.
+        """
+        inputs = planned_inputs(self.source, self.options.store)
+        example = search_batches(self.probe, self.source, self.plan, inputs, self.options.allow_inf, progress)
+        if example is None:
+            for address in sorted(self.probe.late):
+                self.note(f"not captured: {address} (not called in the first batch)")
+        return example
+
+    def file_bytes_of(self, example: BadExample) -> int:
+        """About how many bytes the dump of one example will take without compression."""
+        return bytes_of_example(example, self.options.store) + overhead_bytes(self.chunked, self.loaded.config)
+
+    def write_example(self, writer: DumpWriter, command: str, example: BadExample) -> None:
+        """Write the dump of the one example that `search` returned. The caller closes the writer."""
+        write_example(
+            example,
+            self.probe,
+            self.source,
+            self.plan,
+            self.options.store,
+            writer,
+            self._origin(command),
+            self.loaded.config,
+            self.note,
             self.loaded.not_loaded,
         )
 
