@@ -125,7 +125,8 @@ def tfdump_activations(folder: Path, target: Path, room: int = 0, **choices: Any
     """Dump with tfdump as the command line does; return the seconds without start-up and loading.
 
     It begins with `room` bytes of memory at hand. `layers` are patterns, `inputs` arguments of the command line; the
-    rest are those of ActivationOptions, RunOptions and StoreOptions.
+    rest are those of ActivationOptions, RunOptions and StoreOptions. With `until_nan`, clean examples are searched, and
+    nothing is written.
     """
     from tfdump.address import Selection
     from tfdump.captures import Captures
@@ -140,25 +141,29 @@ def tfdump_activations(folder: Path, target: Path, room: int = 0, **choices: Any
     loaded = load_model(folder / "model.keras", custom=custom)
     files = [f"{name}={path}" for name, path in files_of(folder, loaded.model).items()]
     arguments = open_arguments(choices.pop("inputs", files))
+    searches = choices.pop("until_nan", False)
     options = ActivationOptions(
         selection=Selection(choices.pop("layers", ()), (), choices.pop("depth", None)),
+        until_nan=searches,
         compression=choices.pop("compression", "none"),
         captures=Captures(ops=choices.pop("ops", False)),
         store=StoreOptions(
             statistics=choices.pop("statistics", False),
             values=choices.pop("values", True),
             dtype=choices.pop("dtype", None),
+            save_inputs=searches,
         ),
         run=RunOptions(**choices),
     )
     target.unlink(missing_ok=True)
     settle(room)
     start = time.perf_counter()
-    with (
-        open_activations(loaded, arguments, options, lambda text: None) as run,
-        run.open_writer(target, force=True) as writer,
-    ):
-        run.write(writer, "")
+    with open_activations(loaded, arguments, options, lambda text: None) as run:
+        if searches:
+            assert run.search() is None
+        else:
+            with run.open_writer(target, force=True) as writer:
+                run.write(writer, "")
     return time.perf_counter() - start
 
 

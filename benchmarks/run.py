@@ -39,6 +39,7 @@ SCRIPTS = (
     "operations",
     "many_rows",
     "statistics_only",
+    "until_nan",
     "memory",
     "large_inputs",
     "compression",
