@@ -32,10 +32,6 @@ EXAMPLES = (
         "tfdump layers sample_models/digits_cnn.keras",
     ),
     (
-        "List only the convolutions, as JSON.",
-        "tfdump layers sample_models/digits_cnn.keras -l type:Conv2D --json",
-    ),
-    (
         "List also attention scores, and the states and gates of recurrent layers.",
         "tfdump layers sample_models/text_gru.keras \\\n    --attention --rnn-steps --rnn-gates",
     ),
