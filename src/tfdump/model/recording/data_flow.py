@@ -12,6 +12,9 @@ from tfdump.model.keras_internals import get_keras_mask
 from tfdump.model.recording.tensors import TENSORS, copy_with_notes
 from tfdump.model.tensorflow_internals import EagerTensor
 
+TensorKey = str | int | None
+"""What identifies a tensor: its name in a graph, the identity of an eager tensor, or None for one of another graph."""
+
 _SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
 """Operations whose outputs do not depend on the values of their inputs."""
 
@@ -22,10 +25,18 @@ class DataFlow:
     Eager tensors do not hold what they were computed from, so an eager run knows recorded tensors only.
     """
 
-    def __init__(self, graph: Any, inputs: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        graph: Any,
+        inputs: Mapping[str, Any],
+        addresses: Mapping[TensorKey, str] | None = None,
+        composites: Mapping[tuple[TensorKey, ...], str] | None = None,
+    ) -> None:
         self._graph = graph
-        self._addresses: dict[str | int | None, str] = {}
-        self._composites: dict[tuple[str | int | None, ...], str] = {}  # ragged and sparse tensors, which share parts
+        self._addresses: dict[TensorKey, str] = dict(addresses or {})
+        self._composites: dict[tuple[TensorKey, ...], str] = dict(
+            composites or {}
+        )  # ragged and sparse, which share parts
         self._behind: dict[str, tuple[str, ...]] = {}
         for name, tensor in inputs.items():
             self.add(f"{INPUTS}/{name}", tensor)
@@ -58,8 +69,7 @@ class DataFlow:
 
     def extended(self, tensors: Mapping[str, Any]) -> "DataFlow":
         """Return a flow in which tensors have addresses beside those of this one."""
-        flow = DataFlow(self._graph, {})
-        flow._addresses |= self._addresses
+        flow = DataFlow(self._graph, {}, self._addresses, self._composites)
         for address, tensor in tensors.items():
             flow.add(address, tensor)
         return flow
@@ -81,7 +91,7 @@ class DataFlow:
         addresses.update(dict.fromkeys(self._addresses[key] for key in keys if key in self._addresses))
         return tuple(addresses)
 
-    def _key(self, part: Any) -> str | int | None:
+    def _key(self, part: Any) -> TensorKey:
         if isinstance(part, EagerTensor):
             return id(part) if self._graph is None else None
         return part.name if part.graph is self._graph else None
