@@ -18,7 +18,7 @@ GRADIENTS = {
     "gradients/weights/hidden.kernel": Tensor(KERNEL, layer="hidden", axis0="none"),
     "gradients/weights/hidden.bias": Tensor(KERNEL[0], layer="hidden", axis0="none"),
     "gradients/weights/head.kernel": Tensor(KERNEL.T, layer="head", axis0="none", **{"class": "Conv2D"}),
-    "gradients/activations/hidden": Tensor(KERNEL),
+    "gradients/activations/hidden": Tensor(KERNEL, operation="Relu"),
 }
 NAMES = list(GRADIENTS)
 WEIGHTS_OF_HIDDEN = NAMES[:2]
@@ -37,6 +37,7 @@ def dump(tmp_path: Path) -> Path:
         (["gradients/weights/hidden.*"], [], WEIGHTS_OF_HIDDEN),
         (["gradients.weights.hidden.*"], [], WEIGHTS_OF_HIDDEN),
         (["type:Conv2D"], [], [NAMES[2]]),
+        (["type:Relu"], [], [NAMES[3]]),
         ([], ["hidden"], [NAMES[2]]),
         (["hidden"], ["*.bias"], [NAMES[0], NAMES[3]]),
     ],

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from tfdump.address import Candidate, Pattern, Selection
 from tfdump.dump.attributes import Named, full_name
+from tfdump.dump.layout import OPERATION
 from tfdump.dump.reader import Dump
 from tfdump.dump.tensor import Tensor
 from tfdump.errors import DumpError
@@ -18,9 +19,11 @@ def candidate_for(*tensors: Named) -> Candidate:
 
     A pattern matches the address (`hidden.kernel`), the group and the address (`outputs/logits`), or the layer that
     the tensor belongs to (`hidden`). `type:` matches the class of that layer, but none of its base classes, because a
-    dump does not know them. The depth is that of the first tensor's layer.
+    dump does not know them, and the type of the operation that computed the tensor. The depth is that of the first
+    tensor's layer.
     """
-    classes = tuple(str(tensor.attributes["class"]) for tensor in tensors if "class" in tensor.attributes)
+    kinds = ("class", OPERATION)
+    classes = tuple(str(tensor.attributes[kind]) for kind in kinds for tensor in tensors if kind in tensor.attributes)
     addresses = [tensor.address for tensor in tensors]
     paths = [full_name(tensor) for tensor in tensors]
     layers = [str(tensor.attributes.get("layer") or tensor.address) for tensor in tensors]

@@ -5,15 +5,17 @@ from typing import Any
 from keras import Layer
 
 from tfdump.address import Candidate
-from tfdump.dump.layout import EXECUTED_AS
+from tfdump.dump.layout import EXECUTED_AS, OPERATION
 from tfdump.model.recording.frames import RecordedTensor
 from tfdump.model.recording.ownership import class_names
 from tfdump.tensors import TensorInfo
 
 
 def candidate_of(record: RecordedTensor) -> Candidate:
-    """Return a recorded tensor as a selection sees it."""
-    return Candidate(record.address, record.classes, tuple(Candidate(*way) for way in record.within))
+    """Return a recorded tensor as a selection sees it; the type of a layer's last operation counts as a class too."""
+    operation = tuple(value for name, value in record.attributes if name == OPERATION)
+    within = tuple(Candidate(*way) for way in record.within)
+    return Candidate(record.address, (*record.classes, *operation), within)
 
 
 def record_info(record: RecordedTensor, order: int) -> TensorInfo:

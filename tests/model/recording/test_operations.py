@@ -286,6 +286,12 @@ def test_patterns_choose_operations() -> None:
         api.layers(model, layers="norm:op.Log")
 
 
+def test_a_type_of_operations_also_chooses_the_layers_whose_outputs_are_computed_by_it() -> None:
+    model = normed()
+    assert list(listed(model, layers="type:Mul")) == ["norm"]
+    assert list(listed(model, layers="type:Relu")) == ["hidden"]
+
+
 def test_other_captures_add_no_operations_of_tfdump() -> None:
     for model, x in several_kinds().values():
         alone = {address for address in listed(model, x) if ":op." in address}
