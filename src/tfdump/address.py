@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
-from tfdump.captures import option_for
+from tfdump.captures import NOTHING_MORE, option_for
 from tfdump.errors import SelectionError, near
 
 RESERVED_SUFFIXES = frozenset({"input", "preactivation", "attention_scores", "states", "gates", "lengths", "op"})
@@ -170,7 +170,7 @@ class Selection:
         self,
         candidates: Sequence[Candidate],
         missing: Mapping[str, str] | None = None,
-        remedy: str = "list them: tfdump layers MODEL",
+        remedy: str = NOTHING_MORE.advice,
     ) -> list[int]:
         """Return the positions of the selected candidates, in order.
 

@@ -33,6 +33,11 @@ class Captures:
         names = [field.name for field in fields(self) if getattr(self, field.name)]
         return {_option(name): _WORDS[name] for name in names}
 
+    @property
+    def advice(self) -> str:
+        """How to list the tensors of a model, these among them."""
+        return " ".join(["list them: tfdump layers MODEL", *self.options])
+
 
 def option_for(suffix: str) -> str | None:
     """Return the option that captures the tensors with a suffix, such as `states.0`; None for any other suffix."""

@@ -130,7 +130,7 @@ class Probe:
         candidates = [candidate_of(record) for record in records]
         missing = {item.address: item.reason for item in run.not_captured}
         self._tell_captures([*(record.address for record in records), *missing])
-        selected = self._request.selection.choose(candidates, missing)
+        selected = self._request.selection.choose(candidates, missing, self._request.captures.advice)
         probed = [ProbedTensor(record_info(records[i], order=i), is_output=False) for i in selected]
         probed += [
             ProbedTensor(output_info(self.model, name, tensor, order, origin), is_output=True)

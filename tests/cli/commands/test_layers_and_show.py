@@ -145,3 +145,12 @@ def test_a_terminal_gets_an_aligned_table(dump: Path) -> None:
     assert header.index("shape") == conv.index("(300")
     assert "\t" not in conv
     assert any(line.startswith("model ") and line.endswith("digits_cnn.keras") for line in lines)
+
+
+def test_the_advice_for_a_pattern_that_matches_no_operation_lists_the_operations(tfdump: Run) -> None:
+    model, labels = SAMPLES / "wine_mlp.keras", SAMPLES / "wine_labels.npy"
+    for command in (["activations", model, SAMPLES / "wine.npy"], ["layers", model],
+                    ["gradients", model, SAMPLES / "wine.npy", labels, "--wrt", "activations"]):  # fmt: skip
+        said = tfdump(*command, "--ops", "-l", "*:op.Nope").stderr
+        advice = said.partition("list them: ")[2].rstrip(")\n").replace("MODEL", str(model))
+        assert ":op." in tfdump(*advice.split()[1:]).stdout, said

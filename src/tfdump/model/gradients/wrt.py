@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import Layer
 
 from tfdump.address import Candidate, Selection, split
+from tfdump.captures import Captures
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
 from tfdump.errors import ModelError, SelectionError
@@ -95,7 +96,7 @@ def choose_sources(model: Layer, recorder: Recorder, inputs: Mapping[str, Any], 
     candidates += [Candidate(name, _INPUT_CLASSES) for name, _ in fed]
     missing = {item.address: item.reason for item in not_recorded}
     missing |= {weight.address: weight.obstacle for weight in weights if weight.obstacle is not None}
-    selected = set(request.selection.choose(candidates, missing))
+    selected = set(request.selection.choose(candidates, missing, Captures(ops=request.ops).advice))
     sources: list[tuple[Target, Any]] = []
     skipped: list[NotCaptured] = []
     if WEIGHTS in request.wrt:
