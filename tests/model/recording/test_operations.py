@@ -1,5 +1,6 @@
 """Every operation inside the layers (`--ops`), against TensorFlow's own callback for operations and NumPy."""
 
+import importlib
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from tfdump.run.layers import ListedTensor
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore")]
 
 
+THIS_FILE = f"{__name__.replace('.', '/')}.py"
+
+
 @keras.saving.register_keras_serializable("test_operations")
 class Norm(layers.Layer):
     """The logarithm of the distance from the mean, doubled."""
@@ -32,7 +36,7 @@ def line_of(text: str) -> str:
     """The line of `Norm.call` that holds a text, as a source."""
     lines, first = inspect.getsourcelines(Norm)
     number = next(number for number, line in enumerate(lines) if text in line)
-    return f"{Path(__file__).name}:{first + number}"
+    return f"{THIS_FILE}:{first + number}"
 
 
 def floats(*shape: int, seed: int = 0) -> np.ndarray:
@@ -273,7 +277,7 @@ def test_operations_of_a_subclassed_model_itself() -> None:
     assert tensors["first"].inputs == ("inputs/x",), "what the layer read was recorded without operations"
     assert tensors["first:op.MatMul"].inputs == ("exp",)
     assert tensors["sqrt"].inputs == ("first",)
-    assert str(tensors["sqrt"].source).startswith(Path(__file__).name)
+    assert str(tensors["sqrt"].source).startswith(f"{THIS_FILE}:")
 
 
 def test_patterns_choose_operations() -> None:
@@ -284,6 +288,23 @@ def test_patterns_choose_operations() -> None:
     assert list(listed(model, layers="type:Norm")) == ["norm:op.Mean", "norm:op.sub", "norm:op.Log", "norm"]
     with pytest.raises(api.TfdumpError, match=r"tfdump.activations\(..., ops=True\) captures such tensors"):
         api.layers(model, layers="norm:op.Log")
+
+
+def test_files_of_one_name_in_a_package_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import keras\n\n\nclass Step(keras.layers.Layer):\n    def call(self, x):\n        return keras.ops.{}(x)\n"
+    root = tmp_path / "stepping"
+    for folder, text in ((root, code.format("exp")), (root / "down", ""), (root / "up", "")):
+        folder.mkdir()
+        (folder / "__init__.py").write_text(text)
+    for name in ("down", "up"):
+        (root / name / "step.py").write_text(code.format("sqrt"))
+    monkeypatch.syspath_prepend(tmp_path)
+    x = keras.Input((4,), name="x")
+    y = x
+    for module, name in (("stepping.down.step", "a"), ("stepping.up.step", "b"), ("stepping", "c")):
+        y = importlib.import_module(module).Step(name=name)(y)
+    sources = {address: tensor.source for address, tensor in listed(keras.Model(x, y)).items()}
+    assert sources == {"a": "stepping/down/step.py:6", "b": "stepping/up/step.py:6", "c": "stepping/__init__.py:6"}
 
 
 def test_a_type_of_operations_also_chooses_the_layers_whose_outputs_are_computed_by_it() -> None:

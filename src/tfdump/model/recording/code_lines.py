@@ -2,8 +2,10 @@
 
 import os
 import re
+import sys
 import sysconfig
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +27,30 @@ def code_line_of(operation: Any) -> str | None:
     """Return the line that made an operation while a model was recorded, such as `my_layers.py:42`.
 
     It is the innermost line outside of TensorFlow and Keras. Where there is none, it is that of a layer or operation
-    of Keras, with the path of its file: `keras/src/layers/core/dense.py:152`. None tells that tfdump made the operation
-    itself.
+    of Keras. A file of a package has the path from there: `keras/src/layers/core/dense.py:152`. None tells that tfdump
+    made the operation itself.
     """
     lines = [frame for frame in reversed(_recorded(operation.traceback)) if not _is_plumbing(frame.filename)]
     if not lines or lines[0].filename.startswith(_TFDUMP):
         return None
     for line in lines:
         if not line.filename.startswith((_KERAS, _TFDUMP)):
-            return f"{_SEPARATOR.split(line.filename)[-1]}:{line.lineno}"
+            return f"{_path_in_package(line.filename)}:{line.lineno}"
     in_keras = [line for folder in (_LAYERS, _OPS) for line in lines if line.filename.startswith(folder)]
     line = [*in_keras, *lines][0]
     return f"{Path(line.filename).relative_to(Path(_KERAS).parent).as_posix()}:{line.lineno}"
+
+
+@cache
+def _path_in_package(path: str) -> str:
+    """Return the path of a file from the outermost package of its module; its name where no package has it."""
+    parts = _SEPARATOR.split(path)
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__dict__", {}).get("__file__") == path:
+            packages = name.split(".") if "__path__" in module.__dict__ else name.split(".")[:-1]
+            if packages and parts[-len(packages) - 1 : -1] == packages:
+                return "/".join([*packages, parts[-1]])
+    return parts[-1]
 
 
 def _recorded(frames: Sequence[Any]) -> list[Any]:
