@@ -352,7 +352,8 @@ def test_the_element_is_the_one_that_broadcasting_puts_there(
 
 @pytest.mark.parametrize(
     ("shape", "kind"),
-    [((6, 3), "Log"), ((6, 4, 2), "Log"), ((6, 4, 3), "Dense"), ((6, 4, 3), "BatchMatMulV2"), ((6, 4), "Mean")],
+    [((6, 3), "Log"), ((6, 4, 2), "Log"), ((6, 4, 3), "Dense"), ((6, 4, 3), "BatchMatMulV2"), ((6, 4), "Mean"),
+     ((6, 4, 3), "TensorListStack")],
 )  # fmt: skip
 def test_where_no_element_belongs_to_it_the_range_of_the_example_is_told(
     tmp_path: Path, shape: tuple[int, ...], kind: str
@@ -362,13 +363,18 @@ def test_where_no_element_belongs_to_it_the_range_of_the_example_is_told(
     assert held(tmp_path, SHAPED, read, kind) == f"'a' lies between {low} and {high} in that example"
 
 
-def test_of_an_unknown_layer_the_element_and_the_range_are_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["MyNorm", "Activation"])  # an Activation may be a softmax
+def test_of_an_unknown_layer_the_element_and_the_range_are_told(tmp_path: Path, kind: str) -> None:
     read = normal(6, 4, 3, seed=4)
     read[2, 3] = 0
     low, high = f"{float(read[2].min()):.6g}", f"{float(read[2].max()):.6g}"
     there, zeros = f"{float(read[2, 1, 2]):.6g}", "3 of 12 values are 0"
     text = f"'a' is {there} there and lies between {low} and {high} ({zeros}) in that example"
-    assert held(tmp_path, SHAPED, read, "MyNorm") == text
+    assert held(tmp_path, SHAPED, read, kind) == text
+
+
+def test_an_element_that_is_like_all_others_is_told_once(tmp_path: Path) -> None:
+    assert held(tmp_path, SHAPED, np.ones((6, 4, 3)), "MyNorm") == "'a' is 1 everywhere in that example"
 
 
 @pytest.mark.parametrize(

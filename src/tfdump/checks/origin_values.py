@@ -21,12 +21,12 @@ _LARGEST_WHOLE = 1 << 26
 _MIXES = re.compile(
     "dense|conv|matmul|fullyconnected|einsum|dot|pool|attention|lstm|gru|rnn|bidirectional|timedistributed|transpose|"
     "permute|reshape|flatten|gather|embedding|sum|mean|softmax|cumulative|cumsum|concat|pad|resize|upsampling|"
-    "spacetobatch|batchtospace|tensorscatter|roll|reverse|flip|sort"
+    "spacetobatch|batchtospace|tensorscatter|tensorlist|roll|reverse|flip|sort"
 )
 """Names of operations and layers of which an element depends on others than the one at the same place."""
 
 _POINTWISE = (
-    "abs acos acosh activation add addn addv2 asin asinh atan atan2 atanh average batchnormalization biasadd cast ceil "
+    "abs acos acosh add addn addv2 asin asinh atan atan2 atanh average batchnormalization biasadd cast ceil "
     "clip clipbyvalue cos cosh dequantize digamma div divide divnonan dropout elu erf erfc exp expm1 floor floordiv "
     "floordivide floormod fusedbatchnormv3 gelu hardsigmoid hardswish identity leakyrelu lgamma log log10 log1p log2 "
     "logistic maximum minimum mish mod mul mulnonan multiply neg negative normalization pow power prelu quantize "

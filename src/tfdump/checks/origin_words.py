@@ -148,7 +148,7 @@ def _held(one: OriginInput, operation: str, infinite: Collection[str]) -> tuple[
         return f"{name} {'holds Inf' if one.tensor in infinite else 'is clean'}", ""
     where = _EVERYWHERE.get(one.region, "")
     text = _range(one, counts_zeros=not mixes_elements(operation))
-    if one.value is not None:
+    if one.value is not None and not _is_everywhere_same(one):
         return f"{name} is {number_said(one.value)} there and {text}", where
     return f"{name} {text}", where
 
@@ -158,7 +158,7 @@ def _range(one: OriginInput, counts_zeros: bool) -> str:
         return "is empty"
     if one.minimum is None or one.maximum is None:
         return "holds only Inf" if one.infinities else "holds only NaN"
-    if one.minimum == one.maximum and not one.infinities and not one.not_numbers:
+    if _is_everywhere_same(one):
         return f"is {number_said(one.minimum)}{' everywhere' if one.count > 1 else ''}"
     text = f"lies between {number_said(one.minimum)} and {number_said(one.maximum)}"
     counts = [(one.infinities, "Inf"), (one.not_numbers, "NaN"), (one.zeros if counts_zeros else 0, "0")]
@@ -166,6 +166,10 @@ def _range(one: OriginInput, counts_zeros: bool) -> str:
         f"{count} of {one.count} values {'is' if count == 1 else 'are'} {what}" for count, what in counts if count
     ]
     return text + (f" ({', '.join(listed)})" if listed else "")
+
+
+def _is_everywhere_same(one: OriginInput) -> bool:
+    return one.minimum is not None and one.minimum == one.maximum and not one.infinities and not one.not_numbers
 
 
 def _cut(names: Sequence[str]) -> list[str]:
