@@ -4,7 +4,7 @@ The model's own call is traced once into one `tf.function`, which returns the re
 the same graph. TensorFlow prunes the rest. A model that cannot be traced runs eagerly.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,8 @@ from keras import Layer
 
 from tfdump.address import Selection, split
 from tfdump.captures import Captures
+from tfdump.dump.layout import OPERATION
+from tfdump.model.operations.addresses import OPERATION as OPERATION_SUFFIX
 from tfdump.model.outputs import named_outputs
 from tfdump.model.recording.frames import RecordedTensor
 from tfdump.model.recording.recorder import Recorder
@@ -129,7 +131,7 @@ class Probe:
         records = run.records
         candidates = [candidate_of(record) for record in records]
         missing = {item.address: item.reason for item in run.not_captured}
-        self._tell_captures([*(record.address for record in records), *missing])
+        self._tell_captures(records, missing)
         selected = self._request.selection.choose(candidates, missing, self._request.captures.advice)
         probed = [ProbedTensor(record_info(records[i], order=i), is_output=False) for i in selected]
         probed += [
@@ -140,9 +142,11 @@ class Probe:
         self._known = frozenset(candidate.address for candidate in candidates)
         return [records[i].tensor for i in selected] + [tensor for _, tensor in run.outputs]
 
-    def _tell_captures(self, addresses: Sequence[str]) -> None:
-        """Note which capture options had nothing to record."""
-        words = {split(address)[1].partition(".")[0] for address in addresses}
+    def _tell_captures(self, records: Sequence[RecordedTensor], missing: Collection[str]) -> None:
+        """Note which capture options had nothing to record; a layer may be a single operation, whose type is told."""
+        words = {split(address)[1].partition(".")[0] for address in (*(r.address for r in records), *missing)}
+        if any(name == OPERATION for record in records for name, _ in record.attributes):
+            words.add(OPERATION_SUFFIX)
         for option, word in self._request.captures.options.items():
             if word not in words:
                 self._note(f"{option}: the model has no such tensors")

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -333,3 +334,12 @@ def test_an_eager_model_tells_that_operations_need_a_graph() -> None:
     with pytest.warns(api.TfdumpWarning, match="operations need a graph, but the model runs eagerly"):
         values = api.activations(normed(), floats(2, 4), ops=True, eager=True)
     assert list(values) == ["hidden", "norm", "drop"]
+
+
+def test_layers_of_a_single_operation_are_no_reason_for_a_note() -> None:
+    x = keras.Input((4,), name="x")
+    model = keras.Model(x, layers.ReLU(name="relu")(x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", api.TfdumpWarning)
+        assert list(listed(model)) == ["relu"]
+        assert list(api.activations(model, floats(2, 4), ops=True)) == ["relu"]
