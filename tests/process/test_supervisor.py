@@ -33,6 +33,10 @@ ENDLESS = "sum(itertools.repeat(1))"
 CRASHED = "on d.h5: the file is damaged, or too large for the library\n"
 
 
+HERE = "os.write(os.open('here', os.O_CREAT | os.O_WRONLY), b'x')"
+"""Tells that a command has come so far; unlike a file of Python, it has no end in which a signal would be lost."""
+
+
 def started(folder: Path, body: str, before: str = "") -> subprocess.Popen[str]:
     (folder / "d.h5").touch()
     code = START.format(body=body, before=before)
@@ -85,7 +89,7 @@ def test_what_takes_long_and_lets_others_run_does_not_hang(tmp_path: Path) -> No
 
 
 def test_a_command_that_hangs_can_be_interrupted(tmp_path: Path) -> None:
-    process = started(tmp_path, f"open('here', 'w').write('x'); {ENDLESS}", "supervisor._NO_ANSWER_AFTER = 1")
+    process = started(tmp_path, f"{HERE}; {ENDLESS}", "supervisor._NO_ANSWER_AFTER = 1")
     wait_for(tmp_path / "here")
     process.send_signal(signal.SIGTERM)
     assert ended(process) == (143, "Error: ended by SIGTERM\n")
@@ -106,7 +110,7 @@ def test_signals_reach_the_command_once(tmp_path: Path, number: signal.Signals, 
     body = "\n        ".join(
         (
             "try:",
-            "    open('here', 'w').write('x'); time.sleep(60)",
+            f"    {HERE}; time.sleep(60)",
             "except signals.Terminated as one:",
             "    time.sleep(0.3); open('once', 'w').write('x'); return one.status",
         )
@@ -123,7 +127,7 @@ def test_signals_reach_the_command_once(tmp_path: Path, number: signal.Signals, 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_what_the_shell_has_ignored_stays_ignored(tmp_path: Path, number: signal.Signals) -> None:
     """As `nohup tfdump ...` and `tfdump ... &` in a script ask for it."""
-    body = "open('here', 'w').write('x'); time.sleep(1)"
+    body = f"{HERE}; time.sleep(1)"
     process = started(tmp_path, body, f"os.setpgrp(); signal.signal({int(number)}, signal.SIG_IGN)")
     wait_for(tmp_path / "here")
     os.killpg(process.pid, number)
@@ -155,7 +159,9 @@ def test_a_command_that_the_system_kills_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
 def test_the_command_ends_with_its_parent(tmp_path: Path) -> None:
-    process = started(tmp_path, "open('here', 'w').write(str(os.getpid())); time.sleep(60)")
+    process = started(
+        tmp_path, "os.write(os.open('here', os.O_CREAT | os.O_WRONLY), b'%d' % os.getpid()); time.sleep(60)"
+    )
     child = int(wait_for(tmp_path / "here"))
     assert child != process.pid
     process.kill()
