@@ -13,7 +13,10 @@ from urllib.parse import unquote_to_bytes
 from tfdump.captures import NOTHING_MORE, option_for
 from tfdump.errors import SelectionError, near
 
-RESERVED_SUFFIXES = frozenset({"input", "preactivation", "attention_scores", "states", "gates", "lengths", "op"})
+OPERATION = "op"
+"""The first word of the suffix of an operation inside a layer."""
+
+RESERVED_SUFFIXES = frozenset({"input", "preactivation", "attention_scores", "states", "gates", "lengths", OPERATION})
 """First words of suffixes for tensors that are not outputs of the layer."""
 
 _SPECIAL = frozenset("%.@:~/[]")
@@ -70,6 +73,12 @@ def split(address: str) -> tuple[str, str]:
     """Return the address of the layer call, and the suffix without its colon ("" if there is none)."""
     layer, _, suffix = address.partition(":")
     return layer, suffix
+
+
+def reserved_word(address: str) -> str:
+    """Return the first word of the suffix of a tensor that is no output of its layer; "" for an output."""
+    word = split(address)[1].partition(".")[0]
+    return word if word in RESERVED_SUFFIXES else ""
 
 
 def depth(address: str) -> int:

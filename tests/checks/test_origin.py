@@ -462,3 +462,18 @@ def test_reduced_values_are_not_those_that_went_in(tmp_path: Path) -> None:
     }
     text = "NaN starts in 'b' (Log), example 3: its input 'a' is clean"
     assert messages(checked(tmp_path, tensors)) == [text]
+
+
+def test_an_output_that_tells_what_it_reads_is_an_origin_of_its_own(tmp_path: Path) -> None:
+    """Another branch is bad in the same example, and before it; `same` only hands on what is bad in that branch."""
+    report = checked(tmp_path, {
+        "branch": tensor(bad({3: NAN}), [], kind="Log"),
+        "hidden": tensor(GOOD, [], kind="Dense"),
+        "outputs/own": tensor(bad({3: NAN}), ["hidden"], kind="Functional"),
+        "outputs/same": tensor(bad({3: NAN}), ["branch"], kind="Functional"),
+    })  # fmt: skip
+    assert [(one.tensor, one.example, one.certain) for one in report.origins] == [
+        ("activations/branch", 3, True),
+        ("outputs/own", 3, True),
+    ]
+    assert report.origins[1].message.startswith("NaN starts in 'outputs/own', example 3: its input 'hidden' ")

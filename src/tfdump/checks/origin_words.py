@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Sequence
 
-from tfdump.address import RESERVED_SUFFIXES, split
+from tfdump.address import OPERATION, reserved_word, split
 from tfdump.checks.origin_records import OriginInput
 from tfdump.checks.origin_values import is_pointwise, mixes_elements
 from tfdump.dump import axis0, layout
@@ -35,12 +35,13 @@ def source_of(tensor: Tensor) -> str | None:
 def labeled(tensor: Tensor) -> str:
     """Return a tensor as messages name it: `'norm' (Log, my_layers.py:42)`.
 
-    What the address says already is not repeated.
+    What the address says already is not repeated. An output of the model has the class of the whole model.
     """
-    suffix = split(tensor.address)[1]
-    kind, _, name = suffix.partition(".")
-    operation = operation_of(tensor)
-    implied = operation.lower() in name.lower() if kind == "op" else kind in RESERVED_SUFFIXES
+    if tensor.group == layout.OUTPUTS:
+        return f"'{full_name(tensor)}'"
+    word, operation = reserved_word(tensor.address), operation_of(tensor)
+    name = split(tensor.address)[1].partition(".")[2]
+    implied = operation.lower() in name.lower() if word == OPERATION else bool(word)
     if implied or tensor.group in (layout.WEIGHT_GRADIENTS, layout.INPUT_GRADIENTS):
         operation = ""
     label = ", ".join(filter(None, [operation, source_of(tensor)]))

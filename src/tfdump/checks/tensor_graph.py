@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tfdump.address import RESERVED_SUFFIXES, split
+from tfdump.address import OPERATION, reserved_word, split
 from tfdump.checks.records import Finding
 from tfdump.dump import layout
 from tfdump.dump.attributes import full_name, order_of
@@ -69,13 +69,13 @@ class ForwardGraph:
         self._layers: tuple[Mapping[str, Finding], list[tuple[str, str]]] = ({}, [])
 
     def sources(self, name: str) -> Reads:
-        """Return what a tensor was computed from; that of an output of the model is not known."""
+        """Return what a tensor was computed from; older dumps do not tell it of an output of the model."""
         tensor = self._tensors[name]
-        reads = finest_reads(tensor) if tensor.group == layout.ACTIVATIONS else None
+        reads = finest_reads(tensor)
         if reads is None:
             return Reads(known=tensor.group == layout.INPUTS)
         names = [read if read.startswith(_MODEL_INPUT) else f"{layout.ACTIVATIONS}/{read}" for read in reads]
-        exact = tensor.operands is not None or _is_operation(tensor.address)
+        exact = tensor.operands is not None or reserved_word(tensor.address) == OPERATION
         missing = tuple(read for read in names if read not in self._tensors)
         return Reads(tuple(read for read in names if read in self._tensors), missing, True, exact)
 
@@ -111,7 +111,7 @@ class ForwardGraph:
         segments = layer.split(".")
         for depth in range(1, len(segments)):
             for other in self._of_layer(".".join(segments[:depth]), bad):
-                if self._places[other] < place and _is_extra(self._tensors[other].address):
+                if self._places[other] < place and reserved_word(self._tensors[other].address):
                     yield other
 
     def _inside(self, layer: str, bad: Mapping[str, Finding]) -> Iterator[str]:
@@ -159,7 +159,7 @@ class BackwardGraph:
             name, layer = full_name(tensor), split(tensor.address)[0]
             for read in finest_reads(tensor) or ():
                 self._readers.setdefault(read, []).append(name)
-            if not _is_extra(tensor.address):
+            if not reserved_word(tensor.address):
                 self._outputs.setdefault(layer, []).append(name)
                 self._calls.setdefault(_CALL.sub("", layer), []).append(name)
         orders = {int(order_of(tensor)) for tensor in activations}
@@ -216,7 +216,7 @@ class BackwardGraph:
         if tensor.group != layout.ACTIVATION_GRADIENTS:
             return []
         segments = split(tensor.address)[0].split(".")
-        depths = range(1, len(segments) + (1 if _is_extra(tensor.address) else 0))
+        depths = range(1, len(segments) + (1 if reserved_word(tensor.address) else 0))
         return [name for depth in depths for name in self._outputs.get(".".join(segments[:depth]), ())]
 
 
@@ -227,12 +227,3 @@ def _aliases(weight: Tensor) -> list[str]:
     except (TypeError, ValueError, RecursionError):
         return []
     return [str(alias) for alias in aliases] if isinstance(aliases, list) else []
-
-
-def _is_operation(address: str) -> bool:
-    return split(address)[1].partition(".")[0] == "op"
-
-
-def _is_extra(address: str) -> bool:
-    """Tell whether a tensor belongs to a layer's call without being one of its outputs."""
-    return split(address)[1].partition(".")[0] in RESERVED_SUFFIXES

@@ -12,10 +12,9 @@ from typing import Any
 import tensorflow as tf
 from keras import Layer
 
-from tfdump.address import Selection, split
+from tfdump.address import OPERATION, Selection, reserved_word
 from tfdump.captures import Captures
-from tfdump.dump.layout import OPERATION
-from tfdump.model.operations.addresses import OPERATION as OPERATION_SUFFIX
+from tfdump.dump import layout
 from tfdump.model.outputs import named_outputs
 from tfdump.model.recording.frames import RecordedTensor
 from tfdump.model.recording.recorder import Recorder
@@ -144,9 +143,9 @@ class Probe:
 
     def _tell_captures(self, records: Sequence[RecordedTensor], missing: Collection[str]) -> None:
         """Note which capture options had nothing to record; a layer may be a single operation, whose type is told."""
-        words = {split(address)[1].partition(".")[0] for address in (*(r.address for r in records), *missing)}
-        if any(name == OPERATION for record in records for name, _ in record.attributes):
-            words.add(OPERATION_SUFFIX)
+        words = {reserved_word(address) for address in (*(record.address for record in records), *missing)}
+        if any(name == layout.OPERATION for record in records for name, _ in record.attributes):
+            words.add(OPERATION)
         for option, word in self._request.captures.options.items():
             if word not in words:
                 self._note(f"{option}: the model has no such tensors")

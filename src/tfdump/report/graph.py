@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tfdump.address import RESERVED_SUFFIXES, decode, split
+from tfdump.address import decode, reserved_word, split
 from tfdump.comparison.verdict import DIFFERS
 from tfdump.dump import layout
 from tfdump.report.records import Row
@@ -88,14 +88,9 @@ def _layers(addresses: Iterable[str]) -> set[str]:
     """Return the layers that contain more than their own outputs: sublayers, operations, states and so on."""
     layers: set[str] = set()
     for address in addresses:
-        layer, suffix = split(address)
-        layers.update(_around(layer), [layer] if is_inside(suffix) else [])
+        layer = split(address)[0]
+        layers.update(_around(layer), [layer] if reserved_word(address) else [])
     return layers
-
-
-def is_inside(suffix: str) -> bool:
-    """Tell whether the tensor with a suffix is inside of its layer, and no output of it."""
-    return suffix.partition(".")[0] in RESERVED_SUFFIXES
 
 
 def _reads(held: dict[str, Row], layers: set[str]) -> dict[str, tuple[str, ...] | None]:
@@ -108,9 +103,9 @@ def _reads(held: dict[str, Row], layers: set[str]) -> dict[str, tuple[str, ...] 
     inside: dict[str, list[str]] = {layer: [] for layer in layers}
     read_inside: dict[str, set[str]] = {layer: set() for layer in layers}
     for key, row in held.items():
-        layer, suffix = split(key)
+        layer = split(key)[0]
         listed = _listed(key, row)
-        is_output = layer in layers and not is_inside(suffix) and row.operands is None
+        is_output = layer in layers and not reserved_word(key) and row.operands is None
         if is_output and inside[layer]:
             ends = [one for one in inside[layer] if one not in read_inside[layer]]
             listed = (*ends, *(one for one in listed or () if one not in read_inside[layer]))
@@ -166,7 +161,7 @@ def _tensor(key: str, row: Row | None, layers: set[str]) -> Box:
         return Box(INPUT if row is None and key.startswith(_INPUT) else TENSOR if row else ABSENT,
                    _shown(key), key, row)  # fmt: skip
     layer, suffix = split(key)
-    last = "" if layer in layers and is_inside(suffix) else layer.rpartition(".")[2]
+    last = "" if layer in layers and reserved_word(key) else layer.rpartition(".")[2]
     return Box(ABSENT if row is None else TENSOR, _shown(last + (f":{suffix}" if suffix else "")), key, row)
 
 

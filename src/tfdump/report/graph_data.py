@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tfdump.address import split
+from tfdump.address import reserved_word, split
 from tfdump.comparison.verdict import DIFFERS, MISSING, SAME, TensorDiff
-from tfdump.report.graph import LAYER, TENSOR, Box, Graph, is_inside
+from tfdump.report.graph import LAYER, TENSOR, Box, Graph
 from tfdump.report.graph_runs import in_runs
 from tfdump.report.html import Markup, clean, number_text, size_text
 from tfdump.report.records import Report, Row
@@ -88,8 +88,8 @@ def _entry(box: Box, parent: int, compared: bool, starts: dict[str, str]) -> dic
 def _class_of(box: Box) -> str:
     """Return the class of a layer, which its own output has."""
     for inner in box.boxes if box.kind == LAYER else ():
-        layer, suffix = split(inner.address)
-        if layer == box.address and inner.row is not None and not is_inside(suffix):
+        is_own = split(inner.address)[0] == box.address and not reserved_word(inner.address)
+        if is_own and inner.row is not None:
             return inner.row.class_name
     return ""
 

@@ -85,7 +85,7 @@ def _row(tensor: ListedTensor) -> tuple[str | int | None, ...]:
 
 
 def _json(listing: Listing, ops: bool) -> str:
-    items: list[dict[str, Any]] = [
+    items = [
         {
             "address": tensor.address,
             "class": tensor.class_name,
@@ -95,11 +95,9 @@ def _json(listing: Listing, ops: bool) -> str:
             "bytes_per_example": tensor.example_bytes,
             "inputs": None if tensor.inputs is None else list(tensor.inputs),
             **({} if tensor.operands is None else {"operands": list(tensor.operands)}),
+            **({"operation": tensor.operation, "source": tensor.source} if ops else {}),
         }
         for tensor in listing.tensors
     ]
-    if ops:
-        for item, tensor in zip(items, listing.tensors, strict=True):
-            item |= {"operation": tensor.operation, "source": tensor.source}
     missing = [{"address": item.address, "reason": item.reason} for item in listing.not_captured]
     return json_list("layers", items, not_captured=missing)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 
-from tfdump.address import RESERVED_SUFFIXES, split
+from tfdump.address import reserved_word, split
 from tfdump.comparison.layers.automatic_names import is_automatic, stem
 from tfdump.comparison.plain_arrays import Item
 from tfdump.comparison.sides import Side
@@ -135,9 +135,9 @@ def _add(root: Layer, item: Item, address: str, known: bool, labels: Labels, any
         layer.whole_structure = layer.whole_structure or structure
         if owning not in (root, layer):
             owning.whole_structure = owning.whole_structure or structure.rpartition(".")[0]
-    suffix = split(address)[1]
-    if suffix.split(".")[0] in RESERVED_SUFFIXES:
+    if reserved_word(address):
         return
+    suffix = split(address)[1]
     shape = tuple(sorted(item.shape)) if any_axes else item.shape
     layer.shapes.add((suffix, shape))
     if item.group == layout.ACTIVATIONS and item.address in labels:

@@ -5,7 +5,7 @@ A tensor that is the output of a layer has the layer's address; the others are `
 
 from dataclasses import dataclass
 
-from tfdump.address import encode
+from tfdump.address import OPERATION, encode
 from tfdump.model.free_names import free_name
 from tfdump.model.operations.fused_order import last_owner
 from tfdump.model.operations.node_names import node_name
@@ -13,9 +13,6 @@ from tfdump.model.operations.outputs import layer_outputs
 from tfdump.model.operations.owners import Nameable, OwnedTensors, Owner
 from tfdump.model.operations.scopes import LayerPlace, Path, Scopes, last_part
 from tfdump.tensors import NotCaptured
-
-OPERATION = "op"
-"""The first word of the suffix of a tensor inside a layer."""
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,12 @@ import tensorflow as tf
 
 from tfdump.dump.layout import INPUTS
 from tfdump.model.keras_internals import get_keras_mask
+from tfdump.model.operations.roles import SHAPE_ONLY
 from tfdump.model.recording.tensors import TENSORS, copy_with_notes
 from tfdump.model.tensorflow_internals import EagerTensor
 
 TensorKey = str | int | None
 """What identifies a tensor: its name in a graph, the identity of an eager tensor, or None for one of another graph."""
-
-_SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
-"""Operations whose outputs do not depend on the values of their inputs."""
 
 
 class DataFlow:
@@ -34,9 +32,7 @@ class DataFlow:
     ) -> None:
         self._graph = graph
         self._addresses: dict[TensorKey, str] = dict(addresses or {})
-        self._composites: dict[tuple[TensorKey, ...], str] = dict(
-            composites or {}
-        )  # ragged and sparse, which share parts
+        self._composites = dict(composites or {})  # of ragged and sparse tensors, which can share parts
         self._behind: dict[str, tuple[str, ...]] = {}
         for name, tensor in inputs.items():
             self.add(f"{INPUTS}/{name}", tensor)
@@ -130,7 +126,7 @@ class DataFlow:
 
 def values_read(operation: Any) -> list[Any]:
     """Return the tensors on whose values the outputs of an operation of a graph depend."""
-    return [] if operation.type in _SHAPES else list(operation.inputs)
+    return [] if operation.type in SHAPE_ONLY else list(operation.inputs)
 
 
 def graph_parts(tensor: Any) -> list[Any]:

@@ -11,11 +11,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdump.address import split
-from tfdump.captures import option_for
-from tfdump.dump.layout import OPERATION, SOURCE
+from tfdump.address import OPERATION, reserved_word
+from tfdump.dump import layout
 from tfdump.model.free_names import free_name
-from tfdump.model.operations.addresses import OPERATION as SUFFIX
 from tfdump.model.operations.addresses import operation_suffix
 from tfdump.model.operations.node_names import node_name
 from tfdump.model.operations.roles import IN_CONTROL_FLOW, OperationOutput, Role, roles_of
@@ -31,7 +29,7 @@ _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _IN_CALL = "inside a function, which the graph runs as one operation"
 _IN_STEPS = "made again in every step of a loop, of which only the outputs of layers are stacked"
 
-NO_GRAPH = NotCaptured(f":{SUFFIX}", "operations need a graph, but the model runs eagerly")
+NO_GRAPH = NotCaptured(f":{OPERATION}", "operations need a graph, but the model runs eagerly")
 """What is missing in an eager run."""
 
 
@@ -94,15 +92,8 @@ class Operations:
         self._numbers = {operation.name: number for number, operation in enumerate(self._operations)}
         self._spans = _innermost([span for span in spans if span.graph is graph], len(self._operations))
         self._sources: dict[str, str | None] = {}
-        self._before = flow
-        self._flow = flow.extended(
-            {
-                record.address: copied
-                for record in outputs
-                for part in graph_parts(record.tensor)
-                if (copied := self._copied(part, flow)) is not None
-            }
-        )
+        self._copied = self._originals(outputs, flow)
+        self._flow = flow.extended(dict(self._copied.values()))
         self._used = {record.address for record in outputs}
         steps = self._steps([span for span in spans if span.graph is graph])
         self.not_captured = (*steps, *self._inner_graphs())
@@ -114,13 +105,13 @@ class Operations:
             if span is not None and span.path not in stepped
         }
         self.flow = self._flow.extended({address: tensor for pairs in inside.values() for address, tensor in pairs})
-        self.records = self._merged(inside, [self._described(record, self.flow) for record in outputs], self.flow)
+        self.records = self._merged(inside, [self._described(record) for record in outputs])
 
     @staticmethod
     def _steps(spans: Sequence[Span]) -> tuple[NotCaptured, ...]:
         """Return the calls that were recorded once for every step of a loop."""
         count = Counter(span.path for span in spans)
-        return tuple(NotCaptured(f"{path}:{SUFFIX}", _IN_STEPS) for path, number in count.items() if number > 1)
+        return tuple(NotCaptured(f"{path}:{OPERATION}", _IN_STEPS) for path, number in count.items() if number > 1)
 
     def _data(self) -> frozenset[str]:
         """Return the names of the tensors whose values follow from the inputs."""
@@ -156,14 +147,22 @@ class Operations:
 
     def _source_attribute(self, operation: Any) -> tuple[tuple[str, str], ...]:
         source = self._source(operation)
-        return () if source is None else ((SOURCE, source),)
+        return () if source is None else ((layout.SOURCE, source),)
 
-    def _copied(self, part: Any, flow: DataFlow) -> Any:
-        """Return the tensor of which tfdump recorded a copy; None for others, and where it has an address itself."""
-        operation = part.op
-        if operation.type != "Identity" or flow.address(part) is None or self._source(operation) is not None:
-            return None
-        return operation.inputs[0] if flow.address(operation.inputs[0]) is None else None
+    def _originals(self, outputs: Sequence[RecordedTensor], flow: DataFlow) -> dict[str, tuple[str, Any]]:
+        """Return the tensors without an address of which tfdump recorded copies.
+
+        The keys are the names of the copies. Each original comes with the address of its copy.
+        """
+        originals = {}
+        for record in outputs:
+            for part in graph_parts(record.tensor):
+                operation = part.op
+                if operation.type != "Identity" or flow.address(part) is None or self._source(operation) is not None:
+                    continue
+                if flow.address(operation.inputs[0]) is None:
+                    originals[part.name] = (record.address, operation.inputs[0])
+        return originals
 
     def _addressed(self, operation: Any, span: Span, data: frozenset[str]) -> list[tuple[str, Any]]:
         """Return the tensors of an operation that have no address yet, with their addresses."""
@@ -184,19 +183,18 @@ class Operations:
             pairs.append((address, tensor))
         return pairs
 
-    def _described(self, record: RecordedTensor, flow: DataFlow) -> RecordedTensor:
+    def _described(self, record: RecordedTensor) -> RecordedTensor:
         """Return the record of a layer's output with what the operation was that computed it."""
         parts = graph_parts(record.tensor)
-        if not parts or self._flow.address(parts[0]) is None or option_for(split(record.address)[1]):
+        if not parts or self._flow.address(parts[0]) is None or reserved_word(record.address):
             return record
-        copies = [self._copied(part, self._before) for part in parts]
-        operations = [part.op if copied is None else copied.op for part, copied in zip(parts, copies, strict=True)]
-        read = flow.read_by(tensor for operation in operations for tensor in values_read(operation))
-        attributes = (*record.attributes, (OPERATION, operations[0].type), *self._source_attribute(operations[0]))
-        return replace(record, attributes=attributes, operands=read)
+        operations = [self._copied.get(part.name, ("", part))[1].op for part in parts]
+        read = self.flow.read_by(tensor for operation in operations for tensor in values_read(operation))
+        told = ((layout.OPERATION, operations[0].type), *self._source_attribute(operations[0]))
+        return replace(record, attributes=(*record.attributes, *told), operands=read)
 
     def _merged(
-        self, inside: Mapping[int, Sequence[tuple[str, Any]]], outputs: Sequence[RecordedTensor], flow: DataFlow
+        self, inside: Mapping[int, Sequence[tuple[str, Any]]], outputs: Sequence[RecordedTensor]
     ) -> list[RecordedTensor]:
         """Return the records of the operations and the others in the order of execution."""
         waiting = sorted(inside, reverse=True)
@@ -205,7 +203,7 @@ class Operations:
         def emit(before: int) -> None:
             while waiting and waiting[-1] < before:
                 number = waiting.pop()
-                merged.extend(self._record(number, address, tensor, flow) for address, tensor in inside[number])
+                merged.extend(self._record(number, address, tensor) for address, tensor in inside[number])
 
         for record in outputs:
             emit(max((self._numbers.get(part.op.name, 0) for part in graph_parts(record.tensor)), default=0))
@@ -213,7 +211,7 @@ class Operations:
         emit(len(self._operations))
         return merged
 
-    def _record(self, number: int, address: str, tensor: Any, flow: DataFlow) -> RecordedTensor:
+    def _record(self, number: int, address: str, tensor: Any) -> RecordedTensor:
         operation, span = self._operations[number], self._spans[number]
         assert span is not None, "only operations of calls have addresses"
         layer = address.partition(":")[0]
@@ -224,7 +222,7 @@ class Operations:
             (operation.type,),
             0,
             tensor,
-            inputs=flow.read_by(values_read(operation)),
+            inputs=self.flow.read_by(values_read(operation)),
             attributes=self._source_attribute(operation),
             within=((span.path, span.classes),) if span.path else (),
         )
