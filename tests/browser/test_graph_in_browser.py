@@ -23,15 +23,6 @@ HOSTILE = "<img src=x onerror=hacked=1>"
 Open = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if reason := chromium.missing():
-        pytest.skip(reason)
-    driver = chromium.start(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
-
-
 def reading(inputs: list[str], values: Any, **more: Any) -> tuple[Any, dict[str, Any]]:
     return values, {"inputs": json.dumps(inputs)} | more
 
@@ -130,12 +121,7 @@ def box(driver: Any, address: str) -> Any:
 
 def press(driver: Any, *keys: str) -> str:
     """Press keys, and return the address of the box that has the focus then."""
-    from selenium.webdriver import ActionChains
-
-    chain = ActionChains(driver)
-    for one in keys:
-        chain.send_keys(one)
-    chain.perform()
+    chromium.press(driver, *keys)
     return (driver.switch_to.active_element.get_attribute("aria-label") or "").split(", ")[0]
 
 

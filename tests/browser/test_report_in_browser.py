@@ -22,15 +22,6 @@ HOSTILE = "<img src=x onerror=hacked=1>"
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    if reason := chromium.missing():
-        pytest.skip(reason)
-    driver = chromium.start(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A small page of two dumps, with pictures; and one of a thousand tensors."""
     folder = tmp_path_factory.mktemp("pages")
@@ -85,15 +76,6 @@ def shown(driver: Any) -> list[str]:
     rows = "[...document.querySelectorAll('#tensors tbody tr')].filter(row => row.offsetParent !== null)"
     outcome: list[str] = driver.execute_script(f"return {rows}.map(row => row.cells[1].querySelector('a').textContent)")
     return outcome
-
-
-def key(driver: Any, *keys: str) -> None:
-    from selenium.webdriver import ActionChains
-
-    chain = ActionChains(driver)
-    for one in keys:
-        chain.send_keys(one)
-    chain.perform()
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -182,11 +164,11 @@ def test_a_click_opens_the_picture_and_escape_goes_back(page: Open) -> None:
     assert driver.find_element("id", "place").text == "1 of 6"
     from selenium.webdriver.common.keys import Keys
 
-    key(driver, Keys.ARROW_RIGHT)
+    chromium.press(driver, Keys.ARROW_RIGHT)
     assert dialog.accessible_name == "dense_10"
-    key(driver, Keys.ARROW_LEFT, Keys.ARROW_LEFT)
+    chromium.press(driver, Keys.ARROW_LEFT, Keys.ARROW_LEFT)
     assert dialog.accessible_name == "conv"
-    key(driver, Keys.ESCAPE)
+    chromium.press(driver, Keys.ESCAPE)
     assert not dialog.is_displayed()
     assert driver.switch_to.active_element == link
 
@@ -195,23 +177,23 @@ def test_the_keyboard_alone_filters_sorts_and_opens(page: Open) -> None:
     from selenium.webdriver.common.keys import Keys
 
     driver = page()
-    key(driver, "/")
+    chromium.press(driver, "/")
     assert driver.switch_to.active_element.get_attribute("id") == "text"
-    key(driver, "dense_")
+    chromium.press(driver, "dense_")
     until(lambda: shown(driver) == ["dense_10", "dense_9"])
     for _ in range(20):
-        key(driver, Keys.TAB)
+        chromium.press(driver, Keys.TAB)
         if driver.switch_to.active_element.text.strip().startswith("min"):
             break
-    key(driver, Keys.ENTER)
+    chromium.press(driver, Keys.ENTER)
     assert driver.switch_to.active_element.find_element("xpath", "..").get_attribute("aria-sort") == "ascending"
     for _ in range(20):
-        key(driver, Keys.TAB)
+        chromium.press(driver, Keys.TAB)
         if driver.switch_to.active_element.tag_name == "a":
             break
     opened = driver.switch_to.active_element.accessible_name
     assert opened in ("dense_10", "dense_9")
-    key(driver, Keys.ENTER)
+    chromium.press(driver, Keys.ENTER)
     assert driver.find_element("id", "dialog").accessible_name == opened
     assert driver.find_element("id", "place").text == "1 of 2"
 

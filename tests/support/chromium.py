@@ -20,6 +20,16 @@ def missing() -> str:
     return f"{' and '.join(absent)} missing (apt-get install chromium chromium-driver)" if absent else ""
 
 
+def press(driver: Any, *keys: str) -> None:
+    """Press keys, one after the other, where the focus is."""
+    from selenium.webdriver import ActionChains
+
+    chain = ActionChains(driver)
+    for key in keys:
+        chain.send_keys(key)
+    chain.perform()
+
+
 def start(profile: Path, size: str = "1280,900") -> Any:
     """Start Chromium with a profile of its own; what it logs and what it requests is kept."""
     from selenium import webdriver
