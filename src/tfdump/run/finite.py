@@ -11,7 +11,7 @@ _BLOCK = 1 << 17
 """Values per block of an exact search, so that what it makes of a block stays in cache."""
 
 _INFINITY = {"float16": 0x7C00, "bfloat16": 0x7F80}
-"""The bits of positive infinity of floats that are tested as integers, which is five times as fast as their sum.
+"""The bits of positive infinity of floats that are tested as integers, which is many times as fast as their sum.
 
 Without the sign, NaN has larger bits, and every finite number has smaller ones.
 """

@@ -1,66 +1,56 @@
 """Writing the dump of one example, as a search found it in its batch."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfdump.dump import layout
-from tfdump.dump.writer import DumpWriter
 from tfdump.inputs.source import Source
 from tfdump.run.activations.plan import ActivationPlan
 from tfdump.run.activations.search import BadExample, stored_plan
-from tfdump.run.activations.write import AbsentTensors, complete_dump, open_sinks
+from tfdump.run.activations.write import AbsentTensors, OpenDump, complete_dump, open_sinks
 from tfdump.run.dependence import names_of_tensors
 from tfdump.run.options import StoreOptions
 from tfdump.run.sinks import stored_bytes
 from tfdump.run.tensor_notes import tell_kinds, tell_padding
-from tfdump.tensors import NotCaptured, Note
+from tfdump.tensors import Note
 
 if TYPE_CHECKING:
     from tfdump.model.runnable import RunnableProbe
 
 
 def write_example(
-    example: BadExample,
-    probe: "RunnableProbe",
-    source: Source,
-    plan: ActivationPlan,
-    store: StoreOptions,
-    writer: DumpWriter,
-    root: Mapping[str, Any],
-    config: str | None,
-    note: Note,
-    not_loaded: Sequence[NotCaptured] = (),
+    example: BadExample, probe: "RunnableProbe", source: Source, plan: ActivationPlan, dump: OpenDump
 ) -> None:
     """Write the tensors of one example of the `source` that was searched, and the attributes that record the search.
 
-    `plan` is that of the search, and `store` says how the values are stored, with the inputs.
+    `plan` is that of the search. The dump stores the inputs too.
     """
     part = source.part(example.number, example.number + 1)
     one = stored_plan(plan, example)
-    sinks = open_sinks(part, one, store, writer)
+    sinks = open_sinks(part, one, dump)
     for sink, item in zip(sinks, example.tensors, strict=True):
         if item.value is not None:
             sink.add(item.value, 1)
-    depends_on_batch = plan.depends_on_batch + _tell_kinds(example, plan, note)
+    depends_on_batch = plan.depends_on_batch + _tell_kinds(example, plan, dump.note)
     if not example.named:
         last = source.first_example + example.stop - 1
-        note(
+        dump.note(
             "the bad values belong to the whole batch, so no example can be named: the dump holds the first one of "
             f"examples {part.first_example} to {last}"
         )
     described = {
-        **root,
+        **dump.root,
         "first_example": np.int64(part.first_example),
         layout.SEARCHED_EXAMPLES: np.int64(example.stop),
         layout.BATCH_FIRST_EXAMPLE: np.int64(source.first_example + example.start),
         "batch_size": np.int64(plan.batch_size),
         "examples": np.int64(1),
     }
-    from_padding = tell_padding(source, sinks, one, depends_on_batch, note)
-    absent = AbsentTensors(tuple(not_loaded), probe.not_captured, example.late)
-    complete_dump(sinks, part, one, store, writer, described, config, note, depends_on_batch, from_padding, absent)
+    from_padding = tell_padding(source, sinks, one, depends_on_batch, dump.note)
+    absent = AbsentTensors(probe.not_captured, example.late)
+    complete_dump(sinks, part, one, replace(dump, root=described), depends_on_batch, from_padding, absent)
 
 
 def bytes_of_example(example: BadExample, store: StoreOptions) -> int:

@@ -17,7 +17,7 @@ from tfdump.run.activations.one_example import bytes_of_example, write_example
 from tfdump.run.activations.options import ActivationOptions
 from tfdump.run.activations.plan import ActivationPlan, plan_activations
 from tfdump.run.activations.search import BadExample, search_batches
-from tfdump.run.activations.write import planned_inputs, write_dump
+from tfdump.run.activations.write import CALLED_LATE, OpenDump, planned_inputs, write_dump
 from tfdump.run.output import overhead_bytes, tell_not_captured
 from tfdump.run.planned import PlannedRun, PlannedTensor
 from tfdump.tensors import Note
@@ -65,19 +65,11 @@ class ActivationRun(PlannedRun[ActivationOptions, None]):
         return {}
 
     def _fill(self, writer: DumpWriter, root: Mapping[str, Any], progress: Progress, journal: Journal | None) -> None:
-        write_dump(
-            self.probe,
-            self.source,
-            self.plan,
-            self.options.store,
-            writer,
-            root,
-            self.loaded.config,
-            self.note,
-            progress,
-            journal,
-            self.loaded.not_loaded,
-        )
+        write_dump(self.probe, self.source, self.plan, self._open_dump(writer, root), progress, journal)
+
+    def _open_dump(self, writer: DumpWriter, root: Mapping[str, Any]) -> OpenDump:
+        loaded = self.loaded
+        return OpenDump(writer, root, self.options.store, loaded.config, loaded.not_loaded, self.note)
 
     def search(self, progress: Progress = silent_progress) -> BadExample | None:
         """Run the model until a batch holds NaN or infinity; return its first bad example, None where all is clean.
@@ -88,7 +80,7 @@ class ActivationRun(PlannedRun[ActivationOptions, None]):
         example = search_batches(self.probe, self.source, self.plan, inputs, self.options.allow_inf, progress)
         if example is None:
             for address in sorted(self.probe.late):
-                self.note(f"not captured: {address} (not called in the first batch)")
+                self.note(f"not captured: {address} ({CALLED_LATE})")
         return example
 
     def file_bytes_of(self, example: BadExample) -> int:
@@ -97,18 +89,8 @@ class ActivationRun(PlannedRun[ActivationOptions, None]):
 
     def write_example(self, writer: DumpWriter, command: str, example: BadExample) -> None:
         """Write the dump of the one example that `search` returned. The caller closes the writer."""
-        write_example(
-            example,
-            self.probe,
-            self.source,
-            self.plan,
-            self.options.store,
-            writer,
-            self._origin(command),
-            self.loaded.config,
-            self.note,
-            self.loaded.not_loaded,
-        )
+        dump = self._open_dump(writer, self._origin(command))
+        write_example(example, self.probe, self.source, self.plan, dump)
 
 
 @dataclass

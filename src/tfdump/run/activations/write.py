@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,42 +31,53 @@ if TYPE_CHECKING:
     from tfdump.model.runnable import RunnableProbe
 
 
+CALLED_LATE = "not called in the first batch"
+"""Why a tensor of an eager model is not in a dump."""
+
+
+@dataclass(frozen=True)
+class OpenDump:
+    """A dump that is being written: its writer, the attributes of its root so far, and what else it needs.
+
+    `store` says how the values are stored, and `config` is the configuration of the model. `not_loaded` are layers that
+    the model file has and the loaded model has not. `note` is called with messages for the user.
+    """
+
+    writer: DumpWriter
+    root: Mapping[str, Any]
+    store: StoreOptions
+    config: str | None
+    not_loaded: Sequence[NotCaptured]
+    note: Note
+
+
 def write_dump(
     probe: "RunnableProbe",
     source: Source,
     plan: ActivationPlan,
-    store: StoreOptions,
-    writer: DumpWriter,
-    root: Mapping[str, Any],
-    config: str | None,
-    note: Note,
+    dump: OpenDump,
     progress: Progress = silent_progress,
     journal: Journal | None = None,
-    not_loaded: Sequence[NotCaptured] = (),
 ) -> None:
     """Run every batch, write the planned tensors, and set the attributes of the root and of each tensor.
 
-    A `journal` that was begun supplies the batches that it holds, and receives the other ones. `not_loaded` are layers
-    that the model file has and the loaded model has not.
+    A `journal` that was begun supplies the batches that it holds, and receives the other ones.
     """
-    sinks = open_sinks(source, plan, store, writer)
-    journaled = None if journal is None else JournaledBatches(journal, sinks, probe.late, note)
-    run_batches(probe, source, plan, saved_inputs(source, store), BatchOutput(sinks, writer.check, progress), journaled)
-    depends_on_batch = plan.depends_on_batch + tell_changes(sinks, plan, note)
-    described = dict(root) | {"batch_size": np.int64(plan.batch_size), "examples": np.int64(source.examples)}
-    absent = AbsentTensors(tuple(not_loaded), probe.not_captured, frozenset(probe.late))
-    from_padding = tell_padding(source, sinks, plan, depends_on_batch, note)
-    complete_dump(sinks, source, plan, store, writer, described, config, note, depends_on_batch, from_padding, absent)
+    sinks = open_sinks(source, plan, dump)
+    journaled = None if journal is None else JournaledBatches(journal, sinks, probe.late, dump.note)
+    output = BatchOutput(sinks, dump.writer.check, progress)
+    run_batches(probe, source, plan, saved_inputs(source, dump.store), output, journaled)
+    depends_on_batch = plan.depends_on_batch + tell_changes(sinks, plan, dump.note)
+    from_padding = tell_padding(source, sinks, plan, depends_on_batch, dump.note)
+    described = {**dump.root, "batch_size": np.int64(plan.batch_size), "examples": np.int64(source.examples)}
+    absent = AbsentTensors(probe.not_captured, frozenset(probe.late))
+    complete_dump(sinks, source, plan, replace(dump, root=described), depends_on_batch, from_padding, absent)
 
 
 @dataclass(frozen=True)
 class AbsentTensors:
-    """What is not in a dump: layers of the file that the model lacks, what was not captured, and late addresses.
+    """What a run did not give: tensors that were not captured, and addresses that only later batches called."""
 
-    `late` are the addresses that were called after the first batch only.
-    """
-
-    not_loaded: tuple[NotCaptured, ...]
     not_captured: tuple[NotCaptured, ...]
     late: frozenset[str]
 
@@ -75,11 +86,7 @@ def complete_dump(
     sinks: Sequence[TensorSink],
     source: Source,
     plan: ActivationPlan,
-    store: StoreOptions,
-    writer: DumpWriter,
-    root: Mapping[str, Any],
-    config: str | None,
-    note: Note,
+    dump: OpenDump,
     depends_on_batch: Sequence[str],
     from_padding: Sequence[TensorSink],
     absent: AbsentTensors,
@@ -88,16 +95,16 @@ def complete_dump(
 
     The tensors of `from_padding` were computed from the copies that pad the last batch too.
     """
-    partial = _link_all(sinks, writer, plan, from_padding, absent.late, store, note)
+    partial = _link_all(sinks, plan, from_padding, absent.late, dump)
     missing = {item.address: item.reason for item in absent.not_captured} | partial
-    _write_lengths(source, writer)
-    described = dict(root)
+    _write_lengths(source, dump.writer)
+    described = dict(dump.root)
     if plan.padding:
         described[layout.PADDING] = np.int64(plan.padding)
     if depends_on_batch:
         described[layout.DEPENDS_ON_BATCH] = json.dumps(depends_on_batch)
     reasons = (NotCaptured(address, reason) for address, reason in missing.items())
-    writer.describe(described, config, (*absent.not_loaded, *reasons))
+    dump.writer.describe(described, dump.config, (*dump.not_loaded, *reasons))
     raise_waiting()
 
 
@@ -117,12 +124,12 @@ def planned_inputs(source: Source, store: StoreOptions) -> list[PlannedTensor]:
     return planned
 
 
-def open_sinks(source: Source, plan: ActivationPlan, store: StoreOptions, writer: DumpWriter) -> list[TensorSink]:
+def open_sinks(source: Source, plan: ActivationPlan, dump: OpenDump) -> list[TensorSink]:
     """Return one sink for each planned tensor, then one for each input that is stored, which keeps its dtype."""
 
     def opener(options: StoreOptions) -> OpenCollector:
         def open_collector(info: TensorInfo, value: Value, axis0: str) -> Collector:
-            return writer.collector(
+            return dump.writer.collector(
                 info,
                 value,
                 axis0=axis0,
@@ -134,6 +141,7 @@ def open_sinks(source: Source, plan: ActivationPlan, store: StoreOptions, writer
 
         return open_collector
 
+    store = dump.store
     as_fed = StoreOptions(statistics=store.statistics, values=store.values)
     inputs = planned_inputs(source, store)
     return [
@@ -144,14 +152,13 @@ def open_sinks(source: Source, plan: ActivationPlan, store: StoreOptions, writer
 
 def _link_all(
     sinks: Sequence[TensorSink],
-    writer: DumpWriter,
     plan: ActivationPlan,
     from_padding: Sequence[TensorSink],
     late: Collection[str],
-    store: StoreOptions,
-    note: Note,
+    dump: OpenDump,
 ) -> dict[str, str]:
     """Link the complete tensors; return the addresses of those that only some batches gave, with the reasons."""
+    writer, note = dump.writer, dump.note
     partial = {}
     batches = len(plan.batches)
     writer.group(layout.ACTIVATIONS)
@@ -164,10 +171,10 @@ def _link_all(
         if sink in from_padding:
             extra[layout.PADDING] = np.int64(plan.padding)
         writer.link(sink.group, sink.info, collector, extra)
-    partial |= dict.fromkeys(sorted(late), "not called in the first batch")
+    partial |= dict.fromkeys(sorted(late), CALLED_LATE)
     for address, reason in partial.items():
         note(f"not captured: {address} ({reason})")
-    tell_storing([sink for sink in sinks if sink.info.address not in partial], store, note)
+    tell_storing([sink for sink in sinks if sink.info.address not in partial], dump.store, note)
     if writer.texts_as_bytes:
         note(f"stored as bytes, because some of the text is not UTF-8 or contains NUL: {listed(writer.texts_as_bytes)}")
     return partial
