@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfdump.checks import Origin, check
+from tfdump.checks import Origin, origins_in
 from tfdump.dump import layout
 from tfdump.dump.reader import Dump
 from tfdump.run.activations.run import ActivationRun
@@ -61,8 +61,7 @@ def activations_until_nan(run: ActivationRun, command: str) -> Activations:
         result = Activations(_values(dump, layout.ACTIVATIONS), example.stop)
         result.example = run.source.first_example + example.number
         result.inputs, result.outputs = _values(dump, layout.INPUTS), _values(dump, layout.OUTPUTS)
-        wanted = ("nan",) if run.options.allow_inf else ("nan", "inf")
-        result.origins = tuple(origin for origin in check(dump).origins if origin.check in wanted)
+        result.origins = origins_in(dump, run.options.allow_inf)
         return result
     finally:
         writer.abort()

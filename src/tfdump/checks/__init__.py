@@ -104,6 +104,15 @@ def check(
         return check_tensors(opened, choose(opened, selection), whole, failing, limits, progress=progress)
 
 
+def origins_in(dump: str | Path | Dump, allow_inf: bool = False) -> tuple[Origin, ...]:
+    """Return where NaN and infinities start in a dump; with `allow_inf`, where NaN starts.
+
+    Raises DumpError if the file is not a dump or is damaged.
+    """
+    wanted = ("nan",) if allow_inf else ("nan", "inf")
+    return tuple(origin for origin in check(dump).origins if origin.check in wanted)
+
+
 def check_tensors(
     dump: Dump,
     tensors: Sequence[Tensor],

@@ -1,4 +1,7 @@
-"""Writes the dump of a planned run, or prints what it would hold: the same for every kind of dump."""
+"""Writes the dump of a planned run, or prints what it would hold; or searches the run, and dumps one example.
+
+Writing is the same for every kind of dump; a search is for activations.
+"""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +15,9 @@ from tfdump.cli.load_model import LoadingOptions, load
 from tfdump.cli.progress import notes, progress_bar, stages
 from tfdump.cli.render import only_data_on_stdout, say, shape_cell, table, write
 from tfdump.cli.tensor_names import tensor_column
+from tfdump.cli.terminal import BOLD
 from tfdump.cli.verbosity import Verbosity
+from tfdump.dump import layout
 from tfdump.dump.journal import Journal, journal_path
 from tfdump.dump.target import check_space, check_target
 from tfdump.errors import DumpError, ModelError
@@ -20,6 +25,8 @@ from tfdump.files.paths import as_argument, check_path, exists, refuse_other_end
 from tfdump.inputs.arguments import input_files, reads_stdin
 from tfdump.process.signals import held_back, ignore
 from tfdump.process.stages import Stage
+from tfdump.run.activations.run import ActivationRun
+from tfdump.run.activations.search import BadExample
 from tfdump.run.planned import PlannedRun
 from tfdump.run.resume import code_hashes
 from tfdump.tensors import Note
@@ -47,6 +54,9 @@ AnyRun = PlannedRun[Any, Any]
 
 OpenRun = Callable[["LoadedModel", Note, Stage], AbstractContextManager[AnyRun]]
 """Plans the run of a model that has been loaded; the plan is valid until the context ends."""
+
+OpenActivations = Callable[["LoadedModel", Note, Stage], AbstractContextManager[ActivationRun]]
+"""Plans a run that can be searched."""
 
 
 def open_inputs(
@@ -150,6 +160,69 @@ def _suggest(target: Path, verbosity: Verbosity) -> None:
         return
     name = as_argument(target)
     say(f"Next: tfdump show {name}, or tfdump check {name}")
+
+
+def search_model(
+    model: LoadingOptions,
+    open_run: OpenActivations,
+    output: DumpOutput,
+    command: str,
+    verbosity: Verbosity,
+    seed: int,
+) -> int:
+    """Load a model and search its tensors; return the exit status.
+
+    Where an example is bad, write its dump, print the path of the file, and say where NaN or infinity starts.
+    """
+    with only_data_on_stdout(), stages(verbosity) as stage:
+        loaded = load(model, verbosity, seed, stage)
+        with open_run(loaded, notes(verbosity), stage) as run:
+            example = _search(run, output, command, verbosity)
+    if example is None:
+        if not verbosity.quiet:
+            say(_clean(run))
+        return 0
+    write(f"{output.target}\n")
+    if not verbosity.quiet:
+        _say_origins(run, output, example)
+    return 1
+
+
+def _search(run: ActivationRun, output: DumpOutput, command: str, verbosity: Verbosity) -> BadExample | None:
+    """Search, and write the dump where an example is bad; signals wait as long as a file could be torn."""
+    with held_back():
+        with progress_bar(verbosity) as progress:
+            example = run.search(progress)
+        if example is not None:
+            if run.options.compression == "none":
+                check_space(output.target, run.file_bytes_of(example))
+            with run.open_writer(output.target, output.force) as writer:
+                run.write_example(writer, command, example)
+        ignore()  # from here on the verdict is known
+    return example
+
+
+def _clean(run: ActivationRun) -> str:
+    examples, tensors = run.source.examples, len(run.planned)
+    return (
+        f"all clean: no {_sought(run)} in {tensors:,} {'tensor' if tensors == 1 else 'tensors'} of {examples:,} "
+        f"{'example' if examples == 1 else 'examples'}"
+    )
+
+
+def _say_origins(run: ActivationRun, output: DumpOutput, example: BadExample) -> None:
+    """Say where NaN and infinity start; where the stored tensors do not show it, name the one that the search saw."""
+    from tfdump.checks import origins_in
+
+    number = run.source.first_example + example.number
+    place = f"'{example.tensor.removeprefix(f'{layout.ACTIVATIONS}/')}' (example {number})"
+    origins = [origin.message for origin in origins_in(output.target, run.options.allow_inf)]
+    for message in origins or [f"{_sought(run)} is in {place}"]:
+        say(message, BOLD)
+
+
+def _sought(run: ActivationRun) -> str:
+    return "NaN" if run.options.allow_inf else "NaN or Inf"
 
 
 def dry_run_table(run: AnyRun) -> str:

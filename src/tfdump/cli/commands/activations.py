@@ -1,15 +1,12 @@
 """`tfdump activations`."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tfdump.checks import check
-from tfdump.cli.dumping import DumpOutput, dump_model, open_inputs
+from tfdump.cli.dumping import DumpOutput, dump_model, open_inputs, search_model
 from tfdump.cli.help_page import DocumentedCommand
-from tfdump.cli.load_model import LoadingOptions, load
 from tfdump.cli.model_options import (
     MODEL,
     MORE_TENSORS,
@@ -28,20 +25,13 @@ from tfdump.cli.parameter_records import (
     reading_and_running_from,
     selection_from,
 )
-from tfdump.cli.progress import notes, progress_bar, stages
 from tfdump.cli.recorded_command import recorded_command
-from tfdump.cli.render import only_data_on_stdout, say, write
-from tfdump.cli.terminal import BOLD
-from tfdump.cli.verbosity import Verbosity, verbosity_options
-from tfdump.dump import layout
-from tfdump.dump.target import check_space
+from tfdump.cli.verbosity import verbosity_options
 from tfdump.dump.writer import storage_for
 from tfdump.inputs.arguments import open_arguments
-from tfdump.process.signals import held_back, ignore
 from tfdump.process.stages import Stage
 from tfdump.run.activations.options import ActivationOptions, activation_options
 from tfdump.run.activations.run import ActivationRun, open_activations
-from tfdump.run.activations.search import BadExample
 from tfdump.statistics.reduction import parse_reduction
 from tfdump.tensors import Note
 
@@ -63,10 +53,6 @@ EXAMPLES = (
         "tfdump activations sample_models/text_gru.keras sample_models/text.npz \\\n    --attention --rnn-steps",
     ),
 )
-
-
-_CLEAN, _BAD = 0, 1
-"""The exit statuses of `--until-nan`."""
 
 
 @click.command("activations", cls=DocumentedCommand, examples=EXAMPLES)
@@ -108,7 +94,7 @@ def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -
         return open_activations(loaded, arguments, options, note, stage)
 
     if options.until_nan:
-        return _search_model(model, open_run, output, recorded_command(ctx), ctx.obj, options.seed)
+        return search_model(model, open_run, output, recorded_command(ctx), ctx.obj, options.seed)
     dump_model(model, open_run, output, recorded_command(ctx), ctx.obj, options.seed, options.compression)
     return 0
 
@@ -126,63 +112,3 @@ def _check_search(output: DumpOutput) -> None:
     for option, is_set in (("--dry-run", output.dry_run), ("--resume", output.resume)):
         if is_set:
             raise click.UsageError(f"--until-nan and {option} exclude each other (leave one of them out)")
-
-
-def _search_model(
-    model: LoadingOptions,
-    open_run: Callable[["LoadedModel", Note, Stage], AbstractContextManager[ActivationRun]],
-    output: DumpOutput,
-    command: str,
-    verbosity: Verbosity,
-    seed: int,
-) -> int:
-    """Load a model and search its tensors; return the exit status.
-
-    Where an example is bad, write its dump, print the path of the file, and say where NaN or infinity starts.
-    """
-    with only_data_on_stdout(), stages(verbosity) as stage:
-        loaded = load(model, verbosity, seed, stage)
-        with open_run(loaded, notes(verbosity), stage) as run:
-            example = _search(run, output, command, verbosity)
-    if example is None:
-        if not verbosity.quiet:
-            say(_clean(run))
-        return _CLEAN
-    write(f"{output.target}\n")
-    if not verbosity.quiet:
-        _say_origins(run, output, example)
-    return _BAD
-
-
-def _search(run: ActivationRun, output: DumpOutput, command: str, verbosity: Verbosity) -> BadExample | None:
-    """Search, and write the dump where an example is bad; signals wait as long as a file could be torn."""
-    with held_back():
-        with progress_bar(verbosity) as progress:
-            example = run.search(progress)
-        if example is not None:
-            if run.options.compression == "none":
-                check_space(output.target, run.file_bytes_of(example))
-            with run.open_writer(output.target, output.force) as writer:
-                run.write_example(writer, command, example)
-        ignore()  # from here on the verdict is known
-    return example
-
-
-def _clean(run: ActivationRun) -> str:
-    examples, tensors = run.source.examples, len(run.planned)
-    what = "NaN" if run.options.allow_inf else "NaN or Inf"
-    return (
-        f"all clean: no {what} in {tensors:,} {'tensor' if tensors == 1 else 'tensors'} of {examples:,} "
-        f"{'example' if examples == 1 else 'examples'}"
-    )
-
-
-def _say_origins(run: ActivationRun, output: DumpOutput, example: BadExample) -> None:
-    """Say where NaN and infinity start; where the stored tensors do not show it, name the one that the search saw."""
-    wanted = ("nan",) if run.options.allow_inf else ("nan", "inf")
-    origins = [origin.message for origin in check(output.target).origins if origin.check in wanted]
-    number = run.source.first_example + example.number
-    what = "NaN" if run.options.allow_inf else "NaN or Inf"
-    place = f"'{example.tensor.removeprefix(f'{layout.ACTIVATIONS}/')}' (example {number})"
-    for message in origins or [f"{what} is in {place}"]:
-        say(message, BOLD)
