@@ -16,6 +16,7 @@ from tfdump.cli.model_options import (
     SEARCH,
     STORED_VALUES,
     capture_options,
+    like_option,
     model_options,
     running_options,
     storing_options,
@@ -71,6 +72,7 @@ _CLEAN, _BAD = 0, 1
 
 @click.command("activations", cls=DocumentedCommand, examples=EXAMPLES)
 @model_options
+@like_option
 @click.argument("inputs", nargs=-1, required=True, type=InputName(), metavar="INPUT...")
 @selection_options()
 @capture_options

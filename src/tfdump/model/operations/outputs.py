@@ -21,6 +21,7 @@ _ALONG_TIME = _LOOPS | {"UNPACK", "REVERSE_V2"}
 _UNREAD = "nothing reads what it computes: it may hand on what it was given, and that only serves a loss, for example"
 _SEVERAL = "it gives several tensors, and the graph does not tell which is which"
 _UNKNOWN = "its last operation may be the one behind it, whose layer is not told ({})"
+_CONVOLUTIONS = frozenset({"CONV_2D", "CONV_3D"})
 _CLOSING = frozenset({"BiasAdd", "Selu", "Softmax", "Softplus"}) | ACTIVATIONS
 _CHOOSING = frozenset(
     {"MaxPool", "MaxPool2d", "AvgPool", "AvgPool2d", "Mean", "Max", "Reshape", "transpose", "concat", "Pad"}
@@ -179,13 +180,22 @@ class _Converted:
         strange = next((other for other in mentioned if other not in graph.owners(position)), None)
         if strange is not None:
             return f"its weights are called as those of {strange.address}"
+        if self._may_be_scaled(position):
+            return "a normalization behind it may be folded into its weights, which have no bias of their own"
         if any(self._reshaped_by(owner, position, reader) for reader in graph.behind(position)):
             return "its last reshaping may be merged into the operation behind it"
-        for reader in graph.behind(position):
-            doubt = self._folded_into(owner, position, reader)
-            if doubt:
-                return doubt
-        return ""
+        return next(filter(None, (self._folded_into(owner, position, r) for r in graph.behind(position))), "")
+
+    def _may_be_scaled(self, position: int) -> bool:
+        """Tell whether a product with a constant may have vanished into the weights of a convolution.
+
+        TensorFlow folds it before the conversion, and the weights keep their name. If the layer has a bias, the product
+        is behind it and leaves its own name. An activation that was fused is the last operation, and has its name.
+        """
+        tensor, parts = self._graph.tensors[position], self._graph.parts[position]
+        if tensor.kind not in _CONVOLUTIONS or tensor.activated or len(self._graph.owners(position)) != 1:
+            return False
+        return all(is_product(part) or part.leaf in SHAPING for part in parts)
 
     def _reshaped_by(self, owner: Owner, position: int, reader: int) -> bool:
         """Tell whether a last reshaping of the owner may be merged into an operation that reads the tensor.
