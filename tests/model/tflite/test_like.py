@@ -141,7 +141,7 @@ def test_what_told_an_address_is_recorded(tmp_path: Path, tfdump: Run) -> None:
     file = lite(model, tmp_path / "m.tflite")
     np.save(tmp_path / "x.npy", examples(model))
     line = ("activations", file, tmp_path / "x.npy", "--like", tmp_path / "m.keras", "-o", tmp_path / "d.h5")
-    assert tfdump(*line).status == 0
+    assert tfdump(*line).returncode == 0
     with h5py.File(tmp_path / "d.h5") as dump:
         told = {name: item.attrs.get("address_by") for name, item in dump["activations"].items()}
         assert "--like m.keras" in dump.attrs["command"]

@@ -165,7 +165,7 @@ class Likeness:
         reference, bits = self._reference, self.contents[position]
         products = [number for number, operation in enumerate(reference.operations) if operation.kind in PRODUCTS]
         named = [number for number in products if bits >> number & 1]
-        if named or self._graph.parts[position]:
+        if bits:
             return named
         before = [self._last(p) for p in range(position) if self._graph.follows(position, p)]
         return [n for n in products if all(last is None or reference.depends(n, last) for last in before)]
@@ -190,7 +190,7 @@ class Likeness:
         """Add to the tensor that a product reads what the product of the model reads, if nothing is known of it."""
         sources = [s for s in self._graph.sources(position) if self._graph.tensors[s].data]
         reads = self._reference.operations[product].reads
-        if len(sources) != 1 or len(reads) != 1 or self.contents[sources[0]] or self._graph.parts[sources[0]]:
+        if len(sources) != 1 or len(reads) != 1 or self.contents[sources[0]]:
             return
         read: int | None = reads[0]
         while read is not None and not self._fits(sources[0], read):
@@ -206,7 +206,7 @@ class Likeness:
     def _learn_from_flow(self, position: int) -> None:
         """Add to a tensor without content the only operation of its kind that reads what it reads."""
         tensor, reference = self._graph.tensors[position], self._reference
-        if self.contents[position] or self._graph.parts[position] or not tensor.data or tensor.represents:
+        if self.contents[position] or not tensor.data or tensor.represents:
             return
         sources = [source for source in self._graph.sources(position) if self._graph.tensors[source].data]
         lasts = [self._last(source) for source in sources]
