@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tfdump.address import encode
 from tfdump.model.free_names import free_name
-from tfdump.model.operations.fused_order import evidence_for, last_owner
+from tfdump.model.operations.fused_order import FLOW, evidence_for, last_owner
 from tfdump.model.operations.node_names import node_name
 from tfdump.model.operations.outputs import layer_outputs
 from tfdump.model.operations.owners import Nameable, OwnedTensors, Owner
@@ -57,6 +57,9 @@ def addresses_of(
     for owner, position in outputs.positions.items():
         told_by = evidence_for(graph, position) if converted else ""
         claims.setdefault(position, []).append(Claim(owner.address, owner.address, owner, told_by))
+    for owner, numbered in outputs.several.items():
+        for number, position in numbered.items():
+            claims.setdefault(position, []).append(Claim(f"{owner.address}:{number}", owner.address, owner, FLOW))
     nodes = {owner.node for owner in (*outputs.positions, *outputs.missing) if owner.node}
     missing = {owner.address: reason for owner, reason in outputs.missing.items()}
     return addressed(graph, scopes, claims, nodes, missing)

@@ -13,6 +13,7 @@ from tfdump.model.operations.fused_order import ACTIVATIONS, SHAPING, folded_bef
 from tfdump.model.operations.moved_transpositions import moved_operations
 from tfdump.model.operations.node_names import is_node
 from tfdump.model.operations.owners import NamePart, OwnedTensors, Owner
+from tfdump.model.operations.recurrent_outputs import handed_on, outputs_of_recurrent_layers
 
 _LOOPS = frozenset({"WHILE", "STABLEHLO_WHILE"})
 _ALONG_TIME = _LOOPS | {"UNPACK", "REVERSE_V2"}
@@ -31,10 +32,14 @@ _CHOOSING = frozenset(
 
 @dataclass(frozen=True)
 class LayerOutputs:
-    """The positions of the outputs by owner, and the reasons why other owners have none."""
+    """The positions of the outputs by owner, and the reasons why other owners have none.
+
+    `several` are those of owners with several outputs, by their numbers.
+    """
 
     positions: dict[Owner, int]
     missing: dict[Owner, str]
+    several: dict[Owner, dict[int, int]]
 
 
 def layer_outputs(graph: OwnedTensors, converted: bool) -> LayerOutputs:
@@ -42,7 +47,10 @@ def layer_outputs(graph: OwnedTensors, converted: bool) -> LayerOutputs:
     finder = _Converted(graph) if converted else _Traced(graph)
     positions: dict[Owner, int] = {}
     missing: dict[Owner, str] = {}
+    several = {} if converted else outputs_of_recurrent_layers(graph)
     for owner in graph.members:
+        if owner in several:
+            continue
         output = finder.output(owner)
         if isinstance(output, int):
             positions[owner] = output
@@ -54,7 +62,7 @@ def layer_outputs(graph: OwnedTensors, converted: bool) -> LayerOutputs:
             for owner in dict.fromkeys(around for innermost in owners for around in innermost.around()):
                 if owner not in graph.members and (not owner.node or is_node(owner.node)):
                     missing.setdefault(owner, _fused(graph, position))
-    return LayerOutputs(positions, missing)
+    return LayerOutputs(positions, missing, several)
 
 
 class _Traced:
@@ -66,17 +74,9 @@ class _Traced:
     def output(self, owner: Owner) -> int | str:
         """Return the position of the output of an owner, or why there is none ("" where no reason is needed)."""
         tensors = self._graph.tensors
-        mine = frozenset(self._graph.members[owner])
-        shown = [position for position in sorted(mine) if tensors[position].shown]
+        shown = [position for position in self._graph.members[owner] if tensors[position].shown]
         data = [position for position in shown if tensors[position].data]
-
-        def handed_on(position: int) -> bool:
-            outside = tensors[position].readers - mine
-            if tensors[position].data:
-                return tensors[position].final or bool(outside)
-            return any(tensors[reader].data for reader in outside)
-
-        read = [position for position in data or shown if handed_on(position)]
+        read = handed_on(self._graph, owner)
         if not read and owner.node:
             read = ([position for position in data if not tensors[position].readers] or data)[-1:]
         elif not read:

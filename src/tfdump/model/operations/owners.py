@@ -51,7 +51,8 @@ class Nameable:
     its dtype; `rank` is the number of its axes, 0 for a traced graph. `activated` tells that an activation was fused
     into the operation, and `unpadded` that it is a convolution without padding. `constants` are the names of constants
     that no other operation reads. `weights` and `bias` are the names of those of a matrix product or convolution: None
-    where it has none, "" where the name shows nothing.
+    where it has none, "" where the name shows nothing. `loop_place` is set for what a loop of TensorFlow hands on
+    behind its list of outputs: its number there, and how many there are.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Nameable:
     constants: tuple[str, ...] = ()
     weights: str | None = None
     bias: str | None = None
+    loop_place: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
