@@ -3,7 +3,8 @@
     python tests/conversions.py [--like] [--untrained] [RANK ...]      # minutes
 
 With --like, the Keras model names the tensors. With --untrained, biases are zero and statistics are those of new
-layers, which leaves fewer names. Prints how many tensors are what their layer gives, which are not, and how many layers have no tensor.
+layers, which leaves fewer names. Prints how many tensors are what their layer gives, which are not, and how many layers
+have no tensor.
 """
 
 import sys
