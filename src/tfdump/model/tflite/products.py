@@ -30,8 +30,8 @@ class LiteProducts:
         if weights is None or (bias >= 0 and offset is None):
             return None
         tensor = self._graph.tensors[weights]
-        real = real_numbers(tensor, self._values(weights))
-        added = None if offset is None else real_numbers(self._graph.tensors[offset], self._values(offset))
+        real = represented_numbers(tensor, self._values(weights))
+        added = None if offset is None else represented_numbers(self._graph.tensors[offset], self._values(offset))
         return file_product(operator.kind, real, added, tensor.dtype)
 
     def _constant(self, number: int) -> int | None:
@@ -41,7 +41,7 @@ class LiteProducts:
         return source if self._graph.tensors[source].constant else None
 
 
-def real_numbers(tensor: LiteTensor, values: Array) -> Array:
+def represented_numbers(tensor: LiteTensor, values: Array) -> Array:
     """Return the numbers of a tensor in float64; quantized ones are `(q - zero_point) * scale`."""
     if not tensor.quantized:
         return values.astype(np.float64)
