@@ -9,7 +9,7 @@ import pytest
 from keras import layers, ops
 
 import tfdump
-from support.converted_models import Tail, branches, converted, eager, examples, judged, randomized
+from support.converted_models import Tail, branches, converted, eager, examples, judged, randomized, untrained
 from support.saved_formats import lite
 
 pytestmark = pytest.mark.tensorflow
@@ -235,6 +235,13 @@ def test_a_transposition_that_was_moved_behind_the_last_operation(tmp_path: Path
     verdict = converted(model, tmp_path)
     assert not verdict.wrong
     assert {"tanh", "back", "sum"} <= verdict.missing
+
+
+def test_a_transposition_that_was_moved_behind_a_reshaping(tmp_path: Path) -> None:
+    """Without a bias, relu is fused into the matrix product before the reshaping, and keeps its name there."""
+    verdict = converted(branches(2, ["permute"], "relu", untrained), tmp_path)
+    assert not verdict.wrong
+    assert {"permute_target", "permute_relu"} <= verdict.missing
 
 
 def test_a_last_reshaping_that_was_merged_into_the_operation_behind_it(tmp_path: Path) -> None:
