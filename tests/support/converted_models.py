@@ -158,8 +158,11 @@ def called(layer: Any, prefix: str, x: Any) -> Any:
     return layer(x)
 
 
-def branches(rank: int, names: Iterable[str], place: str) -> keras.Model:
-    """A model in which each layer is behind another one, and ends the model (`last`) or goes on (`relu`, `next`)."""
+def branches(rank: int, names: Iterable[str], place: str, made: Make | None = None) -> keras.Model:
+    """A model in which each layer is behind another one, and ends the model (`last`) or goes on (`relu`, `next`).
+
+    `made` gives it its weights, by default random ones.
+    """
     x = keras.Input(SHAPES[rank], name="x")
     ends = []
     for name in names:
@@ -176,7 +179,8 @@ def branches(rank: int, names: Iterable[str], place: str) -> keras.Model:
         ends.append(y)
     if place != "last":
         ends = [layers.Dense(2, name="final")(layers.Concatenate(name="all")(ends))]
-    return randomized(keras.Model(x, ends, name="m"))
+    model: keras.Model = (made or randomized)(keras.Model(x, ends, name="m"))
+    return model
 
 
 def randomized(model: keras.Model) -> keras.Model:
@@ -188,6 +192,15 @@ def randomized(model: keras.Model) -> keras.Model:
             value = rng.uniform(0.6, 1.4, weight.shape)
         if "float" in str(weight.dtype):
             weight.assign(value.astype("float32"))
+    return model
+
+
+def untrained(model: keras.Model) -> keras.Model:
+    """The model with random kernels, and with the biases and statistics of new layers."""
+    rng = np.random.default_rng(1)
+    for weight in model.weights:
+        if "kernel" in weight.path:
+            weight.assign(rng.normal(0, 0.3, weight.shape).astype("float32"))
     return model
 
 
@@ -236,7 +249,8 @@ def judged(model: keras.Model, file: Path, expected: Mapping[str, np.ndarray], x
     return verdict
 
 
-def converted(model: keras.Model, folder: Path) -> Verdict:
-    """Convert a model to TFLite and judge the addresses of its tensors."""
+def converted(model: keras.Model, folder: Path, like: bool = False) -> Verdict:
+    """Convert a model to TFLite and judge the addresses of its tensors; with `like`, those by the model."""
     x = examples(model)
-    return judged(model, lite(model, folder / f"{model.name}.tflite"), eager(model, x), x)
+    file = lite(model, folder / f"{model.name}.tflite")
+    return judged(model, file, eager(model, x), x, **({"like": model} if like else {}))

@@ -83,7 +83,7 @@ def leaks(items: Infos) -> dict[str, set[str]]:
             if name in visited or name in item.inputs:
                 continue
             visited.add(name)
-            if not name.startswith((f"{address}:", f"{address}.")):
+            if not name.startswith((f"{item.layer}:", f"{item.layer}.")):
                 wrong.setdefault(address, set()).add(name)
             else:
                 waiting += (items[name].inputs if items[name].operands is None else items[name].operands) or ()

@@ -20,7 +20,7 @@ _NAMES = {
     for option in (
         *("--exclude", "--depth", "--batch-size", "--memory", "--seed", "--reduce", "--dtype", "--signature"),
         *("--max-bytes", "--loss", "--objective", "--sample-weight", "--reduction", "--wrt", "--steps"),
-        *("--learning-rate", "--optimizer", "--loss-scale", "--compression"),
+        *("--learning-rate", "--optimizer", "--loss-scale", "--compression", "--like"),
     )
 } | {"--layer": "layers", "-l": "layers", "-x": "exclude", "--targets": "y"}
 

@@ -42,6 +42,7 @@ def activations(
     dequantize: bool = False,
     until_nan: bool = False,
     allow_inf: bool = False,
+    like: "Layer | str | Path | None" = None,
     signature: str | None = None,
     trust: bool = False,
     max_bytes: int | str | None = None,
@@ -102,6 +103,9 @@ def activations(
         the first such example, as it was computed in its batch. The result is empty where all is clean.
     allow_inf : bool, default False
         With `until_nan`, stop at NaN only, for a model that masks with infinity on purpose.
+    like : keras.Layer, str or pathlib.Path, optional
+        For a `.tflite` file, the Keras model that it was converted from. Its addresses are given to the tensors of the
+        file, by names, weights and dataflow.
     signature : str, optional
         The signature of a SavedModel or `.tflite` file that has several.
     trust : bool, default False
@@ -154,7 +158,8 @@ def activations(
         reduce=reduce,
         dtype=dtype,
     )
-    with open_activations(loaded_model(model, signature, trust, max_bytes), arrays_of(x), options, warn) as run:
+    loaded = loaded_model(model, signature, trust, max_bytes, like)
+    with open_activations(loaded, arrays_of(x), options, warn) as run:
         returned = activations_until_nan if options.until_nan else all_activations
         return returned(run, "tfdump.activations")
 
@@ -171,6 +176,7 @@ def layers(
     preactivation: bool = False,
     layer_inputs: bool = False,
     ops: bool = False,
+    like: "Layer | str | Path | None" = None,
     signature: str | None = None,
     trust: bool = False,
     max_bytes: int | str | None = None,
@@ -198,6 +204,8 @@ def layers(
         Also list the inputs of every layer, as `LAYER:input`.
     ops : bool, default False
         Also list every operation inside the layers, as `LAYER:op.NAME`.
+    like : keras.Layer, str or pathlib.Path, optional
+        For a `.tflite` file, the Keras model whose addresses its tensors get.
     signature : str, optional
         The signature of a SavedModel or `.tflite` file that has several.
     trust : bool, default False
@@ -231,5 +239,5 @@ def layers(
     """
     arrays = arrays_of(x) if x is not None else []
     captures = captures_of(attention, rnn_steps, rnn_gates, preactivation, layer_inputs, ops)
-    loaded = loaded_model(model, signature, trust, max_bytes)
+    loaded = loaded_model(model, signature, trust, max_bytes, like)
     return list(list_tensors(loaded, arrays, Selection(patterns_of(layers, model)), warn, captures).tensors)

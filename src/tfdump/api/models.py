@@ -18,9 +18,16 @@ if TYPE_CHECKING:
 
 
 def loaded_model(
-    model: "Layer | str | Path", signature: str | None, trust: bool, max_bytes: int | str | None
+    model: "Layer | str | Path",
+    signature: str | None,
+    trust: bool,
+    max_bytes: int | str | None,
+    like: "Layer | str | Path | None" = None,
 ) -> "LoadedModel":
-    """Return a model in memory, or load a saved one; raises TfdumpError where that is not possible."""
+    """Return a model in memory, or load a saved one; raises TfdumpError where that is not possible.
+
+    `like` is a Keras model by which the tensors of a `.tflite` file are named.
+    """
     refuse_symbolic(model, "model")
     trusted, limit = flag("trust", trust), byte_size("max_bytes", max_bytes)
     name = text("signature", signature, "serving_default")
@@ -29,6 +36,12 @@ def loaded_model(
     choose_backend()
     from tfdump.model.loading.load import in_memory, load_model
 
+    if like is not None:
+        from tfdump.model.like import name_like
+
+        loaded = loaded_model(model, signature, trust, max_bytes)
+        name_like(loaded, loaded_model(like, None, trust, max_bytes))
+        return loaded
     if isinstance(model, (str, Path)):
         return load_model(Path(model), trust=trusted, signature=name, max_bytes=limit)
     refuse_arguments({"signature": name is not None}, "SavedModels and .tflite files, and this model is in memory")

@@ -19,7 +19,7 @@ class LoadingOptions:
     """The file of a model, the user's modules to import first, and what the file may do.
 
     `trust` lets the file run its own code, `signature` names one of several, and `max_bytes` limits the memory that
-    the file may ask for (None is the default limit).
+    the file may ask for (None is the default limit). `like` is a Keras model whose addresses a `.tflite` file gets.
     """
 
     path: Path
@@ -27,11 +27,14 @@ class LoadingOptions:
     trust: bool = False
     signature: str | None = None
     max_bytes: int | None = None
+    like: Path | None = None
 
 
 def load(options: LoadingOptions, verbosity: Verbosity, seed: int = 0, stage: Stage = silent_stage) -> "LoadedModel":
     """Import the user's modules and load the model; raises ModelError when either fails."""
     check_path(options.path, "model", ModelError)  # before the seconds in which TensorFlow starts
+    if options.like is not None:
+        check_path(options.like, "model of --like", ModelError)
     from tfdump.model.backend import import_quietly
 
     with starting(verbosity, "Starting TensorFlow"):
@@ -43,10 +46,16 @@ def load(options: LoadingOptions, verbosity: Verbosity, seed: int = 0, stage: St
 
     custom = import_user_code(tuple(str(module) for module in options.imports))
     start_session(seed)
-    return load_model(
+    loaded = load_model(
         options.path,
         trust=options.trust,
         custom=custom,
         signature=options.signature,
         max_bytes=options.max_bytes,
     )
+    if options.like is not None:
+        from tfdump.model.like import name_like
+
+        stage(f"Reading the names of {options.like.name}")
+        name_like(loaded, load_model(options.like, trust=options.trust, custom=custom, max_bytes=options.max_bytes))
+    return loaded

@@ -62,6 +62,17 @@ def model_options(command: CommandFunction) -> CommandFunction:
     return decorated(command, decorators)
 
 
+def like_option(command: CommandFunction) -> CommandFunction:
+    """Add the option that names tensors by a Keras model."""
+    option = MODEL(
+        "--like",
+        metavar="MODEL",
+        type=FileName(),
+        help="Name the tensors of a .tflite file by this Keras model, from which it was converted.",
+    )
+    return decorated(command, [option])
+
+
 def running_options(command: CommandFunction) -> CommandFunction:
     """Add the options that decide how inputs are read and how the model runs."""
     decorators = [

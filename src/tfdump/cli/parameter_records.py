@@ -20,7 +20,9 @@ Parameters = dict[str, Any]
 def loading_options_from(parameters: Parameters) -> LoadingOptions:
     """Return the parameters that `model_options` added."""
     take = parameters.pop
-    return LoadingOptions(take("model"), take("imports"), take("trust_model"), take("signature"), take("max_bytes"))
+    return LoadingOptions(
+        take("model"), take("imports"), take("trust_model"), take("signature"), take("max_bytes"), take("like", None)
+    )
 
 
 def selection_from(parameters: Parameters) -> Selection:

@@ -9,7 +9,7 @@ import pytest
 from keras import layers, ops
 
 import tfdump
-from support.converted_models import Tail, branches, converted, eager, examples, judged, randomized
+from support.converted_models import Tail, branches, converted, eager, examples, judged, randomized, untrained
 from support.saved_formats import lite
 
 pytestmark = pytest.mark.tensorflow
@@ -35,8 +35,8 @@ BRANCHES = [
     (
         "last",
         1,
-        {"batch_norm", "inner_over", "rms", "prelu"},
-        {"dense_silu", "dense_tanh_shrink", "act_selu", "layer_norm", "unit", "reshape", "gate"},
+        {"batch_norm", "inner_over", "rms", "prelu", "act_selu", "layer_norm"},
+        {"dense_silu", "dense_tanh_shrink", "unit", "reshape", "gate"},
     ),
     ("relu", 2, {"mean"}, {"up", "permute", "softmax", "conv", "flatten"}),
     (
@@ -45,7 +45,7 @@ BRANCHES = [
         {"conv", "conv_silu", "separable", "mean", "pad", "relu"},
         {"inner_relu_plus", "inner_relu_times", "rescaling", "normal"},
     ),
-    ("last", 3, set(), {"batch_norm", "conv_silu", "layer_norm", "flatten", "unit", "transposed", "max"}),
+    ("last", 3, {"layer_norm", "conv_silu"}, {"batch_norm", "flatten", "unit", "transposed", "max"}),
 ]
 """The place of the layers, the rank of what they take, and the layers that have a tensor then, and that have none."""
 
@@ -143,12 +143,29 @@ def test_recurrent_layers_behind_each_other(tmp_path: Path) -> None:
 
 
 def test_an_unrolled_recurrent_layer_that_ends_the_model(tmp_path: Path) -> None:
+    """Its last operation has no name, but reads two tensors of the cell."""
     x = keras.Input((5, 4), name="x")
     model = randomized(keras.Model(x, layers.LSTM(4, unroll=True, name="lstm")(x), name="m"))
-    verdict = converted(model, tmp_path)
-    assert verdict.missing == {"lstm"}
-    lost = "lstm, lstm.lstm_cell@4 (its last operation may be the one behind it, whose layer is not told"
-    assert f"not captured: {lost}" in verdict.notes
+    assert converted(model, tmp_path).right == {"lstm"}
+
+
+@pytest.mark.parametrize("kind", ["batch_norm", "rescaling", "tail"])
+def test_a_scale_that_vanished_into_the_weights_of_a_convolution(tmp_path: Path, kind: str) -> None:
+    """The weights keep the name of the convolution, so the file does not tell which of the two its tensor is."""
+    x = keras.Input((8, 8, 3), name="x")
+    y = layers.Conv2D(4, 3, use_bias=False, name="conv")(x)
+    scale = {
+        "batch_norm": lambda: layers.BatchNormalization(epsilon=0.5, name="scale"),  # as it was made: no shift
+        "rescaling": lambda: layers.Rescaling(0.5, name="scale"),
+        "tail": lambda: Tail(lambda y: y * 2.0, name="scale"),
+    }[kind]()
+    model = keras.Model(x, layers.Dense(3, activation="tanh", name="end")(scale(y)), name="m")
+    data = examples(model)
+    file = lite(model, tmp_path / "m.tflite")
+    verdict = judged(model, file, eager(model, data), data)
+    assert (verdict.wrong, verdict.missing) == (set(), {"conv", "scale", "end"})
+    assert "conv (a normalization behind it may be folded into its weights" in verdict.notes
+    assert judged(model, file, eager(model, data), data, like=model).right == {"scale", "end"}
 
 
 @pytest.mark.usefixtures("converter_names_weights")
@@ -218,6 +235,13 @@ def test_a_transposition_that_was_moved_behind_the_last_operation(tmp_path: Path
     verdict = converted(model, tmp_path)
     assert not verdict.wrong
     assert {"tanh", "back", "sum"} <= verdict.missing
+
+
+def test_a_transposition_that_was_moved_behind_a_reshaping(tmp_path: Path) -> None:
+    """Without a bias, relu is fused into the matrix product before the reshaping, and keeps its name there."""
+    verdict = converted(branches(2, ["permute"], "relu", untrained), tmp_path)
+    assert not verdict.wrong
+    assert {"permute_target", "permute_relu"} <= verdict.missing
 
 
 def test_a_last_reshaping_that_was_merged_into_the_operation_behind_it(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ SUBCLASSED = {"residual": (Residual, (2, 5)), "branches": (Branches, (2, 4)), "r
 
 SHARED = {
     "two_inputs": (7, 4), "nested_twice": (7, 0), "blocks": (9, 1), "watched": (4, 1), "gate": (8, 1), "pair": (3, 1),
-    "recurrent": (6, 5), "bidirectional": (4, 1), "attention": (9, 7), "masked": (4, 2), "image": (10, 9),
+    "recurrent": (6, 5), "bidirectional": (4, 1), "attention": (9, 7), "masked": (4, 2), "image": (10, 8),
     "steps": (3, 3), "positions": (2, 1), "residual": (4, 3), "branches": (3, 2), "repeated": (2, 2),
 }  # fmt: skip
 """How many addresses of each model a SavedModel and a TFLite file have as well, at least."""

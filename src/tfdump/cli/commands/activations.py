@@ -13,6 +13,7 @@ from tfdump.cli.model_options import (
     SEARCH,
     STORED_VALUES,
     capture_options,
+    like_option,
     model_options,
     running_options,
     storing_options,
@@ -57,6 +58,7 @@ EXAMPLES = (
 
 @click.command("activations", cls=DocumentedCommand, examples=EXAMPLES)
 @model_options
+@like_option
 @click.argument("inputs", nargs=-1, required=True, type=InputName(), metavar="INPUT...")
 @selection_options()
 @capture_options

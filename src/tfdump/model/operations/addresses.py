@@ -3,11 +3,12 @@
 A tensor that is the output of a layer has the layer's address; the others are `<layer>:op.<name>`.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tfdump.address import OPERATION, encode
 from tfdump.model.free_names import free_name
-from tfdump.model.operations.fused_order import last_owner
+from tfdump.model.operations.fused_order import FLOW, evidence_for, last_owner
 from tfdump.model.operations.node_names import node_name
 from tfdump.model.operations.outputs import layer_outputs
 from tfdump.model.operations.owners import Nameable, OwnedTensors, Owner
@@ -19,13 +20,25 @@ from tfdump.tensors import NotCaptured
 class Addressed:
     """One address: the tensor at `position`, and the address of the layer that it belongs to.
 
-    `owner` is the layer or node whose output it is, None for an operation inside a layer.
+    `owner` is the layer or node whose output it is, None for an operation inside a layer. `address_by` is what told
+    the address (`name`, `flow` or `weights`), "" where the name of the operation tells it alone.
     """
 
     address: str
     layer: str
     position: int
     owner: Owner | None = None
+    address_by: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A layer or node whose output is a tensor: its address, the layer's, and what told it (see `Addressed`)."""
+
+    address: str
+    layer: str
+    owner: Owner
+    address_by: str = ""
 
 
 def addresses_of(
@@ -37,23 +50,43 @@ def addresses_of(
     `converted` tells that a converter has rewritten the graph and fused operations.
     """
     outputs = layer_outputs(graph, converted)
-    claims: dict[int, list[Owner]] = {}
+    claims: dict[int, list[Claim]] = {}
     for owner, position in outputs.positions.items():
-        claims.setdefault(position, []).append(owner)
+        told_by = evidence_for(graph, position) if converted else ""
+        claims.setdefault(position, []).append(Claim(owner.address, owner.address, owner, told_by))
+    for owner, numbered in outputs.several.items():
+        for number, position in numbered.items():
+            claims.setdefault(position, []).append(Claim(f"{owner.address}:{number}", owner.address, owner, FLOW))
     nodes = {owner.node for owner in (*outputs.positions, *outputs.missing) if owner.node}
+    missing = {owner.address: reason for owner, reason in outputs.missing.items()}
+    return addressed(graph, scopes, claims, nodes, missing)
+
+
+def addressed(
+    graph: OwnedTensors,
+    scopes: Scopes,
+    claims: Mapping[int, Sequence[Claim]],
+    nodes: set[str],
+    missing: Mapping[str, str],
+) -> tuple[list[Addressed], list[NotCaptured]]:
+    """Return the addresses of the tensors of a graph in order, and what of the `missing` layers none of them has.
+
+    `claims` are the outputs of layers by the positions of their tensors, and `nodes` the names that nodes have.
+    """
     result = []
     used: set[str] = set()
     for position, tensor in enumerate(graph.tensors):
-        owners = sorted(claims.get(position, []), key=lambda owner: len(owner.layers), reverse=True)
-        own: list[tuple[str, str, Owner | None]] = [(owner.address, "", owner) for owner in owners]
-        if not own and tensor.data and tensor.shown:
-            own = [(*_own_address(tensor, _place(graph, position, scopes), nodes), None)]
-        for layer, suffix, claimant in own:
+        inside_first = sorted(claims.get(position, []), key=lambda claim: len(claim.owner.layers), reverse=True)
+        for claim in inside_first:
+            address = free_name(claim.address, used)
+            used.add(address)
+            result.append(Addressed(address, claim.layer, position, claim.owner, claim.address_by))
+        if not inside_first and tensor.data and tensor.shown:
+            layer, suffix = _own_address(tensor, _place(graph, position, scopes), nodes)
             address = free_name(layer + suffix, used)
             used.add(address)
-            result.append(Addressed(address, address.partition(":")[0] if suffix else address, position, claimant))
-    names = {address.address for address in result}
-    missing = {owner.address: reason for owner, reason in outputs.missing.items()}
+            result.append(Addressed(address, address.partition(":")[0] if suffix else address, position))
+    names = {item.address for item in result}
     return result, [NotCaptured(address, reason) for address, reason in missing.items() if address not in names]
 
 
@@ -65,8 +98,10 @@ def operation_address(place: LayerPlace) -> str:
 
 
 def _place(graph: OwnedTensors, position: int, scopes: Scopes) -> LayerPlace:
-    """Return the place of the operation that computes a tensor: that of the last layer, if it is known."""
+    """Return the place of the operation that computes a tensor: that of the last layer, if its name tells it."""
     own = last_part(graph.tensors[position].name)
+    if position in graph.restored and not (own and scopes.place(own).own):
+        return LayerPlace((), ())
     place = scopes.place(own) if own else LayerPlace((), ())
     parts, last = graph.parts[position], last_owner(graph, position)
     mine = [part.place for part in parts if part.owner == last] or [part.place for part in parts]

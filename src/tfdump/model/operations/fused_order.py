@@ -15,6 +15,9 @@ ACTIVATIONS = frozenset(
 )
 """Operations that TFLite fuses into the preceding one."""
 
+NAME, FLOW, WEIGHTS = "name", "flow", "weights"
+"""What tells an address that the name of one operation does not tell alone: the attribute `address_by`."""
+
 _PRODUCT = re.compile(
     r"(Batch)?MatMul(V\d)?|convolution|depthwise|separable_conv\dd|conv_transpose|Conv\dD.*|[Ee]insum.*"
 )
@@ -43,6 +46,17 @@ def last_owner(graph: OwnedTensors, position: int) -> Owner | None:
     if any(part.leaf in _DIVISION for part in parts) and all(part.leaf in _DIVISION | {"Sqrt"} for part in parts):
         return _only(part.owner for part in parts if part.leaf in _DIVISION)
     return _behind_product(graph, tensor, parts) if tensor.weights is not None else None
+
+
+def evidence_for(graph: OwnedTensors, position: int) -> str:
+    """Return what tells the last owner of a tensor: `flow`, `name` for an order of names, "" for one certain name."""
+    owners = graph.owners(position)
+    if position in graph.restored:
+        return FLOW
+    if graph.tensors[position].activated or len(owners) <= 1:
+        return ""
+    later = [owner for owner in owners if not _began_before(graph, owner, position, owners)]
+    return FLOW if len(later) == 1 else NAME
 
 
 def is_product(part: NamePart) -> bool:

@@ -44,14 +44,15 @@ def _moved_before(graph: OwnedTensors, transposition: int, owner: Owner) -> set[
 
 def _may_be_moved(graph: OwnedTensors, position: int, transposed_by: Owner) -> bool:
     tensor, parts = graph.tensors[position], graph.parts[position]
-    acting = [part for part in parts if _acts(part)] if tensor.activated else []
+    reshaped = tensor.kind == "RESHAPE"  # its name has an activation that was fused into what it reads
+    acting = [part for part in parts if _acts(part)] if tensor.activated or reshaped else []
     rest = [part for part in parts if part not in acting]
     read = {owner for source in tensor.reads for owner in graph.owners(source)}
 
     def apart(own: list[NamePart], before: set[Owner]) -> bool:
         return not any(part.owner in before and not part.owner.holds(transposed_by) for part in own)
 
-    if tensor.activated and apart(acting, {part.owner for part in rest}):
+    if acting and apart(acting, {part.owner for part in rest}):
         return True
     return tensor.kind in _ELEMENT_BY_ELEMENT and apart(rest, read)
 

@@ -13,6 +13,7 @@ from tfdump.model.operations.fused_order import ACTIVATIONS, SHAPING, folded_bef
 from tfdump.model.operations.moved_transpositions import moved_operations
 from tfdump.model.operations.node_names import is_node
 from tfdump.model.operations.owners import NamePart, OwnedTensors, Owner
+from tfdump.model.operations.recurrent_outputs import handed_on, outputs_of_recurrent_layers
 
 _LOOPS = frozenset({"WHILE", "STABLEHLO_WHILE"})
 _ALONG_TIME = _LOOPS | {"UNPACK", "REVERSE_V2"}
@@ -21,6 +22,7 @@ _ALONG_TIME = _LOOPS | {"UNPACK", "REVERSE_V2"}
 _UNREAD = "nothing reads what it computes: it may hand on what it was given, and that only serves a loss, for example"
 _SEVERAL = "it gives several tensors, and the graph does not tell which is which"
 _UNKNOWN = "its last operation may be the one behind it, whose layer is not told ({})"
+_CONVOLUTIONS = frozenset({"CONV_2D", "CONV_3D"})
 _CLOSING = frozenset({"BiasAdd", "Selu", "Softmax", "Softplus"}) | ACTIVATIONS
 _CHOOSING = frozenset(
     {"MaxPool", "MaxPool2d", "AvgPool", "AvgPool2d", "Mean", "Max", "Reshape", "transpose", "concat", "Pad"}
@@ -30,10 +32,14 @@ _CHOOSING = frozenset(
 
 @dataclass(frozen=True)
 class LayerOutputs:
-    """The positions of the outputs by owner, and the reasons why other owners have none."""
+    """The positions of the outputs by owner, and the reasons why other owners have none.
+
+    `several` are those of owners with several outputs, by their numbers.
+    """
 
     positions: dict[Owner, int]
     missing: dict[Owner, str]
+    several: dict[Owner, dict[int, int]]
 
 
 def layer_outputs(graph: OwnedTensors, converted: bool) -> LayerOutputs:
@@ -41,7 +47,10 @@ def layer_outputs(graph: OwnedTensors, converted: bool) -> LayerOutputs:
     finder = _Converted(graph) if converted else _Traced(graph)
     positions: dict[Owner, int] = {}
     missing: dict[Owner, str] = {}
+    several = {} if converted else outputs_of_recurrent_layers(graph)
     for owner in graph.members:
+        if owner in several:
+            continue
         output = finder.output(owner)
         if isinstance(output, int):
             positions[owner] = output
@@ -53,7 +62,7 @@ def layer_outputs(graph: OwnedTensors, converted: bool) -> LayerOutputs:
             for owner in dict.fromkeys(around for innermost in owners for around in innermost.around()):
                 if owner not in graph.members and (not owner.node or is_node(owner.node)):
                     missing.setdefault(owner, _fused(graph, position))
-    return LayerOutputs(positions, missing)
+    return LayerOutputs(positions, missing, several)
 
 
 class _Traced:
@@ -65,17 +74,9 @@ class _Traced:
     def output(self, owner: Owner) -> int | str:
         """Return the position of the output of an owner, or why there is none ("" where no reason is needed)."""
         tensors = self._graph.tensors
-        mine = frozenset(self._graph.members[owner])
-        shown = [position for position in sorted(mine) if tensors[position].shown]
+        shown = [position for position in self._graph.members[owner] if tensors[position].shown]
         data = [position for position in shown if tensors[position].data]
-
-        def handed_on(position: int) -> bool:
-            outside = tensors[position].readers - mine
-            if tensors[position].data:
-                return tensors[position].final or bool(outside)
-            return any(tensors[reader].data for reader in outside)
-
-        read = [position for position in data or shown if handed_on(position)]
+        read = handed_on(self._graph, owner)
         if not read and owner.node:
             read = ([position for position in data if not tensors[position].readers] or data)[-1:]
         elif not read:
@@ -179,13 +180,22 @@ class _Converted:
         strange = next((other for other in mentioned if other not in graph.owners(position)), None)
         if strange is not None:
             return f"its weights are called as those of {strange.address}"
+        if self._may_be_scaled(position):
+            return "a normalization behind it may be folded into its weights, which have no bias of their own"
         if any(self._reshaped_by(owner, position, reader) for reader in graph.behind(position)):
             return "its last reshaping may be merged into the operation behind it"
-        for reader in graph.behind(position):
-            doubt = self._folded_into(owner, position, reader)
-            if doubt:
-                return doubt
-        return ""
+        return next(filter(None, (self._folded_into(owner, position, r) for r in graph.behind(position))), "")
+
+    def _may_be_scaled(self, position: int) -> bool:
+        """Tell whether a product with a constant may have vanished into the weights of a convolution.
+
+        TensorFlow folds it before the conversion, and the weights keep their name. If the layer has a bias, the product
+        is behind it and leaves its own name. An activation that was fused is the last operation, and has its name.
+        """
+        tensor, parts = self._graph.tensors[position], self._graph.parts[position]
+        if tensor.kind not in _CONVOLUTIONS or tensor.activated or len(self._graph.owners(position)) != 1:
+            return False
+        return all(is_product(part) or part.leaf in SHAPING for part in parts)
 
     def _reshaped_by(self, owner: Owner, position: int, reader: int) -> bool:
         """Tell whether a last reshaping of the owner may be merged into an operation that reads the tensor.

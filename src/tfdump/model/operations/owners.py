@@ -1,6 +1,7 @@
 """The owners of the tensors of a graph of plain operations, from the names of the operations."""
 
 import re
+from bisect import insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,7 +51,8 @@ class Nameable:
     its dtype; `rank` is the number of its axes, 0 for a traced graph. `activated` tells that an activation was fused
     into the operation, and `unpadded` that it is a convolution without padding. `constants` are the names of constants
     that no other operation reads. `weights` and `bias` are the names of those of a matrix product or convolution: None
-    where it has none, "" where the name shows nothing.
+    where it has none, "" where the name shows nothing. `loop_place` is set for what a loop of TensorFlow hands on
+    behind its list of outputs: its number there, and how many there are.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Nameable:
     constants: tuple[str, ...] = ()
     weights: str | None = None
     bias: str | None = None
+    loop_place: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,16 +94,32 @@ def leaf_of(name: str) -> str:
 
 
 class OwnedTensors:
-    """The tensors of a graph: the `parts` of the name of each, and the `members` of each owner in order."""
+    """The tensors of a graph: the `parts` of the name of each, and the `members` of each owner in order.
+
+    `restored` has the positions of the tensors to which `add` gave a part that their names do not show.
+    """
 
     def __init__(self, tensors: Sequence[Nameable], scopes: Scopes) -> None:
         self.tensors = tensors
         self._scopes = scopes
-        self.parts = [self.parts_of(tensor.name) for tensor in tensors]
+        self.parts: list[list[NamePart]] = [[] for _ in tensors]
         self.members: dict[Owner, list[int]] = {}
-        for position, name_parts in enumerate(self.parts):
-            for owner in dict.fromkeys(around for part in name_parts for around in part.owner.around()):
-                self.members.setdefault(owner, []).append(position)
+        self.restored: set[int] = set()
+        for position, tensor in enumerate(tensors):
+            for part in self.parts_of(tensor.name):
+                self._add(position, part)
+
+    def add(self, position: int, part: NamePart) -> None:
+        """Let a tensor have a part that its name does not show."""
+        self.restored.add(position)
+        self._add(position, part)
+
+    def _add(self, position: int, part: NamePart) -> None:
+        self.parts[position].append(part)
+        for owner in part.owner.around():
+            members = self.members.setdefault(owner, [])
+            if position not in members:
+                insort(members, position)
 
     def parts_of(self, name: str) -> list[NamePart]:
         """Return the parts of a fused name that belong to a layer or are nodes of the model.

@@ -83,6 +83,7 @@ class GraphTensors:
             order,
             tensor.dtype.name,
             declared_shape(tensor),
+            attributes=(("address_by", item.address_by),) if item.address_by else (),
             inputs=self._flow.inputs(item),
             operands=self._flow.operands(item),
         )
@@ -113,7 +114,28 @@ def _nameable(
             index=tensors[position].value_index if len(tensors[position].op.outputs) > 1 else None,
             shown=tensors[position].dtype not in HANDLES,
             boolean=tensors[position].dtype == tf.bool,
+            loop_place=_loop_place(tensors[position]),
         )
         for position, (reads, readers) in zip(positions, links_among(positions, operation_outputs), strict=True)
     ]
     return positions, nameable
+
+
+def _loop_place(tensor: Any) -> tuple[int, int] | None:
+    """Return the place of an output of a loop, or of a copy of it, among those behind its first list, and their number.
+
+    What the loop only reads follows, and begins with a size or with the list of its inputs.
+    """
+    while tensor.op.type == "Identity":
+        tensor = tensor.op.inputs[0]
+    if tensor.op.type not in LOOPS:
+        return None
+    dtypes = [output.dtype for output in tensor.op.outputs]
+    if tf.variant not in dtypes:
+        return None
+    first = dtypes.index(tf.variant) + 1
+    count = next(
+        (n for n, dtype in enumerate(dtypes[first:]) if dtype in HANDLES or dtype.is_integer), len(dtypes) - first
+    )
+    place = int(tensor.value_index) - first
+    return (place, count) if 0 <= place < count else None

@@ -18,6 +18,7 @@ from tfdump.model.error_text import first_line
 from tfdump.model.file_signatures import choose_signature
 from tfdump.model.free_names import free_name
 from tfdump.model.loading.formats import TFLITE
+from tfdump.model.operations.reference import Reference
 from tfdump.model.probe import ProbedTensor, Request
 from tfdump.model.runnable import FixedProbe, check_request
 from tfdump.model.signature import Signature
@@ -32,7 +33,8 @@ _THREADS = 1
 class LiteModel:
     """One signature of a `.tflite` file as a Runnable; `config` describes its inputs and outputs as JSON text.
 
-    `named` is False where the file has no signatures, and the main graph is used as one.
+    `named` is False where the file has no signatures, and the main graph is used as one. With a `reference`, the
+    addresses are those of a Keras model (`--like`).
     """
 
     class_name = TFLITE
@@ -47,6 +49,7 @@ class LiteModel:
         whole = sum(_bytes(tensor, 1) for graph in file.subgraphs for tensor in graph.tensors if not tensor.constant)
         check_bytes(whole, allowed_bytes(), f"the tensors that {path} declares take", ModelError)
         self.interpreter = _interpreter(path)
+        self.reference: Reference | None = None
         described = {
             "format": TFLITE,
             "signature": lite_signature.name if named else None,
@@ -55,6 +58,10 @@ class LiteModel:
             "outputs": [_described(name, self.graph.tensors[number]) for name, number in lite_signature.outputs],
         }
         self.config = json.dumps(described)
+
+    def constant(self, number: int) -> Array:
+        """Return the numbers of a constant of the subgraph."""
+        return np.asarray(self.interpreter.get_tensor(number, self.lite_signature.subgraph))
 
     def signature(self, array_names: Sequence[str | None]) -> Signature:
         """Return the inputs of the signature; a quantized input also accepts real numbers."""
@@ -87,7 +94,7 @@ class LiteProbe(FixedProbe):
     def __init__(self, model: LiteModel, request: Request, note: Note) -> None:
         super().__init__()
         self._model = model
-        self._tensors = LiteTensors(model.file, model.lite_signature)
+        self._tensors = LiteTensors(model.file, model.lite_signature, model.reference, model.constant)
         self.not_captured = self._tensors.not_captured
         self.assigned = [tensor.name for tensor in model.graph.tensors if tensor.variable]
         addressed = self._tensors.addressed
@@ -101,6 +108,8 @@ class LiteProbe(FixedProbe):
             structure = model.graph.tensors[number].name
             classes = (self._tensors.kind(item),)
             info = self._info(item.address, item.layer, structure, classes, order, number)
+            if item.address_by:
+                info = replace(info, attributes=(*info.attributes, ("address_by", item.address_by)))
             flow = self._tensors.flow
             probed.append(ProbedTensor(replace(info, inputs=flow.inputs(item), operands=flow.operands(item)), False))
             self._numbers.append(number)

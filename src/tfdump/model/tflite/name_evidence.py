@@ -8,7 +8,7 @@ from tfdump.model.operations.owners import Owner
 from tfdump.model.operations.scopes import Scopes, parts
 from tfdump.model.tflite.flatbuffer import LiteFile, LiteOperator, LiteSubgraph
 
-_PRODUCTS = {"FULLY_CONNECTED": (1, 2), "CONV_2D": (1, 2), "DEPTHWISE_CONV_2D": (1, 2), "CONV_3D": (1, 2)} | {
+PRODUCTS = {"FULLY_CONNECTED": (1, 2), "CONV_2D": (1, 2), "DEPTHWISE_CONV_2D": (1, 2), "CONV_3D": (1, 2)} | {
     "TRANSPOSE_CONV": (1, 3)
 }
 """Operations into whose weights others are folded, with the positions of weights and bias among their inputs."""
@@ -77,7 +77,7 @@ class LiteConstants:
         return self._operand(self._made_by[number], 1)
 
     def _operand(self, operator: LiteOperator, which: int) -> str | None:
-        place = _PRODUCTS.get(operator.kind, (-1, -1))[which]
+        place = PRODUCTS.get(operator.kind, (-1, -1))[which]
         if not 0 <= place < len(operator.inputs) or self._constant(operator.inputs[place]) is None:
             return None
         return self._evidence(operator.inputs[place])

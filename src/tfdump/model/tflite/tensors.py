@@ -1,14 +1,20 @@
 """The tensors of a TFLite subgraph with their addresses: those of interest, and those that are not available."""
 
+from collections.abc import Callable
+
 from tfdump.dump.layout import INPUTS
 from tfdump.model.operations.addresses import Addressed, addresses_of
 from tfdump.model.operations.flow import GraphFlow, OperationGraph
+from tfdump.model.operations.likeness import Likeness, addresses_like
+from tfdump.model.operations.lost_names import restore_lost_names
 from tfdump.model.operations.owners import Nameable, OwnedTensors
+from tfdump.model.operations.reference import Reference
 from tfdump.model.operations.roles import IN_CONTROL_FLOW, OperationOutput, Role, links_among, roles_of
 from tfdump.model.operations.scopes import Scopes, parts
 from tfdump.model.tflite.flatbuffer import LiteFile, LiteOperator, LiteSignature, LiteSubgraph
 from tfdump.model.tflite.name_evidence import LiteConstants, names_of
-from tfdump.tensors import NotCaptured
+from tfdump.model.tflite.products import LiteProducts
+from tfdump.tensors import Array, NotCaptured
 
 _CONTROL = ("WHILE", "IF", "CALL_ONCE", "STABLEHLO_WHILE", "STABLEHLO_COMPOSITE")
 _HANDLES = ("resource", "variant")
@@ -19,10 +25,17 @@ class LiteTensors:
     """What a subgraph computes.
 
     `addressed` are its tensors in order, `not_captured` the layers and loops whose tensors are not available, and
-    `flow` tells what each of them reads.
+    `flow` tells what each of them reads. With a `reference`, the addresses are those of a Keras model, and `values`
+    returns the numbers of a constant.
     """
 
-    def __init__(self, file: LiteFile, signature: LiteSignature) -> None:
+    def __init__(
+        self,
+        file: LiteFile,
+        signature: LiteSignature,
+        reference: Reference | None = None,
+        values: Callable[[int], Array] | None = None,
+    ) -> None:
         self._graph = graph = file.subgraphs[signature.subgraph]
         self._made_by = {number: operator for operator in graph.operators for number in operator.outputs}
         self._kinds = self._kinds_in_order()  # of the tensors by their numbers, none before those that it reads
@@ -53,7 +66,16 @@ class LiteTensors:
         ]
         self._names = [tensor.name for tensor in nameable]
         owned = OwnedTensors(nameable, self._scopes)
-        self.addressed, hidden = addresses_of(owned, self._scopes, converted=True)
+        if reference is None or values is None:
+            restore_lost_names(owned)
+            self.addressed, hidden = addresses_of(owned, self._scopes, converted=True)
+        else:
+            places = {number: place for place, number in enumerate(self._numbers)}
+            finals = tuple((name, places[number]) for name, number in signature.outputs if number in places)
+            shapes = [graph.tensors[number].shape for number in self._numbers]
+            weights = LiteProducts(graph, values)
+            likeness = Likeness(owned, reference, shapes, lambda place: weights.of(self._numbers[place]))
+            self.addressed, hidden = addresses_like(owned, self._scopes, likeness, reference, finals)
         inputs = {numbers.index(number): f"{INPUTS}/{name}" for name, number in signature.inputs}
         operations = OperationGraph(outputs, positions, inputs)
         self.flow = GraphFlow(owned, operations, self.addressed, converted=True)
@@ -96,7 +118,7 @@ class LiteTensors:
     @property
     def nameless(self) -> list[str]:
         """The addresses of the tensors whose names tell no layer: mostly those of the last operations."""
-        names = {item.address: self._names[item.position] for item in self.addressed}
+        names = {item.address: self._names[item.position] for item in self.addressed if item.owner is None}
         return [a for a, name in names.items() if not any(self._scopes.place(part).own for part in parts(name))]
 
     def _inner(self) -> list[NotCaptured]:

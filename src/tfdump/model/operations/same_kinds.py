@@ -1,0 +1,51 @@
+"""The operations of TFLite and those of TensorFlow that compute the same."""
+
+_KINDS = {
+    "ADD": {"Add", "AddV2", "BiasAdd"},
+    "SUB": {"Sub"},
+    "MUL": {"Mul"},
+    "DIV": {"RealDiv"},
+    "RELU": {"Relu"},
+    "RELU6": {"Relu6"},
+    "ELU": {"Elu"},
+    "LEAKY_RELU": {"LeakyRelu"},
+    "TANH": {"Tanh"},
+    "LOGISTIC": {"Sigmoid"},
+    "SOFTMAX": {"Softmax"},
+    "LOG_SOFTMAX": {"LogSoftmax"},
+    "MAX_POOL_2D": {"MaxPool", "MaxPoolV2"},
+    "AVERAGE_POOL_2D": {"AvgPool"},
+    "MEAN": {"Mean"},
+    "SUM": {"Sum"},
+    "REDUCE_MAX": {"Max"},
+    "REDUCE_MIN": {"Min"},
+    "RESHAPE": {"Reshape", "Squeeze", "ExpandDims"},
+    "TRANSPOSE": {"Transpose"},
+    "PAD": {"Pad"},
+    "PADV2": {"PadV2"},
+    "CONCATENATION": {"ConcatV2"},
+    "GATHER": {"GatherV2", "ResourceGather"},
+    "STRIDED_SLICE": {"StridedSlice"},
+    "BATCH_MATMUL": {"BatchMatMulV2"},
+    "ABS": {"Abs"},
+    "NEG": {"Neg"},
+    "EXP": {"Exp"},
+    "LOG": {"Log"},
+    "SQRT": {"Sqrt"},
+    "RSQRT": {"Rsqrt"},
+    "SQUARE": {"Square"},
+    "SQUARED_DIFFERENCE": {"SquaredDifference"},
+    "MAXIMUM": {"Maximum"},
+    "MINIMUM": {"Minimum"},
+    "POW": {"Pow"},
+    "SIN": {"Sin"},
+    "COS": {"Cos"},
+    "CAST": {"Cast"},
+    "RESIZE_NEAREST_NEIGHBOR": {"ResizeNearestNeighbor"},
+    "RESIZE_BILINEAR": {"ResizeBilinear"},
+}
+
+
+def same_kind(lite: str, tensorflow: str) -> bool:
+    """Tell whether an operation of TFLite computes what one of TensorFlow does."""
+    return tensorflow in _KINDS.get(lite, ())
