@@ -6,7 +6,8 @@ from typing import Any
 from tfdump.comparison.rule import Rule
 from tfdump.dtypes import kind_of
 
-SAME, DIFFERS, MISSING, EXTRA, IGNORED, SKIPPED = "same", "differs", "missing", "extra", "ignored", "skipped"
+SAME, DIFFERS, MISSING, EXTRA = "same", "differs", "missing", "extra"
+FUSED, IGNORED, SKIPPED = "fused", "ignored", "skipped"
 VALUES, STATISTICS, NORMS = "values", "statistics", "norms"
 
 
@@ -68,8 +69,8 @@ class TensorDiff:
     class_name : str
         Class of the layer; "" if it is not known.
     status : str
-        `same`, `differs`, `missing` (in the new side), `extra` (only in the new side), `ignored`, or `skipped`
-        (there is nothing to compare by).
+        `same`, `differs`, `missing` (in the new side), `extra` (only in the new side), `fused` (only one side has it,
+        and all that reads it there agrees), `ignored`, or `skipped` (there is nothing to compare by).
     fails : bool
         Whether this verdict makes the two sides differ.
     reason : str
@@ -83,8 +84,11 @@ class TensorDiff:
     comparison : Comparison or None
         The numbers, where something was compared.
     paired_by : str
-        How the two tensors were paired: `map`, `address`, `structure`, `order`, `position` or `order of execution`; ""
-        if the tensor has no counterpart.
+        How the two tensors were paired: `map`, `address`, `structure`, `order`, `position`, `order of execution`,
+        `exact value` or `near value`; "" if the tensor has no counterpart.
+    layout : str
+        The order of axes in which the new tensor was compared, such as `0,2,3,1`, if its values need one; `+` is an
+        axis of length 1 that it does not have.
     """
 
     name: str | None
@@ -100,6 +104,7 @@ class TensorDiff:
     compared_by: str = ""
     comparison: Comparison | None = None
     paired_by: str = ""
+    layout: str = ""
 
     @property
     def shown_name(self) -> str:
@@ -185,7 +190,13 @@ class DiffReport:
 
     def _besides(self) -> str:
         """Return how many tensors were not compared, in parentheses."""
-        statuses = [(MISSING, "missing"), (EXTRA, "extra"), (IGNORED, "ignored"), (SKIPPED, "not compared")]
+        statuses = [
+            (FUSED, "fused"),
+            (MISSING, "missing"),
+            (EXTRA, "extra"),
+            (IGNORED, "ignored"),
+            (SKIPPED, "not compared"),
+        ]
         counts = [f"{self.count(status)} {word}" for status, word in statuses if self.count(status)]
         return f" ({', '.join(counts)})" if counts else ""
 

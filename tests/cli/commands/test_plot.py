@@ -295,7 +295,8 @@ def test_curves_over_the_training_are_those_of_the_values(folder: Path) -> None:
 
 
 def test_the_error_is_the_largest_as_a_share_of_the_largest(tmp_path: Path) -> None:
-    from tfdump.comparison.diff import DiffOptions, compare
+    from tfdump.comparison.diff import compare
+    from tfdump.comparison.options import DiffOptions
     from tfdump.plots.figure import Caption
     from tfdump.plots.pictures.divergence import divergence_figure
 
