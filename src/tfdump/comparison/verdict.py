@@ -89,6 +89,9 @@ class TensorDiff:
     layout : str
         The order of axes in which the new tensor was compared, such as `0,2,3,1`, if its values need one; `+` is an
         axis of length 1 that it does not have.
+    diverges : bool
+        Whether the new side computes something else in the place of this missing tensor, so that the sides diverge
+        here.
     """
 
     name: str | None
@@ -105,6 +108,7 @@ class TensorDiff:
     comparison: Comparison | None = None
     paired_by: str = ""
     layout: str = ""
+    diverges: bool = False
 
     @property
     def shown_name(self) -> str:
@@ -144,9 +148,15 @@ class DiffReport:
 
     @property
     def first(self) -> TensorDiff | None:
-        """The first tensor that fails in the order of execution; a differing one comes before one that a side lacks."""
+        """The first tensor that diverges in the order of execution, or else the first that only one side has.
+
+        None if no tensor fails.
+        """
         failing = [tensor for tensor in self.tensors if tensor.fails]
-        return next((tensor for tensor in failing if tensor.status == DIFFERS), failing[0] if failing else None)
+        if not failing:
+            return None
+        diverging = (tensor for tensor in self.tensors if tensor.diverges or tensor.status == DIFFERS)
+        return next(diverging, failing[0])
 
     def count(self, *statuses: str) -> int:
         """Return the number of tensors that have one of these statuses."""
@@ -168,8 +178,9 @@ class DiffReport:
         where = f"{first.shown_name} ({first.class_name})" if first.class_name else first.shown_name
         count = self.count(DIFFERS)
         differing = f"{count} of {_tensors(compared)} differ{'s' if count == 1 else ''}{self._besides()}"
-        prefix = "first diverging layer: " if first.status == DIFFERS else ""
-        remedy = "" if first.status == DIFFERS else " (--allow-missing lets that pass)"
+        diverges = first.status == DIFFERS or first.diverges
+        prefix = "first diverging layer: " if diverges else ""
+        remedy = "" if diverges else " (--allow-missing lets that pass)"
         clauses = [differing, f"{prefix}{where}: {first.reason}{remedy}"]
         scale = self.scale
         if scale is not None and self.count(DIFFERS) > 1:

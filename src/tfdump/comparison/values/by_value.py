@@ -239,7 +239,7 @@ class _ValuePairer:
         """Return the golden tensors that stay with their namesakes, with new tensors that equal them."""
         return [
             (self._by_place[place].item.address, self._new_by_place[edge.new].item.address)
-            for place, edge in tentative.items()
+            for place, edge in sorted(tentative.items())
             if place not in leaving
         ]
 
