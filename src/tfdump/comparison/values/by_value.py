@@ -81,7 +81,7 @@ class _ValuePairer:
         old, other = self._samples.get(id(pair.golden)), self._new_samples.get(id(pair.new))
         if old is None or other is None:
             return None
-        return NamedPair(pair, old, other, self._measurer.likeness(old, other))
+        return NamedPair(pair, old, other, self._measurer.named_likeness(old, other))
 
     @staticmethod
     def _without_partner(samples: Mapping[int, TensorSample], items: Sequence[object]) -> list[TensorSample]:

@@ -37,6 +37,13 @@ class Measurer:
             return UNLIKE
         return likeness_of(self._values(golden), self._values(new), (golden, new))
 
+    def named_likeness(self, golden: TensorSample, new: TensorSample) -> Likeness:
+        """Return how like two tensors are that names pair, which mostly are the same bits."""
+        may_be_equal = golden.form == new.form and golden.shape == new.shape
+        if may_be_equal and np.array_equal(golden.read(), new.read()):
+            return Likeness(0.0, 0.0, tuple(range(len(new.shape))))
+        return self.likeness(golden, new)
+
     def equal(self, goldens: Sequence[TensorSample], news: Sequence[TensorSample]) -> Iterator[Edge]:
         """Yield an edge for every two tensors of equal values that are enough to recognize a tensor."""
         by_form = _by_form(news)

@@ -4,7 +4,6 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -130,18 +129,26 @@ _FEWEST, _CONSTANT = 4, 1e-7
 
 def sample_values(values: Array) -> SampleValues:
     """Return the values of a sample for comparison."""
-    wide: Any = np.complex128 if values.dtype.kind == "c" else np.float64
+    is_complex = values.dtype.kind == "c"
     with np.errstate(all="ignore"):
-        values = np.array(values, wide)
-        odd = ~np.isfinite(values)
-        if odd.any():
+        values = np.array(values, np.complex128 if is_complex else np.float64)
+        norms, odd = _norms(values), None
+        if not np.isfinite(norms).all():
+            odd = ~np.isfinite(values)
             values[odd] = 0
+            norms = _norms(values)
         rows = values.reshape(len(values), -1)
-        norms = np.sqrt((np.abs(rows) ** 2).sum(1))
-        sums = rows.sum(1) / math.sqrt(rows.shape[1])
-        spread = float(np.linalg.norm((rows - rows.mean()).reshape(-1)))
-    bounds = np.stack([norms, np.abs(sums) if wide is np.complex128 else sums])
-    return SampleValues(values, odd if odd.any() else None, float(np.linalg.norm(norms)), spread, bounds)
+        sums = rows.sum(1)
+        spread = float(np.linalg.norm((rows - sums.sum() / rows.size).reshape(-1)))
+    scaled = (np.abs(sums) if is_complex else sums) / math.sqrt(rows.shape[1])
+    odd = odd if odd is not None and odd.any() else None
+    return SampleValues(values, odd, float(np.linalg.norm(norms)), spread, np.stack([norms, scaled]))
+
+
+def _norms(values: Array) -> Array:
+    """Return the L2 norm of each example."""
+    rows = values.reshape(len(values), -1)
+    return np.asarray(np.sqrt((rows * rows.conj()).real.sum(1)), np.float64)
 
 
 class SampleReader:
