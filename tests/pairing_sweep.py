@@ -75,10 +75,12 @@ def as_onnx(golden: Path, path: Path) -> dict[str, str]:
                 values = values * (1 + 1e-7 * random.standard_normal(values.shape)).astype(values.dtype)
                 if values.ndim == 4:
                     values = np.moveaxis(values, 3, 1)
-                names[name] = f"node_{number}" if group == "activations" else name
-                dataset = made.create_dataset(names[name], data=values)
+                renamed = f"node_{number}" if group == "activations" else name
+                if group == "activations":
+                    names[name] = renamed
+                dataset = made.create_dataset(renamed, data=values)
                 same = {key: tensor.attrs[key] for key in ("dtype", "axis0", "order") if key in tensor.attrs}
-                dataset.attrs.update({"address": names[name], "class": "Node", **same})
+                dataset.attrs.update({"address": renamed, "class": "Node", **same})
     return names
 
 
