@@ -217,6 +217,38 @@ def test_trouble_is_one_line_and_status_2(tfdump: Run, dumps: Path, arguments: A
     assert complaint in line
 
 
+def test_pairs_by_value_are_told_in_every_format(tfdump: Run, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).standard_normal((4, 5, 6)).astype("f4")
+    make_dump(tmp_path / "g.h5", {"a": A, "conv": values, "b": A * 2})
+    make_dump(tmp_path / "n.h5", {"a": A, "node": values.transpose(0, 2, 1), "b": A * 3})
+    done = tfdump("diff", "g.h5", "n.h5", "--all")
+    assert done.returncode == 1
+    rows = {row["tensor"]: row for row in rows_of(done.stdout)}
+    assert {name: row["paired by"] for name, row in rows.items()} == {
+        "activations/a": "", "activations/conv": "exact value (0,2,1)", "activations/b": "",
+    }  # fmt: skip
+    assert rows["activations/conv"]["new"] == "activations/node"
+    assert "Note: paired by exact value: conv = node" in done.stderr
+    assert "paired by value as if both sides hold the same examples" in done.stderr
+    items = json.loads(tfdump("diff", "g.h5", "n.h5", "--json").stdout)["items"]
+    assert [(item["paired_by"], item["layout"]) for item in items] == [
+        ("address", ""), ("exact value", "0,2,1"), ("address", ""),
+    ]  # fmt: skip
+    document = etree.fromstring(tfdump("diff", "g.h5", "n.h5", "--format", "junit").stdout.encode())
+    (told,) = (case.findtext("system-out") for case in document.iter("testcase") if case.get("name") == "conv")
+    assert told == "paired by exact value (0,2,1) with activations/node"
+    assert "exact value (0,2,1)" in tfdump("diff", "g.h5", "n.h5", "--all", "--format", "table").stdout
+    assert "paired by" not in tfdump("diff", "g.h5", "n.h5", "--format", "table").stdout
+
+    by_names = tfdump("diff", "g.h5", "n.h5", "--pair", "names")
+    assert [row["verdict"] for row in rows_of(by_names.stdout)] == ["missing", "differs", "extra"]
+    assert "Invalid value for '--pair'" in tfdump("diff", "g.h5", "n.h5", "--pair", "both").stderr
+    assert tfdump("report", "g.h5", "n.h5", "--pair", "names", "-o", "names.html").stderr.count("1 missing, 1 extra")
+    assert tfdump("report", "g.h5", "n.h5", "-o", "values.html").stderr.count("1 of 3 tensors differs")
+    assert "paired by exact value, its axes in the order 0,2,1" in (tmp_path / "values.html").read_text()
+    assert "need OTHER" in tfdump("report", "g.h5", "--pair", "names").stderr
+
+
 def test_nothing_heavy_is_imported(dumps: Path) -> None:
     code = (
         "import sys; from tfdump.cli.main import run; assert run(['diff', 'g.h5', 'same.h5']) == 0; "
