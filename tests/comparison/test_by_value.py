@@ -10,6 +10,7 @@ import pytest
 import tfdump
 from support import small_networks as small
 from support.made_dumps import Tensor, comparison_in, make_dump
+from tfdump.comparison.values.samples import sample_values
 from tfdump.comparison.verdict import DiffReport
 from tfdump.errors import DumpError, TfdumpError
 
@@ -366,3 +367,21 @@ def test_missing_tensors_are_fused_only_next_to_what_agrees(both: Any) -> None:
 def test_an_unknown_pairing_is_refused(both: Any) -> None:
     with pytest.raises(TfdumpError, match="pair 'value' is not one of names, values"):
         both({"a": A}, {"a": A}, pair="value")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_bound_is_above_the_distance_that_it_stands_for(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    golden = random.standard_normal((3, 40)) * random.choice([1e-3, 1, 1e3]) + random.choice([0, 5])
+    new = golden + random.standard_normal((3, 40)) * random.choice([1e-6, 1e-2, 1])
+    turned = np.stack([random.permutation(row) for row in new])
+    old, other = sample_values(golden), sample_values(turned)
+    apart = np.sqrt(((old.bounds - other.bounds) ** 2).sum(1))
+    assert (apart <= np.linalg.norm(new - golden) * (1 + 1e-9) + 1e-9).all()
+
+
+def test_large_integers_in_another_order_of_axes(both: Any) -> None:
+    ids = np.random.default_rng(0).integers(0, 1 << 50, (4, 6, 70))
+    report = both({"same": A, "ids": ids}, {"same": A, "x": ids.transpose(0, 2, 1)})
+    assert report.same
+    assert report.tensors[1].layout == "0,2,1"

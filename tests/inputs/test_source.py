@@ -350,3 +350,11 @@ def test_text_is_hashed_with_its_lengths() -> None:
         opened, _ = source(np.array(words), (None,), "string")
         expected = b"".join(f"{len(word)}\0{word}".encode() for word in words)
         assert opened.hashes(8) == [hashlib.sha256(expected).hexdigest()]
+
+
+def test_the_padding_of_ragged_rows_is_not_hashed() -> None:
+    rows = [[1, 2], [3], [4, 5, 6]]
+    expected = hashlib.sha256(np.array([1, 2, 3, 4, 5, 6], "<f8").tobytes()).hexdigest()
+    for pad_to in (3, 7):
+        opened, _ = source(ragged(rows), (None, None), "int32", pad_to=pad_to, pad_value=9)
+        assert opened.hashes(8) == [expected]

@@ -80,6 +80,11 @@ class InputColumn:
             return rows.reshape(self.shape)[start:stop]
         return self.reader.read(start, stop).reshape(stop - start, *self.shape[1:])
 
+    def example(self, place: int) -> Array:
+        """Return one row in the dtype of the file, without padding."""
+        rows = self.read_as_stored(place, place + 1)
+        return rows if self.lengths is None else rows[:, : int(self.lengths[place])]
+
     def _add_axis(self, declared: tuple[int | None, ...], note: Note) -> None:
         """Add the axis that an array lacks: it is one example, or its examples are single numbers."""
         shape = self.reader.shape
@@ -203,7 +208,7 @@ class Source:
         Equal numbers of different dtypes have equal hashes, so that those of a float and of a quantized model agree.
         """
         places = range(self._start, self._start + min(most, self.examples))
-        return [hash_of(column.read_as_stored(place, place + 1) for place in places) for column in self.columns]
+        return [hash_of(column.example(place) for place in places) for column in self.columns]
 
     def read(self, start: int, stop: int) -> Batch:
         """Return the examples from `start` up to `stop`, counted from the first one of `--examples`."""

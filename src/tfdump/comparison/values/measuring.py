@@ -19,6 +19,12 @@ from tfdump.comparison.values.likeness import (
 from tfdump.comparison.values.matching import Edge
 from tfdump.comparison.values.samples import SampleReader, SampleValues, TensorSample
 
+_FEWEST, _MOST = 8, 20_000
+"""How many tensors are measured to find the nearest one: fewer if there are thousands of one form."""
+
+_ROUNDING = 1e-9
+"""More than the order of summation changes, as a share of the norm."""
+
 Distances = npt.NDArray[np.float64]
 
 
@@ -74,7 +80,7 @@ class Measurer:
             self._least_distances([sample], others)[0] if is_golden else self._least_distances(others, [sample])[:, 0]
         )
         best: tuple[TensorSample, Likeness] | None = None
-        for position in np.argsort(least, kind="stable"):
+        for position in np.argsort(least, kind="stable")[: max(_FEWEST, _MOST // len(others))]:
             if least[position] >= (NEAR if best is None else best[1].distance):
                 break
             other = others[position]
@@ -101,7 +107,8 @@ class Measurer:
         least = np.empty((len(goldens), len(news)))
         for row, golden in enumerate(goldens):
             norm = self._norms[id(golden.item)]
-            errors = np.sqrt(((self._bounds[id(golden.item)] - others) ** 2).sum(2)).max(1) * (1 - 1e-9)
+            errors = np.sqrt(((self._bounds[id(golden.item)] - others) ** 2).sum(2)).max(1)
+            errors = np.maximum(errors - norm * _ROUNDING, 0)
             least[row] = errors / norm if norm else np.where(errors > 0, np.inf, 0.0)
         return least
 

@@ -108,8 +108,10 @@ class SampleValues:
     """The values of a sample: float64 or complex128, with 0 where a value is not finite.
 
     `odd` marks the values that are not finite; None if there are none. `norm` is the L2 norm, `spread` that of the
-    distances from the mean. `bounds` has two numbers per example whose distance is below that of the values in any
-    layout: the L2 norm of the example, and its sum over the square root of the number of elements.
+    distances from the mean. `bounds` has some numbers per example whose distance is below that of the values in any
+    layout: the L2 norm of the example, and sums over the square root of the number of elements: of the values, and of
+    their distances from `_CENTERS`. No function in the sums grows faster than its argument, so Cauchy and Schwarz bound
+    them.
     """
 
     values: Array
@@ -126,6 +128,8 @@ class SampleValues:
 
 _FEWEST, _CONSTANT = 4, 1e-7
 
+_CENTERS = (0.0, 1.0)
+
 
 def sample_values(values: Array) -> SampleValues:
     """Return the values of a sample for comparison."""
@@ -139,10 +143,11 @@ def sample_values(values: Array) -> SampleValues:
             norms = _norms(values)
         rows = values.reshape(len(values), -1)
         sums = rows.sum(1)
+        distances = [np.abs(rows - center).sum(1) for center in _CENTERS]
         spread = float(np.linalg.norm((rows - sums.sum() / rows.size).reshape(-1)))
-    scaled = (np.abs(sums) if is_complex else sums) / math.sqrt(rows.shape[1])
+    bounds = np.stack([np.abs(sums) if is_complex else sums, *distances]) / math.sqrt(rows.shape[1])
     odd = odd if odd is not None and odd.any() else None
-    return SampleValues(values, odd, float(np.linalg.norm(norms)), spread, np.stack([norms, scaled]))
+    return SampleValues(values, odd, float(np.linalg.norm(norms)), spread, np.concatenate([norms[None], bounds]))
 
 
 def _norms(values: Array) -> Array:
