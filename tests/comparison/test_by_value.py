@@ -364,6 +364,17 @@ def test_missing_tensors_are_fused_only_next_to_what_agrees(both: Any) -> None:
     assert without.count("missing") == 2  # without the graph, nothing tells
 
 
+def test_operations_inside_a_layer_that_agrees_are_fused(both: Any) -> None:
+    """The layer's output tells by `operands` which operation gave it, and by `inputs` what the layer read."""
+    inside = {"inputs": json.dumps(["d:op.MatMul"]), "operands": json.dumps(["d:op.BiasAdd"])}
+    new = {"d:op.MatMul": Tensor(B, inputs='["inputs/x"]'), "d:op.BiasAdd": Tensor(C, inputs='["d:op.MatMul"]')}
+    outer = Tensor(A, inputs='["inputs/x"]', operands='["d:op.BiasAdd"]')
+    report = both({"d": A}, {**new, "d": outer}, LITE)
+    assert report.same
+    assert [t.status for t in report.tensors] == ["same", "fused", "fused"]
+    assert both({"d": A}, {**new, "d": Tensor(A * 2, **inside)}, LITE).count("extra") == 2
+
+
 def test_an_unknown_pairing_is_refused(both: Any) -> None:
     with pytest.raises(TfdumpError, match="pair 'value' is not one of names, values"):
         both({"a": A}, {"a": A}, pair="value")

@@ -4,6 +4,7 @@ Only what reads a tensor directly can tell. A tensor further on may agree by cha
 what went wrong.
 """
 
+import json
 from collections.abc import Callable, Sequence
 
 from tfdump.comparison.layers.tree import placed
@@ -34,6 +35,12 @@ def agreement_of_readers(items: Sequence[Item], agrees: Judgment, is_alone: Judg
         read = inputs_of(item)
         if read is None:
             break
-        for name in read:
+        for name in dict.fromkeys([*read, *_operands(item)]):
             readers.setdefault(name, []).append(item.address)
     return agreement
+
+
+def _operands(item: Item) -> list[str]:
+    """Return the addresses of the tensors that the last operation of a layer read; empty if the dump does not say."""
+    text = item.attributes.get(layout.OPERANDS)
+    return [str(name) for name in json.loads(text)] if isinstance(text, str) else []
