@@ -1,6 +1,5 @@
 """What every dump has: a writer, attributes that tell its origin, an estimated size, and a list of what is missing."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +62,6 @@ def provenance(
         "model_sha256": loaded.sha256,
         "model_class": loaded.class_name,
         "first_example": np.int64(source.first_example),
-        layout.INPUTS_SHA256: json.dumps(source.hashes(layout.SAMPLED_EXAMPLES)),
         "training": run.training,
         "seed": np.int64(seed),
         "stats_only": not values,
