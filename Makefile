@@ -52,6 +52,7 @@ bench: $(READY)
 
 sweep: $(READY)
 	$(BIN)/python tests/sweep.py
+	$(BIN)/python tests/pairing_sweep.py
 
 ends: $(READY)
 	$(BIN)/python tests/ends.py --runs writer --kills 400

@@ -46,6 +46,7 @@ SCRIPTS = (
     "scaling",
     "check",
     "diff",
+    "pairing",
     "gradients",
     "safety",
     "per_example",

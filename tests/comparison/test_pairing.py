@@ -77,7 +77,7 @@ def test_a_map_decides_otherwise(both: Any) -> None:
     a, b = rows(), rows()
     golden = sequential([("dense", a, "Dense"), ("dense_1", b, "Dense")])
     new = sequential([("dense_1", b, "Dense"), ("dense_2", a, "Dense")])
-    assert not both(golden, new).same
+    assert not both(golden, new, pair="names").same
     report = both(golden, new, renamed={"dense_1": "dense_1"})
     assert pairs(report) == {"dense": "dense_2", "dense_1": "dense_1"}
     assert report.same
@@ -167,7 +167,7 @@ def test_names_that_two_users_chose_are_two_layers(both: Any) -> None:
     a = rows()
     golden = dict([layer("gate", a, structure="layers.1")])
     new = dict([layer("value", a, structure="layers.2"), layer("x", rows(), structure="layers.3")])
-    report = both({**golden, "y": a}, {**new, "y": a})
+    report = both({**golden, "y": a}, {**new, "y": a}, pair="names")
     assert pairs(report)["gate"] is None
     assert sorted(extra(report)) == ["value", "x"]
 
@@ -283,7 +283,7 @@ def test_the_graph_tells_branches_apart(both: Any, inputs: bool) -> None:
     golden_names = {"a1": "dense", "b1": "dense_1", "a2": "dense_2", "b2": "dense_3", "sum": "add"}
     new_names = {"a1": "dense_7", "b1": "dense_8", "a2": "dense_9", "b2": "dense_10", "sum": "add_1"}
     golden = dump(golden_names, ["a1", "b1", "a2", "b2", "sum"])
-    report = both(golden, dump(new_names, ["a1", "a2", "b1", "b2", "sum"]))
+    report = both(golden, dump(new_names, ["a1", "a2", "b1", "b2", "sum"]), pair="names")
     assert report.same is inputs
     assert report.count("missing", "extra") == 0
 
@@ -337,7 +337,7 @@ def test_a_few_plain_arrays_keep_their_names(tmp_path: Path) -> None:
     assert report.same
     assert report.count("same") == 2
     named = make_dump(tmp_path / "u.h5", sequential([("enc_1", values[0], "Dense"), ("enc_2", values[1], "Dense")]))
-    report = tfdump.diff(named, {"enc_2": values[1], "enc_3": values[0]}, allow_missing=True)
+    report = tfdump.diff(named, {"enc_2": values[1], "enc_3": values[0]}, allow_missing=True, pair="names")
     assert pairs(report) == {"enc_1": None, "enc_2": "enc_2"}
 
 

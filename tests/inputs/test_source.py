@@ -1,5 +1,6 @@
 """A source hands out batches of what the model declares."""
 
+import hashlib
 from pathlib import Path
 
 import h5py
@@ -325,3 +326,35 @@ def test_a_pad_value_that_the_input_cannot_hold_is_refused(value: float, dtype: 
 
 def test_an_array_has_no_lengths() -> None:
     assert source(X)[0].lengths == {}
+
+
+@pytest.mark.parametrize(("dtype", "quantization"), [("float32", None), ("int8", (0.5, 3))])
+def test_the_hashes_are_of_the_numbers_in_the_file_whatever_the_model_takes(
+    dtype: str, quantization: tuple[float, int] | None
+) -> None:
+    x = np.random.default_rng(0).integers(0, 9, (12, 3)).astype("f4")
+    spec = InputSpec("x", (None, 3), dtype, quantization=quantization)
+
+    def hashes(array: np.ndarray) -> list[str]:
+        reading = ReadingOptions(examples=(2, None))
+        return Source([spec], {"x": ArrayReader(array, "x")}, reading, lambda note: None).hashes(8)
+
+    by_hand = hashlib.sha256(x[2:10].astype("<f8").tobytes()).hexdigest()
+    assert hashes(x) == hashes(x.astype("f8")) == [by_hand]
+    assert hashes(x + 1) != [by_hand]
+
+
+def test_text_is_hashed_with_its_lengths() -> None:
+    """So that `ab`, `c` and `a`, `bc` differ."""
+    for words in (["ab", "c"], ["a", "bc"]):
+        opened, _ = source(np.array(words), (None,), "string")
+        expected = b"".join(f"{len(word)}\0{word}".encode() for word in words)
+        assert opened.hashes(8) == [hashlib.sha256(expected).hexdigest()]
+
+
+def test_the_padding_of_ragged_rows_is_not_hashed() -> None:
+    rows = [[1, 2], [3], [4, 5, 6]]
+    expected = hashlib.sha256(np.array([1, 2, 3, 4, 5, 6], "<f8").tobytes()).hexdigest()
+    for pad_to in (3, 7):
+        opened, _ = source(ragged(rows), (None, None), "int32", pad_to=pad_to, pad_value=9)
+        assert opened.hashes(8) == [expected]

@@ -224,12 +224,12 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A dump against one in which a tensor differs, one is gone, and one is new."""
     folder = tmp_path_factory.mktemp("both")
     a, b, c = normal(10, 4), normal(10, 5, seed=1), normal(10, 6, seed=2)
-    old = {"activations/a": a, "activations/b": b, "activations/gone": a, "activations/c": c}
+    old = {"activations/a": a, "activations/b": b, "activations/gone": normal(10, 8, seed=4), "activations/c": c}
     new = {
         "activations/a": a,
         "activations/b": b * np.float32(1.01),
         "activations/c": c * 2,
-        "activations/extra": a,
+        "activations/extra": normal(10, 7, seed=3),
     }
     return write_dump(folder / "old.h5", old, seed=1), write_dump(folder / "new.h5", new, seed=2)
 

@@ -205,7 +205,7 @@ class TestLevels:
         assert "start" not in box_in(page, "e")
 
     def test_what_the_other_side_lacks_is_grave(self, tmp_path: Path) -> None:
-        both = activations(a=reading(["inputs/x"]), b=reading(["a"]))
+        both = activations(a=reading(["inputs/x"]), b=reading(["a"], normal(3, 4, seed=1)))
         less = activations(a=reading(["inputs/x"]))
         _, page = made(write_dump(tmp_path / "a.h5", both), write_dump(tmp_path / "b.h5", less))
         assert (box_in(page, "b")["level"], box_in(page, "b")["note"]) == ("severe", "missing")

@@ -21,7 +21,7 @@ _COLUMNS = ("tensor", "new", "class", "verdict", "shape", "failed", "worst at", 
 _ALIGNED = (
     tensor_column(), tensor_column("new"), Column("class", 0), Column("verdict"), Column("shape", 1),
     Column("failed", 6), Column("worst at", 4), Column("golden value", 3), Column("new value", 2), Column("max error"),
-    Column("scale needed", 5), Column("cosine"), Column("reason", shorten="end"),
+    Column("scale needed", 5), Column("cosine"), Column("paired by", 2), Column("reason", shorten="end"),
 )  # fmt: skip
 
 
@@ -41,8 +41,14 @@ def _row(tensor: TensorDiff) -> tuple[Cell, ...]:
     shape = tensor.shape if tensor.shape is not None else tensor.new_shape
     renamed = tensor.new_name if tensor.new_name != tensor.name else None
     name = (tensor.name, renamed, tensor.class_name, tensor.status, shape_cell(shape))
-    paired_by = tensor.paired_by if tensor.paired_by != ADDRESS else ""
-    return (*name, *numbers, paired_by, tensor.reason)
+    return (*name, *numbers, _pairing(tensor), tensor.reason)
+
+
+def _pairing(tensor: TensorDiff) -> str:
+    """Return how a tensor was paired, with the order of the axes of the new tensor: empty for equal addresses."""
+    if tensor.layout:
+        return f"{tensor.paired_by} ({tensor.layout})"
+    return tensor.paired_by if tensor.paired_by != ADDRESS else ""
 
 
 def diff_table(tensors: Sequence[TensorDiff], aligned: bool, with_cosine: bool) -> str:
@@ -116,7 +122,8 @@ def _case(tensor: TensorDiff) -> "Case":
 
     group, _, name = (tensor.name or tensor.new_name or "").rpartition("/")
     class_name = group.replace("/", ".") or "tfdump"
-    pairing = f"paired by {tensor.paired_by} with {tensor.new_name}" if tensor.paired_by not in ("", ADDRESS) else ""
+    way = _pairing(tensor)
+    pairing = f"paired by {way} with {tensor.new_name}" if way else ""
     if tensor.fails:
         return Case(name, class_name, "failure", tensor.reason, _details(tensor), pairing)
     if tensor.status in (IGNORED, SKIPPED) or (tensor.comparison is None and tensor.reason):

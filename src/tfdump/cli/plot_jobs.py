@@ -115,7 +115,8 @@ def of_flow(job: Job) -> Iterator[Path]:
 
 def of_diff(job: Job) -> Iterator[Path]:
     """Draw the error of every tensor of two dumps along the depth."""
-    from tfdump.comparison.diff import DiffOptions, compare
+    from tfdump.comparison.diff import compare
+    from tfdump.comparison.options import DiffOptions
 
     assert job.address is not None
     if job.selection.max_depth is not None:

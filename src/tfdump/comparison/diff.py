@@ -1,58 +1,32 @@
 """Compares two dumps tensor by tensor: what differs, and which layer is the first to differ."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tfdump.address import Pattern, Selection
 from tfdump.argument_kinds import file_path, flag, real_number, texts, whole_number
 from tfdump.comparison.execution_order import in_execution_order
+from tfdump.comparison.options import BY_VALUE, NAMES_ONLY, DiffOptions
 from tfdump.comparison.pairing import Pair, pair_sides
 from tfdump.comparison.plain_arrays import parse_transpose
 from tfdump.comparison.preconditions import check_comparable, check_reductions, comparison_notes
 from tfdump.comparison.renaming import read_map
 from tfdump.comparison.rule import Criteria
 from tfdump.comparison.sides import open_side
-from tfdump.comparison.tensors import compare_pair
 from tfdump.comparison.tolerance import Tolerances, overrides_of
 from tfdump.comparison.transposing import Transposing
-from tfdump.comparison.verdict import (
-    DIFFERS,
-    EXTRA,
-    IGNORED,
-    MISSING,
-    NORMS,
-    SAME,
-    SKIPPED,
-    STATISTICS,
-    DiffReport,
-    TensorDiff,
-)
-from tfdump.dump.attributes import full_name
+from tfdump.comparison.values.fusing import with_fused
+from tfdump.comparison.values.notes import pairs_by_value
+from tfdump.comparison.verdict import DIFFERS, SAME, DiffReport
+from tfdump.comparison.verdicts import notes_on_values, nothing_compared, verdicts_on
 from tfdump.dump.reader import Dump
 from tfdump.dump.selection import candidate_for
 from tfdump.errors import DumpError, SelectionError, near
-from tfdump.process.stages import Meter, Progress, silent_progress
-from tfdump.tensors import listed
+from tfdump.process.stages import Progress, silent_progress
 
 Comparable = str | Path | Dump | Mapping[str, Any]
 """One side of a comparison: a dump, a path to a dump or to a `.npy`, `.npz` or HDF5 file, or arrays by name."""
-
-
-@dataclass(frozen=True)
-class DiffOptions:
-    """What is compared, and what counts as a difference; the fields are the arguments of `diff`."""
-
-    criteria: Criteria = field(default_factory=Criteria)
-    check_attrs: bool = False
-    allow_missing: bool = False
-    ignore: tuple[str, ...] = ()
-    layers: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    transpose: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
 
 def diff(
@@ -73,6 +47,7 @@ def diff(
     exclude: str | Iterable[str] = (),
     renamed: Mapping[str, str] | str | Path | None = None,
     transpose: str | Iterable[str] = (),
+    pair: str = BY_VALUE,
 ) -> DiffReport:
     """Compare two dumps, or a dump with plain arrays, and return a verdict on every tensor.
 
@@ -111,6 +86,8 @@ def diff(
     transpose : str or iterable of str, optional
         `GLOB=AXES`, such as `"conv*=0,2,3,1"`: the order of axes in which plain arrays, or else new tensors, are
         compared.
+    pair : {"values", "names"}, default "values"
+        Whether tensors that names do not pair are paired by their values, and names are corrected by them.
 
     Returns
     -------
@@ -152,6 +129,7 @@ def diff(
         exclude=texts("exclude", exclude, "conv*"),
         renamed=names,
         transpose=tuple(parse_transpose(text) for text in texts("transpose", transpose, "*=0,2,3,1")),
+        pair=pair,
     )
     return compare(golden, new, options)
 
@@ -163,23 +141,27 @@ def compare(
 
     `progress` is called with the number of values compared so far and the number of all values.
     """
-    options.criteria.check()
+    options.check()
     with open_side(golden) as old, open_side(new) as other:
         check_comparable(old, other)
-        pairs = _selected(in_execution_order(pair_sides(old, other, options.renamed), old, other), options)
+        by_names = pair_sides(old, other, options.renamed)
+        every, pairing_notes = (by_names, []) if options.pair == NAMES_ONLY else pairs_by_value(by_names, old, other)
+        pairs = _selected(in_execution_order(every, old, other), options)
         ignored = _matching(pairs, options.ignore, "--ignore")
         _matching(pairs, options.criteria.tolerances.globs, "a tolerance")
         check_reductions([pair for pair in pairs if id(pair) not in ignored])
         turning = Transposing(options.transpose, turns_golden=old.is_plain and not other.is_plain)
         turned = [pair if id(pair) in ignored else turning.turn(pair) for pair in pairs]
         turning.check_used()
-        tensors = tuple(_verdicts(turned, options, ignored, progress))
+        tensors = list(verdicts_on(turned, options, ignored, progress))
+        if options.pair != NAMES_ONLY:
+            tensors = with_fused(tensors, pairs, every, old, other)
         for side in (old, other):
             side.check_unchanged()
-        notes = (*comparison_notes(old, other, pairs), *_notes_on_values(tensors))
-        report = DiffReport(old.name, other.name, tensors, notes)
+        notes = (*comparison_notes(old, other, pairs), *pairing_notes, *notes_on_values(tensors))
+        report = DiffReport(old.name, other.name, tuple(tensors), notes)
     if not report.count(SAME, DIFFERS):
-        raise DumpError(_nothing_compared(report))
+        raise DumpError(nothing_compared(report))
     return report
 
 
@@ -205,71 +187,3 @@ def _matching(pairs: list[Pair], globs: Iterable[str], what: str) -> set[int]:
             raise SelectionError(f"{what} names '{glob}', which no tensor matches{near(glob, known)}")
         identities |= matched
     return identities
-
-
-def _verdicts(
-    pairs: Sequence[Pair], options: DiffOptions, ignored: Set[int], progress: Progress
-) -> Iterator[TensorDiff]:
-    """Yield the verdict on each pair; `progress` is called with the number of values compared."""
-    sizes = [math.prod(max(1, abs(size)) for size in pair.items[0].shape) for pair in pairs]
-    meter = Meter(sum(sizes), progress)
-    for pair, size in zip(pairs, sizes, strict=True):
-        meter.add(0)
-        yield _verdict(pair, options, id(pair) in ignored)
-        meter.add(size)
-
-
-def _verdict(pair: Pair, options: DiffOptions, ignored: bool) -> TensorDiff:
-    compared_by, comparison = "", None
-    if ignored:
-        status, reason = IGNORED, ""
-    elif pair.golden is None or pair.new is None:
-        status, side = (MISSING, "golden") if pair.new is None else (EXTRA, "new")
-        reason = f"only the {side} side has it"
-    else:
-        status, reason, compared_by, comparison = compare_pair(
-            pair.golden, pair.new, pair, options.criteria, options.check_attrs
-        )
-    old, other = pair.golden, pair.new
-    return TensorDiff(
-        name=full_name(old) if old is not None else None,
-        new_name=full_name(other) if other is not None else None,
-        class_name=pair.classes[0] if pair.classes else "",
-        status=status,
-        fails=status == DIFFERS or (status in (MISSING, EXTRA) and not options.allow_missing),
-        reason=reason,
-        shape=old.shape if old is not None else None,
-        new_shape=other.shape if other is not None else None,
-        dtype=old.dtype if old is not None else None,
-        new_dtype=other.dtype if other is not None else None,
-        compared_by=compared_by,
-        comparison=comparison,
-        paired_by=pair.by,
-    )
-
-
-def _notes_on_values(tensors: tuple[TensorDiff, ...]) -> list[str]:
-    """Return notes on the tensors that were not compared by their values."""
-    notes = []
-    for by, why in ((STATISTICS, "one side has no values"), (NORMS, "one side has nothing else")):
-        count = sum(tensor.compared_by == by for tensor in tensors)
-        if count:
-            notes.append(f"compared by their {by}, because {why}: {count} of {len(tensors)} tensors")
-    skipped = [tensor.shown_name for tensor in tensors if tensor.status == SKIPPED]
-    if skipped:
-        notes.append(f"not compared, because one side has neither values nor statistics: {listed(skipped)}")
-    return notes
-
-
-def _nothing_compared(report: DiffReport) -> str:
-    """Return why there is no verdict, and what to do about it."""
-    if report.count(MISSING) and report.count(EXTRA):
-        golden = next(tensor.name for tensor in report.tensors if tensor.status == MISSING)
-        new = next(tensor.new_name for tensor in report.tensors if tensor.status == EXTRA)
-        return (
-            f"nothing to compare: no name of {report.golden} ('{golden}', ...) is one of {report.new} ('{new}', ...); "
-            "--map FILE tells which belong together"
-        )
-    return (
-        f"nothing to compare: of the {len(report.tensors)} tensors chosen, none is left that both sides have values of"
-    )

@@ -16,11 +16,13 @@ from tfdump.comparison.layers.tree import INTERFACE_GROUPS, placed
 from tfdump.comparison.plain_arrays import Item
 from tfdump.comparison.renaming import answers, translations
 from tfdump.comparison.sides import Side
+from tfdump.comparison.values.layouts import Layout
 from tfdump.dump.attributes import full_name
 from tfdump.errors import InputError, near
 
 ADDRESS, STRUCTURE, ORDER, PLACE, MAP = "address", "structure", "order", "position", "map"
-"""Ways to pair tensors."""
+EXACT, NEAR_VALUE = "exact value", "near value"
+"""Ways to pair tensors; `pair_sides` knows those by names, `values.by_value` the others."""
 
 EXECUTION = "order of execution"
 """How calls of a shared layer are paired if only one side numbers them in the order in which the model was built."""
@@ -30,11 +32,17 @@ Entry = TypeVar("Entry")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two tensors that belong together, or one without a counterpart; `by` tells how they were paired."""
+    """Two tensors that belong together, or one without a counterpart; `by` tells how they were paired.
+
+    `axes` is the layout that gives the new tensor the axes of the golden one; None if it has them. `exact` tells that
+    the values are known to be equal but for rounding, in a few examples.
+    """
 
     golden: Item | None
     new: Item | None
     by: str
+    axes: Layout | None = None
+    exact: bool = False
 
     @property
     def items(self) -> list[Item]:

@@ -93,32 +93,6 @@ class ArrayPart:
         buffer[...] = self.read(key)
 
 
-class TransposedPart:
-    """A part with its axes in another order: axis i is axis `axes[i]` of the original."""
-
-    def __init__(self, part: Piecewise, axes: tuple[int, ...]) -> None:
-        self.name = part.name
-        self.shape = tuple(part.shape[axis] for axis in axes)
-        self.dtype = part.dtype
-        self.is_text = part.is_text
-        self.piece_bytes = part.piece_bytes
-        self._part = part
-        self._axes = axes
-
-    def keys(self, most_bytes: int = BLOCK_BYTES) -> Iterator[tuple[slice, ...]]:
-        """Yield the pieces that together are the array."""
-        return pieces(self.shape, self.dtype.itemsize, None, most_bytes)
-
-    def read(self, key: Any = ()) -> Array:
-        """Return the values of one piece."""
-        original = tuple(key[self._axes.index(axis)] for axis in range(len(self._axes)))
-        return np.transpose(self._part.read(original), self._axes)
-
-    def read_into(self, key: tuple[slice, ...], buffer: Array) -> None:
-        """Fill an array with the values of one piece."""
-        buffer[...] = self.read(key)
-
-
 class PlainItem:
     """A plain array as a tensor without a group and attributes."""
 
@@ -151,30 +125,6 @@ class PlainItem:
         if kind_of(self.dtype) == "V":
             raise InputError(f"'{self.address}' holds {self.dtype}, which is neither numbers nor text")
         return self._parts
-
-
-class TransposedItem:
-    """A tensor with its axes in another order: axis i is axis `axes[i]` of the original."""
-
-    encoding = None
-
-    def __init__(self, item: Item, axes: tuple[int, ...]) -> None:
-        self.group = item.group
-        self.address = item.address
-        self.attributes = item.attributes
-        self.shape = tuple(item.shape[axis] for axis in axes)
-        self.dtype = item.dtype
-        self.stored_dtype = item.stored_dtype
-        self.has_values = item.has_values
-        self.connected = item.connected
-        self.norm = item.norm
-        self.statistics = item.statistics
-        self._item = item
-        self._axes = axes
-
-    def parts(self) -> Sequence[Piecewise]:
-        """Return the array that it consists of."""
-        return [TransposedPart(part, self._axes) for part in self._item.parts()]
 
 
 class MemoryReader:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfdump.comparison.pairing import EXECUTION, ORDER, PLACE, STRUCTURE, Pair
+from tfdump.comparison.pairing import EXACT, EXECUTION, NEAR_VALUE, ORDER, PLACE, STRUCTURE, Pair
 from tfdump.comparison.sides import Side
 from tfdump.dump.attributes import full_name
 from tfdump.dump.axis0 import BATCH
@@ -87,7 +87,7 @@ def notes_on_pairing(pairs: list[Pair]) -> list[str]:
             f"addresses ignored for {len(overruled)} of {len(pairs)} tensors, because structure, class and order "
             f"count more than names that Keras generates: {_few([*overruled.values()])} (override it with --map FILE)"
         )
-    for by in (STRUCTURE, ORDER, PLACE, EXECUTION):
+    for by in (STRUCTURE, ORDER, PLACE, EXECUTION, EXACT, NEAR_VALUE):
         pairs_by_way = [(pair.golden, pair.new) for pair in pairs if pair.by == by and id(pair) not in overruled]
         named = [(old.address, other.address) for old, other in pairs_by_way if old and other]
         renamed = [f"{old} = {other}" for old, other in named if old != other]

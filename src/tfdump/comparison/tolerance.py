@@ -98,7 +98,7 @@ class Tolerances:
         kind = kind_of(dtypes[0])
         if kind in "bS":
             return Tolerance()
-        default = _ROWS[coarsest(dtypes)] if kind in "fc" else Tolerance()
+        default = default_tolerance(dtypes) if kind in "fc" else Tolerance()
         terms = {}
         for term in TERMS:
             terms[term] = getattr(default, term)
@@ -111,6 +111,11 @@ class Tolerances:
                 if matches:
                     terms[term] = override.value
         return Tolerance(**terms)
+
+
+def default_tolerance(dtypes: Sequence[str]) -> Tolerance:
+    """Return the defaults for dtypes of floats or complex numbers: those of the least precise one."""
+    return _ROWS[coarsest(dtypes)]
 
 
 def coarsest(dtypes: Sequence[str]) -> str:

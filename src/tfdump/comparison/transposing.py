@@ -1,10 +1,11 @@
-"""`--transpose GLOB=AXES`: one side of a comparison with its axes in the order of the other side."""
+"""One side of a comparison with its axes in the order of the other side: by `--transpose`, or as the values need it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tfdump.address import Pattern
 from tfdump.comparison.pairing import Pair
-from tfdump.comparison.plain_arrays import Item, TransposedItem
+from tfdump.comparison.values.layouts import LaidOutItem, Layout, turned_back
 from tfdump.errors import SelectionError
 
 
@@ -21,16 +22,23 @@ class Transposing:
         self._turns_golden = turns_golden
 
     def turn(self, pair: Pair) -> Pair:
-        """Return the pair, with the axes of one side reordered where a pattern matches."""
+        """Return the pair, with the axes of one side reordered where a pattern matches, or else as its values need."""
         if pair.golden is None or pair.new is None:
             return pair
-        item = pair.golden if self._turns_golden else pair.new
-        turned: Item = item
+        item, new = pair.golden if self._turns_golden else pair.new, pair.new
+        order: Layout | None = None
         for number, (pattern, axes) in enumerate(self._patterns):
             if item.encoding is None and len(axes) == len(item.shape) and pattern.selects(pair.candidate):
                 self._used.add(number)
-                turned = TransposedItem(item, axes)
-        return Pair(turned, pair.new, pair.by) if self._turns_golden else Pair(pair.golden, turned, pair.by)
+                order = axes
+        if order is not None:
+            pair = replace(pair, axes=None)
+        elif pair.axes is not None:
+            order = turned_back(pair.axes, new.shape) if self._turns_golden else pair.axes
+        if order is None:
+            return pair
+        turned = LaidOutItem(item, order)
+        return replace(pair, golden=turned) if self._turns_golden else replace(pair, new=turned)
 
     def check_used(self) -> None:
         """Raise SelectionError for a pattern that matched no tensor of its rank."""

@@ -6,7 +6,8 @@ from typing import Any
 from tfdump.comparison.rule import Rule
 from tfdump.dtypes import kind_of
 
-SAME, DIFFERS, MISSING, EXTRA, IGNORED, SKIPPED = "same", "differs", "missing", "extra", "ignored", "skipped"
+SAME, DIFFERS, MISSING, EXTRA = "same", "differs", "missing", "extra"
+FUSED, IGNORED, SKIPPED = "fused", "ignored", "skipped"
 VALUES, STATISTICS, NORMS = "values", "statistics", "norms"
 
 
@@ -68,8 +69,8 @@ class TensorDiff:
     class_name : str
         Class of the layer; "" if it is not known.
     status : str
-        `same`, `differs`, `missing` (in the new side), `extra` (only in the new side), `ignored`, or `skipped`
-        (there is nothing to compare by).
+        `same`, `differs`, `missing` (in the new side), `extra` (only in the new side), `fused` (only one side has it,
+        and all that reads it there agrees), `ignored`, or `skipped` (there is nothing to compare by).
     fails : bool
         Whether this verdict makes the two sides differ.
     reason : str
@@ -83,8 +84,14 @@ class TensorDiff:
     comparison : Comparison or None
         The numbers, where something was compared.
     paired_by : str
-        How the two tensors were paired: `map`, `address`, `structure`, `order`, `position` or `order of execution`; ""
-        if the tensor has no counterpart.
+        How the two tensors were paired: `map`, `address`, `structure`, `order`, `position`, `order of execution`,
+        `exact value` or `near value`; "" if the tensor has no counterpart.
+    layout : str
+        The order of axes in which the new tensor was compared, such as `0,2,3,1`, if its values need one; `+` is an
+        axis of length 1 that it does not have.
+    diverges : bool
+        Whether the new side computes something else in the place of this missing tensor, so that the sides diverge
+        here.
     """
 
     name: str | None
@@ -100,6 +107,8 @@ class TensorDiff:
     compared_by: str = ""
     comparison: Comparison | None = None
     paired_by: str = ""
+    layout: str = ""
+    diverges: bool = False
 
     @property
     def shown_name(self) -> str:
@@ -139,9 +148,15 @@ class DiffReport:
 
     @property
     def first(self) -> TensorDiff | None:
-        """The first tensor that fails in the order of execution; a differing one comes before one that a side lacks."""
+        """The first tensor that diverges in the order of execution, or else the first that only one side has.
+
+        None if no tensor fails.
+        """
         failing = [tensor for tensor in self.tensors if tensor.fails]
-        return next((tensor for tensor in failing if tensor.status == DIFFERS), failing[0] if failing else None)
+        if not failing:
+            return None
+        diverging = (tensor for tensor in self.tensors if tensor.diverges or tensor.status == DIFFERS)
+        return next(diverging, failing[0])
 
     def count(self, *statuses: str) -> int:
         """Return the number of tensors that have one of these statuses."""
@@ -163,8 +178,9 @@ class DiffReport:
         where = f"{first.shown_name} ({first.class_name})" if first.class_name else first.shown_name
         count = self.count(DIFFERS)
         differing = f"{count} of {_tensors(compared)} differ{'s' if count == 1 else ''}{self._besides()}"
-        prefix = "first diverging layer: " if first.status == DIFFERS else ""
-        remedy = "" if first.status == DIFFERS else " (--allow-missing lets that pass)"
+        diverges = first.status == DIFFERS or first.diverges
+        prefix = "first diverging layer: " if diverges else ""
+        remedy = "" if diverges else " (--allow-missing lets that pass)"
         clauses = [differing, f"{prefix}{where}: {first.reason}{remedy}"]
         scale = self.scale
         if scale is not None and self.count(DIFFERS) > 1:
@@ -185,7 +201,13 @@ class DiffReport:
 
     def _besides(self) -> str:
         """Return how many tensors were not compared, in parentheses."""
-        statuses = [(MISSING, "missing"), (EXTRA, "extra"), (IGNORED, "ignored"), (SKIPPED, "not compared")]
+        statuses = [
+            (FUSED, "fused"),
+            (MISSING, "missing"),
+            (EXTRA, "extra"),
+            (IGNORED, "ignored"),
+            (SKIPPED, "not compared"),
+        ]
         counts = [f"{self.count(status)} {word}" for status, word in statuses if self.count(status)]
         return f" ({', '.join(counts)})" if counts else ""
 

@@ -36,6 +36,10 @@ SOURCE = "source"
 """The attribute of an activation that tells the line of code that made its operation."""
 EXECUTED_AS = "executed_as"
 """The attribute of a tensor of a shared layer: its address if calls were numbered in the order of execution."""
+INPUTS_SHA256 = "inputs_sha256"
+"""The attribute of the root that lists the SHA-256 of the first SAMPLED_EXAMPLES examples of every input, as JSON."""
+SAMPLED_EXAMPLES = 8
+"""The examples by which two dumps are known to be of the same inputs, and tensors by their values."""
 DEPENDS_ON_BATCH = "depends_on_batch"
 PADDING = "padding"
 """How many copies of its last example pad the last batch. An attribute of the root, and of each tensor whose values

@@ -1,14 +1,16 @@
 """A source: arrays matched to the inputs of a model, and read in batches of the dtypes that the model declares."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 
 from tfdump.byte_sizes import show_bytes
 from tfdump.dtypes import STRING, dtype_name, kind_of, numpy_dtype
 from tfdump.errors import InputError
+from tfdump.files.byte_strings import encoded
 from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.inputs.casting import cast, check_castable, quantize
 from tfdump.inputs.ragged import RaggedReader
@@ -63,17 +65,25 @@ class InputColumn:
 
     def read(self, start: int, stop: int) -> Array:
         """Return the rows from `start` up to `stop` in the dtype of the input; text as an object array."""
-        if self._one_example:
-            rows = self.reader.read(0, self.reader.shape[0] if self.reader.shape else 1)
-            rows = rows.reshape(self.shape)[start:stop]
-        else:
-            rows = self.reader.read(start, stop).reshape(stop - start, *self.shape[1:])
+        rows = self.read_as_stored(start, stop)
         if self.dtype == STRING:
             return rows.astype(object) if rows.dtype.kind in "SU" else rows
         if self._quantization is not None:
             scale, zero_point = self._quantization
             return quantize(rows, scale, zero_point, numpy_dtype(self.dtype), self.reader.label, start)
         return cast(rows, numpy_dtype(self.dtype), self.reader.label, start)
+
+    def read_as_stored(self, start: int, stop: int) -> Array:
+        """Return the rows from `start` up to `stop` in the dtype of the file."""
+        if self._one_example:
+            rows = self.reader.read(0, self.reader.shape[0] if self.reader.shape else 1)
+            return rows.reshape(self.shape)[start:stop]
+        return self.reader.read(start, stop).reshape(stop - start, *self.shape[1:])
+
+    def example(self, place: int) -> Array:
+        """Return one row in the dtype of the file, without padding."""
+        rows = self.read_as_stored(place, place + 1)
+        return rows if self.lengths is None else rows[:, : int(self.lengths[place])]
 
     def _add_axis(self, declared: tuple[int | None, ...], note: Note) -> None:
         """Add the axis that an array lacks: it is one example, or its examples are single numbers."""
@@ -192,9 +202,30 @@ class Source:
         column = next(column for column in self.columns if column.name == name)
         return column.read(self._start + start, self._start + stop)
 
+    def hashes(self, most: int) -> list[str]:
+        """Return the SHA-256 of the first examples of every input, at most `most`, as they are in the files.
+
+        Equal numbers of different dtypes have equal hashes, so that those of a float and of a quantized model agree.
+        """
+        places = range(self._start, self._start + min(most, self.examples))
+        return [hash_of(column.example(place) for place in places) for column in self.columns]
+
     def read(self, start: int, stop: int) -> Batch:
         """Return the examples from `start` up to `stop`, counted from the first one of `--examples`."""
         return {column.name: column.read(self._start + start, self._start + stop) for column in self.columns}
+
+
+def hash_of(examples: Iterable[Array]) -> str:
+    """Return the SHA-256 of numbers as float64 or complex128, little endian, or of text; of one array per example."""
+    digest = sha256()
+    for values in examples:
+        if values.dtype.kind in "OSU":
+            for item in values.reshape(-1):
+                text = encoded(item)
+                digest.update(f"{len(text)}\0".encode() + text)
+        else:
+            digest.update(values.astype("<c16" if values.dtype.kind == "c" else "<f8").tobytes())
+    return digest.hexdigest()
 
 
 def pad_batch(batch: Batch, count: int) -> Batch:

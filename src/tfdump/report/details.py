@@ -53,7 +53,10 @@ def _difference(diff: TensorDiff) -> str:
 
 def _counterpart(diff: TensorDiff) -> str | None:
     """Return the name on the other side, where it differs."""
-    return f"compared with {diff.new_name}, paired by {diff.paired_by}" if diff.new_name else None
+    if not diff.new_name:
+        return None
+    axes = f", its axes in the order {diff.layout}" if diff.layout else ""
+    return f"compared with {diff.new_name}, paired by {diff.paired_by}{axes}"
 
 
 def _picture(row: Row) -> Markup | None:

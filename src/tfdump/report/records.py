@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from tfdump.checks import CheckReport, Finding
-from tfdump.comparison.diff import DiffOptions
+from tfdump.comparison.options import DiffOptions
 from tfdump.comparison.verdict import DiffReport, TensorDiff
 from tfdump.statistics.histogram import Histogram
 from tfdump.tensors import NotCaptured

@@ -27,7 +27,11 @@ def comparison_section(report: Report) -> Markup | None:
     top = None
     if first is not None:
         name = _link(numbers.get(id(first)), first.shown_name)
-        lead = "First divergence: " if first.status == DIFFERS else "First tensor that only one side has: "
+        lead = (
+            "First divergence: "
+            if first.status == DIFFERS or first.diverges
+            else "First tensor that only one side has: "
+        )
         of = f" ({first.class_name}): " if first.class_name else ": "
         top = element("p", element("strong", lead), name, f"{of}{first.reason}")
     rows = [

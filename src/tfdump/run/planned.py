@@ -3,12 +3,14 @@
 Activation runs and gradient runs share these classes.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
+from tfdump.dump import layout
 from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
 from tfdump.inputs.source import Source
@@ -167,6 +169,7 @@ class PlannedRun(ABC, Generic[Options, Result]):
         root = self._origin(command)
         training = self.options.run.training
         journal = begin(journal, self.probe, training, root, self.source, self.batch_size, self.note)
+        root[layout.INPUTS_SHA256] = json.dumps(self.source.hashes(layout.SAMPLED_EXAMPLES))
         return self._fill(writer, root | dict(further or {}), progress, journal)
 
     def _origin(self, command: str) -> dict[str, Any]:

@@ -22,8 +22,8 @@ SCHEMA = etree.XMLSchema(etree.parse(ROOT / "tests" / "data" / "junit.xsd"))
 @pytest.fixture
 def dumps(tmp_path: Path) -> Path:
     """`g.h5`, `same.h5`, and `n.h5`, of which the second layer of four differs and one is missing."""
-    golden = {"conv": A, "relu\t1": A, "dense": A, "gone": A, "outputs/y": A}
-    new = {"conv": A, "relu\t1": A + np.eye(4, 3, dtype="f4") / 8, "dense": A * 2, "more": A, "outputs/y": A}
+    golden = {"conv": A, "relu\t1": A, "dense": A, "gone": A[::-1], "outputs/y": A}
+    new = {"conv": A, "relu\t1": A + np.eye(4, 3, dtype="f4") / 8, "dense": A * 2, "more": A - 1, "outputs/y": A}
     make_dump(tmp_path / "g.h5", golden)
     make_dump(tmp_path / "same.h5", golden)
     make_dump(tmp_path / "n.h5", new)
@@ -100,7 +100,7 @@ def test_options_reach_the_comparison(tfdump: Run, dumps: Path) -> None:
     assert tfdump(*base, "--max-ulp", "3").returncode == 1
     assert tfdump("diff", "g.h5", "same.h5", "--exact").returncode == 0
     (dumps / "map.tsv").write_text("gone\tmore\n")
-    assert tfdump("diff", "g.h5", "n.h5", "-l", "gone", "--map", "map.tsv").returncode == 0
+    assert tfdump("diff", "g.h5", "n.h5", "-l", "gone", "--map", "map.tsv", "--scale", "9").returncode == 0
     np.savez(dumps / "r.npz", conv=A.T)
     plain = ("diff", "g.h5", "r.npz", "-l", "conv")
     assert tfdump(*plain).returncode == 1
@@ -114,7 +114,9 @@ def test_options_reach_the_comparison(tfdump: Run, dumps: Path) -> None:
 
 
 def test_json(tfdump: Run, dumps: Path) -> None:
-    make_dump(dumps / "inf.h5", {"conv": A, "relu\t1": A * np.float32(np.inf), "dense": A, "gone": A, "outputs/y": A})
+    make_dump(
+        dumps / "inf.h5", {"conv": A, "relu\t1": A * np.float32(np.inf), "dense": A, "gone": A[::-1], "outputs/y": A}
+    )
     done = tfdump("diff", "g.h5", "inf.h5", "--json")
     assert (done.returncode, done.stderr) == (1, "")
     document = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
@@ -199,7 +201,7 @@ def test_trouble_is_one_line_and_status_2(tfdump: Run, dumps: Path, arguments: A
     with h5py.File(make_dump(dumps / "linked.h5", {"a": A}), "a") as file:
         file["activations/conv"] = h5py.ExternalLink("g.h5", "/activations/conv")
     with h5py.File(dumps / "weights.h5", "w") as file:
-        file["layers/conv/vars/0"] = A
+        file["layers/conv/vars/0"] = A**3
     with h5py.File(make_dump(dumps / "huge.h5", {"a": A}), "a") as file:
         made = file["activations"].create_dataset("h", shape=(1 << 40,), dtype="f4", chunks=(1024,))
         made.attrs.update({"address": "h", "dtype": "float32"})
@@ -213,6 +215,38 @@ def test_trouble_is_one_line_and_status_2(tfdump: Run, dumps: Path, arguments: A
     (line,) = done.stderr.splitlines()
     assert line.startswith("Error: ")
     assert complaint in line
+
+
+def test_pairs_by_value_are_told_in_every_format(tfdump: Run, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).standard_normal((4, 5, 6)).astype("f4")
+    make_dump(tmp_path / "g.h5", {"a": A, "conv": values, "b": A * 2})
+    make_dump(tmp_path / "n.h5", {"a": A, "node": values.transpose(0, 2, 1), "b": A * 3})
+    done = tfdump("diff", "g.h5", "n.h5", "--all")
+    assert done.returncode == 1
+    rows = {row["tensor"]: row for row in rows_of(done.stdout)}
+    assert {name: row["paired by"] for name, row in rows.items()} == {
+        "activations/a": "", "activations/conv": "exact value (0,2,1)", "activations/b": "",
+    }  # fmt: skip
+    assert rows["activations/conv"]["new"] == "activations/node"
+    assert "Note: paired by exact value: conv = node" in done.stderr
+    assert "paired by value as if both sides hold the same examples" in done.stderr
+    items = json.loads(tfdump("diff", "g.h5", "n.h5", "--json").stdout)["items"]
+    assert [(item["paired_by"], item["layout"]) for item in items] == [
+        ("address", ""), ("exact value", "0,2,1"), ("address", ""),
+    ]  # fmt: skip
+    document = etree.fromstring(tfdump("diff", "g.h5", "n.h5", "--format", "junit").stdout.encode())
+    (told,) = (case.findtext("system-out") for case in document.iter("testcase") if case.get("name") == "conv")
+    assert told == "paired by exact value (0,2,1) with activations/node"
+    assert "exact value (0,2,1)" in tfdump("diff", "g.h5", "n.h5", "--all", "--format", "table").stdout
+    assert "paired by" not in tfdump("diff", "g.h5", "n.h5", "--format", "table").stdout
+
+    by_names = tfdump("diff", "g.h5", "n.h5", "--pair", "names")
+    assert [row["verdict"] for row in rows_of(by_names.stdout)] == ["missing", "differs", "extra"]
+    assert "Invalid value for '--pair'" in tfdump("diff", "g.h5", "n.h5", "--pair", "both").stderr
+    assert tfdump("report", "g.h5", "n.h5", "--pair", "names", "-o", "names.html").stderr.count("1 missing, 1 extra")
+    assert tfdump("report", "g.h5", "n.h5", "-o", "values.html").stderr.count("1 of 3 tensors differs")
+    assert "paired by exact value, its axes in the order 0,2,1" in (tmp_path / "values.html").read_text()
+    assert "need OTHER" in tfdump("report", "g.h5", "--pair", "names").stderr
 
 
 def test_nothing_heavy_is_imported(dumps: Path) -> None:

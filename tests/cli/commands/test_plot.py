@@ -295,14 +295,17 @@ def test_curves_over_the_training_are_those_of_the_values(folder: Path) -> None:
 
 
 def test_the_error_is_the_largest_as_a_share_of_the_largest(tmp_path: Path) -> None:
-    from tfdump.comparison.diff import DiffOptions, compare
+    from tfdump.comparison.diff import compare
+    from tfdump.comparison.options import DiffOptions
     from tfdump.plots.figure import Caption
     from tfdump.plots.pictures.divergence import divergence_figure
 
     values = RANDOM.normal(size=(4, 3))
     other = values.copy()
     other[2, 1] += 0.25
-    golden = plot_dump(tmp_path / "golden.h5", {"a": values, "b": values, "c": values, "only": values})
+    golden = plot_dump(
+        tmp_path / "golden.h5", {"a": values, "b": values, "c": values, "only": RANDOM.normal(size=(4, 3))}
+    )
     new = plot_dump(tmp_path / "new.h5", {"a": values, "b": other, "c": values})
     figure, notes = divergence_figure(compare(golden, new, DiffOptions()), Caption("x"))
     axes = figure.axes[0]

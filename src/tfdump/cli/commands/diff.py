@@ -13,7 +13,8 @@ from tfdump.cli.render import say, write
 from tfdump.cli.terminal import stderr_terminal
 from tfdump.cli.text_width import lines_of, width
 from tfdump.cli.verbosity import Verbosity, verbosity_options
-from tfdump.comparison.diff import DiffOptions, compare
+from tfdump.comparison.diff import compare
+from tfdump.comparison.options import BY_VALUE, PAIRINGS, DiffOptions
 from tfdump.comparison.plain_arrays import parse_transpose
 from tfdump.comparison.renaming import read_map
 from tfdump.comparison.rule import Criteria
@@ -124,6 +125,13 @@ _PAIRING = option_under("Pairing")
     type=parsed("[GLOB=]AXES", parse_transpose),
     help="Transpose the plain arrays, or else NEW: 0,2,3,1 for channels first. Repeatable.",
 )
+@_PAIRING(
+    "--pair",
+    type=click.Choice(PAIRINGS),
+    default=BY_VALUE,
+    show_default=True,
+    help="Pair tensors by names alone, or by their values too.",
+)
 @OUTPUT("-a", "--all", "every", is_flag=True, help="Also list the tensors that agree.")
 @verdict_options
 @verbosity_options
@@ -146,6 +154,7 @@ def command(
     check_attrs: bool,
     map_file: Path | None,
     transpose: tuple[tuple[str, tuple[int, ...]], ...],
+    pair: str,
     every: bool,
     layout: str | None,
     json: bool,
@@ -169,6 +178,7 @@ def command(
         exclude,
         read_map(map_file) if map_file is not None else {},
         transpose,
+        pair,
     )
     verbosity: Verbosity = ctx.obj
     with reading_bar(verbosity, "comparing") as progress:

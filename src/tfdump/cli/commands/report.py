@@ -12,7 +12,7 @@ from tfdump.cli.options import FORCE, OUTPUT, SELECTION, FileName, parsed
 from tfdump.cli.progress import notes, reading_bars
 from tfdump.cli.render import write
 from tfdump.cli.verbosity import Verbosity, verbosity_options
-from tfdump.comparison.diff import DiffOptions
+from tfdump.comparison.options import BY_VALUE, PAIRINGS, DiffOptions
 from tfdump.comparison.renaming import read_map
 from tfdump.comparison.rule import Criteria
 from tfdump.comparison.tolerance import Override, Tolerances, parse_override
@@ -103,6 +103,11 @@ def _tolerance_option(name: str, difference: str) -> Callable[[Any], Any]:
     metavar="FILE",
     help="Pair renamed tensors by this file, as tfdump diff does.",
 )
+@_COMPARISON(
+    "--pair",
+    type=click.Choice(PAIRINGS),
+    help=f"Pair tensors by names alone, or by their values too. [default: {BY_VALUE}]",
+)
 @verbosity_options
 @click.pass_obj
 def command(
@@ -120,6 +125,7 @@ def command(
     scale: tuple[Override, ...],
     allow_missing: bool,
     map_file: Path | None,
+    pair: str | None,
 ) -> None:
     """Write one HTML page about a dump, or about two dumps compared.
 
@@ -128,8 +134,10 @@ def command(
 
     The command prints the path of the page. The exit status says nothing about findings or differences.
     """
-    if other is None and (rtol or atol or scale or allow_missing or map_file is not None):
-        raise click.UsageError("--rtol, --atol, --scale, --allow-missing and --map need OTHER (give a second dump)")
+    if other is None and (rtol or atol or scale or allow_missing or map_file is not None or pair):
+        raise click.UsageError(
+            "--rtol, --atol, --scale, --allow-missing, --map and --pair need OTHER (give a second dump)"
+        )
     if output == Path("-"):
         raise click.UsageError("the page is written to a file (use -o FILE.html)")
     target = output or Path(f"{dump.stem}.report.html")
@@ -141,7 +149,10 @@ def command(
     _check_ending(target)
     criteria = Criteria(Tolerances(rtol, atol, scale))
     options = DiffOptions(
-        criteria, allow_missing=allow_missing, renamed=read_map(map_file) if map_file is not None else {}
+        criteria,
+        allow_missing=allow_missing,
+        renamed=read_map(map_file) if map_file is not None else {},
+        pair=pair or BY_VALUE,
     )
     with reading_bars(verbosity) as watch:
         report = gather(dump, other, ReportOptions(read, pictures, layer, exclude, options), watch)

@@ -1,0 +1,1 @@
+"""Pairs tensors by their values, where names do not tell which belong together."""

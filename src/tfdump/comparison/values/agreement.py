@@ -1,0 +1,46 @@
+"""Which tensors may be missing on one side: all that read them agree, so they were computed inside of what reads them.
+
+Only what reads a tensor directly can tell. A tensor further on may agree by chance, or because a layer between forgets
+what went wrong.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+
+from tfdump.comparison.layers.tree import placed
+from tfdump.comparison.plain_arrays import Item
+from tfdump.dump import layout
+from tfdump.dump.attributes import order_of
+from tfdump.dump.graph_labels import inputs_of
+
+Judgment = Callable[[str], bool]
+"""Tells something of the activation with this address."""
+
+
+def agreement_of_readers(items: Sequence[Item], agrees: Judgment, is_alone: Judgment) -> dict[str, bool]:
+    """Return by address whether all that read an activation of one side agree.
+
+    A reader agrees if `agrees` says so; one without a counterpart (`is_alone`) counts as its own readers do.
+    Activations that nothing reads are not in the result, nor those that a later tensor may have read without telling.
+    """
+    activations = sorted((item for item in items if placed(item)[0] == layout.ACTIVATIONS), key=order_of)
+    readers: dict[str, list[str]] = {}
+    agreement: dict[str, bool] = {}
+    for item in reversed(activations):
+        following = readers.get(item.address, [])
+        if following:
+            agreement[item.address] = all(
+                agrees(name) or (is_alone(name) and agreement.get(name, False)) for name in following
+            )
+        read = inputs_of(item)
+        if read is None:
+            break
+        for name in dict.fromkeys([*read, *_operands(item)]):
+            readers.setdefault(name, []).append(item.address)
+    return agreement
+
+
+def _operands(item: Item) -> list[str]:
+    """Return the addresses of the tensors that the last operation of a layer read; empty if the dump does not say."""
+    text = item.attributes.get(layout.OPERANDS)
+    return [str(name) for name in json.loads(text)] if isinstance(text, str) else []
