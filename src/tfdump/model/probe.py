@@ -5,47 +5,27 @@ the same graph. TensorFlow prunes the rest. A model that cannot be traced runs e
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
 from keras import Layer
 
-from tfdump.address import Selection, split
-from tfdump.captures import Captures
+from tfdump.address import split
 from tfdump.dump.layout import OPERATION
+from tfdump.model.keras_signature import training_argument
 from tfdump.model.operations.addresses import OPERATION as OPERATION_SUFFIX
 from tfdump.model.outputs import named_outputs
 from tfdump.model.recording.frames import RecordedTensor
 from tfdump.model.recording.recorder import Recorder
-from tfdump.model.signature import Signature, training_argument
+from tfdump.model.request import ProbedTensor, Request
+from tfdump.model.signature import Signature
 from tfdump.model.state import ModelState
 from tfdump.model.tensor_info import candidate_of, output_info, record_info
 from tfdump.model.tracing.other_sizes import OtherSizes
 from tfdump.model.tracing.traced import Traced, value_of
-from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, TensorInfo, Value
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to return of a model (the selected tensors, and the final outputs with `outputs`), and how to run it."""
-
-    selection: Selection
-    outputs: bool = True
-    training: bool = False
-    seed: int = 0
-    eager: bool = False
-    captures: Captures = field(default_factory=Captures)
-    dequantize: bool = False
-
-
-@dataclass(frozen=True)
-class ProbedTensor:
-    """One tensor that a probe returns: what is known of it, and whether it is a final output of the model."""
-
-    info: TensorInfo
-    is_output: bool
+from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, Value
 
 
 @dataclass(frozen=True)
