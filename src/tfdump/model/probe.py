@@ -55,6 +55,8 @@ class Probe:
     until the first run, and `late` collects the addresses that only later batches call.
     """
 
+    turns = False
+
     def __init__(
         self,
         model: Layer,
@@ -140,6 +142,9 @@ class Probe:
     def random(self) -> bool:
         """Whether the model drew random numbers in the runs so far."""
         return self._state.draws
+
+    def turn(self, orders: Mapping[int, tuple[int, ...]]) -> None:
+        """Do nothing: the layers of Keras have the examples along the first axis."""
 
     def start(self) -> None:
         """Reset the random state, moving averages and stateful layers to the start of a run."""

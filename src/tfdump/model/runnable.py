@@ -3,7 +3,7 @@
 This module imports neither TensorFlow nor Keras: some formats run without them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
@@ -22,6 +22,8 @@ class RunnableProbe(Protocol):
     probed: tuple[ProbedTensor, ...]
     not_captured: tuple[NotCaptured, ...]
     late: set[str]
+    turns: bool
+    """Whether the examples may be along any axis of a tensor, not only along the first one."""
 
     @property
     def eager(self) -> bool:
@@ -48,6 +50,9 @@ class RunnableProbe(Protocol):
 
     def takes(self, examples: int) -> bool:
         """Prepare for batches of another size than the model declares; return False where the model rejects them."""
+
+    def turn(self, orders: Mapping[int, tuple[int, ...]]) -> None:
+        """Return some tensors with their axes in another order from now on, by their places in `probed`."""
 
     def start(self) -> None:
         """Reset the model to the start of a run."""
@@ -82,6 +87,7 @@ class FixedProbe:
     not_captured: tuple[NotCaptured, ...]
     assigned: list[str]
     random = False
+    turns = False
 
     def __init__(self) -> None:
         self.late: set[str] = set()
@@ -100,6 +106,9 @@ class FixedProbe:
     def largest_batch(self) -> int | None:
         """None: the memory can be estimated for every batch size."""
         return None
+
+    def turn(self, orders: Mapping[int, tuple[int, ...]]) -> None:
+        """Do nothing: no axis is looked for."""
 
     def takes(self, examples: int) -> bool:
         """Return False: a graph of a fixed batch size takes no other size."""

@@ -10,7 +10,7 @@ from tfdump.byte_sizes import parse_bytes
 from tfdump.errors import ModelError
 from tfdump.files.limits import allowed, default_max_bytes
 from tfdump.files.paths import check_path
-from tfdump.model.loading.formats import SAVED_MODEL, TFLITE, kind_of_file, sha256_of
+from tfdump.model.loading.formats import ONNX, SAVED_MODEL, TFLITE, kind_of_file, sha256_of
 from tfdump.model.loading.loaded_model import LoadedModel
 from tfdump.model.runnable import FixedModel
 from tfdump.model.tflite.runtime import TENSORFLOW, litert_is_installed
@@ -27,7 +27,7 @@ def load_model(
     signature: str | None = None,
     max_bytes: int | str | None = None,
 ) -> LoadedModel:
-    """Load a `.keras` file or folder, a legacy HDF5 model (both uncompiled), a SavedModel or a `.tflite` file.
+    """Load a Keras model (uncompiled), a SavedModel, a `.tflite` file or an `.onnx` file.
 
     `signature` selects one of the signatures of a SavedModel or a `.tflite` file. `max_bytes` is the memory that the
     file may request, by default a quarter of that of the machine.
@@ -53,6 +53,12 @@ def load_model(
 
             lite = load_tflite(path, signature)
             return LoadedModel(lite, path.name, sha256_of(path), lite.config, trusted=trust, max_bytes=limit)
+        if kind == ONNX:
+            from tfdump.model.onnx.model import files_of, load_onnx
+
+            onnx = load_onnx(path, signature)
+            digest = sha256_of(path, files_of(onnx))
+            return LoadedModel(onnx, path.name, digest, onnx.config, trusted=trust, max_bytes=limit)
         if signature is not None:
             raise ModelError(
                 f"--signature {signature}: {path} is a Keras model, which has no signatures (leave it out)"
@@ -81,7 +87,8 @@ def in_memory(model: "Layer") -> LoadedModel:
 def needs_tensorflow(path: Path) -> bool:
     """Tell whether TensorFlow and Keras run the model in a file; raises ModelError where there is no such file."""
     check_path(path, "model", ModelError)
-    return kind_of_file(path) != TFLITE or not litert_is_installed()
+    kind = kind_of_file(path)
+    return kind != ONNX and not (kind == TFLITE and litert_is_installed())
 
 
 def versions(loaded: LoadedModel) -> dict[str, str]:
