@@ -27,5 +27,7 @@ class KerasModel:
     def probe(self, signature: Signature, specs: Sequence[InputSpec], request: Request, note: Note) -> Probe:
         """Return a probe that records the layers."""
         if request.dequantize:
-            raise ModelError("--dequantize is for quantized .tflite files, but this is a Keras model (leave it out)")
+            raise ModelError(
+                "--dequantize is for quantized .tflite and .onnx files, but this is a Keras model (leave it out)"
+            )
         return Probe(self._model, signature, specs, request, note)

@@ -13,6 +13,7 @@ from tfdump.errors import ModelError
 from tfdump.files.formats import (
     KERAS_CONFIG,
     KERAS_METADATA,
+    ONNX_SUFFIX,
     SAVED_MODEL_GRAPH,
     SAVED_MODEL_TEXT,
     Mark,
@@ -42,7 +43,7 @@ def kind_of_file(path: Path) -> str:
         return TFLITE
     if path.suffix == ".tflite" and mark is not Mark.EMPTY:
         raise ModelError(f"{path} is not a TFLite model: its bytes 4 to 8 are not 'TFL3'")
-    if path.suffix == ".onnx" and mark is Mark.OTHER:  # protocol buffers have no mark of their own
+    if path.suffix == ONNX_SUFFIX and mark is Mark.OTHER:
         return ONNX
     return KERAS
 

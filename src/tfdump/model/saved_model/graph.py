@@ -72,7 +72,9 @@ class SavedGraph(FixedModel):
         """Return a probe on the graph of the signature."""
         check_request(request, self.in_words)
         if request.dequantize:
-            raise ModelError("--dequantize is for quantized .tflite files, but this is a SavedModel (leave it out)")
+            raise ModelError(
+                "--dequantize is for quantized .tflite and .onnx files, but this is a SavedModel (leave it out)"
+            )
         return SavedGraphProbe(self, specs, request)
 
 
