@@ -289,6 +289,25 @@ def test_names_of_other_exporters(tmp_path: Path) -> None:
     ]
 
 
+def test_a_convolution_with_a_folded_normalization_is_not_called_by_its_layer(tmp_path: Path) -> None:
+    """torch folds a batch normalization into the weights, which then have names of its own."""
+    dice = np.random.default_rng(6)
+    weights = {name: dice.normal(size=(2, 2, 1)).astype("f4") for name in ("onnx::Conv_21", "block.b.weight")}
+    nodes = [
+        helper.make_node("Conv", ["x", "onnx::Conv_21"], ["a"], "/block/a/Conv"),
+        helper.make_node("Relu", ["a"], ["r"], "/block/act/Relu"),
+        helper.make_node("Conv", ["r", "block.b.weight"], ["b"], "/block/b/Conv"),
+        helper.make_node("Neg", ["b"], ["y"], "/out/Neg"),
+    ]
+    path = built(tmp_path / "m.onnx", graph(nodes, {"x": ["n", 2, 3]}, ["y"], weights))
+    np.save(tmp_path / "x.npy", floats(4, 2, 3))
+    done, _ = run_apart(("activations", path, "x.npy", "-o", "d.h5"), tmp_path)
+    assert "not captured: block.a (what follows it is folded into its weights)" in done.stderr
+    with h5py.File(tmp_path / "d.h5") as dump:
+        assert list(dump["activations"]) == ["block.a:op.Conv", "block.act", "block.b", "block", "out"]
+        assert json.loads(dump["activations/block.act"].attrs["inputs"]) == ["block.a:op.Conv"]
+
+
 def test_a_name_with_a_colon_is_encoded(tmp_path: Path) -> None:
     path = built(
         tmp_path / "m.onnx", graph([helper.make_node("Relu", ["x"], ["y"], "a:b@[c]%")], {"x": ["n", 2]}, ["y"])

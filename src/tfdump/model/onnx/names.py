@@ -14,6 +14,9 @@ _COUNTER = re.compile(r"__\d+$")
 _INLINED = re.compile(r"^.*_frozen_\d+_")
 """What tf2onnx puts before the names of operations from a function that TensorFlow called."""
 
+_FOLDED = re.compile(r"onnx::Conv\w*_\d+")
+"""What torch calls the weights of a convolution into which it folded a batch normalization; others keep their names."""
+
 QUANTIZING, DEQUANTIZING = "QuantizeLinear", "DequantizeLinear"
 
 Scope = tuple[str, ...]
@@ -38,6 +41,11 @@ def operation_names(graph: OnnxGraph) -> list[str]:
         other = name if name != base else f"{base}__{nodes[place].kind}"
         names.append(base if last[base] == place else other)
     return _enclosed(names, graph, made_by)
+
+
+def is_folded(node: OnnxNode) -> bool:
+    """Tell whether what follows a convolution was folded into its weights, so that its tensor is not its output."""
+    return node.kind in ("Conv", "ConvTranspose") and any(_FOLDED.fullmatch(name) for name in node.inputs[1:])
 
 
 def _written(node: OnnxNode) -> str:

@@ -1,12 +1,14 @@
 """The tensors of an ONNX graph with their addresses: those of interest, and those that are not available."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from tfdump.address import encode
 from tfdump.dump.layout import INPUTS
+from tfdump.model.free_names import free_name
 from tfdump.model.onnx.file import OnnxGraph, OnnxNode
-from tfdump.model.onnx.names import DEQUANTIZING, QUANTIZING, operation_names
+from tfdump.model.onnx.names import DEQUANTIZING, QUANTIZING, is_folded, operation_names
 from tfdump.model.onnx.session import OnnxValue
-from tfdump.model.operations.addresses import Addressed, addresses_of, operation_address
+from tfdump.model.operations.addresses import OPERATION, Addressed, addresses_of, operation_address
 from tfdump.model.operations.flow import GraphFlow, OperationGraph
 from tfdump.model.operations.owners import Nameable, OwnedTensors
 from tfdump.model.operations.roles import IN_CONTROL_FLOW, OperationOutput, Role, links_among, roles_of
@@ -56,7 +58,7 @@ class OnnxTensors:
             for position, links in zip(positions, links_among(positions, outputs), strict=True)
         ]
         owned = OwnedTensors(nameable, scopes)
-        addressed, hidden = addresses_of(owned, scopes)
+        addressed, hidden = self._without_folded(*addresses_of(owned, scopes), nameable)
         fed = {originals[tensor]: f"{INPUTS}/{name}" for tensor, name in inputs.items()}
         self.flow = GraphFlow(owned, OperationGraph(outputs, positions, fed), addressed)
         self.addressed = [item for item in addressed if self.value(item).dtype is not None]
@@ -70,6 +72,24 @@ class OnnxTensors:
             ),
             *(NotCaptured(f"{operation_address(scopes.place(name))}.body", IN_CONTROL_FLOW) for _, name in loops),
         )
+
+    def _without_folded(
+        self, addressed: Sequence[Addressed], hidden: Sequence[NotCaptured], nameable: Sequence[Nameable]
+    ) -> tuple[list[Addressed], list[NotCaptured]]:
+        """Name convolutions into which something was folded as operations: they are not the outputs of their layers."""
+        names: dict[str, None] = {}
+        kept, missing = [], list(hidden)
+        for item in addressed:
+            if item.owner is None or not is_folded(self._node(self._positions[item.position])):
+                kept.append(item)
+                continue
+            missing.append(NotCaptured(item.address, "what follows it is folded into its weights"))
+            if not any(other.position == item.position for other in kept):
+                leaf = encode(nameable[item.position].name.rpartition("/")[2])
+                address = free_name(f"{item.layer}:{OPERATION}.{leaf}", {*names, *(a.address for a in addressed)})
+                names[address] = None
+                kept.append(Addressed(address, item.layer, item.position))
+        return kept, missing
 
     def _nameable(
         self, position: int, name: str, links: tuple[tuple[int, ...], frozenset[int]], *, data: bool, final: bool
