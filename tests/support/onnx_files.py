@@ -50,11 +50,11 @@ def built(path: Path, of: onnx.GraphProto, opset: int = 17, **options: Any) -> P
     return path
 
 
-def dense(path: Path, batch: int | str | None = "batch", **options: Any) -> Path:
+def dense(path: Path, batch: int | str | None = "batch", features: int = 6, **options: Any) -> Path:
     """Two layers with names like those that exporters keep: `net/hidden/Relu`, `net/out/BiasAdd`."""
     dice = np.random.default_rng(5)
     constants = {
-        "w": dice.normal(size=(6, 4)).astype("f4"), "b": dice.normal(size=4).astype("f4"),
+        "w": dice.normal(size=(features, 4)).astype("f4"), "b": dice.normal(size=4).astype("f4"),
         "v": dice.normal(size=(4, 3)).astype("f4"), "c": dice.normal(size=3).astype("f4"),
     }  # fmt: skip
     nodes = [
@@ -64,7 +64,7 @@ def dense(path: Path, batch: int | str | None = "batch", **options: Any) -> Path
         helper.make_node("MatMul", ["h2", "v"], ["o0"], "net/out/MatMul"),
         helper.make_node("Add", ["o0", "c"], ["y"], "net/out/BiasAdd"),
     ]
-    return built(path, graph(nodes, {"x": [batch, 6]}, ["y"], constants), **options)
+    return built(path, graph(nodes, {"x": [batch, features]}, ["y"], constants), **options)
 
 
 def by_hand(path: Path, feeds: Mapping[str, np.ndarray], *names: str) -> list[np.ndarray]:

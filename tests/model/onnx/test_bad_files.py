@@ -227,6 +227,14 @@ def test_two_graphs_are_read_as_onnx_runtime_reads_them(tmp_path: Path) -> None:
     assert "the constants that m.onnx declares take 4.0 TiB" in refused(path)
 
 
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    path = dense(tmp_path / "m.onnx")
+    path.write_bytes(path.read_bytes().replace(b"net/hidden/Relu", b"net/hidden/Re\xff\xfe"))
+    assert "a name is not UTF-8" in refused(path)
+    path.write_bytes(dense(path).read_bytes().replace(b"batch", b"bat\xff\xfe"))
+    assert "ONNX Runtime cannot load m.onnx" in refused(path)  # the name of an axis, which only ONNX Runtime reads
+
+
 def test_a_circle_is_refused(tmp_path: Path) -> None:
     nodes = [helper.make_node("Add", ["x", "b"], ["a"], "one"), helper.make_node("Neg", ["a"], ["b"], "two")]
     built(tmp_path / "m.onnx", graph(nodes, {"x": ["n", 6]}, ["b"]))

@@ -81,12 +81,15 @@ class Session:
         runtime.set_seed(seed)
         try:
             self._session = runtime.InferenceSession(
-                data + _further_outputs(file), options, providers=["CPUExecutionProvider"]
+                data + _further_outputs(file),
+                options,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,  # it would print, and try the same again
             )
+            self.inputs = tuple(_value(value) for value in self._session.get_inputs())
+            self.outputs = {value.name: _value(value) for value in self._session.get_outputs()}
         except Exception as cause:  # ONNX Runtime has classes of its own for every reason, all direct ones of Exception
             raise ModelError(_explained(path, cause, file)) from cause
-        self.inputs = tuple(_value(value) for value in self._session.get_inputs())
-        self.outputs = {value.name: _value(value) for value in self._session.get_outputs()}
 
     def run(self, names: Sequence[str], feeds: Mapping[str, Array]) -> list[Any]:
         """Return tensors by their names; raises ModelError when the model fails on the inputs.

@@ -28,12 +28,12 @@ class Message:
         return signed(self.numbers[field][-1]) if field in self.numbers else default
 
     def text(self, field: int) -> str:
-        """Return a text, of several the last one."""
-        return bytes(self.views[field][-1]).decode("utf-8", "replace") if field in self.views else ""
+        """Return a text, of several the last one; raises DamagedMessage where it is not UTF-8."""
+        return _decoded(self.views[field][-1]) if field in self.views else ""
 
     def texts(self, field: int) -> list[str]:
-        """Return all texts of a repeated field."""
-        return [bytes(view).decode("utf-8", "replace") for view in self.views.get(field, ())]
+        """Return all texts of a repeated field; raises DamagedMessage where one is not UTF-8."""
+        return [_decoded(view) for view in self.views.get(field, ())]
 
     def message(self, field: int) -> "Message | None":
         """Return a message; several of them are merged."""
@@ -88,6 +88,13 @@ def merged(views: list[memoryview]) -> Message:
             texts.setdefault(field, []).append(view[position : position + length])
             position += length
     return Message(numbers, texts)
+
+
+def _decoded(view: memoryview) -> str:
+    try:
+        return bytes(view).decode()
+    except UnicodeDecodeError as cause:
+        raise DamagedMessage("a name is not UTF-8") from cause
 
 
 def signed(value: int) -> int:
