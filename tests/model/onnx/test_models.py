@@ -289,6 +289,26 @@ def test_names_of_other_exporters(tmp_path: Path) -> None:
     ]
 
 
+def test_what_was_added_to_an_operation_that_is_gone_is_not_its_layer(tmp_path: Path) -> None:
+    """tf2onnx merges a normalization into a convolution, and leaves the transposition of the input with its name."""
+    dice = np.random.default_rng(7)
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], "net_1/bn_1/batchnorm/mul_1__38", perm=[0, 2, 1]),
+        helper.make_node("Conv", ["t", "w"], ["c"], "Conv__72"),
+        helper.make_node("Relu", ["c"], ["r"], "net_1/relu_1/Relu"),
+        helper.make_node("Cast", ["r"], ["net_1/flip_1/ReverseV2:0"], "net_1/flip_1/ReverseV2_Cast__9", to=1),
+        helper.make_node("Equal", ["r", "w0"], ["e"], "net_1/same_1/NotEqual"),
+        helper.make_node("Not", ["e"], ["y"], "net_1/same_1/NotEqual__4"),
+        helper.make_node("GlobalAveragePool", ["r"], ["g"], "net_1/pool_1/Mean"),
+        helper.make_node("Squeeze", ["g", "last"], ["z"], "net_1/pool_1/Mean_Squeeze__7"),
+    ]
+    constants = {"w": dice.normal(size=(2, 3, 1)).astype("f4"), "w0": np.zeros(1, "f4"), "last": np.array([2])}
+    of = graph(nodes, {"x": ["n", 5, 3]}, ["y", "z", "net_1/flip_1/ReverseV2:0"], constants, {"y": TensorProto.BOOL})
+    assert list(tfdump.activations(built(tmp_path / "m.onnx", of), floats(4, 5, 3))) == [
+        "mul_1__38", "Conv__72", "relu", "flip", "same:op.NotEqual__Equal", "same", "pool:op.Mean", "pool",
+    ]  # fmt: skip
+
+
 def test_a_convolution_with_a_folded_normalization_is_not_called_by_its_layer(tmp_path: Path) -> None:
     """torch folds a batch normalization into the weights, which then have names of its own."""
     dice = np.random.default_rng(6)

@@ -25,8 +25,9 @@ Scope = tuple[str, ...]
 def operation_names(graph: OnnxGraph) -> list[str]:
     """Return the name of each operation: its scopes and its own name, joined by `/`.
 
-    Of several nodes that one operation became, the last one has its name. A node without a scope belongs to the
-    innermost scope that holds both what it reads and what reads it.
+    Of several nodes that one operation became, the last one has its name. Where the operation itself is gone, what was
+    added to it loses the scope: it may stand far from the layer. A node without a scope belongs to the innermost scope
+    that holds both what it reads and what reads it.
     """
     nodes = graph.nodes
     written = [_written(node) for node in nodes]
@@ -34,6 +35,13 @@ def operation_names(graph: OnnxGraph) -> list[str]:
     for place, node in enumerate(nodes):
         if node.kind in (QUANTIZING, DEQUANTIZING) and written[place].endswith(f"_{node.kind}"):
             written[place] = _beside(written, made_by.get(node.inputs[0]), node) or written[place]
+    present = {name for name in written if not _COUNTER.search(name)}
+    written = [
+        name
+        if not {base := _COUNTER.sub("", name), base.removesuffix(f"_{node.kind}")}.isdisjoint(present)
+        else name.rpartition("/")[2]
+        for name, node in zip(written, nodes, strict=True)
+    ]
     bases = [_COUNTER.sub("", name) if "/" in name else name for name in written]
     last: Mapping[str, int] = {base: place for place, base in enumerate(bases)}
     names = []
@@ -49,8 +57,13 @@ def is_folded(node: OnnxNode) -> bool:
 
 
 def _written(node: OnnxNode) -> str:
-    """Return the name in the file: that of the node, else that of its first output."""
-    name = node.name or next((output for output in node.outputs if output), node.kind)
+    """Return the name in the file: that of the node, else that of its first output.
+
+    tf2onnx also replaces operations. The new node has a name with a number, and the output that of the operation.
+    """
+    output = next((output for output in node.outputs if output), node.kind).removesuffix(":0")
+    replacing = _COUNTER.search(node.name) and "/" in output and not _COUNTER.search(output)
+    name = output if replacing or not node.name else node.name
     return _INLINED.sub("", name).removesuffix(":0").strip("/")
 
 
