@@ -124,9 +124,10 @@ def arrays_hdf5(path: Path) -> None:
 
 
 def other_models(folder: Path) -> None:
-    """Save the sample model as legacy HDF5 and as `.tflite`, in a process of its own: this one is forked from."""
+    """Save models in the other formats, in a process of its own: this one is forked from."""
     code = (
         "from pathlib import Path; from support.saved_formats import lite, sample; import numpy as np;"
+        "from support.onnx_files import dense; dense(Path('model.onnx'), features=13);"
         "model = sample('wine_mlp');"
         "model.save('model.h5'); lite(model, Path('model.tflite'), 'int8_inside', np.load('good.npy'))"
     )
@@ -187,7 +188,7 @@ def either_way(name: str) -> tuple[str, str]:
 
 
 KINDS = (
-    Kind("dump.h5", mutations.HDF5, DUMP, 280, check=same_as_h5py),
+    Kind("dump.h5", mutations.HDF5, DUMP, 235, check=same_as_h5py),
     Kind("gradients.h5", mutations.HDF5, GRADIENTS, 130),
     Kind("verified.h5", mutations.HDF5, VERIFIED, 60),
     Kind("array.npy", mutations.NPY, either_way("array.npy"), 120),
@@ -199,6 +200,7 @@ KINDS = (
     Kind("model.keras", mutations.KERAS, MODEL, 55, True),
     Kind("model.h5", mutations.LEGACY, MODEL, 40, True),
     Kind("model.tflite", mutations.LITE, MODEL[:2], 45, True),
+    Kind("model.onnx", mutations.BYTES, MODEL[:2], 45, True),
 )
 
 
@@ -221,7 +223,7 @@ def make_specimens(folder: Path, models: bool) -> None:
     np.savez_compressed(folder / "good.input.npz", dense=X)
     arrays_hdf5(folder / "good.input.h5")
     other_models(folder)
-    for name in ("model.keras", "model.h5", "model.tflite"):
+    for name in ("model.keras", "model.h5", "model.tflite", "model.onnx"):
         shutil.copy(folder / name, folder / f"good.{name}")
 
 

@@ -9,6 +9,12 @@ STRING = "string"
 """The name of the dtype of text."""
 
 
+_NUMPY = frozenset({f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}) | {
+    "bool", "float16", "float32", "float64", "complex64", "complex128",
+}  # fmt: skip
+"""Dtypes that NumPy itself has."""
+
+
 def dtype_name(dtype: npt.DTypeLike) -> str:
     """Return TensorFlow's name of a NumPy dtype; text of any kind is `string`."""
     numpy_type = np.dtype(dtype)
@@ -19,9 +25,11 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     """Return the NumPy dtype of a dtype name, including those of ml_dtypes; `string` is object, `qint8` is int8."""
     if name == STRING:
         return np.dtype(object)
-    import ml_dtypes
-
     plain = name.removeprefix("q")  # quantized numbers are stored as integers
+    if plain in _NUMPY:
+        return np.dtype(plain)
+    import ml_dtypes  # it takes as long as a fifth of NumPy, and few models need it
+
     return np.dtype(getattr(ml_dtypes, plain, None) or plain)
 
 

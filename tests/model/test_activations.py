@@ -48,7 +48,7 @@ def test_one_early_layer_does_not_run_the_rest() -> None:
     import keras
 
     from tfdump.address import Selection
-    from tfdump.model.probe import Request
+    from tfdump.model.request import Request
     from tfdump.model.runnable import probe_declared
 
     x = keras.Input((4,))

@@ -60,13 +60,15 @@ def requirements_of(specifiers: list[str]) -> dict[str, tuple[str, str | None]]:
     for specifier in specifiers:
         package, _, limits = specifier.partition(">=")
         lowest, _, below = limits.partition(",<")
-        requirements[package] = lowest, below or None
+        requirements[package.replace("-", "_")] = lowest, below or None
     return requirements
 
 
 def test_the_versions_are_those_of_the_project_file() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    optional = [line for extra in ("zstd", "plot") for line in project["optional-dependencies"][extra]]
+    optional = [
+        line for extra in ("zstd", "plot", "onnx", "litert") for line in project["optional-dependencies"][extra]
+    ]
     for specifiers, extra in ((project["dependencies"], False), (optional, True)):
         known = {
             name: (requirement.lowest, requirement.below)
@@ -148,6 +150,7 @@ def test_a_tensorflow_that_cannot_be_imported_is_one_line(tmp_path: Path) -> Non
 
 def test_python_says_the_same(tmp_path: Path) -> None:
     others = installed(tmp_path / "others", "keras", "3.10.0")
+    (tmp_path / "m.keras").write_bytes(MODEL.read_bytes())
     code = (
         f"import sys; sys.path.insert(0, {str(others)!r})\n"
         "import tfdump\n"

@@ -8,7 +8,7 @@ from tfdump.address import Selection
 from tfdump.api.arguments import arrays_of
 from tfdump.inputs.source import ReadingOptions
 from tfdump.model.loading.load import in_memory, load_model
-from tfdump.model.probe import Request
+from tfdump.model.request import Request
 from tfdump.model.runnable import open_source, probe_declared, probe_source
 from tfdump.tensors import TensorInfo
 

@@ -54,8 +54,8 @@ def activations(
     Parameters
     ----------
     model : keras.Layer, str or pathlib.Path
-        A Keras model or layer in memory, or the path of a saved model: a `.keras` or HDF5 file, a SavedModel directory
-        or a `.tflite` file.
+        A Keras model or layer in memory, or the path of a saved model: a `.keras` or HDF5 file, a SavedModel
+        directory, a `.tflite` or an `.onnx` file.
     x : array_like, str, pathlib.Path, dict, tuple or list
         The inputs, with one row per example along the first axis: an array, or the path of a file of arrays. For a
         model with several inputs, a dict of arrays by input name, or a tuple or list of arrays in order. Arrays are
@@ -89,15 +89,15 @@ def activations(
     layer_inputs : bool, default False
         Also return the inputs of every layer, as `LAYER:input`.
     ops : bool, default False
-        Also return every operation inside the layers, as `LAYER:op.NAME`. Files of SavedModel and TFLite always
-        return them.
+        Also return every operation inside the layers, as `LAYER:op.NAME`. SavedModels, `.tflite` and `.onnx`
+        files always return them.
     reduce : str, optional
         Reduce each tensor, as `"OP:AXES"`: `mean`, `sum`, `max`, `min` or `norm`, over axis numbers (`"mean:1,2"`) or
         `spatial`, which is all axes but the first and the last. Without AXES, over all axes but the first.
     dtype : {'float16', 'float32', 'float64'}, optional
         The dtype of floating-point results. The default is the dtype in which the model computes them.
     dequantize : bool, default False
-        For a quantized `.tflite` file, return real numbers instead of integers.
+        For a quantized `.tflite` or `.onnx` file, return real numbers instead of integers.
     until_nan : bool, default False
         Run batch by batch until a selected tensor, a final output or an input holds NaN or infinity, and return only
         the first such example, as it was computed in its batch. The result is empty where all is clean.

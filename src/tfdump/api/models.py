@@ -32,17 +32,19 @@ def loaded_model(
     trusted, limit = flag("trust", trust), byte_size("max_bytes", max_bytes)
     name = text("signature", signature, "serving_default")
     from tfdump.model.backend import choose_backend
-
-    choose_backend()
-    from tfdump.model.loading.load import in_memory, load_model
+    from tfdump.model.loading.load import in_memory, load_model, needs_tensorflow
 
     if like is not None:
+        choose_backend()
         from tfdump.model.like import name_like
 
         loaded = loaded_model(model, signature, trust, max_bytes)
         name_like(loaded, loaded_model(like, None, trust, max_bytes))
         return loaded
-    if isinstance(model, (str, Path)):
+    is_path = isinstance(model, (str, Path))
+    if not is_path or needs_tensorflow(Path(model)):
+        choose_backend()
+    if is_path:
         return load_model(Path(model), trust=trusted, signature=name, max_bytes=limit)
     refuse_arguments({"signature": name is not None}, "SavedModels and .tflite files, and this model is in memory")
     return in_memory(model)

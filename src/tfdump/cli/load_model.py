@@ -1,4 +1,4 @@
-"""Loads the model of a command, with TensorFlow kept quiet."""
+"""Loads the model of a command; TensorFlow starts only for a format that needs it, and is kept quiet."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from tfdump.process.stages import Stage, silent_stage
 
 if TYPE_CHECKING:
     from tfdump.model.loading.loaded_model import LoadedModel
+    from tfdump.model.loading.user_code import UserCode
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,15 @@ class LoadingOptions:
 
 def load(options: LoadingOptions, verbosity: Verbosity, seed: int = 0, stage: Stage = silent_stage) -> "LoadedModel":
     """Import the user's modules and load the model; raises ModelError when either fails."""
-    check_path(options.path, "model", ModelError)  # before the seconds in which TensorFlow starts
+    check_path(options.path, "model", ModelError)  # before the modules that load models are imported
     if options.like is not None:
         check_path(options.like, "model of --like", ModelError)
-    from tfdump.model.backend import import_quietly
+    from tfdump.model.loading.load import load_model, needs_tensorflow
 
-    with starting(verbosity, "Starting TensorFlow"):
-        import_quietly(verbosity.verbose)
+    custom = None
+    if options.imports or options.like is not None or needs_tensorflow(options.path):
+        custom = _start_tensorflow(options.imports, verbosity, seed)
     stage(f"Loading {options.path.name}")
-    from tfdump.model.loading.load import load_model
-    from tfdump.model.loading.user_code import import_user_code
-    from tfdump.model.state import start_session
-
-    custom = import_user_code(tuple(str(module) for module in options.imports))
-    start_session(seed)
     loaded = load_model(
         options.path,
         trust=options.trust,
@@ -59,3 +55,17 @@ def load(options: LoadingOptions, verbosity: Verbosity, seed: int = 0, stage: St
         stage(f"Reading the names of {options.like.name}")
         name_like(loaded, load_model(options.like, trust=options.trust, custom=custom, max_bytes=options.max_bytes))
     return loaded
+
+
+def _start_tensorflow(imports: tuple[Path, ...], verbosity: Verbosity, seed: int) -> "UserCode":
+    """Import TensorFlow, Keras and the user's modules, and seed them; return the user's code."""
+    from tfdump.model.backend import import_quietly
+
+    with starting(verbosity, "Starting TensorFlow"):
+        import_quietly(verbosity.verbose)
+    from tfdump.model.loading.user_code import import_user_code
+    from tfdump.model.state import start_session
+
+    code = import_user_code(tuple(str(module) for module in imports))
+    start_session(seed)
+    return code

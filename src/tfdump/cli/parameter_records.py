@@ -52,7 +52,7 @@ def dump_output_from(parameters: Parameters, model: Path, kind: str) -> DumpOutp
     return DumpOutput(take("output") or _default_target(model, kind), take("force"), take("dry_run"), take("resume"))
 
 
-_MODEL_SUFFIXES = (".keras", ".h5", ".tflite")
+_MODEL_SUFFIXES = (".keras", ".h5", ".tflite", ".onnx")
 
 
 def _default_target(model: Path, kind: str) -> Path:

@@ -21,7 +21,8 @@ _SAME_QUESTION = {
 }
 """Attributes of the root that must agree, with what is wrong if they do not."""
 
-_WORTH_KNOWING = ("training", "loss_scale", "tensorflow_version", "keras_version", "numpy_version")
+_VERSIONS = ("tensorflow_version", "keras_version", "numpy_version", "runtime", "runtime_version")
+_WORTH_KNOWING = ("training", "loss_scale", *_VERSIONS)
 """Attributes of the root that may explain a difference."""
 
 

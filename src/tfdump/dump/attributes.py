@@ -22,7 +22,7 @@ _WHOLE = (
     "order", "overflowed", "values", "connected", "examples", "first_example", "searched_examples",
     "batch_first_example", "epoch", "batch", "per_example",
 )  # fmt: skip
-_SIZES = ("shape", "computed_shape", "dense_shape")
+_SIZES = ("shape", "computed_shape", "dense_shape", "stored_axes")
 _COUNTS = tuple(f"{STATISTIC_PREFIX}{name}" for name in COUNTS)
 _MOST_SIZES = 64
 

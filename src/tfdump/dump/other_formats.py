@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 
 from tfdump.errors import DumpError
-from tfdump.files.formats import KERAS_CONFIG, KERAS_WEIGHTS, SAVED_MODEL_GRAPH, Mark, mark_of
+from tfdump.files.formats import KERAS_CONFIG, KERAS_WEIGHTS, ONNX_SUFFIX, SAVED_MODEL_GRAPH, Mark, mark_of
 from tfdump.files.hdf5 import has_link
 from tfdump.files.paths import as_argument, check_path
 
@@ -30,7 +30,7 @@ def refuse_other_formats(path: Path) -> None:
 def refuse_models(path: Path) -> None:
     """Raise DumpError for a model, where arrays of other formats are accepted."""
     check_path(path, "file", DumpError)
-    if path.suffix in (".keras", ".tflite") or path.is_dir():
+    if path.suffix in (".keras", ".tflite", ONNX_SUFFIX) or path.is_dir():
         refuse_other_formats(path)
 
 
@@ -45,6 +45,8 @@ def _kind(path: Path, mark: Mark) -> str | None:
         return "is empty, not a dump"
     if mark is Mark.NPY:
         return "is an array (.npy), not a dump"
+    if path.suffix == ONNX_SUFFIX and mark is Mark.OTHER:
+        return f"is an .onnx model, not a dump ({_DUMP_FIRST.format(as_argument(path))})"
     if mark is Mark.TFLITE:
         return f"is a .tflite model, not a dump ({_DUMP_FIRST.format(as_argument(path))})"
     return _kind_of_archive(path) if mark is Mark.ZIP else None

@@ -11,6 +11,9 @@ KERAS_CONFIG, KERAS_METADATA, KERAS_WEIGHTS = "config.json", "metadata.json", "m
 SAVED_MODEL_GRAPH, SAVED_MODEL_TEXT = "saved_model.pb", "saved_model.pbtxt"
 """The graph of a SavedModel directory, as bytes or as text."""
 
+ONNX_SUFFIX = ".onnx"
+"""How the names of ONNX models end; protocol buffers have no mark of their own."""
+
 _MARK_BYTES = 8
 
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import Layer
 
 from tfdump.errors import ModelError
+from tfdump.model.keras_signature import signature_of, training_argument
 from tfdump.model.operations.node_names import node_name
 from tfdump.model.operations.owners import NamePart, Owner
 from tfdump.model.operations.reference import PRODUCTS, KerasOperation, KerasOutput, Reference
@@ -17,7 +18,6 @@ from tfdump.model.operations.special_operations import beside_loops, extra_copie
 from tfdump.model.outputs import named_outputs
 from tfdump.model.recording.frames import RecordedTensor
 from tfdump.model.recording.recorder import Recorder
-from tfdump.model.signature import signature_of, training_argument
 from tfdump.model.state import ModelState
 from tfdump.model.tensor_info import declared_shape
 from tfdump.model.tracing.traced import Traced

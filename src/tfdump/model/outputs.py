@@ -11,8 +11,9 @@ from tfdump.address import member_name
 from tfdump.dump.layout import OUTPUTS
 from tfdump.inputs.source import Source
 from tfdump.model.keras_internals import Functional, unpack_singleton
+from tfdump.model.keras_signature import training_argument
 from tfdump.model.recording.tensors import as_tensor, obstacles_in
-from tfdump.model.signature import Signature, training_argument
+from tfdump.model.signature import Signature
 from tfdump.model.state import ModelState
 from tfdump.model.tracing.traced import Tensors, Traced
 from tfdump.tensors import InputSpec, NotCaptured

@@ -5,46 +5,26 @@ the same graph. TensorFlow prunes the rest. A model that cannot be traced runs e
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
 from keras import Layer
 
-from tfdump.address import OPERATION, Selection, reserved_word
-from tfdump.captures import Captures
+from tfdump.address import OPERATION, reserved_word
 from tfdump.dump import layout
+from tfdump.model.keras_signature import training_argument
 from tfdump.model.outputs import named_outputs
 from tfdump.model.recording.frames import RecordedTensor
 from tfdump.model.recording.recorder import Recorder
-from tfdump.model.signature import Signature, training_argument
+from tfdump.model.request import ProbedTensor, Request
+from tfdump.model.signature import Signature
 from tfdump.model.state import ModelState
 from tfdump.model.tensor_info import candidate_of, output_info, record_info
 from tfdump.model.tracing.other_sizes import OtherSizes
 from tfdump.model.tracing.traced import Traced, value_of
-from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, TensorInfo, Value
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to return of a model (the selected tensors, and the final outputs with `outputs`), and how to run it."""
-
-    selection: Selection
-    outputs: bool = True
-    training: bool = False
-    seed: int = 0
-    eager: bool = False
-    captures: Captures = field(default_factory=Captures)
-    dequantize: bool = False
-
-
-@dataclass(frozen=True)
-class ProbedTensor:
-    """One tensor that a probe returns: what is known of it, and whether it is a final output of the model."""
-
-    info: TensorInfo
-    is_output: bool
+from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, Value
 
 
 @dataclass(frozen=True)
@@ -73,6 +53,8 @@ class Probe:
     `note` is called with messages for the user. `probed` describes what `run` returns. Without a graph it is empty
     until the first run, and `late` collects the addresses that only later batches call.
     """
+
+    turns = False
 
     def __init__(
         self,
@@ -159,6 +141,9 @@ class Probe:
     def random(self) -> bool:
         """Whether the model drew random numbers in the runs so far."""
         return self._state.draws
+
+    def turn(self, orders: Mapping[int, tuple[int, ...]]) -> None:
+        """Do nothing: the layers of Keras have the examples along the first axis."""
 
     def start(self) -> None:
         """Reset the random state, moving averages and stateful layers to the start of a run."""

@@ -1,17 +1,18 @@
-"""The interface of a model and of its probe, the same for every format in which a model can be saved."""
+"""The interface of a model and of its probe, the same for every format in which a model can be saved.
 
-from collections.abc import Sequence
-from dataclasses import replace
+This module imports neither TensorFlow nor Keras: some formats run without them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
-
-from keras import Layer
 
 from tfdump.errors import ModelError
 from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.matching import match
 from tfdump.inputs.source import ReadingOptions, Source
-from tfdump.model.probe import Probe, ProbedTensor, Request
-from tfdump.model.signature import Signature, float_dtype_of, signature_of
+from tfdump.model.request import ProbedTensor, Request
+from tfdump.model.signature import Signature
 from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, Value
 
 
@@ -21,6 +22,8 @@ class RunnableProbe(Protocol):
     probed: tuple[ProbedTensor, ...]
     not_captured: tuple[NotCaptured, ...]
     late: set[str]
+    turns: bool
+    """Whether the examples may be along any axis of a tensor, not only along the first one."""
 
     @property
     def eager(self) -> bool:
@@ -47,6 +50,9 @@ class RunnableProbe(Protocol):
 
     def takes(self, examples: int) -> bool:
         """Prepare for batches of another size than the model declares; return False where the model rejects them."""
+
+    def turn(self, orders: Mapping[int, tuple[int, ...]]) -> None:
+        """Return some tensors with their axes in another order from now on, by their places in `probed`."""
 
     def start(self) -> None:
         """Reset the model to the start of a run."""
@@ -81,6 +87,7 @@ class FixedProbe:
     not_captured: tuple[NotCaptured, ...]
     assigned: list[str]
     random = False
+    turns = False
 
     def __init__(self) -> None:
         self.late: set[str] = set()
@@ -99,6 +106,9 @@ class FixedProbe:
     def largest_batch(self) -> int | None:
         """None: the memory can be estimated for every batch size."""
         return None
+
+    def turn(self, orders: Mapping[int, tuple[int, ...]]) -> None:
+        """Do nothing: no axis is looked for."""
 
     def takes(self, examples: int) -> bool:
         """Return False: a graph of a fixed batch size takes no other size."""
@@ -143,29 +153,52 @@ class Runnable(Protocol):
         """Return a probe for inputs of these shapes; raises ModelError for a request that does not apply."""
 
 
-class KerasModel:
-    """A Keras model as a Runnable."""
+@dataclass(frozen=True)
+class Runtime:
+    """The package that computes the numbers of a model file instead of TensorFlow's graphs, and its version."""
 
-    def __init__(self, model: Layer) -> None:
-        self.class_name = type(model).__name__
-        self.float_dtype = float_dtype_of(model)
-        self._model = model
+    package: str
+    version: str
+
+
+class FixedModel:
+    """The base of models whose graph is fixed by their file, so that only its inputs can be chosen.
+
+    `in_words` is its kind in a message. `differentiable` tells whether its operations have gradients, and `runtime` is
+    None for a graph of TensorFlow.
+    """
+
+    class_name: str
+    in_words: str
+    float_dtype = "float32"
+    differentiable = False
+    runtime: Runtime | None = None
 
     def signature(self, array_names: Sequence[str | None]) -> Signature:
-        """Return how the model is called."""
-        return signature_of(self._model, array_names)
+        """Return the inputs."""
+        raise NotImplementedError
 
     def probe(self, signature: Signature, specs: Sequence[InputSpec], request: Request, note: Note) -> RunnableProbe:
-        """Return a probe that records the layers."""
-        if request.dequantize:
-            raise ModelError("--dequantize is for quantized .tflite files, but this is a Keras model (leave it out)")
-        return Probe(self._model, signature, specs, request, note)
+        """Return a probe on the graph."""
+        raise NotImplementedError
 
 
 def runnable(model: Any) -> Runnable:
-    """Return a Keras model as a Runnable; a Runnable is returned as it is."""
-    as_runnable: Runnable = KerasModel(model) if isinstance(model, Layer) else model
-    return as_runnable
+    """Return a Keras model as a Runnable; the model of another format is one."""
+    if isinstance(model, FixedModel):
+        return model
+    from tfdump.model.keras_model import KerasModel
+
+    return KerasModel(model)
+
+
+def check_gradients(model: Any, name: str) -> None:
+    """Raise ModelError for a model whose operations have no gradients; `name` is that of its file."""
+    if isinstance(model, FixedModel) and not model.differentiable:
+        raise ModelError(
+            f"{name} is {model.in_words}, whose operations have no gradients (use the model that it was "
+            "converted from: a .keras file, or a SavedModel with --wrt inputs)"
+        )
 
 
 def check_request(request: Request, what: str) -> None:

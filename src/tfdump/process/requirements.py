@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Requirement:
-    """A package with its lowest version and, where there is a limit, the version that it must be below.
+    """A package, as its module is called, with its lowest version and perhaps the version that it must be below.
 
     `extra` tells that the package is optional.
     """
@@ -33,7 +33,7 @@ class Requirement:
     @property
     def specifier(self) -> str:
         """The argument of `pip install`."""
-        return f"{self.package}>={self.lowest}" + (f",<{self.below}" if self.below else "")
+        return f"{self.package.replace('_', '-')}>={self.lowest}" + (f",<{self.below}" if self.below else "")
 
     def allows(self, version: str) -> bool:
         """Tell whether a version meets the requirement."""
@@ -54,6 +54,8 @@ REQUIREMENTS = {
         Requirement("hdf5plugin", "hdf5plugin", "5", extra=True),
         Requirement("zstandard", "zstandard", "0.22", extra=True),
         Requirement("matplotlib", "Matplotlib", "3.9", extra=True),
+        Requirement("ai_edge_litert", "LiteRT", "2.1", extra=True),
+        Requirement("onnxruntime", "ONNX Runtime", "1.20", extra=True),
     )
 }
 """All requirements by the name of the package, which is also the name of its module."""

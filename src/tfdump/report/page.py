@@ -17,7 +17,17 @@ from tfdump.report.records import Report
 from tfdump.report.scripts import dagre_script, graph_script, own_text
 from tfdump.report.table import table_of
 
-_FACTS = ("model", "kind", "examples", "batch_size", "loss", "tensorflow_version", "keras_version")
+_FACTS = (
+    "model",
+    "kind",
+    "examples",
+    "batch_size",
+    "loss",
+    "tensorflow_version",
+    "keras_version",
+    "runtime",
+    "runtime_version",
+)
 
 
 def page_of(report: Report) -> str:

@@ -51,6 +51,41 @@ def find_example_axis(
     return AxisFinding(EXAMPLE, not rows_agree(small, first, large, second, dtype))
 
 
+def order_by_sizes(small: Value, large: Value, few: int, many: int) -> tuple[int, ...] | None:
+    """Return the order of axes that puts the examples first; None where they are first, or along no axis.
+
+    They are along the only axis whose size is not the same for a batch of `few` examples and for one of `many`.
+    """
+    if not (isinstance(small, np.ndarray) and isinstance(large, np.ndarray) and small.ndim == large.ndim):
+        return None
+    sizes = zip(small.shape, large.shape, strict=True)
+    changing = [axis for axis, (one, other) in enumerate(sizes) if one != other]
+    if len(changing) != 1 or changing == [0]:
+        return None
+    axis = changing[0]
+    return _first(axis, small.ndim) if (small.shape[axis], large.shape[axis]) == (few, many) else None
+
+
+def order_by_places(
+    value: Value, moved: Value, batch: int, dtype: str, places: Sequence[int]
+) -> tuple[int, ...] | None:
+    """Return the same of a model with a fixed batch size, from a batch and the same examples at other places."""
+    if not (isinstance(value, np.ndarray) and isinstance(moved, np.ndarray) and value.shape == moved.shape):
+        return None
+    if identical(value, moved) or (value.ndim and len(value) == batch and agrees(value[list(places)], moved, dtype)):
+        return None
+    axes = [
+        axis
+        for axis in range(1, value.ndim)
+        if value.shape[axis] == batch and agrees(value.take(places, axis), moved, dtype)
+    ]
+    return _first(axes[0], value.ndim) if len(axes) == 1 else None
+
+
+def _first(axis: int, rank: int) -> tuple[int, ...]:
+    return (axis, *(other for other in range(rank) if other != axis))
+
+
 def confirm(finding: AxisFinding, value: Value, other: Value, places: Sequence[int], dtype: str) -> AxisFinding:
     """Return a finding on the `value` for the first batch after one more look, `other`, at its examples at `places`.
 

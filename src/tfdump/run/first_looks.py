@@ -1,6 +1,6 @@
 """The examples that a run looks at before it starts: a few of the first batch, at other places and in another order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +8,15 @@ import numpy as np
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.errors import ModelError
 from tfdump.inputs.source import Source
-from tfdump.run.example_axis import AxisFinding, confirm, find_example_axis, find_in_fixed_batches, rows_of
+from tfdump.run.example_axis import (
+    AxisFinding,
+    confirm,
+    find_example_axis,
+    find_in_fixed_batches,
+    order_by_places,
+    order_by_sizes,
+    rows_of,
+)
 from tfdump.tensors import Batch, Value
 
 if TYPE_CHECKING:
@@ -115,6 +123,12 @@ class FirstLooks:
         places = last_places(many, self._source.examples)
         look = self._at(self._batch(places))
         first = self.first(many)
+        if self._probe.turns:
+            orders = [
+                None if value is None or other is None else order_by_sizes(other, value, len(places), many)
+                for value, other in zip(first, look, strict=True)
+            ]
+            first, look = self._turned(orders, first, look)
         return first, self._confirmed(first, self._findings(first, look, many, places))
 
     def _compare_fixed(self, fixed: int) -> tuple[list[Value | None], list[AxisFinding]]:
@@ -125,6 +139,12 @@ class FirstLooks:
         place = alone_place(fixed)
         alone = self._at(self._batch((place,) * fixed))
         first = self.first(fixed)
+        if self._probe.turns:
+            orders = [
+                None if v is None or m is None else order_by_places(v, m, fixed, probed.info.dtype, places)
+                for probed, v, m in zip(self._probe.probed, first, moved, strict=True)
+            ]
+            first, moved, alone = self._turned(orders, first, moved, alone)
         findings = [
             _by_shape(value, fixed)
             if value is None or other is None or single is None
@@ -132,6 +152,18 @@ class FirstLooks:
             for probed, value, other, single in zip(self._probe.probed, first, moved, alone, strict=True)
         ]
         return first, findings
+
+    def _turned(self, orders: list[tuple[int, ...] | None], *looks: list[Value | None]) -> Iterator[list[Value | None]]:
+        """Let the probe put the examples first from now on; yield these looks, and keep the glance, likewise."""
+        known = {place: order for place, order in enumerate(orders) if order is not None}
+        for place, order in known.items():
+            probed = self._probe.probed[place]
+            key = probed.is_output, probed.info.address
+            if key in self._glance_of:
+                self._glance_of[key] = _in_order(self._glance_of[key], order)
+        self._probe.turn(known)
+        for look in looks:
+            yield [_in_order(value, known.get(place)) for place, value in enumerate(look)]
 
     def _findings(
         self, first: list[Value | None], look: list[Value | None], many: int, places: Sequence[int]
@@ -178,6 +210,11 @@ class FirstLooks:
             axis0 = BATCH if mixes and finding.axis0 == NONE else finding.axis0
             combined.append(AxisFinding(axis0, mixes or finding.depends_on_batch))
         return combined
+
+
+def _in_order(value: Value | None, order: tuple[int, ...] | None) -> Value | None:
+    """Return a value with its axes in another order."""
+    return value.transpose(order) if order is not None and isinstance(value, np.ndarray) else value
 
 
 def _by_shape(value: Value | None, many: int) -> AxisFinding:

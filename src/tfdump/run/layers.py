@@ -82,7 +82,7 @@ def list_tensors(
     `arrays` are needed only where the model does not declare the shapes of its inputs. `stage` is called with the name
     of each stage. Raises ModelError where the shapes are not known.
     """
-    from tfdump.model.probe import Request
+    from tfdump.model.request import Request
     from tfdump.model.runnable import open_source, probe_declared, probe_source
 
     request = Request(selection, outputs=False, captures=captures)

@@ -57,7 +57,7 @@ def provenance(
         "format_version": np.int64(layout.FORMAT_VERSION),
         "kind": kind,
         "tfdump_version": __version__,
-        **versions(),
+        **versions(loaded),
         "model": loaded.name,
         "model_sha256": loaded.sha256,
         "model_class": loaded.class_name,

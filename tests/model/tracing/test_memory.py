@@ -10,7 +10,7 @@ from tfdump.address import Selection
 from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.readers import ArrayReader
 from tfdump.inputs.source import ReadingOptions
-from tfdump.model.probe import Request
+from tfdump.model.request import Request
 from tfdump.model.runnable import open_source, probe_source
 from tfdump.model.tracing.traced import CAUTIOUS_BATCH
 from tfdump.run.activations.plan import plan_activations

@@ -20,7 +20,8 @@ from tfdump.cli.main import run as command
 from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.readers import ArrayReader
 from tfdump.inputs.source import ReadingOptions
-from tfdump.model.probe import Probe, Request
+from tfdump.model.probe import Probe
+from tfdump.model.request import Request
 from tfdump.model.runnable import open_source, probe_source
 from tfdump.model.tracing.side_effects import has_side_effects
 from tfdump.run import pipeline

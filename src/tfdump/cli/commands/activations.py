@@ -69,7 +69,7 @@ EXAMPLES = (
     type=parsed("OP[:AXES]", parse_reduction),
     help="Store the mean, sum, max, min or norm over axes (1,2), over 'spatial', or over all but the first.",
 )
-@MODEL("--dequantize", is_flag=True, help="Dump real numbers, not the integers, of a quantized .tflite file.")
+@MODEL("--dequantize", is_flag=True, help="Dump real numbers, not the integers, of a quantized .tflite or .onnx file.")
 @MORE_TENSORS("--save-inputs", is_flag=True, help="Also the inputs, as the model received them.")
 @MORE_TENSORS("--outputs", is_flag=True, help="Also the final outputs, even with --layer.")
 @SEARCH("--until-nan", is_flag=True, help="Stop at the first example with NaN or infinity, and store only that one.")

@@ -11,6 +11,7 @@ from keras import Layer
 from tfdump.captures import Captures
 from tfdump.errors import ModelError
 from tfdump.model.gradients.wrt import WEIGHTS, GradientRequest, Sources, Target, choose_sources, has_gradient
+from tfdump.model.keras_signature import training_argument
 from tfdump.model.losses.compiled import added_losses
 from tfdump.model.losses.logits import ORIGINAL, source_of_logits
 from tfdump.model.losses.scalar import HOW, BatchTargets, Scalar
@@ -19,7 +20,7 @@ from tfdump.model.losses.terms import COUNTS, Term, divisor
 from tfdump.model.outputs import Outputs, named_outputs
 from tfdump.model.recording.recorder import Recorder
 from tfdump.model.recording.tensors import copy_with_notes
-from tfdump.model.signature import Signature, training_argument
+from tfdump.model.signature import Signature
 from tfdump.model.tracing.traced import Tensors
 from tfdump.tensors import Array, NotCaptured
 

@@ -34,15 +34,10 @@ class SavedModel(Layer):  # type: ignore[misc]  # Keras carries no types
 def differentiable_model(loaded: LoadedModel, wrt: Sequence[str], training: bool, eager: bool) -> LoadedModel:
     """Return a model that can be differentiated: a Keras model as it is, a SavedModel as a layer.
 
-    Raises ModelError for a TFLite file, and for gradients of weights and activations of a SavedModel.
+    Raises ModelError for gradients of weights and activations of a SavedModel.
     """
     if isinstance(loaded.model, Layer):
         return loaded
-    if not isinstance(loaded.model, SavedGraph):
-        raise ModelError(
-            f"{loaded.name} is a .tflite file, whose operations have no gradients (use the model that it was converted "
-            "from: a .keras file, or a SavedModel with --wrt inputs)"
-        )
     refused = [kind for kind in wrt if kind not in _INPUTS]
     if refused:
         raise ModelError(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tfdump.errors import ModelError
 from tfdump.files.formats import (
     KERAS_CONFIG,
     KERAS_METADATA,
+    ONNX_SUFFIX,
     SAVED_MODEL_GRAPH,
     SAVED_MODEL_TEXT,
     Mark,
@@ -21,7 +23,7 @@ from tfdump.files.hdf5 import check_attributes, damage
 from tfdump.model.error_text import first_line
 from tfdump.model.loading.archive import DAMAGED_ARCHIVE
 
-KERAS, SAVED_MODEL, TFLITE = "keras", "SavedModel", "TFLite"
+KERAS, SAVED_MODEL, TFLITE, ONNX = "keras", "SavedModel", "TFLite", "ONNX"
 """The kinds of models that tfdump can load."""
 
 _WEIGHTS = "model.weights"
@@ -41,6 +43,8 @@ def kind_of_file(path: Path) -> str:
         return TFLITE
     if path.suffix == ".tflite" and mark is not Mark.EMPTY:
         raise ModelError(f"{path} is not a TFLite model: its bytes 4 to 8 are not 'TFL3'")
+    if path.suffix == ONNX_SUFFIX and mark is Mark.OTHER:
+        return ONNX
     return KERAS
 
 
@@ -147,16 +151,21 @@ def _not_a_model(path: Path) -> str:
         return f"{path} is truncated: the end of the .keras archive is missing"
     if mark is Mark.NPY:
         return f"{path} is an array, not a model (the model comes first: tfdump activations MODEL INPUT)"
-    return f"{path} is not a saved model (.keras, .h5, .tflite, or a folder that Keras or TensorFlow wrote)"
+    return f"{path} is not a saved model (.keras, .h5, .tflite, .onnx, or a folder that Keras or TensorFlow wrote)"
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, or of a folder's files with their names in sorted order."""
+def sha256_of(path: Path, beside: Sequence[Path] = ()) -> str:
+    """Return the SHA-256 of a file, or of a folder's files with their names in sorted order.
+
+    Files `beside` a file that belong to it follow it, with their names.
+    """
     digest = hashlib.sha256()
-    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path, *beside]
     for file in files:
         if path.is_dir():
             digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        elif file is not path:
+            digest.update(file.relative_to(path.parent).as_posix().encode() + b"\0")
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)

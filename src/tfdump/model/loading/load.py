@@ -1,47 +1,22 @@
-"""Loading a saved model: the file is checked before Keras reads it, and its own code does not run."""
+"""Loading a saved model of any format; TensorFlow and Keras are imported only for those that need them."""
 
-import copy
-import json
-import os
-import re
-import sys
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
-import keras
 import numpy as np
-import tensorflow as tf
-from keras import Layer
 
 from tfdump.byte_sizes import parse_bytes
-from tfdump.errors import ModelError, UntrustedModelError
-from tfdump.files.hdf5 import damage
+from tfdump.errors import ModelError
 from tfdump.files.limits import allowed, default_max_bytes
 from tfdump.files.paths import check_path
-from tfdump.model.error_text import first_line, raise_interruption
-from tfdump.model.keras_internals import serialization_lib
-from tfdump.model.loading.archive import check_links, check_members, check_weights
-from tfdump.model.loading.formats import SAVED_MODEL, TFLITE, is_of_keras_2, kind_of_file, read_config, sha256_of
-from tfdump.model.loading.keras2.config import adds_losses, without_modules
-from tfdump.model.loading.keras2.left_out import layers_left_out
-from tfdump.model.loading.keras2.load import load_archive, load_hdf5
-from tfdump.model.loading.lambda_code import advice_on_names, names_for_lambdas
+from tfdump.model.loading.formats import ONNX, SAVED_MODEL, TFLITE, kind_of_file, sha256_of
 from tfdump.model.loading.loaded_model import LoadedModel
-from tfdump.model.loading.named_imports import with_named_code
-from tfdump.model.loading.trust import check_config, check_saved_model
-from tfdump.model.loading.user_code import UserCode
-from tfdump.model.tracing.variable_limit import limited_variables
+from tfdump.model.runnable import FixedModel
+from tfdump.model.tflite.runtime import TENSORFLOW, litert_is_installed
 
-ADDED_LOSSES = "added_losses"
-"""The key in a compile configuration that marks a Keras 2 model with losses that the Keras 3 model lacks."""
-
-
-_MOST_LAYERS_IN_A_ROW = 20_000
-"""The recursion limit for Keras, which calls itself once for each layer of a chain; Python allows 1,000 calls."""
+if TYPE_CHECKING:
+    from keras import Layer
 
 
 def load_model(
@@ -52,7 +27,7 @@ def load_model(
     signature: str | None = None,
     max_bytes: int | str | None = None,
 ) -> LoadedModel:
-    """Load a `.keras` file or folder, a legacy HDF5 model (both uncompiled), a SavedModel or a `.tflite` file.
+    """Load a Keras model (uncompiled), a SavedModel, a `.tflite` file or an `.onnx` file.
 
     `signature` selects one of the signatures of a SavedModel or a `.tflite` file. `max_bytes` is the memory that the
     file may request, by default a quarter of that of the machine.
@@ -66,6 +41,8 @@ def load_model(
     kind = kind_of_file(path)
     with allowed(limit):
         if kind == SAVED_MODEL:
+            from tfdump.model.loading.trust import check_saved_model
+
             check_saved_model(str(path), trust)
             from tfdump.model.saved_model.graph import load_saved_model
 
@@ -76,77 +53,28 @@ def load_model(
 
             lite = load_tflite(path, signature)
             return LoadedModel(lite, path.name, sha256_of(path), lite.config, trusted=trust, max_bytes=limit)
+        if kind == ONNX:
+            from tfdump.model.onnx.model import files_of, load_onnx
+
+            onnx = load_onnx(path, signature)
+            digest = sha256_of(path, files_of(onnx))
+            return LoadedModel(onnx, path.name, digest, onnx.config, trusted=trust, max_bytes=limit)
         if signature is not None:
             raise ModelError(
                 f"--signature {signature}: {path} is a Keras model, which has no signatures (leave it out)"
             )
-        return _load_keras(path, trust, _as_code(custom), limit)
+        from tfdump.model.loading.keras_files import load_keras_file
+
+        return load_keras_file(path, trust, custom, limit)
 
 
-def _as_code(custom: Mapping[str, Any] | None) -> UserCode:
-    return custom if isinstance(custom, UserCode) else UserCode((), custom or {})
-
-
-def _load_keras(path: Path, trust: bool, code: UserCode, limit: int) -> LoadedModel:
-    """Check everything in a Keras model, then load it."""
-    if path.is_dir():
-        check_links(path, trust)
-    elif zipfile.is_zipfile(path):
-        check_members(path, limit)
-    config = read_config(path)
-    compiled = _compile_config(path, config)
-    words = config
-    if is_keras_2 := is_of_keras_2(path):
-        words, compiled = copy.deepcopy(config), copy.deepcopy(compiled)
-        without_modules(words)
-        without_modules(compiled)
-        compiled |= {ADDED_LOSSES: True} if adds_losses(words) else {}
-    whole = {**words, "compile_config": compiled}
-    code = with_named_code(code, whole, str(path))
-    check_config(whole, str(path), trust, code)
-    stored = check_weights(path, limit)
-    scope = serialization_lib.SafeModeScope(not trust)  # the user's module may have turned off safe mode globally
-    try:
-        with scope, names_for_lambdas(code), _long_chains(), limited_variables(limit, None if trust else stored):
-            model = _load(path, words, dict(code), is_keras_2, safe_mode=not trust)
-    except ModelError as cause:
-        raise ModelError(f"{path}: {cause}") from cause
-    except (Exception, SystemExit) as cause:  # Keras raises almost any class of error for a bad file
-        raise_interruption(cause)
-        advice = advice_on_names(cause)
-        raise (ModelError(f"{path}: {advice}") if advice else _explained(path, cause)) from cause
-    text = json.dumps(config, ensure_ascii=False)
-    left_out = tuple(layers_left_out(config, model)) if is_keras_2 else ()
-    return LoadedModel(model, path.name, sha256_of(path), text, compiled, code, trust, limit, left_out)
-
-
-@contextmanager
-def _long_chains() -> Iterator[None]:
-    """Let Keras build a model of more than a thousand layers in a row."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, _MOST_LAYERS_IN_A_ROW))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
-
-
-def _load(path: Path, config: dict[str, Any], custom: dict[str, Any], is_keras_2: bool, *, safe_mode: bool) -> Layer:
-    if path.is_file() and path.suffix in (".h5", ".hdf5"):
-        return load_hdf5(path, copy.deepcopy(config), custom, old=is_keras_2, safe_mode=safe_mode)
-    if is_keras_2:
-        return load_archive(path, copy.deepcopy(config), custom, safe_mode=safe_mode)
-    place = (
-        f"{path}{os.sep}" if path.is_dir() else path
-    )  # without the separator, Keras opens the folder x.keras as a file
-    return keras.models.load_model(place, custom_objects=custom, compile=False, safe_mode=safe_mode)
-
-
-def in_memory(model: Layer) -> LoadedModel:
+def in_memory(model: "Layer") -> LoadedModel:
     """Return a model that was built in this process as a LoadedModel.
 
     Raises ModelError when it is not a model of Keras 3.
     """
+    from keras import Layer
+
     if not isinstance(model, Layer):
         raise ModelError(f"{type(model).__name__} is not a model of Keras 3 (pass one, or the path of a saved model)")
     try:
@@ -156,50 +84,20 @@ def in_memory(model: Layer) -> LoadedModel:
     return LoadedModel(model, model.name, "", config)
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of the libraries that compute the numbers, as attributes of a dump."""
-    return {
-        "tensorflow_version": tf.__version__,
-        "keras_version": keras.__version__,
-        "numpy_version": np.__version__,
-    }
+def needs_tensorflow(path: Path) -> bool:
+    """Tell whether TensorFlow and Keras run the model in a file; raises ModelError where there is no such file."""
+    check_path(path, "model", ModelError)
+    kind = kind_of_file(path)
+    return kind != ONNX and not (kind == TFLITE and litert_is_installed())
 
 
-def _compile_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the compile configuration of a saved model; a legacy HDF5 file has it in an attribute of its own."""
-    compiled: Any = config.get("compile_config")
-    if compiled is None and path.is_file() and h5py.is_hdf5(path):
-        with damage(ModelError, str(path)), h5py.File(path, "r") as file:
-            text = file.attrs.get("training_config", "{}")
-        try:
-            compiled = json.loads(text.decode() if isinstance(text, bytes) else str(text))
-        except (ValueError, RecursionError) as cause:
-            raise ModelError(f"{path} is damaged: its training_config is not JSON ({first_line(cause)})") from cause
-    return compiled if isinstance(compiled, dict) else {}
+def versions(loaded: LoadedModel) -> dict[str, str]:
+    """Return the versions of the libraries that compute the numbers of a model, as attributes of a dump."""
+    runtime = loaded.model.runtime if isinstance(loaded.model, FixedModel) else None
+    own = {} if runtime is None else {"runtime": runtime.package, "runtime_version": runtime.version}
+    if runtime is None or runtime.package == TENSORFLOW:
+        import keras
+        import tensorflow as tf
 
-
-def _explained(path: Path, cause: BaseException) -> ModelError:
-    """Return an error that says how to fix a failed load."""
-    text = str(cause)
-    unknown = re.search(r"Could not locate class '([^']*)'|Unknown layer: '([^']*)'", text)
-    if unknown:
-        return ModelError(
-            f"{path} needs the class '{unknown[1] or unknown[2]}', which is not part of Keras "
-            "(import the code that defines it: --import MODULE or --import FILE.py)"
-        )
-    if "safe_mode" in text or "unsafe_deserialization" in text:
-        return UntrustedModelError(
-            f"{path} contains its own code: {first_line(cause)} (add --trust-model if you trust its author)"
-        )
-    lost = re.search(r"A total of (\d+) objects could not be loaded.*?\n\n([^\n]+)", text, re.DOTALL)
-    if lost:
-        return ModelError(
-            f"{path}: {lost[1]} layers do not fit the weights that were saved for them: {lost[2]} "
-            "(Keras itself cannot load the file; pass the model in memory to tfdump.activations)"
-        )
-    if reasons := re.findall(r"^Exception encountered: (.+)", text, re.MULTILINE):
-        return ModelError(f"cannot load {path}: {reasons[-1]}")
-    if isinstance(cause, (OSError, zipfile.BadZipFile, EOFError, KeyError)):
-        return ModelError(f"{path} is damaged or incomplete: {first_line(cause)}")
-    nested = f"it has more than about {_MOST_LAYERS_IN_A_ROW:,} layers in a row"
-    return ModelError(f"cannot load {path}: {nested if isinstance(cause, RecursionError) else first_line(cause)}")
+        own |= {"tensorflow_version": tf.__version__, "keras_version": keras.__version__}
+    return own | {"numpy_version": np.__version__}

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from keras import Layer
-
+from tfdump.model.runnable import FixedModel
 from tfdump.tensors import NotCaptured
 
 
@@ -13,7 +12,7 @@ from tfdump.tensors import NotCaptured
 class LoadedModel:
     """A model and its origin.
 
-    `model` is a Keras model, or the Runnable of a SavedModel or a .tflite file (`tfdump.model.runnable`). `config` is
+    `model` is a Keras model, or the `tfdump.model.runnable.FixedModel` of another format. `config` is
     the architecture as JSON text, or the signature of a Runnable, and `sha256` the hash of the file. `compile_config`
     is the saved compile configuration, and `custom` holds what the user's modules define. `trusted` tells whether the
     file may run code, and `max_bytes` how much memory it may request. `not_loaded` are the layers of the file that are
@@ -33,4 +32,4 @@ class LoadedModel:
     @property
     def class_name(self) -> str:
         """The name of the model's class, or the kind of its file."""
-        return type(self.model).__name__ if isinstance(self.model, Layer) else str(self.model.class_name)
+        return self.model.class_name if isinstance(self.model, FixedModel) else type(self.model).__name__

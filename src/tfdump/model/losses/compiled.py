@@ -9,7 +9,7 @@ from keras import Layer
 from tfdump.errors import ModelError, UntrustedModelError
 from tfdump.model.error_text import first_line
 from tfdump.model.keras_internals import Trainer, serialization_lib
-from tfdump.model.loading.load import ADDED_LOSSES
+from tfdump.model.loading.keras_files import ADDED_LOSSES
 from tfdump.model.loading.loaded_model import LoadedModel
 from tfdump.model.loading.trust import check_config
 from tfdump.model.losses.names import LOSSES, is_keras_loss

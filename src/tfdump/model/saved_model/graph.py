@@ -13,8 +13,8 @@ from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.file_signatures import choose_signature
 from tfdump.model.loading.formats import SAVED_MODEL
 from tfdump.model.operations.special_operations import LOOPS
-from tfdump.model.probe import ProbedTensor, Request
-from tfdump.model.runnable import FixedProbe, check_request
+from tfdump.model.request import ProbedTensor, Request
+from tfdump.model.runnable import FixedModel, FixedProbe, check_request
 from tfdump.model.saved_model.files import signatures_of
 from tfdump.model.saved_model.inlining import inlined
 from tfdump.model.saved_model.tensors import GraphTensors
@@ -25,14 +25,15 @@ from tfdump.model.tracing.traced import CAUTIOUS_BATCH, Traced, value_of
 from tfdump.tensors import Batch, InputSpec, Note, TensorInfo, Value
 
 
-class SavedGraph:
+class SavedGraph(FixedModel):
     """One signature of a SavedModel as a Runnable.
 
     `function` is the signature's concrete function, and `config` describes its inputs and outputs as JSON text.
     """
 
     class_name = SAVED_MODEL
-    float_dtype = "float32"
+    in_words = "a SavedModel"
+    differentiable = True
 
     def __init__(self, owner: Any, name: str, names: Sequence[str]) -> None:
         self._owner = owner  # keeps its variables alive
@@ -69,9 +70,11 @@ class SavedGraph:
         self, signature: Signature, specs: Sequence[InputSpec], request: Request, note: Note
     ) -> "SavedGraphProbe":
         """Return a probe on the graph of the signature."""
-        check_request(request, "a SavedModel")
+        check_request(request, self.in_words)
         if request.dequantize:
-            raise ModelError("--dequantize is for quantized .tflite files, but this is a SavedModel (leave it out)")
+            raise ModelError(
+                "--dequantize is for quantized .tflite and .onnx files, but this is a SavedModel (leave it out)"
+            )
         return SavedGraphProbe(self, specs, request)
 
 

@@ -1,14 +1,12 @@
 """TFLite models: the interpreter, which preserves all tensors, and their addresses."""
 
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tfdump.address import Candidate
 from tfdump.dtypes import STRING, numpy_dtype
@@ -19,18 +17,16 @@ from tfdump.model.file_signatures import choose_signature
 from tfdump.model.free_names import free_name
 from tfdump.model.loading.formats import TFLITE
 from tfdump.model.operations.reference import Reference
-from tfdump.model.probe import ProbedTensor, Request
-from tfdump.model.runnable import FixedProbe, check_request
+from tfdump.model.request import ProbedTensor, Request
+from tfdump.model.runnable import FixedModel, FixedProbe, check_request
 from tfdump.model.signature import Signature
 from tfdump.model.tflite.flatbuffer import LiteFile, LiteSignature, LiteTensor, read_tflite
+from tfdump.model.tflite.runtime import open_interpreter
 from tfdump.model.tflite.tensors import LiteTensors
 from tfdump.tensors import Array, Batch, InputSpec, Note, TensorInfo, Value, listed
 
-_THREADS = 1
-"""One thread, because some kernels add in another order with more."""
 
-
-class LiteModel:
+class LiteModel(FixedModel):
     """One signature of a `.tflite` file as a Runnable; `config` describes its inputs and outputs as JSON text.
 
     `named` is False where the file has no signatures, and the main graph is used as one. With a `reference`, the
@@ -38,7 +34,7 @@ class LiteModel:
     """
 
     class_name = TFLITE
-    float_dtype = "float32"
+    in_words = "a .tflite file"
 
     def __init__(self, path: Path, file: LiteFile, lite_signature: LiteSignature, named: bool) -> None:
         self.path = path
@@ -48,7 +44,7 @@ class LiteModel:
         self.graph = file.subgraphs[lite_signature.subgraph]
         whole = sum(_bytes(tensor, 1) for graph in file.subgraphs for tensor in graph.tensors if not tensor.constant)
         check_bytes(whole, allowed_bytes(), f"the tensors that {path} declares take", ModelError)
-        self.interpreter = _interpreter(path)
+        self.interpreter, self.runtime = open_interpreter(path)
         self.reference: Reference | None = None
         described = {
             "format": TFLITE,
@@ -82,7 +78,7 @@ class LiteModel:
 
     def probe(self, signature: Signature, specs: Sequence[InputSpec], request: Request, note: Note) -> "LiteProbe":
         """Return a probe on the tensors of the subgraph."""
-        check_request(request, "a .tflite file")
+        check_request(request, self.in_words)
         if request.dequantize and not any(tensor.quantized and not tensor.constant for tensor in self.graph.tensors):
             note(f"--dequantize has no effect: no activation of {self.path} is quantized")
         return LiteProbe(self, request, note)
@@ -219,22 +215,6 @@ def main_signature(file: LiteFile) -> LiteSignature:
         return tuple(names.items())
 
     return LiteSignature("", 0, named(graph.inputs), named(graph.outputs))
-
-
-def _interpreter(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tf.lite warns that it will move to another package
-            interpreter = tf.lite.Interpreter(
-                str(path),
-                num_threads=_THREADS,
-                experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-                experimental_preserve_all_tensors=True,
-            )
-        interpreter.allocate_tensors()
-    except (RuntimeError, ValueError) as cause:
-        raise ModelError(f"the TFLite interpreter cannot run {path}: {first_line(cause)}") from cause
-    return interpreter
 
 
 def _fed(values: Array) -> Array:

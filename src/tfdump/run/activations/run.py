@@ -134,7 +134,7 @@ def probe_activations(
 
     Raises InputError where the inputs do not fit, and SelectionError where a pattern matches nothing.
     """
-    from tfdump.model.probe import Request
+    from tfdump.model.request import Request
     from tfdump.model.runnable import open_source, probe_source
 
     signature, source = open_source(loaded.model, arrays, options.reading, note)

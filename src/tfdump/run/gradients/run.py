@@ -188,6 +188,10 @@ def probe_gradients(
     do not fit, SelectionError where a pattern matches nothing, and ModelError where there is nothing to
     differentiate.
     """
+    from tfdump.model.runnable import check_gradients
+
+    options.check()
+    check_gradients(loaded.model, loaded.name)  # the modules below import TensorFlow, without which some formats run
     from tfdump.model.gradients.descent import changes_statistics, make_optimizer
     from tfdump.model.gradients.differentiation import Differentiation
     from tfdump.model.gradients.per_example import PerExampleProbe
@@ -197,7 +201,6 @@ def probe_gradients(
     from tfdump.model.losses.compiled import scalar_of
     from tfdump.model.losses.scalar import LossChoice
 
-    options.check()
     loaded = differentiable_model(loaded, options.wrt, options.run.training, options.eager)
     if options.steps is not None:
         make_optimizer(options.steps.optimizer, options.steps.learning_rate)

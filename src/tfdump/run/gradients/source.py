@@ -66,7 +66,7 @@ def supervised_source(
     arrays do not fit the model.
     """
     from tfdump.model.gradients.differentiation import TargetColumns
-    from tfdump.model.signature import float_dtype_of
+    from tfdump.model.keras_signature import float_dtype_of
 
     reading = replace(reading, float_dtype=float_dtype_of(loaded.model))
     _check_supervision(scalar, targets, weights)
@@ -100,7 +100,7 @@ def _inputs_and_targets(
     model: "Layer", scalar: "Scalar", arguments: Sequence[Argument], targets: Sequence[InputArray] | None
 ) -> tuple[list[InputArray], list[InputArray], "Signature"]:
     """Return the arrays that are inputs, those that are targets, and how the model is called with the inputs."""
-    from tfdump.model.signature import signature_of
+    from tfdump.model.keras_signature import signature_of
 
     arrays = [array for _, some in arguments for array in some]
     if not scalar.needs_targets or targets is not None:

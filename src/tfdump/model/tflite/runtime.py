@@ -1,0 +1,60 @@
+"""The library that runs TFLite models: LiteRT where it is installed, which is light, else TensorFlow."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from tfdump.errors import ModelError
+from tfdump.model.error_text import first_line
+from tfdump.model.runnable import Runtime
+from tfdump.process.requirements import complaint, installed_version
+
+TENSORFLOW, LITERT = "tensorflow", "ai-edge-litert"
+"""The packages that have an interpreter."""
+
+_LITERT_MODULE = "ai_edge_litert"
+
+_THREADS = 1
+"""One thread, because some kernels add in another order with more."""
+
+
+def litert_is_installed() -> bool:
+    """Tell whether LiteRT is installed; raises ModelError for a version that does not fit."""
+    if installed_version(_LITERT_MODULE) is None:
+        return False
+    wrong = complaint([_LITERT_MODULE])
+    if wrong is not None:
+        raise ModelError(wrong)
+    return True
+
+
+def open_interpreter(path: Path) -> tuple[Any, Runtime]:
+    """Return an interpreter that preserves all tensors of a file, and what it is part of.
+
+    Raises ModelError for a file that it cannot run.
+    """
+    interpreter_class, kernels, runtime = _library()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that of TensorFlow warns that it will move to another package
+            interpreter = interpreter_class(
+                str(path),
+                num_threads=_THREADS,
+                experimental_op_resolver_type=kernels.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+                experimental_preserve_all_tensors=True,
+            )
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as cause:
+        raise ModelError(f"the TFLite interpreter cannot run {path}: {first_line(cause)}") from cause
+    return interpreter, runtime
+
+
+def _library() -> tuple[Any, Any, Runtime]:
+    """Return the classes of the interpreter and of its ways to find kernels, and the package that they are part of."""
+    if litert_is_installed():
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        return Interpreter, OpResolverType, Runtime(LITERT, installed_version(_LITERT_MODULE) or "")
+    import tensorflow as tf
+
+    return tf.lite.Interpreter, tf.lite.experimental.OpResolverType, Runtime(TENSORFLOW, tf.__version__)
