@@ -25,7 +25,7 @@ _SCALES = {
 }
 """Operations that return quantized numbers, with the places of the scale and the zero point among their inputs."""
 
-_KEEPING = frozenset(
+_SCALE_PRESERVING = frozenset(
     {"Reshape", "Transpose", "MaxPool", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Slice", "Gather", "Split"}
 )
 """Operations that return some of the numbers of their first input, so that scale and zero point stay."""
@@ -59,7 +59,7 @@ def quantizations(graph: OnnxGraph) -> dict[str, Quantization]:
     for node in graph.nodes:
         if node.title in _SCALES:
             quantization = _of_node(node, constants)
-        elif node.title in _KEEPING and node.inputs:
+        elif node.title in _SCALE_PRESERVING and node.inputs:
             quantization = result.get(node.inputs[0])
             quantization = None if quantization is not None and quantization.axis is not None else quantization
         else:

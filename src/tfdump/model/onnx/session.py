@@ -11,7 +11,7 @@ from tfdump.errors import ModelError
 from tfdump.files.limits import allowed_bytes
 from tfdump.model.error_text import first_line
 from tfdump.model.onnx.file import GRAPH_OUTPUT, MODEL_GRAPH, VALUE_NAME, OnnxFile
-from tfdump.model.onnx.wire import encoded
+from tfdump.model.onnx.wire import field_bytes
 from tfdump.model.runnable import Runtime
 from tfdump.process.requirements import complaint, installed_version
 from tfdump.process.signals import waiting
@@ -182,8 +182,8 @@ def _further_outputs(file: OnnxFile) -> bytes:
     """
     known = {*file.graph.outputs}
     names = [name for node in file.graph.nodes for name in node.outputs if name and name not in known]
-    outputs = b"".join(encoded(GRAPH_OUTPUT, encoded(VALUE_NAME, name.encode())) for name in names)
-    return encoded(MODEL_GRAPH, outputs) if names else b""
+    outputs = b"".join(field_bytes(GRAPH_OUTPUT, field_bytes(VALUE_NAME, name.encode())) for name in names)
+    return field_bytes(MODEL_GRAPH, outputs) if names else b""
 
 
 def _value(value: Any) -> OnnxValue:

@@ -117,7 +117,7 @@ def _varint(view: memoryview, position: int) -> tuple[int, int]:
     raise DamagedMessage("a number has more than 64 bits")
 
 
-def encoded(field: int, content: bytes) -> bytes:
+def field_bytes(field: int, content: bytes) -> bytes:
     """Return a field that has a length, as bytes."""
     return _encoded_varint(field << 3 | _LENGTH) + _encoded_varint(len(content)) + content
 
