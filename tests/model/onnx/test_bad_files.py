@@ -14,7 +14,7 @@ from support.light_runs import run_apart
 from support.onnx_files import built, dense, graph
 from tfdump.errors import ModelError, TfdumpError
 from tfdump.model.onnx import session
-from tfdump.model.onnx.wire import encoded
+from tfdump.model.onnx.wire import field_bytes
 
 X = np.ones((2, 6), "f4")
 
@@ -223,7 +223,7 @@ def test_two_graphs_are_read_as_onnx_runtime_reads_them(tmp_path: Path) -> None:
     path = dense(tmp_path / "m.onnx")
     second = graph([], {}, [])
     second.initializer.append(TensorProto(name="big", data_type=TensorProto.FLOAT, dims=[1 << 20, 1 << 20]))
-    path.write_bytes(path.read_bytes() + encoded(7, second.SerializeToString()))
+    path.write_bytes(path.read_bytes() + field_bytes(7, second.SerializeToString()))
     assert "the constants that m.onnx declares take 4.0 TiB" in refused(path)
 
 
@@ -250,9 +250,9 @@ def test_a_tensor_that_is_computed_twice_is_refused(tmp_path: Path) -> None:
 def test_graphs_that_are_too_deep_are_refused(tmp_path: Path) -> None:
     inner = b""
     for _ in range(40):  # the package `onnx` does not write so many
-        attribute = encoded(1, b"then_branch") + encoded(6, inner)
-        inner = encoded(1, encoded(4, b"If") + encoded(5, attribute))
-    (tmp_path / "m.onnx").write_bytes(encoded(7, inner))
+        attribute = field_bytes(1, b"then_branch") + field_bytes(6, inner)
+        inner = field_bytes(1, field_bytes(4, b"If") + field_bytes(5, attribute))
+    (tmp_path / "m.onnx").write_bytes(field_bytes(7, inner))
     assert "more than 32 graphs are inside each other" in refused(tmp_path / "m.onnx")
 
 

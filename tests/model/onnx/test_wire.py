@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
-from tfdump.model.onnx.wire import DamagedMessage, encoded, merged
+from tfdump.model.onnx.wire import DamagedMessage, field_bytes, merged
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=200)
 
@@ -32,7 +32,7 @@ def test_packed_numbers_are_read(dims: list[int]) -> None:
 @given(TEXT, TEXT)
 def test_messages_that_occur_twice_are_merged(one: str, other: str) -> None:
     graphs = [GraphProto(node=[NodeProto(name=name)], name=name).SerializeToString() for name in (one, other)]
-    data = b"".join(encoded(7, graph) for graph in graphs)
+    data = b"".join(field_bytes(7, graph) for graph in graphs)
     read = merged([memoryview(data)]).message(7)
     assert [node.text(3) for node in read.messages(1)] == [one, other]
     assert read.text(2) == GraphProto.FromString(b"".join(graphs)).name
@@ -49,7 +49,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 
 @given(st.binary(max_size=300), st.integers(1, 2**28))
 def test_a_field_with_a_length_is_written_as_it_is_read(content: bytes, field: int) -> None:
-    read = merged([memoryview(encoded(field, content))])
+    read = merged([memoryview(field_bytes(field, content))])
     assert bytes(read.views[field][0]) == content
 
 
