@@ -57,7 +57,8 @@ class TensorSample:
         """Return the values, in the dtype of the file."""
         part = self.item.parts()[0]
         sizes = self.shape if self.has_examples else self.shape[1:]
-        return np.asarray(part.read(tuple(slice(0, size) for size in sizes))).reshape(self.shape)
+        key = tuple(slice(0, size) for size in sizes) if part.shape else ()
+        return np.asarray(part.read(key)).reshape(self.shape)
 
 
 def samples_of(side: Side, other: Side) -> dict[int, TensorSample]:
