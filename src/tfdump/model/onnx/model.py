@@ -112,6 +112,7 @@ class OnnxProbe(FixedProbe):
         for order in request.selection.choose(candidates, missing):
             item = tensors.addressed[order]
             info = self._info(item.address, item.layer, (tensors.kind(item),), order, tensors.value(item))
+            info = replace(info, attributes=(*info.attributes, *item.attributes))
             flow = tensors.flow
             probed.append(ProbedTensor(replace(info, inputs=flow.inputs(item), operands=flow.operands(item)), False))
             self._names.append(tensors.tensor(item))
@@ -119,7 +120,8 @@ class OnnxProbe(FixedProbe):
             for order, (tensor, name) in enumerate(model.output_names.items(), len(candidates)):
                 value = model.session.outputs[tensor]
                 if value.dtype is not None:
-                    probed.append(ProbedTensor(self._info(name, name, (ONNX,), order, value), is_output=True))
+                    info = self._info(name, name, (ONNX,), order, value)
+                    probed.append(ProbedTensor(replace(info, inputs=tensors.origin(tensor)), is_output=True))
                     self._names.append(tensor)
         self.probed = tuple(probed)
         if request.dequantize and not self._by_name:

@@ -47,6 +47,7 @@ class OnnxTensors:
                 self._names.append(output)
                 self._nodes.append(node)
                 of_node.append(name)
+        self._originals = originals
         final = {originals[name] for name in graph.outputs if name in originals}
         roles = roles_of(outputs, sorted(final))
         positions = [n for n, role in enumerate(roles) if role in (Role.DATA, Role.CONSTANT)]
@@ -116,6 +117,10 @@ class OnnxTensors:
     def tensor(self, item: Addressed) -> str:
         """Return the name of the tensor of an address."""
         return self._names[self._positions[item.position]]
+
+    def origin(self, name: str) -> tuple[str, ...] | None:
+        """Return the address of an output of the graph, or of what it was computed from; None where it is unknown."""
+        return self.flow.origin(self._originals[name]) if name in self._originals else None
 
     def value(self, item: Addressed) -> OnnxValue:
         """Return what ONNX Runtime declares of the tensor of an address."""

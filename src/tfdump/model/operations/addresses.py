@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tfdump.address import OPERATION, encode
+from tfdump.dump.layout import ADDRESS_BY
 from tfdump.model.free_names import free_name
 from tfdump.model.operations.fused_order import FLOW, evidence_for, last_owner
 from tfdump.model.operations.node_names import node_name
@@ -29,6 +30,11 @@ class Addressed:
     position: int
     owner: Owner | None = None
     address_by: str = ""
+
+    @property
+    def attributes(self) -> tuple[tuple[str, str], ...]:
+        """What a dump says of the address."""
+        return ((ADDRESS_BY, self.address_by),) if self.address_by else ()
 
 
 @dataclass(frozen=True)

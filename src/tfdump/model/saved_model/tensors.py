@@ -83,7 +83,7 @@ class GraphTensors:
             order,
             tensor.dtype.name,
             declared_shape(tensor),
-            attributes=(("address_by", item.address_by),) if item.address_by else (),
+            attributes=item.attributes,
             inputs=self._flow.inputs(item),
             operands=self._flow.operands(item),
         )

@@ -104,8 +104,7 @@ class LiteProbe(FixedProbe):
             structure = model.graph.tensors[number].name
             classes = (self._tensors.kind(item),)
             info = self._info(item.address, item.layer, structure, classes, order, number)
-            if item.address_by:
-                info = replace(info, attributes=(*info.attributes, ("address_by", item.address_by)))
+            info = replace(info, attributes=(*info.attributes, *item.attributes))
             flow = self._tensors.flow
             probed.append(ProbedTensor(replace(info, inputs=flow.inputs(item), operands=flow.operands(item)), False))
             self._numbers.append(number)
