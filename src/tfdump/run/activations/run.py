@@ -17,10 +17,10 @@ from tfdump.run.activations.one_example import bytes_of_example, write_example
 from tfdump.run.activations.options import ActivationOptions
 from tfdump.run.activations.plan import ActivationPlan, plan_activations
 from tfdump.run.activations.search import BadExample, search_batches
-from tfdump.run.activations.write import planned_inputs, write_dump
+from tfdump.run.activations.write import planned_inputs, write_batches, write_dump
 from tfdump.run.output import overhead_bytes, tell_not_captured
 from tfdump.run.planned import PlannedRun, PlannedTensor
-from tfdump.tensors import Note
+from tfdump.tensors import Note, Value
 
 if TYPE_CHECKING:
     from tfdump.model.loading.loaded_model import LoadedModel
@@ -76,6 +76,23 @@ class ActivationRun(PlannedRun[ActivationOptions, None]):
             self.note,
             progress,
             journal,
+            self.loaded.not_loaded,
+        )
+
+    def write_values(self, writer: DumpWriter, command: str, batches: Sequence[tuple[list[Value | None], int]]) -> None:
+        """Write the dump of batches that were computed: the values of each, and the number of its examples.
+
+        The caller closes the writer.
+        """
+        write_batches(
+            batches,
+            self.probe,
+            self.source,
+            self.plan,
+            writer,
+            self._origin(command),
+            self.loaded.config,
+            self.note,
             self.loaded.not_loaded,
         )
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Progress, silent_progress
 from tfdump.run.activations.batches import run_batches
 from tfdump.run.activations.plan import ActivationPlan
+from tfdump.run.batching import Batches
 from tfdump.run.options import StoreOptions
 from tfdump.run.pipeline import BatchOutput
 from tfdump.run.planned import PlannedTensor
@@ -57,6 +58,31 @@ def write_dump(
     absent = AbsentTensors(tuple(not_loaded), probe.not_captured, frozenset(probe.late))
     from_padding = tell_padding(source, sinks, plan, depends_on_batch, note)
     complete_dump(sinks, source, plan, store, writer, described, config, note, depends_on_batch, from_padding, absent)
+
+
+def write_batches(
+    batches: Sequence[tuple[list[Value | None], int]],
+    probe: "RunnableProbe",
+    source: Source,
+    plan: ActivationPlan,
+    writer: DumpWriter,
+    root: Mapping[str, Any],
+    config: str | None,
+    note: Note,
+    not_loaded: Sequence[NotCaptured] = (),
+) -> None:
+    """Write the first batches of a run, whose values were computed already, as a dump of their examples alone."""
+    examples = sum(count for _, count in batches)
+    part, store = source.part(0, examples), StoreOptions()
+    one = replace(plan, batches=Batches(plan.batches.size, examples), padding=0)
+    sinks = open_sinks(part, one, store, writer)
+    for values, count in batches:
+        for sink, value in zip(sinks, values, strict=True):
+            if value is not None:
+                sink.add(value, count)
+    described = dict(root) | {"batch_size": np.int64(plan.batch_size), "examples": np.int64(examples)}
+    absent = AbsentTensors(tuple(not_loaded), probe.not_captured, frozenset())
+    complete_dump(sinks, part, one, store, writer, described, config, note, plan.depends_on_batch, [], absent)
 
 
 @dataclass(frozen=True)
