@@ -188,7 +188,7 @@ def test_the_golden_test_fails_with_the_layer_that_was_changed(reader: Reader, t
 @pytest.mark.tensorflow
 def test_the_port_is_compared_layer_by_layer(reader: Reader) -> None:
     ended = reader.follow(RUN[PORT]).ended
-    (done,) = (done for command, done in ended.items() if "--min-cosine" in command)
+    (done,) = (done for command, done in ended.items() if command.endswith("--all"))
     same = re.findall(r"^activations/(logits|predictions|relu1)\t.*\tsame\t", done.stdout, re.MULTILINE)
     assert sorted(same) == ["logits", "predictions", "relu1"]
     assert "agree in 10 tensors (4 missing)" in done.stderr
