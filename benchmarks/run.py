@@ -47,6 +47,7 @@ SCRIPTS = (
     "check",
     "diff",
     "pairing",
+    "side_by_side",
     "gradients",
     "safety",
     "per_example",

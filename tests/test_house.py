@@ -16,10 +16,10 @@ FLOORS = {
     "dump": 3, "inputs": 3,
     "exports": 4, "model": 4, "statistics": 4,
     "comparison": 5, "checks": 5, "run": 5,
-    "plots": 6, "testing": 6,
+    "plots": 6, "side_by_side": 6,
     "report": 7,
     "api": 8, "cli": 8,
-    "tfdump": 9,
+    "testing": 9, "tfdump": 9,
     "__main__": 10,
 }  # fmt: skip
 """The parts at the top of the package: each imports from floors below its own only."""

@@ -7,7 +7,7 @@ import pytest
 
 from support.made_dumps import make_dump
 from tfdump.errors import DumpError
-from tfdump.testing import assert_dumps_match
+from tfdump.testing import assert_dumps_match, assert_models_match
 
 A = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
 
@@ -35,3 +35,18 @@ def test_trouble_is_no_failed_assertion(tmp_path: Path) -> None:
     golden = make_dump(tmp_path / "g.h5", {"a": A})
     with pytest.raises(DumpError, match="different numbers of examples"):
         assert_dumps_match(golden, make_dump(tmp_path / "n.h5", {"a": A}, examples=5))
+
+
+@pytest.mark.tensorflow
+def test_models_that_match_give_the_report_and_others_name_the_layer() -> None:
+    import keras
+
+    x = A[:, :3]
+    golden = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, name="one"), keras.layers.Dense(2, name="two")])
+    new = keras.models.clone_model(golden)
+    new.set_weights(golden.get_weights())
+    assert assert_models_match(golden, new, x, batch_size=2).same
+    new.get_layer("two").bias.assign([0.5, 0.0])
+    with pytest.raises(AssertionError, match=r"first diverging layer: two \(Dense\): 4 of 8 elements"):
+        assert_models_match(golden, new, x)
+    assert_models_match(golden, new, x, atol={"two": 0.6, "outputs/*": 0.6})

@@ -6,6 +6,7 @@
         dump["encoder.dense"][:4]
     model.fit(x, y, callbacks=[tfdump.DumpCallback("run/", x[:8], y[:8], wrt="weights")])
     tfdump.diff("golden.h5", "new.h5").first   # the first diverging layer, or None
+    tfdump.compare("model.keras", "model.tflite", x).first   # the same without dumps
 
 Importing this package is light; TensorFlow is imported when a model is first run.
 """
@@ -16,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 from tfdump.version import __version__
 
 if TYPE_CHECKING:
+    from tfdump.api.compared_models import compare_models
+
+    compare = compare_models
     from tfdump.api.functions import activations as activations
     from tfdump.api.functions import layers as layers
     from tfdump.api.gradients import Gradients as Gradients
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "activations": ("tfdump.api.functions", "activations"),
+    "compare": ("tfdump.api.compared_models", "compare_models"),
     "diff": ("tfdump.comparison.diff", "diff"),
     "gradients": ("tfdump.api.gradients", "gradients"),
     "layers": ("tfdump.api.functions", "layers"),

@@ -1,14 +1,23 @@
-"""An assertion for pytest: two dumps match.
+"""Assertions for pytest: two dumps match, or two models.
 
 def test_numerics(tmp_path):
     ...  # dump the model to tmp_path / "new.h5"
     assert_dumps_match("golden.h5", tmp_path / "new.h5", rtol={"logits": 1e-3})
+
+def test_conversion():
+    assert_models_match("model.keras", "model.tflite", "x.npy", rtol=1e-3)
 """
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from tfdump.api.arguments import Inputs
+from tfdump.api.compared_models import compare_models
 from tfdump.comparison.diff import Comparable, diff
 from tfdump.comparison.verdict import DiffReport
+
+if TYPE_CHECKING:
+    from keras import Layer
 
 _MOST_LINES = 20
 
@@ -44,6 +53,46 @@ def assert_dumps_match(golden: Comparable, new: Comparable, **options: Any) -> D
     """
     __tracebackhide__ = True  # pytest then shows the line of the test
     report = diff(golden, new, **options)
+    if not report.same:
+        raise AssertionError(_failure(report))
+    return report
+
+
+def assert_models_match(
+    golden: "Layer | str | Path", new: "Layer | str | Path", x: Inputs, **options: Any
+) -> DiffReport:
+    """Assert that two models, or a model and a dump, compute the same over the same inputs.
+
+    Parameters
+    ----------
+    golden : keras.Layer, str or pathlib.Path
+        The model with the expected values, or the path of a dump of its activations.
+    new : keras.Layer, str or pathlib.Path
+        The model that is checked.
+    x : array_like, str, pathlib.Path, dict, tuple or list
+        The inputs, as for `tfdump.activations`.
+    **options
+        The keyword arguments of `tfdump.compare`, such as `rtol`, `min_cosine`, `first` and `new_dequantize`.
+
+    Returns
+    -------
+    DiffReport
+        The report of `tfdump.compare`.
+
+    Raises
+    ------
+    AssertionError
+        Where the models differ, with the first layer that diverges and the other tensors that differ.
+    TfdumpError
+        Where an argument is not valid, a model cannot be run, or there is nothing to compare.
+
+    Examples
+    --------
+    >>> assert_models_match("model.keras", "model.tflite", "x.npy", min_cosine=0.99, new_dequantize=True)
+
+    """
+    __tracebackhide__ = True  # pytest then shows the line of the test
+    report = compare_models(golden, new, x, **options)
     if not report.same:
         raise AssertionError(_failure(report))
     return report

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 import tfdump
 from tfdump.tensors import Ragged, Sparse
-from tfdump.testing import assert_dumps_match
+from tfdump.testing import assert_dumps_match, assert_models_match
 
 x = np.zeros((4, 3), np.float32)
 y = [[1.0], [0.0], [1.0], [1.0]]
@@ -40,6 +40,8 @@ assert_type(report, tfdump.DiffReport)
 assert_type(report.same, bool)
 assert_type(report.first, tfdump.TensorDiff | None)
 assert_type(assert_dumps_match("golden.h5", "new.h5", rtol=1e-3), tfdump.DiffReport)
+assert_type(tfdump.compare("model.keras", "model.tflite", x, first=True, rtol=1e-3), tfdump.DiffReport)
+assert_type(assert_models_match("golden.h5", "model.tflite", "x.npy", new_dequantize=True), tfdump.DiffReport)
 
 checked = tfdump.check("dump.h5", dead_examples=100)
 assert_type(checked.failed, bool)

@@ -353,3 +353,36 @@ def test_big_endian_and_extended_precision() -> None:
     assert compare(golden, golden.copy(), EXACT).passed
     assert compare(golden, np.array([1, 2, 4], ">f4"), EXACT).index == (2,)
     assert compare(np.array([1], np.longdouble), np.array([1], np.longdouble), EXACT).passed
+
+
+@given(pairs(), TOLERANCES, st.integers(1, 4))
+@settings(deadline=None)
+def test_without_reading_again_the_verdict_is_the_same(pair: tuple[Any, Any], tolerance: Tolerance, rows: int) -> None:
+    golden, new = pair
+    rule = Rule(tolerance, ulp_dtype="float64")
+    expected = compare(golden, new, rule)
+    judge = elementwise.Judge(rule, rereads=False)
+    for start in range(0, len(golden), rows):
+        old, other = (ArrayPart("", MemoryReader(side[start : start + rows].copy())) for side in (golden, new))
+        for key in old.keys(1 << 22):
+            with np.errstate(all="ignore"):
+                judge.add(old, other, key, old.read(key), other.read(key), "part")
+    comparison = judge.finish()
+    assert judge.fails == (not expected.passed)
+    assert (comparison.passed, comparison.max_error, comparison.scale) == (
+        expected.passed, expected.max_error, expected.scale
+    )  # fmt: skip
+    assert comparison.failed <= expected.failed
+    assert comparison.at_least or comparison.failed == expected.failed
+
+
+def test_a_block_that_is_gone_counts_as_at_least_one() -> None:
+    golden, new = np.array([1.0, 1, 1, 1000]), np.array([1.0, 1 + 5e-4, 1 + 5e-2, 1000])
+    rule = Rule(Tolerance(scale=1e-5), ulp_dtype="float64")
+    judge = elementwise.Judge(rule, rereads=False)
+    for start in (0, 3):
+        old, other = (ArrayPart("", MemoryReader(side[start : start + 3])) for side in (golden, new))
+        judge.add(old, other, (slice(0, len(old.read())),), old.read(), other.read())
+    comparison = judge.finish()
+    assert (comparison.failed, comparison.at_least, comparison.passed) == (1, True, False)
+    assert compare(golden, new, rule).failed == 1

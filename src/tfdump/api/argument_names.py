@@ -11,6 +11,7 @@ _FLAGS = {
     for option in (
         *("--training", "--eager", "--attention", "--rnn-steps", "--rnn-gates", "--preactivation", "--layer-inputs"),
         *("--dequantize", "--from-logits", "--per-example", "--norms-only", "--sparse", "--save-weights"),
+        *("--golden-dequantize", "--new-dequantize", "--first"),
         *("--ops", "--outputs", "--stats", "--stats-only", "--until-nan", "--allow-inf"),
     )
 } | {"--trust-model": "trust=True"}
@@ -19,6 +20,7 @@ _NAMES = {
     option: option.removeprefix("--").replace("-", "_")
     for option in (
         *("--exclude", "--depth", "--batch-size", "--memory", "--seed", "--reduce", "--dtype", "--signature"),
+        *("--golden-signature", "--new-signature"),
         *("--max-bytes", "--loss", "--objective", "--sample-weight", "--reduction", "--wrt", "--steps"),
         *("--learning-rate", "--optimizer", "--loss-scale", "--compression", "--like"),
     )

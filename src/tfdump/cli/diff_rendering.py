@@ -89,11 +89,11 @@ def _style(tensor: TensorDiff) -> str:
     return RED if tensor.fails else GREEN if tensor.status == SAME else YELLOW
 
 
-def diff_json(report: DiffReport) -> str:
-    """Return the report as JSON."""
+def diff_json(report: DiffReport, command: str) -> str:
+    """Return the report of a command as JSON."""
     first = report.first
     return json_list(
-        "diff",
+        command,
         [_item(tensor) for tensor in report.tensors],
         golden=report.golden,
         new=report.new,
@@ -109,12 +109,12 @@ def _item(tensor: TensorDiff) -> dict[str, Any]:
     return {**record, "comparison": None if tensor.comparison is None else asdict(tensor.comparison)}
 
 
-def diff_junit(report: DiffReport) -> str:
-    """Return the report as a JUnit document, with one test case per tensor."""
+def diff_junit(report: DiffReport, command: str) -> str:
+    """Return the report of a command as a JUnit document, with one test case per tensor."""
     from tfdump.cli.junit import junit
 
     cases = [_case(tensor) for tensor in report.tensors]
-    return junit(f"tfdump diff {report.golden} {report.new}", cases)
+    return junit(f"tfdump {command} {report.golden} {report.new}", cases)
 
 
 def _case(tensor: TensorDiff) -> "Case":

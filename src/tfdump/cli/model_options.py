@@ -29,10 +29,9 @@ def _batch_size(text: str) -> int | None:
     return int(text)
 
 
-def model_options(command: CommandFunction) -> CommandFunction:
-    """Add the model, and the options that decide how it is loaded."""
+def trust_options(command: CommandFunction) -> CommandFunction:
+    """Add the options that decide what a model file may do."""
     decorators = [
-        click.argument("model", type=FileName()),
         MODEL(
             "--import",
             "imports",
@@ -53,6 +52,15 @@ def model_options(command: CommandFunction) -> CommandFunction:
             type=parsed("SIZE", parse_bytes),
             help="Refuse files that would take more memory than this. [default: a quarter of the machine's memory]",
         ),
+    ]
+    return decorated(command, decorators)
+
+
+def model_options(command: CommandFunction) -> CommandFunction:
+    """Add the model, and the options that decide how it is loaded."""
+    decorators = [
+        click.argument("model", type=FileName()),
+        trust_options,
         MODEL(
             "--signature",
             metavar="NAME",
@@ -73,54 +81,70 @@ def like_option(command: CommandFunction) -> CommandFunction:
     return decorated(command, [option])
 
 
+_BATCH_SIZE = RUNNING(
+    "--batch-size",
+    type=parsed("N|auto", _batch_size),
+    metavar="N|auto",
+    default="auto",
+    show_default=True,
+    help="Run this many examples at once; auto stays within --memory.",
+)
+_MEMORY = RUNNING(
+    "--memory",
+    type=parsed("SIZE", parse_bytes),
+    default=show_bytes(DEFAULT_MEMORY).replace(".0 ", ""),
+    show_default=True,
+    help="Limit the memory of one batch, for --batch-size auto.",
+)
+_EXAMPLES = INPUTS(
+    "--examples",
+    type=parsed("START:STOP", parse_examples),
+    default=":",
+    help="Read only these examples.",
+)
+_SEED = RUNNING(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Seed the random layers with this number.",
+)
+_PAD_VALUE = INPUTS(
+    "--pad-value", type=float, default=0.0, show_default=True, help="Pad ragged inputs with this value."
+)
+_PAD_TO = INPUTS(
+    "--pad-to",
+    type=click.IntRange(1, 2**31 - 1),
+    metavar="N",
+    help="Pad ragged inputs to this length. [default: the longest]",
+)
+_STRICT_DTYPE = INPUTS("--strict-dtype", is_flag=True, help="Refuse inputs of another dtype instead of casting them.")
+
+
 def running_options(command: CommandFunction) -> CommandFunction:
     """Add the options that decide how inputs are read and how the model runs."""
     decorators = [
-        RUNNING(
-            "--batch-size",
-            type=parsed("N|auto", _batch_size),
-            metavar="N|auto",
-            default="auto",
-            show_default=True,
-            help="Run this many examples at once; auto stays within --memory.",
-        ),
-        RUNNING(
-            "--memory",
-            type=parsed("SIZE", parse_bytes),
-            default=show_bytes(DEFAULT_MEMORY).replace(".0 ", ""),
-            show_default=True,
-            help="Limit the memory of one batch, for --batch-size auto.",
-        ),
-        INPUTS(
-            "--examples",
-            type=parsed("START:STOP", parse_examples),
-            default=":",
-            help="Read only these examples.",
-        ),
+        _BATCH_SIZE,
+        _MEMORY,
+        _EXAMPLES,
         RUNNING("--training", is_flag=True, help="Run in training mode (dropout, batch statistics)."),
-        RUNNING(
-            "--seed",
-            type=click.IntRange(0, 2**32 - 1),
-            metavar="N",
-            default=0,
-            show_default=True,
-            help="Seed the random layers with this number.",
-        ),
+        _SEED,
         RUNNING(
             "--eager",
             is_flag=True,
             help="Run without a graph: slower, for models that TensorFlow cannot trace.",
         ),
-        INPUTS("--pad-value", type=float, default=0.0, show_default=True, help="Pad ragged inputs with this value."),
-        INPUTS(
-            "--pad-to",
-            type=click.IntRange(1, 2**31 - 1),
-            metavar="N",
-            help="Pad ragged inputs to this length. [default: the longest]",
-        ),
-        INPUTS("--strict-dtype", is_flag=True, help="Refuse inputs of another dtype instead of casting them."),
+        _PAD_VALUE,
+        _PAD_TO,
+        _STRICT_DTYPE,
     ]
     return decorated(command, decorators)
+
+
+def inference_options(command: CommandFunction) -> CommandFunction:
+    """Add the same options as far as they are for models of every format."""
+    return decorated(command, [_BATCH_SIZE, _MEMORY, _EXAMPLES, _SEED, _PAD_VALUE, _PAD_TO, _STRICT_DTYPE])
 
 
 def storing_options(kind: str) -> Callable[[CommandFunction], CommandFunction]:

@@ -10,6 +10,7 @@ from tfdump.cli.dumping import DumpOutput
 from tfdump.cli.load_model import LoadingOptions
 
 if TYPE_CHECKING:
+    from tfdump.cli.comparing.side_by_side import SideOfCommand
     from tfdump.inputs.source import ReadingOptions
     from tfdump.run.options import RunOptions
 
@@ -23,6 +24,18 @@ def loading_options_from(parameters: Parameters) -> LoadingOptions:
     return LoadingOptions(
         take("model"), take("imports"), take("trust_model"), take("signature"), take("max_bytes"), take("like", None)
     )
+
+
+def sides_from(parameters: Parameters, golden: Path, new: Path) -> "list[SideOfCommand]":
+    """Return both sides of a comparison, from what `trust_options` and the options of one side added."""
+    from tfdump.cli.comparing.side_by_side import SideOfCommand
+
+    take = parameters.pop
+    imports, trust, most = take("imports"), take("trust_model"), take("max_bytes")
+    return [
+        SideOfCommand(LoadingOptions(path, imports, trust, take(f"{side}_signature"), most), take(f"{side}_dequantize"))
+        for side, path in (("golden", golden), ("new", new))
+    ]
 
 
 def selection_from(parameters: Parameters) -> Selection:

@@ -1,6 +1,7 @@
 """Compares two dumps tensor by tensor: what differs, and which layer is the first to differ."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,20 @@ from tfdump.comparison.plain_arrays import parse_transpose
 from tfdump.comparison.preconditions import check_comparable, check_reductions, comparison_notes
 from tfdump.comparison.renaming import read_map
 from tfdump.comparison.rule import Criteria
-from tfdump.comparison.sides import open_side
+from tfdump.comparison.sides import Side, open_side
 from tfdump.comparison.tolerance import Tolerances, overrides_of
 from tfdump.comparison.transposing import Transposing
 from tfdump.comparison.values.fusing import with_fused
 from tfdump.comparison.values.notes import pairs_by_value
-from tfdump.comparison.verdict import DIFFERS, SAME, DiffReport
+from tfdump.comparison.verdict import DIFFERS, SAME, DiffReport, TensorDiff
 from tfdump.comparison.verdicts import notes_on_values, nothing_compared, verdicts_on
 from tfdump.dump.reader import Dump
 from tfdump.dump.selection import candidate_for
 from tfdump.errors import DumpError, SelectionError, near
 from tfdump.process.stages import Progress, silent_progress
+
+JudgePairs = Callable[[Sequence[Pair], DiffOptions, Set[int]], Iterable[TensorDiff]]
+"""Compares pairs, of which those with some identities are ignored, and yields the verdict on each."""
 
 Comparable = str | Path | Dump | Mapping[str, Any]
 """One side of a comparison: a dump, a path to a dump or to a `.npy`, `.npz` or HDF5 file, or arrays by name."""
@@ -107,6 +111,45 @@ def diff(
     >>> if not report.same:
     ...     print(report.summary)
     """
+    options = diff_options(
+        rtol=rtol,
+        atol=atol,
+        scale=scale,
+        exact=exact,
+        max_ulp=max_ulp,
+        min_cosine=min_cosine,
+        nan_equal=nan_equal,
+        check_attrs=check_attrs,
+        allow_missing=allow_missing,
+        ignore=ignore,
+        layers=layers,
+        exclude=exclude,
+        renamed=renamed,
+        transpose=transpose,
+        pair=pair,
+    )
+    return compare(golden, new, options)
+
+
+def diff_options(
+    *,
+    rtol: float | Mapping[str, float] | None = None,
+    atol: float | Mapping[str, float] | None = None,
+    scale: float | Mapping[str, float] | None = None,
+    exact: bool = False,
+    max_ulp: int | None = None,
+    min_cosine: float | None = None,
+    nan_equal: bool = True,
+    check_attrs: bool = False,
+    allow_missing: bool = False,
+    ignore: str | Iterable[str] = (),
+    layers: str | Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
+    renamed: Mapping[str, str] | str | Path | None = None,
+    transpose: str | Iterable[str] = (),
+    pair: str = BY_VALUE,
+) -> DiffOptions:
+    """Return the options of these keyword arguments of `diff`; raises TfdumpError for one that is not valid."""
     if renamed is None or isinstance(renamed, Mapping):
         names = dict(renamed or {})
     else:
@@ -114,7 +157,7 @@ def diff(
     if min_cosine is not None:
         real_number("min_cosine", min_cosine, 0.99)
     tolerances = Tolerances(overrides_of(rtol), overrides_of(atol), overrides_of(scale))
-    options = DiffOptions(
+    return DiffOptions(
         Criteria(
             tolerances,
             flag("exact", exact),
@@ -131,7 +174,6 @@ def diff(
         transpose=tuple(parse_transpose(text) for text in texts("transpose", transpose, "*=0,2,3,1")),
         pair=pair,
     )
-    return compare(golden, new, options)
 
 
 def compare(
@@ -143,23 +185,28 @@ def compare(
     """
     options.check()
     with open_side(golden) as old, open_side(new) as other:
-        check_comparable(old, other)
-        by_names = pair_sides(old, other, options.renamed)
-        every, pairing_notes = (by_names, []) if options.pair == NAMES_ONLY else pairs_by_value(by_names, old, other)
-        pairs = _selected(in_execution_order(every, old, other), options)
-        ignored = _matching(pairs, options.ignore, "--ignore")
-        _matching(pairs, options.criteria.tolerances.globs, "a tolerance")
-        check_reductions([pair for pair in pairs if id(pair) not in ignored])
-        turning = Transposing(options.transpose, turns_golden=old.is_plain and not other.is_plain)
-        turned = [pair if id(pair) in ignored else turning.turn(pair) for pair in pairs]
-        turning.check_used()
-        tensors = list(verdicts_on(turned, options, ignored, progress))
-        if options.pair != NAMES_ONLY:
-            tensors = with_fused(tensors, pairs, every, old, other)
-        for side in (old, other):
-            side.check_unchanged()
-        notes = (*comparison_notes(old, other, pairs), *pairing_notes, *notes_on_values(tensors))
-        report = DiffReport(old.name, other.name, tuple(tensors), notes)
+        return compare_sides(old, other, options, partial(verdicts_on, progress=progress))
+
+
+def compare_sides(old: Side, other: Side, options: DiffOptions, judge: JudgePairs) -> DiffReport:
+    """Pair the tensors of two open sides, let `judge` compare them, and return the report."""
+    check_comparable(old, other)
+    by_names = pair_sides(old, other, options.renamed)
+    every, pairing_notes = (by_names, []) if options.pair == NAMES_ONLY else pairs_by_value(by_names, old, other)
+    pairs = _selected(in_execution_order(every, old, other), options)
+    ignored = _matching(pairs, options.ignore, "--ignore")
+    _matching(pairs, options.criteria.tolerances.globs, "a tolerance")
+    check_reductions([pair for pair in pairs if id(pair) not in ignored])
+    turning = Transposing(options.transpose, turns_golden=old.is_plain and not other.is_plain)
+    turned = [pair if id(pair) in ignored else turning.turn(pair) for pair in pairs]
+    turning.check_used()
+    tensors = list(judge(turned, options, ignored))
+    if options.pair != NAMES_ONLY:
+        tensors = with_fused(tensors, pairs, every, old, other)
+    for side in (old, other):
+        side.check_unchanged()
+    notes = (*comparison_notes(old, other, pairs), *pairing_notes, *notes_on_values(tensors))
+    report = DiffReport(old.name, other.name, tuple(tensors), notes)
     if not report.count(SAME, DIFFERS):
         raise DumpError(nothing_compared(report))
     return report

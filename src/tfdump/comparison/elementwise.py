@@ -1,7 +1,8 @@
 """Compares two arrays block by block, reading each once: whether every element passes, and which one is the worst.
 
 The bound of an element depends on the largest golden magnitude, which is known only at the end. A block is judged with
-the largest magnitude so far. It is read again only if the final magnitude may change its verdict.
+the largest magnitude so far. It is read again only if the final magnitude may change its verdict. Where blocks are
+gone after they were judged, the verdict is the same, and only the number of failing elements may be a lower bound.
 """
 
 from collections.abc import Iterator
@@ -42,9 +43,10 @@ class _Doubtful:
 
     `failed` is their number; none has an excess below `lowest` or above `highest`. Excesses up to `ceiling` are stored
     in `near`, so that the block need not be read again for a bound up to there; `near` is None if there were too many.
+    `pair` is None if the block cannot be read again.
     """
 
-    pair: tuple[Piecewise, Piecewise]
+    pair: tuple[Piecewise, Piecewise] | None
     key: tuple[slice, ...]
     ceiling: Any
     failed: int = 0
@@ -74,10 +76,11 @@ class _Doubtful:
 
 
 class Judge:
-    """Gathers the verdict on one tensor."""
+    """Gathers the verdict on one tensor. Without `rereads`, a block is not read again after it was judged."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, rereads: bool = True) -> None:
         self._rule = rule
+        self._rereads = rereads
         self._buffers = (np.empty(PIECE), np.empty(PIECE))
         self._screen = Screen(PIECE, rule.tolerance) if rule.can_be_screened and rule.tolerance is not None else None
         self._count = self._unlike = self._signs = 0
@@ -93,9 +96,15 @@ class Judge:
         self._place_of_need: ComparedElement | None = None
 
     def add(
-        self, golden: Piecewise, new: Piecewise, key: tuple[slice, ...], old_block: Array, new_block: Array
+        self,
+        golden: Piecewise,
+        new: Piecewise,
+        key: tuple[slice, ...],
+        old_block: Array,
+        new_block: Array,
+        part: str | None = None,
     ) -> None:
-        """Judge one block of both sides."""
+        """Judge one block of both sides; `part` replaces the name of the golden array as the place of elements."""
         self._count += old_block.size
         if self._rule.min_cosine is None and bits_are_equal(old_block, new_block):
             largest = largest_magnitude(old_block)
@@ -104,11 +113,12 @@ class Judge:
                 return
         if not self._largest:
             self._largest = np.longdouble(largest_magnitude(old_block) or 0)
-        block = _Doubtful((golden, new), key, _CLOSE * self._rule.bound(self._largest))
+        pair = (golden, new) if self._rereads else None
+        block = _Doubtful(pair, key, _CLOSE * self._rule.bound(self._largest))
         if self._near > _MOST_NEAR:
             block.near = None
         for positions, old, other in _pieces(old_block, new_block):
-            place = Placer(golden.name, key, old_block, new_block, positions)
+            place = Placer(golden.name if part is None else part, key, old_block, new_block, positions)
             self._judge(old, other, place, block)
         if block.failed:
             self._doubtful.append(block)
@@ -191,12 +201,24 @@ class Judge:
         if unlike.size and self._place_of_sign is None:
             self._place_of_sign = place(unlike[0])
 
+    @property
+    def fails(self) -> bool:
+        """Whether the elements so far fail, by the largest golden magnitude so far."""
+        cosine = self._cosine()
+        beyond = self._need > self._rule.bound(self._largest)
+        return bool(self._unlike or self._signs or beyond or not self._passes_by(cosine))
+
+    def _passes_by(self, cosine: float | None) -> bool:
+        return cosine is None or not cosine < (self._rule.min_cosine or 0.0)
+
     def finish(self) -> Comparison:
         """Read again the blocks whose verdict the largest golden magnitude may change, and return the comparison."""
         bound = self._rule.bound(self._largest)
-        failed = self._unlike + self._signs
+        failed, at_least = self._unlike + self._signs, False
         for block in self._doubtful:
             known = block.failing(bound)
+            if known is None and block.pair is None:
+                known, at_least = 1, True  # its highest excess is above the bound
             failed += self._count_above(block) if known is None else known
         cosine = self._cosine()
         worst = self._place_of_unlike
@@ -205,9 +227,10 @@ class Judge:
         elif worst is None:
             worst = self._place_of_error
         comparison = Comparison(
-            passed=not failed and (cosine is None or not cosine < (self._rule.min_cosine or 0.0)),
+            passed=not failed and self._passes_by(cosine),
             count=self._count,
             failed=failed,
+            at_least=at_least,
             unlike=self._unlike,
             max_error=float(self._max_error),
             largest=float(self._largest),
@@ -221,6 +244,7 @@ class Judge:
 
     def _count_above(self, block: _Doubtful) -> int:
         """Read one block again and count the elements above the final bound."""
+        assert block.pair is not None
         count = 0
         for _, old, other in _pieces(*(np.asarray(side.read(block.key), order="C") for side in block.pair)):
             finite = np.isfinite(old) & np.isfinite(other)

@@ -43,10 +43,15 @@ def compare_pair(golden: Item, new: Item, pair: Pair, criteria: Criteria, check_
     """
     outcome = _compare(golden, new, pair, criteria)
     if check_attrs and outcome[0] == SAME:
-        unlike = _unlike_attributes(golden, new)
+        unlike = unlike_attributes(golden, new)
         if unlike:
             return (DIFFERS, f"attributes differ: {'; '.join(unlike)}", *outcome[2:])
     return outcome
+
+
+def rule_of(golden: Item, new: Item, pair: Pair, criteria: Criteria) -> Rule:
+    """Return the rule by which the elements of a pair are judged."""
+    return criteria.rule_for(pair.names, pair.classes, _dtypes(golden, new))
 
 
 def _compare(golden: Item, new: Item, pair: Pair, criteria: Criteria) -> Outcome:
@@ -58,7 +63,7 @@ def _compare(golden: Item, new: Item, pair: Pair, criteria: Criteria) -> Outcome
         return DIFFERS, unlike, "", None
     if not golden.connected:
         return SAME, "", "", None
-    rule = criteria.rule_for(pair.names, pair.classes, _dtypes(golden, new))
+    rule = rule_of(golden, new, pair, criteria)
     if _is_norm(golden) != _is_norm(new):
         return _by_norms(golden, new, rule)
     if not (golden.has_values and new.has_values):
@@ -113,7 +118,7 @@ def _by_values(golden: Sequence[Piecewise], new: Sequence[Piecewise], rule: Rule
         comparison = compare_arrays([pair], placed)
         if not comparison.passed:
             return DIFFERS, failure_text(comparison, VALUES, placed), VALUES, comparison
-    return _outcome(compare_arrays([pair for pair in pairs if pair not in placing], rule), VALUES, rule)
+    return outcome_of(compare_arrays([pair for pair in pairs if pair not in placing], rule), VALUES, rule)
 
 
 def _by_statistics(golden: Item, new: Item, rule: Rule) -> Outcome:
@@ -133,7 +138,7 @@ def _by_statistics(golden: Item, new: Item, rule: Rule) -> Outcome:
                 "(dump it with --stats too)"
             )
         both.append(known if known is not None else vars(statistics_of(item.parts())))
-    return _outcome(compare_statistics(both[0], both[1], rule), STATISTICS, rule)
+    return outcome_of(compare_statistics(both[0], both[1], rule), STATISTICS, rule)
 
 
 def _by_norms(golden: Item, new: Item, rule: Rule) -> Outcome:
@@ -143,16 +148,17 @@ def _by_norms(golden: Item, new: Item, rule: Rule) -> Outcome:
     norms = [ArrayPart("", MemoryReader(np.atleast_1d(np.asarray(item.norm, np.float64)))) for item in (golden, new)]
     if norms[0].shape != norms[1].shape:
         return DIFFERS, f"{norms[1].shape[0]} norms, golden has {norms[0].shape[0]}", NORMS, None
-    return _outcome(compare_arrays([(norms[0], norms[1])], rule), NORMS, rule)
+    return outcome_of(compare_arrays([(norms[0], norms[1])], rule), NORMS, rule)
 
 
-def _outcome(comparison: Comparison, compared_by: str, rule: Rule) -> Outcome:
+def outcome_of(comparison: Comparison, compared_by: str, rule: Rule) -> Outcome:
+    """Return the outcome of a comparison that was made."""
     if comparison.passed:
         return SAME, "", compared_by, comparison
     return DIFFERS, failure_text(comparison, compared_by, rule), compared_by, comparison
 
 
-def _unlike_attributes(golden: Item, new: Item) -> list[str]:
+def unlike_attributes(golden: Item, new: Item) -> list[str]:
     """Return the attributes that differ, each with both values; plain arrays have none."""
     if not (golden.group and new.group):
         return []

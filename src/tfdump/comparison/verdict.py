@@ -23,6 +23,8 @@ class Comparison:
         Number of elements.
     failed : int
         Number of elements outside of the bound, including `unlike`.
+    at_least : bool
+        Whether `failed` is a lower bound. `tfdump compare` cannot read elements again to count them.
     unlike : int
         Number of elements that are NaN or infinite on one side only. No tolerance allows them.
     index : tuple of int or None
@@ -56,6 +58,7 @@ class Comparison:
     ulp: int | None = None
     cosine: float | None = None
     part: str = ""
+    at_least: bool = False
 
 
 @dataclass(frozen=True)
@@ -224,7 +227,8 @@ def failure_text(comparison: Comparison, compared_by: str, rule: Rule) -> str:
     part = f"part '{comparison.part}': " if comparison.part else ""
     reasons = []
     if comparison.failed:
-        reasons.append(f"{comparison.failed} of {comparison.count} elements")
+        number = f"at least {comparison.failed}" if comparison.at_least else str(comparison.failed)
+        reasons.append(f"{number} of {comparison.count} elements")
     if comparison.cosine is not None and rule.min_cosine is not None and comparison.cosine < rule.min_cosine:
         reasons.append(f"cosine {comparison.cosine:.6g} is below {rule.min_cosine:g}")
     text = part + ", ".join(reasons)

@@ -7,13 +7,22 @@ from pathlib import Path
 
 import h5py
 
+from tfdump.dump.layout import FORMAT
 from tfdump.errors import DumpError
 from tfdump.files.formats import KERAS_CONFIG, KERAS_WEIGHTS, ONNX_SUFFIX, SAVED_MODEL_GRAPH, Mark, mark_of
-from tfdump.files.hdf5 import has_link
+from tfdump.files.hdf5 import damage, has_link, open_hdf5
 from tfdump.files.paths import as_argument, check_path
 
 _DUMP_FIRST = "dump it first: tfdump activations {}"
 _MOST_COUNTED = 10_000
+
+
+def is_dump(path: Path) -> bool:
+    """Tell whether a path is a file that tfdump wrote; raises DumpError for a damaged HDF5 file."""
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return False
+    with open_hdf5(path, DumpError) as file, damage(DumpError, str(path)):
+        return str(file.attrs.get("format")) == FORMAT
 
 
 def refuse_other_formats(path: Path) -> None:

@@ -34,8 +34,11 @@ def gather(
     other: Path | None,
     options: ReportOptions,
     watch: Callable[[str], Progress] = lambda what: silent_progress,
+    known: DiffReport | None = None,
 ) -> Report:
     """Return all that the page of a dump shows, compared with another one or with plain arrays.
+
+    `known` is the comparison, where it was made before.
 
     `watch` is called with what begins (`checking`), and what it returns with how much of that is done.
 
@@ -57,7 +60,7 @@ def gather(
             if (examined := examined_by_sample(tensor, share, first_example)) is not None
         }
         checks = check_tensors(dump, tensors, whole=not selects, known=by_sample, progress=watch("checking"))
-        compared = None if other is None else _compared(dump, other, options, watch("comparing"))
+        compared = known if known or other is None else _compared(dump, other, options, watch("comparing"))
         rows = _rows(tensors, shares, checks.findings, compared, watch("counting"))
         by_number = {row.number: tensor for row, tensor in zip(rows, tensors, strict=True)}
         pictures = thumbnails_of(dump, by_number, _order(rows), options.pictures, watch("drawing"))

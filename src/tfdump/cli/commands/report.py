@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from tfdump.byte_sizes import parse_bytes, show_bytes
+from tfdump.cli.comparing.report_page import check_page, write_page
 from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.options import FORCE, OUTPUT, SELECTION, FileName, parsed
 from tfdump.cli.progress import notes, reading_bars
@@ -17,11 +18,9 @@ from tfdump.comparison.renaming import read_map
 from tfdump.comparison.rule import Criteria
 from tfdump.comparison.tolerance import Override, Tolerances, parse_override
 from tfdump.dump.reader import open_dump
-from tfdump.dump.target import check_target, write_complete_file
 from tfdump.errors import DumpError, TfdumpError
-from tfdump.files.paths import check_path, refuse_other_ending
+from tfdump.files.paths import check_path
 from tfdump.report.gather import gather
-from tfdump.report.page import page_of
 from tfdump.report.records import PICTURES, READ_BYTES, ReportOptions
 
 
@@ -35,16 +34,6 @@ def _pictures(text: str) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise TfdumpError(f"--pictures '{text}' is neither a number, 'none' nor 'all'")
     return int(text)
-
-
-_ENDINGS = (".html", ".htm")
-
-
-def _check_ending(target: Path) -> None:
-    """Raise TfdumpError where the name of the page ends as another file does."""
-    refuse_other_ending(target, _ENDINGS, TfdumpError)
-    if target.suffix and target.suffix.lower() not in _ENDINGS:
-        raise TfdumpError(f"'{target.name}' is not the name of a web page (end it in {', '.join(_ENDINGS)})")
 
 
 _TOLERANCE = parsed("[GLOB=]VALUE", parse_override)
@@ -145,8 +134,7 @@ def command(
         for path in (other, map_file):
             if path is not None:
                 check_path(path, "file", DumpError)
-    resolved = check_target(target, force, [path for path in (dump, other, map_file) if path is not None])
-    _check_ending(target)
+    resolved = check_page(target, force, [path for path in (dump, other, map_file) if path is not None])
     criteria = Criteria(Tolerances(rtol, atol, scale))
     options = DiffOptions(
         criteria,
@@ -161,5 +149,5 @@ def command(
         note(line)
     if report.diff is not None:
         note(report.diff.summary)
-    write_complete_file(page_of(report).encode(), resolved, force)
+    write_page(report, resolved, force)
     write(f"{target}\n")

@@ -17,10 +17,10 @@ from tfdump.run.activations.one_example import bytes_of_example, write_example
 from tfdump.run.activations.options import ActivationOptions
 from tfdump.run.activations.plan import ActivationPlan, plan_activations
 from tfdump.run.activations.search import BadExample, search_batches
-from tfdump.run.activations.write import CALLED_LATE, OpenDump, planned_inputs, write_dump
+from tfdump.run.activations.write import CALLED_LATE, OpenDump, planned_inputs, write_batches, write_dump
 from tfdump.run.output import overhead_bytes, tell_not_captured
 from tfdump.run.planned import PlannedRun, PlannedTensor
-from tfdump.tensors import Note
+from tfdump.tensors import Note, Value
 
 if TYPE_CHECKING:
     from tfdump.model.loading.loaded_model import LoadedModel
@@ -70,6 +70,13 @@ class ActivationRun(PlannedRun[ActivationOptions, None]):
     def _open_dump(self, writer: DumpWriter, root: Mapping[str, Any]) -> OpenDump:
         loaded = self.loaded
         return OpenDump(writer, root, self.options.store, loaded.config, loaded.not_loaded, self.note)
+
+    def write_values(self, writer: DumpWriter, command: str, batches: Sequence[tuple[list[Value | None], int]]) -> None:
+        """Write the dump of batches that were computed: the values of each, and the number of its examples.
+
+        The caller closes the writer.
+        """
+        write_batches(batches, self.probe, self.source, self.plan, self._open_dump(writer, self._origin(command)))
 
     def search(self, progress: Progress = silent_progress) -> BadExample | None:
         """Run the model until a batch holds NaN or infinity; return its first bad example, None where all is clean.

@@ -19,6 +19,7 @@ from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Progress, silent_progress
 from tfdump.run.activations.batches import run_batches
 from tfdump.run.activations.plan import ActivationPlan
+from tfdump.run.batching import Batches
 from tfdump.run.options import StoreOptions
 from tfdump.run.pipeline import BatchOutput
 from tfdump.run.planned import PlannedTensor
@@ -72,6 +73,27 @@ def write_dump(
     described = {**dump.root, "batch_size": np.int64(plan.batch_size), "examples": np.int64(source.examples)}
     absent = AbsentTensors(probe.not_captured, frozenset(probe.late))
     complete_dump(sinks, source, plan, replace(dump, root=described), depends_on_batch, from_padding, absent)
+
+
+def write_batches(
+    batches: Sequence[tuple[list[Value | None], int]],
+    probe: "RunnableProbe",
+    source: Source,
+    plan: ActivationPlan,
+    dump: OpenDump,
+) -> None:
+    """Write the first batches of a run, whose values were computed already, as a dump of their examples alone."""
+    examples = sum(count for _, count in batches)
+    part = source.part(0, examples)
+    one = replace(plan, batches=Batches(plan.batches.size, examples), padding=0)
+    described = {**dump.root, "batch_size": np.int64(plan.batch_size), "examples": np.int64(examples)}
+    whole = replace(dump, root=described, store=StoreOptions())
+    sinks = open_sinks(part, one, whole)
+    for values, count in batches:
+        for sink, value in zip(sinks, values, strict=True):
+            if value is not None:
+                sink.add(value, count)
+    complete_dump(sinks, part, one, whole, plan.depends_on_batch, [], AbsentTensors(probe.not_captured, frozenset()))
 
 
 @dataclass(frozen=True)

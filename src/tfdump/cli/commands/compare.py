@@ -1,0 +1,92 @@
+"""`tfdump compare`."""
+
+from typing import Any
+
+import click
+
+from tfdump.cli.comparing.comparison_options import comparison_options, diff_options_from
+from tfdump.cli.comparing.comparison_output import comparison_output_from, write_comparison
+from tfdump.cli.comparing.side_by_side import ComparisonFiles, check_files, compare_files
+from tfdump.cli.help_page import DocumentedCommand, option_under
+from tfdump.cli.model_options import RUNNING, inference_options, trust_options
+from tfdump.cli.options import FORCE, OUTPUT, FileName, InputName
+from tfdump.cli.parameter_records import reading_and_running_from, sides_from
+from tfdump.cli.recorded_command import recorded_command
+from tfdump.cli.verbosity import verbosity_options
+from tfdump.inputs.arguments import open_arguments
+from tfdump.run.options import seed_number
+from tfdump.side_by_side.options import SideBySideOptions
+
+EXAMPLES = (
+    (
+        "Compare a Keras model with its TFLite file.",
+        "tfdump compare sample_models/digits_cnn.keras digits_cnn.tflite sample_models/digits.npy",
+    ),
+    (
+        "Compare each tensor as a vector, and stop at the first batch that differs.",
+        "tfdump compare sample_models/digits_cnn.keras digits_cnn.tflite sample_models/digits.npy \\\n"
+        "    --min-cosine 0.99 --first --batch-size 32",
+    ),
+    (
+        "Check a model against a golden dump in CI.",
+        "tfdump compare golden.h5 digits_cnn.tflite sample_models/digits.npy --format junit",
+    ),
+)
+
+_ONE_SIDE = option_under("Options of one side")
+
+
+def _side_options(command: Any) -> Any:
+    """Add the options of one side, for both sides."""
+    for side in ("new", "golden"):
+        name = side.upper()
+        command = _ONE_SIDE(
+            f"--{side}-signature",
+            metavar="NAME",
+            help=f"Run this signature of {name}, a SavedModel or .tflite file that has several.",
+        )(command)
+        command = _ONE_SIDE(
+            f"--{side}-dequantize", is_flag=True, help=f"Compare real numbers of {name}, a quantized .tflite file."
+        )(command)
+    return command
+
+
+@click.command("compare", cls=DocumentedCommand, examples=EXAMPLES)
+@click.argument("golden", type=FileName())
+@click.argument("new", type=FileName())
+@click.argument("inputs", nargs=-1, required=True, type=InputName(), metavar="INPUT...")
+@comparison_options
+@RUNNING("--first", is_flag=True, help="Stop at the first batch that differs.")
+@inference_options
+@trust_options
+@_side_options
+@OUTPUT("-o", "--output", type=FileName(), metavar="FOLDER", help="Also write golden.h5 and new.h5 to this folder.")
+@OUTPUT("--report", type=FileName(), metavar="PAGE", help="Also write an HTML page about the comparison.")
+@FORCE
+@verbosity_options
+@click.pass_context
+def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -> int:
+    """Compare two models, or a model and a dump, over the same inputs.
+
+    GOLDEN and NEW are models (.keras, HDF5, SavedModel, .tflite), or one of them is a dump that was made with the same
+    inputs. Both sides run batch by batch and are judged as `tfdump diff` judges two dumps, with the same options,
+    formats and exit status. Nothing is stored, unless -o asks for both dumps.
+
+    INPUT is as for `tfdump activations`. Exit status: 0 no difference, 1 differences, 2 an error.
+    """
+    output = comparison_output_from(parameters, "compare")
+    options = diff_options_from(parameters)
+    files = ComparisonFiles(
+        parameters.pop("golden"),
+        parameters.pop("new"),
+        parameters.pop("output"),
+        parameters.pop("report"),
+        parameters.pop("force"),
+    )
+    sides = sides_from(parameters, files.golden, files.new)
+    reading, run = reading_and_running_from({**parameters, "training": False})
+    check_files(files, inputs, parameters["first"])
+    arrays = open_arguments(inputs)
+    running = SideBySideOptions(reading, run, seed_number(parameters["seed"]))
+    report = compare_files(files, sides, arrays, running, options, parameters["first"], recorded_command(ctx), ctx.obj)
+    return write_comparison(report, output, ctx.obj)
