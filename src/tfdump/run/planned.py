@@ -169,8 +169,7 @@ class PlannedRun(ABC, Generic[Options, Result]):
         root = self._origin(command)
         training = self.options.run.training
         journal = begin(journal, self.probe, training, root, self.source, self.batch_size, self.note)
-        root[layout.INPUTS_SHA256] = json.dumps(self.source.hashes(layout.SAMPLED_EXAMPLES))
-        return self._fill(writer, root | dict(further or {}), progress, journal)
+        return self._fill(writer, root | self._hashes() | dict(further or {}), progress, journal)
 
     def _origin(self, command: str) -> dict[str, Any]:
         """Return the attributes of the root that tell what made the dump."""
@@ -179,3 +178,7 @@ class PlannedRun(ABC, Generic[Options, Result]):
             self.kind, self.loaded, self.source, options.run, options.seed, options.stores_values, command
         )
         return root | self._attributes()
+
+    def _hashes(self) -> dict[str, Any]:
+        """Return the attribute of the root that tells the inputs apart."""
+        return {layout.INPUTS_SHA256: json.dumps(self.source.hashes(layout.SAMPLED_EXAMPLES))}

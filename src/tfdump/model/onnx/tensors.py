@@ -79,18 +79,18 @@ class OnnxTensors:
     ) -> tuple[list[Addressed], list[NotCaptured]]:
         """Name convolutions into which something was folded as operations: they are not the outputs of their layers."""
         names: dict[str, None] = {}
-        kept, missing = [], list(hidden)
+        named, missing = [], list(hidden)
         for item in addressed:
             if item.owner is None or not is_folded(self._node(self._positions[item.position])):
-                kept.append(item)
+                named.append(item)
                 continue
             missing.append(NotCaptured(item.address, "what follows it is folded into its weights"))
-            if not any(other.position == item.position for other in kept):
+            if not any(other.position == item.position for other in named):
                 leaf = encode(nameable[item.position].name.rpartition("/")[2])
                 address = free_name(f"{item.layer}:{OPERATION}.{leaf}", {*names, *(a.address for a in addressed)})
                 names[address] = None
-                kept.append(Addressed(address, item.layer, item.position))
-        return kept, missing
+                named.append(Addressed(address, item.layer, item.position))
+        return named, missing
 
     def _nameable(
         self, position: int, name: str, links: tuple[tuple[int, ...], frozenset[int]], *, data: bool, final: bool

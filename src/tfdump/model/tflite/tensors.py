@@ -5,8 +5,8 @@ from collections.abc import Callable
 from tfdump.dump.layout import INPUTS
 from tfdump.model.operations.addresses import Addressed, addresses_of
 from tfdump.model.operations.flow import GraphFlow, OperationGraph
-from tfdump.model.operations.likeness import Likeness, addresses_like
 from tfdump.model.operations.lost_names import restore_lost_names
+from tfdump.model.operations.model_contents import ModelContents, addresses_like
 from tfdump.model.operations.owners import Nameable, OwnedTensors
 from tfdump.model.operations.reference import Reference
 from tfdump.model.operations.roles import IN_CONTROL_FLOW, OperationOutput, Role, links_among, roles_of
@@ -74,8 +74,8 @@ class LiteTensors:
             finals = tuple((name, places[number]) for name, number in signature.outputs if number in places)
             shapes = [graph.tensors[number].shape for number in self._numbers]
             weights = LiteProducts(graph, values)
-            likeness = Likeness(owned, reference, shapes, lambda place: weights.of(self._numbers[place]))
-            self.addressed, hidden = addresses_like(owned, self._scopes, likeness, reference, finals)
+            contained = ModelContents(owned, reference, shapes, lambda place: weights.of(self._numbers[place]))
+            self.addressed, hidden = addresses_like(owned, self._scopes, contained, reference, finals)
         inputs = {numbers.index(number): f"{INPUTS}/{name}" for name, number in signature.inputs}
         operations = OperationGraph(outputs, positions, inputs)
         self.flow = GraphFlow(owned, operations, self.addressed, converted=True)

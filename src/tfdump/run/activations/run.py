@@ -76,7 +76,8 @@ class ActivationRun(PlannedRun[ActivationOptions, None]):
 
         The caller closes the writer.
         """
-        write_batches(batches, self.probe, self.source, self.plan, self._open_dump(writer, self._origin(command)))
+        root = self._origin(command) | self._hashes()
+        write_batches(batches, self.probe, self.source, self.plan, self._open_dump(writer, root))
 
     def search(self, progress: Progress = silent_progress) -> BadExample | None:
         """Run the model until a batch holds NaN or infinity; return its first bad example, None where all is clean.

@@ -24,7 +24,7 @@ Finals = tuple[tuple[str, int], ...]
 _NO_TENSOR = "no tensor of the file is known to be its output"
 
 
-class Likeness:
+class ModelContents:
     """What the tensors of a graph contain of a Keras model.
 
     `contents` are the operations of the model in each tensor, as bits. `shapes` are those of the tensors, and `product`
@@ -253,17 +253,17 @@ class Likeness:
 
 
 def addresses_like(
-    graph: OwnedTensors, scopes: Scopes, likeness: Likeness, reference: Reference, finals: Finals
+    graph: OwnedTensors, scopes: Scopes, contained: ModelContents, reference: Reference, finals: Finals
 ) -> tuple[list[Addressed], list[NotCaptured]]:
     """Return the addresses of the tensors of a graph in order, and the layers of the model that have none."""
     known = {owner.address: position for owner, position in layer_outputs(graph, converted=True).positions.items()}
-    likeness.learn(finals)
-    claims = likeness.claims(known)
+    contained.learn(finals)
+    claims = contained.claims(known)
     nodes = {claim.owner.node for those in claims.values() for claim in those if claim.owner.node}
     by_operation: dict[int, str] = {}
     for position, those in claims.items():
-        for number in range(likeness.contents[position].bit_length()):
-            if likeness.contents[position] >> number & 1:
+        for number in range(contained.contents[position].bit_length()):
+            if contained.contents[position] >> number & 1:
                 by_operation.setdefault(number, f"fused into {those[0].address}")
     missing = {output.address: by_operation.get(output.operation, _NO_TENSOR) for output in reference.outputs}
     return addressed(graph, scopes, claims, nodes, missing)
