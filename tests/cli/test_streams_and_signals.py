@@ -23,7 +23,7 @@ WINE = SAMPLES / "wine.npy"
 
 SIGNAL_AT = """
 import os, signal, sys, threading
-from tfdump.dump.stream import DumpStream
+from tfdump.dump.disk.stream import DumpStream
 count, at = 0, int(sys.argv[1])
 original = DumpStream.seek
 def seek(self, *args):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfdump.errors import InputError
-from tfdump.inputs.arguments import InputArray
+from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.matching import match
 from tfdump.inputs.readers import ArrayReader
 from tfdump.tensors import InputSpec

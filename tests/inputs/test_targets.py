@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfdump.errors import InputError
-from tfdump.inputs.arguments import InputArray
+from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.readers import ArrayReader
 from tfdump.inputs.targets import Argument, split_targets
 from tfdump.tensors import InputSpec

@@ -12,7 +12,8 @@ from tfdump.argument_kinds import flags, shown, whole_number
 from tfdump.captures import Captures
 from tfdump.dump import layout
 from tfdump.errors import TfdumpError
-from tfdump.inputs.arguments import InputArray, open_arguments
+from tfdump.inputs.arguments import open_arguments
+from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.readers import ArrayReader
 
 Inputs = npt.ArrayLike | Path | Mapping[str, npt.ArrayLike] | list[npt.ArrayLike] | tuple[npt.ArrayLike, ...]

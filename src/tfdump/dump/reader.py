@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +17,7 @@ from tfdump.dump import layout
 from tfdump.dump.attributes import check_attributes_of
 from tfdump.dump.axis0 import STEP
 from tfdump.dump.checksums import Verified, verify
+from tfdump.dump.examples import StoredExamples, stored_examples
 from tfdump.dump.other_formats import kind_of_hdf5, refuse_other_formats
 from tfdump.dump.tensor import Tensor, plain
 from tfdump.errors import DumpError, near
@@ -111,6 +113,12 @@ class Dump(Mapping[str, Tensor]):
             if isinstance(items, dict):
                 items = json.loads(lookup(self._file, name, DumpError)[()])
             return list(items)
+
+    @cached_property
+    def examples(self) -> StoredExamples | None:
+        """Who the examples are: their names, and their labels if the data had classes; None if they have no names."""
+        count = self.attributes.get("examples", 0)
+        return stored_examples(self._file, self.name, int(count))
 
     @property
     def config(self) -> dict[str, Any] | None:

@@ -25,9 +25,9 @@ from tfdump.dump.collectors import (
 )
 from tfdump.dump.composites import SparseSteps, SparseValue, composite_of
 from tfdump.dump.compression import ChunkQueue, filters_for
+from tfdump.dump.disk.stream import DumpStream
 from tfdump.dump.parts import holds_values
 from tfdump.dump.rows import Storage
-from tfdump.dump.stream import DumpStream
 from tfdump.dump.target import check_target, make_partial, move_into_place
 from tfdump.dump.without_values import NoValues
 from tfdump.errors import DumpError

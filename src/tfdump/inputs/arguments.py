@@ -3,7 +3,7 @@
 import re
 import stat
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from tfdump.files.byte_strings import BYTES, holds_bytes
 from tfdump.files.formats import Mark, mark_of
 from tfdump.files.hdf5 import damage, lookup, may_be_dataset, open_hdf5
 from tfdump.files.paths import check_path, exists, mode_of
+from tfdump.inputs.data_options import ARRAYS_ONLY, DataOptions
+from tfdump.inputs.input_array import InputArray, OpenReader
+from tfdump.inputs.other_kinds import open_other, open_without_files
 from tfdump.inputs.ragged import VlenReader, join_ragged
 from tfdump.inputs.readers import Hdf5Reader, Reader, open_npy, open_npz, read_npy_stream
 
@@ -31,40 +34,6 @@ class InputArgument:
     member: str | None
 
 
-OpenReader = Callable[[], Reader]
-"""Opens one array of a file. An array that is not needed is never opened, so it may be of any kind."""
-
-
-class InputArray:
-    """One array for the model, opened when it is needed; `name` is None where only its position counts.
-
-    `optional_name` tells that the name is only the key of the array in its file, and may be no name of an input.
-    """
-
-    def __init__(
-        self, name: str | None, opened: Reader | OpenReader, label: str = "", optional_name: bool = False
-    ) -> None:
-        self.name = name
-        self.optional_name = optional_name
-        self._opened = opened
-        self.label = label or getattr(opened, "label", "")
-
-    def renamed(self, name: str) -> "InputArray":
-        """Return the same array under another name."""
-        return InputArray(name, self._opened, self.label, self.optional_name)
-
-    def without_name(self) -> "InputArray":
-        """Return the same array without a name, so that only its position counts."""
-        return InputArray(None, self._opened, self.label)
-
-    @property
-    def reader(self) -> Reader:
-        """The reader of the array, opened at the first use; raises InputError where the array cannot be read."""
-        if callable(self._opened):
-            self._opened = self._opened()
-        return self._opened
-
-
 def parse_argument(text: str) -> InputArgument:
     """Split an INPUT argument into its parts; a file with that whole name is meant where there is one."""
     if text == STDIN or exists(Path(text)):
@@ -78,7 +47,9 @@ def parse_argument(text: str) -> InputArgument:
     return InputArgument(text, name or None, file, member or None)
 
 
-def open_argument(argument: InputArgument, what: str = "input file") -> list[InputArray]:
+def open_argument(
+    argument: InputArgument, what: str = "input file", options: DataOptions = ARRAYS_ONLY
+) -> list[InputArray]:
     """Return the array or arrays of one INPUT argument. Messages call it `what`.
 
     Raises InputError where there is no such file or member, or where its kind cannot be read.
@@ -93,6 +64,8 @@ def open_argument(argument: InputArgument, what: str = "input file") -> list[Inp
     if re.match(r"[a-z][a-z0-9+.-]*://", argument.text):
         raise InputError(f"{argument.text} is a URL, not a file (download it first)")
     mode = mode_of(path, what, InputError)
+    if other := open_other(argument.name, path, argument.member, stat.S_ISDIR(mode), options):
+        return other
     if stat.S_ISDIR(mode):
         raise InputError(f"{path} is a folder, not {with_article(what)}")
     if stat.S_ISFIFO(mode):
@@ -112,10 +85,17 @@ def reads_stdin(texts: Sequence[str]) -> bool:
     return any(parse_argument(text).file == STDIN for text in texts)
 
 
-def open_each(texts: Sequence[str], what: str = "input file") -> list[tuple[str, list[InputArray]]]:
-    """Return the arrays of every INPUT argument; raises InputError, also where two of them are standard input."""
+def open_each(
+    texts: Sequence[str], what: str = "input file", options: DataOptions = ARRAYS_ONLY
+) -> list[tuple[str, list[InputArray]]]:
+    """Return the arrays of every INPUT argument; raises InputError, also where two of them are standard input.
+
+    Data that takes the place of arguments counts as one argument.
+    """
     check_stdin(texts)
-    return [(text, open_argument(parse_argument(text), what)) for text in texts]
+    if made := open_without_files(options):
+        return [made]
+    return [(text, open_argument(parse_argument(text), what, options)) for text in texts]
 
 
 def check_stdin(texts: Sequence[str]) -> None:
@@ -124,9 +104,11 @@ def check_stdin(texts: Sequence[str]) -> None:
         raise InputError("standard input can be only one of the inputs (put the others into files)")
 
 
-def open_arguments(texts: Sequence[str], what: str = "input file") -> list[InputArray]:
+def open_arguments(
+    texts: Sequence[str], what: str = "input file", options: DataOptions = ARRAYS_ONLY
+) -> list[InputArray]:
     """Return the arrays of all INPUT arguments; raises InputError."""
-    return [array for _, arrays in open_each(texts, what) for array in arrays]
+    return [array for _, arrays in open_each(texts, what, options) for array in arrays]
 
 
 def _open_file(argument: InputArgument, path: Path) -> list[InputArray]:

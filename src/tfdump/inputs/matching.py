@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tfdump.errors import InputError, near, with_article
-from tfdump.inputs.arguments import InputArray
+from tfdump.inputs.input_array import InputArray, arrays_for
 from tfdump.inputs.readers import Reader
 from tfdump.tensors import InputSpec, listed
 
@@ -19,7 +19,7 @@ def match(
     or too many arrays; `too_many` is a possible reason for too many.
     """
     names = [spec.name for spec in specs]
-    arrays = _with_known_keys(arrays, names, what)
+    arrays = _with_known_keys(arrays_for(arrays, specs), names, what)
     matched: dict[str, Reader] = {}
     for item in arrays:
         if item.name is None:

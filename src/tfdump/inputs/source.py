@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from tfdump.errors import InputError
 from tfdump.files.byte_strings import encoded
 from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.inputs.casting import cast, check_castable, quantize
+from tfdump.inputs.identity import ExampleIdentity, NamedReader, identity_of
 from tfdump.inputs.ragged import RaggedReader
 from tfdump.inputs.readers import Hdf5Reader, Reader
 from tfdump.tensors import Array, Batch, InputSpec, Note
@@ -174,6 +176,23 @@ class Source:
             * max(column.reader.dtype.itemsize, numpy_dtype(column.dtype).itemsize)
             for column in self.columns
         )
+
+    @property
+    def identity(self) -> ExampleIdentity | None:
+        """Who the examples are; None for data whose rows have no names."""
+        return identity_of([column.reader for column in self.columns], self._start, self._start + self.examples)
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """The names of rows that were left out, with the reasons."""
+        readers = [column.reader for column in self.columns]
+        return [item for reader in readers if isinstance(reader, NamedReader) for item in reader.skipped]
+
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """How data became numbers, by the names of the inputs; only of inputs for which there was a choice."""
+        named = {c.name: c.reader for c in self.columns if isinstance(c.reader, NamedReader)}
+        return {name: dict(reader.settings) for name, reader in named.items() if reader.settings}
 
     @property
     def lengths(self) -> dict[str, Array]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from tfdump.errors import InputError
-from tfdump.inputs.arguments import InputArray
+from tfdump.inputs.input_array import InputArray, arrays_for
 from tfdump.tensors import InputSpec
 
 Argument = tuple[str, list[InputArray]]
@@ -17,13 +17,17 @@ def split_targets(
 ) -> tuple[list[InputArray], list[InputArray]]:
     """Return the inputs and the targets, where targets are needed and not named by an option.
 
-    `specs` are the inputs of the model, or None where it does not declare them; then `names` are those that only an
+    Data that brings its targets along, such as a folder of images in class folders, needs no further argument. `specs`
+    are the inputs of the model, or None where it does not declare them; then `names` are those that only an
     input can have. For a model with k inputs, k arguments are inputs and one more is the targets. An archive that holds
     all inputs counts as k, and an array with the name of an input (`NAME=FILE`) is no target. For any other number,
     raises InputError, which shows both readings.
     """
     *first, (_, last) = arguments
     inputs = [array for _, arrays in first for array in arrays]
+    brought = [target for _, arrays in arguments for array in arrays for target in array.targets()]
+    if brought and (specs is None or _fills(arguments, specs)):
+        return [array for _, arrays in arguments for array in arrays], brought
     known = set(names) if specs is None else {spec.name for spec in specs}
     last_is_input = any(item.name in known and not item.optional_name for item in last)
     if first and not last_is_input and (specs is None or _fills(first, specs)):
@@ -43,7 +47,7 @@ def split_targets(
 
 def _fills(arguments: Sequence[Argument], specs: Sequence[InputSpec]) -> bool:
     """Tell whether the arguments are exactly the inputs."""
-    arrays = [item for _, some in arguments for item in some]
+    arrays = arrays_for([item for _, some in arguments for item in some], specs)
     names = {spec.name for spec in specs}
     required = {spec.name for spec in specs if not spec.optional}
     named = {item.name for item in arrays if item.name in names}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 from tfdump.errors import ModelError
-from tfdump.inputs.arguments import InputArray
+from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.matching import match
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.model.request import ProbedTensor, Request

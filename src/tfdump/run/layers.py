@@ -10,7 +10,7 @@ from tfdump.captures import NOTHING_MORE, Captures
 from tfdump.dtypes import STRING, numpy_dtype
 from tfdump.dump.layout import OPERATION, SOURCE
 from tfdump.files.limits import allowed
-from tfdump.inputs.arguments import InputArray
+from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.source import ReadingOptions
 from tfdump.process.stages import Stage, silent_stage
 from tfdump.tensors import NotCaptured, Note, TensorInfo

@@ -169,7 +169,7 @@ class PlannedRun(ABC, Generic[Options, Result]):
         root = self._origin(command)
         training = self.options.run.training
         journal = begin(journal, self.probe, training, root, self.source, self.batch_size, self.note)
-        return self._fill(writer, root | self._hashes() | dict(further or {}), progress, journal)
+        return self._fill(writer, root | self._data() | dict(further or {}), progress, journal)
 
     def _origin(self, command: str) -> dict[str, Any]:
         """Return the attributes of the root that tell what made the dump."""
@@ -179,6 +179,13 @@ class PlannedRun(ABC, Generic[Options, Result]):
         )
         return root | self._attributes()
 
-    def _hashes(self) -> dict[str, Any]:
-        """Return the attribute of the root that tells the inputs apart."""
-        return {layout.INPUTS_SHA256: json.dumps(self.source.hashes(layout.SAMPLED_EXAMPLES))}
+    def _data(self) -> dict[str, Any]:
+        """Return the attributes of the root that tell what the inputs are, and how they became numbers."""
+        source = self.source
+        described: dict[str, Any] = {layout.INPUTS_SHA256: json.dumps(source.hashes(layout.SAMPLED_EXAMPLES))}
+        if source.settings:
+            described[layout.INPUT_SETTINGS] = json.dumps(source.settings)
+        if source.skipped:
+            skipped = [{"example": name, "reason": reason} for name, reason in source.skipped]
+            described[layout.SKIPPED] = json.dumps(skipped)
+        return described

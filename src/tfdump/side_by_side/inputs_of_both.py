@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import permutations
 
 from tfdump.errors import InputError
-from tfdump.inputs.arguments import InputArray
+from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.matching import match
 from tfdump.inputs.readers import Reader
 from tfdump.tensors import InputSpec, Note

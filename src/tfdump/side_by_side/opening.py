@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from tfdump.dump.reader import open_dump
 from tfdump.errors import InputError, TfdumpError
 from tfdump.files.limits import allowed
-from tfdump.inputs.arguments import InputArray
+from tfdump.inputs.input_array import InputArray
 from tfdump.process.stages import Stage, silent_stage
 from tfdump.run.activations.options import ActivationOptions
 from tfdump.run.activations.run import probe_activations

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfdump.address import Selection
-from tfdump.inputs.arguments import InputArray
+from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.readers import ArrayReader
 from tfdump.inputs.source import ReadingOptions
 from tfdump.model.request import Request

@@ -17,7 +17,7 @@ import tfdump
 from support.tiny_models import floats
 from tfdump.address import Selection
 from tfdump.cli.main import run as command
-from tfdump.inputs.arguments import InputArray
+from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.readers import ArrayReader
 from tfdump.inputs.source import ReadingOptions
 from tfdump.model.probe import Probe

@@ -26,6 +26,7 @@ from tfdump.cli.parameter_records import (
     reading_and_running_from,
     selection_from,
 )
+from tfdump.cli.reading.data_options import check_inputs, data_options, data_options_from
 from tfdump.cli.recorded_command import recorded_command
 from tfdump.cli.verbosity import verbosity_options
 from tfdump.dump.writer import storage_for
@@ -59,10 +60,11 @@ EXAMPLES = (
 @click.command("activations", cls=DocumentedCommand, examples=EXAMPLES)
 @model_options
 @like_option
-@click.argument("inputs", nargs=-1, required=True, type=InputName(), metavar="INPUT...")
+@click.argument("inputs", nargs=-1, type=InputName(), metavar="INPUT...")
 @selection_options()
 @capture_options
 @running_options
+@data_options
 @storing_options("activations")
 @STORED_VALUES(
     "--reduce",
@@ -86,11 +88,13 @@ def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -
     """
     model = loading_options_from(parameters)
     output = dump_output_from(parameters, model.path, "activations")
+    data = data_options_from(parameters)
+    check_inputs(inputs, data)
     options = _options(**parameters)
     if options.until_nan:
         _check_search(output)
     storage_for(options.compression)
-    arguments = open_inputs(inputs, lambda: open_arguments(inputs), model.path, output)
+    arguments = open_inputs(inputs, lambda: open_arguments(inputs, options=data), model.path, output)
 
     def open_run(loaded: "LoadedModel", note: Note, stage: Stage) -> AbstractContextManager[ActivationRun]:
         return open_activations(loaded, arguments, options, note, stage)

@@ -11,6 +11,7 @@ from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.model_options import RUNNING, inference_options, trust_options
 from tfdump.cli.options import FORCE, OUTPUT, FileName, InputName
 from tfdump.cli.parameter_records import reading_and_running_from, sides_from
+from tfdump.cli.reading.data_options import check_inputs, data_options, data_options_from
 from tfdump.cli.recorded_command import recorded_command
 from tfdump.cli.verbosity import verbosity_options
 from tfdump.inputs.arguments import open_arguments
@@ -54,10 +55,11 @@ def _side_options(command: Any) -> Any:
 @click.command("compare", cls=DocumentedCommand, examples=EXAMPLES)
 @click.argument("golden", type=FileName())
 @click.argument("new", type=FileName())
-@click.argument("inputs", nargs=-1, required=True, type=InputName(), metavar="INPUT...")
+@click.argument("inputs", nargs=-1, type=InputName(), metavar="INPUT...")
 @comparison_options
 @RUNNING("--first", is_flag=True, help="Stop at the first batch that differs.")
 @inference_options
+@data_options
 @trust_options
 @_side_options
 @OUTPUT("-o", "--output", type=FileName(), metavar="FOLDER", help="Also write golden.h5 and new.h5 to this folder.")
@@ -74,6 +76,8 @@ def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -
 
     INPUT is as for `tfdump activations`. Exit status: 0 no difference, 1 differences, 2 an error.
     """
+    data = data_options_from(parameters)
+    check_inputs(inputs, data)
     output = comparison_output_from(parameters, "compare")
     options = diff_options_from(parameters)
     files = ComparisonFiles(
@@ -86,7 +90,7 @@ def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -
     sides = sides_from(parameters, files.golden, files.new)
     reading, run = reading_and_running_from({**parameters, "training": False})
     check_files(files, inputs, parameters["first"])
-    arrays = open_arguments(inputs)
+    arrays = open_arguments(inputs, options=data)
     running = SideBySideOptions(reading, run, seed_number(parameters["seed"]))
     report = compare_files(files, sides, arrays, running, options, parameters["first"], recorded_command(ctx), ctx.obj)
     return write_comparison(report, output, ctx.obj)

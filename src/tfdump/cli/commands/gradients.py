@@ -1,6 +1,7 @@
 """`tfdump gradients`."""
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ from tfdump.cli.parameter_records import (
     reading_and_running_from,
     selection_from,
 )
+from tfdump.cli.reading.data_options import check_inputs, data_options, data_options_from
 from tfdump.cli.recorded_command import recorded_command
 from tfdump.cli.verbosity import verbosity_options
 from tfdump.dump.writer import storage_for
@@ -54,7 +56,7 @@ _DESCENT = option_under("Gradient descent")
 
 @click.command("gradients", cls=DocumentedCommand, examples=EXAMPLES)
 @model_options
-@click.argument("inputs", nargs=-1, required=True, type=InputName(), metavar="INPUT...")
+@click.argument("inputs", nargs=-1, type=InputName(), metavar="INPUT...")
 @_LOSS(
     "--targets",
     multiple=True,
@@ -117,6 +119,7 @@ _DESCENT = option_under("Gradient descent")
 @_DESCENT("--save-weights", is_flag=True, help="Store the weights before each step.")
 @selection_options("layers, weights or inputs")
 @running_options
+@data_options
 @storing_options("gradients")
 @verbosity_options
 @click.pass_context
@@ -135,6 +138,8 @@ def command(
     """
     model = loading_options_from(parameters)
     output = dump_output_from(parameters, model.path, "gradients")
+    data = data_options_from(parameters)
+    check_inputs(inputs, data)
     options = _options(**parameters)
     options.check(output.resume)
     storage_for(options.compression)
@@ -142,8 +147,10 @@ def command(
     check_stdin(texts)
 
     def read() -> Any:
-        opened_targets = open_arguments(targets, "targets file") if targets else None
-        return open_each(inputs), opened_targets, open_arguments(sample_weight, "sample weight file")
+        opened_targets = (
+            open_arguments(targets, "targets file", replace(data, random=None, function=None)) if targets else None
+        )
+        return open_each(inputs, options=data), opened_targets, open_arguments(sample_weight, "sample weight file")
 
     arguments, opened_targets, weights = open_inputs(texts, read, model.path, output)
 

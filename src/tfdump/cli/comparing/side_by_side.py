@@ -21,7 +21,8 @@ from tfdump.dump.other_formats import is_dump
 from tfdump.dump.target import check_space, check_target
 from tfdump.errors import DumpError, ModelError
 from tfdump.files.paths import check_path
-from tfdump.inputs.arguments import InputArray, input_files
+from tfdump.inputs.arguments import input_files
+from tfdump.inputs.input_array import InputArray
 from tfdump.process.signals import held_back
 from tfdump.process.stages import Stage
 from tfdump.report.gather import gather

@@ -10,7 +10,7 @@ from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import ModelError
 from tfdump.files.limits import allowed
-from tfdump.inputs.arguments import InputArray
+from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.source import Source
 from tfdump.process.stages import Progress, Stage, silent_progress, silent_stage
 from tfdump.run.activations.one_example import bytes_of_example, write_example
@@ -76,7 +76,7 @@ class ActivationRun(PlannedRun[ActivationOptions, None]):
 
         The caller closes the writer.
         """
-        root = self._origin(command) | self._hashes()
+        root = self._origin(command) | self._data()
         write_batches(batches, self.probe, self.source, self.plan, self._open_dump(writer, root))
 
     def search(self, progress: Progress = silent_progress) -> BadExample | None:

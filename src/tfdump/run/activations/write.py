@@ -20,6 +20,7 @@ from tfdump.process.stages import Progress, silent_progress
 from tfdump.run.activations.batches import run_batches
 from tfdump.run.activations.plan import ActivationPlan
 from tfdump.run.batching import Batches
+from tfdump.run.example_identity import write_identity
 from tfdump.run.options import StoreOptions
 from tfdump.run.pipeline import BatchOutput
 from tfdump.run.planned import PlannedTensor
@@ -120,6 +121,7 @@ def complete_dump(
     partial = _link_all(sinks, plan, from_padding, absent.late, dump)
     missing = {item.address: item.reason for item in absent.not_captured} | partial
     _write_lengths(source, dump.writer)
+    write_identity(source, dump.writer)
     described = dict(dump.root)
     if plan.padding:
         described[layout.PADDING] = np.int64(plan.padding)

@@ -15,7 +15,7 @@ from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import ModelError
 from tfdump.files.limits import allowed
-from tfdump.inputs.arguments import InputArray
+from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.source import Source
 from tfdump.inputs.targets import Argument
 from tfdump.process.stages import Progress, Stage, silent_stage

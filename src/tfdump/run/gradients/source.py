@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from tfdump.dtypes import dtype_name, kind_of
 from tfdump.errors import InputError
-from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.casting import describe
+from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.matching import match
 from tfdump.inputs.readers import Reader
 from tfdump.inputs.source import ReadingOptions, Source
@@ -145,6 +145,8 @@ def _of_outputs(
 ) -> dict[str, Reader]:
     """Return the targets or sample weights by output; sample weights are optional."""
     specs = [InputSpec(name, None, None, optional=what != "target") for name in outputs]
+    if what == "target":
+        arrays = [target for array in arrays for target in array.targets() or [array]]
     renamed = [array.renamed(outcome.canonical(array.name)) if array.name else array for array in arrays]
     if len(renamed) == len(outcome.names) > len(outputs) and all(array.name is None for array in renamed):
         renamed = [array for array, name in zip(renamed, outcome.names, strict=True) if name in outputs]

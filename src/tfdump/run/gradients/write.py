@@ -17,6 +17,7 @@ from tfdump.inputs.source import Source, pad_batch
 from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Progress
 from tfdump.run.batching import Compute
+from tfdump.run.example_identity import write_identity
 from tfdump.run.gradients.plan import GradientPlan
 from tfdump.run.gradients.sinks import RowsSink, SumSink
 from tfdump.run.gradients.store import GradientStore
@@ -184,6 +185,7 @@ class GradientDump:
         if norms and not self._steps:
             wide = np.array([norm or 0.0 for norm in norms], np.longdouble)  # squares may overflow float64
             described["gradient_norm"] = np.float64(np.sqrt(np.sum(np.square(wide))))
+        write_identity(self._source, self._writer)
         self._writer.describe(described, config, tuple(missing))
         raise_waiting()
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from support.page_cache import WINDOW, can_tell, in_memory
-from tfdump.dump import write_behind
+from tfdump.dump.disk import write_behind
+from tfdump.dump.disk.write_behind import WriteBehind, resident_bytes
 from tfdump.dump.reader import open_dump
-from tfdump.dump.write_behind import WriteBehind, resident_bytes
 from tfdump.dump.writer import DumpWriter
 from tfdump.tensors import TensorInfo
 
@@ -117,8 +117,8 @@ import ctypes, os, resource, sys, threading
 import numpy as np
 from pathlib import Path
 from tfdump.comparison.diff import diff
-from tfdump.dump import write_behind
-from tfdump.dump.stream import DumpStream
+from tfdump.dump.disk import write_behind
+from tfdump.dump.disk.stream import DumpStream
 
 if os.getuid() == 0:
     kernel, keep_capabilities, version, dac_override = ctypes.CDLL(None), 8, 0x20080522, 1 << 1

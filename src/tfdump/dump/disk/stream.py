@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tfdump.dump.write_behind import WriteBehind
+from tfdump.dump.disk.write_behind import WriteBehind
 
 
 class DumpStream(io.RawIOBase):

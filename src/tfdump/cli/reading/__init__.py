@@ -1,0 +1,1 @@
+"""The options of commands that read data which is not arrays."""

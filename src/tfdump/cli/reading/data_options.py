@@ -1,0 +1,119 @@
+"""The options of commands that run a model on data which is not arrays, and the record that they become."""
+
+import re
+from typing import Any
+
+import click
+
+from tfdump.cli.help_page import CommandFunction, option_under
+from tfdump.cli.options import FileName, decorated, parsed
+from tfdump.errors import TfdumpError
+from tfdump.inputs.data_options import DataOptions
+
+_DATA = option_under("Data")
+_IMAGES = option_under("Images")
+_SOUND = option_under("Sound")
+
+_INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic")
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Return height and width from `H,W`; raises TfdumpError for other text."""
+    sizes = re.fullmatch(r"([1-9]\d{0,4})\s*[,x]\s*([1-9]\d{0,4})", text.strip(), re.ASCII)
+    if sizes is None:
+        raise TfdumpError(f"--image-size '{text}' is no height and width in pixels (for example 224,224)")
+    return int(sizes[1]), int(sizes[2])
+
+
+def data_options(command: CommandFunction) -> CommandFunction:
+    """Add the options that decide how data becomes arrays."""
+    seconds = click.FloatRange(min=0, min_open=True)
+    decorators = [
+        _DATA("--random", type=click.IntRange(min=1), metavar="N", help="Run on N random examples, without any INPUT."),
+        _DATA(
+            "--open-size",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="With --random: the size of axes that the model leaves open.",
+        ),
+        _DATA(
+            "--data",
+            "function",
+            metavar="FILE.py:FUNCTION",
+            allow_from_autoenv=False,
+            help="Run on what this function of yours returns: batches, a data set or arrays.",
+        ),
+        _DATA("--features", type=FileName(), metavar="SPEC.json", help="Read these features of TFRecord files."),
+        _DATA("--preset", type=FileName(), metavar="FOLDER", help="Tokenize text as this keras-hub preset does."),
+        _DATA("--skip-damaged", is_flag=True, help="Leave out images and records that cannot be read, and list them."),
+        _IMAGES(
+            "--image-size",
+            type=parsed("H,W", image_size),
+            help="Resize images to this height and width. [default: what the model declares]",
+        ),
+        _IMAGES(
+            "--resize",
+            type=click.Choice(["stretch", "crop", "pad"]),
+            default="stretch",
+            show_default=True,
+            help="Resize the whole image, its middle, or the whole between margins.",
+        ),
+        _IMAGES(
+            "--interpolation",
+            type=click.Choice(_INTERPOLATIONS),
+            default="bilinear",
+            show_default=True,
+            help="Compute pixels this way, when an image is resized.",
+        ),
+        _IMAGES(
+            "--decoder",
+            type=click.Choice(["tensorflow", "pillow"]),
+            default="tensorflow",
+            show_default=True,
+            help="Give the pixels of Keras's image_dataset_from_directory, or those of load_img.",
+        ),
+        _IMAGES("--exif", is_flag=True, help="Turn images as their EXIF orientation says."),
+        _SOUND(
+            "--sample-rate",
+            type=click.IntRange(min=1),
+            metavar="HZ",
+            help="Refuse sound of another sample rate.",
+        ),
+        _SOUND("--window", type=seconds, metavar="SECONDS", help="Cut sound into examples of this length."),
+        _SOUND(
+            "--hop", type=seconds, metavar="SECONDS", help="Start the next example after this time. [default: --window]"
+        ),
+    ]
+    return decorated(command, decorators)
+
+
+_NAMES = (
+    *("image_size", "resize", "interpolation", "decoder", "exif", "skip_damaged", "features", "preset"),
+    *("sample_rate", "window", "hop", "random", "open_size", "function"),
+)
+
+
+def data_options_from(parameters: dict[str, Any]) -> DataOptions:
+    """Return the parameters that `data_options` added, and remove them; `seed` stays."""
+    return DataOptions(**{name: parameters.pop(name) for name in _NAMES}, seed=parameters["seed"])
+
+
+def check_inputs(inputs: tuple[str, ...], options: DataOptions) -> None:
+    """Raise UsageError where no data is given, or two kinds of data exclude each other."""
+    ways = [
+        way
+        for way, is_set in (
+            (f"INPUT {inputs[0] if inputs else ''}".strip(), bool(inputs)),
+            (f"--random {options.random}", options.random is not None),
+            (f"--data {options.function}", options.function is not None),
+        )
+        if is_set
+    ]
+    if not ways:
+        raise click.UsageError("Missing argument 'INPUT...' (or try the model without data: --random 8)")
+    if len(ways) > 1:
+        raise click.UsageError(f"{' and '.join(ways)} exclude each other (leave one of them out)")
+    if options.open_size is not None and options.random is None:
+        raise click.UsageError("--open-size is the size of random examples (add --random N)")
+    if options.hop is not None and options.window is None:
+        raise click.UsageError("--hop needs the length of the pieces (add --window SECONDS)")

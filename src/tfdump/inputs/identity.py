@@ -1,0 +1,84 @@
+"""Who the examples are: the name of each (a file, a line, a record), and its label where the data has one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tfdump.inputs.readers import Reader
+
+
+class ExampleNames(Protocol):
+    """The names of the rows of an array, read a few at a time."""
+
+    def read(self, start: int, stop: int) -> list[str]:
+        """Return the names of the rows from `start` up to `stop`; bytes that are no UTF-8 are surrogate escapes."""
+
+
+@dataclass(frozen=True)
+class ListedNames:
+    """Names that are in memory."""
+
+    names: Sequence[str]
+
+    def read(self, start: int, stop: int) -> list[str]:
+        """Return the names of the rows from `start` up to `stop`."""
+        return list(self.names[start:stop])
+
+
+@dataclass(frozen=True)
+class NumberedNames:
+    """Names that count the rows of a file: `data.csv:17`, where the first row is `first`."""
+
+    label: str
+    first: int = 0
+
+    def read(self, start: int, stop: int) -> list[str]:
+        """Return the names of the rows from `start` up to `stop`."""
+        return [f"{self.label}:{self.first + row}" for row in range(start, stop)]
+
+
+@dataclass(frozen=True)
+class ClassLabels:
+    """The class of every row as a number, shape (rows,); and the names of the classes in their order."""
+
+    values: npt.NDArray[np.int64]
+    classes: tuple[str, ...] = ()
+
+
+class NamedReader:
+    """The base of readers whose rows have names; `labels` is None where they have no classes.
+
+    `skipped` are rows of the data that were left out, with the reasons. `settings` tell how the data became numbers.
+    """
+
+    names: ExampleNames
+    labels: ClassLabels | None = None
+    skipped: Sequence[tuple[str, str]] = ()
+    settings: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class ExampleIdentity:
+    """The names and labels of the examples of a source, from the example `start` up to `stop` of its data."""
+
+    names: ExampleNames
+    labels: ClassLabels | None
+    start: int
+    stop: int
+
+    def read(self, start: int, stop: int) -> list[str]:
+        """Return the names of these examples, counted from the first one of the source."""
+        return self.names.read(self.start + start, min(self.start + stop, self.stop))
+
+
+def identity_of(readers: Sequence[Reader], start: int, stop: int) -> ExampleIdentity | None:
+    """Return who the examples are: what the first reader with names tells, and the first one with labels."""
+    named = [reader for reader in readers if isinstance(reader, NamedReader)]
+    if not named:
+        return None
+    labels = next((reader.labels for reader in named if reader.labels is not None), None)
+    return ExampleIdentity(named[0].names, labels, start, stop)
