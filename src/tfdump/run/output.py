@@ -1,5 +1,6 @@
 """What every dump has: a writer, attributes that tell its origin, and an estimated size."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,3 +67,8 @@ def provenance(
         "stats_only": not values,
         "command": command,
     }
+
+
+def data_attributes(source: Source) -> dict[str, Any]:
+    """Return the attributes of the root that tell what the inputs are."""
+    return {layout.INPUTS_SHA256: json.dumps(source.hashes(layout.SAMPLED_EXAMPLES))}
