@@ -48,6 +48,7 @@ SCRIPTS = (
     "diff",
     "pairing",
     "side_by_side",
+    "onnx_peer",
     "gradients",
     "safety",
     "per_example",

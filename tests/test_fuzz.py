@@ -14,7 +14,7 @@ from support.dumps import write_dump
 
 FUZZ = ROOT / "tests" / "fuzz.py"
 READ = ["dump.h5", "gradients.h5", "verified.h5", "array.npy", "arrays.npz", "arrays.h5"]
-RUN = ["input.npy", "input.npz", "input.h5", "model.keras", "model.h5", "model.tflite"]
+RUN = ["input.npy", "input.npz", "input.h5", "model.keras", "model.h5", "model.tflite", "model.onnx"]
 
 
 def fuzzed(kinds: list[str], most: int, keep: Path) -> int:
@@ -31,7 +31,7 @@ def fuzzed(kinds: list[str], most: int, keep: Path) -> int:
 
 
 def test_hundreds_of_damaged_dumps_and_arrays(tmp_path: Path) -> None:
-    assert fuzzed(READ, 150, tmp_path / "kept") > 120
+    assert fuzzed(READ, 165, tmp_path / "kept") > 120
 
 
 @pytest.mark.tensorflow

@@ -22,7 +22,7 @@ COMMANDS = {
     "show": "Show the tensors of a dump or a folder of dumps, or their values.",
     "cat": "Write tensors of a dump as .npy, .npz, CSV or a C header.",
     "check": "Look for NaN, Inf, dead units, saturation, and vanishing gradients.",
-    "compare": "Compare two models, or a model and a dump, batch by batch.",
+    "compare": "Compare two models, or a model and a dump, over the same inputs.",
     "diff": "Compare two dumps, and name the first layer that diverges.",
     "plot": "Draw a tensor of a dump.",
     "report": "Write one HTML page about a dump, or about two dumps compared.",

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from tfdump.address import Selection
 from tfdump.captures import Captures
-from tfdump.cli.dumping import DumpOutput
 from tfdump.cli.load_model import LoadingOptions
 
 if TYPE_CHECKING:
     from tfdump.cli.comparing.side_by_side import SideOfCommand
+    from tfdump.cli.dumping import DumpOutput
     from tfdump.inputs.source import ReadingOptions
     from tfdump.run.options import RunOptions
 
@@ -59,8 +59,10 @@ def reading_and_running_from(parameters: Parameters) -> "tuple[ReadingOptions, R
     return reading, RunOptions(take("batch_size"), take("memory"), take("training"))
 
 
-def dump_output_from(parameters: Parameters, model: Path, kind: str) -> DumpOutput:
+def dump_output_from(parameters: Parameters, model: Path, kind: str) -> "DumpOutput":
     """Return where a dump of this kind goes, of the parameters that `storing_options` added."""
+    from tfdump.cli.dumping import DumpOutput
+
     take = parameters.pop
     return DumpOutput(take("output") or _default_target(model, kind), take("force"), take("dry_run"), take("resume"))
 

@@ -98,13 +98,13 @@ def installed_version(package: str) -> str | None:
 
     None if it is not installed; "" if it is, but does not tell its version.
     """
-    from importlib.metadata import PackageNotFoundError, version
-    from importlib.util import find_spec
-
     module = sys.modules.get(package)
     own_version = getattr(module, "__version__", None) if package != "click" else None  # Click warns when it is asked
     if isinstance(own_version, str):
         return own_version
+    from importlib.metadata import PackageNotFoundError, version  # reads for 0.01 s, which imported modules spare
+    from importlib.util import find_spec
+
     try:
         return version(package)
     except PackageNotFoundError:  # a build with another name, such as tensorflow-cpu, or nothing

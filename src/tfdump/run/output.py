@@ -1,5 +1,6 @@
-"""What every dump has: a writer, attributes that tell its origin, an estimated size, and a list of what is missing."""
+"""What every dump has: a writer, attributes that tell its origin, and an estimated size."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,6 @@ from tfdump.dump import layout
 from tfdump.dump.writer import DumpWriter, storage_for
 from tfdump.inputs.source import Source
 from tfdump.run.options import RunOptions
-from tfdump.tensors import Detail, NotCaptured, Note, listed
 from tfdump.version import __version__
 
 if TYPE_CHECKING:
@@ -69,11 +69,12 @@ def provenance(
     }
 
 
-def tell_not_captured(missing: tuple[NotCaptured, ...], note: Note) -> None:
-    """Tell which layers were not captured, one note per reason. Where that is expected, the note is a detail."""
-    by_reason: dict[tuple[str, bool], list[str]] = {}
-    for item in missing:
-        by_reason.setdefault((item.reason, item.expected), []).append(item.address)
-    for (reason, expected), addresses in by_reason.items():
-        text = f"not captured: {listed(addresses)} ({reason})"
-        note(Detail(text) if expected else text)
+def data_attributes(source: Source) -> dict[str, Any]:
+    """Return the attributes of the root that tell what the inputs are, and how they became numbers."""
+    described: dict[str, Any] = {layout.INPUTS_SHA256: json.dumps(source.hashes(layout.SAMPLED_EXAMPLES))}
+    if source.settings:
+        described[layout.INPUT_SETTINGS] = json.dumps(source.settings)
+    if source.skipped:
+        skipped = [{"example": name, "reason": reason} for name, reason in source.skipped]
+        described[layout.SKIPPED] = json.dumps(skipped)
+    return described

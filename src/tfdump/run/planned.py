@@ -3,21 +3,19 @@
 Activation runs and gradient runs share these classes.
 """
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from tfdump.dump import layout
 from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
 from tfdump.inputs.source import Source
 from tfdump.process.stages import Progress, silent_progress
 from tfdump.run.batching import Batches
 from tfdump.run.options import DumpOptions
-from tfdump.run.output import open_writer, overhead_bytes, provenance
+from tfdump.run.output import data_attributes, open_writer, overhead_bytes, provenance
 from tfdump.run.resume import RepeatableProbe, begin
 from tfdump.tensors import NotCaptured, Note, TensorInfo
 
@@ -169,7 +167,7 @@ class PlannedRun(ABC, Generic[Options, Result]):
         root = self._origin(command)
         training = self.options.run.training
         journal = begin(journal, self.probe, training, root, self.source, self.batch_size, self.note)
-        return self._fill(writer, root | self._data() | dict(further or {}), progress, journal)
+        return self._fill(writer, root | data_attributes(self.source) | dict(further or {}), progress, journal)
 
     def _origin(self, command: str) -> dict[str, Any]:
         """Return the attributes of the root that tell what made the dump."""
@@ -178,14 +176,3 @@ class PlannedRun(ABC, Generic[Options, Result]):
             self.kind, self.loaded, self.source, options.run, options.seed, options.stores_values, command
         )
         return root | self._attributes()
-
-    def _data(self) -> dict[str, Any]:
-        """Return the attributes of the root that tell what the inputs are, and how they became numbers."""
-        source = self.source
-        described: dict[str, Any] = {layout.INPUTS_SHA256: json.dumps(source.hashes(layout.SAMPLED_EXAMPLES))}
-        if source.settings:
-            described[layout.INPUT_SETTINGS] = json.dumps(source.settings)
-        if source.skipped:
-            skipped = [{"example": name, "reason": reason} for name, reason in source.skipped]
-            described[layout.SKIPPED] = json.dumps(skipped)
-        return described

@@ -302,7 +302,7 @@ def test_a_saved_model_needs_trust(cnn: Path) -> None:
     [
         ({"training": True}, "training=True needs a Keras model"),
         ({"eager": True}, "eager=True needs a Keras model"),
-        ({"dequantize": True}, "dequantize=True is for quantized .tflite files"),
+        ({"dequantize": True}, "dequantize=True is for quantized .tflite and .onnx files"),
     ],
 )
 def test_options_that_need_layers_are_refused(cnn: Path, options: dict[str, bool], message: str) -> None:

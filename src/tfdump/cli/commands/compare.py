@@ -47,7 +47,9 @@ def _side_options(command: Any) -> Any:
             help=f"Run this signature of {name}, a SavedModel or .tflite file that has several.",
         )(command)
         command = _ONE_SIDE(
-            f"--{side}-dequantize", is_flag=True, help=f"Compare real numbers of {name}, a quantized .tflite file."
+            f"--{side}-dequantize",
+            is_flag=True,
+            help=f"Compare real numbers of {name}, a quantized .tflite or .onnx file.",
         )(command)
     return command
 
@@ -70,9 +72,9 @@ def _side_options(command: Any) -> Any:
 def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -> int:
     """Compare two models, or a model and a dump, over the same inputs.
 
-    GOLDEN and NEW are models (.keras, HDF5, SavedModel, .tflite), or one of them is a dump that was made with the same
-    inputs. Both sides run batch by batch and are judged as `tfdump diff` judges two dumps, with the same options,
-    formats and exit status. Nothing is stored, unless -o asks for both dumps.
+    GOLDEN and NEW are models (.keras, HDF5, SavedModel, .tflite, .onnx), or one of them is a dump that was made with
+    the same inputs. Both sides run batch by batch and are judged as `tfdump diff` judges two dumps, with the same
+    options, formats and exit status. Nothing is stored, unless -o asks for both dumps.
 
     INPUT is as for `tfdump activations`. Exit status: 0 no difference, 1 differences, 2 an error.
     """

@@ -68,7 +68,7 @@ def command(verbosity: Verbosity, /, inputs: tuple[str, ...], json: bool, **para
         return
     columns = (*COLUMNS, Column("source", 4)) if captures.ops else COLUMNS
     write(table(columns, (_row(tensor)[: len(columns)] for tensor in listing.tensors)))
-    from tfdump.run.output import tell_not_captured
+    from tfdump.run.not_captured import tell_not_captured
 
     tell_not_captured(listing.not_captured, notes(verbosity))
 

@@ -19,7 +19,7 @@ from tfdump.model.loading.formats import ONNX
 from tfdump.model.onnx.checks import check_file, external_files
 from tfdump.model.onnx.file import OnnxFile, read_onnx
 from tfdump.model.onnx.quantization import Quantization, quantizations
-from tfdump.model.onnx.session import OnnxValue, Session, runtime_of_onnx
+from tfdump.model.onnx.session import OnnxValue, Session, onnx_library, runtime_of_onnx
 from tfdump.model.onnx.tensors import OnnxTensors
 from tfdump.model.onnx.wire import DamagedMessage
 from tfdump.model.request import ProbedTensor, Request
@@ -189,7 +189,7 @@ def load_onnx(path: Path, signature: str | None) -> OnnxModel:
     """Load an `.onnx` file; raises ModelError when it is damaged, or ONNX Runtime cannot run it."""
     if signature is not None:
         raise ModelError(f"--signature {signature}: {path} is an ONNX model, which has no signatures (leave it out)")
-    runtime_of_onnx()  # before the file is read
+    onnx_library()  # before the file is read
     try:
         size = path.stat().st_size
         if size > _LARGEST_FILE:

@@ -59,7 +59,7 @@ class Session:
     """
 
     def __init__(self, data: bytes, file: OnnxFile, path: Path, seed: int = 0) -> None:
-        runtime = _library()
+        runtime = onnx_library()
         self._loops = any(node.kind in ("Loop", "Scan", "SequenceMap") for node in file.graph.all_nodes())
         self._path = path
         self._runtime = runtime
@@ -162,16 +162,17 @@ def runtime_of_onnx() -> Runtime:
     return Runtime(ONNX_RUNTIME, version)
 
 
-def _library() -> Any:
+def onnx_library() -> Any:
     """Import ONNX Runtime; raises ModelError where that fails."""
-    runtime_of_onnx()
     try:
         import onnxruntime
     except ImportError as cause:
+        runtime_of_onnx()  # where it is missing or too old, this is the reason
         raise ModelError(
             f"ONNX Runtime cannot be imported: {first_line(cause)} (to reinstall it: pip install --force-reinstall "
             "onnxruntime)"
         ) from cause
+    runtime_of_onnx()
     return onnxruntime
 
 

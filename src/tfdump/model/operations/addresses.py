@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tfdump.address import OPERATION, encode
 from tfdump.dump.layout import ADDRESS_BY
 from tfdump.model.free_names import free_name
-from tfdump.model.operations.fused_order import FLOW, evidence_for, last_owner
+from tfdump.model.operations.fused_order import FLOW, evidence_for, last_operation, last_owner
 from tfdump.model.operations.node_names import node_name
 from tfdump.model.operations.outputs import layer_outputs
 from tfdump.model.operations.owners import Nameable, OwnedTensors, Owner
@@ -105,7 +105,7 @@ def operation_address(place: LayerPlace) -> str:
 
 def _place(graph: OwnedTensors, position: int, scopes: Scopes) -> LayerPlace:
     """Return the place of the operation that computes a tensor: that of the last layer, if its name tells it."""
-    own = last_part(graph.tensors[position].name)
+    own = last_operation(graph.tensors[position])
     if position in graph.restored and not (own and scopes.place(own).own):
         return LayerPlace((), ())
     place = scopes.place(own) if own else LayerPlace((), ())

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from tfdump.model.operations.owners import Nameable, NamePart, OwnedTensors, Owner
+from tfdump.model.operations.scopes import last_part, parts
 
 ACTIVATIONS = frozenset(
     {"Relu", "Relu6", "Elu", "Tanh", "Sigmoid", "Maximum", "Minimum", "clip_by_value", "LeakyRelu", "Selu", "HardSwish"}
@@ -21,6 +22,7 @@ NAME, FLOW, WEIGHTS = "name", "flow", "weights"
 _PRODUCT = re.compile(
     r"(Batch)?MatMul(V\d)?|convolution|depthwise|separable_conv\dd|conv_transpose|Conv\dD.*|[Ee]insum.*"
 )
+_SUM = re.compile(r"(BiasAdd|add|Add|AddV2)(_\d+)?")
 _DIVISION = frozenset({"truediv", "RealDiv", "div", "divide"})
 _NORMALIZING = "batchnorm"
 SHAPING = frozenset({"Reshape", "Squeeze", "ExpandDims"})
@@ -46,6 +48,22 @@ def last_owner(graph: OwnedTensors, position: int) -> Owner | None:
     if any(part.leaf in _DIVISION for part in parts) and all(part.leaf in _DIVISION | {"Sqrt"} for part in parts):
         return _only(part.owner for part in parts if part.leaf in _DIVISION)
     return _behind_product(graph, tensor, parts) if tensor.weights is not None else None
+
+
+def last_operation(tensor: Nameable) -> str:
+    """Return the name of the last operation that was fused into a tensor.
+
+    Of a product with a bias, this is the sum with the bias where the name lists it. The sum with the bias of a product
+    without one is not in this tensor: the converter moved it into what reads the tensor.
+    """
+    last = last_part(tensor.name)
+    if tensor.weights is None or tensor.activated:
+        return last
+    scope = last.rpartition("/")[0]
+    own = [part for part in parts(tensor.name) if part.rpartition("/")[0] == scope]
+    sums = [part for part in own if _SUM.fullmatch(part.rpartition("/")[2])]
+    rest = [part for part in own if part not in sums]
+    return next(iter((sums or rest) if tensor.bias is not None else (rest or sums)), last)
 
 
 def evidence_for(graph: OwnedTensors, position: int) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 LOOPS = frozenset({"While", "StatelessWhile"})
 _COPIES = "IdentityN"
+COMPILED_CALL = "XlaCallModule"
 BRANCHES = frozenset({"If", "StatelessIf", "Case", "StatelessCase"})
 
 

@@ -11,10 +11,22 @@ from tfdump.model.operations.flow import GraphFlow, OperationGraph
 from tfdump.model.operations.owners import Nameable, OwnedTensors
 from tfdump.model.operations.roles import IN_CONTROL_FLOW, OperationOutput, Role, links_among, roles_of
 from tfdump.model.operations.scopes import Scopes
-from tfdump.model.operations.special_operations import BRANCHES, LOOPS, beside_loops, extra_copies, reads_of
+from tfdump.model.operations.special_operations import (
+    BRANCHES,
+    COMPILED_CALL,
+    LOOPS,
+    beside_loops,
+    extra_copies,
+    reads_of,
+)
 from tfdump.model.recording.tensors import HANDLES
 from tfdump.model.tensor_info import declared_shape
 from tfdump.tensors import NotCaptured, TensorInfo
+
+_COMPILED = (
+    "compiled code, as JAX exports it, is one call that shows only its outputs; to see the layers, dump the Keras file "
+    "with --backend jax"
+)
 
 
 class GraphTensors:
@@ -56,11 +68,13 @@ class GraphTensors:
         roles = roles_of(operation_outputs, sorted(final), idle)
         self._positions, nameable = _nameable(operation_outputs, self._tensors, roles, final)
         owned = OwnedTensors(nameable, scopes)
-        self.addressed, hidden = addresses_of(owned, scopes)
+        addressed, hidden = addresses_of(owned, scopes)
+        opaque = self._opaque()
+        self.addressed = [item for item in addressed if self._positions[item.position] not in opaque]
         names = {place[tensor.name]: f"{INPUTS}/{name}" for name, tensor in inputs.items()}
         self._flow = GraphFlow(owned, OperationGraph(operation_outputs, self._positions, names), self.addressed)
         self.origins = [self._flow.origin(original(tensor)) for tensor in outputs]
-        self.not_captured = (*hidden, *self._inner(scopes))
+        self.not_captured = (*hidden, *self._inner(scopes), *self._calls(scopes))
 
     def tensor(self, item: Addressed) -> Any:
         """Return the tensor of an address."""
@@ -87,6 +101,20 @@ class GraphTensors:
             inputs=self._flow.inputs(item),
             operands=self._flow.operands(item),
         )
+
+    def _opaque(self) -> set[int]:
+        """Return the positions of what compiled code returns, and of its copies."""
+        opaque: dict[str, int] = {}
+        for position, tensor in enumerate(self._tensors):
+            read = tensor.op.inputs[tensor.value_index].name if tensor.op.type in ("Identity", "IdentityN") else None
+            if tensor.op.type == COMPILED_CALL or read in opaque:
+                opaque[tensor.name] = position
+        return set(opaque.values())
+
+    def _calls(self, scopes: Scopes) -> list[NotCaptured]:
+        """Return the calls of compiled code as not captured."""
+        names = dict.fromkeys(tensor.op.name for tensor in self._tensors if tensor.op.type == COMPILED_CALL)
+        return [NotCaptured(operation_address(scopes.place(name)), _COMPILED) for name in names]
 
     def _inner(self, scopes: Scopes) -> list[NotCaptured]:
         """Return the loops and branches of the graph as not captured."""

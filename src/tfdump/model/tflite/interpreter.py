@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from tfdump.model.error_text import first_line
 from tfdump.model.file_signatures import choose_signature
 from tfdump.model.free_names import free_name
 from tfdump.model.loading.formats import TFLITE
-from tfdump.model.operations.reference import Reference
 from tfdump.model.request import ProbedTensor, Request
 from tfdump.model.runnable import FixedModel, FixedProbe, check_request
 from tfdump.model.signature import Signature
@@ -24,6 +23,9 @@ from tfdump.model.tflite.flatbuffer import LiteFile, LiteSignature, LiteTensor, 
 from tfdump.model.tflite.runtime import open_interpreter
 from tfdump.model.tflite.tensors import LiteTensors
 from tfdump.tensors import Array, Batch, InputSpec, Note, TensorInfo, Value, listed
+
+if TYPE_CHECKING:
+    from tfdump.model.operations.reference import Reference
 
 
 class LiteModel(FixedModel):

@@ -1,20 +1,21 @@
 """The tensors of a TFLite subgraph with their addresses: those of interest, and those that are not available."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tfdump.dump.layout import INPUTS
 from tfdump.model.operations.addresses import Addressed, addresses_of
 from tfdump.model.operations.flow import GraphFlow, OperationGraph
 from tfdump.model.operations.lost_names import restore_lost_names
-from tfdump.model.operations.model_contents import ModelContents, addresses_like
 from tfdump.model.operations.owners import Nameable, OwnedTensors
-from tfdump.model.operations.reference import Reference
 from tfdump.model.operations.roles import IN_CONTROL_FLOW, OperationOutput, Role, links_among, roles_of
 from tfdump.model.operations.scopes import Scopes, parts
 from tfdump.model.tflite.flatbuffer import LiteFile, LiteOperator, LiteSignature, LiteSubgraph
 from tfdump.model.tflite.name_evidence import LiteConstants, names_of
-from tfdump.model.tflite.products import LiteProducts
 from tfdump.tensors import Array, NotCaptured
+
+if TYPE_CHECKING:
+    from tfdump.model.operations.reference import Reference
 
 _CONTROL = ("WHILE", "IF", "CALL_ONCE", "STABLEHLO_WHILE", "STABLEHLO_COMPOSITE")
 _HANDLES = ("resource", "variant")
@@ -33,7 +34,7 @@ class LiteTensors:
         self,
         file: LiteFile,
         signature: LiteSignature,
-        reference: Reference | None = None,
+        reference: "Reference | None" = None,
         values: Callable[[int], Array] | None = None,
     ) -> None:
         self._graph = graph = file.subgraphs[signature.subgraph]
@@ -70,6 +71,9 @@ class LiteTensors:
             restore_lost_names(owned)
             self.addressed, hidden = addresses_of(owned, self._scopes, converted=True)
         else:
+            from tfdump.model.operations.model_contents import ModelContents, addresses_like
+            from tfdump.model.tflite.products import LiteProducts
+
             places = {number: place for place, number in enumerate(self._numbers)}
             finals = tuple((name, places[number]) for name, number in signature.outputs if number in places)
             shapes = [graph.tensors[number].shape for number in self._numbers]

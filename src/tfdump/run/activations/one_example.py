@@ -12,6 +12,7 @@ from tfdump.run.activations.search import BadExample, stored_plan
 from tfdump.run.activations.write import AbsentTensors, OpenDump, complete_dump, open_sinks
 from tfdump.run.dependence import names_of_tensors
 from tfdump.run.options import StoreOptions
+from tfdump.run.output import data_attributes
 from tfdump.run.sinks import stored_bytes
 from tfdump.run.tensor_notes import tell_kinds, tell_padding
 from tfdump.tensors import Note
@@ -42,6 +43,7 @@ def write_example(
         )
     described = {
         **dump.root,
+        **data_attributes(part),
         "first_example": np.int64(part.first_example),
         layout.SEARCHED_EXAMPLES: np.int64(example.stop),
         layout.BATCH_FIRST_EXAMPLE: np.int64(source.first_example + example.start),

@@ -18,7 +18,8 @@ from tfdump.run.activations.options import ActivationOptions
 from tfdump.run.activations.plan import ActivationPlan, plan_activations
 from tfdump.run.activations.search import BadExample, search_batches
 from tfdump.run.activations.write import CALLED_LATE, OpenDump, planned_inputs, write_batches, write_dump
-from tfdump.run.output import overhead_bytes, tell_not_captured
+from tfdump.run.not_captured import tell_not_captured
+from tfdump.run.output import data_attributes, overhead_bytes
 from tfdump.run.planned import PlannedRun, PlannedTensor
 from tfdump.tensors import Note, Value
 
@@ -76,7 +77,7 @@ class ActivationRun(PlannedRun[ActivationOptions, None]):
 
         The caller closes the writer.
         """
-        root = self._origin(command) | self._data()
+        root = self._origin(command) | data_attributes(self.source)
         write_batches(batches, self.probe, self.source, self.plan, self._open_dump(writer, root))
 
     def search(self, progress: Progress = silent_progress) -> BadExample | None:

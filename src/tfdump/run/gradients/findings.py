@@ -20,8 +20,8 @@ from tfdump.run.example_axis import (
     pairs_inside,
 )
 from tfdump.run.first_looks import alone_place, examples_at
+from tfdump.run.not_captured import tell_not_captured
 from tfdump.run.options import RunOptions
-from tfdump.run.output import tell_not_captured
 from tfdump.tensors import Array, Note, listed
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from tfdump.run.gradients.plan import GradientPlan, plan_gradients, plan_per_exa
 from tfdump.run.gradients.source import supervised_source
 from tfdump.run.gradients.steps import AllExamples, EachExample, Passes
 from tfdump.run.gradients.write import GradientDump, Loss
-from tfdump.run.output import tell_not_captured
+from tfdump.run.not_captured import tell_not_captured
 from tfdump.run.planned import PlannedRun, PlannedTensor
 from tfdump.run.sinks import stored_size
 from tfdump.tensors import InputSpec, Note
