@@ -49,8 +49,8 @@ def test_the_options_of_activations_stand_where_a_user_looks(tfdump: Run) -> Non
     sections = re.split(HEADING, tfdump("activations", "--help").stdout)[1:]
     texts = dict(zip(sections[::2], sections[1::2], strict=True))
     assert list(texts) == [
-        "Model", "Selection", "More tensors", "Running", "Inputs", "Output", "Stored values", "Search",
-        "General", "Examples",
+        "Model", "Selection", "More tensors", "Running", "Inputs", "Data", "Images", "Sound", "Output",
+        "Stored values", "Search", "General", "Examples",
     ]  # fmt: skip
     for heading, option in (
         ("Model", "--trust-model"),

@@ -61,9 +61,10 @@ def data_options(command: CommandFunction) -> CommandFunction:
         _IMAGES(
             "--interpolation",
             type=click.Choice(_INTERPOLATIONS),
+            metavar="NAME",
             default="bilinear",
             show_default=True,
-            help="Compute pixels this way, when an image is resized.",
+            help="Compute pixels this way: nearest, bilinear, bicubic, area, lanczos3, ...",
         ),
         _IMAGES(
             "--decoder",
