@@ -6,6 +6,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from tfdump.address import Selection
@@ -134,7 +135,7 @@ def check_tensors(
     activations = [tensor for tensor in every if tensor.group == layout.ACTIVATIONS]
     functions = Functions(configuration, Axes(configuration, activations))
     repeated = frozenset(dump.groups.get(layout.ACTIVATIONS, ()))
-    first_example = int(dump.attributes.get("first_example", 0))
+    first_example = dump.first_example
     to_read = [tensor for tensor in tensors if full_name(tensor) not in known]
     meter = Meter(sum(tensor.about_values for tensor in to_read), progress)
     examiner = Examiner(functions, outputs, repeated, first_example, limits, meter.add)
@@ -150,6 +151,7 @@ def check_tensors(
     if loss is not None:
         checked.insert(0, Checked(layout.LOSS, ""))
         findings = [*loss_findings(loss, first_example if per_example else None, limits), *findings]
+    findings = [replace(finding, example_id=dump.example_id(finding.example)) for finding in findings]
     searched = Searched(
         tensors,
         {name: one.bad_rows for name, one in examined.items()},
@@ -158,6 +160,7 @@ def check_tensors(
         None if dump.attributes.get("training") else frozenset(dump.depends_on_batch),
         frozenset(item.address for item in dump.not_captured if "no gradient" in item.reason),
         first_example,
+        dump.example_id,
         loss is not None,
         loss is not None and loss.ndim > 0 and not per_example,
         "everything read" if known else "everything" if whole else "everything selected",

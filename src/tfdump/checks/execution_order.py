@@ -11,6 +11,7 @@ from tfdump.dump import layout
 from tfdump.dump.attributes import full_name
 from tfdump.dump.axis0 import STEP
 from tfdump.dump.backward_order import backward_order
+from tfdump.dump.examples import example_aside
 from tfdump.dump.tensor import Tensor
 
 BadTensors = dict[str, dict[str, Finding]]
@@ -46,7 +47,8 @@ class ExecutionPass:
         name, step = finding.tensor.removeprefix(f"{layout.ACTIVATIONS}/"), self.step(finding)
         if step is not None:
             return f"'{name}' (step {step})"
-        return f"'{name}'" + (f" (example {finding.example})" if finding.example is not None else "")
+        place = example_aside(finding.example, finding.example_id) if finding.example is not None else ""
+        return f"'{name}' {place}".rstrip()
 
 
 def passes(tensors: Sequence[Tensor], loss_by_step: bool) -> list[ExecutionPass]:
@@ -75,6 +77,7 @@ def inputs_themselves(one: ExecutionPass, bad: BadTensors, check: str) -> list[O
             finding.index,
             f"{WORDS[check]} is in the input itself: {one.at(finding)}",
             certain=True,
+            example_id=finding.example_id,
         )
         for finding in findings
     ]
@@ -85,7 +88,8 @@ def first_in_order(one: ExecutionPass, bad: BadTensors, check: str, looked_at: s
     first = one.first(bad[check], one.names)
     if first is None:
         return []
-    return [Origin(check, first.tensor, first.example, first.index, _message(one, bad, first, looked_at))]
+    message = _message(one, bad, first, looked_at)
+    return [Origin(check, first.tensor, first.example, first.index, message, example_id=first.example_id)]
 
 
 def _message(one: ExecutionPass, bad: BadTensors, first: Finding, looked_at: str) -> str:

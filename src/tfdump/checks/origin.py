@@ -91,6 +91,7 @@ class _Pass:
             message = message.replace(" starts in ", " first appears in ", 1) + _PARTLY
         return replace(
             self._described(Origin(finding.check, finding.tensor, finding.example, finding.index, message)),
+            example_id=finding.example_id,
             inputs=tuple(inputs),
             certain=start.sources.known and not missing and not partly,
         )
@@ -106,7 +107,8 @@ class _Pass:
         if row is None:
             return start.finding
         index = first_in_row(self._tensors[start.finding.tensor], row, start.finding.check)
-        return replace(start.finding, example=row + self._searched.first_example, index=index)
+        number = row + self._searched.first_example
+        return replace(start.finding, example=number, index=index, example_id=self._searched.example_id(number))
 
     def _inputs(self, finding: Finding, tensor: Tensor, sources: Reads) -> list[OriginInput]:
         """Return what the sources of an origin hold there, in the order in which they are read."""
@@ -118,7 +120,7 @@ class _Pass:
         ]
 
     def _forward(self, finding: Finding, tensor: Tensor, inputs: Sequence[OriginInput], after: str) -> str:
-        word, what = WORDS[finding.check], subject(tensor, finding.example, finding.index) + after
+        word, what = WORDS[finding.check], subject(tensor, finding) + after
         known = [item for item in inputs if item.reason is None]
         fed = [item for item in inputs if item.reason is not None and item.tensor.startswith(_MODEL_INPUT)]
         missing = [item for item in inputs if item.reason is not None and item not in fed]
@@ -129,7 +131,7 @@ class _Pass:
         return f"{lead}: {text}" if text else lead
 
     def _backward(self, finding: Finding, tensor: Tensor, sources: Reads, after: str) -> str:
-        lead = f"{WORDS[finding.check]} starts in {subject(tensor, finding.example, finding.index)}{after}: "
+        lead = f"{WORDS[finding.check]} starts in {subject(tensor, finding)}{after}: "
         if tensor.group == layout.WEIGHT_GRADIENTS:
             return lead + layer_outputs_said([self._tensors[read] for read in sources.read])
         if not sources.read:

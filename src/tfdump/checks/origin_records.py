@@ -63,6 +63,8 @@ class Origin:
         that read it.
     certain : bool
         Whether all of them are known and clean in that example. If not, the message says what is missing.
+    example_id : str or None
+        Name of that example, such as that of its file, if the dump has names.
     """
 
     check: str
@@ -74,3 +76,4 @@ class Origin:
     source: str | None = None
     inputs: tuple[OriginInput, ...] = ()
     certain: bool = False
+    example_id: str | None = None

@@ -1,6 +1,6 @@
 """The search for origins along a graph: bad tensors of which nothing that they were computed from is bad."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tfdump.checks.bad_rows import BadRows
@@ -33,6 +33,8 @@ class Searched:
         Addresses of activations that cannot have a gradient.
     first_example : int
         Number of the first example in the input.
+    example_id : callable
+        Returns the name of the example with a number in the input, or None.
     loss_is_known, loss_by_step : bool
         Whether the dump has a loss, and whether it is one number per step.
     looked_at : str
@@ -46,6 +48,7 @@ class Searched:
     mixing: frozenset[str] | None = frozenset()
     without_gradient: frozenset[str] = frozenset()
     first_example: int = 0
+    example_id: Callable[[int], str | None] = lambda number: None
     loss_is_known: bool = False
     loss_by_step: bool = False
     looked_at: str = "everything"

@@ -6,8 +6,10 @@ from collections.abc import Collection, Sequence
 from tfdump.address import OPERATION, reserved_word, split
 from tfdump.checks.origin_records import OriginInput
 from tfdump.checks.origin_values import is_pointwise, mixes_elements
+from tfdump.checks.records import Finding
 from tfdump.dump import axis0, layout
 from tfdump.dump.attributes import full_name
+from tfdump.dump.examples import example_text
 from tfdump.dump.tensor import Tensor
 
 WORDS = {"nan": "NaN", "inf": "Inf"}
@@ -48,11 +50,12 @@ def labeled(tensor: Tensor) -> str:
     return f"'{tensor.address}'" + (f" ({label})" if label else "")
 
 
-def subject(tensor: Tensor, example: int | None, index: Sequence[int] | None) -> str:
-    """Return a tensor with the place where it is first bad: `'norm' (Log), example 17`."""
+def subject(tensor: Tensor, finding: Finding) -> str:
+    """Return a tensor with the place where it is first bad: `'norm' (Log), example 17 (cat.jpg)`."""
     words = " ".join(filter(None, [_GRADIENT.get(tensor.group), labeled(tensor)]))
-    if example is not None:
-        return f"{words}, example {example}"
+    if finding.example is not None:
+        return f"{words}, {example_text(finding.example, finding.example_id)}"
+    index = finding.index
     if not index:
         return words
     if tensor.attributes.get("axis0") == axis0.BATCH:

@@ -98,6 +98,8 @@ class Finding:
         The finding in one line.
     units : tuple of int
         The dead units, for the check `dead`.
+    example_id : str or None
+        Name of that example, such as that of its file, if the dump has names.
     """
 
     check: str
@@ -109,6 +111,7 @@ class Finding:
     value: float | None
     message: str
     units: tuple[int, ...] = ()
+    example_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from tfdump.cli.terminal import DIM, RED, YELLOW, stdout_terminal
 from tfdump.cli.text_width import text_within, width
 
 _COLUMNS = (
-    Column("check"), tensor_column(), Column("count"), Column("of", 3), Column("example", 2), Column("index", 1),
-    Column("value", 0), Column("message", shorten="end"),
+    Column("check"), tensor_column(), Column("count"), Column("of", 3), Column("example", 2),
+    Column("example id", 4, shorten="middle"), Column("index", 1), Column("value", 0),
+    Column("message", shorten="end"),
 )  # fmt: skip
 _WORDS = {"nan": "NaN", "inf": "Inf"}
 _MOST_UNITS = 20
@@ -50,6 +51,7 @@ def _row(finding: Finding, group: str, fails: bool) -> tuple[Cell, ...]:
         finding.count,
         finding.of,
         finding.example,
+        finding.example_id,
         None if finding.index is None else ",".join(map(str, finding.index)),
         None if finding.check in ("nan", "dead") else finding.value,
         _message(finding),

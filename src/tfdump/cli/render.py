@@ -110,6 +110,11 @@ def json_list(kind: str, items: Iterable[dict[str, Any]], **further: Any) -> str
     return json_text(document, indent=2) + "\n"
 
 
+def without_missing_id(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of a finding or verdict without its `example_id` where the example has no name."""
+    return record if record["example_id"] is not None else {k: v for k, v in record.items() if k != "example_id"}
+
+
 def json_text(value: Any, indent: int | None = None) -> str:
     """Return any record as JSON; NaN and infinities are strings."""
     return json.dumps(_json_safe(value), indent=indent, ensure_ascii=False, allow_nan=False, default=str)

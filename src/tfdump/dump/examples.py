@@ -6,13 +6,23 @@ import numpy.typing as npt
 
 from tfdump.dump import layout
 from tfdump.dump.parts import Part
-from tfdump.errors import DumpError
+from tfdump.errors import DumpError, near
 from tfdump.files.byte_strings import decoded_text
 from tfdump.files.hdf5 import damage, has_link, lookup
+
+_BLOCK = 1 << 12
+"""Names that are in memory at once."""
+
+_MOST_NEAR = 10_000
+"""Names among which near ones are looked for."""
+
+_CONTROLS = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
 
 
 class StoredExamples:
     """The names of the examples of a dump, in the order of the rows of its tensors.
+
+    `len(examples)` is how many there are.
 
     Attributes
     ----------
@@ -24,6 +34,7 @@ class StoredExamples:
 
     def __init__(self, file: h5py.File, name: str, examples: int) -> None:
         self._name = name
+        self._block: tuple[int, list[str]] = -1, []
         with damage(DumpError, f"{name}: '{layout.EXAMPLES}'"):
             self._ids = _part(file, layout.EXAMPLE_ID)
             if self._ids is None or not self._ids.is_text or self._ids.shape != (examples,):
@@ -60,8 +71,77 @@ class StoredExamples:
         return [decoded_text(item) for item in self._ids.read((slice(start, stop),))]
 
     def name(self, row: int) -> str:
-        """Return the name of the example in one row; raises DumpError if the file is damaged."""
-        return self.read(row, row + 1)[0]
+        """Return the name of the example in one row.
+
+        Parameters
+        ----------
+        row : int
+            Row of the tensors, from 0.
+
+        Returns
+        -------
+        str
+            The name. Some names around it are stored, for those who ask for one row after another.
+
+        Raises
+        ------
+        DumpError
+            If the file is damaged.
+        """
+        block, place = divmod(row, _BLOCK)
+        if self._block[0] != block:
+            self._block = block, self.read(block * _BLOCK, (block + 1) * _BLOCK)
+        return self._block[1][place]
+
+    def row(self, name: str) -> int:
+        """Return the row of the example with a name, or of the only one whose name ends in `name` after a `/`.
+
+        Parameters
+        ----------
+        name : str
+            The name, or its end: `12.jpg` for `photos/cat/12.jpg`.
+
+        Returns
+        -------
+        int
+            The row, from 0; the first one if several examples have this name.
+
+        Raises
+        ------
+        DumpError
+            If no name matches, or if more than one ends like this.
+        """
+        ends: list[tuple[int, str]] = []
+        for start in range(0, len(self), _BLOCK):
+            for place, known in enumerate(self.read(start, start + _BLOCK), start):
+                if known == name:
+                    return place
+                if name and known.endswith(f"/{name}"):
+                    ends.append((place, known))
+        if len(ends) > 1:
+            raise DumpError(
+                f"{self._name} has {len(ends):,} examples that end in '{name}': '{ends[0][1]}', '{ends[1][1]}'"
+                f"{', ...' if len(ends) > 2 else ''} (write out one of them)"
+            )
+        if not ends:
+            close = near(name, self.read(0, _MOST_NEAR))
+            raise DumpError(f"{self._name} has no example '{name}'{close} (they are 0 to {len(self) - 1:,} by number)")
+        return ends[0][0]
+
+
+def one_line(name: str) -> str:
+    """Return a name with the characters escaped that would end or hide a line of text."""
+    return name.translate(_CONTROLS)
+
+
+def example_text(number: int, name: str | None) -> str:
+    """Return an example as messages call it: `example 17 (photos/cat/12.jpg)`, or by its number alone."""
+    return f"example {number}" + (f" ({one_line(name)})" if name is not None else "")
+
+
+def example_aside(number: int, name: str | None) -> str:
+    """Return an example as messages call it in parentheses: `(example 17, photos/cat/12.jpg)`."""
+    return f"(example {number}" + (f", {one_line(name)})" if name is not None else ")")
 
 
 def stored_examples(file: h5py.File, name: str, examples: int) -> StoredExamples | None:

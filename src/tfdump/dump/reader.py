@@ -116,9 +116,25 @@ class Dump(Mapping[str, Tensor]):
 
     @cached_property
     def examples(self) -> StoredExamples | None:
-        """Who the examples are: their names, and their labels if the data had classes; None if they have no names."""
+        """Who the examples are: their names, and their labels if the data had classes; None if they have no names.
+
+        Examples
+        --------
+        >>> with tfdump.open("dump.h5") as dump:
+        ...     names = dump.examples.read(0, len(dump.examples))
+        """
         count = self.attributes.get("examples", 0)
         return stored_examples(self._file, self.name, int(count))
+
+    @property
+    def first_example(self) -> int:
+        """The number in the input of the first example."""
+        return int(self.attributes.get("first_example", 0))
+
+    def example_id(self, number: int | None) -> str | None:
+        """Return the name of the example with this number in the input; None if the dump does not tell."""
+        row = -1 if number is None else number - self.first_example
+        return None if self.examples is None or not 0 <= row < len(self.examples) else self.examples.name(row)
 
     @property
     def config(self) -> dict[str, Any] | None:

@@ -53,7 +53,7 @@ def gather(
         sizes = [readable_bytes(tensor) for tensor in tensors]
         shares = shares_of(sizes, options.read_bytes)
         with damage(DumpError, f"{dump.name}: first_example"):
-            first_example = int(dump.attributes.get("first_example", 0))
+            first_example = dump.first_example
         by_sample = {
             full_name(tensor): examined
             for tensor, share in zip(tensors, shares, strict=True)

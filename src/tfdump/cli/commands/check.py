@@ -15,7 +15,7 @@ from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.junit import Case, junit
 from tfdump.cli.options import OUTPUT, FileName, parsed, selection_options, verdict_format, verdict_options
 from tfdump.cli.progress import notes, reading_bar
-from tfdump.cli.render import json_list, say, table, write
+from tfdump.cli.render import json_list, say, table, without_missing_id, write
 from tfdump.cli.terminal import BOLD, GREEN, RED
 from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.cli.verify import print_verification
@@ -192,8 +192,14 @@ def _named(names: list[str]) -> str:
 
 
 def _rows(report: CheckReport, aligned: bool) -> str:
-    rows = [(f.check, f.tensor, f.count, f.of, f.example, _index(f), f.value, f.message) for f in report.findings]
-    return table(_COLUMNS, rows, aligned)
+    """Return one line per finding; the names of examples come last, so that the other columns keep their places."""
+    rows = [
+        (f.check, f.tensor, f.count, f.of, f.example, _index(f), f.value, f.message, f.example_id)
+        for f in report.findings
+    ]
+    if any(finding.example_id is not None for finding in report.findings):
+        return table((*_COLUMNS, "example id"), rows, aligned)
+    return table(_COLUMNS, [row[:-1] for row in rows], aligned)
 
 
 def _index(finding: Finding) -> str | None:
@@ -203,12 +209,12 @@ def _index(finding: Finding) -> str | None:
 def _json(report: CheckReport) -> str:
     return json_list(
         "check",
-        [asdict(finding) for finding in report.findings],
+        [without_missing_id(asdict(finding)) for finding in report.findings],
         file=report.dump,
         failed=report.failed,
         fail_on=report.fail_on,
         thresholds=asdict(report.thresholds),
-        origins=[asdict(origin) for origin in report.origins],
+        origins=[without_missing_id(asdict(origin)) for origin in report.origins],
         tensors=[asdict(tensor) for tensor in report.tensors],
         skipped=[asdict(skipped) for skipped in report.skipped],
     )
