@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tfdump.cli.aligned_table import Column, Styled
-from tfdump.cli.render import Cell, json_list, shape_cell, table
+from tfdump.cli.render import Cell, json_list, shape_cell, table, without_missing_id
 from tfdump.cli.tensor_names import common_group, tensor_column
 from tfdump.cli.terminal import GREEN, RED, YELLOW
 from tfdump.comparison.pairing import ADDRESS
@@ -20,8 +20,9 @@ _COLUMNS = ("tensor", "new", "class", "verdict", "shape", "failed", "worst at", 
 
 _ALIGNED = (
     tensor_column(), tensor_column("new"), Column("class", 0), Column("verdict"), Column("shape", 1),
-    Column("failed", 6), Column("worst at", 4), Column("golden value", 3), Column("new value", 2), Column("max error"),
-    Column("scale needed", 5), Column("cosine"), Column("paired by", 2), Column("reason", shorten="end"),
+    Column("failed", 6), Column("worst at", 4), Column("example id", 7, shorten="middle"), Column("golden value", 3),
+    Column("new value", 2), Column("max error"), Column("scale needed", 5), Column("cosine"), Column("paired by", 2),
+    Column("reason", shorten="end"),
 )  # fmt: skip
 
 
@@ -54,21 +55,24 @@ def _pairing(tensor: TensorDiff) -> str:
 def diff_table(tensors: Sequence[TensorDiff], aligned: bool, with_cosine: bool) -> str:
     """Return the tensors as a table: aligned for a terminal, or as TSV.
 
-    An aligned table gives the reason only where the other columns do not. In TSV the cosine comes last, so that the
-    other columns keep their places.
+    An aligned table gives the reason only where the other columns do not. In TSV the cosine comes last, and behind it
+    the names of examples, so that the other columns keep their places.
     """
-    rows = [(*_row(tensor), _cosine(tensor)) for tensor in tensors]
+    rows = [_row(tensor) for tensor in tensors]
     if not aligned:
-        columns = (*_COLUMNS, "cosine")
-        return table(columns, rows) if with_cosine else table(columns[:-1], [row[:-1] for row in rows])
+        columns: dict[str, list[Cell]] = {"cosine": [_cosine(tensor) for tensor in tensors]} if with_cosine else {}
+        if any(tensor.example_id is not None for tensor in tensors):
+            columns["example id"] = [tensor.example_id for tensor in tensors]
+        return table((*_COLUMNS, *columns), [(*row, *more) for row, *more in zip(rows, *columns.values(), strict=True)])
     group = common_group(name for one in tensors for name in (one.name, one.new_name)) if sys.stdout.isatty() else ""
     cells = [
         {
-            **dict(zip(_COLUMNS, row, strict=False)),
+            **dict(zip(_COLUMNS, row, strict=True)),
             "tensor": tensor.name and tensor.name.removeprefix(group),
             "new": row[1] and str(row[1]).removeprefix(group),
             "verdict": Styled(tensor.status, _style(tensor)),
-            "cosine": None if row[-1] is None else f"{row[-1]:.9g}",
+            "cosine": None if (cosine := _cosine(tensor)) is None else f"{cosine:.9g}",
+            "example id": tensor.example_id,
             "reason": tensor.reason if tensor.comparison is None or _fails_by_cosine(tensor) else None,
         }
         for tensor, row in zip(tensors, rows, strict=True)
@@ -105,7 +109,7 @@ def diff_json(report: DiffReport, command: str) -> str:
 
 
 def _item(tensor: TensorDiff) -> dict[str, Any]:
-    record: dict[str, Any] = asdict(tensor)
+    record = without_missing_id(asdict(tensor))
     return {**record, "comparison": None if tensor.comparison is None else asdict(tensor.comparison)}
 
 
@@ -133,6 +137,5 @@ def _case(tensor: TensorDiff) -> "Case":
 
 def _details(tensor: TensorDiff) -> str:
     """Return what the CI server shows below the failure: one line per column."""
-    return "\n".join(
-        f"{name}: {value}" for name, value in zip(_COLUMNS, _row(tensor), strict=True) if value not in (None, "")
-    )
+    cells = [*zip(_COLUMNS, _row(tensor), strict=True), ("example id", tensor.example_id)]
+    return "\n".join(f"{name}: {value}" for name, value in cells if value not in (None, ""))

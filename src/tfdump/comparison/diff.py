@@ -14,6 +14,7 @@ from tfdump.comparison.plain_arrays import parse_transpose
 from tfdump.comparison.preconditions import check_comparable, check_reductions, comparison_notes
 from tfdump.comparison.renaming import read_map
 from tfdump.comparison.rule import Criteria
+from tfdump.comparison.same_examples import with_example_ids
 from tfdump.comparison.sides import Side, open_side
 from tfdump.comparison.tolerance import Tolerances, overrides_of
 from tfdump.comparison.transposing import Transposing
@@ -52,6 +53,7 @@ def diff(
     renamed: Mapping[str, str] | str | Path | None = None,
     transpose: str | Iterable[str] = (),
     pair: str = BY_VALUE,
+    ignore_ids: bool = False,
 ) -> DiffReport:
     """Compare two dumps, or a dump with plain arrays, and return a verdict on every tensor.
 
@@ -92,6 +94,8 @@ def diff(
         compared.
     pair : {"values", "names"}, default "values"
         Whether tensors that names do not pair are paired by their values, and names are corrected by them.
+    ignore_ids : bool, default False
+        Whether examples of different names are compared, row by row.
 
     Returns
     -------
@@ -127,6 +131,7 @@ def diff(
         renamed=renamed,
         transpose=transpose,
         pair=pair,
+        ignore_ids=ignore_ids,
     )
     return compare(golden, new, options)
 
@@ -148,6 +153,7 @@ def diff_options(
     renamed: Mapping[str, str] | str | Path | None = None,
     transpose: str | Iterable[str] = (),
     pair: str = BY_VALUE,
+    ignore_ids: bool = False,
 ) -> DiffOptions:
     """Return the options of these keyword arguments of `diff`; raises TfdumpError for one that is not valid."""
     if renamed is None or isinstance(renamed, Mapping):
@@ -173,6 +179,7 @@ def diff_options(
         renamed=names,
         transpose=tuple(parse_transpose(text) for text in texts("transpose", transpose, "*=0,2,3,1")),
         pair=pair,
+        ignore_ids=flag("ignore_ids", ignore_ids),
     )
 
 
@@ -190,6 +197,8 @@ def compare(
 
 def compare_sides(old: Side, other: Side, options: DiffOptions, judge: JudgePairs) -> DiffReport:
     """Pair the tensors of two open sides, let `judge` compare them, and return the report."""
+    if options.ignore_ids:
+        other.examples = None
     check_comparable(old, other)
     by_names = pair_sides(old, other, options.renamed)
     every, pairing_notes = (by_names, []) if options.pair == NAMES_ONLY else pairs_by_value(by_names, old, other)
@@ -200,7 +209,7 @@ def compare_sides(old: Side, other: Side, options: DiffOptions, judge: JudgePair
     turning = Transposing(options.transpose, turns_golden=old.is_plain and not other.is_plain)
     turned = [pair if id(pair) in ignored else turning.turn(pair) for pair in pairs]
     turning.check_used()
-    tensors = list(judge(turned, options, ignored))
+    tensors = with_example_ids(list(judge(turned, options, ignored)), turned, old, other)
     if options.pair != NAMES_ONLY:
         tensors = with_fused(tensors, pairs, every, old, other)
     for side in (old, other):

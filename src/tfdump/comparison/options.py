@@ -24,6 +24,7 @@ class DiffOptions:
     renamed: Mapping[str, str] = field(default_factory=dict)
     transpose: tuple[tuple[str, tuple[int, ...]], ...] = ()
     pair: str = BY_VALUE
+    ignore_ids: bool = False
 
     def check(self) -> None:
         """Raise TfdumpError for options that cannot be combined or are not known."""

@@ -3,9 +3,11 @@
 from typing import Any
 
 from tfdump.comparison.pairing import EXACT, EXECUTION, NEAR_VALUE, ORDER, PLACE, STRUCTURE, Pair
+from tfdump.comparison.same_examples import check_same_examples, names_decide
 from tfdump.comparison.sides import Side
 from tfdump.dump.attributes import full_name
 from tfdump.dump.axis0 import BATCH
+from tfdump.dump.layout import INPUTS_SHA256
 from tfdump.errors import DumpError
 
 _SAME_QUESTION = {
@@ -27,16 +29,21 @@ _WORTH_KNOWING = ("training", "loss_scale", *_VERSIONS)
 
 
 def check_comparable(golden: Side, new: Side) -> None:
-    """Raise DumpError if two dumps have different examples, kinds or losses; plain arrays have none of these."""
-    if golden.is_plain or new.is_plain:
-        return
-    for name, wrong in _SAME_QUESTION.items():
+    """Raise DumpError if two dumps have different examples, kinds or losses; plain arrays have no kinds and losses.
+
+    Where both sides name their examples, the names decide which these are, and not their numbers.
+    """
+    by_names = names_decide(golden, new)
+    for name, wrong in ({} if golden.is_plain or new.is_plain else _SAME_QUESTION).items():
+        if by_names and name in ("examples", "first_example"):
+            continue
         old, other = golden.attributes.get(name), new.attributes.get(name)
         if old != other and (name in ("kind", "steps", "per_example") or None not in (old, other)):
             raise DumpError(
                 f"{golden.name} and {new.name} {wrong} ({name}: {_shown(old)} and {_shown(other)}), "
                 "so their values cannot be compared (dump both with the same options)"
             )
+    check_same_examples(golden, new)
 
 
 def check_reductions(pairs: list[Pair]) -> None:
@@ -66,6 +73,12 @@ def comparison_notes(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
         if unlike:
             values = "; ".join(f"{name} {_shown(both[0].get(name))}, {_shown(both[1].get(name))}" for name in unlike)
             notes.append(f"made differently: {values}")
+    hashes = [side.attributes.get(INPUTS_SHA256) for side in (golden, new)]
+    if names_decide(golden, new) and None not in hashes and hashes[0] != hashes[1]:
+        notes.append(
+            f"the examples of {golden.name} and {new.name} have the same names and other numbers: their files changed, "
+            "or became numbers in another way"
+        )
     for side in (golden, new):
         if side.left_out:
             notes.append(f"not compared, because {side.name} has no numbers or text there: {_few(list(side.left_out))}")

@@ -8,6 +8,7 @@ import h5py
 
 from tfdump.argument_kinds import file_path
 from tfdump.comparison.plain_arrays import ArrayPart, Item, MemoryReader, PlainItem, plain_item
+from tfdump.comparison.side_examples import SideExamples, examples_of_dump, take_examples
 from tfdump.dump import layout
 from tfdump.dump.other_formats import refuse_models
 from tfdump.dump.parts import Part
@@ -27,7 +28,8 @@ class Closeable(Protocol):
 class Side:
     """One side of a comparison: its items in order, its attributes, and whether it is plain; a context manager.
 
-    `left_out` has the members of a plain HDF5 file that cannot be compared, each with the reason.
+    `left_out` has the members of a plain HDF5 file that cannot be compared, each with the reason. `examples` tells who
+    the examples are, and is None if they have no names.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Side:
         self.items = items
         self.attributes: dict[str, Any] = dump.attributes if dump is not None else {}
         self.is_plain = dump is None
+        self.examples: SideExamples | None = examples_of_dump(dump)
         self.left_out = left_out
         self._path = path
         self._files = files
@@ -96,8 +99,12 @@ def _open(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
             members = {path.stem: open_npy(path)}
         else:
             members = {name: opened() for name, opened in open_npz(path).items()}
+        files = list(members.values())
+        examples = take_examples(members)
         items = [PlainItem(name, [ArrayPart("", member)]) for name, member in members.items()]
-        return Side(str(path), items, path=path, files=list(members.values()))
+        side = Side(str(path), items, path=path, files=files)
+        side.examples = examples
+        return side
     file = open_hdf5(path, DumpError)
     try:
         with damage(DumpError, str(path)), text_memory(file):

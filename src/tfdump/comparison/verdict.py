@@ -95,6 +95,8 @@ class TensorDiff:
     diverges : bool
         Whether the new side computes something else in the place of this missing tensor, so that the sides diverge
         here.
+    example_id : str or None
+        Name of the example that holds the worst element, such as that of its file, if one side has names.
     """
 
     name: str | None
@@ -112,6 +114,7 @@ class TensorDiff:
     paired_by: str = ""
     layout: str = ""
     diverges: bool = False
+    example_id: str | None = None
 
     @property
     def shown_name(self) -> str:

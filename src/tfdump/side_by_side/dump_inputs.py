@@ -2,15 +2,21 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from tfdump.comparison.same_examples import first_difference
+from tfdump.comparison.side_examples import RowsFrom, SideExamples
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
+from tfdump.dump.examples import one_line
 from tfdump.dump.reader import Dump, Tensor
 from tfdump.errors import DumpError
+from tfdump.files.byte_strings import decoded_text
 from tfdump.files.hdf5 import damage
 from tfdump.files.paths import as_argument
+from tfdump.inputs.identity import ExampleIdentity
 from tfdump.inputs.source import Source
 
 _ROWS = 64
@@ -20,8 +26,8 @@ _ROWS = 64
 def rows_of_dump(dump: Dump, source: Source) -> int:
     """Return the row of a dump that belongs to the first example of a source.
 
-    Raises DumpError where the dump is of another kind, lacks some of the examples, was made with other inputs, or does
-    not tell with which.
+    Raises DumpError where the dump is of another kind, lacks some of the examples, was made with other examples or
+    inputs, or does not tell with which.
     """
     attributes = dump.attributes
     if attributes.get("kind") != layout.ACTIVATIONS:
@@ -32,7 +38,8 @@ def rows_of_dump(dump: Dump, source: Source) -> int:
     start, count = int(attributes.get("first_example", 0)), int(attributes.get("examples", 0))
     offset = source.first_example - start
     _check_range(dump, source, start, count)
-    if not (_hashes_agree(dump, source, offset, count) or _saved_inputs_agree(dump, source, offset)):
+    names_agree = _names_agree(dump, source, offset)
+    if not (_hashes_agree(dump, source, offset, count) or _saved_inputs_agree(dump, source, offset) or names_agree):
         raise DumpError(
             f"{dump.name} does not tell with which inputs it was made (dump its model again, with this version of "
             "tfdump or with --save-inputs)"
@@ -52,6 +59,34 @@ def _check_range(dump: Dump, source: Source, start: int, count: int) -> None:
     raise DumpError(
         f"{dump.name} was made with examples {start} to {start + count - 1}, and the inputs have {first} to {last - 1} "
         f"(--examples {start}:{start + count} takes those of the dump)"
+    )
+
+
+@dataclass(frozen=True)
+class IdentityNames:
+    """The names of the examples of a source, as a dump of them has them: what is not UTF-8 is escaped."""
+
+    identity: ExampleIdentity
+
+    def read(self, start: int, stop: int) -> list[str]:
+        """Return the names of the examples from `start` up to `stop`."""
+        names = self.identity.read(start, stop)
+        return [decoded_text(name.encode("utf-8", "surrogateescape")) for name in names]
+
+
+def _names_agree(dump: Dump, source: Source, offset: int) -> bool:
+    """Compare the names of all examples of the source; False where one side has none."""
+    if dump.examples is None or source.identity is None:
+        return False
+    stored = SideExamples(RowsFrom(dump.examples, offset), source.examples)
+    fed = SideExamples(IdentityNames(source.identity), source.examples)
+    row = first_difference(stored, fed)
+    if row is None:
+        return True
+    raise DumpError(
+        f"{dump.name} was made with other examples: example {source.first_example + row} is "
+        f"'{one_line(stored.name(row))}' there and '{one_line(fed.name(row))}' in the inputs (give the inputs that it "
+        "was made with, or dump its model again)"
     )
 
 

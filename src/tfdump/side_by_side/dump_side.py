@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tfdump.comparison.plain_arrays import plain_item
+from tfdump.comparison.side_examples import RowsFrom, SideExamples
 from tfdump.comparison.sides import Side
 from tfdump.dump import layout
 from tfdump.dump.axis0 import EXAMPLE, NONE
@@ -53,6 +54,11 @@ class DumpSide:
         self._dump = dump
         self._offset = offset
         self._items: list[tuple[LiveTensor, Tensor]] = []
+
+    def names(self, count: int) -> SideExamples | None:
+        """Return the names of the first `count` examples that are compared; None if the dump does not tell."""
+        examples = self._dump.examples
+        return None if examples is None else SideExamples(RowsFrom(examples, self._offset), count)
 
     def open(self, stop: int, call_size: int) -> Side:
         """Return the side of a comparison, with the values of the first `stop` examples in its tensors.

@@ -8,12 +8,14 @@ from dataclasses import replace
 from tfdump.comparison.diff import compare_sides
 from tfdump.comparison.options import DiffOptions
 from tfdump.comparison.plain_arrays import Item
+from tfdump.comparison.side_examples import SideExamples
 from tfdump.comparison.sides import Side
 from tfdump.comparison.verdict import DiffReport
 from tfdump.dump import layout
 from tfdump.errors import InputError
 from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Progress, silent_progress
+from tfdump.side_by_side.dump_inputs import IdentityNames
 from tfdump.side_by_side.dump_side import DumpSide
 from tfdump.side_by_side.judging import BatchJudge
 from tfdump.side_by_side.live_tensors import LiveTensor
@@ -67,13 +69,23 @@ class SideBySide:
         return side.open(stop, self.models[0].call_size)
 
     def _agree_on_inputs(self, sides: list[Side]) -> None:
-        """Let both sides have the same hashes, because their inputs were compared when they were opened."""
+        """Let both sides have the same hashes and examples, because these were compared when they were opened."""
+        examples = self._named_examples()
         model = next(
             opened for side, opened in zip((self.golden, self.new), sides, strict=True) if isinstance(side, ModelSide)
         )
         for side in sides:
+            side.examples = examples
             for name in (layout.INPUTS_SHA256, "first_example"):
                 side.attributes[name] = model.attributes[name]
+
+    def _named_examples(self) -> SideExamples | None:
+        """Return the names of all examples that are compared: those of the inputs, or else those of a dump."""
+        identity = self.models[0].run.source.identity
+        if identity is not None:
+            return SideExamples(IdentityNames(identity), self.examples)
+        dumps = (side.names(self.examples) for side in (self.golden, self.new) if isinstance(side, DumpSide))
+        return next(dumps, None)
 
     def _notes(self, judge: BatchJudge) -> list[str]:
         notes = []

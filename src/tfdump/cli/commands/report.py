@@ -97,6 +97,7 @@ def _tolerance_option(name: str, difference: str) -> Callable[[Any], Any]:
     type=click.Choice(PAIRINGS),
     help=f"Pair tensors by names alone, or by their values too. [default: {BY_VALUE}]",
 )
+@_COMPARISON("--ignore-ids", is_flag=True, help="Compare examples of different names, row by row.")
 @verbosity_options
 @click.pass_obj
 def command(
@@ -115,6 +116,7 @@ def command(
     allow_missing: bool,
     map_file: Path | None,
     pair: str | None,
+    ignore_ids: bool,
 ) -> None:
     """Write one HTML page about a dump, or about two dumps compared.
 
@@ -123,9 +125,9 @@ def command(
 
     The command prints the path of the page. The exit status says nothing about findings or differences.
     """
-    if other is None and (rtol or atol or scale or allow_missing or map_file is not None or pair):
+    if other is None and (rtol or atol or scale or allow_missing or map_file is not None or pair or ignore_ids):
         raise click.UsageError(
-            "--rtol, --atol, --scale, --allow-missing, --map and --pair need OTHER (give a second dump)"
+            "--rtol, --atol, --scale, --allow-missing, --map, --pair and --ignore-ids need OTHER (give a second dump)"
         )
     if output == Path("-"):
         raise click.UsageError("the page is written to a file (use -o FILE.html)")
@@ -141,6 +143,7 @@ def command(
         allow_missing=allow_missing,
         renamed=read_map(map_file) if map_file is not None else {},
         pair=pair or BY_VALUE,
+        ignore_ids=ignore_ids,
     )
     with reading_bars(verbosity) as watch:
         report = gather(dump, other, ReportOptions(read, pictures, layer, exclude, options), watch)
