@@ -10,9 +10,11 @@ import numpy as np
 from tfdump.cli.aligned_table import Column
 from tfdump.cli.render import SCHEMA_VERSION, json_text, one_cell, shape_cell, table, write
 from tfdump.cli.tensor_text import dtype_text, item_of
+from tfdump.dump.examples import StoredExamples
 from tfdump.dump.reader import Dump, Tensor
 from tfdump.dump.slicing import Slicing
 from tfdump.dump.view import RaggedOffsets, View, check_sparse, views_of
+from tfdump.exports.ids import names_of_rows
 from tfdump.exports.rows import indexed_values
 from tfdump.exports.text import empty_list, json_texts, nested
 from tfdump.files.byte_strings import decoded_text
@@ -22,6 +24,7 @@ _MOST_SHOWN = 1000
 _MOST_OF_LARGE = 300
 _EDGE = 3
 _LONGEST_TEXT = 60
+_EXAMPLE_ID = "\texample id"
 
 
 def show_values(dump: Dump, tensors: list[Tensor], slicing: Slicing | None, json: bool, note: Note) -> None:
@@ -36,9 +39,9 @@ def show_values(dump: Dump, tensors: list[Tensor], slicing: Slicing | None, json
         elif not terminal:
             note(f"'{tensor.address}' {tensor.without_values}")
     if terminal:
-        _write_all(_readable(tensor, slicing) for tensor in tensors)
+        _write_all(_readable(dump, tensor, slicing) for tensor in tensors)
     else:
-        _write_all(_json(dump, tensors, slicing) if json else _tsv(tensors, slicing))
+        _write_all(_json(dump, tensors, slicing) if json else _tsv(dump, tensors, slicing))
 
 
 def _write_all(texts: Iterable[str]) -> None:
@@ -47,16 +50,23 @@ def _write_all(texts: Iterable[str]) -> None:
             return
 
 
-def _tsv(tensors: list[Tensor], slicing: Slicing | None) -> Iterator[str]:
-    yield "tensor\tindex\tvalue\n"
+def _tsv(dump: Dump, tensors: list[Tensor], slicing: Slicing | None) -> Iterator[str]:
+    named = dump.examples is not None
+    yield f"tensor\tindex\tvalue{_EXAMPLE_ID if named else ''}\n"
     for tensor in tensors:
         if tensor.without_values:
             continue
-        name = one_cell(f"{tensor.group}/{tensor.address}")
+        name, names = one_cell(f"{tensor.group}/{tensor.address}"), names_of_rows(dump, tensor)
         for rows in indexed_values(tensor, slicing):
             values = map(one_cell, rows.values) if tensor.dtype == "string" else rows.values
-            lines = [f"{name}\t{index}\t{value}\n" for index, value in zip(rows.indices, values, strict=True)]
-            yield "".join(lines)
+            ends = (_ending(index, names) if named else "" for index in rows.indices)
+            lines = zip(rows.indices, values, ends, strict=True)
+            yield "".join(f"{name}\t{index}\t{value}{end}\n" for index, value, end in lines)
+
+
+def _ending(index: str, names: StoredExamples | None) -> str:
+    """Return the cell of the example of a value, by its index in the tensor."""
+    return "\t" if names is None else f"\t{one_cell(names.name(int(index.partition(',')[0])))}"
 
 
 def _json(dump: Dump, tensors: list[Tensor], slicing: Slicing | None) -> Iterator[str]:
@@ -68,6 +78,11 @@ def _json(dump: Dump, tensors: list[Tensor], slicing: Slicing | None) -> Iterato
             yield f', "values": null, "reason": {json_text(tensor.without_values)}}}'
             continue
         views = views_of(tensor, slicing)
+        names = names_of_rows(dump, tensor)
+        if names is not None:
+            yield ', "example_ids": ['
+            yield from _json_names(names, views[""].rows if "" in views else range(len(names)))
+            yield "]"
         if "" in views:
             yield ', "values": '
             yield from _json_array(views[""])
@@ -81,6 +96,11 @@ def _json(dump: Dump, tensors: list[Tensor], slicing: Slicing | None) -> Iterato
     yield "\n]}\n"
 
 
+def _json_names(names: StoredExamples, rows: range) -> Iterator[str]:
+    for place, row in enumerate(rows):
+        yield f"{', ' if place else ''}{json_text(names.name(row))}"
+
+
 def _json_array(view: View) -> Iterator[str]:
     if 0 in view.shape:
         yield empty_list(view.shape)
@@ -90,8 +110,9 @@ def _json_array(view: View) -> Iterator[str]:
         first += len(block)
 
 
-def _readable(tensor: Tensor, slicing: Slicing | None) -> str:
+def _readable(dump: Dump, tensor: Tensor, slicing: Slicing | None) -> str:
     """Return the attributes of a tensor, and its values as NumPy prints them, shortened."""
+    names = names_of_rows(dump, tensor)
     name = f"{tensor.group}/{tensor.address}"
     rows: list[tuple[str, str]] = [("tensor", name), ("shape", shape_cell(tensor.shape)), ("dtype", dtype_text(tensor))]
     own_rows = {"address", "dtype", "stored_as", "shape"}
@@ -105,11 +126,20 @@ def _readable(tensor: Tensor, slicing: Slicing | None) -> str:
         return f"{head}no values: it {tensor.without_values}\n\n"
     views = views_of(tensor, slicing)
     if "" in views:
-        return f"{head}{_array(views[''], slicing)}\n\n"
+        return f"{head}{_names(names, views[''].rows)}{_array(views[''], slicing)}\n\n"
     if tensor.encoding == "sparse":
         check_sparse(tensor, views["values"], views["indices"])
         return f"{head}{_entries(views['values'], views['indices'])}\n\n"
-    return f"{head}{_items(tensor, views)}\n\n"
+    return f"{head}{_items(tensor, views, names)}\n\n"
+
+
+def _names(names: StoredExamples | None, rows: range) -> str:
+    """Return one line per row with the name of its example: the first and the last ones."""
+    if names is None:
+        return ""
+    width = len(str(max(rows, default=0)))
+    lines = [f"row {rows[place]:>{width}}: {one_cell(names.name(rows[place]))}" for place in _ends(len(rows))]
+    return "".join(f"{line}\n" for line in _with_gap(lines, len(rows)))
 
 
 def _attribute(value: Any) -> str:
@@ -149,18 +179,19 @@ def _entries(values: View, indices: View) -> str:
     return "\n".join([*_with_gap(lines, count), f"{len(lines):,} of {count:,} stored entries"])
 
 
-def _items(tensor: Tensor, views: dict[str, View]) -> str:
+def _items(tensor: Tensor, views: dict[str, View], names: StoredExamples | None) -> str:
     """Return the first and the last rows of a ragged tensor, or items of a stack, each with its shape."""
     rows = RaggedOffsets(tensor) if tensor.encoding == "ragged" else None
     count, word = (rows.rows, "rows") if rows else (len(views), "items")
     lines = []
     for number in _ends(count):
+        place = f"{number}" if names is None else f"{number} ({one_cell(names.name(number))})"
         if rows and len(rows.splits) > 1:
             start, stop = rows.splits[0][number : number + 2].tolist()
-            lines.append(f"{number}: {stop - start} ragged rows (--slice {number},0 shows the first)")
+            lines.append(f"{place}: {stop - start} ragged rows (--slice {number},0 shows the first)")
             continue
         item = views_of(tensor, Slicing(str(number), (number,)))[""]
-        lines.append(f"{number}: {shape_cell(item.shape)}\n{_array(item)}")
+        lines.append(f"{place}: {shape_cell(item.shape)}\n{_array(item)}")
     return "\n".join([*_with_gap(lines, count), f"{len(lines):,} of {count:,} {word} (--slice 0 shows one)"])
 
 

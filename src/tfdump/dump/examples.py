@@ -9,9 +9,12 @@ from tfdump.dump.parts import Part
 from tfdump.errors import DumpError, near
 from tfdump.files.byte_strings import decoded_text
 from tfdump.files.hdf5 import damage, has_link, lookup
+from tfdump.files.paths import as_argument
 
 _BLOCK = 1 << 12
 """Names that are in memory at once."""
+
+_MOST_CLASSES = 20
 
 _MOST_NEAR = 10_000
 """Names among which near ones are looked for."""
@@ -30,24 +33,27 @@ class StoredExamples:
         Class of each example as a number, shape `(examples,)`, int64. None if the data had no classes.
     classes : tuple of str
         Names of the classes; `classes[label]` is the class of an example. Empty if the classes have no names.
+    part, class_part : Part
+        The arrays of the names of examples and of classes in the file; `class_part` is None if there is none.
     """
 
     def __init__(self, file: h5py.File, name: str, examples: int) -> None:
         self._name = name
         self._block: tuple[int, list[str]] = -1, []
         with damage(DumpError, f"{name}: '{layout.EXAMPLES}'"):
-            self._ids = _part(file, layout.EXAMPLE_ID)
-            if self._ids is None or not self._ids.is_text or self._ids.shape != (examples,):
+            ids = _part(file, layout.EXAMPLE_ID)
+            if ids is None or not ids.is_text or ids.shape != (examples,):
                 raise ValueError(f"it does not hold the names of {examples} examples")
             labels, classes = _part(file, layout.EXAMPLE_LABEL), _part(file, layout.EXAMPLE_CLASSES)
             if labels is not None and (labels.shape != (examples,) or labels.dtype.kind not in "iu"):
                 raise ValueError(f"it does not hold the classes of {examples} examples as whole numbers")
+        self.part, self.class_part = ids, classes
         self.labels: npt.NDArray[np.int64] | None = None if labels is None else np.asarray(labels.read(), np.int64)
         self.classes: tuple[str, ...] = () if classes is None else tuple(map(decoded_text, classes.read()))
 
     def __len__(self) -> int:
         """Return the number of examples."""
-        return 0 if self._ids is None else self._ids.shape[0]
+        return self.part.shape[0]
 
     def read(self, start: int, stop: int) -> list[str]:
         """Return the names of the examples from `start` up to `stop`.
@@ -67,8 +73,7 @@ class StoredExamples:
         DumpError
             If the file is damaged.
         """
-        assert self._ids is not None
-        return [decoded_text(item) for item in self._ids.read((slice(start, stop),))]
+        return [decoded_text(item) for item in self.part.read((slice(start, stop),))]
 
     def name(self, row: int) -> str:
         """Return the name of the example in one row.
@@ -125,8 +130,35 @@ class StoredExamples:
             )
         if not ends:
             close = near(name, self.read(0, _MOST_NEAR))
-            raise DumpError(f"{self._name} has no example '{name}'{close} (they are 0 to {len(self) - 1:,} by number)")
+            listing = f"tfdump cat {as_argument(self._name)} {layout.EXAMPLES}/{layout.EXAMPLE_ID} --format csv"
+            raise DumpError(f"{self._name} has no example '{name}'{close} (list them: {listing})")
         return ends[0][0]
+
+    @property
+    def class_counts(self) -> list[tuple[int, str | None, int]]:
+        """The classes in the order of their numbers: number, name, and how many examples each has."""
+        if self.labels is None:
+            return []
+        numbers, counts = np.unique(self.labels, return_counts=True)
+        by_number = dict.fromkeys(range(len(self.classes)), 0)
+        by_number |= dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+        return [
+            (number, self.classes[number] if 0 <= number < len(self.classes) else None, by_number[number])
+            for number in sorted(by_number)
+        ]
+
+
+def described(examples: StoredExamples | None) -> dict[str, str]:
+    """Return who the examples are in words, as rows of a table of facts; none where they have no names."""
+    if examples is None:
+        return {}
+    ends = [one_line(examples.name(row)) for row in sorted({0, len(examples) - 1}) if 0 <= row < len(examples)]
+    facts = {"example_ids": f"{len(examples):,}: {' .. '.join(ends)}" if ends else "0"}
+    counts = [f"{number if name is None else one_line(name)} ({of:,})" for number, name, of in examples.class_counts]
+    if counts:
+        more = f", ... {counts[-1]}" if len(counts) > _MOST_CLASSES else ""
+        facts["example_classes"] = f"{len(counts):,}: {', '.join(counts[:_MOST_CLASSES])}{more}"
+    return facts
 
 
 def one_line(name: str) -> str:

@@ -57,6 +57,19 @@ class View:
         self.is_text = part.is_text
         self.is_bytes = part.is_bytes
 
+    @property
+    def rows(self) -> range:
+        """The indices along the first axis of the tensor from which the values come."""
+        if self._prefix:
+            return range(self._prefix[0], self._prefix[0] + 1)
+        first = self._axes[0] if self._axes else Axis(0, 0)
+        return range(first.start, first.start + first.count * first.step, first.step)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the first axis is that of the tensor, with one index for each of `rows`."""
+        return not self._prefix and bool(self._axes) and self._axes[0].remains
+
     def blocks(self, most_bytes: int = BLOCK_BYTES) -> Iterator[Array]:
         """Yield the values in C order, as flat arrays of at most about `most_bytes`."""
         counts = tuple(axis.count for axis in self._axes)

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfdump.dump import layout
 from tfdump.dump.attributes import full_name
+from tfdump.dump.examples import StoredExamples
 from tfdump.dump.reader import Dump
 from tfdump.dump.slicing import Slicing
 from tfdump.dump.tensor import Tensor
@@ -18,7 +19,7 @@ from tfdump.process.stages import Meter, Progress
 class Exported:
     """A tensor to be written in another format: `name` is its group and address, `views` has its arrays by part.
 
-    If `views` is empty, `reason` says why.
+    If `views` is empty, `reason` says why. `ids` are the names of the rows, where these are written beside the values.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Exported:
     dtype: str = ""
     class_name: str = ""
     axis0: str = ""
+    ids: StoredExamples | None = None
 
 
 def exported(tensor: Tensor, slicing: Slicing | None = None) -> Exported:

@@ -1,7 +1,8 @@
 """CSV: one line per index of the first axis."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice, repeat
 
 import numpy as np
 
@@ -12,19 +13,22 @@ _CELLS = 1 << 14
 _SPECIAL = frozenset(',"\n\r')
 
 
-def csv(view: View, header: bool = True) -> Iterator[bytes]:
+def csv(view: View, header: bool = True, names: Iterable[str] | None = None) -> Iterator[bytes]:
     """Yield the lines of a CSV file in UTF-8: one line per index of the first axis, below a line with the names.
 
     A scalar or an array of one axis is the column `value`. The trailing axes of other arrays are side by side in C
     order, and the name of each column is its index: `[0]`, `[1]`, or `[0][0]`, `[0][1]`, ... Without `header` there are
-    no names.
+    no names. `names` has the name of the example for every line, which becomes the first column, `id`.
     """
     tail = view.shape[1:]
     columns = math.prod(tail)
+    separator = "," if columns else ""
+    firsts = repeat("") if names is None else (f"{_quoted([name])[0]}{separator}" for name in names)
     if header:
+        yield b"" if names is None else f"id{separator}".encode()
         yield from _column_names(tail)
     if not columns:
-        yield b"\n" * view.shape[0]
+        yield from (f"{first}\n".encode("utf-8", "backslashreplace") for first in islice(firsts, view.shape[0]))
     done = 0
     for block in view.blocks():
         for first in range(0, len(block), _CELLS):
@@ -33,6 +37,7 @@ def csv(view: View, header: bool = True) -> Iterator[bytes]:
             out, start = [], 0
             while start < len(cells):
                 row = cells[start : start + columns - done % columns]
+                out.append("" if done % columns else next(firsts))
                 start, done = start + len(row), done + len(row)
                 out.append(",".join(row) + ("," if done % columns else "\n"))
             yield "".join(out).encode("utf-8", "backslashreplace")

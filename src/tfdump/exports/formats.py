@@ -9,6 +9,7 @@ from tfdump.errors import DumpError
 from tfdump.exports.arrays import Exported, member_names
 from tfdump.exports.csv import csv
 from tfdump.exports.header import c_header, c_identifiers
+from tfdump.exports.ids import examples_beside, names_of_lines
 from tfdump.exports.npy import npy
 from tfdump.exports.npz import npz
 from tfdump.files.paths import refuse_other_ending
@@ -55,7 +56,7 @@ def one_file(dump: Dump, tensor: Exported, layout: str, sliced: str = "", header
     if layout == "c":
         return header_file(dump, tensor, sliced)
     if layout == "npz":
-        return npz_file([Exported(tensor.address, tensor.address, tensor.views)])
+        return npz_file([Exported(tensor.address, tensor.address, tensor.views), *examples_beside(tensor)])
     if list(tensor.views) != [""]:
         raise DumpError(
             f"'{tensor.address}' is several arrays ({', '.join(tensor.views)}), and .{layout} holds one "
@@ -65,9 +66,14 @@ def one_file(dump: Dump, tensor: Exported, layout: str, sliced: str = "", header
 
 
 def array_file(tensor: Exported, part: str, layout: str, header: bool = True) -> Iterator[bytes]:
-    """Return the bytes of one array of a tensor as `npy`, or as `csv` with or without names of columns."""
+    """Return the bytes of one array of a tensor as `npy`, or as `csv` with or without names of columns.
+
+    In `csv`, the names of the rows are the first column where `tensor.ids` has them.
+    """
     view = tensor.views[part]
-    return csv(view, header) if layout == "csv" else npy(view, f"'{tensor.address}'")
+    if layout != "csv":
+        return npy(view, f"'{tensor.address}'")
+    return csv(view, header, None if tensor.ids is None or part else names_of_lines(tensor.ids, view))
 
 
 def npz_file(tensors: Iterable[Exported]) -> Iterator[bytes]:

@@ -19,6 +19,7 @@ from tfdump.cli.tensor_names import tensor_column, without_group
 from tfdump.cli.tensor_text import dtype_text, item_of
 from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.dump.attributes import STATISTIC_NAMES
+from tfdump.dump.examples import StoredExamples, described
 from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.dump.selection import choose, find
 from tfdump.dump.slicing import Slicing
@@ -85,7 +86,8 @@ def command(
     made; in a pipe it prints TSV.
 
     With ADDRESS (or a glob, 'conv*'), the command prints values. On a terminal it adds the attributes of the tensor
-    and shortens the values; in a pipe it prints every value as TSV: tensor, index, value.
+    and shortens the values; in a pipe it prints every value as TSV: tensor, index, value, and the name of the example
+    where the dump has names.
 
     For a folder, the command lists the dumps in the order of training, or with ADDRESS that tensor in each dump.
     """
@@ -157,7 +159,8 @@ def _row(tensor: Tensor, stats: bool) -> _Row:
 
 
 def _provenance_table(opened: Dump) -> str:
-    rows = [(name, str(value)) for name, value in (_provenance(opened) | _loss_text(opened)).items()]
+    facts = _provenance(opened) | _loss_text(opened) | described(opened.examples)
+    rows = [(name, str(value)) for name, value in facts.items()]
     return table(("attribute", Column("value", shorten="wrap")), rows)
 
 
@@ -216,4 +219,15 @@ def _json(dump: Dump, rows: list[_Row]) -> str:
     provenance, loss = _provenance(dump), dump.loss
     if loss is not None:
         provenance["loss_values"] = loss.reshape(-1).tolist()
-    return json_list("dump", items, file=dump.name, provenance=provenance, not_captured=missing)
+    named = _examples(dump.examples)
+    return json_list("dump", items, file=dump.name, provenance=provenance, **named, not_captured=missing)
+
+
+def _examples(examples: StoredExamples | None) -> dict[str, Any]:
+    """Return who the examples are, for JSON; nothing where they have no names."""
+    if examples is None:
+        return {}
+    ends = {"first": 0, "last": len(examples) - 1} if len(examples) else {}
+    classes = [{"label": label, "name": name, "examples": count} for label, name, count in examples.class_counts]
+    names = {place: examples.name(row) for place, row in ends.items()}
+    return {"examples": {"ids": len(examples), **names, "classes": classes}}
