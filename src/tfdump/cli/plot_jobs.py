@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tfdump.address import Selection
+from tfdump.cli.reading.chosen_example import row_of_example
 from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.dump.selection import choose, tensor_at
 from tfdump.dump.target import check_target, write_complete_file
@@ -59,9 +60,10 @@ def of_one(job: Job, choices: dict[str, Any]) -> Iterator[Path]:
         tensor = None if of_loss else tensor_at(dump, job.address)
         kind = job.kind.value if job.kind else None
         target = job.target(LOSS if tensor is None else stem_of(tensor.group, tensor.address, kind))
-        picture = (
-            picture_of_loss(dump) if tensor is None else picture_of(dump, tensor, job.kind, _view(choices, tensor))
-        )
+        if tensor is None:
+            picture = picture_of_loss(dump)
+        else:
+            picture = picture_of(dump, tensor, job.kind, _view(choices, dump, tensor))
         ignored = [f"this picture does not use {option}, which is ignored" for option in picture.ignored]
         job.tell((*picture.notes, *ignored))
         save_picture(picture.figure, target.resolve(), job.force)
@@ -75,7 +77,7 @@ def of_all(job: Job, choices: dict[str, Any]) -> Iterator[Path]:
     with open_dump(job.dump) as dump:
         tensors = _selected_tensors(dump, job.selection)
         kind = job.kind.value if job.kind else None
-        view = _view(choices, None)
+        view = _view(choices, dump, None)
         stems = distinct_names(stem_of(tensor.group, tensor.address, kind) for tensor in tensors)
         targets = [folder / f"{stem}.{job.ending}" for stem in stems]
         try:
@@ -145,7 +147,9 @@ def of_folder(job: Job, scale: bool, animation: Path | None, choices: dict[str, 
         from tfdump.plots.animation import animation_of
 
         check_target(animation, job.force)
-        data, lines = animation_of(series, job.address, job.kind, _view(choices, None))
+        with series.dumps[0].open() as dump:
+            view = _view(choices, dump, None)
+        data, lines = animation_of(series, job.address, job.kind, view)
         job.tell(lines)
         write_complete_file(data, animation.resolve(), job.force)
         yield animation
@@ -165,9 +169,9 @@ def _selected_tensors(dump: Dump, selection: Selection) -> list[Tensor]:
     return choose(dump, selection)
 
 
-def _view(choices: dict[str, Any], tensor: Tensor | None) -> ViewOptions:
+def _view(choices: dict[str, Any], dump: Dump, tensor: Tensor | None) -> ViewOptions:
     """Return the options as a record, with the files that they name; `tensor` is None for several tensors."""
-    options = dict(choices)
+    options = {**choices, "example": row_of_example(dump, choices["example"])}
     tokens, overlay = options.pop("tokens"), options.pop("overlay")
     if overlay is not None and tensor is None:
         raise click.UsageError("--overlay belongs to one saliency map (give its ADDRESS)")

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from tfdump.dtypes import kind_of
 from tfdump.dump import axis0, layout
+from tfdump.dump.examples import one_line
 from tfdump.dump.reader import Dump, Tensor
 from tfdump.errors import TfdumpError
 from tfdump.plots import shapes
@@ -26,10 +27,12 @@ from tfdump.plots.pictures.kernels import kernels_figure
 from tfdump.plots.pictures.saliency import saliency_figure
 from tfdump.plots.tensor_histogram import count_values, description_of
 from tfdump.plots.values import (
+    MOST_EXAMPLES,
     Excerpt,
     Floats,
     check_range,
     checked_index,
+    example_words,
     examples_excerpt,
     real_numbers,
     value_excerpt,
@@ -95,6 +98,7 @@ class _Drawing:
 
     def __init__(self, dump: Dump, tensor: Tensor, subject: Subject, view: ViewOptions) -> None:
         self._dump, self._tensor, self._subject, self._view = dump, tensor, subject, view
+        self._names = dump.examples
         self._unit = _UNITS.get(subject.group, "gradient")
         if kind_of(tensor.dtype) == "c":
             self._unit += ", magnitude"
@@ -110,9 +114,9 @@ class _Drawing:
     def heatmap(self) -> Figure:
         subject, view = self._subject, self._view
         if len(subject.body) == 1 and subject.leading and view.example is None and subject.body[0] != -1:
-            excerpt = examples_excerpt(self._tensor, subject, view.examples, view.step)
+            excerpt = examples_excerpt(self._tensor, subject, view.examples, view.step, self._names)
             self.notes += excerpt.notes
-            rows = MatrixSide(subject.leading[-1], excerpt.rows if isinstance(excerpt.rows, int) else 0)
+            rows = MatrixSide(subject.leading[-1], self._labels(excerpt))
             values = excerpt.values.reshape(len(excerpt.values), -1)
             return heatmap_figure(
                 values, rows, MatrixSide("unit"), self._caption(excerpt), self._unit, self._view.limits
@@ -129,6 +133,14 @@ class _Drawing:
             self._unit,
             self._view.limits,
         )
+
+    def _labels(self, excerpt: Excerpt) -> list[str] | int:
+        """Return the names of examples that are rows, or the number of the first row where they have none."""
+        first, names = excerpt.rows if isinstance(excerpt.rows, int) else 0, self._names
+        of_examples = self._subject.leading[-1] == axis0.EXAMPLE and self._subject.counts[-1] == len(names or ())
+        if names is None or not of_examples or len(excerpt.values) > MOST_EXAMPLES:
+            return first
+        return [one_line(name) for name in names.read(first, first + len(excerpt.values))]
 
     def attention(self) -> Figure:
         excerpt = self._one()
@@ -190,12 +202,12 @@ class _Drawing:
         elif subject.leading == (axis0.STEP, axis0.EXAMPLE):
             number = checked_index(view.example or 0, subject.counts[1], axis0.EXAMPLE, subject.address)
             values, axis = real_numbers(self._tensor.parts()[0].read((slice(None), number))), axis0.STEP
-            words = f"example {number:,} of {subject.counts[1]:,}"
+            words = example_words(number, subject.counts[1], self._names)
             if view.example is None and subject.counts[1] > 1:
-                self.notes.append(f"the picture shows {words} (choose another with --example N)")
-            excerpt = Excerpt(values, (words,), tuple(self.notes))
+                self.notes.append(f"the picture shows {', '.join(words)} (choose another with --example N)")
+            excerpt = Excerpt(values, tuple(words), tuple(self.notes))
         else:
-            excerpt = examples_excerpt(self._tensor, subject, _all_of(view.examples), None)
+            excerpt = examples_excerpt(self._tensor, subject, _all_of(view.examples), None, self._names)
             self.notes += excerpt.notes
             values, axis = excerpt.values.reshape(-1), subject.leading[0]
         start = excerpt.rows if isinstance(excerpt.rows, int) else 0
@@ -205,13 +217,13 @@ class _Drawing:
         )
 
     def histogram(self) -> Figure:
-        counted, words, notes = count_values(self._tensor, self._view.example, self._view.step)
+        counted, words, notes = count_values(self._tensor, self._view.example, self._view.step, names=self._names)
         self.notes += notes
         check_range(counted.edges, self._subject.address)
         return histogram_figure(counted, self._caption(Excerpt(np.zeros(0), words, notes)), self._unit)
 
     def _one(self) -> Excerpt:
-        excerpt = value_excerpt(self._tensor, self._subject, self._view.example, self._view.step)
+        excerpt = value_excerpt(self._tensor, self._subject, self._view.example, self._view.step, self._names)
         self.notes += excerpt.notes
         return Excerpt(
             shapes.without_single_axes(excerpt.values, self._subject), excerpt.words, excerpt.notes, excerpt.rows

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tfdump.dump.examples import StoredExamples
 from tfdump.dump.reader import Tensor
 from tfdump.plots.kinds import subject_of
 from tfdump.plots.values import value_excerpt
@@ -10,7 +11,11 @@ from tfdump.tensors import Array
 
 
 def count_values(
-    tensor: Tensor, example: int | None = None, step: int | None = None, bins: int = BINS
+    tensor: Tensor,
+    example: int | None = None,
+    step: int | None = None,
+    bins: int = BINS,
+    names: StoredExamples | None = None,
 ) -> tuple[Histogram, tuple[str, ...], tuple[str, ...]]:
     """Return the histogram of all stored values, or of one example or step; its words for a caption; and notes.
 
@@ -23,7 +28,7 @@ def count_values(
             ("the histogram counts only stored values; the other values of a sparse tensor are 0",) if sparse else ()
         )
         return histogram_of(lambda: pieces_of(tensor), bins), ("all values",), notes
-    excerpt = value_excerpt(tensor, subject, example, step)
+    excerpt = value_excerpt(tensor, subject, example, step, names)
     return histogram_of(lambda: [excerpt.values], bins), excerpt.words, excerpt.notes
 
 

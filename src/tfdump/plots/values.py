@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.dump import axis0
+from tfdump.dump.examples import StoredExamples, one_line
 from tfdump.dump.reader import Tensor
 from tfdump.errors import TfdumpError
 from tfdump.plots.kinds import Subject
@@ -38,11 +39,13 @@ class Excerpt:
     rows: tuple[int, ...] | int = 0
 
 
-def value_excerpt(tensor: Tensor, subject: Subject, example: int | None, step: int | None) -> Excerpt:
+def value_excerpt(
+    tensor: Tensor, subject: Subject, example: int | None, step: int | None, names: StoredExamples | None = None
+) -> Excerpt:
     """Return one value: of an example (the first by default) and of a step (the last by default).
 
-    Negative indices count from the end. Raises TfdumpError for an index out of range, for an option for whose axis
-    the tensor lacks, and for a value too large for a picture.
+    `names` are those of the examples, where the dump has them. Negative indices count from the end. Raises TfdumpError
+    for an index out of range, for an option for whose axis the tensor lacks, and for a value too large for a picture.
     """
     index, words, notes = [], [], []
     for name, count in zip(subject.leading, subject.counts, strict=True):
@@ -51,9 +54,10 @@ def value_excerpt(tensor: Tensor, subject: Subject, example: int | None, step: i
             asked if asked is not None else -1 if name == axis0.STEP else 0, count, name, subject.address
         )
         index.append(position)
-        words.append(f"{name} {position:,} of {count:,}")
+        here = example_words(position, count, names) if name == axis0.EXAMPLE else [f"{name} {position:,} of {count:,}"]
+        words += here
         if asked is None and count > 1:
-            notes.append(f"the picture shows {name} {position:,} of {count:,} (choose another with --{name} N)")
+            notes.append(f"the picture shows {', '.join(here)} (choose another with --{name} N)")
     for name, option in ((axis0.STEP, step), (axis0.EXAMPLE, example)):
         is_batch = name == axis0.EXAMPLE and axis0.BATCH in subject.leading
         if option is not None and name not in subject.leading and not is_batch:
@@ -68,8 +72,18 @@ def value_excerpt(tensor: Tensor, subject: Subject, example: int | None, step: i
     return Excerpt(numbers, tuple(words), (*notes, *more), rows)
 
 
+def example_words(position: int, count: int, names: StoredExamples | None) -> list[str]:
+    """Return which of `count` examples this is: its place, and its name where it has one."""
+    name = [one_line(names.name(position))] if names is not None and len(names) == count else []
+    return [f"{axis0.EXAMPLE} {position:,} of {count:,}", *name]
+
+
 def examples_excerpt(
-    tensor: Tensor, subject: Subject, examples: tuple[int | None, int | None], step: int | None
+    tensor: Tensor,
+    subject: Subject,
+    examples: tuple[int | None, int | None],
+    step: int | None,
+    names: StoredExamples | None = None,
 ) -> Excerpt:
     """Return a range of examples as rows, `(examples, *body)`; by default the first, at most MOST_EXAMPLES.
 
@@ -88,6 +102,8 @@ def examples_excerpt(
         )
     key: tuple[int | slice, ...] = (slice(start, stop),)
     words = [f"{name}s {start:,} to {stop - 1:,} of {count:,}"]
+    if names is not None and name == axis0.EXAMPLE and len(names) == count:
+        words.append(f"{one_line(names.name(start))} to {one_line(names.name(stop - 1))}")
     if len(subject.leading) == 2:
         at = checked_index(-1 if step is None else step, subject.counts[0], axis0.STEP, subject.address)
         key, words = (at, *key), [f"step {at:,} of {subject.counts[0]:,}", *words]

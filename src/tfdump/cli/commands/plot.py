@@ -12,6 +12,7 @@ from tfdump.cli.completion import Address
 from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.options import FORCE, OUTPUT, FileName, parsed, selection_options
 from tfdump.cli.progress import notes
+from tfdump.cli.reading.chosen_example import number_or_name, row_of_example
 from tfdump.cli.render import write
 from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.dump.reader import open_dump
@@ -75,7 +76,12 @@ _VIEW = option_under("What it shows")
     help="Draw this kind of picture. [default: by the tensor]",
 )
 @selection_options("tensors of --all, --flow and --diff")
-@_VIEW("--example", type=int, metavar="N", help="Draw this example. [default: 0]")
+@_VIEW(
+    "--example",
+    type=parsed("N|NAME", number_or_name),
+    metavar="N|NAME",
+    help="Draw this example, by row or by name. [default: 0]",
+)
 @_VIEW(
     "--examples",
     type=parsed("START:STOP", parse_examples),
@@ -200,5 +206,6 @@ def _text(path: Path, address: str, choices: dict[str, Any]) -> str:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
     blocks = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     with open_dump(path) as dump:
-        histogram, _, _ = count_values(tensor_at(dump, address), choices["example"], choices["step"], bins=20)
+        example = row_of_example(dump, choices["example"])
+        histogram, _, _ = count_values(tensor_at(dump, address), example, choices["step"], bins=20)
         return text_histogram(histogram, width, blocks)
