@@ -121,8 +121,9 @@ def activations(
         and otherwise `(batches, ...)`. The dtypes are those that the model computes, except for bfloat16 (returned as
         float32) and float8 (as float16). Text is an object array of `str`, or of `bytes` where some of it is not UTF-8
         or contains NUL. Ragged and sparse tensors are `tfdump.tensors.Ragged` and `tfdump.tensors.Sparse`. Batches of
-        different shapes are a list of arrays. With `until_nan`, the attribute `example` is the number of the bad
-        example in the input, and `origins` tells where NaN and infinity start.
+        different shapes are a list of arrays. The attribute `ids` has the names of the examples, where the inputs have
+        names. With `until_nan`, `example` is the number of the bad example in the input, and `origins` tells where NaN
+        and infinity start.
 
     Raises
     ------

@@ -19,6 +19,9 @@ class Activations(dict[str, StoredValue]):
 
     Attributes
     ----------
+    ids : list of str or None
+        The names of the examples in the order of the rows: of files, lines, rows or records. None for arrays, whose
+        rows have no names.
     searched : int
         The number of examples that were computed.
     example : int or None
@@ -33,6 +36,7 @@ class Activations(dict[str, StoredValue]):
     def __init__(self, values: dict[str, StoredValue], searched: int) -> None:
         super().__init__(values)
         self.searched = searched
+        self.ids: list[str] | None = None
         self.example: int | None = None
         self.inputs: dict[str, StoredValue] = {}
         self.outputs: dict[str, StoredValue] = {}
@@ -44,7 +48,10 @@ def all_activations(run: ActivationRun, command: str) -> Activations:
     writer = run.open_writer(None, force=False)
     try:
         run.write(writer, command)
-        return Activations(_values(Dump(writer.file, "the activations"), layout.ACTIVATIONS), run.source.examples)
+        dump = Dump(writer.file, "the activations")
+        result = Activations(_values(dump, layout.ACTIVATIONS), run.source.examples)
+        result.ids = _ids(dump)
+        return result
     finally:
         writer.abort()
 
@@ -53,18 +60,25 @@ def activations_until_nan(run: ActivationRun, command: str) -> Activations:
     """Run the model until an example holds NaN or infinity, and return the activations of that example."""
     example = run.search()
     if example is None:
-        return Activations({}, run.source.examples)
+        clean = Activations({}, run.source.examples)
+        clean.ids = None if run.source.identity is None else []
+        return clean
     writer = run.open_writer(None, force=False)
     try:
         run.write_example(writer, command, example)
         dump = Dump(writer.file, "the activations")
         result = Activations(_values(dump, layout.ACTIVATIONS), example.stop)
+        result.ids = _ids(dump)
         result.example = run.source.first_example + example.number
         result.inputs, result.outputs = _values(dump, layout.INPUTS), _values(dump, layout.OUTPUTS)
         result.origins = origins_in(dump, run.options.allow_inf)
         return result
     finally:
         writer.abort()
+
+
+def _ids(dump: Dump) -> list[str] | None:
+    return None if dump.examples is None else dump.examples.read(0, len(dump.examples))
 
 
 def _values(dump: Dump, group: str) -> dict[str, StoredValue]:

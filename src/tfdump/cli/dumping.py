@@ -18,6 +18,7 @@ from tfdump.cli.tensor_names import tensor_column
 from tfdump.cli.terminal import BOLD
 from tfdump.cli.verbosity import Verbosity
 from tfdump.dump import layout
+from tfdump.dump.examples import example_aside
 from tfdump.dump.journal import Journal, journal_path
 from tfdump.dump.target import check_space, check_target
 from tfdump.errors import DumpError, ModelError
@@ -214,8 +215,8 @@ def _say_origins(run: ActivationRun, output: DumpOutput, example: BadExample) ->
     """Say where NaN and infinity start; where the stored tensors do not show it, name the one that the search saw."""
     from tfdump.checks import origins_in
 
-    number = run.source.first_example + example.number
-    place = f"'{example.tensor.removeprefix(f'{layout.ACTIVATIONS}/')}' (example {number})"
+    number, name = run.source.first_example + example.number, run.source.example_id(example.number)
+    place = f"'{example.tensor.removeprefix(f'{layout.ACTIVATIONS}/')}' {example_aside(number, name)}"
     origins = [origin.message for origin in origins_in(output.target, run.options.allow_inf)]
     for message in origins or [f"{_sought(run)} is in {place}"]:
         say(message, BOLD)

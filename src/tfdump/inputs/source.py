@@ -182,6 +182,11 @@ class Source:
         """Who the examples are; None for data whose rows have no names."""
         return identity_of([column.reader for column in self.columns], self._start, self._start + self.examples)
 
+    def example_id(self, place: int) -> str | None:
+        """Return the name of one example, counted from the first one of the source; None where it has none."""
+        identity = self.identity
+        return None if identity is None else identity.read(place, place + 1)[0]
+
     @property
     def skipped(self) -> list[tuple[str, str]]:
         """The names of rows that were left out, with the reasons."""

@@ -3,9 +3,11 @@
 import base64
 from collections.abc import Iterator
 
+from tfdump.checks import Finding
 from tfdump.comparison.verdict import TensorDiff
 from tfdump.dump import axis0
 from tfdump.dump.attributes import STATISTIC_NAMES
+from tfdump.dump.examples import example_text
 from tfdump.report.charts import bars_svg
 from tfdump.report.flow import Flow, flow_facts, graph_link
 from tfdump.report.html import Markup, element, escaped, join, name_of, number_text, size_text
@@ -42,7 +44,14 @@ def details_of(row: Row, flow: Flow | None = None) -> Markup:
 def _findings(row: Row) -> Markup | None:
     if not row.findings:
         return None
-    return element("ul", *(element("li", f"{finding.check}: {finding.message}") for finding in row.findings))
+    return element("ul", *(element("li", _finding(finding)) for finding in row.findings))
+
+
+def _finding(finding: Finding) -> str:
+    text = f"{finding.check}: {finding.message}"
+    if finding.example is None or finding.example_id is None:
+        return text
+    return f"{text}, the first in {example_text(finding.example, finding.example_id)}"
 
 
 def _difference(diff: TensorDiff) -> str:

@@ -10,10 +10,11 @@ from tfdump.address import Selection
 from tfdump.byte_sizes import show_bytes
 from tfdump.checks import Finding, check_tensors
 from tfdump.comparison.diff import compare
-from tfdump.comparison.sides import open_side
 from tfdump.comparison.verdict import DiffReport, TensorDiff
 from tfdump.dump import axis0, layout
 from tfdump.dump.attributes import full_name
+from tfdump.dump.examples import described
+from tfdump.dump.other_formats import is_dump
 from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.dump.selection import choose
 from tfdump.errors import DumpError
@@ -76,7 +77,7 @@ def gather(
         return Report(
             path.name,
             None if other is None else other.name,
-            tuple(_provenance(dump.attributes, {} if other is None else _attributes(other))),
+            tuple(_provenance(_attributes_of(dump), {} if other is None else _attributes(other))),
             architecture,
             tuple(rows),
             replace(checks, dump=path.name),
@@ -172,8 +173,15 @@ def _compared(dump: Dump, other: Path, options: ReportOptions, progress: Progres
 
 def _attributes(path: Path) -> dict[str, Any]:
     """Return the attributes of a dump; empty for plain arrays."""
-    with open_side(path) as side:
-        return side.attributes
+    if not is_dump(path):
+        return {}
+    with open_dump(path) as dump:
+        return _attributes_of(dump)
+
+
+def _attributes_of(dump: Dump) -> dict[str, Any]:
+    """Return the attributes of an open dump, and who its examples are."""
+    return dump.attributes | described(dump.examples)
 
 
 def _provenance(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str | None, str | None]]:

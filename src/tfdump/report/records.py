@@ -98,6 +98,13 @@ class Row:
         return self.inputs if self.operands is None else self.operands
 
     @property
+    def example_ids(self) -> tuple[str, ...]:
+        """The names of the examples of which the findings and the difference tell."""
+        of_findings = [finding.example_id for finding in self.findings]
+        names = [*of_findings, None if self.diff is None else self.diff.example_id]
+        return tuple(dict.fromkeys(name for name in names if name is not None))
+
+    @property
     def name(self) -> str:
         """The group and the address, as tables show it."""
         return f"{self.group}/{self.address}"

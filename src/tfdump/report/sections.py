@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from tfdump.checks import CHECKS
+from tfdump.checks import CHECKS, Finding
 from tfdump.comparison.verdict import DIFFERS, VALUES, DiffReport
 from tfdump.dump import axis0
 from tfdump.report.charts import Point, curve_svg, depth_svg
@@ -82,6 +82,8 @@ def findings_section(report: Report) -> Markup:
     ]
     counts = Counter(finding.check for finding in checks.findings)
     summary = ", ".join(f"{counts[name]:,} {name}" for name in CHECKS if counts[name])
+    named = any(finding.example_id is not None for finding in checks.findings)
+    heads = ("check", "tensor", "finding", "example", *(["example id"] if named else []), "index")
     rows = [
         element(
             "tr",
@@ -89,6 +91,7 @@ def findings_section(report: Report) -> Markup:
             element("th", _link(numbers.get(finding.tensor), finding.tensor.removeprefix("activations/")), scope="row"),
             element("td", finding.message, class_="wide"),
             element("td", MISSING if finding.example is None else f"{finding.example:,}", class_="n"),
+            *([_example_id(finding)] if named else []),
             element("td", ", ".join(map(str, finding.index)) if finding.index else MISSING),
         )
         for finding in checks.findings[:_MOST_LISTED]
@@ -103,11 +106,16 @@ def findings_section(report: Report) -> Markup:
         [
             *origins,
             element("p", summary_line),
-            _folded(("check", "tensor", "finding", "example", "index"), rows, "Findings of the checks"),
+            _folded(heads, rows, "Findings of the checks"),
             _more(len(checks.findings), "findings; “only with findings” shows their tensors in the list"),
             _unchecked(unchecked),
         ]
     )
+
+
+def _example_id(finding: Finding) -> Markup:
+    name = finding.example_id
+    return element("td", MISSING if name is None else name_of(name), aria_label=name)
 
 
 def _unchecked(skipped: Sequence[tuple[str, str, str]]) -> Markup | None:

@@ -117,7 +117,7 @@ def _row(row: Row, compared: bool, is_first: bool, in_graph: bool) -> Markup:
         data_class=row.class_name,
         data_found=1 if row.findings else 0,
         data_differs=1 if differs else 0,
-        data_words=f"{row.name} {row.class_name} {row.dtype} {size_text(row.shape)}".lower(),
+        data_words=" ".join([row.name, row.class_name, row.dtype, size_text(row.shape), *row.example_ids]).lower(),
     )
 
 
@@ -162,9 +162,11 @@ def _filter(rows: Sequence[Row], compared: bool) -> Markup:
     groups = list(dict.fromkeys(row.group for row in rows))
     classes = sorted({row.class_name for row in rows if row.class_name})
     search = element("input", type="search", id="text", autocomplete="off", spellcheck="false", aria_keyshortcuts="/")
+    named = any(row.example_ids for row in rows)
+    what = "address, class, dtype, shape or example id" if named else "address, class, dtype or shape"
     return element(
         "form",
-        element("label", "address, class, dtype or shape contains", search),
+        element("label", f"{what} contains", search),
         choice("group", "group", groups),
         choice("class", "class", classes),
         box("only with findings", "findings"),

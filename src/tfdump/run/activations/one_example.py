@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfdump.dump import layout
+from tfdump.dump.examples import one_line
 from tfdump.inputs.source import Source
 from tfdump.run.activations.plan import ActivationPlan
 from tfdump.run.activations.search import BadExample, stored_plan
@@ -37,9 +38,11 @@ def write_example(
     depends_on_batch = plan.depends_on_batch + _tell_kinds(example, plan, dump.note)
     if not example.named:
         last = source.first_example + example.stop - 1
+        names = [source.example_id(place) for place in (example.start, example.stop - 1)]
+        files = "" if names[0] is None else f" ({one_line(names[0])} to {one_line(str(names[1]))})"
         dump.note(
             "the bad values belong to the whole batch, so no example can be named: the dump holds the first one of "
-            f"examples {part.first_example} to {last}"
+            f"examples {part.first_example} to {last}{files}"
         )
     described = {
         **dump.root,
