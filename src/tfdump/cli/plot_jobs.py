@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tfdump.address import Selection
-from tfdump.cli.reading.chosen_example import row_of_example
+from tfdump.cli.reading.example_option import row_of_example
 from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.dump.selection import choose, tensor_at
 from tfdump.dump.target import check_target, write_complete_file

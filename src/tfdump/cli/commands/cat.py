@@ -165,9 +165,9 @@ def _tensors_of_all(opened: Dump, selection: Selection, ids: bool, note: Note) -
     """Return the tensors of `--all`, the loss, and with `ids` who the examples are."""
     selected = bool(selection.layers or selection.exclude or selection.max_depth)
     examples = named_examples(opened) if ids else None
-    chosen = choose(opened, selection) if selected else list(opened.tensors())
-    names = [names_of_rows(opened, tensor) if ids else None for tensor in chosen]
-    tensors = [replace(one, ids=rows) for one, rows in zip(exported_all(chosen), names, strict=True)]
+    selected_tensors = choose(opened, selection) if selected else list(opened.tensors())
+    names = [names_of_rows(opened, tensor) if ids else None for tensor in selected_tensors]
+    tensors = [replace(one, ids=rows) for one, rows in zip(exported_all(selected_tensors), names, strict=True)]
     loss = exported_loss(opened)
     if loss is not None and not selected:
         tensors.append(replace(loss, ids=names_apart(opened, loss) if ids else None))

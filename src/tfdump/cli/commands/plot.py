@@ -12,7 +12,7 @@ from tfdump.cli.completion import Address
 from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.options import FORCE, OUTPUT, FileName, parsed, selection_options
 from tfdump.cli.progress import notes
-from tfdump.cli.reading.chosen_example import number_or_name, row_of_example
+from tfdump.cli.reading.example_option import number_or_name, row_of_example
 from tfdump.cli.render import write
 from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.dump.reader import open_dump
