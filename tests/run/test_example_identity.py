@@ -77,7 +77,7 @@ def test_a_dump_of_plain_arrays_does_not_tell(tmp_path: Path) -> None:
     assert list(tfdump.activations(model, np.ones((2, 2), np.float32))) == ["d"]
 
 
-@pytest.mark.parametrize("damage", ["short", "numbers", "dataset", "labels"])
+@pytest.mark.parametrize("damage", ["short", "numbers", "dataset", "labels", "classes", "class"])
 def test_damaged_names_are_an_error(damage: str, tmp_path: Path) -> None:
     path = dumped(tmp_path / "d.h5", NAMES, ClassLabels(np.arange(5)))
     with h5py.File(path, "r+") as file:
@@ -87,6 +87,10 @@ def test_damaged_names_are_an_error(damage: str, tmp_path: Path) -> None:
         elif damage == "labels":
             del file["examples/label"]
             file["examples/label"] = np.arange(4)
+        elif damage == "classes":
+            file["examples/classes"] = np.arange(4)
+        elif damage == "class":
+            file["examples/classes"] = "cat"
         else:
             del file["examples/id"]
             file["examples/id"] = np.arange(5) if damage == "numbers" else NAMES[:4]

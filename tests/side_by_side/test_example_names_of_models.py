@@ -54,12 +54,15 @@ def dumped(path: Path, names: list[str] | None) -> Path:
 
 
 def compared(
-    golden: SideToCompare, arrays: list[InputArray], examples: tuple[int | None, int | None] = (None, None)
+    golden: SideToCompare,
+    arrays: list[InputArray],
+    examples: tuple[int | None, int | None] = (None, None),
+    ignore_ids: bool = False,
 ) -> DiffReport:
     new = ModelToCompare("new", lambda: in_memory(model(1.1)))
-    running = SideBySideOptions(ReadingOptions(examples=examples), RunOptions(batch_size=3))
+    running = SideBySideOptions(ReadingOptions(examples=examples), RunOptions(batch_size=3), ignore_ids=ignore_ids)
     with open_sides(golden, new, arrays, running, lambda text: None) as sides:
-        return sides.compare(DiffOptions())
+        return sides.compare(DiffOptions(ignore_ids=ignore_ids))
 
 
 def worst(report: DiffReport) -> tuple[str | None, tuple[int, ...] | None]:
@@ -92,6 +95,7 @@ def test_a_dump_of_other_examples_is_refused(tmp_path: Path) -> None:
         DumpError, match=r"other examples: example 8 is 'photo 8\.jpg' there and 'x\.jpg' in the inputs"
     ):
         compared(dump, rows([*NAMES[:8], "x.jpg"]))
+    assert worst(compared(dump, rows([*NAMES[:8], "x.jpg"]), ignore_ids=True)) == ("photo 7.jpg", (7, 2))
 
 
 def test_names_tell_the_examples_of_a_dump_without_hashes(tmp_path: Path) -> None:

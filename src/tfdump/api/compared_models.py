@@ -97,7 +97,9 @@ def compare_models(
     """
     options = diff_options(**criteria)
     options.check()
-    running = SideBySideOptions(run=run_options(batch_size, memory, False), seed=seed_number(seed))
+    running = SideBySideOptions(
+        run=run_options(batch_size, memory, False), seed=seed_number(seed), ignore_ids=options.ignore_ids
+    )
     stops = flag("first", first)
     load = partial(loaded_model, trust=trust, max_bytes=max_bytes)
     sides = [

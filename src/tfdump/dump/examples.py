@@ -47,6 +47,8 @@ class StoredExamples:
             labels, classes = _part(file, layout.EXAMPLE_LABEL), _part(file, layout.EXAMPLE_CLASSES)
             if labels is not None and (labels.shape != (examples,) or labels.dtype.kind not in "iu"):
                 raise ValueError(f"it does not hold the classes of {examples} examples as whole numbers")
+            if classes is not None and (not classes.is_text or len(classes.shape) != 1):
+                raise ValueError("it does not hold the names of classes as a list of text")
         self.part, self.class_part = ids, classes
         self.labels: npt.NDArray[np.int64] | None = None if labels is None else np.asarray(labels.read(), np.int64)
         self.classes: tuple[str, ...] = () if classes is None else tuple(map(decoded_text, classes.read()))

@@ -23,8 +23,8 @@ _ROWS = 64
 """Rows of saved inputs that are compared at once."""
 
 
-def rows_of_dump(dump: Dump, source: Source) -> int:
-    """Return the row of a dump that belongs to the first example of a source.
+def rows_of_dump(dump: Dump, source: Source, ignore_ids: bool = False) -> int:
+    """Return the row of a dump that belongs to the first example of a source; with `ignore_ids`, whatever its name.
 
     Raises DumpError where the dump is of another kind, lacks some of the examples, was made with other examples or
     inputs, or does not tell with which.
@@ -38,7 +38,7 @@ def rows_of_dump(dump: Dump, source: Source) -> int:
     start, count = int(attributes.get("first_example", 0)), int(attributes.get("examples", 0))
     offset = source.first_example - start
     _check_range(dump, source, start, count)
-    names_agree = _names_agree(dump, source, offset)
+    names_agree = not ignore_ids and _names_agree(dump, source, offset)
     if not (_hashes_agree(dump, source, offset, count) or _saved_inputs_agree(dump, source, offset) or names_agree):
         raise DumpError(
             f"{dump.name} does not tell with which inputs it was made (dump its model again, with this version of "
@@ -86,7 +86,7 @@ def _names_agree(dump: Dump, source: Source, offset: int) -> bool:
     raise DumpError(
         f"{dump.name} was made with other examples: example {source.first_example + row} is "
         f"'{one_line(stored.name(row))}' there and '{one_line(fed.name(row))}' in the inputs (give the inputs that it "
-        "was made with, or dump its model again)"
+        "was made with, dump its model again, or compare row by row with --ignore-ids)"
     )
 
 

@@ -73,7 +73,7 @@ def open_sides(
     with ExitStack() as stack:
         try:
             opened = _open_models(models, arrays, options, notes, stage, stack)
-            sides = _sides(golden, new, opened, stack)
+            sides = _sides(golden, new, opened, stack, options.ignore_ids)
         finally:
             notes.tell(note)
         yield sides
@@ -127,13 +127,15 @@ def _arrays_for_second(
         ) from None
 
 
-def _sides(golden: SideToCompare, new: SideToCompare, models: Sequence[ModelSide], stack: ExitStack) -> SideBySide:
+def _sides(
+    golden: SideToCompare, new: SideToCompare, models: Sequence[ModelSide], stack: ExitStack, ignore_ids: bool
+) -> SideBySide:
     """Return both sides with the number of examples that are compared at once."""
     dumps: list[DumpSide] = []
     for side in (golden, new):
         if isinstance(side, DumpToCompare):
             dump = stack.enter_context(open_dump(side.path))
-            dumps.append(DumpSide(dump, rows_of_dump(dump, models[0].run.source)))
+            dumps.append(DumpSide(dump, rows_of_dump(dump, models[0].run.source, ignore_ids)))
     sized, step = _sized(models, dumps)
     models_left, dumps_left = iter(sized), iter(dumps)
     sides: list[AnySide] = [

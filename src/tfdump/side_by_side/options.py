@@ -57,11 +57,15 @@ SideToCompare = ModelToCompare | DumpToCompare
 
 @dataclass(frozen=True)
 class SideBySideOptions:
-    """How both sides run: how inputs are read, in which batches, and the seed of random layers."""
+    """How both sides run: how inputs are read, in which batches, and the seed of random layers.
+
+    With `ignore_ids`, the examples of a dump may have other names than the inputs.
+    """
 
     reading: ReadingOptions = field(default_factory=ReadingOptions)
     run: RunOptions = field(default_factory=RunOptions)
     seed: int = 0
+    ignore_ids: bool = False
 
     @property
     def run_of_one(self) -> RunOptions:

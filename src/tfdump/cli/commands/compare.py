@@ -93,6 +93,6 @@ def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -
     reading, run = reading_and_running_from({**parameters, "training": False})
     check_files(files, inputs, parameters["first"])
     arrays = open_arguments(inputs, options=data)
-    running = SideBySideOptions(reading, run, seed_number(parameters["seed"]))
+    running = SideBySideOptions(reading, run, seed_number(parameters["seed"]), options.ignore_ids)
     report = compare_files(files, sides, arrays, running, options, parameters["first"], recorded_command(ctx), ctx.obj)
     return write_comparison(report, output, ctx.obj)

@@ -1,6 +1,5 @@
 """`tfdump diff`."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import click
 from tfdump.cli.comparing.comparison_options import comparison_options, diff_options_from
 from tfdump.cli.comparing.comparison_output import comparison_output_from, write_comparison
 from tfdump.cli.help_page import DocumentedCommand
-from tfdump.cli.options import SELECTION, FileName
+from tfdump.cli.options import FileName
 from tfdump.cli.progress import reading_bar
 from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.comparison.diff import compare
@@ -34,7 +33,6 @@ EXAMPLES = (
 @click.argument("golden", type=FileName())
 @click.argument("new", type=FileName())
 @comparison_options
-@SELECTION("--ignore-ids", is_flag=True, help="Compare examples of different names, row by row.")
 @verbosity_options
 @click.pass_context
 def command(ctx: click.Context, /, golden: Path, new: Path, **parameters: Any) -> int:
@@ -48,8 +46,7 @@ def command(ctx: click.Context, /, golden: Path, new: Path, **parameters: Any) -
     2 an error.
     """
     output = comparison_output_from(parameters, "diff")
-    ignore_ids = parameters.pop("ignore_ids")
-    options = replace(diff_options_from(parameters), ignore_ids=ignore_ids)
+    options = diff_options_from(parameters)
     verbosity: Verbosity = ctx.obj
     with reading_bar(verbosity, "comparing") as progress:
         report = compare(golden, new, options, progress)

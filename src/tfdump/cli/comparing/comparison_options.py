@@ -103,6 +103,7 @@ def comparison_options(command: CommandFunction) -> CommandFunction:
             show_default=True,
             help="Pair tensors by names alone, or by their values too.",
         ),
+        _PAIRING("--ignore-ids", is_flag=True, help="Compare examples of different names, row by row."),
         OUTPUT("-a", "--all", "every", is_flag=True, help="Also list the tensors that agree."),
         verdict_options,
     ]
@@ -124,4 +125,5 @@ def diff_options_from(parameters: dict[str, Any]) -> DiffOptions:
         renamed=read_map(map_file) if map_file is not None else {},
         transpose=take("transpose"),
         pair=take("pair"),
+        ignore_ids=take("ignore_ids"),
     )
