@@ -38,7 +38,13 @@ def test_an_error_keeps_its_class_and_its_cause() -> None:
 
 @pytest.mark.tensorflow
 def test_every_name_is_an_argument() -> None:
-    functions: tuple[Any, ...] = (tfdump.activations, tfdump.gradients, tfdump.compare, tfdump.DumpCallback)
+    functions: tuple[Any, ...] = (
+        tfdump.activations,
+        tfdump.gradients,
+        tfdump.compare,
+        tfdump.diff,
+        tfdump.DumpCallback,
+    )
     arguments = {name for function in functions for name in inspect.signature(function).parameters}
     assert {name.removesuffix("=True") for name in (*_FLAGS.values(), *_NAMES.values())} <= arguments
 
