@@ -28,6 +28,10 @@ EXAMPLES = (
         "    --min-cosine 0.99 --first --batch-size 32",
     ),
     (
+        "Cut down what differs to a folder for a bug report.",
+        "tfdump compare sample_models/digits_cnn.keras digits_cnn.tflite sample_models/digits.npy --shrink bug",
+    ),
+    (
         "Check a model against a golden dump in CI.",
         "tfdump compare golden.h5 digits_cnn.tflite sample_models/digits.npy --format junit",
     ),
@@ -64,6 +68,12 @@ def _side_options(command: Any) -> Any:
 @_side_options
 @OUTPUT("-o", "--output", type=FileName(), metavar="FOLDER", help="Also write golden.h5 and new.h5 to this folder.")
 @OUTPUT("--report", type=FileName(), metavar="PAGE", help="Also write an HTML page about the comparison.")
+@OUTPUT(
+    "--shrink",
+    type=FileName(),
+    metavar="FOLDER",
+    help="Also write the smallest part that differs to this folder, for a bug report.",
+)
 @FORCE
 @verbosity_options
 @click.pass_context
@@ -83,6 +93,7 @@ def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -
         parameters.pop("new"),
         parameters.pop("output"),
         parameters.pop("report"),
+        parameters.pop("shrink"),
         parameters.pop("force"),
     )
     sides = sides_from(parameters, files.golden, files.new)

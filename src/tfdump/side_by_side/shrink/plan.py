@@ -1,0 +1,110 @@
+"""What can be cut: the tensor that the parts end with, and the tensors in which both sides agree."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from tfdump.comparison.verdict import DIFFERS, SAME, VALUES, DiffReport, TensorDiff
+from tfdump.dtypes import kind_of
+from tfdump.dump import layout
+from tfdump.dump.axis0 import EXAMPLE
+from tfdump.run.planned import PlannedTensor
+from tfdump.side_by_side.dump_side import DumpSide
+from tfdump.side_by_side.run import AnySide, SideBySide
+from tfdump.side_by_side.shrink.cut_points import Reads, cut_levels
+from tfdump.side_by_side.shrink.records import CutPoint, NothingShrunk
+from tfdump.side_by_side.shrink.values import layout_of
+
+_ONNX = "ONNX"
+"""The class of models whose tensors can be transposed where a part begins."""
+
+
+def target_of(report: DiffReport) -> TensorDiff:
+    """Return the first pair of tensors that differ; raises NothingShrunk where only one side has what fails."""
+    for tensor in report.tensors:
+        computed = not any(str(name).startswith(f"{layout.INPUTS}/") for name in (tensor.name, tensor.new_name))
+        if tensor.status == DIFFERS and computed and tensor.name is not None and tensor.new_name is not None:
+            if tensor.compared_by not in (VALUES, ""):
+                raise NothingShrunk(
+                    f"'{tensor.shown_name}' was compared by its {tensor.compared_by}, not by its values"
+                )
+            return tensor
+    raise NothingShrunk("no tensor that both sides have differs")
+
+
+def levels_of(sides: SideBySide, report: DiffReport, target: TensorDiff) -> Iterator[list[CutPoint]]:
+    """Yield the tensors where the parts can begin, first the nearest to the target."""
+    points = [*_agreeing(sides, report), *inputs_of(sides)]
+    starts = [str(name).removeprefix(f"{layout.ACTIVATIONS}/") for name in (target.name, target.new_name)]
+    graphs = [_graph(side) for side in (sides.golden, sides.new)]
+    yield from cut_levels((starts[0], starts[1]), points, graphs[0], graphs[1])
+
+
+def _graph(side: AnySide) -> Reads | None:
+    """Return what each tensor of a model is computed from, None for a dump; outputs have their group in their names."""
+    if isinstance(side, DumpSide):
+        return None
+    group = f"{layout.OUTPUTS}/"
+    return {f"{group if one.is_output else ''}{one.info.address}": one.info.inputs for one in side.run.probe.probed}
+
+
+def _agreeing(sides: SideBySide, report: DiffReport) -> Iterator[CutPoint]:
+    """Yield the pairs of activations that agree, and that can be the input of a model."""
+    infos = [_infos(side) for side in (sides.golden, sides.new)]
+    classes = [_class(side) for side in (sides.golden, sides.new)]
+    group = f"{layout.ACTIVATIONS}/"
+    for tensor in report.tensors:
+        names = (str(tensor.name), str(tensor.new_name))
+        agrees = tensor.status == SAME and tensor.compared_by == VALUES and kind_of(tensor.dtype or "") in "fiu"
+        if not agrees or not all(name.startswith(group) for name in names):
+            continue
+        golden, new = (name.removeprefix(group) for name in names)
+        if not (_can_begin(infos[0], golden, classes[0]) and _can_begin(infos[1], new, classes[1])):
+            continue
+        axes = layout_of(tensor.layout)
+        if axes is None and tensor.shape == tensor.new_shape:
+            yield CutPoint(golden, new)
+        elif axes is not None and _ONNX in classes and _is_permutation(axes, infos[1], new):
+            yield CutPoint(golden, new, tuple(axis for axis in axes if axis is not None))
+
+
+def _is_permutation(axes: Sequence[int | None], infos: Mapping[str, PlannedTensor] | None, address: str) -> bool:
+    """Tell whether a layout only moves the axes of a tensor of the new side."""
+    shape = None if infos is None else infos[address].info.shape
+    return shape is not None and None not in axes and len(axes) == len(shape)
+
+
+def _infos(side: AnySide) -> Mapping[str, PlannedTensor] | None:
+    """Return the activations of a model by their addresses, None for a dump."""
+    if isinstance(side, DumpSide):
+        return None
+    return {one.info.address: one for one in side.run.plan.tensors if one.group == layout.ACTIVATIONS}
+
+
+def _can_begin(infos: Mapping[str, PlannedTensor] | None, address: str, class_name: str) -> bool:
+    """Tell whether a tensor has one row per example, in numbers that its model takes."""
+    if infos is None:
+        return True
+    tensor = infos[address]
+    attributes = dict(tensor.info.attributes)
+    represents = "quantized_dtype" in attributes and class_name == _ONNX
+    return tensor.axis0 == EXAMPLE and not tensor.mixes and layout.STORED_AXES not in attributes and not represents
+
+
+def _class(side: AnySide) -> str:
+    return "" if isinstance(side, DumpSide) else side.run.loaded.class_name
+
+
+def inputs_of(sides: SideBySide) -> list[CutPoint]:
+    """Return the inputs of the models: those that read one array belong together."""
+    columns = [
+        None if isinstance(side, DumpSide) else [(column.name, column.reader) for column in side.run.source.columns]
+        for side in (sides.golden, sides.new)
+    ]
+    golden, new = (column if column is not None else columns[1 - place] for place, column in enumerate(columns))
+    assert golden is not None
+    assert new is not None
+    return [
+        CutPoint(f"{layout.INPUTS}/{name}", f"{layout.INPUTS}/{other}")
+        for name, reader in golden
+        for other, same in new
+        if reader is same
+    ]
