@@ -9,6 +9,7 @@ from pathlib import Path
 from tfdump.model.cutting.needed import needed_operations
 from tfdump.model.cutting.records import PartInput, UncutModel
 from tfdump.model.onnx.file import GRAPH_OUTPUT, MODEL_GRAPH, VALUE_NAME, OnnxGraph, read_onnx
+from tfdump.model.onnx.session import OnnxValue
 from tfdump.model.onnx.wire import Message, field_bytes, merged, number_bytes
 
 _IR_VERSION, _OPSETS, _FUNCTIONS = 1, 8, 25
@@ -33,9 +34,9 @@ _TYPES = {
 
 
 def cut_onnx(
-    data: bytes, folder: Path, inputs: Sequence[PartInput], tensors: Sequence[str], target: str, dtype: str | None
+    data: bytes, folder: Path, inputs: Sequence[PartInput], tensors: Sequence[str], output: OnnxValue
 ) -> bytes:
-    """Return the part of a model that computes the tensor `target` from others.
+    """Return the part of a model that computes one tensor from others.
 
     Parameters
     ----------
@@ -48,10 +49,8 @@ def cut_onnx(
         that copies or transposes it.
     tensors : sequence of str
         The names in the file of the tensors that the inputs stand for.
-    target : str
-        The name in the file of the tensor that becomes the output.
-    dtype : str or None
-        Dtype of the target, None if NumPy does not have it.
+    output : OnnxValue
+        The tensor that becomes the output.
 
     Returns
     -------
@@ -64,6 +63,7 @@ def cut_onnx(
         Where the target needs more than the inputs.
 
     """
+    target = output.name
     model = merged([memoryview(data)])
     message = model.message(MODEL_GRAPH) or Message({}, {})
     graph = read_onnx(memoryview(data)).graph
@@ -83,7 +83,7 @@ def cut_onnx(
         if values is not None and values.text(8) in read:
             parts.append(field_bytes(_SPARSE, bytes(view)))
     parts += [field_bytes(_GRAPH_INPUT, _value(name, one)) for one, name in zip(inputs, names, strict=True)]
-    parts.append(field_bytes(GRAPH_OUTPUT, _output(message, target, dtype)))
+    parts.append(field_bytes(GRAPH_OUTPUT, _output(message, output)))
     inner = {name for place in places for name in graph.nodes[place].outputs} - {target}
     for view in message.views.get(_VALUE_INFO, ()):
         if merged([view]).text(VALUE_NAME) in inner:
@@ -139,22 +139,24 @@ def _value(name: str, one: PartInput) -> bytes:
     """Return the declaration of an input."""
     if one.dtype not in _TYPES:
         raise UncutModel(f"'{one.source}' is a {one.dtype}")
+    return _declared(name, one.dtype, one.shape)
+
+
+def _declared(name: str, dtype: str, shape: Sequence[int | None]) -> bytes:
     sizes = [
         field_bytes(2, f"axis{axis}".encode()) if size is None else number_bytes(1, size)
-        for axis, size in enumerate(one.shape)
+        for axis, size in enumerate(shape)
     ]
-    shape = b"".join(field_bytes(1, size) for size in sizes)
-    tensor = number_bytes(1, _TYPES[one.dtype]) + field_bytes(2, shape)
+    tensor = number_bytes(1, _TYPES[dtype]) + field_bytes(2, b"".join(field_bytes(1, size) for size in sizes))
     return field_bytes(VALUE_NAME, name.encode()) + field_bytes(2, field_bytes(1, tensor))
 
 
-def _output(message: Message, target: str, dtype: str | None) -> bytes:
-    """Return the declaration of the output: that of the model, or one with its type alone."""
+def _output(message: Message, output: OnnxValue) -> bytes:
+    """Return the declaration of the output: that of the model, or else what ONNX Runtime knows of it."""
     for field in (GRAPH_OUTPUT, _VALUE_INFO):
         for view in message.views.get(field, ()):
-            if merged([view]).text(VALUE_NAME) == target:
+            if merged([view]).text(VALUE_NAME) == output.name:
                 return bytes(view)
-    name = field_bytes(VALUE_NAME, target.encode())
-    if dtype not in _TYPES:
-        return name
-    return name + field_bytes(2, field_bytes(1, number_bytes(1, _TYPES[dtype])))
+    if output.dtype not in _TYPES or output.shape is None:
+        return field_bytes(VALUE_NAME, output.name.encode())
+    return _declared(output.name, output.dtype, [None if size == -1 else size for size in output.shape])

@@ -98,10 +98,8 @@ def _write_onnx(model: ProbedModel, inputs: Sequence[PartInput], target: int, st
     probe: OnnxProbe = model.probe  # type: ignore[assignment] # the probe of an ONNX model
     by_name = {name: tensor for tensor, name in onnx.input_names.items()}
     tensors = [_source(model, one, by_name, probe.tensor_name) for one in inputs]
-    output = probe.tensor_name(target)
-    data = cut_onnx(
-        onnx.path.read_bytes(), onnx.path.parent, inputs, tensors, output, onnx.session.outputs[output].dtype
-    )
+    output = onnx.session.outputs[probe.tensor_name(target)]
+    data = cut_onnx(onnx.path.read_bytes(), onnx.path.parent, inputs, tensors, output)
     path = stem.with_name(f"{stem.name}.onnx")
     path.write_bytes(data)
     return path

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from tfdump.dump import layout
+from tfdump.inputs.arguments import InputArray
+from tfdump.inputs.readers import ArrayReader
 from tfdump.side_by_side.dump_side import DumpSide
 from tfdump.side_by_side.model_side import ModelSide
 from tfdump.side_by_side.run import AnySide, SideBySide
@@ -49,12 +51,14 @@ def feeds_of(sides: SideBySide, points: Sequence[CutPoint], examples: Sequence[i
 
 
 def _feed(sides: SideBySide, name: str, values: Array, point: CutPoint) -> Feed:
-    """Return one input, in the axes of the side that cannot be transposed."""
+    """Return one input, in the axes of the only model, or of the one that cannot be transposed."""
     axes = point.layout
-    if axes is None:
+    if axes is None or isinstance(sides.new, DumpSide):
         return Feed(name, values)
     back = tuple(axes.index(axis) for axis in range(len(axes)))
-    if isinstance(sides.new, ModelSide) and sides.new.run.loaded.class_name == "ONNX":
+    if isinstance(sides.golden, DumpSide):
+        return Feed(name, np.ascontiguousarray(values.transpose(back)))
+    if sides.new.run.loaded.class_name == "ONNX":
         return Feed(name, values, new_order=back)
     return Feed(name, np.ascontiguousarray(values.transpose(back)), golden_order=axes)
 
@@ -67,14 +71,14 @@ def _input_values(model: ModelSide, name: str, examples: Sequence[int]) -> Array
     return np.concatenate(rows)
 
 
-def write_inputs(feeds: Sequence[Feed], folder: Path) -> Path:
-    """Write the inputs, several into one archive."""
+def write_inputs(feeds: Sequence[Feed], folder: Path) -> list[InputArray]:
+    """Write the inputs, several into one archive; return them as they are read from there."""
     if len(feeds) == 1:
         np.save(folder / INPUT, feeds[0].values)
-        return folder / INPUT
+        return [InputArray(None, ArrayReader(feeds[0].values, INPUT))]
     arrays: dict[str, Any] = {feed.name: feed.values for feed in feeds}
     np.savez(folder / SEVERAL_INPUTS, **arrays)
-    return folder / SEVERAL_INPUTS
+    return [InputArray(name, ArrayReader(values, name), optional_name=True) for name, values in arrays.items()]
 
 
 def write_side(

@@ -62,14 +62,24 @@ def _agreeing(sides: SideBySide, report: DiffReport) -> Iterator[CutPoint]:
         axes = layout_of(tensor.layout)
         if axes is None and tensor.shape == tensor.new_shape:
             yield CutPoint(golden, new)
-        elif axes is not None and _ONNX in classes and _is_permutation(axes, infos[1], new):
+        elif axes is not None and _can_be_turned(axes, infos, new, classes):
             yield CutPoint(golden, new, tuple(axis for axis in axes if axis is not None))
 
 
-def _is_permutation(axes: Sequence[int | None], infos: Mapping[str, PlannedTensor] | None, address: str) -> bool:
-    """Tell whether a layout only moves the axes of a tensor of the new side."""
-    shape = None if infos is None else infos[address].info.shape
-    return shape is not None and None not in axes and len(axes) == len(shape)
+def _can_be_turned(
+    axes: Sequence[int | None],
+    infos: Sequence[Mapping[str, PlannedTensor] | None],
+    new: str,
+    classes: Sequence[str],
+) -> bool:
+    """Tell whether a tensor of the new side can be made from one of the golden side by an order of axes.
+
+    Beside a dump, its values are turned, and beside an ONNX model its part begins with a transposition.
+    """
+    if infos[1] is None:
+        return None not in axes and sorted(axis for axis in axes if axis is not None) == list(range(len(axes)))
+    shape = infos[1][new].info.shape
+    return shape is not None and None not in axes and len(axes) == len(shape) and (infos[0] is None or _ONNX in classes)
 
 
 def _infos(side: AnySide) -> Mapping[str, PlannedTensor] | None:

@@ -2,9 +2,10 @@
 
 import platform
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from tfdump.dump import layout
 from tfdump.side_by_side.model_side import ModelSide
 from tfdump.side_by_side.run import AnySide, SideBySide
 from tfdump.side_by_side.shrink.command_line import MAP, options_of_part, words_of
@@ -21,6 +22,8 @@ from tfdump.side_by_side.shrink.records import (
 from tfdump.side_by_side.shrink.trial import Tried
 from tfdump.tensors import Array
 from tfdump.version import __version__
+
+_INPUT = f"{layout.INPUTS}/"
 
 _MOST_EXAMPLES = 8
 """Numbers of examples that are listed."""
@@ -68,7 +71,7 @@ def _files(sides: SideBySide, shrunk: Shrunk, tried: Tried, request: ShrinkReque
     numbers += ", ..." if len(shrunk.examples) > _MOST_EXAMPLES else ""
     what = f"example{'' if len(shrunk.examples) == 1 else 's'} {numbers} of {request.inputs}"
     points = [point.golden for point in shrunk.points]
-    if not all(point.startswith("inputs/") for point in points):
+    if not all(point.startswith(_INPUT) for point in points):
         what = f"the values of {_listed(points)} in {_short(sides.golden)}, for {what}"
     yield f"`{INPUT if len(points) == 1 else SEVERAL_INPUTS}` | {what}"
     for side, part in zip((sides.golden, sides.new), shrunk.parts, strict=True):
@@ -86,8 +89,11 @@ def _part_in_words(part: PartFile, shrunk: Shrunk) -> str:
     return f"the part from {_listed(point.golden for point in shrunk.points)} to `{shrunk.tensor.shown_name}`"
 
 
-def _listed(names: "Iterator[str] | Sequence[str]") -> str:
-    return " and ".join(f"`{name}`" for name in names)
+def _listed(names: Iterable[str]) -> str:
+    """Return addresses, and the names of inputs, in words."""
+    return " and ".join(
+        f"the input `{name.removeprefix(_INPUT)}`" if name.startswith(_INPUT) else f"`{name}`" for name in names
+    )
 
 
 def _described(values: Array) -> str:

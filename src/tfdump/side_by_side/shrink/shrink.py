@@ -104,7 +104,7 @@ class _Shrinking:
         """Write the smallest parts that differ, and return what they are and what they give."""
         from tfdump.model.cutting.records import UncutModel
 
-        notes: list[str] = []
+        notes = self._notes()
         (full,) = values_of(self.sides.golden, [str(self._target.name)], self.examples)
         for points, whole in self._levels():
             self._clear()
@@ -120,6 +120,14 @@ class _Shrinking:
                 return shrunk, tried
             notes.append(f"{self._what(points, whole)}: it does not differ when it runs by itself")
         raise NothingShrunk(f"nothing smaller than the comparison differs by itself ({notes[-1]})")
+
+    def _notes(self) -> list[str]:
+        """Return a note where the layer that the report names is another one."""
+        first = self.report.first
+        if first is None or first.shown_name == self._target.shown_name:
+            return []
+        named = f"{first.shown_name} has no counterpart"
+        return [f"{named}, so this is about the next tensor that both sides have: {self._target.shown_name}"]
 
     def _levels(self) -> Iterator[tuple[list[CutPoint], bool]]:
         for points in levels_of(self.sides, self.report, self._target):
@@ -142,13 +150,13 @@ class _Shrinking:
         self, points: Sequence[CutPoint], whole: bool, full: Array
     ) -> tuple[tuple[PartFile, PartFile], Tried | None]:
         feeds = feeds_of(self.sides, points, self.examples)
-        inputs = write_inputs(feeds, self.folder)
+        arrays = write_inputs(feeds, self.folder)
         sources = (self.request.golden, self.request.new)
         golden, new = (self._part(place, points, feeds, whole) for place in (0, 1))
         uncut = all(part.whole for part in (golden, new) if part.file is not None)
         alone = golden.file is None or new.file is None
         options = self.options if uncut and not alone else options_of_part(self._target, self.options)
-        tried = try_parts(self.sides, (golden, new), sources, inputs, self.examples, self.judge, options)
+        tried = try_parts(self.sides, (golden, new), sources, arrays, self.examples, self.judge, options)
         if tried is not None and not uncut and not is_alike(full, tried.expected):
             tried = None
         if tried is not None and tried.options.renamed:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfdump.comparison.options import DiffOptions
@@ -15,7 +14,7 @@ from tfdump.comparison.tensors import compare_pair
 from tfdump.comparison.verdict import DIFFERS, SAME
 from tfdump.dump import layout
 from tfdump.errors import UntrustedModelError
-from tfdump.inputs.arguments import InputArray, open_arguments
+from tfdump.inputs.arguments import InputArray
 from tfdump.run.activations.options import ActivationOptions
 from tfdump.run.activations.run import probe_activations
 from tfdump.side_by_side.model_side import ModelSide, silent_note
@@ -89,7 +88,7 @@ def try_parts(
     sides: SideBySide,
     parts: tuple[PartFile, PartFile],
     sources: tuple[SideSource, SideSource],
-    inputs: Path,
+    arrays: Sequence[InputArray],
     examples: Sequence[int],
     judge: TensorJudge,
     options: DiffOptions,
@@ -98,7 +97,6 @@ def try_parts(
 
     Raises TfdumpError where the parts do not run.
     """
-    arrays = open_arguments([str(inputs)])
     loaders = [
         _Loader(part, side.run.loaded, source) if isinstance(side, ModelSide) else None
         for side, part, source in zip((sides.golden, sides.new), parts, sources, strict=True)
