@@ -152,11 +152,11 @@ def _declared(name: str, dtype: str, shape: Sequence[int | None]) -> bytes:
 
 
 def _output(message: Message, output: OnnxValue) -> bytes:
-    """Return the declaration of the output: that of the model, or else what ONNX Runtime knows of it."""
+    """Return the declaration of the output: what ONNX Runtime knows of it, or else what the model declares."""
+    if output.dtype in _TYPES and output.shape is not None:
+        return _declared(output.name, output.dtype, [None if size == -1 else size for size in output.shape])
     for field in (GRAPH_OUTPUT, _VALUE_INFO):
         for view in message.views.get(field, ()):
             if merged([view]).text(VALUE_NAME) == output.name:
                 return bytes(view)
-    if output.dtype not in _TYPES or output.shape is None:
-        return field_bytes(VALUE_NAME, output.name.encode())
-    return _declared(output.name, output.dtype, [None if size == -1 else size for size in output.shape])
+    return field_bytes(VALUE_NAME, output.name.encode())
