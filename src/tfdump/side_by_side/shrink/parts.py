@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,10 +105,10 @@ def write_side(
         inputs.append(PartInput(feed.name, place, shape, dtype, order))
     try:
         path = write_part(model, inputs, model.place(group, address), stem)
-    except UncutModel:
+    except UncutModel as cause:
         if not all(point.golden.startswith(_INPUT) for point in points):
             raise
-        return write_whole_side(side, source, stem)
+        return replace(write_whole_side(side, source, stem), reason=str(cause))
     dequantize = source.dequantize and path.suffix != ".keras"
     return PartFile(path, options=(f"--{stem.name}-dequantize",) if dequantize else ())
 

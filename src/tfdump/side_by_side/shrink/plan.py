@@ -1,7 +1,9 @@
 """What can be cut: the tensor that the parts end with, and the tensors in which both sides agree."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 
+from tfdump.address import split
 from tfdump.comparison.verdict import DIFFERS, SAME, VALUES, DiffReport, TensorDiff
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
@@ -28,6 +30,24 @@ def target_of(report: DiffReport) -> TensorDiff:
                 )
             return tensor
     raise NothingShrunk("no tensor that both sides have differs")
+
+
+def enclosing(report: DiffReport, target: TensorDiff) -> Iterator[TensorDiff]:
+    """Yield the pairs that differ and are outputs of the layers around a tensor on one side, the nearest first."""
+    around = [_around(str(name)) for name in (target.name, target.new_name)]
+    differing = [one for one in report.tensors if one.status == DIFFERS and one.compared_by == VALUES]
+    for golden, new in zip_longest(*around):
+        yield from (one for one in differing if _is_output_of(one.name, golden) or _is_output_of(one.new_name, new))
+
+
+def _around(name: str) -> list[str]:
+    """Return the names of the layers around a tensor, the nearest first, with their group."""
+    segments = split(name)[0].split(".")
+    return [".".join(segments[:count]) for count in range(len(segments) - 1, 0, -1)]
+
+
+def _is_output_of(name: str | None, layer: str | None) -> bool:
+    return name is not None and layer is not None and split(name)[0] == layer
 
 
 def levels_of(sides: SideBySide, report: DiffReport, target: TensorDiff) -> Iterator[list[CutPoint]]:

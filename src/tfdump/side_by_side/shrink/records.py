@@ -54,13 +54,14 @@ class PartFile:
     """What stands for one side in the folder: a file, or the path of a model that is too large to copy.
 
     `file` is None for a dump, of which only the expected or seen values are there. `whole` tells whether it is the
-    whole model, and `options` are the options of that side.
+    whole model, and `reason` why it could not be cut. `options` are the options of that side.
     """
 
     file: Path | None
     whole: bool = False
     copied: bool = True
     options: tuple[str, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True)
