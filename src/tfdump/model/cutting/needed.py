@@ -5,11 +5,15 @@ from typing import TypeVar
 
 from tfdump.model.cutting.records import UncutModel
 
-Key = TypeVar("Key", bound=Hashable)
+GraphTensor = TypeVar("GraphTensor", bound=Hashable)
 
 
 def needed_operations(
-    target: Key, stops: Set[Key], made_by: Mapping[Key, int], reads: Sequence[Sequence[Key]], fixed: Set[Key]
+    target: GraphTensor,
+    stops: Set[GraphTensor],
+    made_by: Mapping[GraphTensor, int],
+    reads: Sequence[Sequence[GraphTensor]],
+    fixed: Set[GraphTensor],
 ) -> list[int]:
     """Return the places of the operations that compute `target` from `stops`, in order.
 

@@ -126,7 +126,7 @@ def _source(model: ProbedModel, one: PartInput, by_name: Mapping[str, Any], of: 
     return by_name[name] if name != one.source else of(model.place(ACTIVATIONS, one.source))
 
 
-def write_whole(model: "LoadedModel", path: Path | None, stem: Path, most_bytes: int) -> Path | None:
+def copy_model(model: "LoadedModel", path: Path | None, stem: Path, most_bytes: int) -> Path | None:
     """Copy a model, or save one that is in memory; return the copy, None where it takes more than `most_bytes`.
 
     Raises UncutModel for a model in memory that cannot be saved.

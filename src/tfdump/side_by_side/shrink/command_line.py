@@ -9,7 +9,7 @@ from tfdump.comparison.rule import Criteria
 from tfdump.comparison.tolerance import TERMS, Override, Tolerance, Tolerances, default_tolerance
 from tfdump.comparison.verdict import TensorDiff
 from tfdump.dtypes import kind_of
-from tfdump.side_by_side.shrink.values import layout_of
+from tfdump.side_by_side.shrink.values import parsed_layout
 
 MAP = "map.tsv"
 """The name of the file with the names that belong together."""
@@ -18,7 +18,7 @@ MAP = "map.tsv"
 def options_of_part(tensor: TensorDiff, options: DiffOptions) -> DiffOptions:
     """Return the options that judge the outputs of two parts as the comparison judged a pair of tensors."""
     criteria = options.criteria
-    axes = layout_of(tensor.layout)
+    axes = parsed_layout(tensor.layout)
     transpose: tuple[tuple[str, tuple[int, ...]], ...] = ()
     if axes is not None and None not in axes:
         transpose = (("*", tuple(axis for axis in axes if axis is not None)),)
@@ -52,7 +52,7 @@ def _tolerances_of(tensor: TensorDiff, criteria: Criteria) -> Tolerances:
     return Tolerances(**terms)
 
 
-def words_of(options: DiffOptions) -> list[str]:
+def option_words(options: DiffOptions) -> list[str]:
     """Return the options as words of the command line; a map is the file `map.tsv`."""
     criteria = options.criteria
     words: list[str] = []

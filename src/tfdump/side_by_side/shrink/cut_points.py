@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from tfdump.dump.layout import INPUTS
 from tfdump.side_by_side.shrink.records import CutPoint
 
-Reads = Mapping[str, Sequence[str] | None]
+LayerReads = Mapping[str, Sequence[str] | None]
 """The addresses of the tensors that each layer call reads, by the address of the tensor that it makes."""
 
 _INPUT = f"{INPUTS}/"
 
 
 def cut_levels(
-    targets: tuple[str, str], points: Sequence[CutPoint], golden: Reads | None, new: Reads | None
+    targets: tuple[str, str], points: Sequence[CutPoint], golden: LayerReads | None, new: LayerReads | None
 ) -> Iterator[list[CutPoint]]:
     """Yield the points where the parts can begin: first the nearest, then always twice as far back, last the inputs.
 
@@ -37,7 +37,7 @@ def _is_input(point: CutPoint) -> bool:
 
 
 def _front(
-    targets: tuple[str, str], points: Sequence[CutPoint], golden: Reads | None, new: Reads | None
+    targets: tuple[str, str], points: Sequence[CutPoint], golden: LayerReads | None, new: LayerReads | None
 ) -> list[CutPoint] | None:
     """Return the points that both sides reach first when they go back; None where there are none.
 
@@ -51,7 +51,7 @@ def _front(
 
 
 def _front_of_one(
-    targets: tuple[str, str], points: Sequence[CutPoint], golden: Reads | None, new: Reads | None
+    targets: tuple[str, str], points: Sequence[CutPoint], golden: LayerReads | None, new: LayerReads | None
 ) -> list[CutPoint] | None:
     """Return the points that the only model reaches first; several golden tensors may have one counterpart."""
     reads, place = (new, 1) if golden is None else (golden, 0)
@@ -61,7 +61,7 @@ def _front_of_one(
 
 
 def _common_front(
-    targets: tuple[str, str], points: Sequence[CutPoint], golden: Reads, new: Reads, *, beyond_common: bool
+    targets: tuple[str, str], points: Sequence[CutPoint], golden: LayerReads, new: LayerReads, *, beyond_common: bool
 ) -> list[CutPoint] | None:
     usable = list(points)
     while True:
@@ -80,9 +80,9 @@ def _common_front(
         usable = fewer
 
 
-def _reached(reads: Reads, target: str, stops: set[str]) -> set[str] | None:
+def _reached(reads: LayerReads, target: str, stops: set[str]) -> set[str] | None:
     """Return the stops that are reached first from a tensor; None where it is not known what a tensor reads."""
-    reached, seen, waiting = set(), {target}, [target]
+    reached, visited, waiting = set(), {target}, [target]
     while waiting:
         sources = reads.get(waiting.pop())
         if sources is None:
@@ -92,7 +92,7 @@ def _reached(reads: Reads, target: str, stops: set[str]) -> set[str] | None:
                 reached.add(source)
             elif source.startswith(_INPUT):
                 return None
-            elif source not in seen:
-                seen.add(source)
+            elif source not in visited:
+                visited.add(source)
                 waiting.append(source)
     return reached

@@ -141,9 +141,9 @@ def write_whole_side(side: AnySide, source: SideSource, stem: Path) -> PartFile:
     """
     if isinstance(side, DumpSide):
         return PartFile(None, whole=True)
-    from tfdump.model.cutting.part import write_whole
+    from tfdump.model.cutting.part import copy_model
 
-    copy = write_whole(side.run.loaded, source.path, stem, LARGEST_COPY)
+    copy = copy_model(side.run.loaded, source.path, stem, LARGEST_COPY)
     options = [f"--{stem.name}-dequantize"] if source.dequantize else []
     options += [f"--{stem.name}-signature", source.signature] if source.signature is not None else []
     return PartFile(copy or source.path, whole=True, copied=copy is not None, options=tuple(options))

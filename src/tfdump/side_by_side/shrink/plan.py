@@ -11,9 +11,9 @@ from tfdump.dump.axis0 import EXAMPLE
 from tfdump.run.planned import PlannedTensor
 from tfdump.side_by_side.dump_side import DumpSide
 from tfdump.side_by_side.run import AnySide, SideBySide
-from tfdump.side_by_side.shrink.cut_points import Reads, cut_levels
+from tfdump.side_by_side.shrink.cut_points import LayerReads, cut_levels
 from tfdump.side_by_side.shrink.records import CutPoint, NothingShrunk
-from tfdump.side_by_side.shrink.values import layout_of
+from tfdump.side_by_side.shrink.values import parsed_layout
 
 _ONNX = "ONNX"
 """The class of models whose tensors can be transposed where a part begins."""
@@ -52,13 +52,13 @@ def _is_output_of(name: str | None, layer: str | None) -> bool:
 
 def levels_of(sides: SideBySide, report: DiffReport, target: TensorDiff) -> Iterator[list[CutPoint]]:
     """Yield the tensors where the parts can begin, first the nearest to the target."""
-    points = [*_agreeing(sides, report), *inputs_of(sides)]
+    points = [*_agreeing(sides, report), *input_points(sides)]
     starts = [str(name).removeprefix(f"{layout.ACTIVATIONS}/") for name in (target.name, target.new_name)]
     graphs = [_graph(side) for side in (sides.golden, sides.new)]
     yield from cut_levels((starts[0], starts[1]), points, graphs[0], graphs[1])
 
 
-def _graph(side: AnySide) -> Reads | None:
+def _graph(side: AnySide) -> LayerReads | None:
     """Return what each tensor of a model is computed from, None for a dump; outputs have their group in their names."""
     if isinstance(side, DumpSide):
         return None
@@ -79,7 +79,7 @@ def _agreeing(sides: SideBySide, report: DiffReport) -> Iterator[CutPoint]:
         golden, new = (name.removeprefix(group) for name in names)
         if not (_can_begin(infos[0], golden, classes[0]) and _can_begin(infos[1], new, classes[1])):
             continue
-        axes = layout_of(tensor.layout)
+        axes = parsed_layout(tensor.layout)
         if axes is None and tensor.shape == tensor.new_shape:
             yield CutPoint(golden, new)
         elif axes is not None and _can_be_turned(axes, infos, new, classes):
@@ -123,7 +123,7 @@ def _class(side: AnySide) -> str:
     return "" if isinstance(side, DumpSide) else side.run.loaded.class_name
 
 
-def inputs_of(sides: SideBySide) -> list[CutPoint]:
+def input_points(sides: SideBySide) -> list[CutPoint]:
     """Return the inputs of the models: those that read one array belong together."""
     columns = [
         None if isinstance(side, DumpSide) else [(column.name, column.reader) for column in side.run.source.columns]

@@ -8,12 +8,12 @@ from pathlib import Path
 from tfdump.dump import layout
 from tfdump.side_by_side.model_side import ModelSide
 from tfdump.side_by_side.run import AnySide, SideBySide
-from tfdump.side_by_side.shrink.command_line import MAP, options_of_part, words_of
+from tfdump.side_by_side.shrink.command_line import MAP, option_words, options_of_part
 from tfdump.side_by_side.shrink.folder import MARK
 from tfdump.side_by_side.shrink.records import (
+    ACTUAL,
     EXPECTED,
     INPUT,
-    SEEN,
     SEVERAL_INPUTS,
     PartFile,
     ShrinkRequest,
@@ -24,6 +24,9 @@ from tfdump.tensors import Array
 from tfdump.version import __version__
 
 _INPUT = f"{layout.INPUTS}/"
+
+_LIBRARIES = {"tensorflow_version": "TensorFlow", "keras_version": "Keras", "numpy_version": "NumPy"}
+"""The names of libraries by the attributes of a dump that have their versions."""
 
 _MOST_EXAMPLES = 8
 """Numbers of examples that are listed."""
@@ -79,7 +82,7 @@ def _files(sides: SideBySide, shrunk: Shrunk, tried: Tried, request: ShrinkReque
             yield f"`{part.file.name}` | {_part_in_words(part, shrunk)} of {_short(side)}"
     if tried.options.renamed:
         yield f"`{MAP}` | the tensors that belong together"
-    for name, side, values in ((EXPECTED, sides.golden, tried.expected), (SEEN, sides.new, tried.turned)):
+    for name, side, values in ((EXPECTED, sides.golden, tried.expected), (ACTUAL, sides.new, tried.turned)):
         yield f"`{name}` | `{shrunk.tensor.shown_name}` of {_short(side)}: {_described(values)}"
 
 
@@ -110,15 +113,17 @@ def _commands(sides: SideBySide, shrunk: Shrunk, tried: Tried, request: ShrinkRe
     if golden.file is not None and new.file is not None:
         files = [_path(part, request) for part in (golden, new)]
         return [
-            _line("tfdump", "compare", *files, inputs, *golden.options, *new.options, *words, *words_of(tried.options))
+            _line(
+                "tfdump", "compare", *files, inputs, *golden.options, *new.options, *words, *option_words(tried.options)
+            )
         ]
     part, place = (new, 1) if golden.file is None else (golden, 0)
     dequantize = ["--dequantize"] if any(word.endswith("-dequantize") for word in part.options) else []
     signature = request.new.signature if place else request.golden.signature
     words += ["--signature", signature] if part.whole and signature is not None else []
     dump, values = f"{('golden', 'new')[place]}.h5", f"{('golden', 'new')[place]}.npy"
-    options = words_of(options_of_part(shrunk.tensor, tried.options))
-    pair = [EXPECTED, values] if place else [values, SEEN]
+    options = option_words(options_of_part(shrunk.tensor, tried.options))
+    pair = [EXPECTED, values] if place else [values, ACTUAL]
     return [
         _line("tfdump", "activations", _path(part, request), inputs, *dequantize, *words, "-o", dump, "-f"),
         _line("tfdump", "cat", dump, tried.names[place], "-o", values, "-f"),
@@ -151,7 +156,7 @@ def _origins(sides: SideBySide) -> Iterator[str]:
         runtime = own.pop("runtime", None)
         if runtime is not None:
             own[runtime] = own.pop("runtime_version")
-        versions |= {name.removesuffix("_version"): version for name, version in own.items()}
+        versions |= {_LIBRARIES.get(name, name): version for name, version in own.items()}
         yield f"{_short(side)}: {loaded.class_name}{f', SHA-256 {loaded.sha256}' if loaded.sha256 else ', in memory'}"
     yield ", ".join(f"{name} {version}" for name, version in versions.items())
 

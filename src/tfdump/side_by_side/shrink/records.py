@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tfdump.comparison.verdict import TensorDiff
 
-INPUT, SEVERAL_INPUTS, EXPECTED, SEEN, README = "input.npy", "inputs.npz", "expected.npy", "seen.npy", "README.md"
+INPUT, SEVERAL_INPUTS, EXPECTED, ACTUAL, README = "input.npy", "inputs.npz", "expected.npy", "seen.npy", "README.md"
 """The names of the files in the folder, besides the models."""
 
 

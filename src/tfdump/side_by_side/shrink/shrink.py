@@ -17,12 +17,12 @@ from tfdump.side_by_side.shrink.command_line import MAP, map_text, options_of_pa
 from tfdump.side_by_side.shrink.examples import differing_examples
 from tfdump.side_by_side.shrink.folder import move_folder
 from tfdump.side_by_side.shrink.parts import Feed, feeds_of, write_inputs, write_side, write_whole_side
-from tfdump.side_by_side.shrink.plan import enclosing, inputs_of, levels_of, target_of
+from tfdump.side_by_side.shrink.plan import enclosing, input_points, levels_of, target_of
 from tfdump.side_by_side.shrink.readme import readme_text
 from tfdump.side_by_side.shrink.records import (
+    ACTUAL,
     EXPECTED,
     README,
-    SEEN,
     CutPoint,
     NothingShrunk,
     PartFile,
@@ -131,7 +131,7 @@ class _Shrinking:
                 result = self._cut(own, points)
                 if result is not None:
                     return result
-        result = self._attempt(goal, inputs_of(self.sides), whole=True)
+        result = self._attempt(goal, input_points(self.sides), whole=True)
         if result is None:
             raise NothingShrunk(f"nothing smaller than the comparison differs by itself ({self.notes[-1]})")
         return result
@@ -147,7 +147,7 @@ class _Shrinking:
 
         A mask comes from the inputs. Some layers read it, and others have it beside a tensor.
         """
-        inputs = inputs_of(self.sides)
+        inputs = input_points(self.sides)
         inside = [point for point in points if point not in inputs]
         ways = [list(points)] if not inside else [inside, list(points), [*inside, *inputs]]
         for place, way in enumerate(ways):
@@ -225,4 +225,4 @@ class _Shrinking:
     def write_values(self, tried: Tried) -> None:
         """Write the expected and the seen values, in the axes of the golden side."""
         np.save(self.folder / EXPECTED, tried.expected)
-        np.save(self.folder / SEEN, tried.turned)
+        np.save(self.folder / ACTUAL, tried.turned)

@@ -39,7 +39,7 @@ class Tried:
     """
 
     expected: Array
-    seen: Array
+    actual: Array
     turned: Array
     reason: str
     names: tuple[str, str]

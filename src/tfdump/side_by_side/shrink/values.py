@@ -73,7 +73,7 @@ class TensorJudge:
     def __init__(self, tensor: TensorDiff, options: DiffOptions) -> None:
         self.tensor = tensor
         self._options = options
-        self.layout = layout_of(tensor.layout)
+        self.layout = parsed_layout(tensor.layout)
 
     def outcome(self, golden: Array, new: Array) -> Outcome:
         """Compare the values of both sides."""
@@ -112,6 +112,6 @@ class TensorJudge:
         return self.outcome(golden, new)[0] == DIFFERS
 
 
-def layout_of(text: str) -> tuple[int | None, ...] | None:
+def parsed_layout(text: str) -> tuple[int | None, ...] | None:
     """Return the layout of a text of `tfdump.comparison.values.layouts.layout_text`, None for an empty one."""
     return tuple(None if axis == "+" else int(axis) for axis in text.split(",")) if text else None
