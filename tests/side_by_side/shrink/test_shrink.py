@@ -456,6 +456,51 @@ def test_models_in_memory_stay_as_they_are(tmp_path: Path) -> None:
         np.testing.assert_array_equal(value, old)
 
 
+def test_inputs_of_text(tfdump: Run, tmp_path: Path, repeat: Repeat) -> None:
+    model = sample("text_gru")
+    dense = [layer for layer in model.layers if isinstance(layer, layers.Dense)][-1]
+    shutil.copy(SAMPLES / "text_gru.keras", tmp_path / "g.keras")
+    dense.kernel.assign(dense.kernel * 1.5)
+    model.save(tmp_path / "n.keras")
+    folder, _ = shrunk(tfdump, tmp_path, "g.keras", "n.keras", SAMPLES / "text.npz")
+    assert folder.layers() == [dense.name]
+    assert repeat(folder).returncode == 1
+    first = next(layer for layer in model.layers if isinstance(layer, layers.Embedding))
+    first.embeddings.assign(first.embeddings * 1.5)
+    model.save(tmp_path / "n.keras")
+    folder, _ = shrunk(tfdump, tmp_path, "g.keras", "n.keras", SAMPLES / "text.npz", "-f")
+    assert first.name in folder.layers()
+    assert repeat(folder).returncode == 1
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision(tfdump: Run, tmp_path: Path, repeat: Repeat, policy: str) -> None:
+    for name, factor in (("g", 1.0), ("n", 1.5)):
+        keras.utils.clear_session()
+        x = keras.Input((4,), name="x")
+        y = layers.Dense(4, dtype=policy, name="two")(layers.Dense(4, dtype=policy, name="one")(x))
+        model = randomized(keras.Model(x, layers.Dense(2, dtype=policy, name="three")(y)))
+        kernel = model.get_layer("two").kernel
+        kernel.assign(kernel * factor)
+        model.save(tmp_path / f"{name}.keras")
+    np.save(tmp_path / "x.npy", floats(5, 4))
+    folder, _ = shrunk(tfdump, tmp_path, "g.keras", "n.keras", "x.npy")
+    assert folder.layers() == ["two"]
+    assert repeat(folder).returncode == 1
+
+
+def test_the_options_of_the_comparison_are_those_of_the_commands(tfdump: Run, here: Path, repeat: Repeat) -> None:
+    (here / "names.tsv").write_text("conv2\tconv2\n")
+    for options in (
+        ("--exact",), ("--max-ulp", "20"), ("--min-cosine", "0.9999999"), ("--scale", "conv*=1e-3", "--rtol", "0"),
+        ("-l", "conv*", "-x", "conv1", "--pair", "names"), ("--map", "names.tsv", "--ignore", "pool"),
+    ):  # fmt: skip
+        folder, done = shrunk(tfdump, here, "g.keras", "n.keras", "x.npy", "-f", *options)
+        again = repeat(folder)
+        assert again.returncode == 1, (options, again.stderr)
+        assert "conv" in done.stderr
+
+
 def test_a_large_model_is_named_and_not_copied(
     tfdump: Run, here: Path, repeat: Repeat, monkeypatch: pytest.MonkeyPatch
 ) -> None:

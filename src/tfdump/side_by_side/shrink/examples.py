@@ -22,7 +22,7 @@ def differing_examples(sides: SideBySide, judge: TensorJudge) -> list[int]:
     if worst is not None and _runs(differs, [worst]):
         return [worst]
     for batch in _batches(sides, worst):
-        if differs(batch):
+        if _runs(differs, batch):
             return fewest_examples(batch, lambda part: _runs(differs, part))
     raise NothingShrunk("no batch of examples differs when it runs by itself")
 

@@ -14,7 +14,7 @@ from tfdump.inputs.readers import ArrayReader
 from tfdump.side_by_side.dump_side import DumpSide
 from tfdump.side_by_side.model_side import ModelSide
 from tfdump.side_by_side.run import AnySide, SideBySide
-from tfdump.side_by_side.shrink.records import INPUT, SEVERAL_INPUTS, CutPoint, PartFile, SideSource
+from tfdump.side_by_side.shrink.records import INPUT, SEVERAL_INPUTS, CutPoint, NothingShrunk, PartFile, SideSource
 from tfdump.side_by_side.shrink.values import values_of
 from tfdump.tensors import Array
 
@@ -40,7 +40,7 @@ def feeds_of(sides: SideBySide, points: Sequence[CutPoint], examples: Sequence[i
     for point in points:
         if point.golden.startswith(_INPUT):
             name = point.golden.removeprefix(_INPUT)
-            feeds[name] = Feed(name, _input_values(sides.models[0], name, examples))
+            feeds[name] = Feed(name, _without_objects(_input_values(sides.models[0], name, examples)))
             continue
         (values,) = values_of(sides.golden, [f"{layout.ACTIVATIONS}/{point.golden}"], examples)
         name = re.sub(r"\W", "_", point.golden) + "_value"
@@ -69,6 +69,16 @@ def _input_values(model: ModelSide, name: str, examples: Sequence[int]) -> Array
     column = next(column for column in source.columns if column.name == name)
     rows = [column.read_as_stored(source.first_example + one, source.first_example + one + 1) for one in examples]
     return np.concatenate(rows)
+
+
+def _without_objects(values: Array) -> Array:
+    """Return text as an array that `.npy` files take without pickles; raises NothingShrunk for other bytes."""
+    if values.dtype.kind != "O":
+        return values
+    try:
+        return values.astype(np.str_)
+    except UnicodeDecodeError as cause:
+        raise NothingShrunk("an input is text that is not UTF-8") from cause
 
 
 def write_inputs(feeds: Sequence[Feed], folder: Path) -> list[InputArray]:
