@@ -212,6 +212,11 @@ def test_a_saved_model_stays_whole(tfdump: Run, here: Path, repeat: Repeat) -> N
     assert len(folder.examples) == 1
     np.testing.assert_array_equal(folder.array("input"), DIGITS[folder.examples])
     assert "the whole model of n_saved" in folder.readme
+    (here / "names.tsv").write_text("conv2\tconv2\n")
+    mapped, _ = shrunk(
+        tfdump, here, "g.keras", "n_saved", "x.npy", "--trust-model", "--allow-missing", "--map", "names.tsv", "-f"
+    )
+    assert repeat(mapped).returncode == 1
     assert "SavedModel" in folder.readme
     assert repeat(folder).returncode == 1
 
@@ -443,6 +448,43 @@ def test_a_subclassed_model_stays_whole(tmp_path: Path) -> None:
     hidden = np.asarray(golden.one(folder.array("input")))
     np.testing.assert_allclose(folder.array("expected"), np.asarray(golden.two(hidden)), rtol=1e-5)
     np.testing.assert_allclose(folder.array("seen"), np.asarray(new.two(hidden)), rtol=1e-5)
+
+
+LAYERS = """
+import keras
+
+class Shift(keras.layers.Layer):
+    def __init__(self, by=0.0, **options):
+        super().__init__(**options)
+        self.by = by
+
+    def call(self, x):
+        return x + self.by
+
+    def get_config(self):
+        return {**super().get_config(), "by": self.by}
+"""
+
+
+def test_classes_of_models_in_memory_are_imported_by_the_commands(
+    tmp_path: Path, repeat: Repeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shift_layers.py").write_text(LAYERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    from shift_layers import Shift
+
+    def model(by: float) -> keras.Model:
+        keras.utils.clear_session()
+        x = keras.Input((3,), name="x")
+        return keras.Model(x, layers.ReLU(name="r")(Shift(by, name="shift")(layers.ReLU(name="before")(x))))
+
+    tfdump.compare(model(0.0), model(0.5), floats(4, 3), shrink=tmp_path / "bug")
+    folder = ShrunkFolder(tmp_path / "bug")
+    assert "--import ../shift_layers.py" in " ".join(folder.commands[0])
+    np.testing.assert_allclose(folder.array("seen") - folder.array("expected"), np.full((1, 3), 0.5), rtol=1e-6)
+    again = repeat(folder)
+    assert again.returncode == 1, again.stderr
+    assert folder.readme.startswith("# functional (golden) and functional (new) differ at shift (Shift)")
 
 
 def test_models_in_memory_stay_as_they_are(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def readme_text(sides: SideBySide, shrunk: Shrunk, tried: Tried, request: Shrink
     """Return the text of the README."""
     tensor = shrunk.tensor
     kind = f" ({tensor.class_name})" if tensor.class_name else ""
-    names = [_short(side) for side in (sides.golden, sides.new)]
+    names = [_short(side, sides) for side in (sides.golden, sides.new)]
     lines = [
         f"# {names[0]} and {names[1]} differ at {tensor.shown_name}{kind}",
         "",
@@ -60,8 +60,11 @@ def readme_text(sides: SideBySide, shrunk: Shrunk, tried: Tried, request: Shrink
     return "\n".join(lines) + "\n"
 
 
-def _short(side: AnySide) -> str:
-    return Path(side.name).name
+def _short(side: AnySide, sides: SideBySide) -> str:
+    """Return the name of the file of a side, with its role where both have one name."""
+    names = [Path(one.name).name for one in (sides.golden, sides.new)]
+    name = Path(side.name).name
+    return name if names[0] != names[1] else f"{name} ({'golden' if side is sides.golden else 'new'})"
 
 
 def _sentence(text: str) -> str:
@@ -75,15 +78,15 @@ def _files(sides: SideBySide, shrunk: Shrunk, tried: Tried, request: ShrinkReque
     what = f"example{'' if len(shrunk.examples) == 1 else 's'} {numbers} of {request.inputs}"
     points = [point.golden for point in shrunk.points]
     if not all(point.startswith(_INPUT) for point in points):
-        what = f"the values of {_listed(points)} in {_short(sides.golden)}, for {what}"
+        what = f"the values of {_listed(points)} in {_short(sides.golden, sides)}, for {what}"
     yield f"`{INPUT if len(points) == 1 else SEVERAL_INPUTS}` | {what}"
     for side, part in zip((sides.golden, sides.new), shrunk.parts, strict=True):
         if part.file is not None and part.copied:
-            yield f"`{part.file.name}` | {_part_in_words(part, shrunk)} of {_short(side)}"
+            yield f"`{part.file.name}` | {_part_in_words(part, shrunk)} of {_short(side, sides)}"
     if tried.options.renamed:
         yield f"`{MAP}` | the tensors that belong together"
     for name, side, values in ((EXPECTED, sides.golden, tried.expected), (ACTUAL, sides.new, tried.turned)):
-        yield f"`{name}` | `{shrunk.tensor.shown_name}` of {_short(side)}: {_described(values)}"
+        yield f"`{name}` | `{shrunk.tensor.shown_name}` of {_short(side, sides)}: {_described(values)}"
 
 
 def _part_in_words(part: PartFile, shrunk: Shrunk) -> str:
@@ -106,7 +109,7 @@ def _described(values: Array) -> str:
 def _commands(sides: SideBySide, shrunk: Shrunk, tried: Tried, request: ShrinkRequest) -> list[str]:
     """Return the commands that show the difference."""
     inputs = INPUT if len(shrunk.points) == 1 else SEVERAL_INPUTS
-    words = [*request.options]
+    words = [*request.options, *_imports(sides, request)]
     if tried.trust and "--trust-model" not in words:
         words.append("--trust-model")
     golden, new = shrunk.parts
@@ -131,6 +134,21 @@ def _commands(sides: SideBySide, shrunk: Shrunk, tried: Tried, request: ShrinkRe
     ]
 
 
+def _imports(sides: SideBySide, request: ShrinkRequest) -> list[str]:
+    """Return the options that import the classes of the models in memory."""
+    classes: dict[str, type] = {}
+    for side in sides.models:
+        if not side.run.loaded.sha256:
+            from tfdump.model.cutting.custom_classes import custom_classes
+
+            classes |= custom_classes(side.run.loaded.model)
+    if not classes:
+        return []
+    from tfdump.model.cutting.custom_classes import import_options
+
+    return import_options(classes, request.folder)
+
+
 def _line(*words: str) -> str:
     return " ".join(map(shlex.quote, words))
 
@@ -147,7 +165,7 @@ def _origins(sides: SideBySide) -> Iterator[str]:
     versions: dict[str, str] = {"tfdump": __version__, "Python": platform.python_version()}
     for side in (sides.golden, sides.new):
         if not isinstance(side, ModelSide):
-            yield f"{_short(side)} is a dump"
+            yield f"{_short(side, sides)} is a dump"
             continue
         from tfdump.model.loading.load import versions as versions_of
 
@@ -157,7 +175,8 @@ def _origins(sides: SideBySide) -> Iterator[str]:
         if runtime is not None:
             own[runtime] = own.pop("runtime_version")
         versions |= {_LIBRARIES.get(name, name): version for name, version in own.items()}
-        yield f"{_short(side)}: {loaded.class_name}{f', SHA-256 {loaded.sha256}' if loaded.sha256 else ', in memory'}"
+        origin = f"SHA-256 {loaded.sha256}" if loaded.sha256 else "in memory"
+        yield f"{_short(side, sides)}: {loaded.class_name}, {origin}"
     yield ", ".join(f"{name} {version}" for name, version in versions.items())
 
 

@@ -1,10 +1,10 @@
 """Runs the parts as they are in the folder, and tells whether they still differ in the same way."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfdump.comparison.options import DiffOptions
 from tfdump.comparison.pairing import Pair
@@ -62,6 +62,14 @@ class _Loader:
         dequantize = any(option.endswith("-dequantize") for option in self._part.options)
         return ModelToCompare(str(self._part.file), self.load, dequantize)
 
+    def _custom(self) -> Mapping[str, Any] | None:
+        """Return the classes of the user: those that were imported, or those of a model in memory."""
+        if self._origin.custom or self._origin.sha256:
+            return self._origin.custom or None
+        from tfdump.model.cutting.custom_classes import custom_classes
+
+        return custom_classes(self._origin.model)
+
     def load(self) -> "LoadedModel":
         """Load the model."""
         from tfdump.model.loading.load import load_model
@@ -71,7 +79,7 @@ class _Loader:
         load = partial(
             load_model,
             self._part.file,
-            custom=origin.custom or None,
+            custom=self._custom(),
             signature=signature,
             max_bytes=origin.max_bytes,
         )
