@@ -28,10 +28,6 @@ EXAMPLES = (
         "    --min-cosine 0.99 --first --batch-size 32",
     ),
     (
-        "Cut down what differs to a folder for a bug report.",
-        "tfdump compare sample_models/digits_cnn.keras digits_cnn.tflite sample_models/digits.npy --shrink bug",
-    ),
-    (
         "Check a model against a golden dump in CI.",
         "tfdump compare golden.h5 digits_cnn.tflite sample_models/digits.npy --format junit",
     ),

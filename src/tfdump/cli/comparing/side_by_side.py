@@ -72,6 +72,8 @@ def check_files(files: ComparisonFiles, inputs: Sequence[str], first: bool) -> N
         raise click.UsageError("-o writes dumps of all examples, and --first stops before (leave one of them out)")
     if files.page is not None:
         check_page(files.page, files.force, sources)
+    if files.shrink is not None and files.shrink == files.folder:
+        raise click.UsageError("-o and --shrink name the same folder (choose another for one of them)")
     if files.shrink is not None:
         check_shrink_folder(files.shrink, files.force)
     if files.folder is not None:
