@@ -1,5 +1,6 @@
 """`tfdump.compare`: two models, or a model and a dump, over the same inputs."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 from tfdump.api.argument_names import errors_name_arguments
 from tfdump.api.arguments import Inputs, arrays_of
 from tfdump.api.models import loaded_model, warn
-from tfdump.argument_kinds import flag
+from tfdump.argument_kinds import file_path, flag
 from tfdump.comparison.diff import diff_options
+from tfdump.comparison.options import DiffOptions
 from tfdump.comparison.verdict import DiffReport
 from tfdump.dump.other_formats import is_dump
 from tfdump.run.batching import DEFAULT_MEMORY
 from tfdump.run.options import run_options, seed_number
 from tfdump.side_by_side.opening import open_sides
 from tfdump.side_by_side.options import DumpToCompare, ModelToCompare, SideBySideOptions, SideToCompare
+from tfdump.side_by_side.run import SideBySide
+from tfdump.side_by_side.shrink.folder import check_shrink_folder
+from tfdump.side_by_side.shrink.records import NothingShrunk, ShrinkRequest, SideSource
+from tfdump.side_by_side.shrink.shrink import shrink_difference
 
 if TYPE_CHECKING:
     from keras import Layer
@@ -36,6 +42,8 @@ def compare_models(
     new_signature: str | None = None,
     trust: bool = False,
     max_bytes: int | str | None = None,
+    shrink: str | Path | None = None,
+    force: bool = False,
     **criteria: Any,
 ) -> DiffReport:
     """Compare two models, or a model and a dump, over the same inputs.
@@ -68,6 +76,11 @@ def compare_models(
         Let saved models run code of their own, such as Lambda layers. A SavedModel directory needs it.
     max_bytes : int or str, optional
         The bytes that a model file may make this process hold. The default is a quarter of the memory.
+    shrink : str or pathlib.Path, optional
+        A folder for a bug report. If the sides differ, it gets the fewest examples and the smallest part of the models
+        that still differ, expected and seen values, and a README.
+    force : bool, default False
+        Replace an earlier folder of `shrink`.
     **criteria
         The keyword arguments of `tfdump.diff`, such as `rtol`, `min_cosine`, `allow_missing`, `layers` and `renamed`.
 
@@ -104,8 +117,14 @@ def compare_models(
         _side(golden, partial(load, golden, golden_signature), golden_dequantize, "golden"),
         _side(new, partial(load, new, new_signature), new_dequantize, "new"),
     ]
+    request = (
+        None if shrink is None else _request(shrink, force, (golden, new), sides, (golden_signature, new_signature))
+    )
     with open_sides(sides[0], sides[1], arrays_of(x), running, warn) as pair:
-        return pair.compare(options, stops)
+        report = pair.compare(options, stops)
+        if request is not None:
+            _shrink(pair, report, options, request)
+        return report
 
 
 def _side(model: "Layer | str | Path", load: Any, dequantize: bool, name: str) -> SideToCompare:
@@ -114,3 +133,34 @@ def _side(model: "Layer | str | Path", load: Any, dequantize: bool, name: str) -
     if isinstance(model, (str, Path)):
         return DumpToCompare(Path(model)) if is_dump(Path(model)) else ModelToCompare(str(model), load, dequantizes)
     return ModelToCompare(str(getattr(model, "name", name)), load, dequantizes)
+
+
+def _request(
+    folder: str | Path,
+    force: bool,
+    models: "tuple[Layer | str | Path, Layer | str | Path]",
+    sides: Sequence[SideToCompare],
+    signatures: tuple[str | None, str | None],
+) -> ShrinkRequest:
+    """Return what is asked of a shrunk difference; raises TfdumpError where the folder cannot be written."""
+    path = file_path("shrink", folder, "a folder that does not exist")
+    check_shrink_folder(path, flag("force", force))
+    sources = [
+        SideSource(
+            Path(model) if isinstance(model, (str, Path)) else None,
+            isinstance(side, ModelToCompare) and side.dequantize,
+            signature,
+        )
+        for model, side, signature in zip(models, sides, signatures, strict=True)
+    ]
+    return ShrinkRequest(path, force, sources[0], sources[1])
+
+
+def _shrink(pair: SideBySide, report: DiffReport, options: DiffOptions, request: ShrinkRequest) -> None:
+    """Write the folder with what differs; warn where nothing can be written although the sides differ."""
+    try:
+        for note in shrink_difference(pair, report, options, request).notes:
+            warn(note)
+    except NothingShrunk as cause:
+        if not report.same:
+            warn(f"nothing was written to {request.folder}: {cause}")

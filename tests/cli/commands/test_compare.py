@@ -147,6 +147,9 @@ BAD = {
     "a wrong pattern": (("compare", "digits_cnn.keras", "float.tflite", "digits.npy", "-l", "zzz"), "'zzz'"),
     "two rules": (("compare", "digits_cnn.keras", "float.tflite", "digits.npy", "--exact", "--rtol", "1"), "combined"),
     "first and dumps": (("compare", "digits_cnn.keras", "float.tflite", "digits.npy", "--first", "-o", "d"), "--first"),
+    "one folder for two": (
+        ("compare", "digits_cnn.keras", "float.tflite", "digits.npy", "-o", "d", "--shrink", "d"), "the same folder",
+    ),
     "axes of examples": (
         ("compare", "digits_cnn.keras", "float.tflite", "digits.npy", "--transpose", "hidden=1,0"), "examples first",
     ),

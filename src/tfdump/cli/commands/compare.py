@@ -64,6 +64,12 @@ def _side_options(command: Any) -> Any:
 @_side_options
 @OUTPUT("-o", "--output", type=FileName(), metavar="FOLDER", help="Also write golden.h5 and new.h5 to this folder.")
 @OUTPUT("--report", type=FileName(), metavar="PAGE", help="Also write an HTML page about the comparison.")
+@OUTPUT(
+    "--shrink",
+    type=FileName(),
+    metavar="FOLDER",
+    help="Also write the smallest part that differs to this folder, for a bug report.",
+)
 @FORCE
 @verbosity_options
 @click.pass_context
@@ -83,6 +89,7 @@ def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -
         parameters.pop("new"),
         parameters.pop("output"),
         parameters.pop("report"),
+        parameters.pop("shrink"),
         parameters.pop("force"),
     )
     sides = sides_from(parameters, files.golden, files.new)

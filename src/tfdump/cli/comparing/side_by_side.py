@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from tfdump.cli.comparing.report_page import check_page, write_page
+from tfdump.cli.comparing.shrinking import request_from, shrink_and_say
 from tfdump.cli.load_model import LoadingOptions, load
 from tfdump.cli.progress import notes, progress_bar, reading_bar, reading_bars, stages
 from tfdump.cli.render import only_data_on_stdout
@@ -31,6 +32,7 @@ from tfdump.side_by_side.model_side import ModelSide
 from tfdump.side_by_side.opening import open_sides
 from tfdump.side_by_side.options import DumpToCompare, ModelToCompare, SideBySideOptions, SideToCompare
 from tfdump.side_by_side.run import SideBySide, check_layouts
+from tfdump.side_by_side.shrink.folder import check_shrink_folder
 
 _NAMES = ("golden.h5", "new.h5")
 """The names of the dumps that a comparison writes."""
@@ -46,12 +48,13 @@ class SideOfCommand:
 
 @dataclass(frozen=True)
 class ComparisonFiles:
-    """The files of both sides, the folder of their dumps and the page, None where these are not written."""
+    """The files of both sides, the folder of their dumps, the page and the folder of what fails, None for none."""
 
     golden: Path
     new: Path
     folder: Path | None
     page: Path | None
+    shrink: Path | None
     force: bool
 
     @property
@@ -69,6 +72,10 @@ def check_files(files: ComparisonFiles, inputs: Sequence[str], first: bool) -> N
         raise click.UsageError("-o writes dumps of all examples, and --first stops before (leave one of them out)")
     if files.page is not None:
         check_page(files.page, files.force, sources)
+    if files.shrink is not None and files.shrink == files.folder:
+        raise click.UsageError("-o and --shrink name the same folder (choose another for one of them)")
+    if files.shrink is not None:
+        check_shrink_folder(files.shrink, files.force)
     if files.folder is not None:
         files.folder.mkdir(exist_ok=True)
     for target in files.dumps:
@@ -99,6 +106,10 @@ def compare_files(
                 report = _compare_dumps(pair, files, options, command, verbosity)
             if files.page is not None:
                 _write_page(pair, files, report, command, verbosity)
+            if files.shrink is not None:
+                models = [(side.model, side.dequantize) for side in sides]
+                request = request_from(files.shrink, files.force, models, arrays, running.seed)
+                shrink_and_say(pair, report, options, request, verbosity, stage)
     return report
 
 
