@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from tfdump.dump.reader import open_dump
 from tfdump.errors import InputError, TfdumpError
@@ -15,6 +16,7 @@ from tfdump.side_by_side.dump_inputs import rows_of_dump
 from tfdump.side_by_side.dump_side import DumpSide
 from tfdump.side_by_side.inputs_of_both import arrays_for_other, inputs_in_words
 from tfdump.side_by_side.model_side import ModelSide
+from tfdump.side_by_side.naming import name_by_keras
 from tfdump.side_by_side.options import (
     GOLDEN,
     NEW,
@@ -27,6 +29,9 @@ from tfdump.side_by_side.options import (
 )
 from tfdump.side_by_side.run import AnySide, SideBySide
 from tfdump.tensors import InputSpec, Note
+
+if TYPE_CHECKING:
+    from tfdump.model.loading.loaded_model import LoadedModel
 
 
 class _NotesOfSides:
@@ -87,16 +92,16 @@ def _open_models(
     stage: Stage,
     stack: ExitStack,
 ) -> list[ModelSide]:
-    """Load and plan one or two models, each before the next one is loaded."""
+    """Load one or two models, and plan each."""
     from tfdump.model.runnable import runnable
 
     opened: list[ModelSide] = []
     specs: list[Sequence[InputSpec]] = []
     run = options.run_of_one if len(models) > 1 else options.run
-    for role, model in models:
+    every = [_loaded(role, model, stack) for role, model in models]
+    name_by_keras(every, notes.of(""))
+    for (role, model), loaded in zip(models, every, strict=True):
         with errors_name_side(model.name, role):
-            loaded = model.load()
-            stack.enter_context(allowed(loaded.max_bytes))
             stage(f"Tracing {loaded.name}")
             specs.append(runnable(loaded.model).signature([item.name for item in arrays]).specs)
         fitting = arrays if not opened else _arrays_for_second([one for _, one in models], arrays, specs, notes)
@@ -109,6 +114,14 @@ def _open_models(
             stage(f"Looking at the first batches of {loaded.name}")
             opened.append(ModelSide(model.name, role, probed, probed.plan()))
     return opened
+
+
+def _loaded(role: str, model: ModelToCompare, stack: ExitStack) -> "LoadedModel":
+    """Load a model; the memory that it may take is limited as long as it is open."""
+    with errors_name_side(model.name, role):
+        loaded = model.load()
+        stack.enter_context(allowed(loaded.max_bytes))
+        return loaded
 
 
 def _arrays_for_second(
