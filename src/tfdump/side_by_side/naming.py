@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tfdump.errors import ModelError
+from tfdump.side_by_side.model_side import is_keras
 from tfdump.tensors import Note
 
 if TYPE_CHECKING:
@@ -16,10 +17,9 @@ def name_by_keras(models: "Sequence[LoadedModel]", note: Note) -> None:
     `note` tells where the Keras model does not allow it.
     """
     from tfdump.model.loading.formats import TFLITE
-    from tfdump.model.runnable import FixedModel
 
     for file, other in zip(models, reversed(models), strict=True):
-        if file.class_name == TFLITE and not isinstance(other.model, FixedModel):
+        if file.class_name == TFLITE and is_keras(other):
             from tfdump.model.like import name_like
 
             try:

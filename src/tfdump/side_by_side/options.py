@@ -57,13 +57,23 @@ SideToCompare = ModelToCompare | DumpToCompare
 
 @dataclass(frozen=True)
 class SideBySideOptions:
-    """How both sides run: how inputs are read, in which batches, and the seed of random layers."""
+    """How both sides run: how inputs are read, in which batches, and the seed of random layers.
+
+    `isolate` asks for the errors that layers add, and `influence` also for their parts in the error of the outputs.
+    """
 
     reading: ReadingOptions = field(default_factory=ReadingOptions)
     run: RunOptions = field(default_factory=RunOptions)
     seed: int = 0
+    isolate: bool = False
+    influence: bool = False
 
     @property
-    def run_of_one(self) -> RunOptions:
-        """The run options of one of two models, which share the memory."""
-        return replace(self.run, memory=max(1, self.run.memory // 2))
+    def isolates(self) -> bool:
+        """Whether errors are isolated."""
+        return self.isolate or self.influence
+
+    def run_of_one(self, models: int) -> RunOptions:
+        """Return the run options of one of so many models, which share the memory with what isolates errors."""
+        shares = models * (2 if self.isolates else 1)
+        return replace(self.run, memory=max(1, self.run.memory // shares))
