@@ -6,7 +6,7 @@ import numpy as np
 
 from tfdump.tensors import Array
 
-_BLOCK = 1 << 15
+_BLOCK = 1 << 14
 """Elements that are summed at once, so that they stay in the cache."""
 
 
@@ -24,24 +24,24 @@ class ErrorSum:
     def add(self, reference: Array, value: Array) -> None:
         """Add one batch: two arrays of one shape."""
         a, b = (_flat(array) for array in (reference, value))
-        for start in range(0, a.size, _BLOCK):
-            self._add_block(a[start : start + _BLOCK].astype(np.float64), b[start : start + _BLOCK])
-
-    def _add_block(self, a: Array, b: Array) -> None:
+        buffers = np.empty((3, min(a.size, _BLOCK)))
         with np.errstate(invalid="ignore", over="ignore"):
-            gap = np.subtract(b, a, dtype=np.float64)
-            error, norm = float(gap @ gap), float(a @ a)
-            if not math.isfinite(error + norm):
-                error, norm = self._of_finite(a, b.astype(np.float64))
-        self._error += error
-        self._norm += norm
+            for start in range(0, a.size, _BLOCK):
+                before, after, gap = buffers[:, : min(_BLOCK, a.size - start)]
+                np.copyto(before, a[start : start + _BLOCK])
+                np.copyto(after, b[start : start + _BLOCK])
+                np.subtract(after, before, out=gap)
+                error, norm = _square(gap), _square(before)
+                if not math.isfinite(error + norm):
+                    error, norm = self._of_finite(before, after)
+                self._error += error
+                self._norm += norm
 
     def _of_finite(self, a: Array, b: Array) -> tuple[float, float]:
         """Return the sums of the numbers that are finite on both sides, and note whether the others differ."""
         finite = np.isfinite(a) & np.isfinite(b)
         self._unlike |= not np.array_equal(a[~finite], b[~finite], equal_nan=True)
-        gap = b[finite] - a[finite]
-        return float(gap @ gap), float(a[finite] @ a[finite])
+        return _square(b[finite] - a[finite]), _square(a[finite])
 
     @property
     def squares(self) -> float:
@@ -54,6 +54,11 @@ class ErrorSum:
         if not self.squares:
             return 0.0
         return math.sqrt(self.squares) / math.sqrt(self._norm) if self._norm else math.inf
+
+
+def _square(values: Array) -> float:
+    """Return the sum of squares, by one thread: the threads of a dot product would wait for those of the models."""
+    return float(np.einsum("i,i->", values, values))
 
 
 def _flat(values: Array) -> Array:

@@ -98,7 +98,7 @@ def _open_models(
 
     opened: list[ModelSide] = []
     specs: list[Sequence[InputSpec]] = []
-    run = options.run_of_one(len(models))
+    run = options.run_of_one if len(models) > 1 else options.run
     every = [_loaded(role, model, stack) for role, model in models]
     if options.isolates and not any(is_keras(loaded) for loaded in every):
         raise TfdumpError(NEEDS_KERAS)

@@ -73,7 +73,7 @@ class SideBySideOptions:
         """Whether errors are isolated."""
         return self.isolate or self.influence
 
-    def run_of_one(self, models: int) -> RunOptions:
-        """Return the run options of one of so many models, which share the memory with what isolates errors."""
-        shares = models * (2 if self.isolates else 1)
-        return replace(self.run, memory=max(1, self.run.memory // shares))
+    @property
+    def run_of_one(self) -> RunOptions:
+        """The run options of one of two models, which share the memory."""
+        return replace(self.run, memory=max(1, self.run.memory // 2))
