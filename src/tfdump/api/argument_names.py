@@ -11,7 +11,7 @@ _FLAGS = {
     for option in (
         *("--training", "--eager", "--attention", "--rnn-steps", "--rnn-gates", "--preactivation", "--layer-inputs"),
         *("--dequantize", "--from-logits", "--per-example", "--norms-only", "--sparse", "--save-weights"),
-        *("--golden-dequantize", "--new-dequantize", "--first"),
+        *("--golden-dequantize", "--new-dequantize", "--first", "--isolate", "--influence"),
         *("--ops", "--outputs", "--stats", "--stats-only", "--until-nan", "--allow-inf"),
     )
 } | {"--trust-model": "trust=True"}

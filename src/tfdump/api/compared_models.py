@@ -33,6 +33,8 @@ def compare_models(
     x: Inputs,
     *,
     first: bool = False,
+    isolate: bool = False,
+    influence: bool = False,
     batch_size: int | None = None,
     memory: int | str = DEFAULT_MEMORY,
     seed: int = 0,
@@ -61,6 +63,12 @@ def compare_models(
         by order and shape.
     first : bool, default False
         Stop at the first batch that differs. The report is then about the examples up to there.
+    isolate : bool, default False
+        Also tell which part of each error comes from the layer itself (`own_error` of a tensor, and `blame` of the
+        report). One side has to be a Keras model; it runs once more, with the values of the other side.
+    influence : bool, default False
+        Also tell which part of the error of the outputs goes away if one layer alone is right (`influence` of a
+        tensor). Implies `isolate`, and runs the Keras model once for each layer.
     batch_size : int, optional
         The number of examples that run at once. The default is the largest one that stays within `memory` on both
         sides. A model with a fixed batch size gets that size.
@@ -93,8 +101,8 @@ def compare_models(
     ------
     TfdumpError
         Where an argument is not valid, a pattern matches nothing, the models take different inputs, the dump was made
-        with other inputs or does not tell with which, a model cannot be loaded or fails, or there is nothing to
-        compare.
+        with other inputs or does not tell with which, a model cannot be loaded or fails, there is nothing to compare,
+        or errors are to be isolated and no side is a Keras model.
 
     Warns
     -----
@@ -110,7 +118,12 @@ def compare_models(
     """
     options = diff_options(**criteria)
     options.check()
-    running = SideBySideOptions(run=run_options(batch_size, memory, False), seed=seed_number(seed))
+    running = SideBySideOptions(
+        run=run_options(batch_size, memory, False),
+        seed=seed_number(seed),
+        isolate=flag("isolate", isolate),
+        influence=flag("influence", influence),
+    )
     stops = flag("first", first)
     load = partial(loaded_model, trust=trust, max_bytes=max_bytes)
     sides = [

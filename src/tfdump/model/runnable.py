@@ -11,6 +11,7 @@ from tfdump.errors import ModelError
 from tfdump.inputs.arguments import InputArray
 from tfdump.inputs.matching import match
 from tfdump.inputs.source import ReadingOptions, Source
+from tfdump.model.patches import Patch, PatchedRuns, State
 from tfdump.model.request import ProbedTensor, Request
 from tfdump.model.signature import Signature
 from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, Value
@@ -62,6 +63,12 @@ class RunnableProbe(Protocol):
 
     def run(self, batch: Batch) -> list[Value | None]:
         """Return the values of the probed tensors for one batch, in the order of `probed`."""
+
+    def state(self) -> State:
+        """Return the values of what a run changes in the model; None where no run changes anything."""
+
+    def patched(self, patches: Sequence[Patch]) -> PatchedRuns | None:
+        """Return the same model with patches; None where it cannot have any."""
 
     def forget(self) -> None:
         """Let the next run of an eager model determine `probed` again."""
@@ -120,6 +127,14 @@ class FixedProbe:
     def feed(self, batch: Batch) -> Batch:
         """Return the batch as it is."""
         return batch
+
+    def state(self) -> State:
+        """Return None: no run changes anything."""
+        return None
+
+    def patched(self, patches: Sequence[Patch]) -> PatchedRuns | None:
+        """Return None: the graph is fixed by its file."""
+        return None
 
     def forget(self) -> None:
         """Do nothing: the tensors stay the same."""

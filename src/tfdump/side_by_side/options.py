@@ -57,11 +57,21 @@ SideToCompare = ModelToCompare | DumpToCompare
 
 @dataclass(frozen=True)
 class SideBySideOptions:
-    """How both sides run: how inputs are read, in which batches, and the seed of random layers."""
+    """How both sides run: how inputs are read, in which batches, and the seed of random layers.
+
+    `isolate` asks for the errors that layers add, and `influence` also for their parts in the error of the outputs.
+    """
 
     reading: ReadingOptions = field(default_factory=ReadingOptions)
     run: RunOptions = field(default_factory=RunOptions)
     seed: int = 0
+    isolate: bool = False
+    influence: bool = False
+
+    @property
+    def isolates(self) -> bool:
+        """Whether errors are isolated."""
+        return self.isolate or self.influence
 
     @property
     def run_of_one(self) -> RunOptions:

@@ -23,9 +23,9 @@ EXAMPLES = (
         "tfdump compare sample_models/digits_cnn.keras digits_cnn.tflite sample_models/digits.npy",
     ),
     (
-        "Compare each tensor as a vector, and stop at the first batch that differs.",
+        "Compare each tensor as a vector, and tell what error each layer adds.",
         "tfdump compare sample_models/digits_cnn.keras digits_cnn.tflite sample_models/digits.npy \\\n"
-        "    --min-cosine 0.99 --first --batch-size 32",
+        "    --min-cosine 0.99 --isolate",
     ),
     (
         "Check a model against a golden dump in CI.",
@@ -59,6 +59,12 @@ def _side_options(command: Any) -> Any:
 @click.argument("inputs", nargs=-1, required=True, type=InputName(), metavar="INPUT...")
 @comparison_options
 @RUNNING("--first", is_flag=True, help="Stop at the first batch that differs.")
+@RUNNING("--isolate", is_flag=True, help="Tell what error each layer adds; one side has to be a Keras model.")
+@RUNNING(
+    "--influence",
+    is_flag=True,
+    help="Also tell how much of the error of the outputs each layer causes. Slow: runs the Keras model for each layer.",
+)
 @inference_options
 @trust_options
 @_side_options
@@ -96,6 +102,7 @@ def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -
     reading, run = reading_and_running_from({**parameters, "training": False})
     check_files(files, inputs, parameters["first"])
     arrays = open_arguments(inputs)
-    running = SideBySideOptions(reading, run, seed_number(parameters["seed"]))
+    isolate, influence = parameters["isolate"], parameters["influence"]
+    running = SideBySideOptions(reading, run, seed_number(parameters["seed"]), isolate, influence)
     report = compare_files(files, sides, arrays, running, options, parameters["first"], recorded_command(ctx), ctx.obj)
     return write_comparison(report, output, ctx.obj)

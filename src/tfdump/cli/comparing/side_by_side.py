@@ -94,7 +94,7 @@ def compare_files(
 ) -> DiffReport:
     """Compare, and write the dumps and the page that `files` names; return the report."""
     options.check()
-    if files.folder is None:
+    if files.folder is None or running.isolates:
         check_layouts(options)
     with only_data_on_stdout(), stages(verbosity) as stage:
         golden, new = (_side(side, running.seed, verbosity, stage) for side in sides)
@@ -134,6 +134,11 @@ def _compare_dumps(
             with held_back(), progress_bar(verbosity) as progress:
                 write_whole_dump(side, target, files.force, command, progress)
             paths[number] = target
+    if pair.options.isolates:
+        for model in pair.models:
+            model.restart()
+        with progress_bar(verbosity) as progress:
+            return pair.compare(options, progress=progress)
     with reading_bar(verbosity, "comparing") as reading:
         return compare(paths[0], paths[1], options, reading)
 
@@ -146,7 +151,7 @@ def _write_page(
     names = [Path(side.name).name for side in (pair.golden, pair.new)]
     with _dumps_for_page(pair, files, command) as (golden, new, examples), reading_bars(verbosity) as watch:
         page = gather(golden, new, ReportOptions(), watch, report)
-    page_notes = list(page.notes)
+    page_notes = [*([report.blame] if report.blame else []), *page.notes]
     if examples < pair.examples:
         page_notes.insert(
             0,

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import keras
 import tensorflow as tf
 from keras import Layer, Operation
 
@@ -27,19 +26,9 @@ from tfdump.model.recording.name_scopes import valid_name_scopes
 from tfdump.model.recording.operations import NO_GRAPH, Operations, OperationSpans, RunRecords
 from tfdump.model.recording.ownership import OwnedOperation, class_names, owned_operations, parameter_count
 from tfdump.model.recording.patching import replaced
-from tfdump.model.recording.tensors import (
-    TENSORS,
-    as_tensor,
-    belongs_to,
-    known_bytes,
-    obstacle_of,
-    obstacles_in,
-    tensors_in,
-)
+from tfdump.model.recording.taps import Replacement, Tap, tapped, with_replacements
+from tfdump.model.recording.tensors import belongs_to, known_bytes, obstacle_of, obstacles_in, tensors_in
 from tfdump.tensors import NotCaptured
-
-Tap = Callable[[Any], Any]
-"""Stands between a layer and the readers of its output: takes the tensor and returns an equal one."""
 
 WATCHING = threading.RLock()
 """Held while the classes of Keras are wrapped, so that only one model is recorded at a time."""
@@ -51,8 +40,9 @@ class Recorder:
     """Records the calls inside one call of `model`; use a new recorder for every run.
 
     With `only`, it does not hold the tensors of other addresses, so that an eager run can free them. `bytes` counts the
-    bytes of all tensors, where they are known. With `tap`, the model continues with the tensor that `tap` returns.
-    `captures` asks for more tensors than the outputs of layers.
+    bytes of all tensors, where they are known. With `tap`, the model continues with the tensor that `tap` returns. With
+    `replacement`, it continues with what that returns, while the tensor of the layer itself is recorded. `captures`
+    asks for more tensors than the outputs of layers.
     """
 
     def __init__(
@@ -61,10 +51,12 @@ class Recorder:
         only: frozenset[str] | None = None,
         tap: Tap | None = None,
         captures: Captures = NOTHING_MORE,
+        replacement: Replacement | None = None,
     ) -> None:
         self._model = model
         self._only = only
         self._tap = tap
+        self._replacement = replacement
         self._owned = owned_operations(model)
         owned_layers = (owned.operation for owned in self._owned.values() if isinstance(owned.operation, Layer))
         self._missing = Missing(model, self._owned, captures)
@@ -249,15 +241,17 @@ class Recorder:
             self._missing.reasons[frame.path] = INNER_GRAPH
             return outputs
         if self._tap is not None:
-            outputs, tensors = _tapped(outputs, self._tap)
+            outputs, tensors = tapped(outputs, self._tap)
         elif (apart := set_apart(outputs, frame.read)) is not outputs:
             outputs, tensors = apart, tensors_in(apart)
         self.book.returned.add(frame.path)
-        for path, tensor in tensors:
-            suffix = output_suffix(path) if several else ""
+        suffixes = [output_suffix(path) if several else "" for path, _ in tensors]
+        for suffix, (_, tensor) in zip(suffixes, tensors, strict=True):
             self._record(frame, suffix, tensor)
             self._flow.add(frame.path + suffix, tensor)
-        return outputs
+        if self._replacement is None:
+            return outputs
+        return with_replacements(outputs, tensors, [frame.path + suffix for suffix in suffixes], self._replacement)
 
     def paths_of(self, operation: Operation | None) -> list[str]:
         """Return the addresses of the calls of a layer in the order of their numbers, empty where it was not called."""
@@ -284,12 +278,3 @@ class Recorder:
         order = {identity: number for number, identity in enumerate(self._paths)}
         owned = [item for item in self._owned.values() if isinstance(item.operation, Layer)]
         return sorted(owned, key=lambda item: order.get(id(item.operation), len(order)))
-
-
-def _tapped(outputs: Any, tap: Tap) -> tuple[Any, list[tuple[Any, Any]]]:
-    """Return a layer's outputs with every tensor replaced by what `tap` returns for it, and the tensors with paths."""
-    paths = [path for path, _ in keras.tree.flatten_with_path(outputs)]
-    storable = [isinstance(leaf, TENSORS) and not obstacle_of(leaf) for leaf in keras.tree.flatten(outputs)]
-    leaves = [tap(leaf) if stored else leaf for leaf, stored in zip(keras.tree.flatten(outputs), storable, strict=True)]
-    tensors = [(path, as_tensor(leaf)) for path, leaf in zip(paths, leaves, strict=True)]
-    return keras.tree.pack_sequence_as(outputs, leaves), [(path, leaf) for path, leaf in tensors if leaf is not None]

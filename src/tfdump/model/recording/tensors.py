@@ -24,11 +24,15 @@ _NOTES = ("_keras_mask", LOGITS_NOTE)
 
 def copy_with_notes(tensor: Any) -> Any:
     """Return a further tensor of the same values, with what Keras notes on the first."""
-    copy = tf.identity(tensor)
+    return copy_notes(tensor, tf.identity(tensor))
+
+
+def copy_notes(tensor: Any, other: Any) -> Any:
+    """Let another tensor have what Keras notes on a tensor, and return it."""
     for name in _NOTES:
         if hasattr(tensor, name):
-            setattr(copy, name, getattr(tensor, name))
-    return copy
+            setattr(other, name, getattr(tensor, name))
+    return other
 
 
 def obstacle_of(leaf: Any) -> str | None:
