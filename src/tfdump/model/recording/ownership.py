@@ -9,7 +9,7 @@ from typing import Any
 from keras import Layer, Operation, Sequential
 
 from tfdump.address import encode, segment
-from tfdump.model.keras_internals import Functional
+from tfdump.model.any_backend_internals import Functional
 
 _BOOKKEEPING = frozenset({"_layers", "_functional", "_operations", "_nodes", "_inbound_nodes", "_outbound_nodes"})
 """Attributes in which Keras holds the same layers again."""
