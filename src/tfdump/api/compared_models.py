@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfdump.api.argument_names import errors_name_arguments
 from tfdump.api.arguments import Inputs, arrays_of
-from tfdump.api.models import loaded_model, warn
+from tfdump.api.models import backend_argument, loaded_model, warn
 from tfdump.argument_kinds import file_path, flag
 from tfdump.comparison.diff import diff_options
 from tfdump.comparison.options import DiffOptions
@@ -40,6 +40,10 @@ def compare_models(
     new_dequantize: bool = False,
     golden_signature: str | None = None,
     new_signature: str | None = None,
+    golden_backend: str | None = None,
+    new_backend: str | None = None,
+    golden_backend_python: str | Path | None = None,
+    new_backend_python: str | Path | None = None,
     trust: bool = False,
     max_bytes: int | str | None = None,
     shrink: str | Path | None = None,
@@ -72,6 +76,10 @@ def compare_models(
         For a quantized `.tflite` file on that side, compare real numbers instead of integers.
     golden_signature, new_signature : str, optional
         The signature of a SavedModel or `.tflite` file on that side that has several.
+    golden_backend, new_backend : {'tensorflow', 'jax', 'torch'}, optional
+        Run a Keras file on that side on this backend, in a process of its own.
+    golden_backend_python, new_backend_python : str or pathlib.Path, optional
+        The Python interpreter of that process: of an environment with that backend, or with another version of Keras.
     trust : bool, default False
         Let saved models run code of their own, such as Lambda layers. A SavedModel directory needs it.
     max_bytes : int or str, optional
@@ -112,10 +120,12 @@ def compare_models(
     options.check()
     running = SideBySideOptions(run=run_options(batch_size, memory, False), seed=seed_number(seed))
     stops = flag("first", first)
-    load = partial(loaded_model, trust=trust, max_bytes=max_bytes)
+    load = partial(loaded_model, trust=trust, max_bytes=max_bytes, seed=running.seed)
+    golden_other = backend_argument(golden_backend, golden_backend_python, "golden_")
+    new_other = backend_argument(new_backend, new_backend_python, "new_")
     sides = [
-        _side(golden, partial(load, golden, golden_signature), golden_dequantize, "golden"),
-        _side(new, partial(load, new, new_signature), new_dequantize, "new"),
+        _side(golden, partial(load, golden, golden_signature, backend=golden_other), golden_dequantize, "golden"),
+        _side(new, partial(load, new, new_signature, backend=new_other), new_dequantize, "new"),
     ]
     request = (
         None if shrink is None else _request(shrink, force, (golden, new), sides, (golden_signature, new_signature))

@@ -52,6 +52,23 @@ def import_aside() -> None:
             importlib.import_module("keras")
 
 
+def import_for_checks(verbose: bool | None) -> None:
+    """Import Keras to check a file, on TensorFlow unless this process or the environment has another backend.
+
+    `verbose` lets messages through; None is for a process that keeps its own messages, where only Keras is imported.
+    Raises ModelError when a package cannot be imported.
+    """
+    keras = sys.modules.get("keras")
+    running = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if keras is not None and hasattr(keras, "config"):
+        running = keras.config.backend()
+    if running == "tensorflow":
+        import_aside() if verbose is None else import_quietly(verbose)
+    elif keras is None:
+        with _stderr_set_aside():
+            importlib.import_module("keras")
+
+
 def import_quietly(verbose: bool = False) -> None:
     """Import TensorFlow and Keras, and keep their messages off stderr unless `verbose`.
 

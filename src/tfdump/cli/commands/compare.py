@@ -14,6 +14,7 @@ from tfdump.cli.parameter_records import reading_and_running_from, sides_from
 from tfdump.cli.recorded_command import recorded_command
 from tfdump.cli.verbosity import verbosity_options
 from tfdump.inputs.arguments import open_arguments
+from tfdump.model.backends.options import BACKENDS
 from tfdump.run.options import seed_number
 from tfdump.side_by_side.options import SideBySideOptions
 
@@ -26,6 +27,11 @@ EXAMPLES = (
         "Compare each tensor as a vector, and stop at the first batch that differs.",
         "tfdump compare sample_models/digits_cnn.keras digits_cnn.tflite sample_models/digits.npy \\\n"
         "    --min-cosine 0.99 --first --batch-size 32",
+    ),
+    (
+        "Compare the numbers of two versions of Keras: the installed one, and that of another environment.",
+        "tfdump compare sample_models/digits_cnn.keras sample_models/digits_cnn.keras \\\n"
+        "    sample_models/digits.npy --new-backend-python other/bin/python",
     ),
     (
         "Check a model against a golden dump in CI.",
@@ -44,6 +50,17 @@ def _side_options(command: Any) -> Any:
             f"--{side}-signature",
             metavar="NAME",
             help=f"Run this signature of {name}, a SavedModel or .tflite file that has several.",
+        )(command)
+        command = _ONE_SIDE(
+            f"--{side}-backend-python",
+            metavar="PYTHON",
+            type=FileName(),
+            help=f"Run {name}, a Keras file, with this interpreter: another version of Keras, or another backend.",
+        )(command)
+        command = _ONE_SIDE(
+            f"--{side}-backend",
+            type=click.Choice(BACKENDS),
+            help=f"Run {name}, a Keras file, on this backend. [default: tensorflow]",
         )(command)
         command = _ONE_SIDE(
             f"--{side}-dequantize",

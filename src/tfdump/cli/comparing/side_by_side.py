@@ -117,8 +117,13 @@ def _side(side: SideOfCommand, seed: int, verbosity: Verbosity, stage: Stage) ->
     path = side.model.path
     if not is_dump(path):
         return ModelToCompare(str(path), partial(load, side.model, verbosity, seed, stage), side.dequantize)
-    if side.dequantize or side.model.signature is not None:
-        option = "dequantize" if side.dequantize else "signature"
+    of_models = {
+        "dequantize": side.dequantize,
+        "signature": side.model.signature,
+        "backend": side.model.backend,
+        "backend-python": side.model.backend_python,
+    }
+    for option in (name for name, value in of_models.items() if value):
         raise DumpError(f"{path} is a dump, and --golden-{option} and --new-{option} are for models (leave it out)")
     return DumpToCompare(path)
 
