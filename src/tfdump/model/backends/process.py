@@ -1,7 +1,6 @@
 """The process that runs a model, from the side of tfdump: started, asked, and always ended."""
 
 import contextlib
-import fcntl
 import os
 import select
 import shutil
@@ -53,6 +52,8 @@ class BackendProcess:
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
+        if not hasattr(os, "fork"):
+            raise ModelError(f"{backend.in_words} needs Linux or macOS (leave it out)")
         python = _interpreter(backend)
         environment = os.environ | {"KERAS_BACKEND": backend.name}
         if not backend.verbose:
@@ -231,6 +232,8 @@ def _error(fields: dict[str, Any]) -> ModelError:
 
 def _prepare(process: "subprocess.Popen[bytes]") -> None:
     """Let a write end when the pipe is full, and a pipe hold more than its default where the system allows that."""
+    import fcntl
+
     assert process.stdin is not None, "it was asked for"
     os.set_blocking(process.stdin.fileno(), False)
     for stream in (process.stdin, process.stdout):
