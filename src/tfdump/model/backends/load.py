@@ -5,6 +5,7 @@ to that process, which imports them: they may need a backend that this one lacks
 """
 
 import json
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from tfdump.model.backends.model import BackendModel
 from tfdump.model.backends.options import Backend
 from tfdump.model.backends.process import BackendProcess, UnexplainedError
 from tfdump.model.loading.archive import check_links, check_members, check_weights
-from tfdump.model.loading.formats import KERAS, is_of_keras_2, kind_of_file, read_config, sha256_of
+from tfdump.model.loading.formats import KERAS, is_of_keras_2, kind_of_file, read_config, sha256_of, version_of
 from tfdump.model.loading.load_errors import ErrorElsewhere, explained
 from tfdump.model.loading.loaded_model import LoadedModel
 from tfdump.model.runnable import Runtime
@@ -53,6 +54,7 @@ def load_on_backend(
         description = _loaded(
             process,
             path,
+            versions["keras_version"],
             config=config,
             trust=trust,
             imports=[str(Path(text).resolve()) if text.endswith(".py") else text for text in imports],
@@ -102,9 +104,24 @@ def _checked(path: Path, config: dict[str, Any], imports: bool, verbose: bool | 
     return code.left if isinstance(code, LaterCode) else []
 
 
-def _loaded(process: BackendProcess, path: Path, **fields: Any) -> dict[str, Any]:
-    """Let the process load the model; errors of Keras are explained as those of this process are."""
+def _loaded(process: BackendProcess, path: Path, keras_version: str, **fields: Any) -> dict[str, Any]:
+    """Let the process load the model; errors of Keras are explained as those of this process are.
+
+    `keras_version` is that of the process: an older Keras may not know what a newer one writes.
+    """
     try:
         return process.ask("load", path=str(path), **fields).fields
     except UnexplainedError as error:
-        raise explained(path, ErrorElsewhere(str(error), error.classes)) from error.__cause__
+        known = explained(path, ErrorElsewhere(str(error), error.classes))
+        saved_by = version_of(path)
+        if not _is_newer(saved_by, keras_version):
+            raise known from error.__cause__
+        raise type(known)(
+            f"{known} (it was saved by Keras {saved_by}, and {process.python} has Keras {keras_version}, which is older: "
+            "save the model there, or take a newer Keras)"
+        ) from error.__cause__
+
+
+def _is_newer(version: str, other: str) -> bool:
+    one, two = (tuple(map(int, re.findall(r"\d+", text)[:3])) for text in (version, other))
+    return one > two

@@ -88,12 +88,13 @@ class BackendProcess:
             self._end()
             said = self._words.last_line if self._words is not None else ""
             raise ModelError(
-                f"{self._python} cannot run a model: {said or 'it does not answer as a Python interpreter'} "
+                f"{self.python} cannot run a model: {said or 'it does not answer as a Python interpreter'} "
                 "(name a Python interpreter: --backend-python PATH)"
             )
 
     @property
-    def _python(self) -> str:
+    def python(self) -> str:
+        """The interpreter."""
         return str(self._process.args[0])  # type: ignore[index]  # a list, as it was passed
 
     def send(self, request: str, arrays: Sequence[Array] = (), **fields: Any) -> None:
