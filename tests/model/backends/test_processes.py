@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
@@ -166,6 +167,30 @@ def test_an_error_of_the_model_is_one_line_and_v_shows_its_traceback(tfdump: Run
     shown = tfdump("-v", *words).stderr
     assert "mine.py" in shown
     assert "RuntimeError" in shown
+
+
+PEAK = """
+import resource, subprocess, sys
+subprocess.run([sys.executable, "-m", "tfdump", *sys.argv[1:]], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
+"""
+"""Prints the megabytes that the largest process of a command has taken."""
+
+
+@pytest.mark.tensorflow
+def test_the_memory_does_not_grow_with_the_examples(tmp_path: Path) -> None:
+    """Ten times the examples are 220 MB of inputs more, and three times as much of tensors."""
+    x = keras.Input((4096,), name="x")
+    y = keras.layers.Activation("relu", name="a")(keras.ops.negative(x))
+    keras.Model(x, keras.layers.Activation("tanh", name="b")(y)).save(tmp_path / "m.keras")
+    peaks = []
+    for examples in (1_500, 15_000):
+        np.save(tmp_path / "x.npy", np.ones((examples, 4096), "float32"))
+        words = ("activations", "m.keras", "x.npy", *ELSEWHERE, "--batch-size", "100", "--stats-only", "--force")
+        done = subprocess.run([sys.executable, "-c", PEAK, *words], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout))
+    assert peaks[1] < peaks[0] + 80, peaks
 
 
 @pytest.mark.tensorflow

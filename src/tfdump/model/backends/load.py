@@ -57,7 +57,7 @@ def load_on_backend(
             versions["keras_version"],
             config=config,
             trust=trust,
-            imports=[str(Path(text).resolve()) if text.endswith(".py") else text for text in imports],
+            imports=list(imports),
             left=left,
             limit=limit,
             stored=stored,
@@ -117,8 +117,8 @@ def _loaded(process: BackendProcess, path: Path, keras_version: str, **fields: A
         if not _is_newer(saved_by, keras_version):
             raise known from error.__cause__
         raise type(known)(
-            f"{known} (it was saved by Keras {saved_by}, and {process.python} has Keras {keras_version}, which is older: "
-            "save the model there, or take a newer Keras)"
+            f"{known} (it was saved by Keras {saved_by}, and {process.python} has Keras {keras_version}: save the "
+            "model with the older one)"
         ) from error.__cause__
 
 

@@ -44,7 +44,7 @@ class BackendModel(FixedModel):
                 f"{option} does not go with --backend and --backend-python, which give the outputs of layers in "
                 "inference (leave it out)"
             )
-        return BackendProbe(self, specs, request)
+        return BackendProbe(self, specs, request, note)
 
 
 class BackendProbe(FixedProbe):
@@ -53,7 +53,7 @@ class BackendProbe(FixedProbe):
     `close` ends that process.
     """
 
-    def __init__(self, model: BackendModel, specs: Sequence[InputSpec], request: Request) -> None:
+    def __init__(self, model: BackendModel, specs: Sequence[InputSpec], request: Request, note: Note) -> None:
         super().__init__()
         self._model = model
         self._process = model.process
@@ -67,7 +67,7 @@ class BackendProbe(FixedProbe):
         self._listed = False
         try:
             if request.listing:
-                self._list(specs)
+                self._list(specs, note)
         except BaseException:
             self.close()
             raise
@@ -123,8 +123,11 @@ class BackendProbe(FixedProbe):
         self.probed = tuple(probed)
         self._known = frozenset(answer["addresses"])
 
-    def _list(self, specs: Sequence[InputSpec]) -> None:
-        """Run the model on zeros of two sizes; axes of different sizes are open in the shapes of `probed`."""
+    def _list(self, specs: Sequence[InputSpec], note: Note) -> None:
+        """Run the model on zeros of two sizes; axes of different sizes are open in the shapes of `probed`.
+
+        Where it rejects them, it stays `eager`, and `note` is called with the reason.
+        """
         looks = []
         for examples, size in _LOOKS:
             self.forget()
@@ -134,7 +137,9 @@ class BackendProbe(FixedProbe):
             except ModelError as cause:
                 if not self._process.runs:
                     raise
-                raise ModelError(f"without values to run on, the model gets zeros: {cause} (add an INPUT)") from cause
+                note(f"the model does not run on zeros: {cause}")
+                self.forget()
+                return
             looks.append({(p.is_output, p.info.address): p.info.shape for p in self.probed})
         self.probed = tuple(
             replace(p, info=replace(p.info, shape=_open(*(look.get((p.is_output, p.info.address)) for look in looks))))
