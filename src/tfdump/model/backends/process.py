@@ -16,7 +16,7 @@ from typing import IO, Any
 from tfdump.errors import ModelError, TfdumpError, UntrustedModelError
 from tfdump.model.backends import start
 from tfdump.model.backends.options import Backend
-from tfdump.model.backends.wire import BrokenMessage, Message, read_message, write_message
+from tfdump.model.backends.wire import BrokenMessage, PipeMessage, read_message, write_message
 from tfdump.process.signals import waiting
 from tfdump.tensors import Array
 
@@ -24,6 +24,8 @@ _TFDUMP = Path(start.__file__).parents[2]
 _LOOK_EVERY = 0.2
 _FIRST_WORD_WITHIN = 60.0
 """Seconds that an interpreter may take to start; it imports nothing heavy before its first word."""
+
+_ENDS_WITHIN = 5.0
 
 _MOST_WORDS = 1 << 16
 """Bytes at the end of what the libraries write to stderr that are kept for a failure."""
@@ -71,7 +73,9 @@ class BackendProcess:
                 env=environment,
             )
         except OSError as cause:
-            raise ModelError(f"cannot run --backend-python {python}: {cause.strerror}") from cause
+            raise ModelError(
+                f"cannot run --backend-python {python}: {cause.strerror} (name a Python interpreter)"
+            ) from cause
         finally:
             os.close(words)
         self._end = weakref.finalize(self, _end, self._process)
@@ -82,13 +86,13 @@ class BackendProcess:
     def _greet(self) -> None:
         """Wait for the first word; anything that is no Python interpreter says another one, or none."""
         greeting = None
-        with contextlib.suppress(BrokenMessage, ValueError, KeyError):
+        with self._ended_by_errors(), contextlib.suppress(BrokenMessage, ValueError, KeyError):
             greeting = self._read(_FIRST_WORD_WITHIN)
         if greeting is None or greeting.fields.get("hello") != "tfdump":
             self._end()
-            said = self._words.last_line if self._words is not None else ""
+            last_line = self._words.last_line if self._words is not None else ""
             raise ModelError(
-                f"{self.python} cannot run a model: {said or 'it does not answer as a Python interpreter'} "
+                f"{self.python} cannot run a model: {last_line or 'it does not answer as a Python interpreter'} "
                 "(name a Python interpreter: --backend-python PATH)"
             )
 
@@ -105,7 +109,7 @@ class BackendProcess:
             except BrokenPipeError:
                 raise self._died() from None
 
-    def receive(self) -> Message:
+    def receive(self) -> PipeMessage:
         """Wait for the answer to a request; raises ModelError for an error, and where the process has ended."""
         with self._ended_by_errors():
             try:
@@ -119,7 +123,7 @@ class BackendProcess:
             raise _error(answer.fields) from BackendError(answer.fields["trace"])
         return answer
 
-    def ask(self, request: str, arrays: Sequence[Array] = (), **fields: Any) -> Message:
+    def ask(self, request: str, arrays: Sequence[Array] = (), **fields: Any) -> PipeMessage:
         """Send a request and return the answer."""
         self.send(request, arrays, **fields)
         return self.receive()
@@ -140,7 +144,7 @@ class BackendProcess:
             self._wait([], [stream])
             view = view[os.write(stream.fileno(), view) :]
 
-    def _read(self, seconds: float | None = None) -> Message | None:
+    def _read(self, seconds: float | None = None) -> PipeMessage | None:
         """Read a message; None where the process ends, or begins none within these seconds."""
         stream = self._process.stdout
         assert stream is not None, "it was asked for"
@@ -169,7 +173,11 @@ class BackendProcess:
 
     def _died(self) -> ModelError:
         """Return the error for a process that ended by itself, and show what it wrote."""
-        status = self._process.wait()
+        try:
+            status = self._process.wait(_ENDS_WITHIN)
+        except subprocess.TimeoutExpired:  # it has only closed its end of the pipe
+            self._process.kill()
+            status = self._process.wait()
         if self._words is not None:
             sys.stderr.write(self._words.text)
         how = f"with exit status {status}"
@@ -193,21 +201,21 @@ class _LastWords:
     """The end of what a process writes to stderr, read by a thread so that the process never waits for a reader."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self._kept = bytearray()
+        self._tail = bytearray()
         self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
         self._thread.start()
 
     def _read(self, stream: IO[bytes]) -> None:
         with stream, contextlib.suppress(ValueError):
             while words := stream.read(_MOST_WORDS):
-                self._kept += words
-                del self._kept[:-_MOST_WORDS]
+                self._tail += words
+                del self._tail[:-_MOST_WORDS]
 
     @property
     def text(self) -> str:
         """All that was kept, after the process has ended."""
         self._thread.join(1.0)  # a grandchild may hold the pipe open
-        return self._kept.decode(errors="replace")
+        return self._tail.decode(errors="replace")
 
     @property
     def last_line(self) -> str:

@@ -31,7 +31,7 @@ class BrokenMessage(Exception):
 
 
 @dataclass(frozen=True)
-class Message:
+class PipeMessage:
     """Named values that JSON can express, and arrays."""
 
     fields: dict[str, Any]
@@ -47,7 +47,7 @@ def write_message(write: Write, fields: dict[str, Any], arrays: Sequence[Array] 
             write(memoryview(_plain(np.ascontiguousarray(array))))
 
 
-def read_message(read_into: ReadInto) -> Message | None:
+def read_message(read_into: ReadInto) -> PipeMessage | None:
     """Read a message; None where the stream ends before its end. Raises BrokenMessage for what is no message."""
     head = bytearray(_HEAD.size)
     if not read_into(memoryview(head)):
@@ -65,7 +65,7 @@ def read_message(read_into: ReadInto) -> Message | None:
         if array is None:
             return None
         arrays.append(array)
-    return Message(parts["fields"], arrays)
+    return PipeMessage(parts["fields"], arrays)
 
 
 def _described(array: Array) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tfdump.model.any_backend_internals import Functional, any_symbolic_tensors,
 from tfdump.model.recording.call_numbers import GraphCalls, free_number
 from tfdump.model.recording.frames import Frame, Hook, RecordedTensor
 from tfdump.model.recording.layer_axes import axis_attributes
-from tfdump.model.recording.loop_steps import Book, RecordedSteps, Stack
+from tfdump.model.recording.loop_steps import Book, RecordedSteps, StackSteps
 from tfdump.model.recording.missing import Missing
 from tfdump.model.recording.ownership import OwnedOperation, class_names, owned_operations, parameter_count
 from tfdump.model.recording.patching import replaced
@@ -34,7 +34,7 @@ class CallStack:
     `stack` how the tensors of the steps of a loop become one, and sets the hooks of the run before it watches.
     """
 
-    def __init__(self, model: Layer, only: frozenset[str] | None, captures: Captures, stack: Stack) -> None:
+    def __init__(self, model: Layer, only: frozenset[str] | None, captures: Captures, stack: StackSteps) -> None:
         self._model = model
         self._only = only
         self._stack = stack

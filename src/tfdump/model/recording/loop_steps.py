@@ -32,7 +32,7 @@ class Book:
         return free
 
 
-Stack = Callable[[list[Any]], Callable[[], Any] | None]
+StackSteps = Callable[[list[Any]], Callable[[], Any] | None]
 """Returns a function that stacks the tensors of the steps on axis 1, None where they differ."""
 
 
@@ -45,7 +45,7 @@ class _Holder(Protocol):
 class RecordedSteps:
     """The steps of a loop within one call; each is recorded as if it were the only one."""
 
-    def __init__(self, holder: _Holder, frame: Frame, stack: Stack) -> None:
+    def __init__(self, holder: _Holder, frame: Frame, stack: StackSteps) -> None:
         self._holder = holder
         self._stack = stack
         self._frame = frame

@@ -11,14 +11,14 @@ from tfdump.address import output_suffix
 from tfdump.captures import Captures
 from tfdump.model.any_backend_internals import maps
 from tfdump.model.backends.program.values import (
-    Flow,
+    EagerFlow,
+    bytes_of_tensor,
     copies_apart,
+    dense_tensors_in,
+    eager_tensors_read,
     has_values,
-    obstacles_in,
-    size_of,
-    stacked,
-    tensors_in,
-    tensors_read,
+    obstacles_to_dense_in,
+    stacked_steps,
 )
 from tfdump.model.recording.call_stack import NOT_A_TENSOR, WATCHING, CallStack
 from tfdump.model.recording.direct_calls import DirectCalls
@@ -39,19 +39,19 @@ class BackendRecorder(CallStack):
     """Records the calls inside one eager call of `model`; tensors of addresses outside `only` are not held."""
 
     def __init__(self, model: Layer, only: frozenset[str] | None = None) -> None:
-        super().__init__(model, only, _NO_ADVICE, stacked)
+        super().__init__(model, only, _NO_ADVICE, stacked_steps)
         self._hooks = [
             LoopsOfBackend(self),
             RecurrentLoops(self, self._missing.in_loop),
             DirectCalls(self, self._owned_layers),
             TimeDistributedSteps(self),
         ]
-        self.flow = Flow({})
+        self.flow = EagerFlow({})
 
     @contextmanager
     def watching(self, inputs: Mapping[str, Any]) -> Iterator[None]:
         """Record Keras's calls until the body ends; `inputs` are the arguments of the model."""
-        self.flow = Flow(inputs)
+        self.flow = EagerFlow(inputs)
         with WATCHING, self._watched():
             yield
 
@@ -61,14 +61,14 @@ class BackendRecorder(CallStack):
 
     def _read(self, frame: Frame, args: Any, kwargs: Mapping[str, Any]) -> None:
         """Note in a frame which tensors a call reads."""
-        frame.read, masks = tensors_read(args, kwargs)
+        frame.read, masks = eager_tensors_read(args, kwargs)
         frame.inputs = self.flow.read_by(frame.read, masks)
 
     def _keep(self, frame: Frame, outputs: Any) -> Any:
         """Record the tensors that one call returned; return the outputs with which the model continues."""
         if frame.hidden:
             return outputs
-        tensors, obstacles = tensors_in(outputs), obstacles_in(outputs)
+        tensors, obstacles = dense_tensors_in(outputs), obstacles_to_dense_in(outputs)
         several = len(tensors) + len(obstacles) > 1
         for path, reason in obstacles:
             self.miss(frame.path + (output_suffix(path) if several else ""), reason)
@@ -78,11 +78,11 @@ class BackendRecorder(CallStack):
             return outputs
         apart = copies_apart(outputs, frame.read)
         if apart is not outputs:
-            outputs, tensors = apart, tensors_in(apart)
+            outputs, tensors = apart, dense_tensors_in(apart)
         self.book.returned.add(frame.path)
         for path, tensor in tensors:
             suffix = output_suffix(path) if several else ""
-            self._record(frame, suffix, tensor, size_of(tensor))
+            self._record(frame, suffix, tensor, bytes_of_tensor(tensor))
             self.flow.add(frame.path + suffix, tensor)
         return outputs
 

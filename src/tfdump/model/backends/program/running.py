@@ -12,11 +12,11 @@ from tfdump.errors import ModelError, TfdumpError
 from tfdump.model.backends.program.recorder import BackendRecorder
 from tfdump.model.backends.program.state import BackendState
 from tfdump.model.backends.program.values import (
-    array_of,
+    array_of_tensor,
+    dense_tensors_in,
     dtype_of,
-    obstacles_in,
+    obstacles_to_dense_in,
     tensor_of,
-    tensors_in,
     without_gradients,
 )
 from tfdump.model.error_text import first_line
@@ -92,11 +92,11 @@ class RunningModel:
             outputs = self._model(*args, **training_argument(self._model, False), **kwargs)
         name = only_output_name(self._model)
         self._not_given = [
-            [f"{OUTPUTS}/{member_name(path or (name,))}", reason] for path, reason in obstacles_in(outputs)
+            [f"{OUTPUTS}/{member_name(path or (name,))}", reason] for path, reason in obstacles_to_dense_in(outputs)
         ]
         return {
             member_name(path or (name,)): (tensor, recorder.flow.read_by([tensor]))
-            for path, tensor in tensors_in(outputs)
+            for path, tensor in dense_tensors_in(outputs)
         }
 
     def fetch(self, places: Sequence[Sequence[Any]]) -> tuple[dict[str, Any], list[Array]]:
@@ -108,7 +108,7 @@ class RunningModel:
         keys = [(bool(is_output), str(name)) for is_output, name in places]
         tensors, self._tensors = self._tensors, {}
         absent = [place for place, key in enumerate(keys) if key not in tensors]
-        return {"absent": absent}, [array_of(tensors[key]) for key in keys if key in tensors]
+        return {"absent": absent}, [array_of_tensor(tensors[key]) for key in keys if key in tensors]
 
 
 def _described(record: RecordedTensor) -> dict[str, Any]:

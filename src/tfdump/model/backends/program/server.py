@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tfdump.errors import ModelError, reason_of
-from tfdump.model.backends.wire import Message, read_message, write_message
+from tfdump.model.backends.wire import PipeMessage, read_message, write_message
 from tfdump.tensors import Array
 
 Answer = tuple[dict[str, Any], list[Array]]
@@ -52,7 +52,7 @@ class Program:
 
     def __init__(self) -> None:
         self._model: Any = None
-        self._requests: dict[str, Callable[[Message], Answer]] = {
+        self._requests: dict[str, Callable[[PipeMessage], Answer]] = {
             "start": self._start,
             "load": self._load,
             "signature": lambda message: (self._model.signature(message.fields["names"]), []),
@@ -61,7 +61,7 @@ class Program:
             "fetch": lambda message: self._model.fetch(message.fields["places"]),
         }
 
-    def answer(self, message: Message) -> Answer:
+    def answer(self, message: PipeMessage) -> Answer:
         """Return what a request asks for, or an error."""
         try:
             return self._requests[message.fields["request"]](message)
@@ -70,19 +70,19 @@ class Program:
         except (Exception, SystemExit) as error:  # the code of users may raise anything
             return _failure(error)
 
-    def _start(self, message: Message) -> Answer:
+    def _start(self, message: PipeMessage) -> Answer:
         from tfdump.model.backends.program.environment import start_keras
 
         return start_keras(message.fields["backend"], message.fields["seed"]), []
 
-    def _load(self, message: Message) -> Answer:
+    def _load(self, message: PipeMessage) -> Answer:
         from tfdump.model.backends.program.loading import load_keras_model
         from tfdump.model.backends.program.running import RunningModel
 
         self._model = RunningModel(load_keras_model(message.fields), message.fields["seed"])
         return self._model.description(), []
 
-    def _reset(self, message: Message) -> Answer:
+    def _reset(self, message: PipeMessage) -> Answer:
         self._model.start()
         return {}, []
 

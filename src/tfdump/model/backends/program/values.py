@@ -18,7 +18,7 @@ _NOT_DENSE = frozenset({"RaggedTensor", "SparseTensor", "IndexedSlices", "Tensor
 _NUMBERS = (np.ndarray, np.generic, bool, int, float, complex)
 _HANDLES = ("resource", "variant")
 
-Path = tuple[str | int, ...]
+StructurePath = tuple[str | int, ...]
 
 
 def dtype_of(tensor: Any) -> str:
@@ -26,7 +26,7 @@ def dtype_of(tensor: Any) -> str:
     return str(getattr(tensor.dtype, "name", None) or str(tensor.dtype).rpartition(".")[2])
 
 
-def obstacle_of(leaf: Any) -> str | None:
+def obstacle_to_dense(leaf: Any) -> str | None:
     """Return why a leaf that holds data is not given; None where it is, and for a leaf without data."""
     name = type(leaf).__name__
     if name in _NOT_DENSE:
@@ -36,9 +36,9 @@ def obstacle_of(leaf: Any) -> str | None:
     return None
 
 
-def as_tensor(leaf: Any) -> Any:
+def dense_tensor(leaf: Any) -> Any:
     """Return a leaf of a layer's output as a tensor, or None where it holds no data."""
-    if obstacle_of(leaf) is not None:
+    if obstacle_to_dense(leaf) is not None:
         return None
     if isinstance(leaf, keras.Variable):
         return keras.ops.copy(leaf.value)
@@ -47,15 +47,15 @@ def as_tensor(leaf: Any) -> Any:
     return keras.ops.convert_to_tensor(leaf) if isinstance(leaf, _NUMBERS) else None
 
 
-def tensors_in(structure: Any) -> list[tuple[Path, Any]]:
+def dense_tensors_in(structure: Any) -> list[tuple[StructurePath, Any]]:
     """Return the tensors of a structure with their paths in it."""
-    leaves = [(tuple(path), as_tensor(leaf)) for path, leaf in keras.tree.flatten_with_path(structure)]
+    leaves = [(tuple(path), dense_tensor(leaf)) for path, leaf in keras.tree.flatten_with_path(structure)]
     return [(path, tensor) for path, tensor in leaves if tensor is not None]
 
 
-def obstacles_in(structure: Any) -> list[tuple[Path, str]]:
+def obstacles_to_dense_in(structure: Any) -> list[tuple[StructurePath, str]]:
     """Return the paths of the leaves in a structure that are not given, with the reasons."""
-    leaves = [(tuple(path), obstacle_of(leaf)) for path, leaf in keras.tree.flatten_with_path(structure)]
+    leaves = [(tuple(path), obstacle_to_dense(leaf)) for path, leaf in keras.tree.flatten_with_path(structure)]
     return [(path, reason) for path, reason in leaves if reason is not None]
 
 
@@ -69,13 +69,13 @@ def has_values(tensor: Any) -> bool:
     return hasattr(tensor, "numpy") if backend == "tensorflow" else tensor.device.type != "meta"
 
 
-def size_of(tensor: Any) -> int:
+def bytes_of_tensor(tensor: Any) -> int:
     """Return the bytes of a tensor; 0 for text."""
     dtype = dtype_of(tensor)
     return 0 if dtype == STRING else math.prod(tensor.shape) * numpy_dtype(dtype).itemsize
 
 
-def array_of(tensor: Any) -> Array:
+def array_of_tensor(tensor: Any) -> Array:
     """Return the values of a tensor, in its dtype."""
     values: Array = np.asarray(keras.ops.convert_to_numpy(tensor))
     dtype = dtype_of(tensor)
@@ -109,7 +109,7 @@ def _copy(tensor: Any) -> Any:
     return copy
 
 
-def stacked(tensors: list[Any]) -> Callable[[], Any] | None:
+def stacked_steps(tensors: list[Any]) -> Callable[[], Any] | None:
     """Return a function that stacks the tensors of the steps of a loop, None where they differ; None stays None."""
     if any(tensor is None for tensor in tensors):
         return lambda: None
@@ -128,7 +128,7 @@ def without_gradients() -> AbstractContextManager[Any]:
     return context
 
 
-class Flow:
+class EagerFlow:
     """The addresses of the tensors of one run, by identity, so that a call can tell what it reads."""
 
     def __init__(self, inputs: Mapping[str, Any]) -> None:
@@ -153,7 +153,7 @@ class Flow:
         return tuple(dict.fromkeys(address for address in addresses if address is not None))
 
 
-def tensors_read(args: Any, kwargs: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+def eager_tensors_read(args: Any, kwargs: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
     """Return the tensors among the arguments of a call, in order, and the masks that Keras passes beside them."""
     masks = {name: value for name, value in kwargs.items() if name == "mask" or name.endswith("_mask")}
     data = _tensors([*args, *(value for name, value in kwargs.items() if name not in masks)])
