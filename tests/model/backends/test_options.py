@@ -1,6 +1,7 @@
 """The options that run a Keras file in another process: what they give, and what is refused in one line."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -100,6 +101,12 @@ def test_until_nan_searches_elsewhere_too(tfdump: Run, tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert "log" in done.stderr
     assert "example 5" in done.stderr
+
+
+def test_the_environment_may_ask_for_a_backend_that_only_another_process_has(tfdump_process: Run) -> None:
+    done = tfdump_process("layers", MODEL, *ELSEWHERE, env=os.environ | {"KERAS_BACKEND": "jax"})
+    assert done.returncode == 0, done.stderr
+    assert "conv1\tConv2D" in done.stdout
 
 
 def test_two_sides_in_processes_of_their_own(tfdump: Run) -> None:

@@ -1,6 +1,6 @@
 """Starts the program of a backend in any environment: makes this copy of tfdump importable, and nothing beside it.
 
-It runs as a script. Older versions of Python have to be able to read it, so that they can say that they are too old.
+It runs as a script. Older versions of Python 3 have to be able to read it, so that they can say that they are too old.
 """
 
 import importlib.util
@@ -13,8 +13,8 @@ LOWEST = (3, 10)
 def start(folder: str, words: int, parent: int) -> None:
     """Run the program; `folder` is that of tfdump, and `words` the file descriptor for what the model prints."""
     if sys.version_info < LOWEST:
-        version = ".".join(map(str, sys.version_info[:2]))
-        sys.exit("it is Python {0}, and a backend needs Python {1}.{2} or newer".format(version, *LOWEST))  # noqa: UP030 - Python 2
+        version, lowest = (".".join(map(str, numbers)) for numbers in (sys.version_info[:2], LOWEST))
+        sys.exit(f"it is Python {version}, and a backend needs Python {lowest} or newer")
     del sys.path[0]  # the folder of this script, whose modules have names of their own
     spec = importlib.util.spec_from_file_location(
         "tfdump", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
