@@ -29,11 +29,6 @@ EXAMPLES = (
         "    --min-cosine 0.99 --first --batch-size 32",
     ),
     (
-        "Compare the numbers of two versions of Keras: the installed one, and that of another environment.",
-        "tfdump compare sample_models/digits_cnn.keras sample_models/digits_cnn.keras \\\n"
-        "    sample_models/digits.npy --new-backend-python other/bin/python",
-    ),
-    (
         "Check a model against a golden dump in CI.",
         "tfdump compare golden.h5 digits_cnn.tflite sample_models/digits.npy --format junit",
     ),
