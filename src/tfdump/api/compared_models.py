@@ -13,6 +13,7 @@ from tfdump.comparison.diff import diff_options
 from tfdump.comparison.options import DiffOptions
 from tfdump.comparison.verdict import DiffReport
 from tfdump.dump.other_formats import is_dump
+from tfdump.errors import TfdumpError
 from tfdump.run.batching import DEFAULT_MEMORY
 from tfdump.run.options import run_options, seed_number
 from tfdump.side_by_side.opening import open_sides
@@ -123,6 +124,11 @@ def compare_models(
     load = partial(loaded_model, trust=trust, max_bytes=max_bytes, seed=running.seed)
     golden_other = backend_argument(golden_backend, golden_backend_python, "golden_")
     new_other = backend_argument(new_backend, new_backend_python, "new_")
+    if shrink is not None and (golden_other or new_other):
+        raise TfdumpError(
+            "shrink writes parts of models that run in this process, so it does not go with --golden-backend and "
+            "--new-backend (leave one of them out)"
+        )
     sides = [
         _side(golden, partial(load, golden, golden_signature, backend=golden_other), golden_dequantize, "golden"),
         _side(new, partial(load, new, new_signature, backend=new_other), new_dequantize, "new"),

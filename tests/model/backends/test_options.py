@@ -184,6 +184,14 @@ def test_a_dump_has_no_backend(tfdump: Run) -> None:
     assert line.startswith("Error: d.h5 is a dump, and --golden-backend and --new-backend are for models")
 
 
+def test_no_part_of_a_model_of_another_process_is_written(tfdump: Run, tmp_path: Path) -> None:
+    line = line_of(tfdump("compare", MODEL, MODEL, X, "--new-backend-python", sys.executable, "--shrink", "small"))
+    assert "--shrink writes parts of models that run in this process" in line
+    with pytest.raises(TfdumpError, match="does not go with golden_backend and new_backend"):
+        api.compare(MODEL, MODEL, np.load(X), new_backend="jax", shrink=tmp_path / "small")
+    assert not (tmp_path / "small").exists()
+
+
 def test_the_options_of_a_side_are_named(tfdump: Run) -> None:
     line = line_of(tfdump("compare", MODEL, MODEL, X, "--new-backend", "jax"))
     assert "--new-backend jax needs jax in the environment of" in line

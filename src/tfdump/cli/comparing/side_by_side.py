@@ -93,6 +93,11 @@ def compare_files(
     verbosity: Verbosity,
 ) -> DiffReport:
     """Compare, and write the dumps and the page that `files` names; return the report."""
+    if files.shrink is not None and any(side.model.backend or side.model.backend_python for side in sides):
+        raise click.UsageError(
+            "--shrink writes parts of models that run in this process, so it does not go with --golden-backend and "
+            "--new-backend (leave one of them out)"
+        )
     options.check()
     if files.folder is None:
         check_layouts(options)
