@@ -20,7 +20,8 @@ _NAMES = {
     option: option.removeprefix("--").replace("-", "_")
     for option in (
         *("--exclude", "--depth", "--batch-size", "--memory", "--seed", "--reduce", "--dtype", "--signature"),
-        *("--golden-signature", "--new-signature"),
+        *("--golden-signature", "--new-signature", "--backend", "--backend-python"),
+        *("--golden-backend", "--new-backend", "--golden-backend-python", "--new-backend-python"),
         *("--max-bytes", "--loss", "--objective", "--sample-weight", "--reduction", "--wrt", "--steps"),
         *("--learning-rate", "--optimizer", "--loss-scale", "--compression", "--like"),
     )

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from tfdump.api.argument_names import errors_name_arguments
 from tfdump.api.arguments import Inputs, arrays_of
-from tfdump.api.models import loaded_model, warn
+from tfdump.api.models import backend_argument, loaded_model, warn
 from tfdump.argument_kinds import file_path, flag
 from tfdump.comparison.diff import diff_options
 from tfdump.comparison.options import DiffOptions
 from tfdump.comparison.verdict import DiffReport
 from tfdump.dump.other_formats import is_dump
+from tfdump.errors import TfdumpError
 from tfdump.run.batching import DEFAULT_MEMORY
 from tfdump.run.options import run_options, seed_number
 from tfdump.side_by_side.opening import open_sides
@@ -42,6 +43,10 @@ def compare_models(
     new_dequantize: bool = False,
     golden_signature: str | None = None,
     new_signature: str | None = None,
+    golden_backend: str | None = None,
+    new_backend: str | None = None,
+    golden_backend_python: str | Path | None = None,
+    new_backend_python: str | Path | None = None,
     trust: bool = False,
     max_bytes: int | str | None = None,
     shrink: str | Path | None = None,
@@ -80,6 +85,10 @@ def compare_models(
         For a quantized `.tflite` file on that side, compare real numbers instead of integers.
     golden_signature, new_signature : str, optional
         The signature of a SavedModel or `.tflite` file on that side that has several.
+    golden_backend, new_backend : {'tensorflow', 'jax', 'torch'}, optional
+        Run a Keras file on that side on this backend, in a process of its own.
+    golden_backend_python, new_backend_python : str or pathlib.Path, optional
+        The Python interpreter of that process: of an environment with that backend, or with another version of Keras.
     trust : bool, default False
         Let saved models run code of their own, such as Lambda layers. A SavedModel directory needs it.
     max_bytes : int or str, optional
@@ -125,10 +134,17 @@ def compare_models(
         influence=flag("influence", influence),
     )
     stops = flag("first", first)
-    load = partial(loaded_model, trust=trust, max_bytes=max_bytes)
+    load = partial(loaded_model, trust=trust, max_bytes=max_bytes, seed=running.seed)
+    golden_other = backend_argument(golden_backend, golden_backend_python, "golden_")
+    new_other = backend_argument(new_backend, new_backend_python, "new_")
+    if shrink is not None and (golden_other or new_other):
+        raise TfdumpError(
+            "shrink writes parts of models that run in this process, so it does not go with --golden-backend and "
+            "--new-backend (leave one of them out)"
+        )
     sides = [
-        _side(golden, partial(load, golden, golden_signature), golden_dequantize, "golden"),
-        _side(new, partial(load, new, new_signature), new_dequantize, "new"),
+        _side(golden, partial(load, golden, golden_signature, backend=golden_other), golden_dequantize, "golden"),
+        _side(new, partial(load, new, new_signature, backend=new_other), new_dequantize, "new"),
     ]
     request = (
         None if shrink is None else _request(shrink, force, (golden, new), sides, (golden_signature, new_signature))

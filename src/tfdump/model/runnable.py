@@ -85,9 +85,9 @@ class RunnableProbe(Protocol):
 
 
 class FixedProbe:
-    """The base of probes on a graph that its file fixes, which neither training nor its own runs change.
+    """The base of probes on a model that is no object of Keras here, such as a graph that its file fixes.
 
-    It takes batches of the declared size alone, and one after the other.
+    By default no run changes the model. It takes batches of the declared size alone, and one after the other.
     """
 
     probed: tuple[ProbedTensor, ...]
@@ -170,14 +170,18 @@ class Runnable(Protocol):
 
 @dataclass(frozen=True)
 class Runtime:
-    """The package that computes the numbers of a model file instead of TensorFlow's graphs, and its version."""
+    """The package that computes the numbers of a model file instead of TensorFlow's graphs, and its version.
+
+    `keras_version` is that of Keras in another process, None where the numbers are computed in this one.
+    """
 
     package: str
     version: str
+    keras_version: str | None = None
 
 
 class FixedModel:
-    """The base of models whose graph is fixed by their file, so that only its inputs can be chosen.
+    """The base of models that this process sees from outside only: a graph in a file, or a model in another process.
 
     `in_words` is its kind in a message. `differentiable` tells whether its operations have gradients, and `runtime` is
     None for a graph of TensorFlow.

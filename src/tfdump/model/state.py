@@ -11,7 +11,8 @@ import tensorflow as tf
 from keras import Layer
 from keras.random import SeedGenerator
 
-from tfdump.model.keras_internals import GLOBAL_SEED_GENERATOR, global_seed_generator, global_state
+from tfdump.model.any_backend_internals import global_seed_generator
+from tfdump.model.keras_internals import GLOBAL_SEED_GENERATOR, global_state
 from tfdump.model.recording.ownership import owned_operations
 from tfdump.model.tracing.side_effects import READING
 

@@ -29,7 +29,7 @@ GOLDEN, NEW = "golden", "new"
 
 def with_options_of(role: str, text: str) -> str:
     """Return a message in which the options of a model are those of one side."""
-    for option in ("dequantize", "signature"):
+    for option in ("dequantize", "signature", "backend"):  # and --backend-python
         text = text.replace(f"--{option}", f"--{role}-{option}")
     return text
 

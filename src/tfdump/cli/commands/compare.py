@@ -14,6 +14,7 @@ from tfdump.cli.parameter_records import reading_and_running_from, sides_from
 from tfdump.cli.recorded_command import recorded_command
 from tfdump.cli.verbosity import verbosity_options
 from tfdump.inputs.arguments import open_arguments
+from tfdump.model.backends.options import BACKENDS
 from tfdump.run.options import seed_number
 from tfdump.side_by_side.options import SideBySideOptions
 
@@ -44,6 +45,17 @@ def _side_options(command: Any) -> Any:
             f"--{side}-signature",
             metavar="NAME",
             help=f"Run this signature of {name}, a SavedModel or .tflite file that has several.",
+        )(command)
+        command = _ONE_SIDE(
+            f"--{side}-backend-python",
+            metavar="PYTHON",
+            type=FileName(),
+            help=f"Run {name}, a Keras file, with this interpreter: another version of Keras, or another backend.",
+        )(command)
+        command = _ONE_SIDE(
+            f"--{side}-backend",
+            type=click.Choice(BACKENDS),
+            help=f"Run {name}, a Keras file, on this backend. [default: tensorflow]",
         )(command)
         command = _ONE_SIDE(
             f"--{side}-dequantize",

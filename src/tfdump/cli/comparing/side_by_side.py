@@ -93,6 +93,11 @@ def compare_files(
     verbosity: Verbosity,
 ) -> DiffReport:
     """Compare, and write the dumps and the page that `files` names; return the report."""
+    if files.shrink is not None and any(side.model.backend or side.model.backend_python for side in sides):
+        raise click.UsageError(
+            "--shrink writes parts of models that run in this process, so it does not go with --golden-backend and "
+            "--new-backend (leave one of them out)"
+        )
     options.check()
     if files.folder is None or running.isolates:
         check_layouts(options)
@@ -117,8 +122,13 @@ def _side(side: SideOfCommand, seed: int, verbosity: Verbosity, stage: Stage) ->
     path = side.model.path
     if not is_dump(path):
         return ModelToCompare(str(path), partial(load, side.model, verbosity, seed, stage), side.dequantize)
-    if side.dequantize or side.model.signature is not None:
-        option = "dequantize" if side.dequantize else "signature"
+    of_models = {
+        "dequantize": side.dequantize,
+        "signature": side.model.signature,
+        "backend": side.model.backend,
+        "backend-python": side.model.backend_python,
+    }
+    for option in (name for name, value in of_models.items() if value):
         raise DumpError(f"{path} is a dump, and --golden-{option} and --new-{option} are for models (leave it out)")
     return DumpToCompare(path)
 

@@ -12,9 +12,9 @@ import keras
 
 from tfdump.address import decode, split
 from tfdump.dump.layout import INPUTS
+from tfdump.model.any_backend_internals import Functional, serialization_lib
 from tfdump.model.cutting.records import PartInput, UncutModel
 from tfdump.model.error_text import first_line
-from tfdump.model.keras_internals import Functional, serialization_lib
 
 _History = tuple[str, int, int]
 """The tensor of a graph: name of the layer, number of the call, number of the output."""
