@@ -5,8 +5,11 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 LOWEST := $(VENV)-lowest
 DOCS   := $(VENV)-docs
+KERAS  := keras==3.15.1 h5py numpy
+# The builds of PyTorch without CUDA, which are a tenth as large, are on an index of their own.
+TORCH  ?= torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test test-fast test-lowest test-browser lint format clean samples bench sweep ends fuzz docs pictures
+.PHONY: demo test test-fast test-lowest test-browser test-backends lint format clean samples bench sweep ends fuzz docs pictures
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -17,14 +20,14 @@ demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh sample_models/demo.sh
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not browser'
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not browser and not backends'
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -m 'not tensorflow and not browser'
+	$(BIN)/python -m pytest -m 'not tensorflow and not browser and not backends'
 
 # The same with the lowest version of everything that pyproject.toml allows.
 test-lowest: $(LOWEST)/.ready
-	$(LOWEST)/bin/python -m pytest -n auto --dist loadfile -m 'not browser'
+	$(LOWEST)/bin/python -m pytest -n auto --dist loadfile -m 'not browser and not backends'
 
 $(LOWEST)/.ready: pyproject.toml tests/lowest.py
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
@@ -37,6 +40,19 @@ test-browser: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,browser]'
 	sh tests/browser/install.sh
 	$(BIN)/python -m pytest tests/browser
+
+# Other backends and another version of Keras, each in an environment of its own: 4 GB, most of it TensorFlow and jaxlib.
+test-backends: $(READY) $(VENV)-jax/.ready $(VENV)-torch/.ready $(VENV)-keras/.ready
+	$(BIN)/python -m pytest -m backends tests/backends
+
+$(VENV)-jax/.ready: PACKAGES := $(KERAS) 'jax[cpu]'
+$(VENV)-torch/.ready: PACKAGES := $(KERAS) $(TORCH)
+$(VENV)-keras/.ready: PACKAGES := keras==3.10.0 tensorflow==2.19.0
+
+$(VENV)-jax/.ready $(VENV)-torch/.ready $(VENV)-keras/.ready:
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PACKAGES)
+	touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,5 +1,7 @@
 """`tfdump compare` of MobileNetV3 with its `.tflite` file, against the dumps of both and `tfdump diff`.
 
+Also with `--isolate`, against the same comparison without it.
+
     python benchmarks/side_by_side.py [PICTURES]
 
 Whole processes that run the command line; both dumps and the comparison share one process, so that TensorFlow starts
@@ -25,7 +27,7 @@ def make_models(folder: Path, examples: int) -> None:
     import tensorflow as tf
 
     keras.utils.set_random_seed(0)
-    model = keras.applications.MobileNetV3Small(weights=None, name="mobilenet")
+    model = keras.applications.MobileNetV3Small((224, 224, 3), weights=None, name="mobilenet")
     random = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -74,7 +76,12 @@ def _bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir() if path.suffix != ".disk")
 
 
-ROUTES = {"compared": compared, "dumped": dumped}
+def isolated(folder: Path, name: str = "x.npy") -> float:
+    """Run `tfdump compare --isolate`."""
+    return compared(folder, name, "--isolate")
+
+
+ROUTES = {"compared": compared, "isolated": isolated, "dumped": dumped}
 
 
 def race() -> list[Row]:
@@ -87,14 +94,18 @@ def race() -> list[Row]:
         make_models(folder, examples)
         samples = contest(__file__, list(ROUTES), folder, rounds=1 if examples > FEWER else 2)
         disk = {route: int((folder / f"{route}.disk").read_text()) / 1e6 for route in ROUTES}
-        few = contest(__file__, ["compared"], folder, "few.npy", rounds=1)["compared"]
+        few = contest(__file__, ["compared", "isolated"], folder, "few.npy", rounds=1)
     race = f"compare, MobileNetV3 and its TFLite, {examples:,} pictures"
-    ours, theirs = samples["compared"], samples["dumped"]
+    ours, theirs, alone = samples["compared"], samples["dumped"], samples["isolated"]
     against = "two dumps and diff"
     return [
         compare(race, ours.seconds, against, theirs.seconds, goal=0.8),
         compare(f"{race}: disk", [disk["compared"]], against, [disk["dumped"]], "MB", 0.01),
-        compare(f"{race}: memory", ours.megabytes[:1], f"{FEW} pictures", few.megabytes, "MB", 1.1),
+        compare(f"{race}: memory", ours.megabytes[:1], f"{FEW} pictures", few["compared"].megabytes, "MB", 1.1),
+        compare(f"{race}, --isolate", alone.seconds, "compare without it", ours.seconds, goal=1.5),
+        compare(
+            f"{race}, --isolate: memory", alone.megabytes[:1], f"{FEW} pictures", few["isolated"].megabytes, "MB", 1.1
+        ),
     ]
 
 

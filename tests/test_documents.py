@@ -142,6 +142,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reader(checkout: Path, tmp_path: Path, tfdump: Run, monkeypatch: pytest.MonkeyPatch) -> Reader:
     """A reader in a new folder, whose sample models are its own."""
     shutil.copytree(checkout / "sample_models", tmp_path / "sample_models")
+    (tmp_path / "other" / "bin").mkdir(parents=True)  # another version of Keras, of which pages tell
+    shutil.copy(checkout / "bin" / "python", tmp_path / "other" / "bin")
     return Reader(checkout, tmp_path, tfdump, monkeypatch)
 
 

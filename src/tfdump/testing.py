@@ -72,7 +72,8 @@ def assert_models_match(
     x : array_like, str, pathlib.Path, dict, tuple or list
         The inputs, as for `tfdump.activations`.
     **options
-        The keyword arguments of `tfdump.compare`, such as `rtol`, `min_cosine`, `first` and `new_dequantize`.
+        The keyword arguments of `tfdump.compare`, such as `rtol`, `min_cosine`, `first`, `new_dequantize` and
+        `isolate`.
 
     Returns
     -------
@@ -101,7 +102,7 @@ def assert_models_match(
 def _failure(report: DiffReport) -> str:
     """Return the summary, and below it one line per tensor that differs."""
     failing = [tensor for tensor in report.tensors if tensor.fails]
-    lines = [report.summary, *(f"note: {note}" for note in report.notes)]
+    lines = [report.summary, *([report.blame] if report.blame else []), *(f"note: {note}" for note in report.notes)]
     lines += [f"  {tensor.shown_name}: {tensor.reason}" for tensor in failing[:_MOST_LINES]]
     if len(failing) > _MOST_LINES:
         lines.append(f"  and {len(failing) - _MOST_LINES} more")

@@ -10,7 +10,12 @@ from support.command import ROOT
 
 MODEL = ROOT / "src" / "tfdump" / "model"
 PAGE = ROOT / "docs" / "keras-internals.md"
-PART = {"keras_internals": "Keras", "tensorflow_internals": "TensorFlow", "tflite_internals": "TFLite"}
+PART = {
+    "keras_internals": "Keras",
+    "any_backend_internals": "Keras on every backend",
+    "tensorflow_internals": "TensorFlow",
+    "tflite_internals": "TFLite",
+}
 ATTRIBUTES = "Private attributes"
 
 
@@ -36,7 +41,7 @@ def private_attributes(source: str) -> set[str]:
     """Attributes that begin with one underscore, of other objects than the class itself has, asked for in any way."""
     names = set()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls", "sys"):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) not in ("self", "cls", "sys", "os"):
             names.add(node.attr)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "replaced"):
             names |= {arg.value for arg in node.args[1:2] if isinstance(arg, ast.Constant)}

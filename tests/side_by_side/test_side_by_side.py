@@ -65,7 +65,8 @@ class BothRoutes:
             file = self._folder / "x.npy"
             np.save(file, x)
         size = () if batch is None else ("--batch-size", str(batch))
-        dumps = self.dump(golden, "g.h5", file, *size), self.dump(new, "n.h5", file, *size, *new_options)
+        like = ("--like", str(golden)) if new.suffix == ".tflite" else ()
+        dumps = self.dump(golden, "g.h5", file, *size), self.dump(new, "n.h5", file, *size, *new_options, *like)
         expected = tfdump.diff(*dumps, **options)
         report = tfdump.compare(
             golden, new, file, batch_size=batch, trust=True, new_dequantize="--dequantize" in new_options, **options

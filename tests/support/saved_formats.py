@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from support.command import SAMPLES
+from tfdump.model.tflite_internals import schema_py_generated as schema
 
 HOW = ("float", "float16", "dynamic", "int8", "int8_inside", "int16")
 
@@ -81,3 +82,18 @@ def lite(model: keras.Model, file: Path, how: str = "float", data: np.ndarray | 
     with without_chatter():
         file.write_bytes(converter.convert())
     return file
+
+
+def without_names(file: Path) -> Path:
+    """The same file as a converter writes it that keeps no names."""
+    import flatbuffers
+
+    model = schema.ModelT.InitFromPackedBuf(file.read_bytes(), 0)
+    for graph in model.subgraphs:
+        for number, tensor in enumerate(graph.tensors):
+            tensor.name = f"t{number}".encode()
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    bare = file.with_name("bare.tflite")
+    bare.write_bytes(bytes(builder.Output()))
+    return bare

@@ -11,7 +11,7 @@ _FLAGS = {
     for option in (
         *("--training", "--eager", "--attention", "--rnn-steps", "--rnn-gates", "--preactivation", "--layer-inputs"),
         *("--dequantize", "--from-logits", "--per-example", "--norms-only", "--sparse", "--save-weights"),
-        *("--golden-dequantize", "--new-dequantize", "--first", "--ignore-ids"),
+        *("--golden-dequantize", "--new-dequantize", "--first", "--isolate", "--influence", "--ignore-ids"),
         *("--ops", "--outputs", "--stats", "--stats-only", "--until-nan", "--allow-inf"),
     )
 } | {"--trust-model": "trust=True"}
@@ -20,7 +20,8 @@ _NAMES = {
     option: option.removeprefix("--").replace("-", "_")
     for option in (
         *("--exclude", "--depth", "--batch-size", "--memory", "--seed", "--reduce", "--dtype", "--signature"),
-        *("--golden-signature", "--new-signature"),
+        *("--golden-signature", "--new-signature", "--backend", "--backend-python"),
+        *("--golden-backend", "--new-backend", "--golden-backend-python", "--new-backend-python"),
         *("--max-bytes", "--loss", "--objective", "--sample-weight", "--reduction", "--wrt", "--steps"),
         *("--learning-rate", "--optimizer", "--loss-scale", "--compression", "--like"),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from tfdump.address import Selection
 from tfdump.api.argument_names import errors_name_arguments
 from tfdump.api.arguments import Inputs, Patterns, arrays_of, captures_of, patterns_of, selection_of
-from tfdump.api.models import loaded_model, warn
+from tfdump.api.models import backend_argument, loaded_model, warn
 from tfdump.api.result import Activations, activations_until_nan, all_activations
 from tfdump.run.activations.options import activation_options
 from tfdump.run.activations.run import open_activations
@@ -43,6 +43,8 @@ def activations(
     until_nan: bool = False,
     allow_inf: bool = False,
     like: "Layer | str | Path | None" = None,
+    backend: str | None = None,
+    backend_python: str | Path | None = None,
     signature: str | None = None,
     trust: bool = False,
     max_bytes: int | str | None = None,
@@ -106,6 +108,12 @@ def activations(
     like : keras.Layer, str or pathlib.Path, optional
         For a `.tflite` file, the Keras model that it was converted from. Its addresses are given to the tensors of the
         file, by names, weights and dataflow.
+    backend : {'tensorflow', 'jax', 'torch'}, optional
+        Run a saved Keras model on this backend of Keras, eagerly and in a process of its own. The default is
+        TensorFlow, in this process.
+    backend_python : str or pathlib.Path, optional
+        The Python interpreter of that process, whose environment has the backend, Keras 3.8 or newer, NumPy and h5py.
+        The default is the interpreter of this process.
     signature : str, optional
         The signature of a SavedModel or `.tflite` file that has several.
     trust : bool, default False
@@ -159,7 +167,8 @@ def activations(
         reduce=reduce,
         dtype=dtype,
     )
-    loaded = loaded_model(model, signature, trust, max_bytes, like)
+    other = backend_argument(backend, backend_python)
+    loaded = loaded_model(model, signature, trust, max_bytes, like, backend=other, seed=options.seed)
     with open_activations(loaded, arrays_of(x), options, warn) as run:
         returned = activations_until_nan if options.until_nan else all_activations
         return returned(run, "tfdump.activations")
@@ -178,6 +187,8 @@ def layers(
     layer_inputs: bool = False,
     ops: bool = False,
     like: "Layer | str | Path | None" = None,
+    backend: str | None = None,
+    backend_python: str | Path | None = None,
     signature: str | None = None,
     trust: bool = False,
     max_bytes: int | str | None = None,
@@ -207,6 +218,12 @@ def layers(
         Also list every operation inside the layers, as `LAYER:op.NAME`.
     like : keras.Layer, str or pathlib.Path, optional
         For a `.tflite` file, the Keras model whose addresses its tensors get.
+    backend : {'tensorflow', 'jax', 'torch'}, optional
+        Run a saved Keras model on this backend of Keras, eagerly and in a process of its own. The default is
+        TensorFlow, in this process.
+    backend_python : str or pathlib.Path, optional
+        The Python interpreter of that process, whose environment has the backend, Keras 3.8 or newer, NumPy and h5py.
+        The default is the interpreter of this process.
     signature : str, optional
         The signature of a SavedModel or `.tflite` file that has several.
     trust : bool, default False
@@ -240,5 +257,6 @@ def layers(
     """
     arrays = arrays_of(x) if x is not None else []
     captures = captures_of(attention, rnn_steps, rnn_gates, preactivation, layer_inputs, ops)
-    loaded = loaded_model(model, signature, trust, max_bytes, like)
+    other = backend_argument(backend, backend_python)
+    loaded = loaded_model(model, signature, trust, max_bytes, like, backend=other)
     return list(list_tensors(loaded, arrays, Selection(patterns_of(layers, model)), warn, captures).tensors)

@@ -21,8 +21,8 @@ _COLUMNS = ("tensor", "new", "class", "verdict", "shape", "failed", "worst at", 
 _ALIGNED = (
     tensor_column(), tensor_column("new"), Column("class", 0), Column("verdict"), Column("shape", 1),
     Column("failed", 6), Column("worst at", 4), Column("example id", 7, shorten="middle"), Column("golden value", 3),
-    Column("new value", 2), Column("max error"), Column("scale needed", 5), Column("cosine"), Column("paired by", 2),
-    Column("reason", shorten="end"),
+    Column("new value", 2), Column("max error"), Column("scale needed", 5), Column("cosine"), Column("total error"),
+    Column("own error"), Column("influence"), Column("paired by", 2), Column("reason", shorten="end"),
 )  # fmt: skip
 
 
@@ -52,18 +52,25 @@ def _pairing(tensor: TensorDiff) -> str:
     return tensor.paired_by if tensor.paired_by != ADDRESS else ""
 
 
-def diff_table(tensors: Sequence[TensorDiff], aligned: bool, with_cosine: bool) -> str:
-    """Return the tensors as a table: aligned for a terminal, or as TSV.
+def further_columns(report: DiffReport, with_cosine: bool) -> tuple[str, ...]:
+    """Return the columns of a report that not every one has."""
+    influences = any(tensor.influence is not None for tensor in report.tensors)
+    named = any(tensor.example_id is not None for tensor in report.tensors)
+    wanted = (with_cosine, bool(report.blame), bool(report.blame), influences, named)
+    return tuple(name for name, is_wanted in zip(_FURTHER, wanted, strict=True) if is_wanted)
 
-    An aligned table gives the reason only where the other columns do not. In TSV the cosine comes last, and behind it
-    the names of examples, so that the other columns keep their places.
+
+def diff_table(tensors: Sequence[TensorDiff], aligned: bool, further: Sequence[str]) -> str:
+    """Return the tensors as a table: aligned for a terminal, or as TSV with these `further_columns`.
+
+    An aligned table gives the reason only where the other columns do not. In TSV the cosine, the errors and the names
+    of examples come last, so that the other columns keep their places.
     """
     rows = [_row(tensor) for tensor in tensors]
+    more = [_further(tensor) for tensor in tensors]
     if not aligned:
-        columns: dict[str, list[Cell]] = {"cosine": [_cosine(tensor) for tensor in tensors]} if with_cosine else {}
-        if any(tensor.example_id is not None for tensor in tensors):
-            columns["example id"] = [tensor.example_id for tensor in tensors]
-        return table((*_COLUMNS, *columns), [(*row, *more) for row, *more in zip(rows, *columns.values(), strict=True)])
+        whole = [(*row, *(cells[name] for name in further)) for row, cells in zip(rows, more, strict=True)]
+        return table((*_COLUMNS, *further), whole)
     group = common_group(name for one in tensors for name in (one.name, one.new_name)) if sys.stdout.isatty() else ""
     cells = [
         {
@@ -71,18 +78,24 @@ def diff_table(tensors: Sequence[TensorDiff], aligned: bool, with_cosine: bool) 
             "tensor": tensor.name and tensor.name.removeprefix(group),
             "new": row[1] and str(row[1]).removeprefix(group),
             "verdict": Styled(tensor.status, _style(tensor)),
-            "cosine": None if (cosine := _cosine(tensor)) is None else f"{cosine:.9g}",
-            "example id": tensor.example_id,
+            **others,
+            "cosine": None if others["cosine"] is None else f"{others['cosine']:.9g}",
             "reason": tensor.reason if tensor.comparison is None or _fails_by_cosine(tensor) else None,
         }
-        for tensor, row in zip(tensors, rows, strict=True)
+        for tensor, row, others in zip(tensors, rows, more, strict=True)
     ]
     filled = [column for column in _ALIGNED if any(row[column.name] not in (None, "") for row in cells)]
     return table(filled, [[row[column.name] for column in filled] for row in cells], aligned=True)
 
 
-def _cosine(tensor: TensorDiff) -> float | None:
-    return tensor.comparison.cosine if tensor.comparison is not None else None
+_FURTHER = ("cosine", "total error", "own error", "influence", "example id")
+
+
+def _further(tensor: TensorDiff) -> dict[str, Any]:
+    """Return the cells of a tensor that not every comparison has."""
+    cosine = tensor.comparison.cosine if tensor.comparison is not None else None
+    cells = (cosine, tensor.total_error, tensor.own_error, tensor.influence, tensor.example_id)
+    return dict(zip(_FURTHER, cells, strict=True))
 
 
 def _fails_by_cosine(tensor: TensorDiff) -> bool:
@@ -105,6 +118,7 @@ def diff_json(report: DiffReport, command: str) -> str:
         summary=report.summary,
         first=None if first is None else first.name or first.new_name,
         notes=list(report.notes),
+        blame=report.blame,
     )
 
 
@@ -137,5 +151,5 @@ def _case(tensor: TensorDiff) -> "Case":
 
 def _details(tensor: TensorDiff) -> str:
     """Return what the CI server shows below the failure: one line per column."""
-    cells = [*zip(_COLUMNS, _row(tensor), strict=True), ("example id", tensor.example_id)]
+    cells = [*zip(_COLUMNS, _row(tensor), strict=True), *_further(tensor).items()]
     return "\n".join(f"{name}: {value}" for name, value in cells if value not in (None, ""))

@@ -10,6 +10,7 @@ from tfdump.cli.help_page import CommandFunction, option_under
 from tfdump.cli.options import FORCE, OUTPUT, FileName, decorated, parsed
 from tfdump.errors import TfdumpError
 from tfdump.inputs.source import parse_examples
+from tfdump.model.backends.options import BACKENDS
 from tfdump.run.batching import DEFAULT_MEMORY
 from tfdump.run.options import FLOAT_DTYPES
 
@@ -79,6 +80,24 @@ def like_option(command: CommandFunction) -> CommandFunction:
         help="Name the tensors of a .tflite file by this Keras model, from which it was converted.",
     )
     return decorated(command, [option])
+
+
+def backend_options(command: CommandFunction) -> CommandFunction:
+    """Add the options that say on what a Keras file runs."""
+    decorators = [
+        RUNNING(
+            "--backend",
+            type=click.Choice(BACKENDS),
+            help="Run a Keras file on this backend, in a process of its own. [default: tensorflow, in this process]",
+        ),
+        RUNNING(
+            "--backend-python",
+            metavar="PYTHON",
+            type=FileName(),
+            help="Run the backend with this interpreter, whose environment has it. [default: this one]",
+        ),
+    ]
+    return decorated(command, decorators)
 
 
 _BATCH_SIZE = RUNNING(

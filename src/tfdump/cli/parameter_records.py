@@ -22,7 +22,14 @@ def loading_options_from(parameters: Parameters) -> LoadingOptions:
     """Return the parameters that `model_options` added."""
     take = parameters.pop
     return LoadingOptions(
-        take("model"), take("imports"), take("trust_model"), take("signature"), take("max_bytes"), take("like", None)
+        take("model"),
+        take("imports"),
+        take("trust_model"),
+        take("signature"),
+        take("max_bytes"),
+        take("like", None),
+        take("backend", None),
+        take("backend_python", None),
     )
 
 
@@ -33,7 +40,18 @@ def sides_from(parameters: Parameters, golden: Path, new: Path) -> "list[SideOfC
     take = parameters.pop
     imports, trust, most = take("imports"), take("trust_model"), take("max_bytes")
     return [
-        SideOfCommand(LoadingOptions(path, imports, trust, take(f"{side}_signature"), most), take(f"{side}_dequantize"))
+        SideOfCommand(
+            LoadingOptions(
+                path,
+                imports,
+                trust,
+                take(f"{side}_signature"),
+                most,
+                backend=take(f"{side}_backend"),
+                backend_python=take(f"{side}_backend_python"),
+            ),
+            take(f"{side}_dequantize"),
+        )
         for side, path in (("golden", golden), ("new", new))
     ]
 

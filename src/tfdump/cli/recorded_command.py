@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from tfdump.cli.options import FileName, InputName
 from tfdump.inputs.arguments import parse_argument
 
-_NOT_RECORDED = frozenset({"output", "force", "resume"})
+_NOT_RECORDED = frozenset({"output", "force", "resume", "shrink"})
 """Options that do not change the contents of a dump."""
 
 

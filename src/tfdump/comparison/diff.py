@@ -7,6 +7,7 @@ from typing import Any
 
 from tfdump.address import Pattern, Selection
 from tfdump.argument_kinds import file_path, flag, real_number, texts, whole_number
+from tfdump.comparison.examples.same_examples import with_example_ids
 from tfdump.comparison.execution_order import in_execution_order
 from tfdump.comparison.options import BY_VALUE, NAMES_ONLY, DiffOptions
 from tfdump.comparison.pairing import Pair, pair_sides
@@ -14,7 +15,6 @@ from tfdump.comparison.plain_arrays import parse_transpose
 from tfdump.comparison.preconditions import check_comparable, check_reductions, comparison_notes
 from tfdump.comparison.renaming import read_map
 from tfdump.comparison.rule import Criteria
-from tfdump.comparison.same_examples import with_example_ids
 from tfdump.comparison.sides import Side, open_side
 from tfdump.comparison.tolerance import Tolerances, overrides_of
 from tfdump.comparison.transposing import Transposing

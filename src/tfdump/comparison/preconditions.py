@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from tfdump.comparison.examples.same_examples import check_same_examples, names_decide
 from tfdump.comparison.pairing import EXACT, EXECUTION, NEAR_VALUE, ORDER, PLACE, STRUCTURE, Pair
-from tfdump.comparison.same_examples import check_same_examples, names_decide
 from tfdump.comparison.sides import Side
 from tfdump.dump.attributes import full_name
 from tfdump.dump.axis0 import BATCH

@@ -7,8 +7,8 @@ from typing import Any, Protocol, Self
 import h5py
 
 from tfdump.argument_kinds import file_path
+from tfdump.comparison.examples.side_examples import SideExamples, examples_of_dump, take_examples
 from tfdump.comparison.plain_arrays import ArrayPart, Item, MemoryReader, PlainItem, plain_item
-from tfdump.comparison.side_examples import SideExamples, examples_of_dump, take_examples
 from tfdump.dump import layout
 from tfdump.dump.other_formats import refuse_models
 from tfdump.dump.parts import Part

@@ -97,6 +97,12 @@ class TensorDiff:
         here.
     example_id : str or None
         Name of the example that holds the worst element, such as that of its file, if one side has names.
+    total_error, own_error : float or None
+        With `isolate`: the relative L2 error of the tensor, and the part of it that does not come from its inputs.
+    influence : float or None
+        With `influence`: the part of the error of the final outputs that goes away if this layer alone is right.
+    through : tuple of str
+        With `isolate`: the layers before this one whose errors are in `own_error`, because one side lacks them.
     """
 
     name: str | None
@@ -115,6 +121,10 @@ class TensorDiff:
     layout: str = ""
     diverges: bool = False
     example_id: str | None = None
+    total_error: float | None = None
+    own_error: float | None = None
+    influence: float | None = None
+    through: tuple[str, ...] = ()
 
     @property
     def shown_name(self) -> str:
@@ -134,6 +144,8 @@ class DiffReport:
         The verdict on every tensor, in the order of execution.
     notes : tuple of str
         What else to know about the verdict, such as how tensors were paired.
+    blame : str
+        With `isolate`: in one line, which layers add errors, and which pass on what they get.
 
     Examples
     --------
@@ -146,6 +158,7 @@ class DiffReport:
     new: str
     tensors: tuple[TensorDiff, ...]
     notes: tuple[str, ...]
+    blame: str = ""
 
     @property
     def same(self) -> bool:

@@ -59,20 +59,21 @@ def write_folder(
     check_output_folder(path, force)
     target = Path(os.path.realpath(path))
     with _explained(path):
-        partial = _sibling(target)
+        partial = sibling_folder(target)
         try:
             for name, blocks in files:
                 (partial / name).parent.mkdir(parents=True, exist_ok=True)
                 _write(partial / name, blocks)
             check()
             partial.chmod(new_mode(0o777))
-            _replace_folder(partial, target)
+            replace_folder(partial, target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _replace_folder(partial: Path, target: Path) -> None:
-    old = _sibling(target) if target.exists() else None
+def replace_folder(partial: Path, target: Path) -> None:
+    """Rename a complete folder to its target, where an older folder may be."""
+    old = sibling_folder(target) if target.exists() else None
     if old is not None:
         os.replace(target, old)
     try:
@@ -85,7 +86,8 @@ def _replace_folder(partial: Path, target: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _sibling(target: Path) -> Path:
+def sibling_folder(target: Path) -> Path:
+    """Make an empty folder beside a target, under a name of its own."""
     return Path(tempfile.mkdtemp(PARTIAL, target.name[:100] + ".", target.parent))
 
 

@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from tfdump.errors import ModelError, TfdumpError, reason_of
 from tfdump.process.garbage import hold_collection, settle_collection
@@ -48,6 +49,25 @@ def import_aside() -> None:
     """
     choose_backend()
     if "keras" not in sys.modules:
+        with _stderr_set_aside():
+            importlib.import_module("keras")
+
+
+def import_for_checks(verbose: bool | None) -> None:
+    """Import Keras to check a file, on TensorFlow unless this process or the environment has another backend.
+
+    `verbose` lets messages through; None is for a process that keeps its own messages, where only Keras is imported.
+    Raises ModelError when a package cannot be imported.
+    """
+    keras = sys.modules.get("keras")
+    running = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if keras is not None and hasattr(keras, "config"):
+        running = keras.config.backend()
+    elif find_spec(running) is None:  # the backend of the environment is only in that of another process
+        running = os.environ["KERAS_BACKEND"] = "tensorflow"
+    if running == "tensorflow":
+        import_aside() if verbose is None else import_quietly(verbose)
+    elif keras is None:
         with _stderr_set_aside():
             importlib.import_module("keras")
 

@@ -1,21 +1,12 @@
-"""The private symbols of Keras that tfdump uses (docs/keras-internals.md); no other module imports from `keras.src`.
+"""The private symbols of Keras that tfdump uses on TensorFlow (docs/keras-internals.md).
 
-The names are those of Keras 3.15. Where the next release moves one, the new place is tried too.
+The names are those of Keras 3.15. Where the next release moves one, the new place is tried too. Those that every
+backend has are in `any_backend_internals`; no further module imports from `keras.src`.
 """
 
-from keras.src import api_export as api_export  # the object behind a public name in a file
 from keras.src import backend as _backend
-from keras.src import layers as layers  # all classes of layers, also those that are not public
-from keras.src import models as models  # all classes of models
 from keras.src import ops as ops  # where layers of attention look up `softmax`
 from keras.src.backend.common import global_state as global_state  # counters of names, and the global seed generator
-from keras.src.backend.common.keras_tensor import any_symbolic_tensors as any_symbolic_tensors  # a call without values
-from keras.src.backend.common.masking import get_keras_mask as get_keras_mask  # the mask on a tensor
-from keras.src.backend.common.name_scope import current_path as current_path  # which layer creates a variable
-from keras.src.backend.common.symbolic_scope import (
-    in_symbolic_scope as in_symbolic_scope,
-)  # whether shapes are inferred
-from keras.src.backend.common.variables import Variable as Variable  # the base of all variables, which are counted
 from keras.src.layers.rnn.conv_lstm import ConvLSTMCell as ConvLSTMCell  # a cell with the gates of an LSTM
 from keras.src.legacy.saving import legacy_h5_format as legacy_h5_format  # the weights of legacy files
 from keras.src.legacy.saving import saving_options as saving_options  # the legacy form of configurations
@@ -26,19 +17,12 @@ from keras.src.losses import losses as losses  # the module that defines the los
 from keras.src.losses.loss import apply_mask as apply_mask  # combines sample weights and mask
 from keras.src.losses.loss import squeeze_or_expand_to_same_rank as squeeze_or_expand_to_same_rank
 from keras.src.losses.losses import LossFunctionWrapper as LossFunctionWrapper  # makes a loss of a function
-from keras.src.models.functional import Functional as Functional  # a model with a graph
 from keras.src.models.functional import unpack_singleton as unpack_singleton  # turns a list of one output into it
-from keras.src.ops.symbolic_arguments import SymbolicArguments as SymbolicArguments  # the arguments of a node
 from keras.src.random.seed_generator import (
     GLOBAL_SEED_GENERATOR as GLOBAL_SEED_GENERATOR,
 )  # its key in the global state
-from keras.src.random.seed_generator import global_seed_generator as global_seed_generator
-from keras.src.saving import serialization_lib as serialization_lib  # safe mode for one load, and losses of a file
-from keras.src.saving.keras_saveable import KerasSaveable as KerasSaveable  # the base of what a file may name
-from keras.src.saving.serialization_lib import BUILTIN_MODULES as BUILTIN_MODULES  # whose functions a file may name
 from keras.src.trainers import trainer as _trainer
 from keras.src.trainers.compile_utils import CompileLoss as CompileLoss  # the losses of a compiled model
-from keras.src.utils import python_utils as python_utils  # builds the code of Lambda layers
 from keras.src.utils.naming import to_snake_case as to_snake_case  # names of classes in archives of Keras 2
 
 try:
@@ -53,9 +37,6 @@ compute_output_spec = _backend.compute_output_spec
 
 Trainer = _trainer.Trainer if hasattr(_trainer, "Trainer") else _trainer.BaseTrainer
 """The base class of models that defines how they train; it is called `BaseTrainer` from Keras 3.16 on."""
-
-loops = _backend if callable(_backend.rnn) else _backend.rnn
-"""The module in which recurrent layers look up the loop `rnn`; it is a separate module from Keras 3.16 on."""
 
 GET_LOGITS = "_get_logits"
 """The function of `nn` that finds the logits behind probabilities."""

@@ -33,7 +33,7 @@ def keras_reference(model: Layer) -> Reference:
     for spec in signature.specs:
         shape = spec.built or spec.shape
         if shape is None and not spec.optional:
-            raise ModelError(f"the model of --like does not declare the shape of its input '{spec.name}'")
+            raise ModelError(f"the Keras model does not declare the shape of its input '{spec.name}'")
         if shape is not None and not spec.optional:
             specs.append(InputSpec(spec.name, shape, spec.dtype or "float32"))
     state, failures = ModelState(model, 0), list[str]()
@@ -51,7 +51,7 @@ def keras_reference(model: Layer) -> Reference:
         traced = Traced(body, specs, failures.append)
         state.save(traced.graph)
         if traced.function is None:
-            raise ModelError(f"--like needs a model that can be traced, but {failures[0]}")
+            raise ModelError(f"the Keras model cannot name a converted file: {failures[0]}")
         zeros = {spec.name: _zeros(spec) for spec in specs}
         constants = [np.asarray(tensor) for tensor in traced.run(zeros)]
     finally:

@@ -10,7 +10,7 @@ from keras import Layer, Sequential
 from keras.layers import InputLayer
 
 from tfdump.address import member_name
-from tfdump.model.keras_internals import Functional
+from tfdump.model.any_backend_internals import Functional
 from tfdump.model.signature import Signature
 from tfdump.tensors import InputSpec
 

@@ -10,8 +10,10 @@ from keras import Layer, Sequential
 from tfdump.address import member_name
 from tfdump.dump.layout import OUTPUTS
 from tfdump.inputs.source import Source
-from tfdump.model.keras_internals import Functional, unpack_singleton
+from tfdump.model.any_backend_internals import Functional
+from tfdump.model.keras_internals import unpack_singleton
 from tfdump.model.keras_signature import training_argument
+from tfdump.model.output_names import only_output_name
 from tfdump.model.recording.tensors import as_tensor, obstacles_in
 from tfdump.model.signature import Signature
 from tfdump.model.state import ModelState
@@ -51,11 +53,11 @@ def named_outputs(model: Layer, structure: Any, tensor_of: Callable[[Any], Any] 
     tensors = [(path, tensor) for path, tensor in leaves if tensor is not None]
     paths = tuple(path for path, _ in tensors)
     obstacles = tuple(
-        NotCaptured(f"{OUTPUTS}/{member_name(path or (_only_output_name(model),))}", reason)
+        NotCaptured(f"{OUTPUTS}/{member_name(path or (only_output_name(model),))}", reason)
         for path, reason in obstacles_in(structure)
     )
     if paths == ((),):
-        return Outputs(structure, paths, ((member_name((_only_output_name(model),)), tensors[0][1]),))
+        return Outputs(structure, paths, ((member_name((only_output_name(model),)), tensors[0][1]),))
     layers = tuple(map(str, getattr(model, "output_names", ())))
     named = tuple((member_name(path), tensor) for path, tensor in tensors)
     return Outputs(structure, paths, named, layers if len(layers) == len(named) else (), obstacles)
@@ -88,12 +90,3 @@ def _returns_its_graph(model: Layer) -> bool:
     if isinstance(model, Sequential):
         return isinstance(model._functional, Functional) and type(model).call is Sequential.call
     return isinstance(model, Functional) and type(model).call is Functional.call
-
-
-def _only_output_name(model: Layer) -> str:
-    """Return the name of the layer that returns the only output, or `output` where the model does not know it."""
-    if isinstance(model, Sequential) and model.layers:
-        return str(model.layers[-1].name)
-    if isinstance(model, Functional) and len(model.output_names) == 1:
-        return str(model.output_names[0])
-    return "output"

@@ -16,6 +16,8 @@ from tfdump.address import OPERATION, reserved_word
 from tfdump.dump import layout
 from tfdump.model.keras_signature import training_argument
 from tfdump.model.outputs import named_outputs
+from tfdump.model.patched import PatchedModel
+from tfdump.model.patches import Patch, State
 from tfdump.model.recording.frames import RecordedTensor
 from tfdump.model.recording.recorder import Recorder
 from tfdump.model.request import ProbedTensor, Request
@@ -162,6 +164,15 @@ class Probe:
         size = int(next(iter(batch.values())).shape[0])
         traced = self._other_sizes.get(size, self._traced)
         return [None if tensor is None else value_of(tensor) for tensor in traced.run(batch)]
+
+    def state(self) -> State:
+        """Return the values of what a run changes in the model."""
+        return self._state.values()
+
+    def patched(self, patches: Sequence[Patch]) -> PatchedModel:
+        """Return the same model with patches."""
+        request = replace(self._request, eager=self.eager)
+        return PatchedModel(self.model, self._signature, self._specs, request, self._state, patches, self.independent)
 
     def takes(self, examples: int) -> bool:
         """Prepare for batches of another size than the model declares; return False where the model rejects them.

@@ -9,7 +9,10 @@ from tfdump.tensors import TensorInfo
 
 @dataclass(frozen=True)
 class Request:
-    """What to return of a model (the selected tensors, and the final outputs with `outputs`), and how to run it."""
+    """What to return of a model (the selected tensors, and the final outputs with `outputs`), and how to run it.
+
+    With `listing`, only the descriptions of the tensors are needed, and the values of inputs do not matter.
+    """
 
     selection: Selection
     outputs: bool = True
@@ -18,6 +21,7 @@ class Request:
     eager: bool = False
     captures: Captures = field(default_factory=Captures)
     dequantize: bool = False
+    listing: bool = False
 
 
 @dataclass(frozen=True)

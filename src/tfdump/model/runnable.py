@@ -11,6 +11,7 @@ from tfdump.errors import ModelError
 from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.matching import match
 from tfdump.inputs.source import ReadingOptions, Source
+from tfdump.model.patches import Patch, PatchedRuns, State
 from tfdump.model.request import ProbedTensor, Request
 from tfdump.model.signature import Signature
 from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, Value
@@ -63,6 +64,12 @@ class RunnableProbe(Protocol):
     def run(self, batch: Batch) -> list[Value | None]:
         """Return the values of the probed tensors for one batch, in the order of `probed`."""
 
+    def state(self) -> State:
+        """Return the values of what a run changes in the model; None where no run changes anything."""
+
+    def patched(self, patches: Sequence[Patch]) -> PatchedRuns | None:
+        """Return the same model with patches; None where it cannot have any."""
+
     def forget(self) -> None:
         """Let the next run of an eager model determine `probed` again."""
 
@@ -78,9 +85,9 @@ class RunnableProbe(Protocol):
 
 
 class FixedProbe:
-    """The base of probes on a graph that its file fixes, which neither training nor its own runs change.
+    """The base of probes on a model that is no object of Keras here, such as a graph that its file fixes.
 
-    It takes batches of the declared size alone, and one after the other.
+    By default no run changes the model. It takes batches of the declared size alone, and one after the other.
     """
 
     probed: tuple[ProbedTensor, ...]
@@ -121,6 +128,14 @@ class FixedProbe:
         """Return the batch as it is."""
         return batch
 
+    def state(self) -> State:
+        """Return None: no run changes anything."""
+        return None
+
+    def patched(self, patches: Sequence[Patch]) -> PatchedRuns | None:
+        """Return None: the graph is fixed by its file."""
+        return None
+
     def forget(self) -> None:
         """Do nothing: the tensors stay the same."""
 
@@ -155,14 +170,18 @@ class Runnable(Protocol):
 
 @dataclass(frozen=True)
 class Runtime:
-    """The package that computes the numbers of a model file instead of TensorFlow's graphs, and its version."""
+    """The package that computes the numbers of a model file instead of TensorFlow's graphs, and its version.
+
+    `keras_version` is that of Keras in another process, None where the numbers are computed in this one.
+    """
 
     package: str
     version: str
+    keras_version: str | None = None
 
 
 class FixedModel:
-    """The base of models whose graph is fixed by their file, so that only its inputs can be chosen.
+    """The base of models that this process sees from outside only: a graph in a file, or a model in another process.
 
     `in_words` is its kind in a message. `differentiable` tells whether its operations have gradients, and `runtime` is
     None for a graph of TensorFlow.

@@ -1,7 +1,8 @@
 """The state that a run changes in a model (random state, moving averages, stateful layers), and restoring it."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -10,7 +11,8 @@ import tensorflow as tf
 from keras import Layer
 from keras.random import SeedGenerator
 
-from tfdump.model.keras_internals import GLOBAL_SEED_GENERATOR, global_seed_generator, global_state
+from tfdump.model.any_backend_internals import global_seed_generator
+from tfdump.model.keras_internals import GLOBAL_SEED_GENERATOR, global_state
 from tfdump.model.recording.ownership import owned_operations
 from tfdump.model.tracing.side_effects import READING
 
@@ -46,6 +48,27 @@ class ModelState:
         self.assigned = [] if graph is None else _assigned_variables(graph, self._generators)
         self._variables = list({id(variable): variable for variable in variables}.values())
         self._saved = [(variable, variable.numpy()) for variable in self._variables]
+
+    def values(self) -> list[Any]:
+        """Return the values that the saved variables have now."""
+        return [variable.numpy() for variable, _ in self._saved]
+
+    @contextmanager
+    def at(self, values: Sequence[Any] | None) -> Iterator[None]:
+        """While the body runs, let the model have the state of earlier `values`; None is that at the start of a run."""
+        now = self.values()
+        if values is None:
+            self.start()
+        else:
+            self._put(values)
+        try:
+            yield
+        finally:
+            self._put(now)
+
+    def _put(self, values: Sequence[Any]) -> None:
+        for (variable, _), value in zip(self._saved, values, strict=True):
+            variable.assign(value)
 
     def renew(self) -> None:
         """Save the same variables again, after more training.

@@ -43,7 +43,7 @@ def run_supervised(run: Callable[[], int], say: Callable[[str], None]) -> int:
     child = os.fork()
     if child == 0:
         os.close(signs)
-        _end_with(parent)
+        end_with(parent)
         _show_life(sign)
         return run()
     os.close(sign)
@@ -117,7 +117,7 @@ def _show_life(sign: int) -> None:
     threading.Thread(target=show, daemon=True).start()
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Make sure that this process is killed when its parent ends, where the system supports that."""
     if sys.platform == "linux":
         import ctypes

@@ -85,7 +85,7 @@ def list_tensors(
     from tfdump.model.request import Request
     from tfdump.model.runnable import open_source, probe_declared, probe_source
 
-    request = Request(selection, outputs=False, captures=captures)
+    request = Request(selection, outputs=False, captures=captures, listing=True)
     stage("Tracing the model")
     with allowed(loaded.max_bytes):
         if arrays:

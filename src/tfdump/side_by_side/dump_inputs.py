@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfdump.comparison.same_examples import first_difference
-from tfdump.comparison.side_examples import RowsFrom, SideExamples
+from tfdump.comparison.examples.same_examples import first_difference
+from tfdump.comparison.examples.side_examples import RowsFrom, SideExamples
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
 from tfdump.dump.examples import one_line

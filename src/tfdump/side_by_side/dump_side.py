@@ -1,10 +1,12 @@
 """A dump as one side of a comparison: its rows are read batch by batch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
+from tfdump.comparison.examples.side_examples import RowsFrom, SideExamples
 from tfdump.comparison.plain_arrays import plain_item
-from tfdump.comparison.side_examples import RowsFrom, SideExamples
 from tfdump.comparison.sides import Side
 from tfdump.dump import layout
 from tfdump.dump.axis0 import EXAMPLE, NONE
@@ -59,6 +61,17 @@ class DumpSide:
         """Return the names of the first `count` examples that are compared; None if the dump does not tell."""
         examples = self._dump.examples
         return None if examples is None else SideExamples(RowsFrom(examples, self._offset), count)
+
+    def tensor(self, name: str) -> Tensor:
+        """Return a tensor of the dump by its group and address."""
+        return self._dump[name]
+
+    def rows(self, name: str, examples: Sequence[int]) -> Array:
+        """Return the rows of a tensor for some examples."""
+        (part,) = self._dump[name].parts()
+        rest = tuple(slice(0, size) for size in part.shape[1:])
+        rows = [self._offset + example for example in examples]
+        return np.concatenate([part.read((slice(row, row + 1), *rest)) for row in rows])
 
     def open(self, stop: int, call_size: int) -> Side:
         """Return the side of a comparison, with the values of the first `stop` examples in its tensors.

@@ -12,6 +12,7 @@ from tfdump.comparison.values.layouts import LaidOutItem
 from tfdump.comparison.verdict import DIFFERS, SAME, STATISTICS, VALUES, TensorDiff
 from tfdump.comparison.verdicts import verdicts_on
 from tfdump.process.stages import Progress, silent_progress
+from tfdump.side_by_side.isolation import Isolation
 from tfdump.side_by_side.live_tensors import LiveTensor
 from tfdump.side_by_side.part_streams import CompositeStream, StatisticsStream, TextStream
 from tfdump.side_by_side.places_in_batches import BatchPlace
@@ -33,31 +34,45 @@ class Batchwise(Protocol):
 class BatchJudge:
     """Judges pairs; `examples` counts those that were compared, and `stopped` tells whether there are more.
 
-    With `first`, it stops at the first batch in which a pair differs by its values.
+    With `first`, it stops at the first batch in which a pair differs by its values. `isolation` takes every batch too.
     """
 
-    def __init__(self, sides: Batchwise, first: bool = False, progress: Progress = silent_progress) -> None:
+    def __init__(
+        self,
+        sides: Batchwise,
+        first: bool = False,
+        progress: Progress = silent_progress,
+        isolation: Isolation | None = None,
+    ) -> None:
         self.examples = 0
         self.stopped = False
         self._sides = sides
         self._first = first
         self._progress = progress
+        self._isolation = isolation
 
     def __call__(self, pairs: Sequence[Pair], options: DiffOptions, ignored: Set[int]) -> list[TensorDiff]:
         """Run through the batches, and return the verdict on each pair."""
         by_first_batch = list(verdicts_on(pairs, options, ignored, silent_progress))
         streams = [_stream(pair, verdict, options) for pair, verdict in zip(pairs, by_first_batch, strict=True)]
+        if self._isolation is not None:
+            self._isolation.begin(pairs)
         self._run(pairs, streams, any(_differs_at_once(verdict) for verdict in by_first_batch))
-        return [
+        verdicts = [
             self._verdict(pair, verdict, stream, options)
             for pair, verdict, stream in zip(pairs, by_first_batch, streams, strict=True)
         ]
+        return [self._with_errors(place, verdict) for place, verdict in enumerate(verdicts)]
 
     def _run(self, pairs: Sequence[Pair], streams: Sequence[PairStream | None], differs: bool) -> None:
         for place in self._sides.places():
+            if self._isolation is not None:
+                self._isolation.start(place)
             for pair, stream in zip(pairs, streams, strict=True):
                 if stream is not None and not self._trouble(pair):
                     self._add(pair, stream, place)
+            if self._isolation is not None:
+                self._isolation.finish()
             self.examples = min(self._sides.examples, place.start + place.examples)
             self._progress(self.examples, self._sides.examples)
             if self._first and (differs or any(stream.fails for stream in streams if stream is not None)):
@@ -91,6 +106,19 @@ class BatchJudge:
             reason=reason,
             compared_by=compared_by,
             comparison=comparison,
+        )
+
+    def _with_errors(self, place: int, verdict: TensorDiff) -> TensorDiff:
+        """Return the verdict on the pair at a place with the errors of its layer, where they were isolated."""
+        errors = None if self._isolation is None else self._isolation.errors(place)
+        if errors is None:
+            return verdict
+        return replace(
+            verdict,
+            total_error=errors.total,
+            own_error=errors.own,
+            influence=errors.influence,
+            through=errors.through,
         )
 
     def _outcome(self, pair: Pair, stream: PairStream) -> Outcome:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,11 +18,22 @@ from tfdump.side_by_side.live_tensors import LiveTensor
 from tfdump.side_by_side.options import errors_name_side
 from tfdump.tensors import Batch, Value
 
+if TYPE_CHECKING:
+    from tfdump.model.loading.loaded_model import LoadedModel
+    from tfdump.model.patches import State
+
 Call = tuple[Batch, int]
 """The inputs of one call of a model, and the number of its examples without padding."""
 
 CallValues = tuple[list[Value | None], int]
 """The values of one call, in the order of the planned tensors, and the number of its examples without padding."""
+
+
+def is_keras(loaded: "LoadedModel") -> bool:
+    """Tell whether a model is one of Keras, and not the graph of a file of another format."""
+    from tfdump.model.runnable import FixedModel
+
+    return not isinstance(loaded.model, FixedModel)
 
 
 def silent_note(text: str) -> None:
@@ -32,7 +44,9 @@ class ModelSide:
     """A planned run of a model.
 
     `name` is that of its file, `role` is `golden` or `new`, and `items` are its tensors as far as they are compared.
-    `kinds` tells of each planned tensor what the batches so far show.
+    `kinds` tells of each planned tensor what the batches so far show. If it `is_isolated`, its batches run once more:
+    `inputs` has their calls by their first examples. If a run changes its state, all runs are `in_turn`, and `states`
+    has the states before the calls of the last batch.
     """
 
     def __init__(self, name: str, role: str, opened: OpenedActivations, run: ActivationRun) -> None:
@@ -41,6 +55,9 @@ class ModelSide:
         self.run = run
         self._opened = opened
         self.items: dict[int, LiveTensor] = {}
+        self.is_isolated = self.in_turn = False
+        self.inputs: dict[int, list[Call]] = {}
+        self.states: list[State] = []
         self.kinds = [TensorKind(t.info, t.axis0, run.plan.fixed) for t in run.plan.tensors]
         self._constants: dict[int, Value] = {}
         self._partial: dict[int, int] = {}
@@ -58,24 +75,40 @@ class ModelSide:
     @property
     def runs_apart(self) -> bool:
         """Whether another thread may run the model: not an eager one, because Keras has state for each thread."""
-        return not self.run.probe.eager
+        return not self.run.probe.eager and not self.in_turn
+
+    def isolate(self) -> None:
+        """Prepare for running each batch once more."""
+        self.is_isolated, self.in_turn = True, not self.run.probe.independent
 
     def read(self, start: int, stop: int) -> list[Call]:
         """Return the inputs of the calls for the examples from `start` up to `stop`."""
         bounds = [(begin, min(begin + self.call_size, stop)) for begin in range(start, stop, self.call_size)]
-        return [(self.run.source.read(begin, end), end - begin) for begin, end in bounds]
+        calls = [(self.run.source.read(begin, end), end - begin) for begin, end in bounds]
+        if self.is_isolated:
+            self.inputs[start] = calls
+        return calls
 
     def compute(self, calls: Sequence[Call]) -> list[CallValues]:
         """Run the model."""
         plan, probe = self.run.plan, self.run.probe
-        computed = []
+        computed, states = [], list["State"]()
         with errors_name_side(self.name, self.role):
             for batch, examples in calls:
                 values = plan.take_first()
+                states.append(None)
                 if values is None:
+                    states[-1] = probe.state() if self.in_turn else None
                     values = probe.run(pad_batch(batch, plan.fixed) if plan.fixed else batch)
                 computed.append((values, examples))
+        if self.in_turn:
+            self.states = states
         return computed
+
+    def restart(self) -> None:
+        """Let the next batch be the first one again."""
+        self.run.plan.take_first()
+        self.run.probe.start()
 
     def open(self, first: Sequence[CallValues]) -> Side:
         """Return the side of a comparison, with the values of the first batch in its tensors."""

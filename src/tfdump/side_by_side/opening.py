@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from tfdump.dump.reader import open_dump
 from tfdump.errors import InputError, TfdumpError
@@ -14,7 +15,9 @@ from tfdump.run.activations.run import probe_activations
 from tfdump.side_by_side.dump_inputs import rows_of_dump
 from tfdump.side_by_side.dump_side import DumpSide
 from tfdump.side_by_side.inputs_of_both import arrays_for_other, inputs_in_words
-from tfdump.side_by_side.model_side import ModelSide
+from tfdump.side_by_side.isolation import NEEDS_KERAS
+from tfdump.side_by_side.model_side import ModelSide, is_keras
+from tfdump.side_by_side.naming import name_by_keras
 from tfdump.side_by_side.options import (
     GOLDEN,
     NEW,
@@ -27,6 +30,9 @@ from tfdump.side_by_side.options import (
 )
 from tfdump.side_by_side.run import AnySide, SideBySide
 from tfdump.tensors import InputSpec, Note
+
+if TYPE_CHECKING:
+    from tfdump.model.loading.loaded_model import LoadedModel
 
 
 class _NotesOfSides:
@@ -64,7 +70,7 @@ def open_sides(
     """Open two models, or a model and a dump, on the same inputs. At the end, models in memory are as before.
 
     Raises InputError where the inputs do not fit both models, DumpError where a dump was made with other inputs, and
-    TfdumpError where both sides are dumps.
+    TfdumpError where both sides are dumps, or where errors are to be isolated and no side is a Keras model.
     """
     models = [(role, side) for role, side in ((GOLDEN, golden), (NEW, new)) if isinstance(side, ModelToCompare)]
     if not models:
@@ -73,7 +79,7 @@ def open_sides(
     with ExitStack() as stack:
         try:
             opened = _open_models(models, arrays, options, notes, stage, stack)
-            sides = _sides(golden, new, opened, stack, options.ignore_ids)
+            sides = _sides(golden, new, opened, options, stack)
         finally:
             notes.tell(note)
         yield sides
@@ -87,16 +93,18 @@ def _open_models(
     stage: Stage,
     stack: ExitStack,
 ) -> list[ModelSide]:
-    """Load and plan one or two models, each before the next one is loaded."""
+    """Load one or two models, and plan each."""
     from tfdump.model.runnable import runnable
 
     opened: list[ModelSide] = []
     specs: list[Sequence[InputSpec]] = []
     run = options.run_of_one if len(models) > 1 else options.run
-    for role, model in models:
+    every = [_loaded(role, model, stack) for role, model in models]
+    if options.isolates and not any(is_keras(loaded) for loaded in every):
+        raise TfdumpError(NEEDS_KERAS)
+    name_by_keras(every, notes.of(""))
+    for (role, model), loaded in zip(models, every, strict=True):
         with errors_name_side(model.name, role):
-            loaded = model.load()
-            stack.enter_context(allowed(loaded.max_bytes))
             stage(f"Tracing {loaded.name}")
             specs.append(runnable(loaded.model).signature([item.name for item in arrays]).specs)
         fitting = arrays if not opened else _arrays_for_second([one for _, one in models], arrays, specs, notes)
@@ -109,6 +117,14 @@ def _open_models(
             stage(f"Looking at the first batches of {loaded.name}")
             opened.append(ModelSide(model.name, role, probed, probed.plan()))
     return opened
+
+
+def _loaded(role: str, model: ModelToCompare, stack: ExitStack) -> "LoadedModel":
+    """Load a model; the memory that it may take is limited as long as it is open."""
+    with errors_name_side(model.name, role):
+        loaded = model.load()
+        stack.enter_context(allowed(loaded.max_bytes))
+        return loaded
 
 
 def _arrays_for_second(
@@ -128,20 +144,24 @@ def _arrays_for_second(
 
 
 def _sides(
-    golden: SideToCompare, new: SideToCompare, models: Sequence[ModelSide], stack: ExitStack, ignore_ids: bool
+    golden: SideToCompare,
+    new: SideToCompare,
+    models: Sequence[ModelSide],
+    options: SideBySideOptions,
+    stack: ExitStack,
 ) -> SideBySide:
     """Return both sides with the number of examples that are compared at once."""
     dumps: list[DumpSide] = []
     for side in (golden, new):
         if isinstance(side, DumpToCompare):
             dump = stack.enter_context(open_dump(side.path))
-            dumps.append(DumpSide(dump, rows_of_dump(dump, models[0].run.source, ignore_ids)))
+            dumps.append(DumpSide(dump, rows_of_dump(dump, models[0].run.source, options.ignore_ids)))
     sized, step = _sized(models, dumps)
     models_left, dumps_left = iter(sized), iter(dumps)
     sides: list[AnySide] = [
         next(models_left) if isinstance(side, ModelToCompare) else next(dumps_left) for side in (golden, new)
     ]
-    return SideBySide(sides[0], sides[1], step)
+    return SideBySide(sides[0], sides[1], step, options)
 
 
 def _sized(models: Sequence[ModelSide], dumps: Sequence[DumpSide]) -> tuple[list[ModelSide], int]:

@@ -29,7 +29,7 @@ GOLDEN, NEW = "golden", "new"
 
 def with_options_of(role: str, text: str) -> str:
     """Return a message in which the options of a model are those of one side."""
-    for option in ("dequantize", "signature"):
+    for option in ("dequantize", "signature", "backend"):  # and --backend-python
         text = text.replace(f"--{option}", f"--{role}-{option}")
     return text
 
@@ -60,12 +60,20 @@ class SideBySideOptions:
     """How both sides run: how inputs are read, in which batches, and the seed of random layers.
 
     With `ignore_ids`, the examples of a dump may have other names than the inputs.
+    `isolate` asks for the errors that layers add, and `influence` also for their parts in the error of the outputs.
     """
 
     reading: ReadingOptions = field(default_factory=ReadingOptions)
     run: RunOptions = field(default_factory=RunOptions)
     seed: int = 0
     ignore_ids: bool = False
+    isolate: bool = False
+    influence: bool = False
+
+    @property
+    def isolates(self) -> bool:
+        """Whether errors are isolated."""
+        return self.isolate or self.influence
 
     @property
     def run_of_one(self) -> RunOptions:

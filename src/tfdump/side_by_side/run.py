@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import replace
 
+from tfdump.comparison.blame import blame_of
 from tfdump.comparison.diff import compare_sides
+from tfdump.comparison.examples.side_examples import SideExamples
 from tfdump.comparison.options import DiffOptions
 from tfdump.comparison.plain_arrays import Item
-from tfdump.comparison.side_examples import SideExamples
 from tfdump.comparison.sides import Side
 from tfdump.comparison.verdict import DiffReport
 from tfdump.dump import layout
@@ -17,9 +19,11 @@ from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Progress, silent_progress
 from tfdump.side_by_side.dump_inputs import IdentityNames
 from tfdump.side_by_side.dump_side import DumpSide
+from tfdump.side_by_side.isolation import Isolation
 from tfdump.side_by_side.judging import BatchJudge
 from tfdump.side_by_side.live_tensors import LiveTensor
-from tfdump.side_by_side.model_side import CallValues, ModelSide
+from tfdump.side_by_side.model_side import CallValues, ModelSide, is_keras
+from tfdump.side_by_side.options import SideBySideOptions
 from tfdump.side_by_side.places_in_batches import BatchPlace
 from tfdump.tensors import listed
 
@@ -42,10 +46,11 @@ def check_layouts(options: DiffOptions) -> None:
 class SideBySide:
     """Two sides, of which at least one is a model, and how many examples are compared at once (`step`)."""
 
-    def __init__(self, golden: AnySide, new: AnySide, step: int) -> None:
+    def __init__(self, golden: AnySide, new: AnySide, step: int, options: SideBySideOptions) -> None:
         self.golden = golden
         self.new = new
         self.step = step
+        self.options = options
         self.models = [side for side in (golden, new) if isinstance(side, ModelSide)]
         self.examples = self.models[0].run.source.examples
 
@@ -55,12 +60,27 @@ class SideBySide:
         With `first`, stop at the first batch that differs. The models can be run through only once.
         """
         check_layouts(options)
-        stop = min(self.step, self.examples)
-        sides = [self._open(side, stop) for side in (self.golden, self.new)]
-        self._agree_on_inputs(sides)
-        judge = BatchJudge(self, first, progress)
-        report = compare_sides(sides[0], sides[1], options, judge)
-        return replace(report, notes=(*report.notes, *self._notes(judge)))
+        with self._isolated() as isolation:
+            stop = min(self.step, self.examples)
+            sides = [self._open(side, stop) for side in (self.golden, self.new)]
+            self._agree_on_inputs(sides)
+            judge = BatchJudge(self, first, progress, isolation)
+            report = compare_sides(sides[0], sides[1], options, judge)
+        notes = [*self._notes(judge), *(isolation.notes() if isolation is not None else ())]
+        return replace(report, notes=(*report.notes, *notes), blame=blame_of(report.tensors))
+
+    @contextmanager
+    def _isolated(self) -> Iterator[Isolation | None]:
+        """Yield what isolates the errors of layers, or None where nothing asks for them."""
+        if not self.options.isolates:
+            yield None
+            return
+        keras = next(side for side in self.models if is_keras(side.run.loaded))
+        isolation = Isolation(keras, keras is self.golden, self.options.influence)
+        try:
+            yield isolation
+        finally:
+            isolation.close()
 
     def _open(self, side: AnySide, stop: int) -> Side:
         """Return a side with the values of the first examples, up to `stop`, in its tensors."""

@@ -139,7 +139,73 @@ def test_a_page_of_a_sample_says_so(tfdump: Run, here: Path, monkeypatch: pytest
     assert "the verdicts are those of 300 examples; statistics, findings and pictures are those of the first" in page
 
 
+def own_errors(text: str) -> dict[str, float]:
+    """The own errors in a table of tab-separated values, by golden names."""
+    header, *lines = (line.split("\t") for line in text.splitlines())
+    rows = [dict(zip(header, line, strict=True)) for line in lines]
+    return {row["tensor"]: float(row["own error"]) for row in rows if row["own error"]}
+
+
+def test_isolated_errors_are_columns_and_a_verdict(tfdump: Run, here: Path) -> None:
+    words = ("compare", "digits_cnn.keras", "changed.keras", "digits.npy", "--batch-size", "64")
+    done = tfdump(*words, "--isolate")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[0].endswith("\treason\ttotal error\town error")
+    errors = own_errors(done.stdout)
+    assert errors["activations/conv2"] > 1e-3
+    assert errors["activations/bn2"] < 1e-5
+    assert done.stderr.splitlines()[-1] == (
+        "conv2 adds 100 % of the error that leaves it; bn2, add, relu2 and 6 more pass on what they get"
+    )
+    turned = tfdump("compare", "changed.keras", "digits_cnn.keras", "digits.npy", "--isolate", "-q", "--format", "tsv")
+    assert max(own_errors(turned.stdout), key=own_errors(turned.stdout).__getitem__) == "activations/conv2"
+    plain = tfdump(*words)
+    assert "own error" not in plain.stdout
+    assert plain.stdout.splitlines()[1:] == [
+        line.rpartition("\t")[0].rpartition("\t")[0] for line in done.stdout.splitlines()[1:]
+    ]
+
+
+def test_isolated_errors_in_json_and_junit(tfdump: Run, here: Path) -> None:
+    words = ("compare", "digits_cnn.keras", "changed.keras", "digits.npy", "--influence")
+    report = json.loads(tfdump(*words, "--json").stdout)
+    (item,) = [item for item in report["items"] if item["name"] == "activations/conv2"]
+    assert item["own_error"] == pytest.approx(item["total_error"], rel=1e-3)
+    assert item["influence"] == pytest.approx(1, abs=1e-4)
+    assert report["blame"].startswith("conv2 adds 100 % of the error that leaves it; ")
+    assert report["blame"].endswith("with conv2 alone right, 100 % of the error of the outputs goes away")
+    document = ElementTree.fromstring(tfdump(*words, "--format", "junit").stdout)
+    (failure,) = [case for case in document.iter("testcase") if case.get("name") == "conv2"]
+    assert "own error: " in "".join(failure.itertext())
+    quantized = json.loads(
+        tfdump("compare", "int8.tflite", "digits_cnn.keras", "digits.npy", "--golden-dequantize", "--isolate",
+               "--format", "json").stdout
+    )  # fmt: skip
+    assert {item["own_error"] for item in quantized["items"] if item["name"] == "activations/pool"} == {0.0}
+
+
+def test_isolated_errors_beside_dumps_and_a_page(tfdump: Run, here: Path) -> None:
+    words = ("compare", "digits_cnn.keras", "changed.keras", "digits.npy", "--isolate")
+    done = tfdump(*words, "-o", "both", "--report", "p.html")
+    assert done.returncode == 1
+    assert own_errors(done.stdout) == own_errors(tfdump(*words).stdout)
+    assert sorted(path.name for path in (here / "both").iterdir()) == ["golden.h5", "new.h5"]
+    assert "conv2 adds 100 % of the error that leaves it" in (here / "p.html").read_text()
+    beside = tfdump("compare", "both/new.h5", "digits_cnn.keras", "digits.npy", "--isolate")
+    assert max(own_errors(beside.stdout), key=own_errors(beside.stdout).__getitem__) == "activations/conv2"
+
+
 BAD = {
+    "errors without Keras": (
+        ("compare", "float.tflite", "int8.tflite", "digits.npy", "--isolate"),
+        "--isolate and --influence need a Keras model on one side (compare with the .keras file",
+    ),
+    "influence without Keras": (
+        ("compare", "float.tflite", "int8.tflite", "digits.npy", "--influence"), "need a Keras model on one side",
+    ),
+    "errors of integers": (
+        ("compare", "digits_cnn.keras", "int8.tflite", "digits.npy", "--isolate"), "no numbers of one kind",
+    ),
     "no such model": (("compare", "no.keras", "float.tflite", "digits.npy"), "no.keras"),
     "no input": (("compare", "digits_cnn.keras", "float.tflite", "no.npy"), "no.npy"),
     "an array as a model": (("compare", "digits.npy", "float.tflite", "digits.npy"), "digits.npy"),
@@ -147,6 +213,9 @@ BAD = {
     "a wrong pattern": (("compare", "digits_cnn.keras", "float.tflite", "digits.npy", "-l", "zzz"), "'zzz'"),
     "two rules": (("compare", "digits_cnn.keras", "float.tflite", "digits.npy", "--exact", "--rtol", "1"), "combined"),
     "first and dumps": (("compare", "digits_cnn.keras", "float.tflite", "digits.npy", "--first", "-o", "d"), "--first"),
+    "one folder for two": (
+        ("compare", "digits_cnn.keras", "float.tflite", "digits.npy", "-o", "d", "--shrink", "d"), "the same folder",
+    ),
     "axes of examples": (
         ("compare", "digits_cnn.keras", "float.tflite", "digits.npy", "--transpose", "hidden=1,0"), "examples first",
     ),
@@ -190,6 +259,15 @@ def test_dumps_that_cannot_be_compared_are_one_line(tfdump: Run, here: Path) -> 
         assert (done.returncode, done.stdout) == (2, "")
         assert len(done.stderr.splitlines()) == 1
         assert said in done.stderr
+
+
+def test_a_dump_of_statistics_has_no_values_to_isolate(tfdump: Run, here: Path) -> None:
+    tfdump("activations", "digits_cnn.keras", "digits.npy", "-q", "-o", "golden.h5", "--stats-only")
+    done = tfdump("compare", "golden.h5", "changed.keras", "digits.npy", "--isolate", "-q")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "Error: no error can be isolated, because one side has no values (leave --isolate and --influence out)"
+    ]
 
 
 def test_inputs_in_a_dump_tell_too(tfdump: Run, here: Path) -> None:

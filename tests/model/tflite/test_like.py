@@ -13,26 +13,10 @@ from keras import layers
 import tfdump
 from support.command import SAMPLES, Run
 from support.converted_models import branches, eager, examples, judged, randomized
-from support.saved_formats import exported, lite, sample
+from support.saved_formats import exported, lite, sample, without_names
 from tfdump.errors import ModelError
-from tfdump.model.tflite_internals import schema_py_generated as schema
 
 pytestmark = pytest.mark.tensorflow
-
-
-def without_names(file: Path) -> Path:
-    """The same file as a converter writes it that keeps no names."""
-    import flatbuffers
-
-    model = schema.ModelT.InitFromPackedBuf(file.read_bytes(), 0)
-    for graph in model.subgraphs:
-        for number, tensor in enumerate(graph.tensors):
-            tensor.name = f"t{number}".encode()
-    builder = flatbuffers.Builder(1 << 16)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    bare = file.with_name("bare.tflite")
-    bare.write_bytes(bytes(builder.Output()))
-    return bare
 
 
 def network() -> keras.Model:

@@ -12,6 +12,7 @@ from tfdump.cli.model_options import (
     MORE_TENSORS,
     SEARCH,
     STORED_VALUES,
+    backend_options,
     capture_options,
     like_option,
     model_options,
@@ -63,6 +64,7 @@ EXAMPLES = (
 @click.argument("inputs", nargs=-1, type=InputName(), metavar="INPUT...")
 @selection_options()
 @capture_options
+@backend_options
 @running_options
 @data_options
 @storing_options("activations")

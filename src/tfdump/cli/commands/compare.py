@@ -15,6 +15,7 @@ from tfdump.cli.reading.data_options import check_inputs, data_options, data_opt
 from tfdump.cli.recorded_command import recorded_command
 from tfdump.cli.verbosity import verbosity_options
 from tfdump.inputs.arguments import open_arguments
+from tfdump.model.backends.options import BACKENDS
 from tfdump.run.options import seed_number
 from tfdump.side_by_side.options import SideBySideOptions
 
@@ -24,9 +25,9 @@ EXAMPLES = (
         "tfdump compare sample_models/digits_cnn.keras digits_cnn.tflite sample_models/digits.npy",
     ),
     (
-        "Compare each tensor as a vector, and stop at the first batch that differs.",
+        "Compare each tensor as a vector, and tell what error each layer adds.",
         "tfdump compare sample_models/digits_cnn.keras digits_cnn.tflite sample_models/digits.npy \\\n"
-        "    --min-cosine 0.99 --first --batch-size 32",
+        "    --min-cosine 0.99 --isolate",
     ),
     (
         "Check a model against a golden dump in CI.",
@@ -47,6 +48,17 @@ def _side_options(command: Any) -> Any:
             help=f"Run this signature of {name}, a SavedModel or .tflite file that has several.",
         )(command)
         command = _ONE_SIDE(
+            f"--{side}-backend-python",
+            metavar="PYTHON",
+            type=FileName(),
+            help=f"Run {name}, a Keras file, with this interpreter: another version of Keras, or another backend.",
+        )(command)
+        command = _ONE_SIDE(
+            f"--{side}-backend",
+            type=click.Choice(BACKENDS),
+            help=f"Run {name}, a Keras file, on this backend. [default: tensorflow]",
+        )(command)
+        command = _ONE_SIDE(
             f"--{side}-dequantize",
             is_flag=True,
             help=f"Compare real numbers of {name}, a quantized .tflite or .onnx file.",
@@ -60,12 +72,24 @@ def _side_options(command: Any) -> Any:
 @click.argument("inputs", nargs=-1, type=InputName(), metavar="INPUT...")
 @comparison_options
 @RUNNING("--first", is_flag=True, help="Stop at the first batch that differs.")
+@RUNNING("--isolate", is_flag=True, help="Tell what error each layer adds; one side has to be a Keras model.")
+@RUNNING(
+    "--influence",
+    is_flag=True,
+    help="Also tell how much of the error of the outputs each layer causes. Slow: runs the Keras model for each layer.",
+)
 @inference_options
 @data_options
 @trust_options
 @_side_options
 @OUTPUT("-o", "--output", type=FileName(), metavar="FOLDER", help="Also write golden.h5 and new.h5 to this folder.")
 @OUTPUT("--report", type=FileName(), metavar="PAGE", help="Also write an HTML page about the comparison.")
+@OUTPUT(
+    "--shrink",
+    type=FileName(),
+    metavar="FOLDER",
+    help="Also write the smallest part that differs to this folder, for a bug report.",
+)
 @FORCE
 @verbosity_options
 @click.pass_context
@@ -87,12 +111,15 @@ def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -
         parameters.pop("new"),
         parameters.pop("output"),
         parameters.pop("report"),
+        parameters.pop("shrink"),
         parameters.pop("force"),
     )
     sides = sides_from(parameters, files.golden, files.new)
     reading, run = reading_and_running_from({**parameters, "training": False})
     check_files(files, inputs, parameters["first"])
     arrays = open_arguments(inputs, options=data)
-    running = SideBySideOptions(reading, run, seed_number(parameters["seed"]), options.ignore_ids)
+    isolate, influence = parameters["isolate"], parameters["influence"]
+    seed = seed_number(parameters["seed"])
+    running = SideBySideOptions(reading, run, seed, options.ignore_ids, isolate, influence)
     report = compare_files(files, sides, arrays, running, options, parameters["first"], recorded_command(ctx), ctx.obj)
     return write_comparison(report, output, ctx.obj)

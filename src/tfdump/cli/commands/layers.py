@@ -7,7 +7,7 @@ import click
 from tfdump.cli.aligned_table import Column
 from tfdump.cli.help_page import DocumentedCommand
 from tfdump.cli.load_model import load
-from tfdump.cli.model_options import capture_options, like_option, model_options
+from tfdump.cli.model_options import backend_options, capture_options, like_option, model_options
 from tfdump.cli.options import InputName, json_option, selection_options
 from tfdump.cli.parameter_records import captures_from, loading_options_from, selection_from
 from tfdump.cli.progress import notes, stages
@@ -48,6 +48,7 @@ EXAMPLES = (
 @click.argument("inputs", nargs=-1, type=InputName(), metavar="[INPUT]...")
 @selection_options()
 @capture_options
+@backend_options
 @json_option
 @verbosity_options
 @click.pass_obj

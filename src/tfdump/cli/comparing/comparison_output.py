@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tfdump.cli.diff_rendering import diff_json, diff_junit, diff_table
+from tfdump.cli.diff_rendering import diff_json, diff_junit, diff_table, further_columns
 from tfdump.cli.options import verdict_format
 from tfdump.cli.render import say, write
 from tfdump.cli.terminal import stderr_terminal
@@ -47,9 +47,11 @@ def write_comparison(report: DiffReport, output: ComparisonOutput, verbosity: Ve
     else:
         tensors = [tensor for tensor in report.tensors if output.every or tensor.fails]
         if tensors or output.layout == "tsv":
-            write(diff_table(tensors, output.layout == "table", output.with_cosine))
+            write(diff_table(tensors, output.layout == "table", further_columns(report, output.with_cosine)))
         if not (report.same and verbosity.quiet):
             _say_verdict(report)
+            if report.blame:
+                say(report.blame)
     return _AGREE if report.same else _DIFFERENT
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from tfdump.cli.comparing.report_page import check_page, write_page
+from tfdump.cli.comparing.shrinking import request_from, shrink_and_say
 from tfdump.cli.load_model import LoadingOptions, load
 from tfdump.cli.progress import notes, progress_bar, reading_bar, reading_bars, stages
 from tfdump.cli.render import only_data_on_stdout
@@ -32,6 +33,7 @@ from tfdump.side_by_side.model_side import ModelSide
 from tfdump.side_by_side.opening import open_sides
 from tfdump.side_by_side.options import DumpToCompare, ModelToCompare, SideBySideOptions, SideToCompare
 from tfdump.side_by_side.run import SideBySide, check_layouts
+from tfdump.side_by_side.shrink.folder import check_shrink_folder
 
 _NAMES = ("golden.h5", "new.h5")
 """The names of the dumps that a comparison writes."""
@@ -47,12 +49,13 @@ class SideOfCommand:
 
 @dataclass(frozen=True)
 class ComparisonFiles:
-    """The files of both sides, the folder of their dumps and the page, None where these are not written."""
+    """The files of both sides, the folder of their dumps, the page and the folder of what fails, None for none."""
 
     golden: Path
     new: Path
     folder: Path | None
     page: Path | None
+    shrink: Path | None
     force: bool
 
     @property
@@ -70,6 +73,10 @@ def check_files(files: ComparisonFiles, inputs: Sequence[str], first: bool) -> N
         raise click.UsageError("-o writes dumps of all examples, and --first stops before (leave one of them out)")
     if files.page is not None:
         check_page(files.page, files.force, sources)
+    if files.shrink is not None and files.shrink == files.folder:
+        raise click.UsageError("-o and --shrink name the same folder (choose another for one of them)")
+    if files.shrink is not None:
+        check_shrink_folder(files.shrink, files.force)
     if files.folder is not None:
         files.folder.mkdir(exist_ok=True)
     for target in files.dumps:
@@ -87,8 +94,13 @@ def compare_files(
     verbosity: Verbosity,
 ) -> DiffReport:
     """Compare, and write the dumps and the page that `files` names; return the report."""
+    if files.shrink is not None and any(side.model.backend or side.model.backend_python for side in sides):
+        raise click.UsageError(
+            "--shrink writes parts of models that run in this process, so it does not go with --golden-backend and "
+            "--new-backend (leave one of them out)"
+        )
     options.check()
-    if files.folder is None:
+    if files.folder is None or running.isolates:
         check_layouts(options)
     with only_data_on_stdout(), stages(verbosity) as stage:
         golden, new = (_side(side, running.seed, verbosity, stage) for side in sides)
@@ -100,6 +112,10 @@ def compare_files(
                 report = _compare_dumps(pair, files, options, command, verbosity)
             if files.page is not None:
                 _write_page(pair, files, report, command, verbosity)
+            if files.shrink is not None:
+                models = [(side.model, side.dequantize) for side in sides]
+                request = request_from(files.shrink, files.force, models, arrays, running.seed)
+                shrink_and_say(pair, report, options, request, verbosity, stage)
     return report
 
 
@@ -107,8 +123,13 @@ def _side(side: SideOfCommand, seed: int, verbosity: Verbosity, stage: Stage) ->
     path = side.model.path
     if not is_dump(path):
         return ModelToCompare(str(path), partial(load, side.model, verbosity, seed, stage), side.dequantize)
-    if side.dequantize or side.model.signature is not None:
-        option = "dequantize" if side.dequantize else "signature"
+    of_models = {
+        "dequantize": side.dequantize,
+        "signature": side.model.signature,
+        "backend": side.model.backend,
+        "backend-python": side.model.backend_python,
+    }
+    for option in (name for name, value in of_models.items() if value):
         raise DumpError(f"{path} is a dump, and --golden-{option} and --new-{option} are for models (leave it out)")
     return DumpToCompare(path)
 
@@ -124,6 +145,11 @@ def _compare_dumps(
             with held_back(), progress_bar(verbosity) as progress:
                 write_whole_dump(side, target, files.force, command, progress)
             paths[number] = target
+    if pair.options.isolates:
+        for model in pair.models:
+            model.restart()
+        with progress_bar(verbosity) as progress:
+            return pair.compare(options, progress=progress)
     with reading_bar(verbosity, "comparing") as reading:
         return compare(paths[0], paths[1], options, reading)
 
@@ -136,7 +162,7 @@ def _write_page(
     names = [Path(side.name).name for side in (pair.golden, pair.new)]
     with _dumps_for_page(pair, files, command) as (golden, new, examples), reading_bars(verbosity) as watch:
         page = gather(golden, new, ReportOptions(), watch, report)
-    page_notes = list(page.notes)
+    page_notes = [*([report.blame] if report.blame else []), *page.notes]
     if examples < pair.examples:
         page_notes.insert(
             0,

@@ -102,7 +102,7 @@ class LaidOutPart:
 
 
 class LaidOutItem:
-    """A tensor in a layout; `original` is the tensor as it is stored."""
+    """A tensor in a `layout`; `original` is the tensor as it is stored."""
 
     encoding = None
 
@@ -118,8 +118,8 @@ class LaidOutItem:
         self.connected = original.connected
         self.norm = original.norm
         self.statistics = original.statistics
-        self._layout = layout
+        self.layout = layout
 
     def parts(self) -> Sequence[Piecewise]:
         """Return the array that it consists of."""
-        return [LaidOutPart(part, self._layout) for part in self.original.parts()]
+        return [LaidOutPart(part, self.layout) for part in self.original.parts()]

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tfdump.comparison.examples.same_examples import names_decide
 from tfdump.comparison.pairing import EXACT, NEAR_VALUE, Pair
 from tfdump.comparison.plain_arrays import Item
-from tfdump.comparison.same_examples import names_decide
 from tfdump.comparison.sides import Side
 from tfdump.comparison.values.by_value import ValuePairing, pair_by_value
 from tfdump.comparison.values.samples import has_comparable_values

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdump.model.recording.recorder import WATCHING
+from tfdump.model.recording.call_stack import WATCHING
 from tfdump.model.tensorflow_internals import CONVERTERS, vectorized_value
 
 _OPERATION = "Conv2DBackpropFilter"

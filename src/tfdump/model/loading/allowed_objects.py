@@ -12,13 +12,8 @@ from typing import Any
 
 import keras
 
-from tfdump.model.keras_internals import (
-    BUILTIN_MODULES,
-    KerasSaveable,
-    api_export,
-    layers,
-)
-from tfdump.model.keras_internals import models as models_of_keras
+from tfdump.model.any_backend_internals import BUILTIN_MODULES, KerasSaveable, api_export, layers
+from tfdump.model.any_backend_internals import models as models_of_keras
 
 ACTIVATION = "activation"
 

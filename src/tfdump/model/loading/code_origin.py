@@ -9,8 +9,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import tensorflow as tf
-
 _FRAMEWORKS = ("keras", "tensorflow", "tf_keras", "numpy")
 """Packages with functions of all kinds; other modules decide which of them a model file may name."""
 
@@ -25,7 +23,8 @@ def origin(value: Any) -> Any:
         return value
     if isinstance(value, partial):
         return origin(value.func)
-    if isinstance(value, tf.types.experimental.PolymorphicFunction):
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and isinstance(value, tensorflow.types.experimental.PolymorphicFunction):
         return origin(value.python_function)
     if callable(value) and type(value).__module__ != "builtins":
         return type(value)

@@ -86,13 +86,13 @@ def read_config(path: Path) -> dict[str, Any]:
 def is_of_keras_2(path: Path) -> bool:
     """Tell whether a `.keras` archive, the folder of one, or a legacy HDF5 file names Keras 2 as its writer."""
     try:
-        version = _version_of(path)
+        version = version_of(path)
     except (*DAMAGED_ARCHIVE, KeyError, RecursionError):  # a file that Keras 3 rejects too
         return False
     return version.startswith(("1.", "2"))
 
 
-def _version_of(path: Path) -> str:
+def version_of(path: Path) -> str:
     """Return the version of Keras in a model file; the oldest legacy files have none, which counts as 2."""
     if path.is_file() and not zipfile.is_zipfile(path):
         with h5py.File(path, "r") as file:

@@ -3,7 +3,6 @@
 import copy
 import json
 import os
-import re
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -15,16 +14,17 @@ import h5py
 import keras
 from keras import Layer
 
-from tfdump.errors import ModelError, UntrustedModelError
+from tfdump.errors import ModelError
 from tfdump.files.hdf5 import damage
+from tfdump.model.any_backend_internals import serialization_lib
 from tfdump.model.error_text import first_line, raise_interruption
-from tfdump.model.keras_internals import serialization_lib
 from tfdump.model.loading.archive import check_links, check_members, check_weights
 from tfdump.model.loading.formats import is_of_keras_2, read_config, sha256_of
 from tfdump.model.loading.keras2.config import adds_losses, without_modules
 from tfdump.model.loading.keras2.left_out import layers_left_out
 from tfdump.model.loading.keras2.load import load_archive, load_hdf5
 from tfdump.model.loading.lambda_code import advice_on_names, names_for_lambdas
+from tfdump.model.loading.load_errors import MOST_LAYERS_IN_A_ROW, explained
 from tfdump.model.loading.loaded_model import LoadedModel
 from tfdump.model.loading.named_imports import with_named_code
 from tfdump.model.loading.trust import check_config
@@ -33,10 +33,6 @@ from tfdump.model.tracing.variable_limit import limited_variables
 
 ADDED_LOSSES = "added_losses"
 """The key in a compile configuration that marks a Keras 2 model with losses that the Keras 3 model lacks."""
-
-
-_MOST_LAYERS_IN_A_ROW = 20_000
-"""The recursion limit for Keras, which calls itself once for each layer of a chain; Python allows 1,000 calls."""
 
 
 def load_keras_file(path: Path, trust: bool, custom: Mapping[str, Any] | None, limit: int) -> LoadedModel:
@@ -67,7 +63,7 @@ def load_keras_file(path: Path, trust: bool, custom: Mapping[str, Any] | None, l
     except (Exception, SystemExit) as cause:  # Keras raises almost any class of error for a bad file
         raise_interruption(cause)
         advice = advice_on_names(cause)
-        raise (ModelError(f"{path}: {advice}") if advice else _explained(path, cause)) from cause
+        raise (ModelError(f"{path}: {advice}") if advice else explained(path, cause)) from cause
     text = json.dumps(config, ensure_ascii=False)
     left_out = tuple(layers_left_out(config, model)) if is_keras_2 else ()
     return LoadedModel(model, path.name, sha256_of(path), text, compiled, code, trust, limit, left_out)
@@ -77,7 +73,7 @@ def load_keras_file(path: Path, trust: bool, custom: Mapping[str, Any] | None, l
 def _long_chains() -> Iterator[None]:
     """Let Keras build a model of more than a thousand layers in a row."""
     limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, _MOST_LAYERS_IN_A_ROW))
+    sys.setrecursionlimit(max(limit, MOST_LAYERS_IN_A_ROW))
     try:
         yield
     finally:
@@ -106,30 +102,3 @@ def _compile_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         except (ValueError, RecursionError) as cause:
             raise ModelError(f"{path} is damaged: its training_config is not JSON ({first_line(cause)})") from cause
     return compiled if isinstance(compiled, dict) else {}
-
-
-def _explained(path: Path, cause: BaseException) -> ModelError:
-    """Return an error that says how to fix a failed load."""
-    text = str(cause)
-    unknown = re.search(r"Could not locate class '([^']*)'|Unknown layer: '([^']*)'", text)
-    if unknown:
-        return ModelError(
-            f"{path} needs the class '{unknown[1] or unknown[2]}', which is not part of Keras "
-            "(import the code that defines it: --import MODULE or --import FILE.py)"
-        )
-    if "safe_mode" in text or "unsafe_deserialization" in text:
-        return UntrustedModelError(
-            f"{path} contains its own code: {first_line(cause)} (add --trust-model if you trust its author)"
-        )
-    lost = re.search(r"A total of (\d+) objects could not be loaded.*?\n\n([^\n]+)", text, re.DOTALL)
-    if lost:
-        return ModelError(
-            f"{path}: {lost[1]} layers do not fit the weights that were saved for them: {lost[2]} "
-            "(Keras itself cannot load the file; pass the model in memory to tfdump.activations)"
-        )
-    if reasons := re.findall(r"^Exception encountered: (.+)", text, re.MULTILINE):
-        return ModelError(f"cannot load {path}: {reasons[-1]}")
-    if isinstance(cause, (OSError, zipfile.BadZipFile, EOFError, KeyError)):
-        return ModelError(f"{path} is damaged or incomplete: {first_line(cause)}")
-    nested = f"it has more than about {_MOST_LAYERS_IN_A_ROW:,} layers in a row"
-    return ModelError(f"cannot load {path}: {nested if isinstance(cause, RecursionError) else first_line(cause)}")

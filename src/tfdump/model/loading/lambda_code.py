@@ -11,9 +11,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from tfdump.model.keras_internals import python_utils
+from tfdump.model.any_backend_internals import python_utils
 from tfdump.model.loading.user_code import UserCode
 from tfdump.model.recording.patching import replaced
 
@@ -24,6 +23,8 @@ _HOME = "lambda layers of a model file"
 @contextmanager
 def names_for_lambdas(code: UserCode) -> Iterator[None]:
     """While the body loads a file, let the code in it use `keras`, `tf`, `np` and the names of the user's modules.
+
+    `tf` is there only where Keras runs on TensorFlow.
 
     Without this, Keras gives the code the names of the module that builds it, `keras.src.utils.python_utils`.
     """
@@ -49,15 +50,16 @@ def _globals(code: UserCode) -> dict[str, Any]:
         "__builtins__": builtins,
         "__name__": _HOME,
         "keras": keras,
-        "K": tf.keras.backend,
         "layers": keras.layers,
         "math": math,
         "np": np,
         "numpy": np,
         "ops": keras.ops,
-        "tensorflow": tf,
-        "tf": tf,
     }
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        names |= {"K": tf.keras.backend, "tensorflow": tf, "tf": tf}
     for module in code.modules:
         package = module.__name__.partition(".")[0]
         names |= {package: sys.modules.get(package, module)}

@@ -95,7 +95,10 @@ def versions(loaded: LoadedModel) -> dict[str, str]:
     """Return the versions of the libraries that compute the numbers of a model, as attributes of a dump."""
     runtime = loaded.model.runtime if isinstance(loaded.model, FixedModel) else None
     own = {} if runtime is None else {"runtime": runtime.package, "runtime_version": runtime.version}
-    if runtime is None or runtime.package == TENSORFLOW:
+    if runtime is not None and runtime.keras_version is not None:
+        own |= {"keras_version": runtime.keras_version}
+        own |= {"tensorflow_version": runtime.version} if runtime.package == TENSORFLOW else {}
+    elif runtime is None or runtime.package == TENSORFLOW:
         import keras
         import tensorflow as tf
 

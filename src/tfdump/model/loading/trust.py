@@ -13,7 +13,7 @@ import numpy as np
 
 from tfdump.errors import ModelError, UntrustedModelError
 from tfdump.model.loading.allowed_objects import ACTIVATION, Verdict, judge, reads_files
-from tfdump.model.loading.user_code import UserCode
+from tfdump.model.loading.user_code import LaterCode, UserCode
 
 _TRUST = "(add --trust-model if you trust its author)"
 
@@ -128,7 +128,12 @@ def _check_unknown(place: _Place, where: str, custom: Mapping[str, Any]) -> None
     module = place.node.get("module")
     if module is None or (place.idle and module.split(".")[0] not in sys.stdlib_module_names - {"builtins"}):
         return
-    raise UntrustedModelError(f"{where}: {place.text} needs {_spelled(place.node)}, {_how_to_import(module, custom)}")
+    message = f"{where}: {place.text} needs {_spelled(place.node)}, {_how_to_import(module, custom)}"
+    if not isinstance(custom, LaterCode):
+        raise UntrustedModelError(message)
+    names = [place.node.get("registered_name"), _name_of(place.node)]
+    known = [name for name in names if isinstance(name, str)]
+    custom.left.append({"names": known, "where": f"{where}: {place.text}", "message": message})
 
 
 def _how_to_import(module: str, custom: Mapping[str, Any]) -> str:
@@ -194,10 +199,15 @@ def _registered(function: Mapping[str, Any]) -> bool:
     return keras.saving.get_registered_object(str(function.get("config"))) is not None
 
 
+def _name_of(node: Mapping[str, Any]) -> Any:
+    """Return the name of the class or function that an object of the file names."""
+    return node.get("config") if node["class_name"] == "function" else node["class_name"]
+
+
 def _spelled(node: Mapping[str, Any]) -> str:
     """Return the name of an object in the file, for messages."""
     function = node["class_name"] == "function"
-    what = f"the function '{node.get('config')}'" if function else f"the class '{node['class_name']}'"
+    what = f"the {'function' if function else 'class'} '{_name_of(node)}'"
     return f"{what} of the module '{node['module']}'" if node.get("module") not in (None, "builtins") else what
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import keras
 
 from tfdump.errors import ModelError
+from tfdump.model.any_backend_internals import KerasSaveable
 from tfdump.model.error_text import first_line, raise_interruption
-from tfdump.model.keras_internals import KerasSaveable
 from tfdump.model.loading.code_origin import is_library, is_of_same_author, origin
 
 HUBS = ("keras_hub", "keras_cv", "keras_nlp")
@@ -107,6 +107,14 @@ class UserCode(Mapping[str, Any]):
         A package may contain modules of another author (`requests.packages.urllib3`).
         """
         return any(_may_be_named(value, root) for root in self._roots_of(module))
+
+
+class LaterCode(UserCode):
+    """Stands for the user's modules where another process imports them: what is not in Keras is `left` to it."""
+
+    def __init__(self) -> None:
+        super().__init__((), {})
+        self.left: list[dict[str, Any]] = []
 
 
 def import_user_code(modules: tuple[str, ...]) -> UserCode:

@@ -7,8 +7,9 @@ import keras
 from keras import Layer
 
 from tfdump.errors import ModelError, UntrustedModelError
+from tfdump.model.any_backend_internals import serialization_lib
 from tfdump.model.error_text import first_line
-from tfdump.model.keras_internals import Trainer, serialization_lib
+from tfdump.model.keras_internals import Trainer
 from tfdump.model.loading.keras_files import ADDED_LOSSES
 from tfdump.model.loading.loaded_model import LoadedModel
 from tfdump.model.loading.trust import check_config

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from tfdump.model.keras_internals import GET_LOGITS, nn
+from tfdump.model.recording.call_stack import WATCHING
 from tfdump.model.recording.patching import replaced
-from tfdump.model.recording.recorder import WATCHING
 from tfdump.model.recording.tensors import LOGITS_NOTE
 
 ORIGINAL = "_tfdump_original"

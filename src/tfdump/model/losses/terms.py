@@ -16,8 +16,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tfdump.errors import InputError, ModelError, TfdumpError
+from tfdump.model.any_backend_internals import get_keras_mask
 from tfdump.model.error_text import first_line
-from tfdump.model.keras_internals import apply_mask, get_keras_mask, squeeze_or_expand_to_same_rank
+from tfdump.model.keras_internals import apply_mask, squeeze_or_expand_to_same_rank
 from tfdump.model.losses.logits import looking_behind_copies
 from tfdump.model.losses.target_checks import check_shapes, function_name, static_shape_text
 from tfdump.model.recording.tensors import LOGITS_NOTE

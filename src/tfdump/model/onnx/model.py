@@ -146,6 +146,10 @@ class OnnxProbe(FixedProbe):
         dtype = self._model.session.outputs[tensor].dtype or ""
         return self._by_name.get(tensor) if dtype.startswith(("int", "uint")) else None
 
+    def tensor_name(self, place: int) -> str:
+        """Return the name in the file of a probed tensor, by its place in `probed`."""
+        return self._names[place]
+
     def live_bytes(self, batch: int) -> int:
         """Return the bytes of all tensors for a batch of this size; open axes other than the first count as one."""
         return sum(_bytes(value, batch) for value in self._model.session.outputs.values())

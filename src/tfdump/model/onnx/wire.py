@@ -122,6 +122,11 @@ def field_bytes(field: int, content: bytes) -> bytes:
     return _encoded_varint(field << 3 | _LENGTH) + _encoded_varint(len(content)) + content
 
 
+def number_bytes(field: int, value: int) -> bytes:
+    """Return a field that is an integer, as bytes; a negative one has ten bytes."""
+    return _encoded_varint(field << 3 | _VARINT) + _encoded_varint(value & (1 << 64) - 1)
+
+
 def _encoded_varint(value: int) -> bytes:
     groups = []
     while value > 127:

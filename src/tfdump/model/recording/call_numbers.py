@@ -11,7 +11,7 @@ from typing import Any
 
 from keras import Operation, Sequential
 
-from tfdump.model.keras_internals import Functional, SymbolicArguments
+from tfdump.model.any_backend_internals import Functional, SymbolicArguments
 from tfdump.model.recording.frames import Hook, ObservedRun
 from tfdump.model.recording.patching import replaced
 

@@ -20,7 +20,7 @@ _PACKAGES = f"{_LIBRARY}site-packages{os.sep}"
 _SEPARATOR = re.compile(r"[/\\]")
 """Separates the folders of a path on any system: the code of a Lambda layer names a file of the machine it is from."""
 _LAYERS, _OPS = (f"{_KERAS}src{os.sep}{folder}{os.sep}" for folder in ("layers", "ops"))
-_RECORDER = f"{_TFDUMP}model{os.sep}recording{os.sep}recorder.py"
+_RECORDER = f"{_TFDUMP}model{os.sep}recording{os.sep}call_stack.py"
 
 
 def code_line_of(operation: Any) -> str | None:

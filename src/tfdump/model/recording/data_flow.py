@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfdump.dump.layout import INPUTS
-from tfdump.model.keras_internals import get_keras_mask
+from tfdump.model.any_backend_internals import get_keras_mask
 from tfdump.model.operations.roles import SHAPE_ONLY
 from tfdump.model.recording.tensors import TENSORS, copy_with_notes
 from tfdump.model.tensorflow_internals import EagerTensor

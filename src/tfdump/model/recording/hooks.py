@@ -8,10 +8,11 @@ from tfdump.captures import Captures
 from tfdump.model.recording.attention import AttentionScores
 from tfdump.model.recording.direct_calls import DirectCalls
 from tfdump.model.recording.frames import Hook, ObservedRun
-from tfdump.model.recording.hiding import Maps, RecurrentLoops
+from tfdump.model.recording.hiding import Maps
 from tfdump.model.recording.layer_taps import LayerInputs, Preactivations
 from tfdump.model.recording.operations import OperationSpans
 from tfdump.model.recording.recurrence import RecurrentSteps
+from tfdump.model.recording.recurrent_loops import RecurrentLoops
 from tfdump.model.recording.time_distributed import TimeDistributedSteps
 
 

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-import tensorflow as tf
-
 from tfdump.model.free_names import free_name
 from tfdump.model.recording.frames import Frame, RecordedTensor
 
@@ -34,6 +32,10 @@ class Book:
         return free
 
 
+StackSteps = Callable[[list[Any]], Callable[[], Any] | None]
+"""Returns a function that stacks the tensors of the steps on axis 1, None where they differ."""
+
+
 class _Holder(Protocol):
     book: Book
 
@@ -43,8 +45,9 @@ class _Holder(Protocol):
 class RecordedSteps:
     """The steps of a loop within one call; each is recorded as if it were the only one."""
 
-    def __init__(self, holder: _Holder, frame: Frame) -> None:
+    def __init__(self, holder: _Holder, frame: Frame, stack: StackSteps) -> None:
         self._holder = holder
+        self._stack = stack
         self._frame = frame
         self._before = holder.book
         self._calls = dict(frame.calls)
@@ -70,7 +73,7 @@ class RecordedSteps:
         returned = set.intersection(*(book.returned for book in self._steps))
         for address in dict.fromkeys(itertools.chain(*by_step)):
             records = [step[address] for step in by_step if address in step]
-            stacked = _stacked([record.tensor for record in records]) if len(records) == len(by_step) else None
+            stacked = self._stack([record.tensor for record in records]) if len(records) == len(by_step) else None
             if stacked is None:
                 self._holder.miss(address, _UNLIKE)
                 returned.discard(address)
@@ -79,15 +82,3 @@ class RecordedSteps:
         self._before.returned |= returned
         self._before.calls = self._steps[-1].calls
         self._before.structures = self._steps[-1].structures
-
-
-def _stacked(tensors: list[Any]) -> Callable[[], Any] | None:
-    """Return a function that stacks the tensors of the steps, None where they differ; None of them stays None."""
-    if any(tensor is None for tensor in tensors):
-        return lambda: None
-    if not all(isinstance(tensor, tf.Tensor) for tensor in tensors):
-        return None
-    shapes = {(tensor.dtype, tuple(tensor.shape) if tensor.shape.rank is not None else None) for tensor in tensors}
-    if len(shapes) > 1:
-        return None
-    return lambda: tf.stack(tensors, axis=min(1, tensors[0].shape.rank or 0))

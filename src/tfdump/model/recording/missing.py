@@ -9,8 +9,8 @@ from keras.layers import RNN, GroupQueryAttention, InputLayer, MultiHeadAttentio
 
 from tfdump.captures import Captures, option_for
 from tfdump.model.free_names import free_name
-from tfdump.model.recording.hiding import LOOP
 from tfdump.model.recording.ownership import OwnedOperation
+from tfdump.model.recording.recurrent_loops import LOOP
 from tfdump.tensors import NotCaptured
 
 _FUSED = "not called: Keras computes attention in one fused operation"

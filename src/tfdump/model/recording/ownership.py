@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 from keras import Layer, Operation, Sequential
 
 from tfdump.address import encode, segment
-from tfdump.model.keras_internals import Functional
+from tfdump.model.any_backend_internals import Functional
 
 _BOOKKEEPING = frozenset({"_layers", "_functional", "_operations", "_nodes", "_inbound_nodes", "_outbound_nodes"})
 """Attributes in which Keras holds the same layers again."""
@@ -55,7 +56,7 @@ def _children(owner: Operation) -> Iterator[tuple[str, Operation]]:
     """Yield the operations that an operation holds, by the attributes that lead to them; public attributes first."""
     attributes = {
         name: value
-        for name, value in vars(owner).items()
+        for name, value in _attributes(owner).items()
         if name not in _BOOKKEEPING and not name.startswith("_self_")  # TensorFlow tracks the same objects there
     }
     for name, value in attributes.items():
@@ -70,6 +71,14 @@ def _children(owner: Operation) -> Iterator[tuple[str, Operation]]:
             yield from _operations_in(name, value)
     if not isinstance(owner, Sequential):  # its _layers hold the graphs by which it runs itself
         yield from _operations_in("_layers", getattr(owner, "_layers", []))
+
+
+def _attributes(owner: Operation) -> dict[str, Any]:
+    """Return the attributes of an operation; on PyTorch, a layer is a module, which keeps its layers in a dict."""
+    attributes = dict(vars(owner))
+    if keras.backend.backend() == "torch":
+        attributes |= attributes.pop("_modules", {})
+    return attributes
 
 
 def _operations_in(name: str, value: Any, nesting: int = 0) -> Iterator[tuple[str, Operation]]:

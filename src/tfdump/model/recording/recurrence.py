@@ -18,7 +18,8 @@ import tensorflow as tf
 from keras import Layer
 from keras.layers import RNN, GRUCell, LSTMCell, StackedRNNCells
 
-from tfdump.model.keras_internals import ConvLSTMCell, loops
+from tfdump.model.any_backend_internals import loops
+from tfdump.model.keras_internals import ConvLSTMCell
 from tfdump.model.recording.frames import Frame, Hook, ObservedRun
 from tfdump.model.recording.patching import replaced
 

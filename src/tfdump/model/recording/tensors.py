@@ -1,6 +1,7 @@
 """The leaves of what layers return: tensors, and other objects."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -24,11 +25,15 @@ _NOTES = ("_keras_mask", LOGITS_NOTE)
 
 def copy_with_notes(tensor: Any) -> Any:
     """Return a further tensor of the same values, with what Keras notes on the first."""
-    copy = tf.identity(tensor)
+    return copy_notes(tensor, tf.identity(tensor))
+
+
+def copy_notes(tensor: Any, other: Any) -> Any:
+    """Let another tensor have what Keras notes on a tensor, and return it."""
     for name in _NOTES:
         if hasattr(tensor, name):
-            setattr(copy, name, getattr(tensor, name))
-    return copy
+            setattr(other, name, getattr(tensor, name))
+    return other
 
 
 def obstacle_of(leaf: Any) -> str | None:
@@ -93,3 +98,15 @@ def belongs_to(tensor: Any, graph: Any) -> bool:
     """Tell whether a tensor can be returned: it is eager, or belongs to the graph that is being built."""
     parts = tf.nest.flatten(tensor, expand_composites=True)
     return all(isinstance(part, EagerTensor) or part.graph is graph for part in parts)
+
+
+def stacked(tensors: list[Any]) -> Callable[[], Any] | None:
+    """Return a function that stacks the tensors of the steps of a loop, None where they differ; None stays None."""
+    if any(tensor is None for tensor in tensors):
+        return lambda: None
+    if not all(isinstance(tensor, tf.Tensor) for tensor in tensors):
+        return None
+    shapes = {(tensor.dtype, tuple(tensor.shape) if tensor.shape.rank is not None else None) for tensor in tensors}
+    if len(shapes) > 1:
+        return None
+    return lambda: tf.stack(tensors, axis=min(1, tensors[0].shape.rank or 0))

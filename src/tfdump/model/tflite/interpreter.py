@@ -138,6 +138,10 @@ class LiteProbe(FixedProbe):
                 dtype = "float32"
         return TensorInfo(address, layer, structure, classes, order, dtype, tensor.shape, attributes=tuple(attributes))
 
+    def tensor_number(self, place: int) -> int:
+        """Return the number in the subgraph of a probed tensor, by its place in `probed`."""
+        return self._numbers[place]
+
     def live_bytes(self, batch: int) -> int:
         """Return the bytes of all tensors for a batch of this size, because the interpreter preserves them."""
         return sum(_bytes(tensor, batch) for tensor in self._model.graph.tensors if not tensor.constant)

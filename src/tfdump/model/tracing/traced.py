@@ -12,7 +12,7 @@ from tfdump.errors import ModelError, TfdumpError
 from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.loading.lambda_code import advice_on_names
-from tfdump.model.recording.recorder import WATCHING
+from tfdump.model.recording.call_stack import WATCHING
 from tfdump.model.tensorflow_internals import context
 from tfdump.model.tracing.grappler import values_untouched
 from tfdump.model.tracing.memory import LiveMemory

@@ -11,8 +11,8 @@ from tfdump.byte_sizes import show_bytes
 from tfdump.dtypes import numpy_dtype
 from tfdump.errors import ModelError
 from tfdump.files.limits import check_bytes
-from tfdump.model.keras_internals import Variable as KerasVariable
-from tfdump.model.keras_internals import current_path
+from tfdump.model.any_backend_internals import Variable as KerasVariable
+from tfdump.model.any_backend_internals import current_path
 from tfdump.model.recording.patching import replaced
 
 _NOT_SAVED_BYTES = 64 << 20

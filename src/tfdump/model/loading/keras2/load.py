@@ -13,13 +13,8 @@ import keras
 from keras import Layer
 
 from tfdump.files.formats import KERAS_WEIGHTS
-from tfdump.model.keras_internals import (
-    legacy_h5_format,
-    saving_options,
-    saving_utils,
-    serialization,
-    serialization_lib,
-)
+from tfdump.model.any_backend_internals import serialization_lib
+from tfdump.model.keras_internals import legacy_h5_format, saving_options, saving_utils, serialization
 from tfdump.model.loading.keras2.config import HARD_SIGMOID, modernize
 from tfdump.model.loading.keras2.masks import masks_beside_states
 from tfdump.model.loading.keras2.operations import OPERATIONS

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import Layer
 
-from tfdump.model.keras_internals import Functional
+from tfdump.model.any_backend_internals import Functional
 
 Orders = Mapping[str, list[dict[str, str]]]
 """For each name of a model, the names of the layers with their classes, in the order of Keras 2.

@@ -7,9 +7,9 @@ from itertools import islice
 
 import numpy as np
 
+from tfdump.comparison.examples.side_examples import SideExamples
 from tfdump.comparison.pairing import Pair
 from tfdump.comparison.plain_arrays import Item
-from tfdump.comparison.side_examples import SideExamples
 from tfdump.comparison.sides import Side
 from tfdump.comparison.verdict import VALUES, Comparison, TensorDiff
 from tfdump.dump.axis0 import EXAMPLE

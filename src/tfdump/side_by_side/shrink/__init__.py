@@ -1,0 +1,1 @@
+"""Cuts down a difference between two sides to a folder that can be attached to a bug report."""
