@@ -1,5 +1,6 @@
 """TensorFlow's decoders of images as `keras.utils.image_dataset_from_directory` uses them, with the same numbers."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,7 @@ class TensorFlowDecoder:
 
     def __init__(self) -> None:
         self._graphs: dict[tuple[ImageTarget, bool], Callable[[Any], Any]] = {}
+        self._tracing = threading.Lock()
 
     def load(self, data: bytes, header: ImageHeader, target: ImageTarget, orientation: int) -> npt.NDArray[np.float32]:
         """Return an image of shape (height, width, channels); raises UndecodableError for damaged data."""
@@ -57,8 +59,9 @@ class TensorFlowDecoder:
     def _graph(self, target: ImageTarget, encoded: bool) -> Callable[[Any], Any]:
         """Return the graph that makes one image from its file or from its pixels, traced once."""
         key = target, encoded
-        if key not in self._graphs:
-            self._graphs[key] = _traced(target, encoded)
+        with self._tracing:
+            if key not in self._graphs:
+                self._graphs[key] = _traced(target, encoded)
         return self._graphs[key]
 
 

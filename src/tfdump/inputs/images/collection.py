@@ -28,8 +28,11 @@ class ImageCollection:
 
     def arrays(self, specs: Sequence[InputSpec]) -> list[InputArray]:
         """Return the array for the first of these inputs that has the shape of images, or for the first one."""
-        if not specs:  # too many arguments, which matching tells
-            return [InputArray(None, lambda: self._reader(InputSpec(self.label, None, None)), self.label)]
+        if not specs:
+            raise InputError(
+                f"the model has no input for {self.label} besides those that have an array (for many images, name "
+                "their folder, or quote the pattern: 'photos/*.jpg')"
+            )
         spec = min(specs, key=lambda spec: (spec.shape is not None and len(spec.shape) != _RANK, spec.optional))
         return [InputArray(spec.name, lambda: self._reader(spec), self.label)]
 

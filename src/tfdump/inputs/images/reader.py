@@ -66,7 +66,7 @@ class ImageFile:
             with path.open("rb") as stream:
                 size = path.stat().st_size
                 if self._limit is not None and size > self._limit:
-                    raise UndecodableError(f"it has {show_bytes(size)}, more than is allowed (allow it: --max-bytes)")
+                    raise UndecodableError(f"its file has {show_bytes(size)}, {self._more()}")
                 return stream.read()
         except OSError as cause:
             raise UndecodableError(f"it cannot be read: {cause.strerror}") from None
@@ -75,9 +75,11 @@ class ImageFile:
         size = header.height * header.width * max(3, header.channels)
         if self._limit is not None and size > self._limit:
             raise UndecodableError(
-                f"it declares {header.height} by {header.width} pixels, which take {show_bytes(size)}, more than the "
-                f"{show_bytes(self._limit)} allowed (allow it: --max-bytes)"
+                f"it declares {header.height} by {header.width} pixels, which take {show_bytes(size)}, {self._more()}"
             )
+
+    def _more(self) -> str:
+        return f"more than the {show_bytes(self._limit or 0)} that --max-bytes allows"
 
 
 def damaged_images(files: ImageFiles, decoder: ImageDecoder) -> dict[int, str]:
