@@ -73,7 +73,7 @@ ROUTES = {"command": command_route, "frugal": frugal_route, "dataset": dataset_r
 
 
 def make(folder: Path, count: int) -> None:
-    """Draw images with shapes and some noise, as large as photos of their size, and save a model with random weights."""
+    """Draw images with some noise, as large as photos of their size, and save a model with random weights."""
     import keras
     from PIL import Image
 
