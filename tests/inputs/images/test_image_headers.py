@@ -50,6 +50,15 @@ def test_formats_without_exif(kind: str) -> None:
     assert (header.format, header.height, header.width, header.orientation) == (kind, 40, 50, 1)
 
 
+def test_all_frames_of_a_gif_count() -> None:
+    stream = io.BytesIO()
+    frames = [Image.fromarray(drawn(40, 50, seed)) for seed in range(4)]
+    frames[0].save(stream, "gif", save_all=True, append_images=frames[1:])
+    header = read_header(stream.getvalue())
+    assert header is not None
+    assert (header.height, header.width, header.frame_pixels) == (40, 50, 4 * 40 * 50)
+
+
 def test_channels() -> None:
     headers = [
         read_header(encoded(kind, channels)) for kind, channels in (("jpeg", 1), ("png", 1), ("png", 4), ("webp", 4))

@@ -154,6 +154,51 @@ def test_an_image_that_declares_more_than_the_memory_is_not_decoded(tmp_path: Pa
         opened(tmp_path / "photos", spec(20, 30, 3)).read(0, 1)
 
 
+def test_a_gif_of_many_frames_is_not_unpacked(tmp_path: Path) -> None:
+    frames = [Image.fromarray(drawn(40, 50, seed)) for seed in range(9)]
+    (tmp_path / "photos").mkdir()
+    frames[0].save(tmp_path / "photos/1.gif", save_all=True, append_images=frames[1:])
+    assert opened(tmp_path / "photos", spec(4, 5, 3)).read(0, 1).shape == (1, 4, 5, 3)
+    with (
+        allowed(50_000),
+        pytest.raises(InputError, match=r"it declares 40 by 50 pixels, which take 5\d\.\d KiB, more t"),
+    ):
+        opened(tmp_path / "photos", spec(4, 5, 3)).read(0, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("a.gif", "P"), ("a.bmp", "RGB"), ("a.webp", "RGB"), ("a.webp", "RGBA"), ("a.png", "LA"), ("a.png", "P")],
+)
+def test_what_tensorflow_decodes_in_other_channels_only_is_converted_as_pillow_does(
+    name: str, mode: str, channels: int, tmp_path: Path
+) -> None:
+    image = Image.fromarray(drawn(20, 30, 1, 4)).convert(mode)
+    (tmp_path / "photos").mkdir()
+    image.save(tmp_path / "photos" / name, **({"lossless": True} if name == "a.webp" else {}))
+    exif = opened(tmp_path / "photos", spec(20, 30, channels), decoder="tensorflow", exif=True).read(0, 1)[0]
+    pixels = opened(tmp_path / "photos", spec(20, 30, channels), decoder="tensorflow").read(0, 1)[0]
+    np.testing.assert_array_equal(exif, pixels)
+    expected = np.asarray(Image.open(tmp_path / "photos" / name).convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]))
+    limit = 1 if name == "a.png" and channels == 1 else 0  # TensorFlow's own luma of PNG files rounds otherwise
+    assert np.abs(pixels - expected.reshape(20, 30, channels)).max() <= limit
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("CMYK", 1), ("CMYK", 3), ("CMYK", 4), ("L", 4), ("RGB", 4), ("L", 1)])
+def test_every_jpeg_is_decoded_in_every_number_of_channels(mode: str, channels: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    (tmp_path / "photos").mkdir()
+    image = Image.fromarray(drawn(20, 30, 1)).convert(mode)
+    image.save(tmp_path / "photos/a.jpg", quality=100, subsampling=0, exif=exif)
+    expected = np.asarray(image.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]).rotate(180), np.float32)
+    pixels = opened(tmp_path / "photos", spec(20, 30, channels), decoder="tensorflow", exif=True).read(0, 1)[0]
+    difference = np.abs(pixels - expected.reshape(pixels.shape))
+    assert difference.mean() < 2  # the loss of JPEG; another channel or corner is far away
+    assert difference.max() <= 12
+
+
 @pytest.mark.parametrize("decoder", ["pillow", "tensorflow"])
 def test_exif_orientation(decoder: str, tmp_path: Path) -> None:
     exif = Image.Exif()

@@ -65,8 +65,10 @@ def gray(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def with_channels(pixels: npt.NDArray[np.uint8], channels: int) -> npt.NDArray[np.uint8]:
     """Return an image of 3 or 4 channels as one of 1, 3 or 4: alpha is dropped, or opaque."""
+    if pixels.shape[-1] == channels:
+        return pixels
     if channels == 1:
         return gray(pixels)
-    if channels == 4 and pixels.shape[-1] == 3:
+    if channels == 4:
         return np.concatenate([pixels, np.full((*pixels.shape[:2], 1), 255, np.uint8)], axis=-1)
     return pixels[..., :channels]

@@ -29,6 +29,7 @@ class ImageHeader:
     """Format, size in pixels, and channels of an image as it is stored.
 
     `channels` is 0 where the header does not tell. `orientation` is the value of the EXIF tag, 1 (upright) to 8.
+    `frame_pixels` is the number of pixels of all frames of a GIF file: its decoders unpack all of them.
     """
 
     format: ImageFormat
@@ -36,6 +37,7 @@ class ImageHeader:
     width: int
     channels: int = 0
     orientation: int = _UPRIGHT
+    frame_pixels: int = 0
 
 
 def is_image_name(name: str | bytes) -> bool:
@@ -132,7 +134,29 @@ def _read_png(data: bytes) -> ImageHeader | None:
 
 def _read_gif(data: bytes) -> ImageHeader | None:
     width, height = struct.unpack_from("<HH", data, 6)
-    return ImageHeader("gif", height, width, 3)
+    return ImageHeader("gif", height, width, 3, frame_pixels=sum(_gif_frames(data)))
+
+
+def _gif_frames(data: bytes) -> Iterator[int]:
+    """Yield the number of pixels of each frame of a GIF file, up to where the file is damaged."""
+    position = 13 + _color_table(data[10])
+    while position + 10 < len(data):
+        if data[position] == ord(","):
+            width, height, flags = struct.unpack_from("<HHB", data, position + 5)
+            yield width * height
+            position += 11 + _color_table(flags)  # and the size of the codes
+        elif data[position] == ord("!"):
+            position += 2
+        else:
+            return
+        while position < len(data) and data[position]:
+            position += data[position] + 1
+        position += 1
+
+
+def _color_table(flags: int) -> int:
+    """Return the bytes of the color table that these flags declare."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def _read_bmp(data: bytes) -> ImageHeader | None:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import warnings
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,9 @@ _TURNS = {
 }
 
 
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # --max-bytes is the limit here
+
+
 class PillowDecoder:
     """Decodes and resizes as `keras.utils.load_img` and `img_to_array` do."""
 
@@ -53,7 +57,7 @@ class PillowDecoder:
             with Image.open(io.BytesIO(data)) as image:
                 pixels = np.asarray(_fitted(_turned(_converted(image, target.channels), orientation), target))
         except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as cause:
-            raise UndecodableError(reason_of(cause)) from None
+            raise UndecodableError(_reason(cause)) from None
         return pixels.reshape(*target.size, target.channels).astype(np.float32)
 
 
@@ -63,8 +67,13 @@ def decoded(data: bytes, channels: int) -> npt.NDArray[np.uint8]:
         with Image.open(io.BytesIO(data)) as image:
             pixels = np.asarray(image.convert(_MODES[channels]))
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as cause:
-        raise UndecodableError(reason_of(cause)) from None
+        raise UndecodableError(_reason(cause)) from None
     return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def _reason(error: Exception) -> str:
+    """Return the message of an error of Pillow without the object in it, whose address differs from run to run."""
+    return reason_of(error).partition(" <")[0]
 
 
 def _converted(image: Image.Image, channels: int) -> Image.Image:

@@ -69,10 +69,10 @@ class ImageFile:
                     raise UndecodableError(f"its file has {show_bytes(size)}, {self._more()}")
                 return stream.read()
         except OSError as cause:
-            raise UndecodableError(f"it cannot be read: {cause.strerror}") from None
+            raise UndecodableError(str(cause.strerror)) from None
 
     def _check_size(self, header: ImageHeader) -> None:
-        size = header.height * header.width * max(3, header.channels)
+        size = max(header.height * header.width, header.frame_pixels) * max(3, header.channels)
         if self._limit is not None and size > self._limit:
             raise UndecodableError(
                 f"it declares {header.height} by {header.width} pixels, which take {show_bytes(size)}, {self._more()}"
