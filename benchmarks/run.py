@@ -42,6 +42,7 @@ SCRIPTS = (
     "until_nan",
     "memory",
     "large_inputs",
+    "image_folder",
     "compression",
     "scaling",
     "check",

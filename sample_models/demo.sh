@@ -18,6 +18,9 @@ run tfdump activations twice.keras digits.npy --import twice.py -f -o "$out/twic
 run tfdump activations text_gru.keras text.npz --attention --rnn-steps -f -o "$out/text_gru.activations.h5"
 run tfdump activations siamese.keras pairs.npz -l 'encoder*' -f -o "$out/siamese.activations.h5"
 run tfdump show "$out/siamese.activations.h5"
+python draw.py "$out/photos"
+run tfdump activations shapes_cnn.keras "$out/photos" -l features -f -o "$out/photos.features.h5"
+run tfdump cat "$out/photos.features.h5" features --ids --slice :3,:4 --format csv
 run tfdump gradients digits_cnn.keras digits.npy digits_labels.npy --wrt weights --wrt activations --wrt inputs \
     -f -o "$out/digits_cnn.gradients.h5"
 run tfdump show "$out/digits_cnn.gradients.h5"

@@ -14,6 +14,7 @@ from unicodedata import ucd_3_2_0
 
 import keras
 import numpy as np
+from draw import SHAPES, draw
 from sklearn.datasets import load_digits, load_wine
 from sklearn.model_selection import train_test_split
 from twice import Twice
@@ -123,6 +124,14 @@ def ragged(sequences):
     return {"tokens.values": np.concatenate(sequences), "tokens.row_splits": row_splits}
 
 
+def shapes(count):
+    """Drawn images, float32 (N, 32, 32, 3) from 0 to 255, resized as tfdump does; labels 0 to 2."""
+    random = np.random.default_rng(SEED)
+    labels = np.arange(count) % len(SHAPES)
+    images = [keras.ops.image.resize(draw(SHAPES[label], random), (32, 32)) for label in labels]
+    return split(np.stack(images).astype("float32"), labels.astype("int64"), HELD_OUT)
+
+
 def build_digits_cnn():
     """Functional: images (N, 8, 8, 1) to probabilities (N, 10); `x + shortcut` is a node but not a layer."""
     layers = keras.layers
@@ -175,6 +184,23 @@ def build_text_gru(words):
     x = layers.GlobalAveragePooling1D(name="pool")(x)
     x = layers.Dense(len(CATEGORIES), activation="softmax", name="predictions")(x)
     return keras.Model(tokens, x, name="text_gru")
+
+
+def build_shapes_cnn():
+    """Sequential: images (N, 32, 32, 3) from 0 to 255 to probabilities (N, 3); it scales the pixels itself."""
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((32, 32, 3), name="image"),
+            layers.Rescaling(1 / 127.5, offset=-1, name="scale"),
+            layers.Conv2D(8, 3, strides=2, activation="relu", name="conv1"),
+            layers.Conv2D(16, 3, strides=2, activation="relu", name="conv2"),
+            layers.Conv2D(24, 3, activation="relu", name="conv3"),
+            layers.GlobalAveragePooling2D(name="features"),
+            layers.Dense(len(SHAPES), activation="softmax", name="predictions"),
+        ],
+        name="shapes_cnn",
+    )
 
 
 def build_siamese():
@@ -278,6 +304,15 @@ def make_siamese():
     save(model, data)
 
 
+def make_shapes_cnn():
+    """shapes_cnn.keras; draw.py draws images for it."""
+    data = shapes(3000 + HELD_OUT)
+    start_afresh()
+    model = build_shapes_cnn()
+    train(model, data, keras.losses.SparseCategoricalCrossentropy(), epochs=30)
+    save(model, data)
+
+
 def main():
     """Makes every file and prints a table of the models."""
     print(f"{'model':20}{'weights':>10}{'bytes':>10}{'held out':>10}{'accuracy':>10}")
@@ -285,6 +320,7 @@ def main():
     make_wine_mlp()
     make_text_gru()
     make_siamese()
+    make_shapes_cnn()
 
 
 if __name__ == "__main__":

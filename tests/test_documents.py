@@ -399,12 +399,14 @@ def test_the_demo_runs(tmp_path: Path, tfdump: Run) -> None:
     stand_in.parent.mkdir()
     stand_in.write_text(f'#!/bin/sh\nfor word; do printf "%s\\t" "$word"; done >>"{notes}"\necho >>"{notes}"\n')
     stand_in.chmod(0o755)
+    (stand_in.parent / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (stand_in.parent / "python").chmod(0o755)
     env = {"PATH": f"{stand_in.parent}:/usr/bin:/bin"}
     done = subprocess.run(["sh", samples / "demo.sh"], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     commands = [line.split("\t")[:-1] for line in notes.read_text().splitlines()]
-    assert len(commands) == done.stdout.count("$ tfdump ") == 11
+    assert len(commands) == done.stdout.count("$ tfdump ") == 13
     for command in commands:
         ended = tfdump(*command)
         assert ended.returncode == 0, f"{command}\n{ended.stderr}"
-    assert len(list((samples / ".." / "demo-output").glob("*.h5"))) == 7
+    assert len(list((samples / ".." / "demo-output").glob("*.h5"))) == 8

@@ -156,7 +156,7 @@ def test_files_that_are_no_input(tfdump: Run, tmp_path: Path) -> None:
     shutil.copy(SAMPLES / "pairs.npz", tmp_path / "whole.npz")
     (tmp_path / "cut.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:5000])
     assert_refused(tfdump("activations", MODEL, "missing.npy"), tmp_path, "no such input file: missing.npy")
-    assert_refused(tfdump("activations", MODEL, "."), tmp_path, "is a folder")
+    assert_refused(tfdump("activations", MODEL, "."), tmp_path, "has no images among 6 other files")
     assert_refused(tfdump("activations", MODEL, "empty.npy"), tmp_path, "empty.npy is empty")
     assert_refused(tfdump("activations", MODEL, "pickle.npy"), tmp_path, "pickle", "numpy.save")
     assert_refused(tfdump("activations", MODEL, "text.csv"), tmp_path, "text.csv", "numpy.save")

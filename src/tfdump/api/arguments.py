@@ -13,8 +13,10 @@ from tfdump.captures import Captures
 from tfdump.dump import layout
 from tfdump.errors import TfdumpError
 from tfdump.inputs.arguments import open_arguments
+from tfdump.inputs.data_options import DataOptions
 from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.readers import ArrayReader
+from tfdump.model.data_libraries import LIBRARIES
 
 Inputs = npt.ArrayLike | Path | Mapping[str, npt.ArrayLike] | list[npt.ArrayLike] | tuple[npt.ArrayLike, ...]
 Patterns = str | Iterable[Any] | None
@@ -109,7 +111,7 @@ def arrays_of(x: Any, what: str = "input") -> list[InputArray]:
     Raises TfdumpError for a value without arrays: None, a generator, a data set.
     """
     if isinstance(x, (str, Path)):
-        return open_arguments([str(x)], f"{what} file")
+        return open_arguments([str(x)], f"{what} file", DataOptions(libraries=LIBRARIES))
     if isinstance(x, Mapping):
         return [InputArray(str(name), _reader(array, f"{what} '{name}'")) for name, array in x.items()]
     if isinstance(x, tuple) or (isinstance(x, list) and x and hasattr(x[0], "shape")):

@@ -1,11 +1,24 @@
 """How data that is not arrays becomes arrays: images, tables, records, text, sound and random numbers."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Resize = Literal["stretch", "crop", "pad"]
-"""How an image gets another size: all of it, its middle, or all of it between margins."""
+from tfdump.inputs.images.decoding import ImageDecoder, Resize
+
+
+@dataclass(frozen=True)
+class DataLibraries:
+    """What reading data needs of libraries that only `tfdump.model` may import: each is imported when it is called.
+
+    Attributes
+    ----------
+    image_decoder : callable, optional
+        Returns TensorFlow's decoder of images; without it, no images are read.
+    """
+
+    image_decoder: Callable[[], ImageDecoder] | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,8 @@ class DataOptions:
         Size of random examples along axes that the model leaves open.
     function : str, optional
         A function of the user's that returns data: `FILE.py:NAME`.
+    libraries : DataLibraries
+        What reading needs of machine-learning libraries.
     """
 
     image_size: tuple[int, int] | None = None
@@ -60,6 +75,7 @@ class DataOptions:
     seed: int = 0
     open_size: int | None = None
     function: str | None = None
+    libraries: DataLibraries = field(default=DataLibraries(), repr=False, compare=False)
 
 
 ARRAYS_ONLY = DataOptions()

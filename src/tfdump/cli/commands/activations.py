@@ -84,7 +84,8 @@ def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -
     """Dump the output of every layer to HDF5.
 
     INPUT is a .npy, .npz or HDF5 file with one row per example, FILE::PATH for an array inside such a file,
-    NAME=FILE for one of several inputs, or - for .npy on standard input. The command prints the path of the dump.
+    a folder of images, a quoted pattern of them or @LIST, NAME=FILE for one of several inputs, or - for .npy on
+    standard input. The command prints the path of the dump.
 
     Exit status: 0 success, 1 --until-nan stopped at an example, 2 an error.
     """

@@ -11,9 +11,12 @@ from tfdump.cli.model_options import backend_options, capture_options, like_opti
 from tfdump.cli.options import InputName, json_option, selection_options
 from tfdump.cli.parameter_records import captures_from, loading_options_from, selection_from
 from tfdump.cli.progress import notes, stages
+from tfdump.cli.reading.data_options import image_size_option
 from tfdump.cli.render import json_list, only_data_on_stdout, shape_cell, table, write
 from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.inputs.arguments import open_arguments
+from tfdump.inputs.data_options import DataOptions
+from tfdump.model.data_libraries import LIBRARIES
 from tfdump.run.layers import ListedTensor, Listing, list_tensors
 
 COLUMNS = (
@@ -49,6 +52,7 @@ EXAMPLES = (
 @selection_options()
 @capture_options
 @backend_options
+@image_size_option
 @json_option
 @verbosity_options
 @click.pass_obj
@@ -59,7 +63,9 @@ def command(verbosity: Verbosity, /, inputs: tuple[str, ...], json: bool, **para
     layer, and bytes per example. INPUT is needed only for a model that does not declare its shapes.
     """
     selection = selection_from(parameters)
-    arguments = open_arguments(inputs)
+    arguments = open_arguments(
+        inputs, options=DataOptions(image_size=parameters.pop("image_size"), libraries=LIBRARIES)
+    )
     with only_data_on_stdout(), stages(verbosity) as stage:
         loaded = load(loading_options_from(parameters), verbosity, stage=stage)
         captures = captures_from(parameters)

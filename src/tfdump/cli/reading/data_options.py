@@ -9,12 +9,17 @@ from tfdump.cli.help_page import CommandFunction, option_under
 from tfdump.cli.options import FileName, decorated, parsed
 from tfdump.errors import TfdumpError
 from tfdump.inputs.data_options import DataOptions
+from tfdump.model.data_libraries import LIBRARIES
 
 _DATA = option_under("Data")
 _IMAGES = option_under("Images")
 _SOUND = option_under("Sound")
 
-_INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic")
+_INTERPOLATIONS = (
+    *("nearest", "bilinear", "bicubic", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic"),
+    *("lanczos", "box", "hamming"),
+)
+"""Those of TensorFlow and of Pillow; what decodes the images refuses the ones of the other."""
 
 
 def image_size(text: str) -> tuple[int, int]:
@@ -23,6 +28,13 @@ def image_size(text: str) -> tuple[int, int]:
     if sizes is None:
         raise TfdumpError(f"--image-size '{text}' is no height and width in pixels (for example 224,224)")
     return int(sizes[1]), int(sizes[2])
+
+
+image_size_option = _IMAGES(
+    "--image-size",
+    type=parsed("H,W", image_size),
+    help="Resize images to this height and width. [default: what the model declares]",
+)
 
 
 def data_options(command: CommandFunction) -> CommandFunction:
@@ -46,11 +58,7 @@ def data_options(command: CommandFunction) -> CommandFunction:
         _DATA("--features", type=FileName(), metavar="SPEC.json", help="Read these features of TFRecord files."),
         _DATA("--preset", type=FileName(), metavar="FOLDER", help="Tokenize text as this keras-hub preset does."),
         _DATA("--skip-damaged", is_flag=True, help="Leave out images and records that cannot be read, and list them."),
-        _IMAGES(
-            "--image-size",
-            type=parsed("H,W", image_size),
-            help="Resize images to this height and width. [default: what the model declares]",
-        ),
+        image_size_option,
         _IMAGES(
             "--resize",
             type=click.Choice(["stretch", "crop", "pad"]),
@@ -96,7 +104,7 @@ _NAMES = (
 
 def data_options_from(parameters: dict[str, Any]) -> DataOptions:
     """Return the parameters that `data_options` added, and remove them; `seed` stays."""
-    return DataOptions(**{name: parameters.pop(name) for name in _NAMES}, seed=parameters["seed"])
+    return DataOptions(**{name: parameters.pop(name) for name in _NAMES}, seed=parameters["seed"], libraries=LIBRARIES)
 
 
 def check_inputs(inputs: tuple[str, ...], options: DataOptions) -> None:
