@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tfdump.inputs.data_options import DataOptions
-from tfdump.inputs.input_array import InputArray
+from tfdump.inputs.input_array import InputArray, InputCollection
 
 
 def open_other(
@@ -18,4 +18,9 @@ def open_other(
 
 def open_without_files(options: DataOptions) -> tuple[str, list[InputArray]] | None:
     """Return data that needs no file, with what it is called in messages; None where the options name none."""
+    if options.random is not None:
+        from tfdump.inputs.random_rows import RandomExamples
+
+        examples = RandomExamples(options)
+        return examples.label, [InputCollection(None, examples)]
     return None

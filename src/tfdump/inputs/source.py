@@ -51,6 +51,8 @@ class InputColumn:
                 f"{show_bytes(reader.band_bytes)}: too much to hold in memory, so chunks are decompressed again for "
                 "every batch (store it in chunks of fewer rows)"
             )
+        for text in reader.notes if isinstance(reader, NamedReader) else ():
+            note(text)
         self.shape = reader.shape
         if spec.shape is not None and len(reader.shape) == len(spec.shape) - 1:
             self._add_axis(spec.shape, note)
