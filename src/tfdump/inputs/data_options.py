@@ -1,8 +1,9 @@
 """How data that is not arrays becomes arrays: images, tables, records, text, sound and random numbers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Resize = Literal["stretch", "crop", "pad"]
 """How an image gets another size: all of it, its middle, or all of it between margins."""
@@ -41,8 +42,14 @@ class DataOptions:
         Seed of random examples.
     open_size : int, optional
         Size of random examples along axes that the model leaves open.
-    function : str, optional
-        A function of the user's that returns data: `FILE.py:NAME`.
+    function : str or callable, optional
+        A function of the user's that returns data or yields batches: the function itself, or `FILE.py:FUNCTION`.
+    most_examples : int, optional
+        Number of examples after which data that can be read only in order ends.
+    preprocess : tuple of str or callable
+        What is done with the values before the model gets them: each the name of a module of `keras.applications`,
+        numbers such as `scale=1/255` or `mean=0.5;std=0.25`, `FILE.py:FUNCTION`, or a function; as text also for one
+        input, `INPUT=...`.
     """
 
     image_size: tuple[int, int] | None = None
@@ -59,7 +66,9 @@ class DataOptions:
     random: int | None = None
     seed: int = 0
     open_size: int | None = None
-    function: str | None = None
+    function: str | Callable[..., Any] | None = None
+    most_examples: int | None = None
+    preprocess: tuple[str | Callable[..., Any], ...] = ()
 
 
 ARRAYS_ONLY = DataOptions()

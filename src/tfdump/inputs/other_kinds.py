@@ -23,4 +23,9 @@ def open_without_files(options: DataOptions) -> tuple[str, list[InputArray]] | N
 
         examples = RandomExamples(options)
         return examples.label, [InputCollection(None, examples)]
+    if options.function is not None:
+        from tfdump.inputs.functions.data import data_of_function
+
+        data = data_of_function(options)
+        return data.label, [InputCollection(None, data)]
     return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 from tfdump.errors import ModelError
-from tfdump.inputs.input_array import InputArray
+from tfdump.inputs.input_array import InputArray, names_of
 from tfdump.inputs.matching import match
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.model.request import ProbedTensor, Request
@@ -220,7 +220,7 @@ def open_source(
     Raises InputError where they do not fit.
     """
     callable_model = runnable(model)
-    signature = callable_model.signature([item.name for item in arrays])
+    signature = callable_model.signature(names_of(arrays))
     readers = match(arrays, signature.specs)
     reading = replace(reading, float_dtype=callable_model.float_dtype)
     return signature, Source(signature.specs, readers, reading, note)

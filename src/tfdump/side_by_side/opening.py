@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from tfdump.dump.reader import open_dump
 from tfdump.errors import InputError, TfdumpError
 from tfdump.files.limits import allowed
-from tfdump.inputs.input_array import InputArray
+from tfdump.inputs.input_array import InputArray, names_of
 from tfdump.process.stages import Stage, silent_stage
 from tfdump.run.activations.options import ActivationOptions
 from tfdump.run.activations.run import probe_activations
@@ -98,7 +98,7 @@ def _open_models(
             loaded = model.load()
             stack.enter_context(allowed(loaded.max_bytes))
             stage(f"Tracing {loaded.name}")
-            specs.append(runnable(loaded.model).signature([item.name for item in arrays]).specs)
+            specs.append(runnable(loaded.model).signature(names_of(arrays)).specs)
         fitting = arrays if not opened else _arrays_for_second([one for _, one in models], arrays, specs, notes)
         with errors_name_side(model.name, role):
             activations = ActivationOptions(

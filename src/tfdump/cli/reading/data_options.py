@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from tfdump.cli.help_page import CommandFunction, option_under
-from tfdump.cli.options import FileName, decorated, parsed
+from tfdump.cli.options import FileName, FunctionName, decorated, parsed
 from tfdump.errors import TfdumpError
 from tfdump.inputs.data_options import DataOptions
 
@@ -39,6 +39,7 @@ def data_options(command: CommandFunction) -> CommandFunction:
         _DATA(
             "--data",
             "function",
+            type=FunctionName(),
             metavar="FILE.py:FUNCTION",
             allow_from_autoenv=False,
             help="Run on what this function of yours returns: batches, a data set or arrays.",
@@ -95,8 +96,10 @@ _NAMES = (
 
 
 def data_options_from(parameters: dict[str, Any]) -> DataOptions:
-    """Return the parameters that `data_options` added, and remove them; `seed` stays."""
-    return DataOptions(**{name: parameters.pop(name) for name in _NAMES}, seed=parameters["seed"])
+    """Return the parameters that `data_options` added, and remove them; `seed` and `examples` stay."""
+    start, stop = parameters["examples"]
+    most = stop if stop is not None and stop > 0 and (start is None or start >= 0) else None
+    return DataOptions(**{name: parameters.pop(name) for name in _NAMES}, seed=parameters["seed"], most_examples=most)
 
 
 def check_inputs(inputs: tuple[str, ...], options: DataOptions) -> None:
