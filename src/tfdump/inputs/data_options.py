@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tfdump.inputs.preprocessing import Preprocessing
+
 Resize = Literal["stretch", "crop", "pad"]
 """How an image gets another size: all of it, its middle, or all of it between margins."""
 
@@ -46,7 +48,7 @@ class DataOptions:
         A function of the user's that returns data or yields batches: the function itself, or `FILE.py:FUNCTION`.
     most_examples : int, optional
         Number of examples after which data that can be read only in order ends.
-    preprocess : tuple of str or callable
+    preprocess : tuple of str, callable or PreprocessingStep
         What is done with the values before the model gets them: each the name of a module of `keras.applications`,
         numbers such as `scale=1/255` or `mean=0.5;std=0.25`, `FILE.py:FUNCTION`, or a function; as text also for one
         input, `INPUT=...`.
@@ -68,7 +70,7 @@ class DataOptions:
     open_size: int | None = None
     function: str | Callable[..., Any] | None = None
     most_examples: int | None = None
-    preprocess: tuple[str | Callable[..., Any], ...] = ()
+    preprocess: tuple[Preprocessing, ...] = ()
 
 
 ARRAYS_ONLY = DataOptions()

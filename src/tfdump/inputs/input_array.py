@@ -128,7 +128,7 @@ class InputCollection(InputArray):
         return array.reader
 
 
-def names_of(arrays: Sequence[InputArray]) -> list[str | None]:
+def array_names_of(arrays: Sequence[InputArray]) -> list[str | None]:
     """Return the names of arrays, None for those without a name; those of a collection where it knows them."""
     return [name for array in arrays for name in array.names]
 

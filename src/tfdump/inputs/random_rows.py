@@ -12,6 +12,7 @@ from tfdump.errors import InputError
 from tfdump.inputs.data_options import DataOptions
 from tfdump.inputs.identity import NamedReader
 from tfdump.inputs.input_array import InputArray
+from tfdump.inputs.preprocessing import is_pixels
 from tfdump.tensors import Array, InputSpec
 
 LARGEST_BLOCK = 256
@@ -51,7 +52,7 @@ class RandomRows(NamedReader):
         self.label = f"--random {options.random}"
         shape, opened = _sizes(spec, options.open_size)
         self.shape = (options.random or 0, *shape)
-        distribution = _distribution(spec)
+        distribution = _distribution(spec, pixels=is_pixels(options.preprocess, spec.name))
         self.dtype, self._draw = distribution.dtype, distribution.draw
         self.settings = {"random": options.random, "seed": options.seed, "values": distribution.words}
         if opened:
@@ -119,8 +120,11 @@ def _sizes(spec: InputSpec, open_size: int | None) -> tuple[tuple[int, ...], int
     return sizes, size if None in shape[1:] else None
 
 
-def _distribution(spec: InputSpec) -> _Distribution:
-    """Return how random values for an input are drawn; raises InputError for a dtype without random values."""
+def _distribution(spec: InputSpec, pixels: bool) -> _Distribution:
+    """Return how random values for an input are drawn; with `pixels`, numbers are from 0 to 255.
+
+    Raises InputError for a dtype without random values.
+    """
     name = spec.dtype or ("float32" if spec.vocabulary is None else "int32")
     kind = kind_of(name)
     if kind == "S":
@@ -138,7 +142,7 @@ def _distribution(spec: InputSpec) -> _Distribution:
         return _uniform(np.dtype(np.float32), low, high)
     if kind in "biu":
         return _numbers_without_meaning(dtype)
-    return _uniform(dtype, 0, 1)
+    return _uniform(dtype, 0, 255 if pixels else 1)
 
 
 def _numbers_without_meaning(dtype: np.dtype[Any]) -> _Distribution:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 from tfdump.errors import ModelError
-from tfdump.inputs.input_array import InputArray, names_of
+from tfdump.inputs.input_array import InputArray, array_names_of
 from tfdump.inputs.matching import match
+from tfdump.inputs.preprocessing import preprocessed
 from tfdump.inputs.source import ReadingOptions, Source
+from tfdump.model.applications.preprocessing import preprocessed_by_keras
 from tfdump.model.request import ProbedTensor, Request
 from tfdump.model.signature import Signature
 from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, Value
@@ -220,8 +222,8 @@ def open_source(
     Raises InputError where they do not fit.
     """
     callable_model = runnable(model)
-    signature = callable_model.signature(names_of(arrays))
-    readers = match(arrays, signature.specs)
+    signature = callable_model.signature(array_names_of(arrays))
+    readers = preprocessed(match(arrays, signature.specs), signature.specs, reading.preprocess, preprocessed_by_keras)
     reading = replace(reading, float_dtype=callable_model.float_dtype)
     return signature, Source(signature.specs, readers, reading, note)
 

@@ -13,7 +13,7 @@ from tfdump.errors import InputError
 from tfdump.inputs.data_options import DataOptions
 from tfdump.inputs.functions import spool
 from tfdump.inputs.functions.data import UserData, data_of_function
-from tfdump.inputs.input_array import InputCollection, names_of
+from tfdump.inputs.input_array import InputCollection, array_names_of
 from tfdump.inputs.matching import match
 from tfdump.tensors import InputSpec
 
@@ -107,7 +107,7 @@ def test_a_function_is_called_once_and_read_once() -> None:
 
     from_user = data(counted)
     array = InputCollection(None, from_user)
-    assert names_of([array]) == [None]
+    assert array_names_of([array]) == [None]
     assert calls == ["called", "batch"]
     for _ in range(2):
         match([array], SPECS)["x"].read(0, 50)
@@ -117,7 +117,7 @@ def test_a_function_is_called_once_and_read_once() -> None:
 
 def test_names_are_known_before_the_inputs_of_the_model() -> None:
     array = InputCollection(None, data(yields_dicts))
-    assert names_of([array]) == ["x"]
+    assert array_names_of([array]) == ["x"]
     assert array.targets()[0].name == "out"
 
 
