@@ -22,7 +22,7 @@ _NAMES = {
         *("--exclude", "--depth", "--batch-size", "--memory", "--seed", "--reduce", "--dtype", "--signature"),
         *("--golden-signature", "--new-signature"),
         *("--max-bytes", "--loss", "--objective", "--sample-weight", "--reduction", "--wrt", "--steps"),
-        *("--learning-rate", "--optimizer", "--loss-scale", "--compression", "--like"),
+        *("--learning-rate", "--optimizer", "--loss-scale", "--compression", "--like", "--preprocess"),
     )
 } | {"--layer": "layers", "-l": "layers", "-x": "exclude", "--targets": "y"}
 

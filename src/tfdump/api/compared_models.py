@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfdump.api.argument_names import errors_name_arguments
-from tfdump.api.arguments import Inputs, arrays_of
+from tfdump.api.data import Data, Preprocess, data_for_inputs, options_of_data
 from tfdump.api.models import loaded_model, warn
 from tfdump.argument_kinds import flag
 from tfdump.comparison.diff import diff_options
 from tfdump.comparison.verdict import DiffReport
 from tfdump.dump.other_formats import is_dump
+from tfdump.inputs.data_options import DataOptions
+from tfdump.inputs.source import ReadingOptions
 from tfdump.run.batching import DEFAULT_MEMORY
 from tfdump.run.options import run_options, seed_number
 from tfdump.side_by_side.opening import open_sides
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
 def compare_models(
     golden: "Layer | str | Path",
     new: "Layer | str | Path",
-    x: Inputs,
+    x: Data | None = None,
     *,
+    data: DataOptions | None = None,
+    preprocess: Preprocess | None = None,
     first: bool = False,
     batch_size: int | None = None,
     memory: int | str = DEFAULT_MEMORY,
@@ -48,9 +52,14 @@ def compare_models(
     golden, new : keras.Layer, str or pathlib.Path
         The two sides: Keras models in memory, or paths of saved models. One of them may be the path of a dump of
         activations that was made with the same inputs.
-    x : array_like, str, pathlib.Path, dict, tuple or list
+    x : array_like, str, pathlib.Path, dict, tuple, list, tf.data.Dataset, keras.utils.PyDataset or callable, optional
         The inputs, as for `tfdump.activations`. Where the inputs of the models have different names, they correspond
         by order and shape.
+    data : tfdump.DataOptions, optional
+        How data that is not arrays becomes arrays, as for `tfdump.activations`.
+    preprocess : str, callable, iterable or dict, optional
+        What is done with the values of the inputs, as for `tfdump.activations`. Names of inputs are those of `golden`,
+        or of `new` where `golden` is a dump.
     first : bool, default False
         Stop at the first batch that differs. The report is then about the examples up to there.
     batch_size : int, optional
@@ -97,8 +106,12 @@ def compare_models(
     """
     options = diff_options(**criteria)
     options.check()
+    described = options_of_data(data, preprocess)
     running = SideBySideOptions(
-        run=run_options(batch_size, memory, False), seed=seed_number(seed), ignore_ids=options.ignore_ids
+        ReadingOptions(preprocess=described.preprocess),
+        run_options(batch_size, memory, False),
+        seed_number(seed),
+        ignore_ids=options.ignore_ids,
     )
     stops = flag("first", first)
     load = partial(loaded_model, trust=trust, max_bytes=max_bytes)
@@ -106,7 +119,7 @@ def compare_models(
         _side(golden, partial(load, golden, golden_signature), golden_dequantize, "golden"),
         _side(new, partial(load, new, new_signature), new_dequantize, "new"),
     ]
-    with open_sides(sides[0], sides[1], arrays_of(x), running, warn) as pair:
+    with open_sides(sides[0], sides[1], data_for_inputs(x, described), running, warn) as pair:
         return pair.compare(options, stops)
 
 
