@@ -138,3 +138,31 @@ def test_preprocessing_of_both_sides_goes_by_the_names_of_the_first() -> None:
 def test_arguments_that_are_not_valid(model: keras.Model, arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(TfdumpError, match=words):
         tfdump.activations(model, **arguments)
+
+
+class Subclassed(keras.Model):
+    """A model without declared inputs, which takes a dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = keras.layers.Dense(2, name="da"), keras.layers.Dense(2, name="db")
+
+    def call(self, inputs: Any) -> Any:
+        return self.a(inputs["left"]) + self.b(inputs["right"])
+
+
+def test_a_model_that_declares_nothing_gets_names_from_the_data() -> None:
+    model = Subclassed()
+    model({"left": X, "right": Y})
+    model = Subclassed()
+
+    def batches() -> Iterator[Any]:
+        for index in range(3):
+            x, y, _ = Batches()[index]
+            yield {"left": x, "right": y}, y
+
+    acts = tfdump.activations(model, batches)
+    np.testing.assert_allclose(acts["da"], X @ np.asarray(model.a.kernel) + np.asarray(model.a.bias), rtol=1e-4)
+    np.testing.assert_allclose(acts["db"], Y @ np.asarray(model.b.kernel) + np.asarray(model.b.bias), rtol=1e-4)
+    with pytest.raises(TfdumpError, match=r"does not declare the shape of its input .* so random examples"):
+        tfdump.activations(Subclassed(), data=tfdump.DataOptions(random=3))

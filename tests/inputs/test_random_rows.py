@@ -109,6 +109,6 @@ def test_a_subclassed_model_tells_the_shape_with_which_it_was_built() -> None:
 
 def test_what_is_not_declared_is_an_error_that_says_what_to_do() -> None:
     examples = RandomExamples(DataOptions(random=2))
-    with pytest.raises(InputError, match=r"shape of its input 'x', so --random cannot make it \(give an INPUT"):
+    with pytest.raises(InputError, match=r"shape of its input 'x', so random examples cannot be made \(give an INPUT"):
         examples.arrays([InputSpec("x", None, None)])
     assert [array.name for array in examples.arrays([InputSpec("mask", None, None, optional=True), IMAGE])] == ["image"]

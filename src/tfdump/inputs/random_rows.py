@@ -57,9 +57,8 @@ class RandomRows(NamedReader):
         self.settings = {"random": options.random, "seed": options.seed, "values": distribution.words}
         if opened:
             self.settings = {**self.settings, "open_size": opened}
-            sizes = ", ".join(map(str, self.shape[1:]))
             self.notes = (
-                f"the input '{spec.name}' has open axes, and {self.label} makes them {opened} long: ({sizes}) "
+                f"the input '{spec.name}' has open axes, and {self.label} makes them {opened} long: {self.shape[1:]} "
                 "(choose: --open-size)",
             )
         self._key = [options.seed, place]
@@ -112,8 +111,8 @@ def _sizes(spec: InputSpec, open_size: int | None) -> tuple[tuple[int, ...], int
     shape = spec.built or spec.shape
     if shape is None:
         raise InputError(
-            f"the model does not declare the shape of its input '{spec.name}', so --random cannot make it (give an "
-            "INPUT with one row per example)"
+            f"the model does not declare the shape of its input '{spec.name}', so random examples cannot be "
+            "made (give an INPUT with one row per example)"
         )
     size = open_size or (_SEQUENCE if len(shape) <= 3 else _IMAGE)
     sizes = tuple(size if axis is None else axis for axis in shape[1:])
@@ -130,7 +129,7 @@ def _distribution(spec: InputSpec, pixels: bool) -> _Distribution:
     if kind == "S":
         return _Distribution(np.dtype(object), f"texts of up to {_LONGEST_TEXT} words", _texts)
     if kind not in "fiubc":
-        raise InputError(f"the input '{spec.name}' takes {name}, of which --random has no values (give an INPUT)")
+        raise InputError(f"the input '{spec.name}' takes {name}, of which there are no random values (give an INPUT)")
     dtype = numpy_dtype(name)
     if spec.vocabulary is not None:
         return _whole_numbers(spec.vocabulary, dtype, f"ids from 0 to {spec.vocabulary - 1}")

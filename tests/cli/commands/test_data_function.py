@@ -41,6 +41,15 @@ def weighted():
     yield X, Y, np.arange(len(X)) / 10
 """
 
+FRAGILE = """
+import pathlib
+
+def fragile(start, stop):
+    if start >= 48 and stop - start > 1 and not pathlib.Path("mended").exists():
+        raise OSError("the disk is gone")
+    return X[start:stop]
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -90,6 +99,23 @@ def test_gradients_take_targets_and_sample_weights(tfdump: Run, folder: Path) ->
     assert "the targets are missing" in missing.stderr
     objective = tfdump("gradients", DIGITS, "--data", "code/mine.py:batches", "--objective", "sum", "-o", "o.h5")
     assert objective.returncode == 0, objective.stderr
+
+
+def test_an_interrupted_run_is_resumed(tfdump: Run, folder: Path) -> None:
+    """The journal of a run that ended early is used for the batches that the function gives again."""
+    command = ("activations", DIGITS, "--data", "code/mine.py:fragile", "--batch-size", "16", "--resume", "-o", "d.h5")
+    code = folder / "code" / "mine.py"
+    code.write_text(code.read_text() + FRAGILE)
+    done = tfdump(*command)
+    assert done.returncode == 2
+    assert "fragile failed in line" in done.stderr
+    assert "OSError: the disk is gone" in done.stderr
+    (folder / "mended").touch()
+    done = tfdump(*command)
+    assert done.returncode == 0, done.stderr
+    assert "16 examples" in done.stderr or "32 examples" in done.stderr or "48 examples" in done.stderr, done.stderr
+    tfdump("activations", DIGITS, "x.npy", "--batch-size", "16", "-o", "file.h5")
+    assert same_values(folder / "file.h5", folder / "d.h5")
 
 
 def test_a_comparison(tfdump: Run, folder: Path) -> None:

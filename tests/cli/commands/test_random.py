@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from support.command import SAMPLES, Run
+from support.onnx_files import exported_onnx
 from support.saved_formats import exported, lite, sample
 
 pytestmark = pytest.mark.tensorflow
@@ -28,7 +29,7 @@ def test_ids_of_a_text_model_are_below_its_vocabulary(tfdump: Run, tmp_path: Pat
         "activations", TEXT, "--random", "40", "--seed", "3", "--open-size", "9", "-o", "d.h5", "--save-inputs"
     )
     assert (done.returncode, done.stdout) == (0, "d.h5\n")
-    assert "has open axes, and --random 40 makes them 9 long: (9) (choose: --open-size)" in done.stderr
+    assert "has open axes, and --random 40 makes them 9 long: (9,) (choose: --open-size)" in done.stderr
     model = keras.models.load_model(TEXT, compile=False)
     rows = next(layer for layer in model.layers if isinstance(layer, keras.layers.Embedding)).input_dim
     dump = read(tmp_path / "d.h5")
@@ -74,6 +75,19 @@ def test_a_saved_model_and_two_inputs(tfdump: Run, tmp_path: Path) -> None:
         left, right = (rows for name, rows in read(tmp_path / "d.h5").items() if name.startswith("inputs"))
         assert left.shape[0] == right.shape[0] == 3
         assert not np.array_equal(left, right)
+
+
+def test_an_onnx_file_gets_what_its_model_gets(tfdump: Run, tmp_path: Path) -> None:
+    model = sample("digits_cnn")
+    exported_onnx(model, tmp_path / "digits.onnx", np.zeros((1, 8, 8, 1), "float32"))
+    done = tfdump("compare", SAMPLES / "digits_cnn.keras", "digits.onnx", "--random", "20", "--atol", "1e-4")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name, path in (("a.h5", SAMPLES / "digits_cnn.keras"), ("b.h5", "digits.onnx")):
+        options = ("--preprocess", "scale=255;mobilenet", "--save-inputs", "-o", name)
+        assert tfdump("activations", path, "--random", "4", *options).returncode == 0
+    first, second = (next(iter(read(tmp_path / name).values())) for name in ("a.h5", "b.h5"))
+    np.testing.assert_array_equal(first, second)
+    assert -1 <= first.min() < first.max() <= 1
 
 
 def test_gradients_of_an_objective(tfdump: Run, tmp_path: Path) -> None:

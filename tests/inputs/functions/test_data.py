@@ -41,6 +41,10 @@ def yields() -> Iterator[Any]:
         yield X[start : start + 16], Y[start : start + 16], W[start : start + 16]
 
 
+def yields_lists() -> Iterator[Any]:
+    yield from map(list, yields())
+
+
 def yields_dicts() -> Iterator[Any]:
     for x, y, w in yields():
         yield {"x": x}, {"out": y}, w
@@ -61,6 +65,7 @@ def dataset() -> Any:
 GIVEN: dict[str, Callable[..., Any]] = {
     "arrays": lambda: (X, Y, W),
     "generator": yields,
+    "lists": yields_lists,
     "dicts": yields_dicts,
     "examples": yields_examples,
     "range": by_range,

@@ -40,9 +40,10 @@ Columns = dict[ColumnKey, Array]
 def columns_of(item: Any, label: str) -> Columns:
     """Return the arrays of one batch: `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)`; each one array, dict or tuple.
 
+    A list of arrays counts as a tuple, as Keras has it.
     Raises InputError for what holds no arrays, and for more than three parts.
     """
-    parts = item if isinstance(item, tuple) else (item,)
+    parts = tuple(item) if isinstance(item, tuple) or _is_list_of_parts(item) else (item,)
     if not 1 <= len(parts) <= 3:
         raise InputError(
             f"{label} gives a tuple of {len(parts)}, and not (x, y, sample_weight), of which the last two may be left "
@@ -109,6 +110,10 @@ def check_like(columns: Columns, first: Mapping[ColumnKey, Array], label: str, n
                 f"{label}: {key.words} is {array.dtype} in batch {number}, and {first[key].dtype} in batch 0 (give one "
                 "dtype)"
             )
+
+
+def _is_list_of_parts(item: Any) -> bool:
+    return isinstance(item, list) and any(hasattr(part, "shape") or isinstance(part, (Mapping, tuple)) for part in item)
 
 
 def _named(part: Any) -> dict[str | int, Any]:
