@@ -61,7 +61,13 @@ def test_seed_and_place_change_the_rows() -> None:
         (InputSpec("x", (None, 40), "float32", vocabulary=50), "float32", 0, 49, "ids from 0 to 49"),
         (InputSpec("x", (None, 40), None, vocabulary=50), "int32", 0, 49, "ids from 0 to 49"),
         (InputSpec("padding_mask", (None, 40), "bool"), "bool", 1, 1, "ones, as for a mask that hides nothing"),
-        (InputSpec("padding_mask", (None, 40), "int32"), "int32", 1, 1, "ones, as for a mask that hides nothing"),
+        (
+            InputSpec("padding_mask", (None, 40), "int32", vocabulary=20),
+            "int32",
+            1,
+            1,
+            "ones, as for a mask that hides nothing",
+        ),
         (
             InputSpec("x", (None, 40), "int8", quantization=(0.5, -2)),
             "float32",

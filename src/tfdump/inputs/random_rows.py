@@ -131,10 +131,10 @@ def _distribution(spec: InputSpec, pixels: bool) -> _Distribution:
     if kind not in "fiubc":
         raise InputError(f"the input '{spec.name}' takes {name}, of which there are no random values (give an INPUT)")
     dtype = numpy_dtype(name)
-    if spec.vocabulary is not None:
-        return _whole_numbers(spec.vocabulary, dtype, f"ids from 0 to {spec.vocabulary - 1}")
     if kind in "biu" and "mask" in spec.name.lower():
         return _Distribution(dtype, "ones, as for a mask that hides nothing", lambda _, shape: np.ones(shape, dtype))
+    if spec.vocabulary is not None:
+        return _whole_numbers(spec.vocabulary, dtype, f"ids from 0 to {spec.vocabulary - 1}")
     if spec.quantization is not None:
         scale, zero_point = spec.quantization
         low, high = ((bound - zero_point) * scale for bound in (np.iinfo(dtype).min, np.iinfo(dtype).max))
