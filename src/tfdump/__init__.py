@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tfdump.api.callback import DumpCallback as DumpCallback
     from tfdump.errors import TfdumpError as TfdumpError
     from tfdump.errors import TfdumpWarning as TfdumpWarning
+    from tfdump.inputs.data_options import DataOptions as DataOptions
 
 _HOMES = {
     "activations": ("tfdump.api.functions", "activations"),
@@ -49,6 +50,7 @@ _HOMES = {
     "DumpCallback": ("tfdump.api.callback", "DumpCallback"),
     "Activations": ("tfdump.api.result", "Activations"),
     "Gradients": ("tfdump.api.gradients", "Gradients"),
+    "DataOptions": ("tfdump.inputs.data_options", "DataOptions"),
     "DiffReport": ("tfdump.comparison.verdict", "DiffReport"),
     "TensorDiff": ("tfdump.comparison.verdict", "TensorDiff"),
     "Dump": ("tfdump.dump.reader", "Dump"),

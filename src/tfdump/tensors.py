@@ -99,6 +99,8 @@ class InputSpec:
         Shape with which a subclassed model was once built. Arrays need not have it.
     quantization : tuple of (float, int) or None
         Scale and zero point by which the integers of the input stand for real numbers.
+    vocabulary : int or None
+        Number of rows of the smallest table in which the model looks the input up: its values are ids below it.
     """
 
     name: str
@@ -107,6 +109,7 @@ class InputSpec:
     optional: bool = False
     built: tuple[int | None, ...] | None = None
     quantization: tuple[float, int] | None = None
+    vocabulary: int | None = None
 
 
 @dataclass(frozen=True)

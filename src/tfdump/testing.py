@@ -11,8 +11,8 @@ def test_conversion():
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfdump.api.arguments import Inputs
 from tfdump.api.compared_models import compare_models
+from tfdump.api.data import Data
 from tfdump.comparison.diff import Comparable, diff
 from tfdump.comparison.verdict import DiffReport
 
@@ -59,7 +59,7 @@ def assert_dumps_match(golden: Comparable, new: Comparable, **options: Any) -> D
 
 
 def assert_models_match(
-    golden: "Layer | str | Path", new: "Layer | str | Path", x: Inputs, **options: Any
+    golden: "Layer | str | Path", new: "Layer | str | Path", x: Data | None = None, **options: Any
 ) -> DiffReport:
     """Assert that two models, or a model and a dump, compute the same over the same inputs.
 
@@ -69,7 +69,7 @@ def assert_models_match(
         The model with the expected values, or the path of a dump of its activations.
     new : keras.Layer, str or pathlib.Path
         The model that is checked.
-    x : array_like, str, pathlib.Path, dict, tuple or list
+    x : array_like, str, pathlib.Path, dict, tuple, list, tf.data.Dataset, keras.utils.PyDataset or callable, optional
         The inputs, as for `tfdump.activations`.
     **options
         The keyword arguments of `tfdump.compare`, such as `rtol`, `min_cosine`, `first`, `new_dequantize` and

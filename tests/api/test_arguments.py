@@ -106,8 +106,6 @@ class _Batches(keras.utils.PyDataset):
     ("x", "words"),
     [
         (lambda: None, "the input is None"),
-        (_dataset, "which yields batches and is not an array"),
-        (_Batches, "_Batches, which yields batches and is not an array"),
         (lambda: (row for row in X), "the input is a generator, which can be read only once"),
         (lambda: iter([X]), "which can be read only once"),
         (lambda: "nope.npy", "no such input file: nope.npy"),
@@ -124,7 +122,12 @@ def test_what_holds_no_arrays_is_refused_with_what_to_give(
 
 
 @pytest.mark.parametrize(
-    ("y", "words"), [(lambda: {"out": None}, "target 'out' is None"), (_dataset, "the target is a")]
+    ("y", "words"),
+    [
+        (lambda: {"out": None}, "target 'out' is None"),
+        (_dataset, "which yields batches and is not an array"),
+        (_Batches, "_Batches, which yields batches and is not an array"),
+    ],
 )
 def test_targets_that_are_none(model: keras.Model, y: Callable[[], Any], words: str) -> None:
     with pytest.raises(TfdumpError, match=words):
@@ -217,7 +220,7 @@ def test_arguments_of_gradients_that_are_none(model: keras.Model, arguments: dic
 def test_what_is_advised_of_a_data_set_makes_an_array(model: keras.Model, pairs: bool) -> None:
     dataset = tf.data.Dataset.from_tensor_slices((X, Y) if pairs else X).batch(2)
     with pytest.raises(TfdumpError, match="put a part of it together") as raised:
-        tfdump.activations(model, dataset)
+        tfdump.layers(model, dataset)
     advice = str(raised.value).partition("together: ")[2].removesuffix(")").replace("...", "dataset")
     np.testing.assert_array_equal(eval(advice, {"np": np, "dataset": dataset}), X)
 

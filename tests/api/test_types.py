@@ -65,7 +65,7 @@ assert_type(tfdump.__version__, str)
 WRONG = {
     'tfdump.activations("m.keras", [[1.0]], layer="conv*")': "call-arg",
     'tfdump.activations("m.keras", [[1.0]], batch_size="many")': "arg-type",
-    'tfdump.activations("m.keras")': "call-arg",
+    'tfdump.activations("m.keras", data={"random": 8})': "arg-type",
     'tfdump.gradients("m.keras", [[1.0]], [[1.0]], losses="mse")': "call-arg",
     'tfdump.gradients("m.keras", [[1.0]], steps="two")': "arg-type",
     'tfdump.layers("m.keras", 3, "conv*")': "(call-arg|misc)",

@@ -23,7 +23,7 @@ _NAMES = {
         *("--golden-signature", "--new-signature", "--backend", "--backend-python"),
         *("--golden-backend", "--new-backend", "--golden-backend-python", "--new-backend-python"),
         *("--max-bytes", "--loss", "--objective", "--sample-weight", "--reduction", "--wrt", "--steps"),
-        *("--learning-rate", "--optimizer", "--loss-scale", "--compression", "--like"),
+        *("--learning-rate", "--optimizer", "--loss-scale", "--compression", "--like", "--preprocess"),
     )
 } | {"--layer": "layers", "-l": "layers", "-x": "exclude", "--targets": "y"}
 

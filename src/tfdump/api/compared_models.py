@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfdump.api.argument_names import errors_name_arguments
-from tfdump.api.arguments import Inputs, arrays_of
+from tfdump.api.data import Data, Preprocess, data_for_inputs, options_of_data
 from tfdump.api.models import backend_argument, loaded_model, warn
 from tfdump.argument_kinds import file_path, flag
 from tfdump.comparison.diff import diff_options
@@ -14,6 +14,8 @@ from tfdump.comparison.options import DiffOptions
 from tfdump.comparison.verdict import DiffReport
 from tfdump.dump.other_formats import is_dump
 from tfdump.errors import TfdumpError
+from tfdump.inputs.data_options import DataOptions
+from tfdump.inputs.source import ReadingOptions
 from tfdump.run.batching import DEFAULT_MEMORY
 from tfdump.run.options import run_options, seed_number
 from tfdump.side_by_side.opening import open_sides
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
 def compare_models(
     golden: "Layer | str | Path",
     new: "Layer | str | Path",
-    x: Inputs,
+    x: Data | None = None,
     *,
+    data: DataOptions | None = None,
+    preprocess: Preprocess | None = None,
     first: bool = False,
     isolate: bool = False,
     influence: bool = False,
@@ -63,9 +67,14 @@ def compare_models(
     golden, new : keras.Layer, str or pathlib.Path
         The two sides: Keras models in memory, or paths of saved models. One of them may be the path of a dump of
         activations that was made with the same inputs.
-    x : array_like, str, pathlib.Path, dict, tuple or list
+    x : array_like, str, pathlib.Path, dict, tuple, list, tf.data.Dataset, keras.utils.PyDataset or callable, optional
         The inputs, as for `tfdump.activations`. Where the inputs of the models have different names, they correspond
         by order and shape.
+    data : tfdump.DataOptions, optional
+        How data that is not arrays becomes arrays, as for `tfdump.activations`.
+    preprocess : str, callable, iterable or dict, optional
+        What is done with the values of the inputs, as for `tfdump.activations`. Names of inputs are those of `golden`,
+        or of `new` where `golden` is a dump.
     first : bool, default False
         Stop at the first batch that differs. The report is then about the examples up to there.
     isolate : bool, default False
@@ -127,9 +136,11 @@ def compare_models(
     """
     options = diff_options(**criteria)
     options.check()
+    described = options_of_data(data, preprocess)
     running = SideBySideOptions(
-        run=run_options(batch_size, memory, False),
-        seed=seed_number(seed),
+        ReadingOptions(preprocess=described.preprocess),
+        run_options(batch_size, memory, False),
+        seed_number(seed),
         ignore_ids=options.ignore_ids,
         isolate=flag("isolate", isolate),
         influence=flag("influence", influence),
@@ -150,7 +161,7 @@ def compare_models(
     request = (
         None if shrink is None else _request(shrink, force, (golden, new), sides, (golden_signature, new_signature))
     )
-    with open_sides(sides[0], sides[1], arrays_of(x), running, warn) as pair:
+    with open_sides(sides[0], sides[1], data_for_inputs(x, described), running, warn) as pair:
         report = pair.compare(options, stops)
         if request is not None:
             _shrink(pair, report, options, request)

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 from tfdump.address import Selection
 from tfdump.api.argument_names import errors_name_arguments
 from tfdump.api.arguments import Inputs, Patterns, arrays_of, captures_of, patterns_of, selection_of
+from tfdump.api.data import Data, Preprocess, data_for_inputs, options_of_data
 from tfdump.api.models import backend_argument, loaded_model, warn
 from tfdump.api.result import Activations, activations_until_nan, all_activations
+from tfdump.inputs.data_options import DataOptions
+from tfdump.inputs.source import ReadingOptions
 from tfdump.run.activations.options import activation_options
 from tfdump.run.activations.run import open_activations
 from tfdump.run.batching import DEFAULT_MEMORY
@@ -21,8 +24,10 @@ if TYPE_CHECKING:
 @errors_name_arguments()
 def activations(
     model: "Layer | str | Path",
-    x: Inputs,
+    x: Data | None = None,
     *,
+    data: DataOptions | None = None,
+    preprocess: Preprocess | None = None,
     layers: Patterns = (),
     exclude: Patterns = (),
     depth: int | None = None,
@@ -58,10 +63,18 @@ def activations(
     model : keras.Layer, str or pathlib.Path
         A Keras model or layer in memory, or the path of a saved model: a `.keras` or HDF5 file, a SavedModel
         directory, a `.tflite` or an `.onnx` file.
-    x : array_like, str, pathlib.Path, dict, tuple or list
-        The inputs, with one row per example along the first axis: an array, or the path of a file of arrays. For a
-        model with several inputs, a dict of arrays by input name, or a tuple or list of arrays in order. Arrays are
-        cast to the dtypes that the model declares.
+    x : array_like, str, pathlib.Path, dict, tuple, list, tf.data.Dataset, keras.utils.PyDataset or callable, optional
+        The inputs, with one row per example along the first axis: an array, or the path of any INPUT of the command
+        line. For a model with several inputs, a dict of arrays by input name, or a tuple or list of arrays in order.
+        Arrays are cast to the dtypes that the model declares. A data set, or a function that returns one, returns
+        arrays or yields batches, gives `x` or `(x, y)` or `(x, y, sample_weight)`. It can be left out with `data` of
+        random examples or of a function.
+    data : tfdump.DataOptions, optional
+        How data that is not arrays becomes arrays, such as `tfdump.DataOptions(random=8)` for random examples.
+    preprocess : str, callable, iterable or dict, optional
+        What is done with the values of the inputs before the model gets them: the name of a module of
+        `keras.applications` (`"mobilenet_v2"`), numbers (`"scale=1/255"`, `"mean=0.5;std=0.25"`), or a function of a
+        batch. An iterable has several steps in order, and a dict the steps of each input by its name.
     layers : str, keras.Layer or iterable of these, optional
         Only the tensors whose addresses match one of these patterns: an address (`block1.conv`), a glob (`block*`),
         `type:CLASS` or `re:REGEX`. A layer of a model in memory stands for its address. The default is all.
@@ -154,10 +167,12 @@ def activations(
     (17, 'activations/encoder.norm')
 
     """
+    described = options_of_data(data, preprocess)
     options = activation_options(
         selection_of(model, layers, exclude, depth),
         run_options(batch_size, memory, training),
         captures=captures_of(attention, rnn_steps, rnn_gates, preactivation, layer_inputs, ops),
+        reading=ReadingOptions(preprocess=described.preprocess),
         outputs=None if until_nan else False,
         dequantize=dequantize,
         until_nan=until_nan,
@@ -169,7 +184,7 @@ def activations(
     )
     other = backend_argument(backend, backend_python)
     loaded = loaded_model(model, signature, trust, max_bytes, like, backend=other, seed=options.seed)
-    with open_activations(loaded, arrays_of(x), options, warn) as run:
+    with open_activations(loaded, data_for_inputs(x, described), options, warn) as run:
         returned = activations_until_nan if options.until_nan else all_activations
         return returned(run, "tfdump.activations")
 

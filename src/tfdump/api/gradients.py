@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from tfdump.api.argument_names import errors_name_arguments
 from tfdump.api.arguments import Inputs, Patterns, arrays_of, loss_names, optimizer_name, selection_of
+from tfdump.api.data import Data, Preprocess, data_for_inputs, options_of_data
 from tfdump.api.models import loaded_model, warn
 from tfdump.dump import layout
 from tfdump.dump.reader import Dump
+from tfdump.inputs.data_options import DataOptions
+from tfdump.inputs.source import ReadingOptions
 from tfdump.run.batching import DEFAULT_MEMORY
 from tfdump.run.gradients.options import DEFAULT_OPTIMIZER, descent_steps, gradient_options
 from tfdump.run.gradients.run import open_gradients
@@ -69,9 +72,11 @@ class Gradients(Mapping[str, Any]):
 @errors_name_arguments()
 def gradients(
     model: "Layer | str | Path",
-    x: Inputs,
+    x: Data | None = None,
     y: Inputs | None = None,
     *,
+    data: DataOptions | None = None,
+    preprocess: Preprocess | None = None,
     loss: "str | Loss | Callable[..., Any] | Mapping[str, Any] | Iterable[str] | None" = None,
     objective: str | None = None,
     from_logits: bool = False,
@@ -110,12 +115,18 @@ def gradients(
     model : keras.Layer, str or pathlib.Path
         A Keras model or layer in memory, or the path of a saved model: a `.keras` or HDF5 file, or a SavedModel
         directory, which has gradients with respect to `inputs` only.
-    x : array_like, str, pathlib.Path, dict, tuple or list
-        The inputs, with one row per example along the first axis: an array, or the path of a file of arrays. For a
-        model with several inputs, a dict of arrays by input name, or a tuple or list of arrays in order.
+    x : array_like, str, pathlib.Path, dict, tuple, list, tf.data.Dataset, keras.utils.PyDataset or callable, optional
+        The inputs, with one row per example along the first axis: an array, or the path of any INPUT of the command
+        line. For a model with several inputs, a dict of arrays by input name, or a tuple or list of arrays in order. A
+        data set, or a function that returns one, returns arrays or yields batches, gives `(x, y)` or
+        `(x, y, sample_weight)`. It can be left out with `data` of random examples or of a function.
     y : array_like, str, pathlib.Path, dict, tuple or list, optional
         The targets, with one row per example; for several outputs as for several inputs, by output. An `objective`
-        has none.
+        has none. Those of a data set or function are used where this is left out.
+    data : tfdump.DataOptions, optional
+        How data that is not arrays becomes arrays, such as `tfdump.DataOptions(random=8)` for random examples.
+    preprocess : str, callable, iterable or dict, optional
+        What is done with the values of the inputs, as for `tfdump.activations`.
     loss : str, keras.losses.Loss, callable, dict or list of str, optional
         The name of a Keras loss (`"mse"`), a loss object, or a function of `(y_true, y_pred)`. For several outputs, a
         dict of these by output, or a list of texts `OUTPUT=NAME`. The default is the loss that the model was compiled
@@ -208,9 +219,11 @@ def gradients(
     """
     names, custom = loss_names(loss)
     optimizer = optimizer_name(optimizer)
+    described = options_of_data(data, preprocess)
     options = gradient_options(
         selection_of(model, layers, exclude, depth),
         run_options(batch_size, memory, training),
+        reading=ReadingOptions(preprocess=described.preprocess),
         wrt=wrt,
         losses=names,
         objective=objective,
@@ -230,7 +243,7 @@ def gradients(
     loaded = replace(loaded, custom={**loaded.custom, **custom})
     targets = [] if y is None else arrays_of(y, "target")
     weights = [] if sample_weight is None else arrays_of(sample_weight, "sample weight")
-    with open_gradients(loaded, [("x", arrays_of(x))], targets, weights, options, warn) as run:
+    with open_gradients(loaded, [("x", data_for_inputs(x, described))], targets, weights, options, warn) as run:
         writer = run.open_writer(None, force=False)
         try:
             value = run.write(writer, "tfdump.gradients").values

@@ -37,6 +37,16 @@ class InputName(FileName):
         return value
 
 
+class FunctionName(FileName):
+    """`FILE.py:FUNCTION`, or another text that may end so; a dump records it without the folder."""
+
+    name = "function"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the text unchanged; the package `inputs` parses it."""
+        return value
+
+
 class _Parsed(click.ParamType[Any]):
     """Text that a function of the library reads; its TfdumpError becomes a usage error."""
 

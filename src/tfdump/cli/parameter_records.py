@@ -68,12 +68,18 @@ def captures_from(parameters: Parameters) -> Captures:
 
 
 def reading_and_running_from(parameters: Parameters) -> "tuple[ReadingOptions, RunOptions]":
-    """Return the parameters that `running_options` added, except `seed` and `eager`."""
+    """Return the parameters that `running_options` added, except `seed` and `eager`; and `preprocess`."""
     from tfdump.inputs.source import ReadingOptions
     from tfdump.run.options import RunOptions
 
     take = parameters.pop
-    reading = ReadingOptions(take("pad_value"), take("pad_to"), take("strict_dtype"), take("examples"))
+    reading = ReadingOptions(
+        take("pad_value"),
+        take("pad_to"),
+        take("strict_dtype"),
+        take("examples"),
+        preprocess=take("preprocess"),
+    )
     return reading, RunOptions(take("batch_size"), take("memory"), take("training"))
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from tfdump.cli.options import FileName, InputName
+from tfdump.cli.options import FileName, FunctionName, InputName
 from tfdump.inputs.arguments import parse_argument
+from tfdump.inputs.functions.user_file import without_folder
 
 _NOT_RECORDED = frozenset({"output", "force", "resume", "shrink"})
 """Options that do not change the contents of a dump."""
@@ -38,6 +39,8 @@ def recorded_command(ctx: click.Context) -> str:
 def _text(parameter: click.Parameter, value: Any) -> str:
     if isinstance(parameter.type, InputName):
         return input_name(str(value))
+    if isinstance(parameter.type, FunctionName):
+        return without_folder(str(value))
     if isinstance(parameter.type, FileName):
         return PurePath(value).name
     if isinstance(value, tuple):  # --examples

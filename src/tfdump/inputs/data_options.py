@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tfdump.inputs.images.decoding import ImageDecoder, Resize
+from tfdump.inputs.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,14 @@ class DataOptions:
         Seed of random examples.
     open_size : int, optional
         Size of random examples along axes that the model leaves open.
-    function : str, optional
-        A function of the user's that returns data: `FILE.py:NAME`.
+    function : str or callable, optional
+        A function of the user's that returns data or yields batches: the function itself, or `FILE.py:FUNCTION`.
+    most_examples : int, optional
+        Number of examples after which data that can be read only in order ends.
+    preprocess : tuple of str, callable or PreprocessingStep
+        What is done with the values before the model gets them: each the name of a module of `keras.applications`,
+        numbers such as `scale=1/255` or `mean=0.5;std=0.25`, `FILE.py:FUNCTION`, or a function; as text also for one
+        input, `INPUT=...`.
     libraries : DataLibraries
         What reading needs of machine-learning libraries.
     """
@@ -74,7 +81,9 @@ class DataOptions:
     random: int | None = None
     seed: int = 0
     open_size: int | None = None
-    function: str | None = None
+    function: str | Callable[..., Any] | None = None
+    most_examples: int | None = None
+    preprocess: tuple[Preprocessing, ...] = ()
     libraries: DataLibraries = field(default=DataLibraries(), repr=False, compare=False)
 
 

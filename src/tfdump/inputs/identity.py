@@ -50,15 +50,17 @@ class ClassLabels:
 
 
 class NamedReader:
-    """The base of readers whose rows have names; `labels` is None where they have no classes.
+    """The base of readers of data that is more than an array: `names` and `labels` are None where its rows have none.
 
-    `skipped` are rows of the data that were left out, with the reasons. `settings` tell how the data became numbers.
+    `skipped` are rows of the data that were left out, with the reasons. `settings` tell how the data became numbers,
+    and `notes` what the user should know of it.
     """
 
-    names: ExampleNames
+    names: ExampleNames | None = None
     labels: ClassLabels | None = None
     skipped: Sequence[tuple[str, str]] = ()
     settings: Mapping[str, Any] = MappingProxyType({})
+    notes: Sequence[str] = ()
 
     def remarks(self, start: int, stop: int) -> Sequence[str]:
         """Return notes for the user about the rows from `start` up to `stop`, which are going to be read."""
@@ -82,7 +84,8 @@ class ExampleIdentity:
 def identity_of(readers: Sequence[Reader], start: int, stop: int) -> ExampleIdentity | None:
     """Return who the examples are: what the first reader with names tells, and the first one with labels."""
     named = [reader for reader in readers if isinstance(reader, NamedReader)]
-    if not named:
+    names = next((reader.names for reader in named if reader.names is not None), None)
+    if names is None:
         return None
     labels = next((reader.labels for reader in named if reader.labels is not None), None)
-    return ExampleIdentity(named[0].names, labels, start, stop)
+    return ExampleIdentity(names, labels, start, stop)

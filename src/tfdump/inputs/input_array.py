@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from tfdump.inputs.readers import Reader
 from tfdump.tensors import InputSpec
@@ -41,6 +41,15 @@ class InputArray:
         """Return the targets that come with the array: none."""
         return []
 
+    def sample_weights(self) -> "list[InputArray]":
+        """Return the sample weights that come with the array: none."""
+        return []
+
+    @property
+    def names(self) -> list[str | None]:
+        """The names of the arrays, as far as they are known without the inputs of the model."""
+        return [self.name]
+
     @property
     def reader(self) -> Reader:
         """The reader of the array, opened at the first use; raises InputError where the array cannot be read."""
@@ -59,6 +68,17 @@ class Collection(Protocol):
 
     def targets(self) -> list[InputArray]:
         """Return the targets that the data brings along, such as the class folders of images."""
+
+
+@runtime_checkable
+class NamedCollection(Collection, Protocol):
+    """Data that knows the names of its arrays by itself, and may bring sample weights along too."""
+
+    def names(self) -> list[str | None]:
+        """Return the names of its arrays, None for those without a name."""
+
+    def sample_weights(self) -> list[InputArray]:
+        """Return the sample weights."""
 
 
 class InputCollection(InputArray):
@@ -90,11 +110,27 @@ class InputCollection(InputArray):
         """Return the targets that the data brings along."""
         return self._collection.targets()
 
+    def sample_weights(self) -> list[InputArray]:
+        """Return the sample weights that the data brings along."""
+        return self._collection.sample_weights() if isinstance(self._collection, NamedCollection) else []
+
+    @property
+    def names(self) -> list[str | None]:
+        """The names of the arrays, as far as they are known without the inputs of the model."""
+        if self.name is None and isinstance(self._collection, NamedCollection):
+            return self._collection.names()
+        return [self.name]
+
     @property
     def reader(self) -> Reader:
         """The only array, as it is without an input that says more of it."""
         (array,) = self.for_inputs([InputSpec(self.name or self.label, None, None)])
         return array.reader
+
+
+def array_names_of(arrays: Sequence[InputArray]) -> list[str | None]:
+    """Return the names of arrays, None for those without a name; those of a collection where it knows them."""
+    return [name for array in arrays for name in array.names]
 
 
 def arrays_for(arrays: Sequence[InputArray], specs: Sequence[InputSpec]) -> list[InputArray]:

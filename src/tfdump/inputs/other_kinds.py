@@ -57,4 +57,14 @@ def _images(name: str | None, files: "Callable[[], ImageFiles]", options: DataOp
 
 def open_without_files(options: DataOptions) -> tuple[str, list[InputArray]] | None:
     """Return data that needs no file, with what it is called in messages; None where the options name none."""
+    if options.random is not None:
+        from tfdump.inputs.random_rows import RandomExamples
+
+        examples = RandomExamples(options)
+        return examples.label, [InputCollection(None, examples)]
+    if options.function is not None:
+        from tfdump.inputs.functions.data import data_of_function
+
+        data = data_of_function(options)
+        return data.label, [InputCollection(None, data)]
     return None

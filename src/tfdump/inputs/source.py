@@ -15,6 +15,7 @@ from tfdump.files.byte_strings import encoded
 from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.inputs.casting import cast, check_castable, quantize
 from tfdump.inputs.identity import ExampleIdentity, NamedReader, identity_of
+from tfdump.inputs.preprocessing import PreprocessedReader, Preprocessing
 from tfdump.inputs.ragged import RaggedReader
 from tfdump.inputs.readers import Hdf5Reader, Reader
 from tfdump.tensors import Array, Batch, InputSpec, Note
@@ -24,7 +25,8 @@ from tfdump.tensors import Array, Batch, InputSpec, Note
 class ReadingOptions:
     """How arrays become inputs: the padding of ragged arrays, casts, and which examples are read.
 
-    `float_dtype` is the dtype to which float64 arrays are cast where the model declares none.
+    `float_dtype` is the dtype to which float64 arrays are cast where the model declares none. `preprocess` is done with
+    the values before all this.
     """
 
     pad_value: float = 0
@@ -32,6 +34,7 @@ class ReadingOptions:
     strict_dtype: bool = False
     examples: tuple[int | None, int | None] = (None, None)
     float_dtype: str = "float32"
+    preprocess: tuple[Preprocessing, ...] = ()
 
 
 class InputColumn:
@@ -45,12 +48,15 @@ class InputColumn:
         self._one_example = False
         if isinstance(reader, RaggedReader):
             self._pad(reader, options, note)
-        if isinstance(reader, Hdf5Reader) and reader.rereads:
+        stored = reader.stored if isinstance(reader, PreprocessedReader) else reader
+        if isinstance(stored, Hdf5Reader) and stored.rereads:
             note(
-                f"{reader.label} is compressed in chunks of {reader.chunk_rows} rows, which take "
-                f"{show_bytes(reader.band_bytes)}: too much to hold in memory, so chunks are decompressed again for "
+                f"{reader.label} is compressed in chunks of {stored.chunk_rows} rows, which take "
+                f"{show_bytes(stored.band_bytes)}: too much to hold in memory, so chunks are decompressed again for "
                 "every batch (store it in chunks of fewer rows)"
             )
+        for text in reader.notes if isinstance(reader, NamedReader) else ():
+            note(text)
         self.shape = reader.shape
         if spec.shape is not None and len(reader.shape) == len(spec.shape) - 1:
             self._add_axis(spec.shape, note)

@@ -11,6 +11,7 @@ from keras.layers import InputLayer
 
 from tfdump.address import member_name
 from tfdump.model.any_backend_internals import Functional
+from tfdump.model.embeddings.keras_lookups import smallest_embedding, vocabulary_of_input
 from tfdump.model.signature import Signature
 from tfdump.tensors import InputSpec
 
@@ -47,7 +48,9 @@ def _of_graph(model: Functional) -> Signature:
 
     def spec(tensor: Any) -> InputSpec:
         optional = bool(getattr(tensor._keras_history.operation, "optional", False))
-        return InputSpec(name_of(tensor), tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype), optional)
+        dtype = keras.backend.standardize_dtype(tensor.dtype)
+        ids = vocabulary_of_input(model, tensor)
+        return InputSpec(name_of(tensor), tuple(tensor.shape), dtype, optional, vocabulary=ids)
 
     structure = keras.tree.map_structure(name_of, model._inputs_struct)
     if isinstance(structure, (list, tuple)) and len(structure) == 1:
@@ -82,16 +85,20 @@ def _without_optional(model: Layer, arguments: "_Arguments", array_names: Sequen
         by_argument = {first: next(iter(shapes.values()))}
     if by_argument and all(_is_shape(shape) for shape in by_argument.values()):
         names = list(dict.fromkeys([*by_argument, *required]))
-        specs = tuple(_spec(name, by_argument.get(name)) for name in names)
+        ids = smallest_embedding(model)
+        specs = tuple(_spec(name, by_argument.get(name), ids) for name in names)
         structure = None if len(names) > 1 or _keyword_only(model, names[0]) else names[0]
         return Signature(specs, structure, declared=all(name in by_argument for name in names))
     if len(by_argument) == 1:
-        return _of_nested_shapes(by_argument[first])
+        return _of_nested_shapes(by_argument[first], smallest_embedding(model))
     return _of_arrays(arguments, array_names)
 
 
-def _of_nested_shapes(shapes: Any) -> Signature:
-    """Return the signature for a first argument that is a dict or list of arrays, from their nested shapes."""
+def _of_nested_shapes(shapes: Any, ids: int | None) -> Signature:
+    """Return the signature for a first argument that is a dict or list of arrays, from their nested shapes.
+
+    `ids` are the rows of the smallest embedding of the model.
+    """
     leaves = dict(_shape_leaves(shapes, ()))
 
     def rebuild(node: Any, path: tuple[str | int, ...]) -> Any:
@@ -101,7 +108,7 @@ def _of_nested_shapes(shapes: Any) -> Signature:
             return {key: rebuild(value, (*path, key)) for key, value in node.items()}
         return [rebuild(value, (*path, position)) for position, value in enumerate(node)]
 
-    specs = tuple(_spec(member_name(path), shape) for path, shape in leaves.items())
+    specs = tuple(_spec(member_name(path), shape, ids) for path, shape in leaves.items())
     return Signature(specs, rebuild(shapes, ()), declared=True)
 
 
@@ -174,8 +181,12 @@ def _is_shape(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(size is None or isinstance(size, int) for size in value)
 
 
-def _spec(name: str, built: Sequence[int | None] | None) -> InputSpec:
-    """Return the spec of an argument that was built with a shape: arrays must have its rank, but not its sizes."""
+def _spec(name: str, built: Sequence[int | None] | None, ids: int | None) -> InputSpec:
+    """Return the spec of an argument that was built with a shape: arrays must have its rank, but not its sizes.
+
+    A model with embeddings, of which the smallest has `ids` rows, is supposed to read its sequences as ids.
+    """
     if built is None:
         return InputSpec(name, None, None)
-    return InputSpec(name, (None,) * len(built), None, built=(None, *built[1:]))
+    vocabulary = ids if len(built) == 2 else None
+    return InputSpec(name, (None,) * len(built), None, built=(None, *built[1:]), vocabulary=vocabulary)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 from tfdump.errors import ModelError
-from tfdump.inputs.input_array import InputArray
+from tfdump.inputs.input_array import InputArray, array_names_of
 from tfdump.inputs.matching import match
+from tfdump.inputs.preprocessing import preprocessed
 from tfdump.inputs.source import ReadingOptions, Source
+from tfdump.model.applications.preprocessing import preprocessed_by_keras
 from tfdump.model.patches import Patch, PatchedRuns, State
 from tfdump.model.request import ProbedTensor, Request
 from tfdump.model.signature import Signature
@@ -239,8 +241,8 @@ def open_source(
     Raises InputError where they do not fit.
     """
     callable_model = runnable(model)
-    signature = callable_model.signature([item.name for item in arrays])
-    readers = match(arrays, signature.specs)
+    signature = callable_model.signature(array_names_of(arrays))
+    readers = preprocessed(match(arrays, signature.specs), signature.specs, reading.preprocess, preprocessed_by_keras)
     reading = replace(reading, float_dtype=callable_model.float_dtype)
     return signature, Source(signature.specs, readers, reading, note)
 

@@ -3,15 +3,19 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfdump.dump.reader import open_dump
 from tfdump.errors import InputError, TfdumpError
 from tfdump.files.limits import allowed
-from tfdump.inputs.input_array import InputArray
+from tfdump.inputs.input_array import InputArray, array_names_of
+from tfdump.inputs.matching import match
+from tfdump.inputs.preprocessing import preprocessed
 from tfdump.process.stages import Stage, silent_stage
 from tfdump.run.activations.options import ActivationOptions
 from tfdump.run.activations.run import probe_activations
+from tfdump.run.pixel_ranges import tell_pixel_ranges
 from tfdump.side_by_side.dump_inputs import rows_of_dump
 from tfdump.side_by_side.dump_side import DumpSide
 from tfdump.side_by_side.inputs_of_both import arrays_for_other, inputs_in_words
@@ -106,13 +110,16 @@ def _open_models(
     for (role, model), loaded in zip(models, every, strict=True):
         with errors_name_side(model.name, role):
             stage(f"Tracing {loaded.name}")
-            specs.append(runnable(loaded.model).signature([item.name for item in arrays]).specs)
+            specs.append(runnable(loaded.model).signature(array_names_of(arrays)).specs)
+            if not opened:
+                arrays, options = _preprocessed(arrays, specs[0], options)
         fitting = arrays if not opened else _arrays_for_second([one for _, one in models], arrays, specs, notes)
         with errors_name_side(model.name, role):
             activations = ActivationOptions(
                 outputs=True, dequantize=model.dequantize, seed=options.seed, reading=options.reading, run=run
             )
             probed = probe_activations(loaded, fitting, activations, notes.of(model.name, role))
+            tell_pixel_ranges(loaded, probed.source, notes.of(model.name, role))
             stack.enter_context(probed.probe)
             stage(f"Looking at the first batches of {loaded.name}")
             opened.append(ModelSide(model.name, role, probed, probed.plan()))
@@ -125,6 +132,20 @@ def _loaded(role: str, model: ModelToCompare, stack: ExitStack) -> "LoadedModel"
         loaded = model.load()
         stack.enter_context(allowed(loaded.max_bytes))
         return loaded
+
+
+def _preprocessed(
+    arrays: Sequence[InputArray], specs: Sequence[InputSpec], options: SideBySideOptions
+) -> tuple[Sequence[InputArray], SideBySideOptions]:
+    """Return the arrays after preprocessing, by the names of the inputs of the first model, for both models."""
+    steps = options.reading.preprocess
+    if not steps:
+        return arrays, options
+    from tfdump.model.applications.preprocessing import preprocessed_by_keras
+
+    readers = preprocessed(match(arrays, specs), specs, steps, preprocessed_by_keras)
+    changed = [InputArray(name, reader) for name, reader in readers.items()]
+    return changed, replace(options, reading=replace(options.reading, preprocess=()))
 
 
 def _arrays_for_second(

@@ -6,9 +6,10 @@ from typing import Any
 import click
 
 from tfdump.cli.help_page import CommandFunction, option_under
-from tfdump.cli.options import FileName, decorated, parsed
+from tfdump.cli.options import FileName, FunctionName, decorated, parsed
 from tfdump.errors import TfdumpError
 from tfdump.inputs.data_options import DataOptions
+from tfdump.inputs.preprocessing import parse_steps
 from tfdump.model.data_libraries import LIBRARIES
 
 _DATA = option_under("Data")
@@ -51,9 +52,19 @@ def data_options(command: CommandFunction) -> CommandFunction:
         _DATA(
             "--data",
             "function",
+            type=FunctionName(),
             metavar="FILE.py:FUNCTION",
             allow_from_autoenv=False,
             help="Run on what this function of yours returns: batches, a data set or arrays.",
+        ),
+        _DATA(
+            "--preprocess",
+            multiple=True,
+            type=FunctionName(),
+            metavar="[INPUT=]STEPS",
+            allow_from_autoenv=False,
+            help="Change values first: resnet50 (as in keras.applications), scale=1/255, 'mean=0.5;std=0.25', "
+            "FILE.py:FUNCTION. Repeatable.",
         ),
         _DATA("--features", type=FileName(), metavar="SPEC.json", help="Read these features of TFRecord files."),
         _DATA("--preset", type=FileName(), metavar="FOLDER", help="Tokenize text as this keras-hub preset does."),
@@ -103,8 +114,17 @@ _NAMES = (
 
 
 def data_options_from(parameters: dict[str, Any]) -> DataOptions:
-    """Return the parameters that `data_options` added, and remove them; `seed` stays."""
-    return DataOptions(**{name: parameters.pop(name) for name in _NAMES}, seed=parameters["seed"], libraries=LIBRARIES)
+    """Return the parameters that `data_options` added, and remove them; `seed`, `examples` and `preprocess` stay."""
+    parse_steps(parameters["preprocess"])  # so that what is wrong with them is told before the model is loaded
+    start, stop = parameters["examples"]
+    most = stop if stop is not None and stop > 0 and (start is None or start >= 0) else None
+    return DataOptions(
+        **{name: parameters.pop(name) for name in _NAMES},
+        seed=parameters["seed"],
+        most_examples=most,
+        preprocess=parameters["preprocess"],
+        libraries=LIBRARIES,
+    )
 
 
 def check_inputs(inputs: tuple[str, ...], options: DataOptions) -> None:

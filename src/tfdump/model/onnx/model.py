@@ -14,6 +14,7 @@ from tfdump.dtypes import STRING, numpy_dtype
 from tfdump.dump.layout import STORED_AXES
 from tfdump.errors import ModelError
 from tfdump.files.limits import allowed_bytes, check_bytes
+from tfdump.model.embeddings.onnx_lookups import vocabulary_of_value
 from tfdump.model.free_names import free_name
 from tfdump.model.loading.formats import ONNX
 from tfdump.model.onnx.checks import check_file, external_files
@@ -80,7 +81,7 @@ class OnnxModel(FixedModel):
                 "the model with a fixed value)"
             )
         shape = None if value.shape is None else tuple(None if size == -1 else size for size in value.shape)
-        return InputSpec(name, shape, value.dtype)
+        return InputSpec(name, shape, value.dtype, vocabulary=vocabulary_of_value(self.file.graph, value.name))
 
     def probe(self, signature: Signature, specs: Sequence[InputSpec], request: Request, note: Note) -> "OnnxProbe":
         """Return a probe on the tensors of the graph."""

@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from tfdump.address import Candidate
+from tfdump.dtypes import kind_of
 from tfdump.errors import ModelError
+from tfdump.model.embeddings.saved_lookups import vocabulary_of_placeholder
 from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.file_signatures import choose_signature
 from tfdump.model.loading.formats import SAVED_MODEL
@@ -64,7 +68,30 @@ class SavedGraph(FixedModel):
                     f"the signature '{self.name}' takes '{spec.name}', a single number without an example axis, which "
                     "tfdump cannot pass (save a signature in which it is fixed)"
                 )
-        return Signature(self.specs, {name: name for name in self.argument_names}, declared=True)
+        return Signature(self._specs_with_vocabularies, {name: name for name in self.argument_names}, declared=True)
+
+    @cached_property
+    def _specs_with_vocabularies(self) -> tuple[InputSpec, ...]:
+        """The inputs, those of integers with the rows of the tables in which they are looked up."""
+        if all(kind_of(spec.dtype or "") not in "iu" for spec in self.specs):
+            return self.specs
+        function = self.function
+        nodes = list(inlined(function.graph.as_graph_def(), 0).node)
+        placeholders = [tensor.op.name for tensor in function.inputs]
+        by_handle = {id(variable.handle): variable for variable in function.variables}
+        handles = zip(placeholders[len(self.specs) :], function.captured_inputs, strict=True)
+        rows = {
+            name: int(by_handle[id(handle)].shape[0])
+            for name, handle in handles
+            if id(handle) in by_handle and by_handle[id(handle)].shape.rank == 2
+        }
+        pairs = zip(self.specs, placeholders, strict=False)
+        return tuple(
+            replace(spec, vocabulary=vocabulary_of_placeholder(nodes, name, rows))
+            if kind_of(spec.dtype or "") in "iu"
+            else spec
+            for spec, name in pairs
+        )
 
     def probe(
         self, signature: Signature, specs: Sequence[InputSpec], request: Request, note: Note

@@ -12,6 +12,7 @@ from tfdump.address import Candidate
 from tfdump.dtypes import STRING, numpy_dtype
 from tfdump.errors import ModelError
 from tfdump.files.limits import allowed_bytes, check_bytes
+from tfdump.model.embeddings.lite_lookups import vocabulary_of_tensor
 from tfdump.model.error_text import first_line
 from tfdump.model.file_signatures import choose_signature
 from tfdump.model.free_names import free_name
@@ -72,7 +73,7 @@ class LiteModel(FixedModel):
                     f"the model takes '{name}', a single number without an example axis, which tfdump cannot pass "
                     "(convert the model with a fixed value)"
                 )
-            spec = InputSpec(name, shape, tensor.dtype)
+            spec = InputSpec(name, shape, tensor.dtype, vocabulary=vocabulary_of_tensor(self.graph, number))
             if tensor.quantized and tensor.axis is None:
                 spec = replace(spec, quantization=(float(tensor.scale[0]), int(tensor.zero_point[0])))
             specs.append(spec)

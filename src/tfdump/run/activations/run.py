@@ -20,6 +20,7 @@ from tfdump.run.activations.search import BadExample, search_batches
 from tfdump.run.activations.write import CALLED_LATE, OpenDump, planned_inputs, write_batches, write_dump
 from tfdump.run.not_captured import tell_not_captured
 from tfdump.run.output import data_attributes, overhead_bytes
+from tfdump.run.pixel_ranges import tell_pixel_ranges
 from tfdump.run.planned import PlannedRun, PlannedTensor
 from tfdump.tensors import Note, Value
 
@@ -176,6 +177,7 @@ def open_activations(
     with allowed(loaded.max_bytes):
         stage("Tracing the model")
         opened = probe_activations(loaded, arrays, options, note)
+        tell_pixel_ranges(loaded, opened.source, note)
         with opened.probe:
             stage("Looking at the first batches")
             yield opened.plan()

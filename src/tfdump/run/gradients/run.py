@@ -26,6 +26,7 @@ from tfdump.run.gradients.source import supervised_source
 from tfdump.run.gradients.steps import AllExamples, EachExample, Passes
 from tfdump.run.gradients.write import GradientDump, Loss
 from tfdump.run.not_captured import tell_not_captured
+from tfdump.run.pixel_ranges import tell_pixel_ranges
 from tfdump.run.planned import PlannedRun, PlannedTensor
 from tfdump.run.sinks import stored_size
 from tfdump.tensors import InputSpec, Note
@@ -251,6 +252,7 @@ def open_gradients(
     with allowed(loaded.max_bytes):
         stage("Tracing the model")
         opened = probe_gradients(loaded, arguments, targets, weights, options, note)
+        tell_pixel_ranges(loaded, opened.source, note)
         with opened.probe:
             stage("Looking at the first batches")
             yield opened.plan(stage)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from tfdump.dtypes import dtype_name, kind_of
 from tfdump.errors import InputError
 from tfdump.inputs.casting import describe
-from tfdump.inputs.input_array import InputArray
+from tfdump.inputs.input_array import InputArray, array_names_of
 from tfdump.inputs.matching import match
+from tfdump.inputs.preprocessing import preprocessed
 from tfdump.inputs.readers import Reader
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.inputs.targets import Argument, split_targets
@@ -65,16 +66,23 @@ def supervised_source(
     Without `targets`, the last of `arguments` has the targets where the loss needs them. Raises InputError where the
     arrays do not fit the model.
     """
+    from tfdump.model.applications.preprocessing import preprocessed_by_keras
     from tfdump.model.gradients.differentiation import TargetColumns
     from tfdump.model.keras_signature import float_dtype_of
 
     reading = replace(reading, float_dtype=float_dtype_of(loaded.model))
+    if scalar.needs_targets:
+        arrays = [array for _, some in arguments for array in some]
+        weights = weights or [weight for array in arrays for weight in array.sample_weights()]
+        if targets is not None and not targets:
+            targets = [target for array in arrays for target in array.targets()]
     _check_supervision(scalar, targets, weights)
     inputs, expected, signature = _inputs_and_targets(loaded.model, scalar, arguments, targets)
     too_many = "--targets is given, so all files are inputs" if targets else ""
     if not scalar.needs_targets:
         too_many = scalar.without_targets
     readers = match(inputs, signature.specs, too_many=too_many)
+    readers = preprocessed(readers, signature.specs, reading.preprocess, preprocessed_by_keras)
     columns = _Columns(list(signature.specs), readers)
     if expected or weights:
         _add_supervision(loaded.model, scalar, signature, columns, expected, weights, reading)
@@ -104,12 +112,14 @@ def _inputs_and_targets(
 
     arrays = [array for _, some in arguments for array in some]
     if not scalar.needs_targets or targets is not None:
-        return arrays, list(targets or []), signature_of(model, [array.name for array in arrays])
-    signature = signature_of(model, [array.name for _, some in arguments[:-1] for array in some])
+        return arrays, list(targets or []), signature_of(model, array_names_of(arrays))
+    brings_targets = any(array.targets() for array in arrays)
+    inputs = arrays if brings_targets else [array for _, some in arguments[:-1] for array in some]
+    signature = signature_of(model, array_names_of(inputs))
     if signature.declared:
         inputs, expected = split_targets(arguments, signature.specs)
     else:
-        by_name = signature_of(model, [array.name for array in arrays]).arguments_by_name
+        by_name = signature_of(model, array_names_of(arrays)).arguments_by_name
         inputs, expected = split_targets(arguments, None, by_name)
     return inputs, expected, signature
 

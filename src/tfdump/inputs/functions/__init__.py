@@ -1,0 +1,1 @@
+"""Data that code of the user gives: arrays, batches in order, or rows on demand."""

@@ -1,0 +1,1 @@
+"""What the models of `keras.applications` want as their inputs."""
