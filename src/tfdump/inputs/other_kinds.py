@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+from tfdump.errors import InputError
+from tfdump.files.paths import check_path
 from tfdump.inputs.data_options import DataOptions
-from tfdump.inputs.input_array import InputArray
+from tfdump.inputs.input_array import InputArray, InputCollection
+
+_TABLES = (".csv", ".tsv", ".parquet", ".feather")
 
 
 def open_other(
@@ -13,7 +17,25 @@ def open_other(
 
     `member` is what follows `::` in the argument. Raises InputError where the data cannot be read.
     """
+    ending = path.suffix.lower()
+    if ending in _TABLES and not is_folder:
+        return [_table(name, path, member)]
     return []
+
+
+def _table(name: str | None, path: Path, member: str | None) -> InputArray:
+    from tfdump.inputs.tables.open_table import open_table
+    from tfdump.inputs.tables.table_collection import TableCollection
+
+    _check_file(path, "table")
+    return InputCollection(name, TableCollection(open_table(path), member))
+
+
+def _check_file(path: Path, what: str) -> None:
+    """Raise InputError for what is no regular file, and for one without bytes."""
+    check_path(path, what, InputError)
+    if not path.stat().st_size:
+        raise InputError(f"{path} is empty (0 bytes)")
 
 
 def open_without_files(options: DataOptions) -> tuple[str, list[InputArray]] | None:

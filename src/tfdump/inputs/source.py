@@ -167,6 +167,9 @@ class Source:
             raise InputError(f"--examples {shown} selects none of the {total} examples")
         self.examples = stop - self._start
         self.first_example = self._start
+        for reader in (column.reader for column in self.columns):
+            for text in reader.remarks(self._start, stop) if isinstance(reader, NamedReader) else ():
+                note(text)
 
     @property
     def example_bytes(self) -> int:
