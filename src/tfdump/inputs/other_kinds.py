@@ -20,6 +20,8 @@ def open_other(
     ending = path.suffix.lower()
     if ending in _TABLES and not is_folder:
         return [_table(name, path, member)]
+    if ending == ".txt" and not is_folder:
+        return [_text(name, path, member)]
     return []
 
 
@@ -29,6 +31,15 @@ def _table(name: str | None, path: Path, member: str | None) -> InputArray:
 
     _check_file(path, "table")
     return InputCollection(name, TableCollection(open_table(path), member))
+
+
+def _text(name: str | None, path: Path, member: str | None) -> InputArray:
+    from tfdump.inputs.text_lines import TextLines
+
+    if member:
+        raise InputError(f"{path} is text, and has no '{member}' inside (leave '::{member}' out)")
+    check_path(path, "text file", InputError)
+    return InputArray(name, TextLines(path))
 
 
 def _check_file(path: Path, what: str) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -187,12 +188,10 @@ def test_every_byte_may_be_wrong(write: Write) -> None:
     data = path.read_bytes()
     for place in range(3, len(data), len(data) // 150):
         path.write_bytes(data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :])
-        try:
+        with suppress(InputError):  # any other exception is a failure
             reader = one_matrix(str(path), 3)
             reader.remarks(0, reader.shape[0])
             assert len(reader.read(0, reader.shape[0])) == reader.shape[0]
-        except InputError as cause:
-            assert str(path) in str(cause) or "has shape" in str(cause)
 
 
 def test_the_first_version_of_feather_is_told(tmp_path: Path) -> None:
