@@ -4,8 +4,10 @@ from pathlib import Path
 
 from tfdump.errors import InputError
 from tfdump.files.paths import check_path
+from tfdump.inputs.archive_members import members_of
 from tfdump.inputs.data_options import DataOptions
 from tfdump.inputs.input_array import InputArray, InputCollection
+from tfdump.inputs.ragged import join_ragged
 
 _TABLES = (".csv", ".tsv", ".parquet", ".feather")
 
@@ -20,6 +22,10 @@ def open_other(
     ending = path.suffix.lower()
     if ending in _TABLES and not is_folder:
         return [_table(name, path, member)]
+    if ending == ".zarr" and is_folder:
+        return _zarr(name, path, member)
+    if ending in (".safetensors", ".mat") and not is_folder:
+        return _archive(name, path, member)
     if ending == ".txt" and not is_folder:
         return [_text(name, path, member)]
     return []
@@ -40,6 +46,28 @@ def _text(name: str | None, path: Path, member: str | None) -> InputArray:
         raise InputError(f"{path} is text, and has no '{member}' inside (leave '::{member}' out)")
     check_path(path, "text file", InputError)
     return InputArray(name, TextLines(path))
+
+
+def _archive(name: str | None, path: Path, member: str | None) -> list[InputArray]:
+    _check_file(path, "file of arrays")
+    if path.suffix.lower() == ".mat":
+        from tfdump.inputs.archives.mat_file import open_mat
+
+        arrays = open_mat(path)
+    else:
+        from tfdump.inputs.archives.safetensors_file import open_safetensors
+
+        arrays = open_safetensors(path)
+    return members_of(name, path, member, join_ragged(arrays, path))
+
+
+def _zarr(name: str | None, path: Path, member: str | None) -> list[InputArray]:
+    from tfdump.inputs.archives.zarr_folder import open_zarr
+
+    arrays, only = open_zarr(path, member)
+    if only is not None:
+        return [InputArray(name, arrays[only], f"{path}::{member}" if member else str(path))]
+    return members_of(name, path, None, join_ragged(arrays, path))
 
 
 def _check_file(path: Path, what: str) -> None:
