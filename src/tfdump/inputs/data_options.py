@@ -1,11 +1,26 @@
 """How data that is not arrays becomes arrays: images, tables, records, text, sound and random numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tfdump.inputs.preset_texts import OpenPreset
+
 Resize = Literal["stretch", "crop", "pad"]
 """How an image gets another size: all of it, its middle, or all of it between margins."""
+
+
+@dataclass(frozen=True)
+class DataLibraries:
+    """What reading data needs of libraries that only `tfdump.model` may import: each is imported when it is called.
+
+    Attributes
+    ----------
+    text_preset : callable, optional
+        Opens a keras-hub preset that tokenizes text; without it, no preset is read.
+    """
+
+    text_preset: OpenPreset | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,8 @@ class DataOptions:
         Size of random examples along axes that the model leaves open.
     function : str, optional
         A function of the user's that returns data: `FILE.py:NAME`.
+    libraries : DataLibraries
+        What reading needs of machine-learning libraries.
     """
 
     image_size: tuple[int, int] | None = None
@@ -60,6 +77,7 @@ class DataOptions:
     seed: int = 0
     open_size: int | None = None
     function: str | None = None
+    libraries: DataLibraries = field(default=DataLibraries(), repr=False, compare=False)
 
 
 ARRAYS_ONLY = DataOptions()

@@ -1,5 +1,7 @@
 """Data that is not NumPy's or HDF5's: what opens each kind, by the ending of its name. Its library is imported late."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tfdump.errors import InputError
@@ -7,8 +9,12 @@ from tfdump.files.paths import check_path
 from tfdump.inputs.archive_members import members_of
 from tfdump.inputs.data_options import DataOptions
 from tfdump.inputs.input_array import InputArray, InputCollection
+from tfdump.inputs.preset_texts import PresetTexts
 from tfdump.inputs.ragged import join_ragged
+from tfdump.inputs.readers import Reader
+from tfdump.tensors import InputSpec
 
+_ANY_TEXT = InputSpec("text", (None,), "string")
 _TABLES = (".csv", ".tsv", ".parquet", ".feather")
 
 
@@ -21,31 +27,41 @@ def open_other(
     """
     ending = path.suffix.lower()
     if ending in _TABLES and not is_folder:
-        return [_table(name, path, member)]
+        return [_table(name, path, member, options)]
     if ending == ".zarr" and is_folder:
         return _zarr(name, path, member)
     if ending in (".safetensors", ".mat") and not is_folder:
         return _archive(name, path, member)
     if ending == ".txt" and not is_folder:
-        return [_text(name, path, member)]
+        return [_text(name, path, member, options)]
     return []
 
 
-def _table(name: str | None, path: Path, member: str | None) -> InputArray:
+def _table(name: str | None, path: Path, member: str | None, options: DataOptions) -> InputArray:
     from tfdump.inputs.tables.open_table import open_table
     from tfdump.inputs.tables.table_collection import TableCollection
 
     _check_file(path, "table")
-    return InputCollection(name, TableCollection(open_table(path), member))
+    table = InputCollection(name, TableCollection(open_table(path), member))
+    return _with_preset(name, table, lambda: table.for_inputs([_ANY_TEXT])[0].reader, options)
 
 
-def _text(name: str | None, path: Path, member: str | None) -> InputArray:
+def _text(name: str | None, path: Path, member: str | None, options: DataOptions) -> InputArray:
     from tfdump.inputs.text_lines import TextLines
 
     if member:
         raise InputError(f"{path} is text, and has no '{member}' inside (leave '::{member}' out)")
     check_path(path, "text file", InputError)
-    return InputArray(name, TextLines(path))
+    lines = TextLines(path)
+    return _with_preset(name, InputArray(name, lines), lambda: lines, options)
+
+
+def _with_preset(name: str | None, array: InputArray, texts: Callable[[], Reader], options: DataOptions) -> InputArray:
+    """Return text as what a preset makes of it, where the options name one."""
+    folder, open_preset = options.preset, options.libraries.text_preset
+    if folder is None or open_preset is None:
+        return array
+    return InputCollection(name, PresetTexts(array, texts, partial(open_preset, folder)))
 
 
 def _archive(name: str | None, path: Path, member: str | None) -> list[InputArray]:

@@ -8,7 +8,9 @@ import click
 from tfdump.cli.help_page import CommandFunction, option_under
 from tfdump.cli.options import FileName, decorated, parsed
 from tfdump.errors import TfdumpError
+from tfdump.inputs.arguments import parse_argument
 from tfdump.inputs.data_options import DataOptions
+from tfdump.model.data_libraries import LIBRARIES
 
 _DATA = option_under("Data")
 _IMAGES = option_under("Images")
@@ -88,6 +90,9 @@ def data_options(command: CommandFunction) -> CommandFunction:
     return decorated(command, decorators)
 
 
+_TEXTS = (".txt", ".csv", ".tsv", ".parquet", ".feather")
+"""How the names of files end that hold text."""
+
 _NAMES = (
     *("image_size", "resize", "interpolation", "decoder", "exif", "skip_damaged", "features", "preset"),
     *("sample_rate", "window", "hop", "random", "open_size", "function"),
@@ -96,7 +101,7 @@ _NAMES = (
 
 def data_options_from(parameters: dict[str, Any]) -> DataOptions:
     """Return the parameters that `data_options` added, and remove them; `seed` stays."""
-    return DataOptions(**{name: parameters.pop(name) for name in _NAMES}, seed=parameters["seed"])
+    return DataOptions(**{name: parameters.pop(name) for name in _NAMES}, seed=parameters["seed"], libraries=LIBRARIES)
 
 
 def check_inputs(inputs: tuple[str, ...], options: DataOptions) -> None:
@@ -116,5 +121,7 @@ def check_inputs(inputs: tuple[str, ...], options: DataOptions) -> None:
         raise click.UsageError(f"{' and '.join(ways)} exclude each other (leave one of them out)")
     if options.open_size is not None and options.random is None:
         raise click.UsageError("--open-size is the size of random examples (add --random N)")
+    if options.preset is not None and not any(parse_argument(text).file.lower().endswith(_TEXTS) for text in inputs):
+        raise click.UsageError("--preset tokenizes text (give a .txt file, or a column of a table: data.csv::text)")
     if options.hop is not None and options.window is None:
         raise click.UsageError("--hop needs the length of the pieces (add --window SECONDS)")

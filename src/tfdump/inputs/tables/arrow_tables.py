@@ -11,7 +11,7 @@ from pyarrow import ipc, parquet
 
 from tfdump.errors import InputError, reason_of
 from tfdump.inputs.identity import ExampleNames, NumberedNames
-from tfdump.inputs.tables.table import TableColumn, Wanted, arrow_column
+from tfdump.inputs.tables.table import ReadColumns, TableColumn, arrow_column
 
 _BLOCK_BYTES = 8 << 20
 _MOST_ROWS = 1 << 16
@@ -59,7 +59,7 @@ class ParquetTable(ArrowTable):
         metadata = self.file.metadata
         return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
 
-    def blocks(self, wanted: Wanted) -> "ParquetBlocks":
+    def blocks(self, wanted: ReadColumns) -> "ParquetBlocks":
         """Return what reads these columns."""
         return ParquetBlocks(self, wanted)
 
@@ -80,7 +80,7 @@ class ParquetBlocks:
     The pages of a row group can only be decoded in order. A block before the last one begins the row group again.
     """
 
-    def __init__(self, table: ParquetTable, wanted: Wanted) -> None:
+    def __init__(self, table: ParquetTable, wanted: ReadColumns) -> None:
         columns = [table.columns[place] for place in wanted]
         row_bytes = sum(
             column.dtype.itemsize * (column.width or 1) if column.kind == "number" or column.width else _TEXT_BYTES
@@ -129,13 +129,13 @@ class ParquetBlocks:
             if batch is None:
                 raise InputError(f"{self._table.label} is damaged: it has fewer rows than it declares")
             self._rest.append(batch)
-        taken = self._rest
-        extra = sum(map(len, taken)) - rows
+        batches = self._rest
+        extra = sum(map(len, batches)) - rows
         self._rest = []
         if extra:
-            last = taken[-1]
-            taken[-1], self._rest = last[: len(last) - extra], [last[len(last) - extra :]]
-        return taken
+            last = batches[-1]
+            batches[-1], self._rest = last[: len(last) - extra], [last[len(last) - extra :]]
+        return batches
 
 
 class FeatherTable(ArrowTable):
@@ -153,7 +153,7 @@ class FeatherTable(ArrowTable):
             self.starts = np.cumsum([0, *sizes], dtype=np.int64)
             super().__init__(path, schema, int(self.starts[-1]))
 
-    def blocks(self, wanted: Wanted) -> "FeatherBlocks":
+    def blocks(self, wanted: ReadColumns) -> "FeatherBlocks":
         """Return what reads these columns."""
         return FeatherBlocks(self, self._opened(self.path, list(wanted)), wanted)
 
@@ -170,7 +170,7 @@ class FeatherTable(ArrowTable):
 class FeatherBlocks:
     """Some columns of a Feather file, record batch by record batch."""
 
-    def __init__(self, table: FeatherTable, reader: ipc.RecordBatchFileReader, wanted: Wanted) -> None:
+    def __init__(self, table: FeatherTable, reader: ipc.RecordBatchFileReader, wanted: ReadColumns) -> None:
         self.starts = table.starts
         self._table = table
         self._reader = reader

@@ -16,7 +16,7 @@ class EmptyCellError(Exception):
         self.place = place
 
 
-def numbers(cells: pa.Array, dtype: np.dtype[Any]) -> Array:
+def number_cells(cells: pa.Array, dtype: np.dtype[Any]) -> Array:
     """Return cells as numbers of this dtype, shape (cells,); an empty cell is NaN.
 
     Raises EmptyCellError for an empty cell where the dtype has no NaN.
@@ -32,7 +32,7 @@ def numbers(cells: pa.Array, dtype: np.dtype[Any]) -> Array:
     return values.astype(dtype, copy=False)
 
 
-def texts(cells: pa.Array) -> Array:
+def text_cells(cells: pa.Array) -> Array:
     """Return cells as an object array of text; raises EmptyCellError for an empty cell."""
     cells = decoded(cells)
     if cells.null_count:
@@ -48,7 +48,7 @@ def rows_of_lists(cells: pa.Array, dtype: np.dtype[Any]) -> list[Array]:
     flat, lengths = cells.flatten(), list_lengths(cells)
     ends = np.cumsum(lengths)
     try:
-        values = numbers(flat, dtype)
+        values = number_cells(flat, dtype)
     except EmptyCellError as cause:
         raise EmptyCellError(int(np.searchsorted(ends, cause.place, "right"))) from None
     return np.split(values, ends[:-1]) if len(ends) else []

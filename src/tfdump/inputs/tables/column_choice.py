@@ -85,15 +85,15 @@ def matrix_columns(table: Table, needs: InputNeeds) -> tuple[list[int], list[str
         return lists, _left_out(table, lists)
     plain = [place for place in usable if not _numbers_rows(table.columns[place].name)]
     if needs.columns is None:
-        chosen = plain or usable
+        places = plain or usable
     else:
-        chosen = next((places for places in (plain, usable) if len(places) == needs.columns), [])
-    if not chosen:
+        places = next((some for some in (plain, usable) if len(some) == needs.columns), [])
+    if not places:
         raise _wrong_columns(table, needs, usable)
-    notes = _left_out(table, chosen)
-    if (row := needs.row_shape(len(chosen))) is not None:
-        notes.append(f"the {len(chosen)} columns of {table.label} are read as {row} for the input '{needs.name}'")
-    return chosen, notes
+    notes = _left_out(table, places)
+    if (row := needs.row_shape(len(places))) is not None:
+        notes.append(f"the {len(places)} columns of {table.label} are read as {row} for the input '{needs.name}'")
+    return places, notes
 
 
 def check_kinds(table: Table, places: Sequence[int], as_text: bool) -> None:
@@ -126,9 +126,9 @@ def _numbers_rows(name: str) -> bool:
     return name.casefold() in _ID_NAMES or name.casefold().endswith("_id") or name.endswith(("Id", "ID"))
 
 
-def _left_out(table: Table, chosen: Sequence[int]) -> list[str]:
+def _left_out(table: Table, places: Sequence[int]) -> list[str]:
     """Return a note about the columns that are not read."""
-    others = [place for place in range(len(table.columns)) if place not in set(chosen)]
+    others = [place for place in range(len(table.columns)) if place not in set(places)]
     if not others:
         return []
     ids = [place for place in others if table.columns[place].kind == "number"]

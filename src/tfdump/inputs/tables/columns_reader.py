@@ -9,8 +9,8 @@ import pyarrow as pa
 from tfdump.errors import InputError
 from tfdump.inputs.identity import ExampleNames, NamedReader
 from tfdump.inputs.ragged import RaggedReader
-from tfdump.inputs.tables.cells import EmptyCellError, list_lengths, numbers, rows_of_lists, texts
-from tfdump.inputs.tables.table import Table, TableBlocks, Wanted
+from tfdump.inputs.tables.cells import EmptyCellError, list_lengths, number_cells, rows_of_lists, text_cells
+from tfdump.inputs.tables.table import ReadColumns, Table, TableBlocks
 from tfdump.tensors import Array
 
 
@@ -26,7 +26,7 @@ class SharedBlocks:
         self._opened: TableBlocks | None = None
         self._last: tuple[int, dict[int, pa.Array]] | None = None
 
-    def want(self, wanted: Wanted) -> None:
+    def want(self, wanted: ReadColumns) -> None:
         """Add columns to those that are read."""
         self._wanted.update(wanted)
         self._opened, self._last = None, None
@@ -41,13 +41,13 @@ class SharedBlocks:
     def pieces(self, start: int, stop: int) -> list[tuple[int, int, int]]:
         """Return the block, the first and the last row in it of every piece of some rows."""
         starts = self.opened.starts
-        found = []
+        pieces = []
         while start < stop:
             block = int(np.searchsorted(starts, start, "right")) - 1
             end = min(stop, int(starts[block + 1]))
-            found.append((block, start - int(starts[block]), end - int(starts[block])))
+            pieces.append((block, start - int(starts[block]), end - int(starts[block])))
             start = end
-        return found
+        return pieces
 
     def read(self, block: int) -> dict[int, pa.Array]:
         """Return the cells of one block."""
@@ -135,7 +135,7 @@ class ColumnsReader(NamedReader):
         rows = np.empty((len(columns[0]), len(columns)), self.dtype)
         for number, column in enumerate(columns):
             try:
-                rows[:, number] = texts(column) if self._as_text else numbers(column, self.dtype)
+                rows[:, number] = text_cells(column) if self._as_text else number_cells(column, self.dtype)
             except EmptyCellError as cause:
                 raise self._refused(self._places[number], self._where(block, first + cause.place)) from None
         return rows if len(columns) > 1 else rows[:, 0]

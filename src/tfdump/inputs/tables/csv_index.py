@@ -93,7 +93,7 @@ def index_csv(path: Path, delimiter: str) -> CsvIndex:
     return index
 
 
-def parsed(
+def parse_rows(
     data: bytes, delimiter: str, columns: int, types: dict[str, pa.DataType] | None = None, strict_rows: bool = False
 ) -> pa.Table:
     """Return the cells of whole rows; the columns are named by their places. Raises pyarrow.ArrowInvalid.
@@ -195,11 +195,11 @@ def _header(row: bytes, path: Path, delimiter: str, line: int) -> list[str]:
 def _inferred(block: RowBytes, path: Path, delimiter: str, columns: int) -> pa.Table:
     """Return the cells of a block, with the types that they have; raises InputError for a row of another length."""
     try:
-        return parsed(block.data, delimiter, columns)
+        return parse_rows(block.data, delimiter, columns)
     except pa.ArrowInvalid as cause:
         reason = reason_of(cause)
     try:
-        parsed(block.data, delimiter, columns, strict_rows=True)
+        parse_rows(block.data, delimiter, columns, strict_rows=True)
     except InvalidRowError as wrong:
         line = block.line + int(row_lines(block.data, delimiter)[wrong.row])
         cells, names = f"{wrong.cells} cell{'s' * (wrong.cells != 1)}", f"{columns} name{'s' * (columns != 1)}"

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from tfdump.errors import InputError, reason_of
 from tfdump.inputs.identity import ExampleNames
-from tfdump.inputs.tables.csv_index import EMPTY_CELLS, NUMBERS, index_csv, is_number, not_utf8, parsed, reading
+from tfdump.inputs.tables.csv_index import EMPTY_CELLS, NUMBERS, index_csv, is_number, not_utf8, parse_rows, reading
 from tfdump.inputs.tables.csv_rows import line_breaks, row_lines
-from tfdump.inputs.tables.table import TableColumn, Wanted, number_column, text_column
+from tfdump.inputs.tables.table import ReadColumns, TableColumn, number_column, text_column
 
 _SHOWN = 60
 
@@ -41,7 +41,7 @@ class CsvTable:
         self.names: ExampleNames = LineNames(self)
         self.notes = tuple(self._about(self._index.header))
 
-    def blocks(self, wanted: Wanted) -> "CsvBlocks":
+    def blocks(self, wanted: ReadColumns) -> "CsvBlocks":
         """Return what reads these columns."""
         return CsvBlocks(self, wanted)
 
@@ -83,12 +83,12 @@ class CsvTable:
                     return first
         return None
 
-    def cells(self, block: int, wanted: Wanted) -> dict[int, pa.Array]:
+    def cells(self, block: int, wanted: ReadColumns) -> dict[int, pa.Array]:
         """Return the cells of one block; raises InputError where they changed, or are no text."""
         types = {str(place): self._type(place, as_text) for place, as_text in wanted.items()}
         data = self._bytes(block)
         try:
-            table = parsed(data, self._delimiter, len(self.columns), types)
+            table = parse_rows(data, self._delimiter, len(self.columns), types)
         except pa.ArrowInvalid as cause:
             self._check_encoding(block, data)
             raise InputError(f"cannot read {self.label}: {reason_of(cause)} (was it changed?)") from None
@@ -134,7 +134,7 @@ class CsvTable:
 class CsvBlocks:
     """Some columns of a CSV file, block by block."""
 
-    def __init__(self, table: CsvTable, wanted: Wanted) -> None:
+    def __init__(self, table: CsvTable, wanted: ReadColumns) -> None:
         self.starts = table.starts
         self._table = table
         self._wanted = wanted

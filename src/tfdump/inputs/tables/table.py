@@ -13,7 +13,7 @@ from tfdump.inputs.identity import ExampleNames
 
 ColumnKind = Literal["number", "text", "list", "other"]
 
-Wanted = Mapping[int, bool]
+ReadColumns = Mapping[int, bool]
 """The places of columns that are read, and whether they are read as text."""
 
 
@@ -66,7 +66,7 @@ class Table(Protocol):
     names: ExampleNames
     notes: tuple[str, ...]
 
-    def blocks(self, wanted: Wanted) -> TableBlocks:
+    def blocks(self, wanted: ReadColumns) -> TableBlocks:
         """Return what reads these columns."""
 
     def empty_cells(self, place: int) -> int:
