@@ -263,3 +263,13 @@ def test_a_folder_with_such_a_name_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "data.csv").mkdir()
     with pytest.raises(InputError, match=r"data.csv is a folder, not an input file"):
         open_arguments([str(tmp_path / "data.csv")])
+
+
+def test_a_column_can_be_text_for_one_input_and_numbers_for_another(tmp_path: Path) -> None:
+    path = write(tmp_path, "a,b\n01,2\n03,4\n")
+    (array,) = open_arguments([f"{path}::a"])
+    (text,) = array.for_inputs([InputSpec("x", (None,), "string")])
+    (numbers,) = array.for_inputs([InputSpec("y", (None,), "float32")])
+    assert text.reader.read(0, 2).tolist() == ["01", "03"]
+    assert numbers.reader.read(0, 2).tolist() == [1, 3]
+    assert text.reader.read(0, 2).tolist() == ["01", "03"]

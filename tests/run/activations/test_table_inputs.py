@@ -136,6 +136,17 @@ def test_a_run_that_was_interrupted_goes_on(folder: Path, tfdump: Run, tmp_path:
         assert len(file["examples/id"]) == ROWS
 
 
+@pytest.mark.tensorflow
+def test_python_reads_tables_too(folder: Path) -> None:
+    import tfdump
+
+    with pytest.warns(tfdump.TfdumpWarning, match="not read"):
+        found = tfdump.activations(folder / "matrix.keras", folder / "data.parquet")
+    kernel, bias = keras.models.load_model(folder / "matrix.keras").get_layer("first").get_weights()
+    rows = read_table(folder)[["age", "sex", "fare"]].to_numpy(np.float32)
+    np.testing.assert_allclose(found["first"], np.maximum(rows @ kernel + bias, 0), rtol=1e-5, atol=1e-5)
+
+
 PEAK = """
 import sys
 from pathlib import Path

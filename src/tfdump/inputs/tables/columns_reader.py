@@ -26,6 +26,10 @@ class SharedBlocks:
         self._opened: TableBlocks | None = None
         self._last: tuple[int, dict[int, pa.Array]] | None = None
 
+    def allows(self, places: Sequence[int], as_text: bool) -> bool:
+        """Tell whether no other array reads one of these columns in the other way, as text or as numbers."""
+        return all(self._wanted.get(place, as_text) == as_text for place in places)
+
     def want(self, wanted: ReadColumns) -> None:
         """Add columns to those that are read."""
         self._wanted.update(wanted)

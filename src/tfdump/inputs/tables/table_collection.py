@@ -69,7 +69,8 @@ class TableCollection:
         as_text = needs.reads_text(self._table, places)
         check_kinds(self._table, places, as_text)
         row_shape = needs.row_shape(len(places))
-        return ColumnsReader(self._blocks, places, label, as_text, needs.whole_numbers, row_shape, notes)
+        blocks = self._blocks if self._blocks.allows(places, as_text) else SharedBlocks(self._table)
+        return ColumnsReader(blocks, places, label, as_text, needs.whole_numbers, row_shape, notes)
 
     def _places_of(self, member: str) -> list[int]:
         if self._named(member):
