@@ -44,6 +44,8 @@ class DataOptions:
         Whether data that cannot be decoded is left out.
     features : Path, optional
         A JSON file that tells the features of records.
+    id_column : str, optional
+        The column of a table that names the examples.
     preset : Path, optional
         The folder of a keras-hub preset, whose tokenizer reads text.
     sample_rate : int, optional
@@ -69,6 +71,7 @@ class DataOptions:
     exif: bool = False
     skip_damaged: bool = False
     features: Path | None = None
+    id_column: str | None = None
     preset: Path | None = None
     sample_rate: int | None = None
     window: float | None = None

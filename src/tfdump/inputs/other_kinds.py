@@ -15,7 +15,8 @@ from tfdump.inputs.readers import Reader
 from tfdump.tensors import InputSpec
 
 _ANY_TEXT = InputSpec("text", (None,), "string")
-_TABLES = (".csv", ".tsv", ".parquet", ".feather")
+TABLES = (".csv", ".tsv", ".parquet", ".feather")
+"""How the names of tables end."""
 
 
 def open_other(
@@ -26,7 +27,7 @@ def open_other(
     `member` is what follows `::` in the argument. Raises InputError where the data cannot be read.
     """
     ending = path.suffix.lower()
-    if ending in _TABLES and not is_folder:
+    if ending in TABLES and not is_folder:
         return [_table(name, path, member, options)]
     if ending == ".zarr" and is_folder:
         return _zarr(name, path, member)
@@ -42,7 +43,7 @@ def _table(name: str | None, path: Path, member: str | None, options: DataOption
     from tfdump.inputs.tables.table_collection import TableCollection
 
     _check_file(path, "table")
-    table = InputCollection(name, TableCollection(open_table(path), member))
+    table = InputCollection(name, TableCollection(open_table(path), member, options.id_column))
     return _with_preset(name, table, lambda: table.for_inputs([_ANY_TEXT])[0].reader, options)
 
 

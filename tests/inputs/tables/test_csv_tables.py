@@ -1,5 +1,8 @@
 """CSV files as inputs, against pandas."""
 
+import csv
+import io
+import random
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,6 +112,42 @@ def test_inputs_take_the_columns_of_their_names(tmp_path: Path) -> None:
     sex, age = readers_of(str(path), AGE_SEX)
     assert (sex.read(0, 2).tolist(), age.read(0, 2).tolist()) == ([0, 1], [22, 38])
     assert (sex.shape, sex.dtype, sex.label) == ((2,), np.int64, f"{path}::sex")
+
+
+CELLS = [
+    *("1", "2.5", "NA", "", 'a"b', 'a""', "é", '"a\nb"', '"a""b"', '"\r\n"', '"a,b"', '"""\n"', ' "x', '"x"y', '"x" '),
+]
+"""Cells with all sorts of quotes and line breaks."""
+
+
+def table_of_cells(seed: int) -> str:
+    rng = random.Random(seed)
+    rows = [f"{rng.choice(CELLS)},{rng.choice(CELLS)}" for _ in range(rng.randrange(1, 40))]
+    return "a,b\n" + "".join(row + rng.choice(["\n", "\n", "\r\n", "\r", "\n\n"]) for row in rows)
+
+
+def begins(text: str) -> list[int]:
+    """The lines in which rows begin, by Python's own reader."""
+    reader = csv.reader(io.StringIO(text, newline=""))
+    lines, before = [], 0
+    for row in reader:
+        if row:
+            lines.append(before + 1)
+        before = reader.line_num
+    return lines[1:]
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_cells_are_those_of_pandas_and_lines_those_of_python(tmp_path: Path) -> None:
+    specs = [InputSpec("a", (None,), "string"), InputSpec("b", (None,), "string")]
+    for seed in range(60):
+        text = table_of_cells(seed)
+        path = write(tmp_path, text)
+        expected = pandas.read_csv(path, dtype=str, keep_default_na=False)
+        for reader in readers_of(str(path), specs):
+            assert isinstance(reader, NamedReader)
+            assert reader.read(0, len(expected)).tolist() == expected[reader.label[-1]].tolist(), text
+            assert reader.names.read(0, len(expected)) == [f"data.csv:{line}" for line in begins(text)], text
 
 
 def test_tabs_separate_the_columns_of_tsv_files(tmp_path: Path) -> None:

@@ -119,6 +119,35 @@ def test_text_is_refused_where_numbers_are_needed(folder: Path, tfdump: Run) -> 
 
 
 @pytest.mark.tensorflow
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        (
+            "data.csv::agee",
+            "has no column 'agee'; near: 'age', 'fare' (its columns: 'id', 'age', 'town', 'sex', 'fare')",
+        ),
+        ("data.parquet::age,town,sex", "data.parquet::town holds text, and numbers are needed here"),
+        ("bad.csv", "'b' is text because of '4,0' in line 3"),
+        ("cut.csv", "line 3 has 1 cell, and the first line has 3 names: '3'"),
+        ("empty.csv", "empty.csv has no rows below the names of its columns"),
+        ("damaged.parquet", "cannot read "),
+        ("missing.csv", "no such input file: "),
+    ],
+)
+def test_what_is_wrong_is_one_line(folder: Path, tfdump: Run, tmp_path: Path, argument: str, message: str) -> None:
+    (folder / "bad.csv").write_text('a,b,c\n1,2,3\n1,"4,0",3\n')
+    (folder / "cut.csv").write_text("a,b,c\n1,2,3\n3\n")
+    (folder / "empty.csv").write_text("a,b,c\n")
+    (folder / "damaged.parquet").write_bytes((folder / "data.parquet").read_bytes()[:3000])
+    ended = tfdump("activations", folder / "matrix.keras", folder / argument, "-o", "d.h5")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("Error: ")
+    assert ended.stderr.count("\n") == 1
+    assert message in ended.stderr
+    assert not (tmp_path / "d.h5").exists()
+
+
+@pytest.mark.tensorflow
 def test_layers_and_a_trial_run_read_tables_too(folder: Path, tfdump: Run, tmp_path: Path) -> None:
     ended = tfdump("layers", folder / "named.keras", folder / "data.parquet")
     assert ended.returncode == 0, ended.stderr
@@ -145,6 +174,33 @@ def test_python_reads_tables_too(folder: Path) -> None:
     kernel, bias = keras.models.load_model(folder / "matrix.keras").get_layer("first").get_weights()
     rows = read_table(folder)[["age", "sex", "fare"]].to_numpy(np.float32)
     np.testing.assert_allclose(found["first"], np.maximum(rows @ kernel + bias, 0), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("name", ["data.csv", "data.parquet"])
+def test_a_column_can_name_the_rows(folder: Path, tfdump: Run, tmp_path: Path, name: str) -> None:
+    for column in ("id", "town"):
+        arguments = ["--id-column", column, "--examples", "60:80", "-o", f"{column}.h5"]
+        ended = tfdump("activations", folder / "matrix.keras", folder / name, *arguments)
+        assert ended.returncode == 0, ended.stderr
+        with h5py.File(tmp_path / f"{column}.h5") as file:
+            names = file["examples/id"].asstr()[()].tolist()
+        assert names == read_table(folder)[column].astype(str).tolist()[60:80]
+
+
+@pytest.mark.tensorflow
+def test_what_is_wrong_with_names_of_rows(folder: Path, tfdump: Run) -> None:
+    (folder / "names.csv").write_text("a,b,c,n\n1,2,3,x\n1,2,3,\n")
+    np.save(folder / "x.npy", np.zeros((2, 3), "float32"))
+    for argument, column, message in (
+        ("names.csv", "n", "names.csv::n is empty in line 3, and names the rows (fill the cell)"),
+        ("names.csv", "m", "names.csv has no column 'm' (its columns: 'a', 'b', 'c', 'n')"),
+        ("x.npy", "n", "--id-column is a column of a table"),
+    ):
+        ended = tfdump("activations", folder / "matrix.keras", folder / argument, "--id-column", column)
+        assert ended.returncode == 2, argument
+        assert "Error:" in ended.stderr.splitlines()[-1]
+        assert message in ended.stderr
 
 
 PEAK = """

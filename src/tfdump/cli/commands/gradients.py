@@ -148,7 +148,9 @@ def command(
 
     def read() -> Any:
         opened_targets = (
-            open_arguments(targets, "targets file", replace(data, random=None, function=None, preset=None))
+            open_arguments(
+                targets, "targets file", replace(data, random=None, function=None, preset=None, id_column=None)
+            )
             if targets
             else None
         )

@@ -10,6 +10,7 @@ from tfdump.cli.options import FileName, decorated, parsed
 from tfdump.errors import TfdumpError
 from tfdump.inputs.arguments import parse_argument
 from tfdump.inputs.data_options import DataOptions
+from tfdump.inputs.other_kinds import TABLES
 from tfdump.model.data_libraries import LIBRARIES
 
 _DATA = option_under("Data")
@@ -46,6 +47,7 @@ def data_options(command: CommandFunction) -> CommandFunction:
             help="Run on what this function of yours returns: batches, a data set or arrays.",
         ),
         _DATA("--features", type=FileName(), metavar="SPEC.json", help="Read these features of TFRecord files."),
+        _DATA("--id-column", metavar="NAME", help="Name the examples of a table by this column, not by its lines."),
         _DATA("--preset", type=FileName(), metavar="FOLDER", help="Tokenize text as this keras-hub preset does."),
         _DATA("--skip-damaged", is_flag=True, help="Leave out images and records that cannot be read, and list them."),
         _IMAGES(
@@ -90,11 +92,9 @@ def data_options(command: CommandFunction) -> CommandFunction:
     return decorated(command, decorators)
 
 
-_TEXTS = (".txt", ".csv", ".tsv", ".parquet", ".feather")
-"""How the names of files end that hold text."""
-
 _NAMES = (
     *("image_size", "resize", "interpolation", "decoder", "exif", "skip_damaged", "features", "preset"),
+    "id_column",
     *("sample_rate", "window", "hop", "random", "open_size", "function"),
 )
 
@@ -121,7 +121,10 @@ def check_inputs(inputs: tuple[str, ...], options: DataOptions) -> None:
         raise click.UsageError(f"{' and '.join(ways)} exclude each other (leave one of them out)")
     if options.open_size is not None and options.random is None:
         raise click.UsageError("--open-size is the size of random examples (add --random N)")
-    if options.preset is not None and not any(parse_argument(text).file.lower().endswith(_TEXTS) for text in inputs):
+    files = [parse_argument(text).file.lower() for text in inputs]
+    if options.id_column is not None and not any(file.endswith(TABLES) for file in files):
+        raise click.UsageError(f"--id-column is a column of a table (give one of {', '.join(TABLES)})")
+    if options.preset is not None and not any(file.endswith((".txt", *TABLES)) for file in files):
         raise click.UsageError("--preset tokenizes text (give a .txt file, or a column of a table: data.csv::text)")
     if options.hop is not None and options.window is None:
         raise click.UsageError("--hop needs the length of the pieces (add --window SECONDS)")

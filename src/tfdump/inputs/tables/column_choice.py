@@ -71,7 +71,7 @@ class InputNeeds:
         return kinds == {"text"} and not self.numbers
 
 
-def matrix_columns(table: Table, needs: InputNeeds) -> tuple[list[int], list[str]]:
+def matrix_columns(table: Table, needs: InputNeeds, id_column: str | None = None) -> tuple[list[int], list[str]]:
     """Return the columns that are the only input of a model together, and notes about the ones that are left out.
 
     These are all columns of numbers, without those that number the rows by their names, unless the input takes as many
@@ -83,7 +83,7 @@ def matrix_columns(table: Table, needs: InputNeeds) -> tuple[list[int], list[str
     lists = [place for place, column in enumerate(table.columns) if column.kind == "list"]
     if not usable and len(lists) == 1 and not needs.text:
         return lists, _left_out(table, lists)
-    plain = [place for place in usable if not _numbers_rows(table.columns[place].name)]
+    plain = [place for place in usable if not _numbers_rows(table.columns[place].name, id_column)]
     if needs.columns is None:
         places = plain or usable
     else:
@@ -121,9 +121,14 @@ def listed_names(table: Table, places: Sequence[int] | None = None) -> str:
     return f"{names} and {more} more" if more > 0 else names
 
 
-def _numbers_rows(name: str) -> bool:
-    """Tell whether a column numbers the rows, by its name: `id`, `user_id`, `PassengerId`."""
-    return name.casefold() in _ID_NAMES or name.casefold().endswith("_id") or name.endswith(("Id", "ID"))
+def _numbers_rows(name: str, id_column: str | None) -> bool:
+    """Tell whether a column numbers the rows, by its name: `id`, `user_id`, `PassengerId`, or the one that is given."""
+    return (
+        name == id_column
+        or name.casefold() in _ID_NAMES
+        or name.casefold().endswith("_id")
+        or name.endswith(("Id", "ID"))
+    )
 
 
 def _left_out(table: Table, places: Sequence[int]) -> list[str]:

@@ -9,9 +9,12 @@ import pyarrow as pa
 from tfdump.errors import InputError
 from tfdump.inputs.identity import ExampleNames, NamedReader
 from tfdump.inputs.ragged import RaggedReader
-from tfdump.inputs.tables.cells import EmptyCellError, list_lengths, number_cells, rows_of_lists, text_cells
+from tfdump.inputs.tables.cells import EmptyCellError, decoded, list_lengths, number_cells, rows_of_lists, text_cells
 from tfdump.inputs.tables.table import ReadColumns, Table, TableBlocks
 from tfdump.tensors import Array
+
+
+_NAMES_AT_ONCE = 1 << 16
 
 
 class SharedBlocks:
@@ -61,6 +64,36 @@ class SharedBlocks:
         return self._last[1]
 
 
+class ColumnNames:
+    """The names of rows in a column of the table: text, or numbers in decimal."""
+
+    def __init__(self, table: Table, place: int) -> None:
+        self._place = place
+        self._blocks = SharedBlocks(table)
+        self._blocks.want({place: True})
+        self._checked: tuple[int, int] | None = None
+
+    def check(self, start: int, stop: int) -> None:
+        """Read the names of these rows once before a run; raises InputError for an empty cell."""
+        if self._checked != (start, stop):
+            for first in range(start, stop, _NAMES_AT_ONCE):
+                self.read(first, min(first + _NAMES_AT_ONCE, stop))
+            self._checked = start, stop
+
+    def read(self, start: int, stop: int) -> list[str]:
+        """Return the names of the rows from `start` up to `stop`; raises InputError for an empty cell."""
+        names: list[str] = []
+        for block, first, end in self._blocks.pieces(start, min(stop, self._blocks.table.rows)):
+            for row, name in enumerate(decoded(self._blocks.read(block)[self._place][first:end]).to_pylist(), first):
+                if name in (None, ""):
+                    table = self._blocks.table
+                    where = table.where(int(self._blocks.opened.starts[block]) + row)
+                    column = table.columns[self._place].name
+                    raise InputError(f"{table.label}::{column} is empty in {where}, and names the rows (fill the cell)")
+                names.append(str(name))
+        return names
+
+
 class ColumnsReader(NamedReader):
     """Columns of numbers or of text as an array of shape (rows,) for one column, and (rows, columns) for several.
 
@@ -74,6 +107,7 @@ class ColumnsReader(NamedReader):
         blocks: SharedBlocks,
         places: Sequence[int],
         label: str,
+        names: ExampleNames,
         as_text: bool = False,
         no_empty: bool = False,
         row_shape: tuple[int, ...] | None = None,
@@ -83,7 +117,7 @@ class ColumnsReader(NamedReader):
         self._notes = tuple(notes)
         table = blocks.table
         self.label = label
-        self.names: ExampleNames = table.names
+        self.names = names
         own_shape = (len(places),) if len(places) > 1 else ()
         self.shape: tuple[int, ...] = (table.rows, *(own_shape if row_shape is None else row_shape))
         self._has_empty = [] if as_text else [place for place in places if table.empty_cells(place)]
@@ -103,7 +137,11 @@ class ColumnsReader(NamedReader):
         return rows.reshape(len(rows), *self.shape[1:])
 
     def remarks(self, start: int, stop: int) -> Sequence[str]:
-        """Return the notes, and what to say about empty cells among the rows from `start` up to `stop`."""
+        """Return the notes, and what to say about empty cells among the rows from `start` up to `stop`.
+
+        Raises InputError where one of these rows has no name.
+        """
+        _check_names(self.names, start, stop)
         empty = [self._empty(place, start, stop) for place in self._has_empty]
         return [*self._notes, *filter(None, empty)]
 
@@ -159,9 +197,11 @@ class ColumnsReader(NamedReader):
 class ListsReader(RaggedReader, NamedReader):
     """A column whose cells are lists of numbers: rows that are padded to one length, such as the ids of tokens."""
 
-    def __init__(self, blocks: SharedBlocks, place: int, label: str, notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, blocks: SharedBlocks, place: int, label: str, names: ExampleNames, notes: Sequence[str] = ()
+    ) -> None:
         self._blocks, self._place, self._notes = blocks, place, tuple(notes)
-        self.names: ExampleNames = blocks.table.names
+        self.names = names
         blocks.want({place: False})
         lengths = [list_lengths(blocks.read(block)[place]) for block in range(len(blocks.opened.starts) - 1)]
         super().__init__(label, np.concatenate(lengths), (), blocks.table.columns[place].dtype)
@@ -178,5 +218,11 @@ class ListsReader(RaggedReader, NamedReader):
         return rows
 
     def remarks(self, start: int, stop: int) -> Sequence[str]:
-        """Return the notes."""
+        """Return the notes; raises InputError where one of these rows has no name."""
+        _check_names(self.names, start, stop)
         return self._notes
+
+
+def _check_names(names: ExampleNames, start: int, stop: int) -> None:
+    if isinstance(names, ColumnNames):
+        names.check(start, stop)

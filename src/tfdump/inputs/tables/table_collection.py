@@ -6,7 +6,7 @@ from tfdump.errors import InputError, near
 from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.readers import Reader
 from tfdump.inputs.tables.column_choice import InputNeeds, check_kinds, listed_names, matrix_columns
-from tfdump.inputs.tables.columns_reader import ColumnsReader, ListsReader, SharedBlocks
+from tfdump.inputs.tables.columns_reader import ColumnNames, ColumnsReader, ListsReader, SharedBlocks
 from tfdump.inputs.tables.table import Table
 from tfdump.tensors import InputSpec
 
@@ -17,11 +17,13 @@ class TableCollection:
     """A table, whose columns become arrays when the inputs of the model are known.
 
     `member` is what follows `::` in the argument: names of columns between commas, or `-a,-b` for all columns of
-    numbers but these.
+    numbers but these. `id_column` names the column that has the names of the rows.
     """
 
-    def __init__(self, table: Table, member: str | None) -> None:
+    def __init__(self, table: Table, member: str | None, id_column: str | None = None) -> None:
         self._table = table
+        self._id_column = id_column
+        self._names = table.names if id_column is None else ColumnNames(table, self._only(id_column))
         self._blocks = SharedBlocks(table)
         self.label = table.label if member is None else f"{table.label}::{member}"
         self._member = None if member is None else self._places_of(member)
@@ -47,7 +49,7 @@ class TableCollection:
             raise self._no_column(missing[0])
         spec = required[0] if required else InputSpec(self.label, None, None)
         needs = InputNeeds([spec])
-        places, notes = matrix_columns(self._table, needs)
+        places, notes = matrix_columns(self._table, needs, self._id_column)
         reader = self._reader(places, needs, [*self._table.notes, *notes])
         return [InputArray(spec.name if required else None, reader, self.label)]
 
@@ -65,12 +67,12 @@ class TableCollection:
         names = ",".join(column.name for column in columns)
         label = f"{self._table.label}::{names}" if len(names) < len(self.label) + 60 else self.label
         if len(places) == 1 and columns[0].kind == "list":
-            return ListsReader(self._blocks, places[0], label, notes)
+            return ListsReader(self._blocks, places[0], label, self._names, notes)
         as_text = needs.reads_text(self._table, places)
         check_kinds(self._table, places, as_text)
         row_shape = needs.row_shape(len(places))
         blocks = self._blocks if self._blocks.allows(places, as_text) else SharedBlocks(self._table)
-        return ColumnsReader(blocks, places, label, as_text, needs.whole_numbers, row_shape, notes)
+        return ColumnsReader(blocks, places, label, self._names, as_text, needs.whole_numbers, row_shape, notes)
 
     def _places_of(self, member: str) -> list[int]:
         if self._named(member):
