@@ -13,7 +13,6 @@ from tfdump.inputs.tables.cells import EmptyCellError, decoded, list_lengths, nu
 from tfdump.inputs.tables.table import ReadColumns, Table, TableBlocks
 from tfdump.tensors import Array
 
-
 _NAMES_AT_ONCE = 1 << 16
 
 
