@@ -38,6 +38,7 @@ SCRIPTS = (
     "data_flow",
     "operations",
     "many_rows",
+    "tables",
     "statistics_only",
     "until_nan",
     "memory",

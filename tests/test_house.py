@@ -159,6 +159,7 @@ def typing_only(tree: ast.AST) -> set[int]:
 LEARNING = {
     "tensorflow",
     "keras",
+    "keras_hub",
     "tf_keras",
     "tflite_runtime",
     "ai_edge_litert",

@@ -3,7 +3,7 @@
 import re
 import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from tfdump.files.byte_strings import BYTES, holds_bytes
 from tfdump.files.formats import Mark, mark_of
 from tfdump.files.hdf5 import damage, lookup, may_be_dataset, open_hdf5
 from tfdump.files.paths import check_path, exists, mode_of
+from tfdump.inputs.archive_members import members_of
 from tfdump.inputs.data_options import ARRAYS_ONLY, DataOptions
 from tfdump.inputs.input_array import InputArray, OpenReader
 from tfdump.inputs.other_kinds import open_other, open_several, open_without_files
@@ -124,7 +125,7 @@ def _open_file(argument: InputArgument, path: Path) -> list[InputArray]:
     if mark is Mark.ZIP:
         if path.suffix == ".keras":
             raise InputError(f"{path} is a model, not an input (the model comes first: MODEL INPUT...)")
-        return _pick(argument, join_ragged(dict(open_npz(path)), path))
+        return members_of(argument.name, path, argument.member, join_ragged(dict(open_npz(path)), path))
     if mark is Mark.HDF5 or path.suffix in _HDF5_NAMES:
         return _open_hdf5(argument, path)
     if mark is Mark.EMPTY:
@@ -132,27 +133,6 @@ def _open_file(argument: InputArgument, path: Path) -> list[InputArray]:
     if mark is Mark.PICKLE:
         raise InputError(f"{path} is a pickle, which tfdump never loads (save the array with numpy.save)")
     raise InputError(f"{path} is not a .npy, .npz or HDF5 file (save the array with numpy.save)")
-
-
-def _pick(argument: InputArgument, arrays: Mapping[str, OpenReader]) -> list[InputArray]:
-    """Return the arrays of one file that an argument names: a member, or all arrays."""
-
-    def array(name: str | None, key: str, optional_name: bool = False) -> InputArray:
-        return InputArray(name, arrays[key], f"{argument.file}::{key}", optional_name)
-
-    if argument.member is not None:
-        if argument.member not in arrays:
-            keys = ", ".join(f"'{key}'" for key in arrays)
-            raise InputError(f"{argument.file} has no array '{argument.member}' (it has {keys})")
-        return [array(argument.name, argument.member)]
-    if argument.name is None:
-        return [array(key, key, optional_name=True) for key in arrays]
-    if argument.name in arrays:
-        return [array(argument.name, argument.name)]
-    if len(arrays) > 1:
-        keys = ", ".join(f"{argument.file}::{key}" for key in arrays)
-        raise InputError(f"{argument.file} holds {len(arrays)} arrays; name one for '{argument.name}': {keys}")
-    return [array(argument.name, next(iter(arrays)))]
 
 
 def _open_hdf5(argument: InputArgument, path: Path) -> list[InputArray]:
@@ -171,8 +151,7 @@ def _open_hdf5(argument: InputArgument, path: Path) -> list[InputArray]:
     def opener(name: str) -> OpenReader:
         return lambda: _dataset_reader(lookup(item, name, InputError), path)
 
-    inside = InputArgument(argument.text, argument.name, argument.file, None)
-    return _pick(inside, join_ragged({name: opener(name) for name in names}, path))
+    return members_of(argument.name, path, None, join_ragged({name: opener(name) for name in names}, path))
 
 
 def _dataset_reader(dataset: h5py.Dataset, path: Path) -> Reader:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from tfdump.inputs.images.decoding import ImageDecoder, Resize
 from tfdump.inputs.preprocessing import Preprocessing
+from tfdump.inputs.preset_texts import OpenPreset
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,12 @@ class DataLibraries:
     ----------
     image_decoder : callable, optional
         Returns TensorFlow's decoder of images; without it, no images are read.
+    text_preset : callable, optional
+        Opens a keras-hub preset that tokenizes text; without it, no preset is read.
     """
 
     image_decoder: Callable[[], ImageDecoder] | None = None
+    text_preset: OpenPreset | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class DataOptions:
         Whether data that cannot be decoded is left out.
     features : Path, optional
         A JSON file that tells the features of records.
+    id_column : str, optional
+        The column of a table that names the examples.
     preset : Path, optional
         The folder of a keras-hub preset, whose tokenizer reads text.
     sample_rate : int, optional
@@ -74,6 +80,7 @@ class DataOptions:
     exif: bool = False
     skip_damaged: bool = False
     features: Path | None = None
+    id_column: str | None = None
     preset: Path | None = None
     sample_rate: int | None = None
     window: float | None = None

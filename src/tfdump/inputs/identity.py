@@ -67,6 +67,12 @@ class NamedReader:
         return ()
 
 
+def row_names(reader: Reader, label: str) -> ExampleNames:
+    """Return the names of the rows of a reader; where they have none, `label` and their numbers."""
+    names = reader.names if isinstance(reader, NamedReader) else None
+    return names if names is not None else NumberedNames(label)
+
+
 @dataclass(frozen=True)
 class ExampleIdentity:
     """The names and labels of the examples of a source, from the example `start` up to `stop` of its data."""

@@ -1,12 +1,9 @@
 """Readers: arrays in files, read a few rows at a time and never as a whole."""
 
-import lzma
 import math
 import shutil
 import tempfile
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,11 +17,9 @@ from tfdump.errors import InputError, reason_of
 from tfdump.files.byte_strings import holds_bytes, read_byte_strings
 from tfdump.files.hdf5 import check_declared, place_of
 from tfdump.files.limits import allowed_bytes, check_bytes
+from tfdump.inputs.npy_header import STREAM_ERRORS, ArrayHeader, read_header
 from tfdump.inputs.read_behind import ReadBehind
 from tfdump.tensors import Array
-
-_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
-"""The errors of reading a damaged file or archive."""
 
 _SMALL_BYTES = 64 << 20
 """Bytes that may be held in memory whole. A larger standard input goes to a temporary file."""
@@ -69,15 +64,22 @@ class NpyReader:
     shrinks while it is mapped kills the process.
     """
 
-    def __init__(self, stream: IO[bytes], label: str, length: int | None = None, handle: int | None = None) -> None:
-        """Read the header.
+    def __init__(
+        self,
+        stream: IO[bytes],
+        label: str,
+        length: int | None = None,
+        handle: int | None = None,
+        header: ArrayHeader | None = None,
+    ) -> None:
+        """Read the header, unless it is given because another format has it elsewhere.
 
         `length` is the length of the stream in bytes, for a stream that has to be read to its end to tell. `handle` is
         the file descriptor, for a stream that is a file of its own.
         """
         self.label = label
         self._stream = stream
-        self.shape, self._fortran, self.dtype = _read_header(stream, label)
+        self.shape, self._fortran, self.dtype = header or read_header(stream, label)
         if self.dtype.hasobject:
             raise InputError(f"{label} holds pickled Python objects, which tfdump never loads (save a plain array)")
         self._offset = stream.tell()
@@ -142,7 +144,7 @@ class NpyReader:
                         f"{self.label} ended early: {count - done} bytes of its rows are missing (was it changed?)"
                     )
                 done += got
-        except _DAMAGE as cause:
+        except STREAM_ERRORS as cause:
             raise InputError(f"cannot read {self.label}: {reason_of(cause)}") from None
         return buffer
 
@@ -238,7 +240,7 @@ def open_npz(path: Path) -> dict[str, Callable[[], NpyReader]]:
     """Return what opens each array of a `.npz` file, compressed or not, by its name."""
     try:
         archive = zipfile.ZipFile(path)
-    except (*_DAMAGE, NotImplementedError, ValueError) as cause:
+    except (*STREAM_ERRORS, NotImplementedError, ValueError) as cause:
         raise InputError(f"{path} is not a readable .npz archive: {reason_of(cause)}") from None
 
     def opener(member: zipfile.ZipInfo, name: str) -> Callable[[], NpyReader]:
@@ -250,7 +252,7 @@ def open_npz(path: Path) -> dict[str, Callable[[], NpyReader]]:
                 raise InputError(f"{path}::{name} is damaged: it declares more bytes than the archive holds")
             try:
                 stream = archive.open(member)
-            except (*_DAMAGE, RuntimeError, NotImplementedError, ValueError) as cause:
+            except (*STREAM_ERRORS, RuntimeError, NotImplementedError, ValueError) as cause:
                 raise InputError(f"cannot read {path}::{name}: {reason_of(cause)}") from None
             return NpyReader(stream, f"{path}::{name}", member.file_size)
 
@@ -274,20 +276,3 @@ def _seek(stream: IO[bytes], position: int) -> None:
             if not stream.read(min(skipped, 1 << 20)):
                 return  # the member ends here, which reading it will tell
     stream.seek(position)
-
-
-def _read_header(stream: IO[bytes], label: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, order and dtype of a `.npy`; version 3 differs from 2 only in the encoding of field names."""
-    readers = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
-    readers[3] = readers[2]
-    try:
-        major, _ = np.lib.format.read_magic(stream)
-        if major not in readers:
-            raise ValueError(f"unknown version {major}")
-        shape, fortran, dtype = readers[major](stream)
-        if any(size < 0 for size in shape):
-            raise ValueError(f"negative shape {shape}")
-    except (ValueError, SyntaxError, tokenize.TokenError, *_DAMAGE) as cause:
-        reason = reason_of(cause) if str(cause) else "no header"
-        raise InputError(f"{label} is not a .npy array ({reason})") from None
-    return tuple(shape), bool(fortran), np.dtype(dtype)

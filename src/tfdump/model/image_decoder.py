@@ -77,9 +77,9 @@ def _decoded_channels(header: ImageHeader, channels: int) -> int:
 
 def _decode(data: bytes, header: ImageHeader, channels: int) -> npt.NDArray[np.uint8]:
     if header.format == "webp" and not hasattr(tf.io, "decode_webp"):
-        from tfdump.inputs.images.pillow_decoder import decoded
+        from tfdump.inputs.images.pillow_decoder import decoded_image
 
-        return decoded(data, channels)
+        return decoded_image(data, channels)
     pixels: npt.NDArray[np.uint8] = tf.io.decode_image(data, channels=channels, expand_animations=False).numpy()
     return pixels
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from support.image_folders import drawn
 from tfdump.inputs.images.decoding import upright
-from tfdump.inputs.images.headers import START_BYTES, orientation_of, read_header
+from tfdump.inputs.images.headers import START_BYTES, orientation_of, read_image_header
 
 KINDS: list[tuple[str, dict[str, Any]]] = [
     ("jpeg", {}),
@@ -34,7 +34,7 @@ def encoded(kind: str, channels: int = 3, orientation: int = 1, **options: Any) 
 @pytest.mark.parametrize(("kind", "options"), KINDS)
 def test_size_and_orientation(kind: str, options: dict[str, Any], orientation: int) -> None:
     data = encoded(kind, orientation=orientation, **options)
-    header = read_header(data)
+    header = read_image_header(data)
     assert header is not None
     assert (header.format, header.height, header.width, header.channels) == (kind, 40, 50, 3)
     assert header.orientation == orientation
@@ -45,7 +45,7 @@ def test_size_and_orientation(kind: str, options: dict[str, Any], orientation: i
 def test_formats_without_exif(kind: str) -> None:
     stream = io.BytesIO()
     Image.fromarray(drawn(40, 50, 1)).save(stream, kind)
-    header = read_header(stream.getvalue())
+    header = read_image_header(stream.getvalue())
     assert header is not None
     assert (header.format, header.height, header.width, header.orientation) == (kind, 40, 50, 1)
 
@@ -54,22 +54,23 @@ def test_all_frames_of_a_gif_count() -> None:
     stream = io.BytesIO()
     frames = [Image.fromarray(drawn(40, 50, seed)) for seed in range(4)]
     frames[0].save(stream, "gif", save_all=True, append_images=frames[1:])
-    header = read_header(stream.getvalue())
+    header = read_image_header(stream.getvalue())
     assert header is not None
     assert (header.height, header.width, header.frame_pixels) == (40, 50, 4 * 40 * 50)
 
 
 def test_channels() -> None:
     headers = [
-        read_header(encoded(kind, channels)) for kind, channels in (("jpeg", 1), ("png", 1), ("png", 4), ("webp", 4))
+        read_image_header(encoded(kind, channels))
+        for kind, channels in (("jpeg", 1), ("png", 1), ("png", 4), ("webp", 4))
     ]
     assert [header.channels for header in headers if header] == [1, 1, 4, 4]
 
 
 def test_what_is_no_image_has_no_header() -> None:
-    assert read_header(b"") is None
-    assert read_header(b"hello, world" * 10) is None
-    assert read_header(b"RIFF\0\0\0\0WAVEfmt " + bytes(40)) is None
+    assert read_image_header(b"") is None
+    assert read_image_header(b"hello, world" * 10) is None
+    assert read_image_header(b"RIFF\0\0\0\0WAVEfmt " + bytes(40)) is None
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
@@ -77,13 +78,13 @@ def test_damage_is_no_crash(kind: str) -> None:
     data = encoded(kind, orientation=6)
     random = np.random.default_rng(0)
     for length in range(min(300, len(data))):
-        read_header(data[:length])
+        read_image_header(data[:length])
         orientation_of(data[:length])
     for _ in range(500):
         changed = bytearray(data)
         for place in random.integers(0, min(200, len(data)), 4):
             changed[place] = random.integers(256)
-        read_header(bytes(changed))
+        read_image_header(bytes(changed))
         assert 1 <= orientation_of(bytes(changed)) <= 8
 
 

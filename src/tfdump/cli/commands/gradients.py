@@ -148,7 +148,11 @@ def command(
 
     def read() -> Any:
         opened_targets = (
-            open_arguments(targets, "targets file", replace(data, random=None, function=None)) if targets else None
+            open_arguments(
+                targets, "targets file", replace(data, random=None, function=None, preset=None, id_column=None)
+            )
+            if targets
+            else None
         )
         return open_each(inputs, options=data), opened_targets, open_arguments(sample_weight, "sample weight file")
 

@@ -8,7 +8,9 @@ import click
 from tfdump.cli.help_page import CommandFunction, option_under
 from tfdump.cli.options import FileName, FunctionName, decorated, parsed
 from tfdump.errors import TfdumpError
+from tfdump.inputs.arguments import parse_argument
 from tfdump.inputs.data_options import DataOptions
+from tfdump.inputs.other_kinds import TABLES
 from tfdump.inputs.preprocessing import parse_steps
 from tfdump.model.data_libraries import LIBRARIES
 
@@ -67,6 +69,7 @@ def data_options(command: CommandFunction) -> CommandFunction:
             "FILE.py:FUNCTION. Repeatable.",
         ),
         _DATA("--features", type=FileName(), metavar="SPEC.json", help="Read these features of TFRecord files."),
+        _DATA("--id-column", metavar="NAME", help="Name the examples of a table by this column, not by its lines."),
         _DATA("--preset", type=FileName(), metavar="FOLDER", help="Tokenize text as this keras-hub preset does."),
         _DATA("--skip-damaged", is_flag=True, help="Leave out images and records that cannot be read, and list them."),
         image_size_option,
@@ -109,6 +112,7 @@ def data_options(command: CommandFunction) -> CommandFunction:
 
 _NAMES = (
     *("image_size", "resize", "interpolation", "decoder", "exif", "skip_damaged", "features", "preset"),
+    "id_column",
     *("sample_rate", "window", "hop", "random", "open_size", "function"),
 )
 
@@ -144,5 +148,10 @@ def check_inputs(inputs: tuple[str, ...], options: DataOptions) -> None:
         raise click.UsageError(f"{' and '.join(ways)} exclude each other (leave one of them out)")
     if options.open_size is not None and options.random is None:
         raise click.UsageError("--open-size is the size of random examples (add --random N)")
+    files = [parse_argument(text).file.lower() for text in inputs]
+    if options.id_column is not None and not any(file.endswith(TABLES) for file in files):
+        raise click.UsageError(f"--id-column is a column of a table (give one of {', '.join(TABLES)})")
+    if options.preset is not None and not any(file.endswith((".txt", *TABLES)) for file in files):
+        raise click.UsageError("--preset tokenizes text (give a .txt file, or a column of a table: data.csv::text)")
     if options.hop is not None and options.window is None:
         raise click.UsageError("--hop needs the length of the pieces (add --window SECONDS)")

@@ -6,7 +6,7 @@ from functools import cached_property
 from tfdump.errors import InputError
 from tfdump.inputs.data_options import DataOptions
 from tfdump.inputs.images.decoding import ImageDecoder
-from tfdump.inputs.images.headers import read_header
+from tfdump.inputs.images.headers import read_image_header
 from tfdump.inputs.images.image_input import image_input
 from tfdump.inputs.images.listing import ImageFiles
 from tfdump.inputs.images.reader import ImageReader, damaged_images
@@ -83,7 +83,7 @@ class ImageCollection:
         """Return the option that gives the size of the first image, for a message."""
         path = self._listed.path(0)
         try:
-            header = read_header(path.read_bytes())
+            header = read_image_header(path.read_bytes())
         except OSError:
             header = None
         if header is None:

@@ -46,7 +46,7 @@ def is_image_name(name: str | bytes) -> bool:
     return name.lower().endswith(endings)  # type: ignore[arg-type]  # both are text, or both are bytes
 
 
-def read_header(data: bytes) -> ImageHeader | None:
+def read_image_header(data: bytes) -> ImageHeader | None:
     """Return the header of an image file, or None for bytes that are no image of a known format.
 
     The sources are the specifications: ITU T.81 (JPEG), W3C PNG 3, GIF89a, BITMAPINFOHEADER, RFC 9649 (WebP), and
@@ -66,7 +66,7 @@ def orientation_of(start: bytes) -> int:
     try:
         if start.startswith(_JPEG):
             return _jpeg_orientation(start)
-        header = read_header(start)
+        header = read_image_header(start)
     except (struct.error, IndexError):
         return _UPRIGHT
     return header.orientation if header is not None else _UPRIGHT

@@ -61,7 +61,7 @@ class PillowDecoder:
         return pixels.reshape(*target.size, target.channels).astype(np.float32)
 
 
-def decoded(data: bytes, channels: int) -> npt.NDArray[np.uint8]:
+def decoded_image(data: bytes, channels: int) -> npt.NDArray[np.uint8]:
     """Return the pixels of an image at its own size, shape (height, width, channels); raises UndecodableError."""
     try:
         with Image.open(io.BytesIO(data)) as image:

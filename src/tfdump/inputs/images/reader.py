@@ -13,7 +13,7 @@ from tfdump.errors import InputError
 from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.inputs.identity import NamedReader
 from tfdump.inputs.images.decoding import COLOR_MODES, ImageDecoder, ImageTarget, UndecodableError
-from tfdump.inputs.images.headers import START_BYTES, ImageHeader, orientation_of, read_header
+from tfdump.inputs.images.headers import START_BYTES, ImageHeader, orientation_of, read_image_header
 from tfdump.inputs.images.image_input import ImageInput
 from tfdump.inputs.images.listing import ImageFiles
 from tfdump.process.machine import cores
@@ -45,7 +45,7 @@ class ImageFile:
     def load(self, row: int, target: ImageTarget) -> npt.NDArray[np.float32]:
         """Return one image, shape (height, width, channels); raises UndecodableError with the reason."""
         data = self._read(row)
-        header = read_header(data)
+        header = read_image_header(data)
         if header is None:
             raise UndecodableError("it is no JPEG, PNG, GIF, BMP or WebP file" if data else "it is empty (0 bytes)")
         self._check_size(header)

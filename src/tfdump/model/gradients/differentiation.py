@@ -15,7 +15,7 @@ from tfdump.model.keras_signature import training_argument
 from tfdump.model.losses.compiled import added_losses
 from tfdump.model.losses.logits import ORIGINAL, source_of_logits
 from tfdump.model.losses.scalar import HOW, BatchTargets, Scalar
-from tfdump.model.losses.target_checks import check_class_indices, takes_class_indices
+from tfdump.model.losses.target_checks import check_class_indices, check_class_names, takes_class_indices
 from tfdump.model.losses.terms import COUNTS, Term, divisor
 from tfdump.model.outputs import Outputs, named_outputs
 from tfdump.model.recording.recorder import Recorder
@@ -29,11 +29,15 @@ _PROBABILITIES = ("Softmax", "Sigmoid")
 
 @dataclass(frozen=True)
 class TargetColumns:
-    """The columns of a source that hold the targets and the sample weights, by output, with labels for messages."""
+    """The columns of a source that hold the targets and the sample weights, by output, with labels for messages.
+
+    `classes` are the numbers of classes of targets that were names of classes, by output.
+    """
 
     targets: Mapping[str, str]
     weights: Mapping[str, str]
     labels: Mapping[str, str]
+    classes: Mapping[str, int]
 
     def of(self, tensors: Mapping[str, Any], rows: Any = None) -> BatchTargets:
         """Return the targets and sample weights of one batch; `rows` is the number of rows that count, None for all."""
@@ -158,8 +162,13 @@ class Differentiation:
     def indexed_columns(self) -> list[tuple[str, Callable[[Array, int], None]]]:
         """Return the columns whose targets are class indices, each with its check.
 
-        The check takes rows and the number of the first one, and raises InputError for an index out of range.
+        The check takes rows and the number of the first one, and raises InputError for an index out of range. Raises
+        InputError for names of classes that are the targets of another loss.
         """
+        for term in self.terms:
+            if term.loss is not None and term.output in self._target_columns.classes:
+                classes, label = self._target_columns.classes[term.output], self._target_columns.labels[term.output]
+                check_class_names(term.loss, classes, label)
         return [
             (
                 self._target_columns.targets[term.output],

@@ -15,6 +15,20 @@ _SPARSE = frozenset(
         "CategoricalGeneralizedCrossEntropy",
     }
 )
+_BINARY = frozenset(
+    {
+        "BinaryCrossentropy",
+        "binary_crossentropy",
+        "BinaryFocalCrossentropy",
+        "binary_focal_crossentropy",
+        "Hinge",
+        "hinge",
+        "SquaredHinge",
+        "squared_hinge",
+    }
+)
+"""Losses whose targets are 0 or 1, which two classes are."""
+
 _FREE = frozenset({"CTC", "ctc", "Circle", "circle"})
 """Losses of Keras whose targets need not have the shape of the output."""
 
@@ -61,6 +75,20 @@ def check_shapes(loss: keras.losses.Loss, true: Any, pred: Any, label: str, outp
     raise InputError(
         f"the loss '{loss.name}' compares {label} {static_shape_text(true)} with the output '{output}' "
         f"{static_shape_text(pred)} ({hint})"
+    )
+
+
+def check_class_names(loss: keras.losses.Loss, classes: int, label: str) -> None:
+    """Raise InputError where a loss takes no class indices, to which the names of so many classes were converted.
+
+    A custom loss may take them.
+    """
+    name = function_name(loss)
+    if not name or name in _SPARSE or (name in _BINARY and classes <= 2):
+        return
+    raise InputError(
+        f"{label} holds names of {classes} classes, and the loss '{loss.name}' takes no class indices (give "
+        "numbers, or use --loss sparse_categorical_crossentropy)"
     )
 
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tfdump.dtypes import dtype_name, kind_of
+from tfdump.dtypes import STRING, dtype_name, kind_of
 from tfdump.errors import InputError
 from tfdump.inputs.casting import describe
+from tfdump.inputs.class_targets import ClassTargets
 from tfdump.inputs.input_array import InputArray, array_names_of
 from tfdump.inputs.matching import match
 from tfdump.inputs.preprocessing import preprocessed
@@ -34,14 +35,19 @@ class _Columns:
     targets: dict[str, str] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
+    classes: dict[str, int] = field(default_factory=dict)
 
     def add(self, what: str, arrays: Mapping[str, Reader]) -> dict[str, str]:
         """Add one column per output, of targets or of sample weights; return the columns by output.
 
-        Raises InputError where an array does not hold numbers.
+        Targets that are text become class indices. Raises InputError where another array does not hold numbers.
         """
         columns = {}
-        for output, reader in arrays.items():
+        for output, array in arrays.items():
+            reader = array
+            if what == "target" and dtype_name(array.dtype) == STRING:
+                reader = ClassTargets(array)
+                self.classes[output] = len(reader.labels.classes)
             dtype = dtype_name(reader.dtype)  # the loss casts, as Keras does
             if kind_of(dtype) not in "fiub":
                 raise InputError(f"{reader.label} holds {describe(dtype)}, and a {what} is a number")
@@ -87,7 +93,7 @@ def supervised_source(
     if expected or weights:
         _add_supervision(loaded.model, scalar, signature, columns, expected, weights, reading)
     source = Source(columns.specs, columns.readers, reading, note)
-    return source, TargetColumns(columns.targets, columns.weights, columns.labels), signature
+    return source, TargetColumns(columns.targets, columns.weights, columns.labels, columns.classes), signature
 
 
 def _check_supervision(scalar: "Scalar", targets: Sequence[InputArray] | None, weights: Sequence[InputArray]) -> None:
