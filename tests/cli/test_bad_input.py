@@ -151,7 +151,7 @@ def test_floats_for_token_ids(tfdump: Run, tmp_path: Path) -> None:
 def test_files_that_are_no_input(tfdump: Run, tmp_path: Path) -> None:
     (tmp_path / "empty.npy").touch()
     (tmp_path / "pickle.npy").write_bytes(b"\x80\x04N.")
-    (tmp_path / "text.csv").write_text("1,2,3\n")
+    (tmp_path / "text.bin").write_text("1,2,3\n")
     (tmp_path / "cut.npy").write_bytes(DIGITS.read_bytes()[:5000])
     shutil.copy(SAMPLES / "pairs.npz", tmp_path / "whole.npz")
     (tmp_path / "cut.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:5000])
@@ -159,7 +159,7 @@ def test_files_that_are_no_input(tfdump: Run, tmp_path: Path) -> None:
     assert_refused(tfdump("activations", MODEL, "."), tmp_path, "has no images among 6 other files")
     assert_refused(tfdump("activations", MODEL, "empty.npy"), tmp_path, "empty.npy is empty")
     assert_refused(tfdump("activations", MODEL, "pickle.npy"), tmp_path, "pickle", "numpy.save")
-    assert_refused(tfdump("activations", MODEL, "text.csv"), tmp_path, "text.csv", "numpy.save")
+    assert_refused(tfdump("activations", MODEL, "text.bin"), tmp_path, "text.bin", "numpy.save")
     assert_refused(tfdump("activations", MODEL, "cut.npy"), tmp_path, "cut.npy is truncated")
     assert_refused(tfdump("activations", MODEL, "cut.npz"), tmp_path, "cut.npz")
     assert_refused(tfdump("activations", MODEL, "-", stdin=b""), tmp_path, "standard input is empty")

@@ -295,7 +295,7 @@ def test_standard_input_feeds_one_array(tfdump: Run, tmp_path: Path) -> None:
         (np.append(np.zeros(58), np.nan), ("class nan in row 58",)),
         (np.append(np.zeros(58), 2**40).astype("int64"), ("class 1099511627776",)),
         (np.append(np.zeros(58), 255).astype("uint8"), ("class 255",)),
-        (np.full(59, "red"), ("holds text", "a target is a number")),
+        (np.array([f"c{n % 4}" for n in range(59)]), ("class 3 in row 3", "3 classes, numbered 0 to 2")),
         (np.full(59, 1j), ("complex", "a target is a number")),
         (np.array(1), ("single number",)),
         (np.array([{}] * 59, dtype=object), ("pickle",)),
@@ -377,7 +377,7 @@ def test_infinite_gradients_leave_notes_alone_on_stderr(tfdump: Run, tmp_path: P
 def test_files_that_are_no_targets(tfdump: Run, tmp_path: Path) -> None:
     (tmp_path / "empty.npy").touch()
     (tmp_path / "pickle.npy").write_bytes(b"\x80\x04N.")
-    (tmp_path / "labels.csv").write_text("1,2,3\n")
+    (tmp_path / "labels.bin").write_text("1,2,3\n")
     (tmp_path / "cut.npy").write_bytes(WINE[2].read_bytes()[:200])
     np.savez(tmp_path / "y.npz", a=np.load(WINE[2]), b=np.load(WINE[2]))
     with h5py.File(tmp_path / "y.h5", "w") as file:
@@ -391,7 +391,7 @@ def test_files_that_are_no_targets(tfdump: Run, tmp_path: Path) -> None:
         assert_refused(tfdump(*base, "predictions="), tmp_path, "'predictions=' does not name a file", what)
         assert_refused(tfdump(*base, "empty.npy"), tmp_path, "empty.npy is empty")
         assert_refused(tfdump(*base, "pickle.npy"), tmp_path, "pickle")
-        assert_refused(tfdump(*base, "labels.csv"), tmp_path, "labels.csv", "numpy.save")
+        assert_refused(tfdump(*base, "labels.bin"), tmp_path, "labels.bin", "numpy.save")
         assert_refused(tfdump(*base, "cut.npy"), tmp_path, "cut.npy is truncated")
         assert_refused(tfdump(*base, "y.npz::c"), tmp_path, "'c'", "'a', 'b'")
         assert_refused(tfdump(*base, "y.h5::/g/none"), tmp_path, "none")
