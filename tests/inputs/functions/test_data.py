@@ -189,6 +189,8 @@ BAD: dict[str, tuple[Callable[..., Any], str]] = {
     "rows": (lambda: iter([(X, Y[:9])]), "different numbers of examples: input 0 has 50, target 0 has 9"),
     "None": (lambda: None, r"data.py:f returns None \(return arrays, a tf.data.Dataset or a keras.utils.PyDataset, or"),
     "empty": (lambda: iter([]), "data.py:f gives no batches"),
+    "empty batches": (lambda: iter([X[:0], X[:0]]), r"data.py:f has no examples \(its batches are empty\)"),
+    "None in a batch": (lambda: iter([None]), "data.py:f gives no batches"),
     "number": (lambda: iter([(X, 3)]), r"target 0 is a single number \(give one row per example\)"),
     "parts": (lambda: (X, X, X, X), r"gives a tuple of 4, and not \(x, y, sample_weight\)"),
     "object": (lambda: iter([object()]), "input 0 is object, and not an array of numbers or text"),

@@ -44,6 +44,8 @@ class Spool:
                 raise InputError(
                     f"{label} goes on after {MOST_EXAMPLES:,} examples (if it has no end, bound it: --examples 0:1000)"
                 )
+        if not self.first:
+            raise InputError(f"{label} has no examples (its batches are empty)")
         for file in self._files.values():
             file.flush()
 
