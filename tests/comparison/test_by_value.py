@@ -409,6 +409,19 @@ def test_operations_inside_a_layer_that_agrees_are_fused(both: Any) -> None:
     assert both({"d": A}, {**new, "d": Tensor(A * 2, **inside)}, LITE).count("extra") == 2
 
 
+def test_outputs_of_a_loop_that_nothing_reads_are_fused_with_the_one_that_is_read(both: Any) -> None:
+    """The counter and the weights that a loop passes on are no tensors of the other side."""
+    loop = {"gru:op.turn": ["inputs/x"], "gru:op.loop.0": ["gru:op.turn"], "gru:op.loop.1": ["gru:op.turn"],
+            "gru": ["gru:op.loop.1"], "gru:op.dead": ["gru"]}  # fmt: skip
+    values = {name: np.random.default_rng(n).standard_normal((4, 6)).astype("f4") for n, name in enumerate(loop)}
+    report = both({"gru": values["gru"]}, tensors(values, loop), LITE)
+    statuses = {t.shown_name: t.status for t in report.tensors}
+    assert statuses == {**dict.fromkeys(loop, "fused"), "gru": "same", "gru:op.dead": "extra"}
+    report = both({"gru": values["gru"] * 2}, tensors(values, loop), LITE)
+    statuses = {t.shown_name: t.status for t in report.tensors}
+    assert statuses["gru:op.loop.1"] == statuses["gru:op.turn"] == "extra"
+
+
 def test_an_unknown_pairing_is_refused(both: Any) -> None:
     with pytest.raises(TfdumpError, match="pair 'value' is not one of names, values"):
         both({"a": A}, {"a": A}, pair="value")
