@@ -364,6 +364,40 @@ def test_missing_tensors_are_fused_only_next_to_what_agrees(both: Any) -> None:
     assert without.count("missing") == 2  # without the graph, nothing tells
 
 
+def positive_at_first() -> tuple[dict[str, Any], dict[str, Any]]:
+    """A layer and the ReLU behind it, equal in the first examples, and their graph."""
+    x = np.random.default_rng(0).standard_normal((20, 6)).astype("f4")
+    layer = np.concatenate([np.abs(x[:10]), x[10:]])
+    relu = np.maximum(layer, 0)
+    values = {"layer": layer, "relu": relu, "next": relu @ np.arange(18, dtype="f4").reshape(6, 3)}
+    return values, {"layer": ["inputs/x"], "relu": ["layer"], "next": ["relu"]}
+
+
+@pytest.mark.parametrize("names", [("relu", "next"), ("node_1", "node_2")])
+def test_what_equals_its_reader_in_the_first_examples_alone_is_fused(both: Any, names: tuple[str, str]) -> None:
+    values, graph = positive_at_first()
+    new = {names[0]: values["relu"], names[1]: values["next"]}
+    report = both(tensors(values, graph), new, ({"examples": 20}, {"examples": 20} | LITE[1]))
+    assert report.same, report.summary
+    assert [t.status for t in report.tensors] == ["fused", "same", "same"]
+    assert pairs(report)["layer"][1] == ""
+    assert not any("layer =" in note for note in report.notes)
+    new[names[0]] = np.concatenate([values["relu"][:12], values["relu"][12:] + 1])
+    report = both(tensors(values, graph), new, ({"examples": 20}, {"examples": 20} | LITE[1]))
+    assert [t.status for t in report.tensors] == ["differs", "differs", "same"]
+
+
+def test_the_last_of_equal_operations_is_what_a_layer_gives(both: Any) -> None:
+    values, graph = positive_at_first()
+    golden = tensors({name: values[name] for name in ("relu", "next")}, {"relu": ["inputs/x"], "next": ["relu"]})
+    names = {name: f"node_{number}" for number, name in enumerate(graph)}
+    new_graph = {names[name]: [names.get(one, one) for one in read] for name, read in graph.items()}
+    new = tensors({names[name]: value for name, value in values.items()}, new_graph)
+    report = both(golden, new, ({"examples": 20}, {"examples": 20} | LITE[1]))
+    assert report.same, report.summary
+    assert pairs(report)["relu"] == ("node_1", "exact value")
+
+
 def test_operations_inside_a_layer_that_agrees_are_fused(both: Any) -> None:
     """The layer's output tells by `operands` which operation gave it, and by `inputs` what the layer read."""
     inside = {"inputs": json.dumps(["d:op.MatMul"]), "operands": json.dumps(["d:op.BiasAdd"])}
@@ -373,6 +407,19 @@ def test_operations_inside_a_layer_that_agrees_are_fused(both: Any) -> None:
     assert report.same
     assert [t.status for t in report.tensors] == ["same", "fused", "fused"]
     assert both({"d": A}, {**new, "d": Tensor(A * 2, **inside)}, LITE).count("extra") == 2
+
+
+def test_outputs_of_a_loop_that_nothing_reads_are_fused_with_the_one_that_is_read(both: Any) -> None:
+    """The counter and the weights that a loop passes on are no tensors of the other side."""
+    loop = {"gru:op.turn": ["inputs/x"], "gru:op.loop.0": ["gru:op.turn"], "gru:op.loop.1": ["gru:op.turn"],
+            "gru": ["gru:op.loop.1"], "gru:op.dead": ["gru"]}  # fmt: skip
+    values = {name: np.random.default_rng(n).standard_normal((4, 6)).astype("f4") for n, name in enumerate(loop)}
+    report = both({"gru": values["gru"]}, tensors(values, loop), LITE)
+    statuses = {t.shown_name: t.status for t in report.tensors}
+    assert statuses == {**dict.fromkeys(loop, "fused"), "gru": "same", "gru:op.dead": "extra"}
+    report = both({"gru": values["gru"] * 2}, tensors(values, loop), LITE)
+    statuses = {t.shown_name: t.status for t in report.tensors}
+    assert statuses["gru:op.loop.1"] == statuses["gru:op.turn"] == "extra"
 
 
 def test_an_unknown_pairing_is_refused(both: Any) -> None:

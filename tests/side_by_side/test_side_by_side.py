@@ -360,3 +360,21 @@ def test_what_runs_beside_ends_with_the_comparison() -> None:
     before = threading.active_count()
     tfdump.compare(sample("digits_cnn"), sample("digits_cnn"), DIGITS, batch_size=50)
     assert threading.active_count() == before
+
+
+def test_a_layer_that_equals_its_relu_in_the_first_batch_does_not_differ(tmp_path: Path) -> None:
+    """The file has one tensor for both. `--first` goes on to the end, because nothing differs."""
+    x = keras.Input((4,))
+    model = keras.Model(x, layers.Dense(2, name="next")(layers.ReLU(name="relu")(layers.Dense(4, name="layer")(x))))
+    model.get_layer("layer").set_weights([np.eye(4), np.zeros(4)])
+    model.get_layer("next").bias.assign([0.5, -0.5])
+    inputs = np.random.default_rng(0).standard_normal((6, 4)).astype("f4")
+    inputs[:2] = np.abs(inputs[:2])
+    file = lite(model, tmp_path / "new.tflite")
+    report = tfdump.compare(model, file, inputs, batch_size=1, first=True)
+    assert report.same, report.summary
+    assert [t.status for t in report.tensors if t.name == "activations/layer"] == ["fused"]
+    assert not any("stopped" in note for note in report.notes)
+    model.get_layer("layer").set_weights([np.eye(4), np.full(4, 0.25)])
+    report = tfdump.compare(model, file, inputs, batch_size=1, first=True)
+    assert not report.same

@@ -20,6 +20,7 @@ from tfdump.comparison.tolerance import Tolerances, overrides_of
 from tfdump.comparison.transposing import Transposing
 from tfdump.comparison.values.fusing import with_fused
 from tfdump.comparison.values.notes import pairs_by_value
+from tfdump.comparison.values.sharing import without_wrongly_shared
 from tfdump.comparison.verdict import DIFFERS, SAME, DiffReport, TensorDiff
 from tfdump.comparison.verdicts import notes_on_values, nothing_compared, verdicts_on
 from tfdump.dump.reader import Dump
@@ -211,6 +212,7 @@ def compare_sides(old: Side, other: Side, options: DiffOptions, judge: JudgePair
     turning.check_used()
     tensors = with_example_ids(list(judge(turned, options, ignored)), turned, old, other)
     if options.pair != NAMES_ONLY:
+        tensors, pairs, every = without_wrongly_shared(tensors, pairs, every, options.allow_missing)
         tensors = with_fused(tensors, pairs, every, old, other)
     for side in (old, other):
         side.check_unchanged()

@@ -9,6 +9,7 @@ from tfdump.comparison.pairing import Pair
 from tfdump.comparison.plain_arrays import Item
 from tfdump.comparison.tensors import Outcome, rule_of, unlike_attributes
 from tfdump.comparison.values.layouts import LaidOutItem
+from tfdump.comparison.values.sharing import wrongly_shared
 from tfdump.comparison.verdict import DIFFERS, SAME, STATISTICS, VALUES, TensorDiff
 from tfdump.comparison.verdicts import verdicts_on
 from tfdump.process.stages import Progress, silent_progress
@@ -75,7 +76,7 @@ class BatchJudge:
                 self._isolation.finish()
             self.examples = min(self._sides.examples, place.start + place.examples)
             self._progress(self.examples, self._sides.examples)
-            if self._first and (differs or any(stream.fails for stream in streams if stream is not None)):
+            if self._first and (differs or _any_fails(pairs, streams)):
                 self.stopped = self.examples < self._sides.examples
                 return
 
@@ -154,6 +155,13 @@ def _stream(pair: Pair, verdict: TensorDiff, options: DiffOptions) -> PairStream
         return TextStream(rule)
     composite = pair.golden.encoding in ("ragged", "sparse")
     return CompositeStream(rule) if composite else ArrayStream(rule)
+
+
+def _any_fails(pairs: Sequence[Pair], streams: Sequence[PairStream | None]) -> bool:
+    """Tell whether a pair differs by its values, other than one that shares the new tensor with one that agrees."""
+    failing = [stream is not None and stream.fails for stream in streams]
+    shared = wrongly_shared(pairs, failing, [stream is not None for stream in streams])
+    return any(fails and place not in shared for place, fails in enumerate(failing))
 
 
 def _differs_at_once(verdict: TensorDiff) -> bool:

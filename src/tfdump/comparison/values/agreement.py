@@ -22,22 +22,32 @@ def agreement_of_readers(items: Sequence[Item], agrees: Judgment, is_alone: Judg
 
     A reader agrees if `agrees` says so; one without a counterpart (`is_alone`) counts as its own readers do.
     Activations that nothing reads are not in the result, nor those that a later tensor may have read without telling.
+    But an output of an operation, such as the counter of a loop, agrees if only other outputs of it are read.
     """
     activations = sorted((item for item in items if placed(item)[0] == layout.ACTIVATIONS), key=order_of)
     readers: dict[str, list[str]] = {}
     agreement: dict[str, bool] = {}
+    useful = {_operation(name) for item in activations for name in [*(inputs_of(item) or ()), *_operands(item)]} - {""}
     for item in reversed(activations):
         following = readers.get(item.address, [])
         if following:
             agreement[item.address] = all(
                 agrees(name) or (is_alone(name) and agreement.get(name, False)) for name in following
             )
+        elif _operation(item.address) in useful:
+            agreement[item.address] = True
         read = inputs_of(item)
         if read is None:
             break
         for name in dict.fromkeys([*read, *_operands(item)]):
             readers.setdefault(name, []).append(item.address)
     return agreement
+
+
+def _operation(address: str) -> str:
+    """Return the operation inside a layer that has several outputs, of which this is one; "" for anything else."""
+    name, _, number = address.rpartition(".")
+    return name if number.isdecimal() and ":op." in name else ""
 
 
 def _operands(item: Item) -> list[str]:

@@ -43,12 +43,15 @@ def match_edges(edges: Iterable[Edge], anchors: Mapping[int, int], sharing: Coll
 
 
 def _chain(edges: Sequence[Edge], anchors: Mapping[int, int]) -> list[Edge]:
-    """Return a longest sequence of edges and anchors that rises on both sides, without the anchors."""
+    """Return a longest sequence of edges and anchors that rises on both sides, without the anchors.
+
+    Among equally long ones, it has the last new tensors: the last of several operations is what a layer gives.
+    """
     known: list[tuple[int, int, Edge | None]] = [(old, other, None) for old, other in anchors.items()]
     known += [(edge.golden, edge.new, edge) for edge in edges]
-    known.sort(key=lambda entry: (entry[0], -entry[1]))
-    chain = [known[position][2] for position in rising([other for _, other, _ in known])]
-    return [edge for edge in chain if edge is not None]
+    known.sort(key=lambda entry: (-entry[0], entry[1]))
+    chain = [known[position][2] for position in rising([-other for _, other, _ in known])]
+    return [edge for edge in reversed(chain) if edge is not None]
 
 
 def _by_order(edges: Sequence[Edge], matches: Mapping[int, Edge], anchors: Mapping[int, int]) -> list[Edge]:
