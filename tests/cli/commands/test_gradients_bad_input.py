@@ -386,7 +386,7 @@ def test_files_that_are_no_targets(tfdump: Run, tmp_path: Path) -> None:
         base = ["gradients", *WINE[:2], *way]
         what = "targets file" if way else "input file"
         assert_refused(tfdump(*base, "missing.npy"), tmp_path, f"no such {what}: missing.npy")
-        assert_refused(tfdump(*base, "."), tmp_path, "is a folder")
+        assert_refused(tfdump(*base, "."), tmp_path, "has no images among")
         assert_refused(tfdump(*base, ""), tmp_path, "'' does not name a file", what)
         assert_refused(tfdump(*base, "predictions="), tmp_path, "'predictions=' does not name a file", what)
         assert_refused(tfdump(*base, "empty.npy"), tmp_path, "empty.npy is empty")
