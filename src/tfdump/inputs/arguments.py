@@ -16,7 +16,7 @@ from tfdump.files.hdf5 import damage, lookup, may_be_dataset, open_hdf5
 from tfdump.files.paths import check_path, exists, mode_of
 from tfdump.inputs.data_options import ARRAYS_ONLY, DataOptions
 from tfdump.inputs.input_array import InputArray, OpenReader
-from tfdump.inputs.other_kinds import open_other, open_without_files
+from tfdump.inputs.other_kinds import open_other, open_several, open_without_files
 from tfdump.inputs.ragged import VlenReader, join_ragged
 from tfdump.inputs.readers import Hdf5Reader, Reader, open_npy, open_npz, read_npy_stream
 
@@ -63,6 +63,8 @@ def open_argument(
     path = Path(argument.file)
     if re.match(r"[a-z][a-z0-9+.-]*://", argument.text):
         raise InputError(f"{argument.text} is a URL, not a file (download it first)")
+    if several := open_several(argument.name, argument.file, argument.member, options):
+        return several
     mode = mode_of(path, what, InputError)
     if other := open_other(argument.name, path, argument.member, stat.S_ISDIR(mode), options):
         return other

@@ -60,6 +60,10 @@ class NamedReader:
     skipped: Sequence[tuple[str, str]] = ()
     settings: Mapping[str, Any] = MappingProxyType({})
 
+    def remarks(self, start: int, stop: int) -> Sequence[str]:
+        """Return notes for the user about the rows from `start` up to `stop`, which are going to be read."""
+        return ()
+
 
 @dataclass(frozen=True)
 class ExampleIdentity:

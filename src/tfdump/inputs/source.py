@@ -167,6 +167,9 @@ class Source:
             raise InputError(f"--examples {shown} selects none of the {total} examples")
         self.examples = stop - self._start
         self.first_example = self._start
+        for reader in (column.reader for column in self.columns):
+            for text in reader.remarks(self._start, stop) if isinstance(reader, NamedReader) else ():
+                note(text)
 
     @property
     def example_bytes(self) -> int:
@@ -190,8 +193,8 @@ class Source:
     @property
     def skipped(self) -> list[tuple[str, str]]:
         """The names of rows that were left out, with the reasons."""
-        readers = [column.reader for column in self.columns]
-        return [item for reader in readers if isinstance(reader, NamedReader) for item in reader.skipped]
+        named = [column.reader for column in self.columns if isinstance(column.reader, NamedReader)]
+        return list(dict.fromkeys(item for reader in named for item in reader.skipped))
 
     @property
     def settings(self) -> dict[str, dict[str, Any]]:
