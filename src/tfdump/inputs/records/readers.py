@@ -27,27 +27,28 @@ class RecordNames:
         return self._records.read_names(start, stop)
 
 
-class _OfRecords(NamedReader):
-    """What both kinds of rows share."""
+class RecordRows(NamedReader):
+    """What all rows of records share: their names, what was left out, and how they became numbers."""
 
-    def _take(self, records: RecordSet, plan: FeaturePlan, notes: Sequence[str]) -> None:
+    def take(self, records: RecordSet, settings: Mapping[str, Any], notes: Sequence[str]) -> None:
+        """Set what the rows share; `notes` are what a user should know of the files."""
         self.names = RecordNames(records)
         self.skipped: Sequence[tuple[str, str]] = records.skipped
-        self.settings: Mapping[str, Any] = {
-            "feature": plan.name,
-            "shape": list(plan.shape),
-            "decode": f"raw {plan.dtype}" if plan.raw else None,
-        }
+        self.settings = settings
         self._notes = notes
         self._records = records
-        self._plan = plan
 
     def remarks(self, start: int, stop: int) -> Sequence[str]:
         """Return what the user should know of the files."""
         return self._notes
 
-    def _values(self, start: int, stop: int) -> list[Array]:
-        return values_of(self._records, self._plan, self._records.read(start, stop), start)
+
+def _settings(plan: FeaturePlan) -> dict[str, Any]:
+    return {
+        "feature": plan.name,
+        "shape": list(plan.shape),
+        "decode": f"raw {plan.dtype}" if plan.raw else None,
+    }
 
 
 def values_of(records: RecordSet, plan: FeaturePlan, examples: Examples, start: int) -> list[Array]:
@@ -64,7 +65,7 @@ def values_of(records: RecordSet, plan: FeaturePlan, examples: Examples, start: 
     return rows
 
 
-class FixedFeature(_OfRecords):
+class FixedFeature(RecordRows):
     """A feature of one shape, shape (records, *shape)."""
 
     def __init__(self, records: RecordSet, plan: FeaturePlan, notes: Sequence[str] = ()) -> None:
@@ -72,19 +73,20 @@ class FixedFeature(_OfRecords):
         self.dtype: np.dtype[Any] = plan.dtype
         self._row_shape = tuple(size or 0 for size in plan.shape)
         self.shape = (len(records), *self._row_shape)
-        self._take(records, plan, notes)
+        self._plan = plan
+        self.take(records, _settings(plan), notes)
 
     def read(self, start: int, stop: int) -> Array:
         """Return the rows from `start` up to `stop`; raises InputError for a record that lacks the feature."""
         size = (stop - start) * math.prod(self._row_shape) * self.dtype.itemsize
         check_bytes(size, allowed_bytes(), f"{self.label}: one batch of rows takes", InputError)
         rows = np.empty((stop - start, *self._row_shape), self.dtype)
-        for place, values in enumerate(self._values(start, stop)):
+        for place, values in enumerate(values_of(self._records, self._plan, self._records.read(start, stop), start)):
             rows[place] = values
         return rows
 
 
-class RaggedFeature(RaggedReader, _OfRecords):
+class RaggedFeature(RaggedReader, RecordRows):
     """A feature whose rows have different lengths; one pass over all records finds them."""
 
     def __init__(self, records: RecordSet, plan: FeaturePlan, notes: Sequence[str] = ()) -> None:
@@ -93,11 +95,12 @@ class RaggedFeature(RaggedReader, _OfRecords):
             rows = values_of(records, plan, examples, start)
             lengths[start : start + len(rows)] = [len(row) for row in rows]
         super().__init__(f"{records.label}::{plan.name}", lengths, plan.tail, plan.dtype)
-        self._take(records, plan, notes)
+        self._plan = plan
+        self.take(records, _settings(plan), notes)
 
     def rows(self, start: int, stop: int) -> list[Array]:
         """Return the rows from `start` up to `stop`, each of its own length."""
-        return self._values(start, stop)
+        return values_of(self._records, self._plan, self._records.read(start, stop), start)
 
 
 def feature_reader(records: RecordSet, plan: FeaturePlan, notes: Sequence[str] = ()) -> FixedFeature | RaggedFeature:
