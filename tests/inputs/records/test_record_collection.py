@@ -145,6 +145,16 @@ def test_a_model_of_one_input_takes_the_only_feature(tmp_path: Path) -> None:
     path = write_records(tmp_path / "a.tfrecords", [{"f": np.array([1.0, 2.0], np.float32)}])
     assert rows(path, one("input_layer", (None, 2)))["input_layer"].tolist() == [[1, 2]]
     many = write_records(tmp_path / "b.tfrecords", examples(3))
+    np.testing.assert_array_equal(
+        rows(many, one("input_layer", (None, 2, 3)))["input_layer"], rows(many, one("x", (None, 2, 3)))["x"]
+    )
+    reader = readers(many, one("input_layer", (None, 2, 3)))["input_layer"]
+    assert isinstance(reader, NamedReader)
+    note = f"the input 'input_layer' takes the feature 'x' of {many}, the only one of its shape"
+    assert list(reader.remarks(0, 3)) == [note]
+    assert "has no feature 'input_layer'" in refused(many, one("input_layer", (None, 1)))  # age and label fit
+    assert "has no feature 'input_layer'" in refused(many, one("input_layer", (None, 6), "int32"))
+    assert rows(many, one("input_layer", (None, 4), "float16"))["input_layer"].dtype == np.float16
     read = rows(many, one("input_layer", (None, 6)), {"x": {"dtype": "float32", "shape": [6]}})["input_layer"]
     assert read.shape == (3, 6)
 

@@ -45,11 +45,7 @@ def data_options(command: CommandFunction) -> CommandFunction:
         ),
         _DATA("--features", type=FileName(), metavar="SPEC.json", help="Read these features of TFRecord files."),
         _DATA("--preset", type=FileName(), metavar="FOLDER", help="Tokenize text as this keras-hub preset does."),
-        _DATA(
-            "--skip-damaged",
-            is_flag=True,
-            help="Leave out files and records that cannot be read, and list them.",
-        ),
+        _DATA("--skip-damaged", is_flag=True, help="Leave out files and records that cannot be read, and list them."),
         _IMAGES(
             "--image-size",
             type=parsed("H,W", image_size),

@@ -8,7 +8,7 @@ from tfdump.inputs.data_options import DataOptions
 from tfdump.inputs.file_lists import FileList
 from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.readers import Reader
-from tfdump.inputs.records.feature_plan import plan_of
+from tfdump.inputs.records.feature_plan import fits_shape, plan_of
 from tfdump.inputs.records.feature_spec import FeatureSpec, read_spec
 from tfdump.inputs.records.protocol_buffers import Feature
 from tfdump.inputs.records.readers import feature_reader
@@ -22,7 +22,8 @@ class RecordCollection:
     """The records of some files, for the inputs of a model.
 
     A feature goes to the input of its name, or to the one that the spec of `--features` names. A model of one input
-    takes the only feature there is. `member` is the name of the only feature that is used, or None.
+    takes the only feature there is, or the only one that has its shape. `member` is the name of the only feature that
+    is used, or None.
     """
 
     def __init__(self, files: FileList, member: str | None, options: DataOptions) -> None:
@@ -45,15 +46,19 @@ class RecordCollection:
         required = [spec for spec in specs if not spec.optional] or list(specs[:1])
         if self._member is not None:
             taker = next((spec for spec in specs if spec.name == self._member), required[0])
-            return [self._array(self._member, taker)]
+            return [self._array(self._member, taker, self._records.notes)]
+        notes = self._records.notes
         named = {spec.name: name for spec in specs if (name := self._feature_of(spec.name)) is not None}
         missing = [spec for spec in required if spec.name not in named]
-        if missing and len(required) == 1 and len(only := self._only()) == 1:
+        if missing and len(required) == 1 and len(only := self._only(required[0])) == 1:
             named[missing[0].name] = only[0]
+            if len(self._spec or self._first) > 1:
+                why = f"the input '{missing[0].name}' takes the feature '{only[0]}' of {self._records.label}"
+                notes = [*notes, f"{why}, the only one of its shape"]
         elif missing:
             raise self._no_feature(missing[0].name)
         takers = [spec for spec in specs if spec.name in named]
-        return [self._array(named[spec.name], spec, has_notes=spec is takers[0]) for spec in takers]
+        return [self._array(named[spec.name], spec, notes if spec is takers[0] else ()) for spec in takers]
 
     def _feature_of(self, name: str) -> str | None:
         """Return the feature that is for the input of a name, if one is."""
@@ -64,19 +69,22 @@ class RecordCollection:
             return name if self._spec[name].input is None else None
         return name if not self._spec and name in self._first else None
 
-    def _only(self) -> list[str]:
-        """Return the features of which one may be for the only input of a model."""
-        return list(self._spec or self._first)
+    def _only(self, taker: InputSpec) -> list[str]:
+        """Return the features that may be for the only input of a model: the only one, or those of its shape."""
+        known = list(self._spec or self._first)
+        if len(known) == 1:
+            return known
+        return [name for name in known if name in self._first and fits_shape(self._first[name], taker)]
 
-    def _array(self, name: str, taker: InputSpec, has_notes: bool = True) -> InputArray:
-        return InputArray(taker.name, partial(self._reader, name, taker, has_notes), f"{self._records.label}::{name}")
+    def _array(self, name: str, taker: InputSpec, notes: Sequence[str]) -> InputArray:
+        return InputArray(taker.name, partial(self._reader, name, taker, notes), f"{self._records.label}::{name}")
 
-    def _reader(self, name: str, taker: InputSpec, has_notes: bool) -> Reader:
+    def _reader(self, name: str, taker: InputSpec, notes: Sequence[str]) -> Reader:
         """Return the reader of a feature for an input; one of several has the notes about the files."""
         spec = self._spec.get(name, FeatureSpec(name))
         row, feature = self._sample(name)
         plan = plan_of(spec, feature, taker, self._records.place(row))
-        return feature_reader(self._records, plan, self._records.notes if has_notes else ())
+        return feature_reader(self._records, plan, notes)
 
     def _sample(self, name: str) -> tuple[int, Feature]:
         """Return a feature as the first record has it that has values in it, or else the first record, with its row."""

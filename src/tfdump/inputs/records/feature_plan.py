@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdump.dtypes import STRING, numpy_dtype
+from tfdump.dtypes import STRING, kind_of, numpy_dtype
 from tfdump.errors import InputError
 from tfdump.inputs.records.feature_spec import FeatureSpec
 from tfdump.inputs.records.protocol_buffers import Feature
@@ -113,6 +113,18 @@ def plan_of(spec: FeatureSpec, feature: Feature, taker: InputSpec, where: str) -
     shape = _row_shape(declared, count, where, spec.name)
     _check_default(spec, stored)
     return FeaturePlan(spec.name, stored, dtype, shape, raw, spec.default)
+
+
+def fits_shape(feature: Feature, taker: InputSpec) -> bool:
+    """Tell whether the values of a feature are as many as an input takes that declares its whole shape."""
+    if taker.shape is None or None in taker.shape[1:]:
+        return False
+    size, text = math.prod(filter(None, taker.shape[1:])), feature.kind == STRING
+    if text and _takes_numbers(taker):
+        sizes = (size, size * numpy_dtype(taker.dtype or "float32").itemsize)
+        return len(feature.values) == 1 and len(feature.values[0]) in sizes
+    same_kind = text != _takes_numbers(taker) and not (feature.kind == "float32" and kind_of(taker.dtype or "") in "iu")
+    return len(feature.values) == size and same_kind
 
 
 def _takes_numbers(taker: InputSpec) -> bool:
