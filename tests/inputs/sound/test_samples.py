@@ -1,11 +1,13 @@
 """The samples of sound files, against `tf.audio.decode_wav` and soundfile."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from support.sound_files import sound, write_wave
+from tfdump.errors import InputError
 from tfdump.inputs.sound.library_file import LibraryFile
 from tfdump.inputs.sound.open_sound import open_sound
 from tfdump.inputs.sound.samples import SoundError, SoundFacts
@@ -59,6 +61,14 @@ def test_flac_of_16_bits_is_what_was_written(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", sound(100), 8000, subtype="PCM_16")
     expected = (sound(100) / 32768).astype(np.float32)
     np.testing.assert_array_equal(open_sound(tmp_path / "a.flac").read(0, 100), expected)
+
+
+def test_without_soundfile_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "a.flac", sound(100), 8000)
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(InputError, match=r"a\.flac needs the package soundfile: pip install 'tfdump\[sound\]'"):
+        open_sound(tmp_path / "a.flac")
+    assert open_sound(write_wave(tmp_path / "a.wav", sound(10))).facts.samples == 10
 
 
 def test_a_stream_of_unknown_length_is_read_to_its_end(tmp_path: Path) -> None:
