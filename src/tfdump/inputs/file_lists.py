@@ -66,7 +66,7 @@ class FileList:
         return replace(self, below=[self.below[place] for place in places], labels=labels)
 
 
-def one_file(path: Path) -> FileList:
+def single_file(path: Path) -> FileList:
     """Return a single file."""
     return FileList(str(path), path.parent, [path.name])
 

@@ -6,7 +6,7 @@ from tfdump.errors import InputError
 from tfdump.files.paths import check_path, exists
 from tfdump.inputs.data_names import is_record_name, is_sound_name
 from tfdump.inputs.data_options import DataOptions
-from tfdump.inputs.file_lists import WILDCARDS, FileList, files_in_folder, files_of_pattern, has_files, one_file
+from tfdump.inputs.file_lists import WILDCARDS, FileList, files_in_folder, files_of_pattern, has_files, single_file
 from tfdump.inputs.input_array import InputArray, InputCollection
 
 
@@ -21,10 +21,10 @@ def open_other(
         return _folder(name, path, member, options)
     if is_record_name(path.name):
         check_path(path, "TFRecord file", InputError)
-        return [_records(name, one_file(path), member, options)]
+        return [_records(name, single_file(path), member, options)]
     if is_sound_name(path.name):
         check_path(path, "sound file", InputError)
-        return [_sound(name, one_file(path), member, options)]
+        return [_sound(name, single_file(path), member, options)]
     return []
 
 

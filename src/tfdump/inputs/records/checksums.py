@@ -38,6 +38,15 @@ def masked_checksums(strings: Sequence[bytes | memoryview]) -> Words:
     return masked(checksums)
 
 
+def masked_row_checksums(rows: npt.NDArray[np.uint8]) -> Words:
+    """Return the masked CRC-32C of rows of bytes, shape (rows, size), of which each has from 5 to 64 bytes."""
+    size = rows.shape[1]
+    blocks = np.zeros((len(rows), _BLOCK), np.uint8)
+    blocks[:, -size:] = rows
+    blocks[:, -size : 4 - size] ^= np.uint8(255)
+    return masked(_block_checksums(blocks) ^ np.uint32(_ONES))
+
+
 def masked(checksums: Words) -> Words:
     """Return checksums as TFRecord files store them: rotated, and a constant added."""
     rotated = (checksums >> np.uint32(15)) | (checksums << np.uint32(17))

@@ -16,13 +16,14 @@ import numpy.typing as npt
 from tfdump.errors import InputError
 from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.inputs.records.byte_streams import ByteStream, DecompressedBytes, PlainBytes
-from tfdump.inputs.records.checksums import masked_checksums
+from tfdump.inputs.records.checksums import masked_checksums, masked_row_checksums
 from tfdump.process.signals import raise_waiting
 
 _HEADER = Struct("<QI")
 _TAIL = Struct("<I")
 _LENGTH_BYTES = 8
-_PIECE = 1 << 14
+_PIECE = 1 << 18
+_PIECE_BEHIND_GAP = 1 << 12
 _AT_ONCE = 1 << 16
 """Records whose lengths are checked at once."""
 
@@ -113,8 +114,8 @@ class RecordFile:
     def _has_bad_length(self, headers: bytearray, starts: "array[int]") -> bool:
         """Tell whether the checksum of a length is wrong, and then forget where the records behind it begin."""
         fields = np.frombuffer(headers, np.uint8).reshape(-1, _HEADER.size)
-        lengths = [length.data for length in fields[:, :_LENGTH_BYTES].copy()]
-        bad = np.flatnonzero(masked_checksums(lengths) != fields[:, _LENGTH_BYTES:].copy().view("<u4")[:, 0])
+        stored = fields[:, _LENGTH_BYTES:].copy().view("<u4")[:, 0]
+        bad = np.flatnonzero(masked_row_checksums(fields[:, :_LENGTH_BYTES]) != stored)
         if not bad.size:
             return False
         number = len(starts) - len(fields) + int(bad[0])
@@ -134,7 +135,8 @@ class _Window:
         """Return the bytes from `offset` on, fewer than `count` where the stream ends."""
         place = offset - self._begin
         if place + count > len(self._block):
-            self._begin, self._block, place = offset, self._stream.read(offset, _PIECE), 0
+            piece = _PIECE if place <= len(self._block) else _PIECE_BEHIND_GAP  # what lies between is not wanted
+            self._begin, self._block, place = offset, self._stream.read(offset, piece), 0
         return self._block[place : place + count]
 
 

@@ -46,10 +46,10 @@ class SoundFiles:
         if self.skipped:
             name, reason = self.skipped[0]
             number = len(self.skipped)
-            said = f"a damaged sound file in {self.label} is left out"
+            lead = f"a damaged sound file in {self.label} is left out"
             if number > 1:
-                said = f"{number:,} damaged sound files in {self.label} are left out; the first"
-            self.notes.append(f"{said}: {name} ({reason})")
+                lead = f"{number:,} damaged sound files in {self.label} are left out; the first"
+            self.notes.append(f"{lead}: {name} ({reason})")
 
     def open(self, place: int) -> SoundSamples:
         """Return the samples of one file; raises SoundError or OSError."""
