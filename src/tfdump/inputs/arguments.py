@@ -64,7 +64,7 @@ def open_argument(
     path = Path(argument.file)
     if re.match(r"[a-z][a-z0-9+.-]*://", argument.text):
         raise InputError(f"{argument.text} is a URL, not a file (download it first)")
-    if several := open_several(argument.name, argument.file, options):
+    if several := open_several(argument.name, argument.file, argument.member, options):
         return several
     mode = mode_of(path, what, InputError)
     if other := open_other(argument.name, path, argument.member, stat.S_ISDIR(mode), options):

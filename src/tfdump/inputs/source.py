@@ -199,8 +199,8 @@ class Source:
     @property
     def skipped(self) -> list[tuple[str, str]]:
         """The names of rows that were left out, with the reasons."""
-        readers = [column.reader for column in self.columns]
-        return [item for reader in readers if isinstance(reader, NamedReader) for item in reader.skipped]
+        named = [column.reader for column in self.columns if isinstance(column.reader, NamedReader)]
+        return list(dict.fromkeys(item for reader in named for item in reader.skipped))
 
     @property
     def settings(self) -> dict[str, dict[str, Any]]:

@@ -71,7 +71,7 @@ def data_options(command: CommandFunction) -> CommandFunction:
         _DATA("--features", type=FileName(), metavar="SPEC.json", help="Read these features of TFRecord files."),
         _DATA("--id-column", metavar="NAME", help="Name the examples of a table by this column, not by its lines."),
         _DATA("--preset", type=FileName(), metavar="FOLDER", help="Tokenize text as this keras-hub preset does."),
-        _DATA("--skip-damaged", is_flag=True, help="Leave out images and records that cannot be read, and list them."),
+        _DATA("--skip-damaged", is_flag=True, help="Leave out files and records that cannot be read, and list them."),
         image_size_option,
         _IMAGES(
             "--resize",

@@ -1,0 +1,1 @@
+"""Sound files as the arrays of a model."""
