@@ -51,7 +51,7 @@ def _settings(plan: FeaturePlan) -> dict[str, Any]:
     }
 
 
-def values_of(records: RecordSet, plan: FeaturePlan, examples: Examples, start: int) -> list[Array]:
+def feature_values(records: RecordSet, plan: FeaturePlan, examples: Examples, start: int) -> list[Array]:
     """Return the values of a feature in examples, of which `start` is the first row.
 
     Raises InputError where one does not fit.
@@ -81,7 +81,9 @@ class FixedFeature(RecordRows):
         size = (stop - start) * math.prod(self._row_shape) * self.dtype.itemsize
         check_bytes(size, allowed_bytes(), f"{self.label}: one batch of rows takes", InputError)
         rows = np.empty((stop - start, *self._row_shape), self.dtype)
-        for place, values in enumerate(values_of(self._records, self._plan, self._records.read(start, stop), start)):
+        for place, values in enumerate(
+            feature_values(self._records, self._plan, self._records.read(start, stop), start)
+        ):
             rows[place] = values
         return rows
 
@@ -92,7 +94,7 @@ class RaggedFeature(RaggedReader, RecordRows):
     def __init__(self, records: RecordSet, plan: FeaturePlan, notes: Sequence[str] = ()) -> None:
         lengths: npt.NDArray[np.int64] = np.empty(len(records), np.int64)
         for start, examples in records.each_block():
-            rows = values_of(records, plan, examples, start)
+            rows = feature_values(records, plan, examples, start)
             lengths[start : start + len(rows)] = [len(row) for row in rows]
         super().__init__(f"{records.label}::{plan.name}", lengths, plan.tail, plan.dtype)
         self._plan = plan
@@ -100,7 +102,7 @@ class RaggedFeature(RaggedReader, RecordRows):
 
     def rows(self, start: int, stop: int) -> list[Array]:
         """Return the rows from `start` up to `stop`, each of its own length."""
-        return values_of(self._records, self._plan, self._records.read(start, stop), start)
+        return feature_values(self._records, self._plan, self._records.read(start, stop), start)
 
 
 def feature_reader(records: RecordSet, plan: FeaturePlan, notes: Sequence[str] = ()) -> FixedFeature | RaggedFeature:
