@@ -9,6 +9,7 @@ from tfdump.inputs.images.decoding import ImageDecoder
 from tfdump.inputs.images.headers import read_image_header
 from tfdump.inputs.images.image_input import image_input
 from tfdump.inputs.images.listing import ImageFiles
+from tfdump.inputs.images.open_decoder import open_decoder
 from tfdump.inputs.images.reader import ImageReader, damaged_images
 from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.readers import ArrayReader, Reader
@@ -57,22 +58,7 @@ class ImageCollection:
 
     @cached_property
     def _decoder(self) -> ImageDecoder:
-        """What decodes the images. Raises InputError where it is not installed, or lacks the interpolation."""
-        decoder = self._opened_decoder()
-        if self._options.interpolation not in decoder.interpolations:
-            raise InputError(
-                f"--interpolation {self._options.interpolation} is not one of {decoder.version} "
-                f"({', '.join(decoder.interpolations)})"
-            )
-        return decoder
-
-    def _opened_decoder(self) -> ImageDecoder:
-        from_library = self._options.libraries.image_decoder
-        if self._options.decoder == "tensorflow" and from_library is not None:
-            return from_library()
-        from tfdump.inputs.images.pillow_decoder import PillowDecoder
-
-        return PillowDecoder()
+        return open_decoder(self._options)
 
     def _reader(self, spec: InputSpec) -> Reader:
         taker = image_input(spec)

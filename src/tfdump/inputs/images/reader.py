@@ -13,7 +13,7 @@ from tfdump.errors import InputError
 from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.inputs.identity import NamedReader
 from tfdump.inputs.images.decoding import COLOR_MODES, ImageDecoder, ImageTarget, UndecodableError
-from tfdump.inputs.images.headers import START_BYTES, ImageHeader, orientation_of, read_image_header
+from tfdump.inputs.images.headers import START_BYTES, orientation_of, read_image_header
 from tfdump.inputs.images.image_input import ImageInput
 from tfdump.inputs.images.listing import ImageFiles
 from tfdump.process.machine import cores
@@ -44,12 +44,7 @@ class ImageFile:
 
     def load(self, row: int, target: ImageTarget) -> npt.NDArray[np.float32]:
         """Return one image, shape (height, width, channels); raises UndecodableError with the reason."""
-        data = self._read(row)
-        header = read_image_header(data)
-        if header is None:
-            raise UndecodableError("it is no JPEG, PNG, GIF, BMP or WebP file" if data else "it is empty (0 bytes)")
-        self._check_size(header)
-        return self._decoder.load(data, header, target, header.orientation if self._exif else 1)
+        return load_image(self._read(row), self._decoder, target, self._exif, self._limit)
 
     def orientation(self, row: int) -> int:
         """Return the EXIF orientation of one image, without decoding it."""
@@ -66,20 +61,32 @@ class ImageFile:
             with path.open("rb") as stream:
                 size = path.stat().st_size
                 if self._limit is not None and size > self._limit:
-                    raise UndecodableError(f"its file has {show_bytes(size)}, {self._more()}")
+                    raise UndecodableError(f"its file has {show_bytes(size)}, {_more_than(self._limit)}")
                 return stream.read()
         except OSError as cause:
             raise UndecodableError(str(cause.strerror)) from None
 
-    def _check_size(self, header: ImageHeader) -> None:
-        size = max(header.height * header.width, header.frame_pixels) * max(3, header.channels)
-        if self._limit is not None and size > self._limit:
-            raise UndecodableError(
-                f"it declares {header.height} by {header.width} pixels, which take {show_bytes(size)}, {self._more()}"
-            )
 
-    def _more(self) -> str:
-        return f"more than the {show_bytes(self._limit or 0)} that --max-bytes allows"
+def load_image(
+    data: bytes, decoder: ImageDecoder, target: ImageTarget, exif: bool, limit: int | None
+) -> npt.NDArray[np.float32]:
+    """Return the image that the bytes of a file hold, shape (height, width, channels); `limit` is of `--max-bytes`.
+
+    Raises UndecodableError with the reason.
+    """
+    header = read_image_header(data)
+    if header is None:
+        raise UndecodableError("it is no JPEG, PNG, GIF, BMP or WebP file" if data else "it is empty (0 bytes)")
+    size = max(header.height * header.width, header.frame_pixels) * max(3, header.channels)
+    if limit is not None and size > limit:
+        raise UndecodableError(
+            f"it declares {header.height} by {header.width} pixels, which take {show_bytes(size)}, {_more_than(limit)}"
+        )
+    return decoder.load(data, header, target, header.orientation if exif else 1)
+
+
+def _more_than(limit: int) -> str:
+    return f"more than the {show_bytes(limit)} that --max-bytes allows"
 
 
 def damaged_images(files: ImageFiles, decoder: ImageDecoder) -> dict[int, str]:

@@ -1,13 +1,18 @@
 """Records as the arrays of a model: which feature is for which input."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
+from tfdump.dtypes import STRING
 from tfdump.errors import InputError, near
 from tfdump.inputs.data_options import DataOptions
 from tfdump.inputs.file_lists import FileList
+from tfdump.inputs.images.image_input import image_input
+from tfdump.inputs.images.open_decoder import open_decoder
 from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.readers import Reader
+from tfdump.inputs.records.encoded_images import EncodedImages, is_encoded_image
 from tfdump.inputs.records.feature_plan import fits_shape, plan_of
 from tfdump.inputs.records.feature_spec import FeatureSpec, read_spec
 from tfdump.inputs.records.protocol_buffers import Feature
@@ -16,6 +21,7 @@ from tfdump.inputs.records.record_set import RecordSet
 from tfdump.tensors import InputSpec
 
 _MOST_NAMES = 12
+_IMAGE_RANKS = (3, 4)
 
 
 class RecordCollection:
@@ -29,6 +35,7 @@ class RecordCollection:
     def __init__(self, files: FileList, member: str | None, options: DataOptions) -> None:
         self.label = files.label if member is None else f"{files.label}::{member}"
         self._member = member
+        self._options = options
         self._spec: Mapping[str, FeatureSpec] = read_spec(options.features) if options.features else {}
         self._records = RecordSet(files, options.skip_damaged)
         self._first = self._records.read(0, 1)[0]
@@ -74,7 +81,13 @@ class RecordCollection:
         known = list(self._spec or self._first)
         if len(known) == 1:
             return known
-        return [name for name in known if name in self._first and fits_shape(self._first[name], taker)]
+        return [name for name in known if name in self._first and self._fits(self._first[name], taker)]
+
+    def _fits(self, feature: Feature, taker: InputSpec) -> bool:
+        """Tell whether a feature may be for an input by its shape; an image fits wherever images do."""
+        if taker.dtype != STRING and is_encoded_image(feature):
+            return taker.shape is not None and len(taker.shape) in _IMAGE_RANKS
+        return fits_shape(feature, taker)
 
     def _array(self, name: str, taker: InputSpec, notes: Sequence[str]) -> InputArray:
         return InputArray(taker.name, partial(self._reader, name, taker, notes), f"{self._records.label}::{name}")
@@ -83,8 +96,19 @@ class RecordCollection:
         """Return the reader of a feature for an input; one of several has the notes about the files."""
         spec = self._spec.get(name, FeatureSpec(name))
         row, feature = self._sample(name)
+        if spec.decode == "image" or (spec.decode is None and taker.dtype != STRING and is_encoded_image(feature)):
+            return self._images(spec, taker, notes)
         plan = plan_of(spec, feature, taker, self._records.place(row))
         return feature_reader(self._records, plan, notes)
+
+    def _images(self, spec: FeatureSpec, taker: InputSpec, notes: Sequence[str]) -> Reader:
+        """Return the reader of a feature that is an encoded image; a shape in the spec stands for open sizes."""
+        if spec.shape is not None and (taker.shape is None or None in taker.shape[1:]):
+            taker = replace(taker, shape=(None, *spec.shape))
+        image = image_input(taker)
+        target = image.target(self._options, "--image-size 224,224")
+        decoder = open_decoder(self._options)
+        return EncodedImages(self._records, spec.name, image, target, decoder, self._options.exif, notes)
 
     def _sample(self, name: str) -> tuple[int, Feature]:
         """Return a feature as the first record has it that has values in it, or else the first record, with its row."""

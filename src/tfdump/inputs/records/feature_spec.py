@@ -9,7 +9,7 @@ import numpy as np
 
 from tfdump.errors import InputError, near, reason_of
 
-DECODINGS = {"raw": "raw"}
+DECODINGS = {"raw": "raw", "image": "image", "jpeg": "image", "png": "image"}
 """What a spec may say about bytes, and what is done."""
 
 _KEYS = ("dtype", "shape", "decode", "default", "input")
@@ -30,7 +30,7 @@ class FeatureSpec:
         How the numbers are stored: float32, int64 or string; for raw bytes the dtype of what they hold.
     shape : tuple or None
         Shape of one example; None along the first axis for rows of different lengths.
-    decode : {'raw'} or None
+    decode : {'raw', 'image'} or None
         What bytes become.
     default : value or None
         What a record that lacks the feature has.
@@ -96,7 +96,7 @@ def _shape(shape: Any, where: str) -> tuple[int | None, ...] | None:
 
 def _with_dtype(spec: FeatureSpec, where: str) -> FeatureSpec:
     """Return the spec with the name of its dtype as it is used; raises InputError for a dtype that cannot be."""
-    if spec.dtype is None:
+    if spec.dtype is None or spec.decode == "image":
         return spec
     if spec.decode == "raw":
         try:
