@@ -311,3 +311,18 @@ def test_inputs_of_one_name_get_names_of_their_own() -> None:
     signature = main_signature(LiteFile((graph,), ()))
     assert signature.inputs == (("a", 0), ("a~1", 1), ("a~2", 2), ("a~3", 3))
     assert signature.outputs == (("a", 3),)
+
+
+def test_a_file_with_open_sizes_needs_no_size_of_one(tmp_path: Path) -> None:
+    """Three convolutions without padding make nothing of an image of one pixel, with which the interpreter begins."""
+    x = keras.Input((None, None, 3), name="image")
+    y = x
+    for number in range(3):
+        y = layers.Conv2D(4, 3, strides=2, activation="relu", name=f"c{number}")(y)
+    model = keras.Model(x, layers.GlobalAveragePooling2D(name="mean")(y), name="m")
+    data = floats(2, 40, 33, 3)
+    values = tfdump.activations(lite(model, tmp_path / "m.tflite", "float", data), data)
+    expected = data
+    for layer in model.layers[1:]:
+        expected = layer(expected)
+        close(values[layer.name], expected)

@@ -15,6 +15,9 @@ TENSORFLOW, LITERT = "tensorflow", "ai-edge-litert"
 
 _LITERT_MODULE = "ai_edge_litert"
 
+_SIZES = (16, 64, 256)
+"""Sizes of open axes with which a graph is tried."""
+
 _THREADS = 1
 """One thread, because some kernels add in another order with more."""
 
@@ -46,10 +49,31 @@ def open_interpreter(path: Path) -> tuple[Any, Runtime]:
                 experimental_op_resolver_type=kernels.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
                 experimental_preserve_all_tensors=True,
             )
-        interpreter.allocate_tensors()
+        _allocate(interpreter)
     except (RuntimeError, ValueError) as cause:
         raise ModelError(f"the TFLite interpreter cannot run {path}: {first_line(cause)}") from cause
     return interpreter, runtime
+
+
+def _allocate(interpreter: Any) -> None:
+    """Give all tensors their memory; raises RuntimeError or ValueError for a graph that the interpreter cannot run.
+
+    Open axes begin with the size 1, which is too small for some layers: then larger sizes are tried.
+    """
+    try:
+        interpreter.allocate_tensors()
+        return
+    except (RuntimeError, ValueError) as cause:
+        open_inputs = [item for item in interpreter.get_input_details() if -1 in item["shape_signature"][1:]]
+        failure = cause
+    for size in _SIZES if open_inputs else ():
+        for item in open_inputs:
+            first, *rest = (int(axis) for axis in item["shape_signature"])
+            interpreter.resize_tensor_input(item["index"], [abs(first), *(size if n == -1 else n for n in rest)])
+        with suppress(RuntimeError, ValueError):
+            interpreter.allocate_tensors()
+            return
+    raise failure
 
 
 def _library() -> tuple[Any, Any, Runtime]:
