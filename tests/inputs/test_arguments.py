@@ -53,6 +53,28 @@ def test_an_argument_is_taken_apart(text: str, name: str | None, file: str, memb
     assert parse_argument(text) == InputArgument(text, name, file, member)
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "name", "member"),
+    [
+        ("a=b.csv", "a=b.csv::x,y", None, "x,y"),
+        ("a=b.csv", "ids=a=b.csv::x,y", "ids", "x,y"),
+        ("a::b.csv", "a::b.csv::x", None, "x"),
+        ("a::b.csv", "ids=a::b.csv::x::y", "ids", "x::y"),
+        ("a.h5", "a.h5::/x::y", None, "/x::y"),
+    ],
+)
+def test_the_longest_name_of_a_file_is_the_file(
+    folder: Path, file: str, text: str, name: str | None, member: str
+) -> None:
+    (folder / file).touch()
+    assert parse_argument(text) == InputArgument(text, name, file, member)
+
+
+def test_the_name_of_a_list_may_have_colons(folder: Path) -> None:
+    (folder / "a::b.txt").touch()
+    assert parse_argument("image=@a::b.txt") == InputArgument("image=@a::b.txt", "image", "@a::b.txt", None)
+
+
 @pytest.mark.parametrize("text", ["a=b.npy", "a::b.npy", "a=b::c.npy"])
 def test_a_file_whose_whole_name_matches_wins(folder: Path, text: str) -> None:
     np.save(folder / "b.npy", X)
