@@ -246,7 +246,7 @@ def test_a_pickle_is_never_loaded(folder: Path, protocol: int) -> None:
 @pytest.mark.parametrize("content", [b"1,2,3\n4,5,6\n", b"\xff\xd8\xff\xe0JFIF", b"\0"])
 def test_a_file_of_another_kind_is_refused(folder: Path, content: bytes) -> None:
     (folder / "x.bin").write_bytes(content)
-    with pytest.raises(InputError, match=r"x\.bin is not a \.npy, \.npz or HDF5 file"):
+    with pytest.raises(InputError, match=r"x\.bin is not a \.npy, \.npz or HDF5 file, and its ending is not"):
         opened("x.bin")
 
 

@@ -146,7 +146,10 @@ def _open_file(argument: InputArgument, path: Path) -> list[InputArray]:
         raise InputError(f"{path} is empty (0 bytes)")
     if mark is Mark.PICKLE:
         raise InputError(f"{path} is a pickle, which tfdump never loads (save the array with numpy.save)")
-    raise InputError(f"{path} is not a .npy, .npz or HDF5 file (save the array with numpy.save)")
+    raise InputError(
+        f"{path} is not a .npy, .npz or HDF5 file, and its ending is not one of images, tables, text, records or sound "
+        "(save the array with numpy.save)"
+    )
 
 
 def _open_hdf5(argument: InputArgument, path: Path) -> list[InputArray]:
