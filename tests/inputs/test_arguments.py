@@ -53,6 +53,28 @@ def test_an_argument_is_taken_apart(text: str, name: str | None, file: str, memb
     assert parse_argument(text) == InputArgument(text, name, file, member)
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "name", "member"),
+    [
+        ("a=b.csv", "a=b.csv::x,y", None, "x,y"),
+        ("a=b.csv", "ids=a=b.csv::x,y", "ids", "x,y"),
+        ("a::b.csv", "a::b.csv::x", None, "x"),
+        ("a::b.csv", "ids=a::b.csv::x::y", "ids", "x::y"),
+        ("a.h5", "a.h5::/x::y", None, "/x::y"),
+    ],
+)
+def test_the_longest_name_of_a_file_is_the_file(
+    folder: Path, file: str, text: str, name: str | None, member: str
+) -> None:
+    (folder / file).touch()
+    assert parse_argument(text) == InputArgument(text, name, file, member)
+
+
+def test_the_name_of_a_list_may_have_colons(folder: Path) -> None:
+    (folder / "a::b.txt").touch()
+    assert parse_argument("image=@a::b.txt") == InputArgument("image=@a::b.txt", "image", "@a::b.txt", None)
+
+
 @pytest.mark.parametrize("text", ["a=b.npy", "a::b.npy", "a=b::c.npy"])
 def test_a_file_whose_whole_name_matches_wins(folder: Path, text: str) -> None:
     np.save(folder / "b.npy", X)
@@ -224,7 +246,7 @@ def test_a_pickle_is_never_loaded(folder: Path, protocol: int) -> None:
 @pytest.mark.parametrize("content", [b"1,2,3\n4,5,6\n", b"\xff\xd8\xff\xe0JFIF", b"\0"])
 def test_a_file_of_another_kind_is_refused(folder: Path, content: bytes) -> None:
     (folder / "x.bin").write_bytes(content)
-    with pytest.raises(InputError, match=r"x\.bin is not a \.npy, \.npz or HDF5 file"):
+    with pytest.raises(InputError, match=r"x\.bin is not a \.npy, \.npz or HDF5 file, and its ending is not"):
         opened("x.bin")
 
 

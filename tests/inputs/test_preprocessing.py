@@ -94,6 +94,15 @@ def test_what_is_known_of_the_rows_stays_known() -> None:
     assert reader.settings == {"preprocess": ["scale=2", "mean=1"]}
 
 
+def test_what_is_told_of_the_rows_is_still_told() -> None:
+    class Told(NamedRows):
+        def remarks(self, start: int, stop: int) -> list[str]:
+            return [f"rows {start} to {stop} are old"]
+
+    reader = changed(Told(PIXELS, [str(number) for number in range(6)]), "scale=2")
+    assert reader.remarks(1, 3) == ["rows 1 to 3 are old"]
+
+
 def test_a_function_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "normal.py").write_text(
         "def halved(rows):\n    return rows / 2\n\ndef fails(rows):\n    return rows[9]\n"

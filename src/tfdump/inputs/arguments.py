@@ -22,6 +22,7 @@ from tfdump.inputs.ragged import VlenReader, join_ragged
 from tfdump.inputs.readers import Hdf5Reader, Reader, open_npy, open_npz, read_npy_stream
 
 STDIN = "-"
+_MEMBER = "::"
 _HDF5_NAMES = (".h5", ".hdf5", ".hdf")
 
 
@@ -36,16 +37,29 @@ class InputArgument:
 
 
 def parse_argument(text: str) -> InputArgument:
-    """Split an INPUT argument into its parts; a file with that whole name is meant where there is one."""
-    if text == STDIN or exists(Path(text)):
-        return InputArgument(text, None, text, None)
+    """Split an INPUT argument into its parts; a file with that whole name is meant where there is one.
+
+    So is the longest name of a file with which `[NAME=]FILE::MEMBER` begins, as names may contain `=` and `::`.
+    """
     name, equals, rest = text.partition("=")
     if not equals or not name or "/" in name or "::" in name:
         name, rest = "", text
-    if exists(Path(rest)):
-        return InputArgument(text, name or None, rest, None)
-    file, _, member = rest.partition("::")
+    readings = ((None, text), (name or None, rest))
+    for who, parts in readings:
+        if parts == STDIN or _is_there(parts):
+            return InputArgument(text, who, parts, None)
+    for who, parts in readings:
+        ends = [match.start() for match in re.finditer(f"(?={_MEMBER})", parts)]
+        for end in reversed(ends):
+            if _is_there(parts[:end]):
+                return InputArgument(text, who, parts[:end], parts[end + len(_MEMBER) :] or None)
+    file, _, member = rest.partition(_MEMBER)
     return InputArgument(text, name or None, file, member or None)
+
+
+def _is_there(text: str) -> bool:
+    """Tell whether a file is there, or a list of files after `@`."""
+    return bool(text) and (exists(Path(text)) or (text.startswith("@") and exists(Path(text[1:]))))
 
 
 def open_argument(
@@ -132,7 +146,10 @@ def _open_file(argument: InputArgument, path: Path) -> list[InputArray]:
         raise InputError(f"{path} is empty (0 bytes)")
     if mark is Mark.PICKLE:
         raise InputError(f"{path} is a pickle, which tfdump never loads (save the array with numpy.save)")
-    raise InputError(f"{path} is not a .npy, .npz or HDF5 file (save the array with numpy.save)")
+    raise InputError(
+        f"{path} is not a .npy, .npz or HDF5 file, and its ending is not one of images, tables, text, records or sound "
+        "(save the array with numpy.save)"
+    )
 
 
 def _open_hdf5(argument: InputArgument, path: Path) -> list[InputArray]:

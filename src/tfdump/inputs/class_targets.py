@@ -6,7 +6,7 @@ import numpy as np
 
 from tfdump.errors import InputError
 from tfdump.files.byte_strings import decoded_text
-from tfdump.inputs.identity import ClassLabels, NamedReader, row_names
+from tfdump.inputs.identity import ClassLabels, NamedReader, remarks_of, row_names
 from tfdump.inputs.readers import Reader
 from tfdump.tensors import Array
 
@@ -24,6 +24,7 @@ class ClassTargets(NamedReader):
     dtype = np.dtype(np.int64)
 
     def __init__(self, texts: Reader) -> None:
+        self._texts = texts
         self.label, self.shape = texts.label, texts.shape
         if not self.shape or any(size != 1 for size in self.shape[1:]):
             raise InputError(f"{self.label} has shape {self.shape}, and names of classes are one per example")
@@ -44,8 +45,9 @@ class ClassTargets(NamedReader):
         return self._values[start:stop]
 
     def remarks(self, start: int, stop: int) -> Sequence[str]:
-        """Return a note that tells the index of each class."""
+        """Return the notes about the names in these rows, and one that tells the index of each class."""
         classes = self.labels.classes
         shown = ", ".join(f"'{name}' is {place}" for place, name in enumerate(classes[:_MOST_NAMES]))
         more = f" and {len(classes) - _MOST_NAMES:,} more" if len(classes) > _MOST_NAMES else ""
-        return [f"{self.label} holds names of classes, which become class indices: {shown}{more}"]
+        about = f"{self.label} holds names of classes, which become class indices: {shown}{more}"
+        return [*remarks_of(self._texts, start, stop), about]

@@ -67,6 +67,11 @@ class NamedReader:
         return ()
 
 
+def remarks_of(reader: Reader, start: int, stop: int) -> Sequence[str]:
+    """Return the notes of a reader about these rows, none for a plain array; raises InputError as the reader does."""
+    return reader.remarks(start, stop) if isinstance(reader, NamedReader) else ()
+
+
 def row_names(reader: Reader, label: str) -> ExampleNames:
     """Return the names of the rows of a reader; where they have none, `label` and their numbers."""
     names = reader.names if isinstance(reader, NamedReader) else None

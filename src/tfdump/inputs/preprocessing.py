@@ -12,7 +12,7 @@ import numpy as np
 from tfdump.dtypes import dtype_name, kind_of
 from tfdump.errors import InputError, near
 from tfdump.inputs.functions.user_file import errors_of_user, load_function, split_function, without_folder
-from tfdump.inputs.identity import NamedReader
+from tfdump.inputs.identity import NamedReader, remarks_of
 from tfdump.inputs.ragged import RaggedReader
 from tfdump.inputs.readers import Reader
 from tfdump.tensors import Array, InputSpec
@@ -160,6 +160,10 @@ class PreprocessedReader(NamedReader):
             one: Array = self._changed(rows[np.newaxis])[0]
             return one
         return self._changed(rows)
+
+    def remarks(self, start: int, stop: int) -> Sequence[str]:
+        """Return the notes about these rows as they are stored; raises InputError as their reader does."""
+        return remarks_of(self.stored, start, stop)
 
     def _changed(self, rows: Array) -> Array:
         for step, change in self._steps:

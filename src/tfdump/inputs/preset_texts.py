@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tfdump.errors import InputError
-from tfdump.inputs.identity import NamedReader, row_names
+from tfdump.inputs.identity import NamedReader, remarks_of, row_names
 from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.readers import Reader
 from tfdump.tensors import Array, InputSpec
@@ -59,9 +59,8 @@ class PresetTexts:
         if missing:
             made = ", ".join(f"'{name}'" for name in names)
             raise InputError(f"--preset: the preset makes {made} of text, and no '{missing[0]}', which the model takes")
-        return [
-            InputArray(spec.name, PresetReader(tokens, spec.name, self.label)) for spec in specs if spec.name in names
-        ]
+        made_of = [spec.name for spec in specs if spec.name in names]
+        return [InputArray(name, PresetReader(tokens, name, self.label, name == made_of[0])) for name in made_of]
 
 
 class _Tokens:
@@ -82,14 +81,18 @@ class _Tokens:
 class PresetReader(NamedReader):
     """One input that a preset makes of texts, shape (texts, length)."""
 
-    def __init__(self, tokens: _Tokens, name: str, label: str) -> None:
-        self._tokens, self._name = tokens, name
+    def __init__(self, tokens: _Tokens, name: str, label: str, tells: bool = True) -> None:
+        self._tokens, self._name, self._tells = tokens, name, tells
         texts, first = tokens.texts, tokens.first[name]
         self.label = f"{label} ({name})"
         self.shape: tuple[int, ...] = (texts.shape[0], *first.shape[1:])
         self.dtype: np.dtype[Any] = first.dtype
         self.names = row_names(texts, label)
         self.settings = tokens.preset.settings
+
+    def remarks(self, start: int, stop: int) -> Sequence[str]:
+        """Return the notes about the texts, for the first input alone; raises InputError as their reader does."""
+        return remarks_of(self._tokens.texts, start, stop) if self._tells else ()
 
     def read(self, start: int, stop: int) -> Array:
         """Return the rows from `start` up to `stop`."""

@@ -14,7 +14,7 @@ from tfdump.errors import InputError
 from tfdump.files.byte_strings import encoded
 from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.inputs.casting import cast, check_castable, quantize
-from tfdump.inputs.identity import ExampleIdentity, NamedReader, identity_of
+from tfdump.inputs.identity import ExampleIdentity, NamedReader, identity_of, remarks_of
 from tfdump.inputs.preprocessing import PreprocessedReader, Preprocessing
 from tfdump.inputs.ragged import RaggedReader
 from tfdump.inputs.readers import Hdf5Reader, Reader
@@ -174,7 +174,7 @@ class Source:
         self.examples = stop - self._start
         self.first_example = self._start
         for reader in (column.reader for column in self.columns):
-            for text in reader.remarks(self._start, stop) if isinstance(reader, NamedReader) else ():
+            for text in remarks_of(reader, self._start, stop):
                 note(text)
 
     @property

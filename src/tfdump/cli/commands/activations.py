@@ -83,9 +83,10 @@ EXAMPLES = (
 def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -> int:
     """Dump the output of every layer to HDF5.
 
-    INPUT is a .npy, .npz or HDF5 file with one row per example, FILE::PATH for an array inside such a file,
-    a folder of images, a quoted pattern of them or @LIST, NAME=FILE for one of several inputs, or - for .npy on
-    standard input. The command prints the path of the dump.
+    INPUT is a file of arrays (.npy, .npz, HDF5, .safetensors, .mat, .zarr), images (one, a folder, a quoted pattern
+    or @LIST), a table (.csv, .tsv, .parquet, .feather), lines of text (.txt), records (.tfrecord), or sound (.wav,
+    .flac). FILE::NAME is one array, column or feature of a file, NAME=FILE is for one of several inputs, and - is .npy
+    on standard input. The command prints the path of the dump.
 
     Exit status: 0 success, 1 --until-nan stopped at an example, 2 an error.
     """

@@ -133,8 +133,9 @@ def command(
 ) -> None:
     """Dump the gradients of weights, activations and inputs to HDF5.
 
-    For a model of k inputs, k INPUT files are the inputs and one more is the targets. The loss is that of all
-    examples together, whatever the batch size. The command prints the path of the dump.
+    For a model of k inputs, k INPUTs are the inputs and one more is the targets. The loss is that of all
+    examples together, whatever the batch size. Images and sound in class folders bring their targets along. INPUT is
+    as for `tfdump activations`. The command prints the path of the dump.
     """
     model = loading_options_from(parameters)
     output = dump_output_from(parameters, model.path, "gradients")

@@ -60,7 +60,8 @@ def command(verbosity: Verbosity, /, inputs: tuple[str, ...], json: bool, **para
     """List the address of every tensor inside a model.
 
     Rows are in the order of execution: address, class, output shape (? is an open size), dtype, parameters of the
-    layer, and bytes per example. INPUT is needed only for a model that does not declare its shapes.
+    layer, and bytes per example. INPUT, as for `tfdump activations`, is needed only for a model that does not
+    declare its shapes.
     """
     selection = selection_from(parameters)
     arguments = open_arguments(
