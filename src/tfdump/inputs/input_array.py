@@ -21,6 +21,7 @@ class InputArray:
         self, name: str | None, opened: Reader | OpenReader, label: str = "", optional_name: bool = False
     ) -> None:
         self.name = name
+        self.kind = ""
         self.optional_name = optional_name
         self._opened = opened
         self.label = label or getattr(opened, "label", "")
@@ -88,6 +89,7 @@ class InputCollection(InputArray):
         self.name = name
         self.optional_name = False
         self.label = collection.label
+        self.kind = getattr(collection, "kind", "")  # what its options are about: images, sound, TFRecord files
         self._collection = collection
 
     def renamed(self, name: str) -> Self:

@@ -27,7 +27,7 @@ from tfdump.cli.parameter_records import (
     reading_and_running_from,
     selection_from,
 )
-from tfdump.cli.reading.data_options import check_inputs, data_options, data_options_from
+from tfdump.cli.reading.data_options import check_inputs, data_options, data_options_from, tell_unused
 from tfdump.cli.recorded_command import recorded_command
 from tfdump.cli.verbosity import verbosity_options
 from tfdump.dump.writer import storage_for
@@ -99,6 +99,8 @@ def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -
         _check_search(output)
     storage_for(options.compression)
     arguments = open_inputs(inputs, lambda: open_arguments(inputs, options=data), model.path, output)
+
+    tell_unused(arguments, data, ctx.obj)
 
     def open_run(loaded: "LoadedModel", note: Note, stage: Stage) -> AbstractContextManager[ActivationRun]:
         return open_activations(loaded, arguments, options, note, stage)

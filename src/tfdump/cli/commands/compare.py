@@ -11,7 +11,7 @@ from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.model_options import RUNNING, inference_options, trust_options
 from tfdump.cli.options import FORCE, OUTPUT, FileName, InputName
 from tfdump.cli.parameter_records import reading_and_running_from, sides_from
-from tfdump.cli.reading.data_options import check_inputs, data_options, data_options_from
+from tfdump.cli.reading.data_options import check_inputs, data_options, data_options_from, tell_unused
 from tfdump.cli.recorded_command import recorded_command
 from tfdump.cli.verbosity import verbosity_options
 from tfdump.inputs.arguments import open_arguments
@@ -118,6 +118,7 @@ def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -
     reading, run = reading_and_running_from({**parameters, "training": False})
     check_files(files, inputs, parameters["first"])
     arrays = open_arguments(inputs, options=data)
+    tell_unused(arrays, data, ctx.obj)
     isolate, influence = parameters["isolate"], parameters["influence"]
     seed = seed_number(parameters["seed"])
     running = SideBySideOptions(reading, run, seed, options.ignore_ids, isolate, influence)

@@ -17,7 +17,7 @@ from tfdump.cli.parameter_records import (
     reading_and_running_from,
     selection_from,
 )
-from tfdump.cli.reading.data_options import check_inputs, data_options, data_options_from
+from tfdump.cli.reading.data_options import check_inputs, data_options, data_options_from, tell_unused
 from tfdump.cli.recorded_command import recorded_command
 from tfdump.cli.verbosity import verbosity_options
 from tfdump.dump.writer import storage_for
@@ -158,6 +158,9 @@ def command(
         return open_each(inputs, options=data), opened_targets, open_arguments(sample_weight, "sample weight file")
 
     arguments, opened_targets, weights = open_inputs(texts, read, model.path, output)
+
+    read_arrays = [array for _, some in arguments for array in some] + list(opened_targets or [])
+    tell_unused(read_arrays, data, ctx.obj)
 
     def open_run(loaded: "LoadedModel", note: Note, stage: Stage) -> AbstractContextManager[AnyRun]:
         return open_gradients(loaded, arguments, opened_targets, weights, options, note, stage)

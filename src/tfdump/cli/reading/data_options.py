@@ -1,17 +1,22 @@
 """The options of commands that run a model on data which is not arrays, and the record that they become."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
 from tfdump.cli.help_page import CommandFunction, option_under
 from tfdump.cli.options import FileName, FunctionName, decorated, parsed
+from tfdump.cli.progress import notes
+from tfdump.cli.verbosity import Verbosity
 from tfdump.errors import TfdumpError
 from tfdump.inputs.arguments import parse_argument
 from tfdump.inputs.data_options import DataOptions
+from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.other_kinds import TABLES
 from tfdump.inputs.preprocessing import parse_steps
+from tfdump.inputs.unused_options import unused_options
 from tfdump.model.data_libraries import LIBRARIES
 
 _DATA = option_under("Data")
@@ -155,3 +160,9 @@ def check_inputs(inputs: tuple[str, ...], options: DataOptions) -> None:
         raise click.UsageError("--preset tokenizes text (give a .txt file, or a column of a table: data.csv::text)")
     if options.hop is not None and options.window is None:
         raise click.UsageError("--hop needs the length of the pieces (add --window SECONDS)")
+
+
+def tell_unused(arrays: Iterable[InputArray], options: DataOptions, verbosity: Verbosity) -> None:
+    """Write a note about options for images, sound or records where no input is of that kind."""
+    for text in unused_options(arrays, options):
+        notes(verbosity)(text)

@@ -22,6 +22,8 @@ _RANK = 4
 class ImageCollection:
     """The images that an argument names, for one input of a model; class folders are targets."""
 
+    kind = "images"
+
     def __init__(self, files: ImageFiles, options: DataOptions) -> None:
         self.label = files.label
         self._listed = files

@@ -32,6 +32,8 @@ class RecordCollection:
     is used, or None.
     """
 
+    kind = "TFRecord files"
+
     def __init__(self, files: FileList, member: str | None, options: DataOptions) -> None:
         self.label = files.label if member is None else f"{files.label}::{member}"
         self._member = member

@@ -19,6 +19,8 @@ _MONO, _WITH_CHANNELS = 2, 3
 class SoundCollection:
     """The sound files that an argument names, for one input of a model; class folders are targets."""
 
+    kind = "sound"
+
     def __init__(self, files: FileList, options: DataOptions) -> None:
         self.label = files.label
         self._files = SoundFiles(files, options.sample_rate, options.skip_damaged)
