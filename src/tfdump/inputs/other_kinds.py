@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from tfdump.inputs.images.listing import ImageFiles
 
 _ANY_TEXT = InputSpec("text", (None,), "string")
+_RECORDS, _SOUND = "TFRecord files", "sound"
+_KINDS_IN_FOLDERS = {"images": is_image_name, _RECORDS: is_record_name, _SOUND: is_sound_name}
+"""What a folder of files may hold, one of them alone."""
+
 TABLES = (".csv", ".tsv", ".parquet", ".feather")
 """How the names of tables end."""
 
@@ -155,9 +159,14 @@ def _folder(name: str | None, path: Path, member: str | None, options: DataOptio
     """Return the records, the sound or the images in a folder, or the arrays of a Zarr folder."""
     if path.suffix.lower() == ".zarr":
         return _zarr(name, path, member)
-    if has_files(path, is_record_name):
+    kinds = [kind for kind, is_kind in _KINDS_IN_FOLDERS.items() if has_files(path, is_kind)]
+    if len(kinds) > 1:
+        raise InputError(
+            f"{path} holds {' and '.join(kinds)} (choose the files of one kind by a pattern: '{path}/*.ENDING')"
+        )
+    if kinds == [_RECORDS]:
         return [_records(name, files_in_folder(path, is_record_name), member, options)]
-    if has_files(path, is_sound_name):
+    if kinds == [_SOUND]:
         return [_sound(name, files_in_folder(path, is_sound_name), member, options)]
     return _image_files(name, path, member, options)
 

@@ -14,9 +14,9 @@ from tfdump.errors import TfdumpError
 from tfdump.inputs.arguments import parse_argument
 from tfdump.inputs.data_options import DataOptions
 from tfdump.inputs.input_array import InputArray
+from tfdump.inputs.options_without_data import options_without_data
 from tfdump.inputs.other_kinds import TABLES
 from tfdump.inputs.preprocessing import parse_steps
-from tfdump.inputs.unused_options import unused_options
 from tfdump.model.data_libraries import LIBRARIES
 
 _DATA = option_under("Data")
@@ -164,5 +164,5 @@ def check_inputs(inputs: tuple[str, ...], options: DataOptions) -> None:
 
 def tell_unused(arrays: Iterable[InputArray], options: DataOptions, verbosity: Verbosity) -> None:
     """Write a note about options for images, sound or records where no input is of that kind."""
-    for text in unused_options(arrays, options):
+    for text in options_without_data(arrays, options):
         notes(verbosity)(text)

@@ -12,7 +12,7 @@ _OPTIONS_OF = {
 }
 
 
-def unused_options(arrays: Iterable[InputArray], options: DataOptions) -> Iterator[str]:
+def options_without_data(arrays: Iterable[InputArray], options: DataOptions) -> Iterator[str]:
     """Yield a note for each kind of data that options are about and no array is of."""
     kinds = {array.kind for array in arrays}
     for kind, names in _OPTIONS_OF.items():

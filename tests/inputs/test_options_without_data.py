@@ -2,8 +2,8 @@
 
 from tfdump.inputs.data_options import DataOptions
 from tfdump.inputs.input_array import InputArray, InputCollection
+from tfdump.inputs.options_without_data import options_without_data
 from tfdump.inputs.readers import ArrayReader
-from tfdump.inputs.unused_options import unused_options
 
 
 class Images:
@@ -25,13 +25,13 @@ OPTIONS = DataOptions(image_size=(8, 8), exif=True, window=0.5)
 
 
 def test_a_note_names_the_options_of_each_kind() -> None:
-    assert list(unused_options([InputArray(None, ArrayReader([0], "x.npy"))], OPTIONS)) == [
+    assert list(options_without_data([InputArray(None, ArrayReader([0], "x.npy"))], OPTIONS)) == [
         "--image-size, --exif are for images, and no INPUT holds any (nothing is changed)",
         "--window is for sound, and no INPUT holds any (nothing is changed)",
     ]
 
 
 def test_options_of_the_kinds_that_are_read_are_fine() -> None:
-    notes = list(unused_options([InputCollection(None, Images()).renamed("image")], OPTIONS))
+    notes = list(options_without_data([InputCollection(None, Images()).renamed("image")], OPTIONS))
     assert [note.partition(" is")[0] for note in notes] == ["--window"]
-    assert not list(unused_options([], DataOptions()))
+    assert not list(options_without_data([], DataOptions()))
