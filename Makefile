@@ -6,8 +6,8 @@ READY  := $(VENV)/.ready
 LOWEST := $(VENV)-lowest
 DOCS   := $(VENV)-docs
 KERAS  := keras==3.15.1 h5py numpy
-# The builds of PyTorch without CUDA, which are a tenth as large, are on an index of their own.
-TORCH  ?= torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu
+# A build without CUDA is a tenth as large, where the package index has one: make test-backends TORCH=torch==2.13.0+cpu
+TORCH  ?= torch
 
 .PHONY: demo test test-fast test-lowest test-browser test-backends lint format clean samples bench sweep ends fuzz docs pictures
 
