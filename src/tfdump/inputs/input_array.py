@@ -17,6 +17,9 @@ class InputArray:
     `optional_name` tells that the name is only the key of the array in its file, and may be no name of an input.
     """
 
+    takes_one = False
+    """Whether this is for the one input whose shape fits it, and leaves the others to what knows them by name."""
+
     def __init__(
         self, name: str | None, opened: Reader | OpenReader, label: str = "", optional_name: bool = False
     ) -> None:
@@ -90,6 +93,7 @@ class InputCollection(InputArray):
         self.optional_name = False
         self.label = collection.label
         self.kind = getattr(collection, "kind", "")  # what its options are about: images, sound, TFRecord files
+        self.takes_one = getattr(collection, "takes_one", False)
         self._collection = collection
 
     def renamed(self, name: str) -> Self:
@@ -138,18 +142,18 @@ def array_names_of(arrays: Sequence[InputArray]) -> list[str | None]:
 def arrays_for(arrays: Sequence[InputArray], specs: Sequence[InputSpec]) -> list[InputArray]:
     """Return the arrays for the inputs of a model, with those that follow from its inputs.
 
-    Data for an input of a name that the model has not remains as it is. Raises InputError where data does not fit.
+    Data for an input of a name that the model has not remains as it is. Images and sound find their input by its shape
+    before tables and records take the others. Raises InputError where data does not fit.
     """
     known = {spec.name: spec for spec in specs}
     filled: set[str | None] = {item.name for item in arrays if item.name in known}
-    fitting: list[InputArray] = []
-    for item in arrays:
+    fitting: dict[int, list[InputArray]] = {}
+    for place, item in sorted(enumerate(arrays), key=lambda numbered: not numbered[1].takes_one):
         if not isinstance(item, InputCollection) or (item.name is not None and item.name not in known):
-            fitting.append(item)
+            fitting[place] = [item]
         elif item.name is not None:
-            fitting += [array.renamed(item.name) for array in item.for_inputs([known[item.name]])]
+            fitting[place] = [array.renamed(item.name) for array in item.for_inputs([known[item.name]])]
         else:
-            some = item.for_inputs([spec for spec in specs if spec.name not in filled])
-            filled |= {array.name for array in some}
-            fitting += some
-    return fitting
+            fitting[place] = item.for_inputs([spec for spec in specs if spec.name not in filled])
+            filled |= {array.name for array in fitting[place]}
+    return [array for place in range(len(arrays)) for array in fitting[place]]

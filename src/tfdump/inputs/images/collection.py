@@ -23,6 +23,7 @@ class ImageCollection:
     """The images that an argument names, for one input of a model; class folders are targets."""
 
     kind = "images"
+    takes_one = True
 
     def __init__(self, files: ImageFiles, options: DataOptions) -> None:
         self.label = files.label

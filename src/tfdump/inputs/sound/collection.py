@@ -20,6 +20,7 @@ class SoundCollection:
     """The sound files that an argument names, for one input of a model; class folders are targets."""
 
     kind = "sound"
+    takes_one = True
 
     def __init__(self, files: FileList, options: DataOptions) -> None:
         self.label = files.label
@@ -30,7 +31,7 @@ class SoundCollection:
         """Return the array for the first of these inputs that takes sound by its shape, or for the first one."""
         if not specs:
             raise InputError(f"the model has no input for {self.label} besides those that have an array (leave it out)")
-        spec = min(specs, key=lambda spec: (spec.shape is not None and not _takes_sound(spec.shape), spec.optional))
+        spec = min(specs, key=lambda spec: (spec.shape is not None and not _is_for_sound(spec.shape), spec.optional))
         return [InputArray(spec.name, lambda: self._reader(spec), self.label)]
 
     def targets(self) -> list[InputArray]:
@@ -95,6 +96,11 @@ class SoundCollection:
 
 def _takes_sound(shape: tuple[int | None, ...]) -> bool:
     return len(shape) in (_MONO, _WITH_CHANNELS)
+
+
+def _is_for_sound(shape: tuple[int | None, ...]) -> bool:
+    """Tell whether an input takes sound by its shape, and more than a single number."""
+    return _takes_sound(shape) and shape[1] != 1
 
 
 def _shown(shape: tuple[int | None, ...]) -> str:
