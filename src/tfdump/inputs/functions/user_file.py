@@ -3,9 +3,7 @@
 The file is run only because the user named it, and only when its function is needed.
 """
 
-import importlib.util
 import re
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,10 +13,14 @@ from typing import Any
 
 from tfdump.errors import InputError, TfdumpError, near, reason_of, with_article
 from tfdump.files.paths import check_path
+from tfdump.files.python_files import run_python_file
 from tfdump.process.signals import interruption_behind, waiting
 
 _MODULES: dict[Path, ModuleType] = {}
 """The files that were run, so that each runs once."""
+
+_FILES: set[str] = set()
+"""The files that were run, or failed."""
 
 
 def split_function(text: str, option: str) -> tuple[Path, str]:
@@ -45,7 +47,7 @@ def load_function(text: str, option: str) -> Callable[..., Any]:
     Raises InputError where the file fails, or has no such function.
     """
     path, name = split_function(text, option)
-    module = _run(path, option)
+    module = _run(path)
     function = getattr(module, name, None)
     if function is None:
         functions = [other for other, value in vars(module).items() if callable(value) and not other.startswith("_")]
@@ -72,29 +74,15 @@ def errors_of_user(label: str) -> Iterator[None]:
 
 def _line(cause: BaseException) -> str:
     """Return where an error was raised: in the last line of a file that the user named, if any."""
-    files = {str(path) for path in _MODULES}
-    lines = [frame.lineno for frame in traceback.extract_tb(cause.__traceback__) if frame.filename in files]
+    lines = [frame.lineno for frame in traceback.extract_tb(cause.__traceback__) if frame.filename in _FILES]
     return f" in line {lines[-1]}" if lines else ""
 
 
-def _run(path: Path, option: str) -> ModuleType:
-    """Run a Python file as a module of its name, or of another name where that one is in use."""
+def _run(path: Path) -> ModuleType:
+    """Run a Python file, once."""
     whole = path.resolve()
-    if whole in _MODULES:
-        return _MODULES[whole]
-    name = path.stem if path.stem not in sys.modules else f"run by tfdump: {path.stem}"
-    spec = importlib.util.spec_from_file_location(name, whole)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{option}: {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    _MODULES[whole] = module
-    sys.path.insert(0, str(whole.parent))
-    try:
+    if whole not in _MODULES:
+        _FILES.add(str(whole))
         with errors_of_user(str(path)):
-            spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name], _MODULES[whole]
-        sys.path.remove(str(whole.parent))
-        raise
-    return module
+            _MODULES[whole] = run_python_file(whole, "run by tfdump")
+    return _MODULES[whole]

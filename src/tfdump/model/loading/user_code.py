@@ -6,7 +6,6 @@ classes from which Keras builds models.
 """
 
 import importlib
-import importlib.util
 import inspect
 import os
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 import keras
 
 from tfdump.errors import ModelError
+from tfdump.files.python_files import run_python_file
 from tfdump.model.any_backend_internals import KerasSaveable
 from tfdump.model.error_text import first_line, raise_interruption
 from tfdump.model.loading.code_origin import is_library, is_of_same_author, origin
@@ -160,7 +160,7 @@ def _import(text: str) -> ModuleType:
             path = Path(text)
             if not path.is_file():
                 raise ModelError(f"--import {text}: no such file")
-            return _run_file(path)
+            return run_python_file(path, "imported by tfdump")
         if not text or text.startswith("."):
             raise ModelError(f"--import '{text}' is neither the name of a module nor a file with the ending .py")
         if os.getcwd() not in sys.path:
@@ -171,24 +171,6 @@ def _import(text: str) -> ModuleType:
     except (Exception, SystemExit) as cause:  # the user's own module may raise anything
         raise_interruption(cause)
         raise ModelError(f"--import {text} failed: {type(cause).__name__}: {first_line(cause)}") from cause
-
-
-def _run_file(path: Path) -> ModuleType:
-    """Run a Python file as a module of its name, or of another name where that one is in use (`h5py.py`)."""
-    name = path.stem if path.stem not in sys.modules else f"imported by tfdump: {path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ModelError(f"--import {path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        sys.path.remove(str(path.parent))
-        raise
-    return module
 
 
 def _import_below(name: str) -> ModuleType | None:
