@@ -25,6 +25,19 @@ def hidden_calls(recording: ObservedRun, reason: str | None) -> Iterator[None]:
         recording.hiding = before
 
 
+def with_hidden_calls(recording: ObservedRun, reason: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that hides the calls within it while something is recorded."""
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        if recording.current is None:
+            return function(*args, **kwargs)
+        with hidden_calls(recording, reason):
+            return function(*args, **kwargs)
+
+    return called
+
+
 class RecurrentLoops(Hook):
     """Hides the calls during Keras's loop over the time steps: those of the cell, and of all that it calls.
 
@@ -47,12 +60,4 @@ class RecurrentLoops(Hook):
             yield
 
     def _hiding(self, function: Callable[..., Any]) -> Callable[..., Any]:
-
-        @functools.wraps(function)
-        def called(*args: Any, **kwargs: Any) -> Any:
-            if self.recording.current is None:
-                return function(*args, **kwargs)
-            with hidden_calls(self.recording, self._reason):
-                return function(*args, **kwargs)
-
-        return called
+        return with_hidden_calls(self.recording, self._reason, function)

@@ -1,7 +1,6 @@
 """Recording one eager run of a model, on any backend of Keras."""
 
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -24,7 +23,7 @@ from tfdump.model.recording.call_stack import NOT_A_TENSOR, WATCHING, CallStack
 from tfdump.model.recording.direct_calls import DirectCalls
 from tfdump.model.recording.frames import Frame, Hook
 from tfdump.model.recording.patching import replaced
-from tfdump.model.recording.recurrent_loops import RecurrentLoops, hidden_calls
+from tfdump.model.recording.recurrent_loops import RecurrentLoops, with_hidden_calls
 from tfdump.model.recording.time_distributed import TimeDistributedSteps
 from tfdump.tensors import NotCaptured
 
@@ -96,15 +95,6 @@ class LoopsOfBackend(Hook):
         with ExitStack() as stack:
             for name in _MAPS:
                 if hasattr(maps, name):
-                    stack.enter_context(replaced(maps, name, self._hiding(getattr(maps, name))))
+                    hiding = with_hidden_calls(self.recording, _INNER, getattr(maps, name))
+                    stack.enter_context(replaced(maps, name, hiding))
             yield
-
-    def _hiding(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def called(*args: Any, **kwargs: Any) -> Any:
-            if self.recording.current is None:
-                return function(*args, **kwargs)
-            with hidden_calls(self.recording, _INNER):
-                return function(*args, **kwargs)
-
-        return called
