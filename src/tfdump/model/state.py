@@ -6,39 +6,32 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import Layer
 from keras.random import SeedGenerator
 
 from tfdump.model.any_backend_internals import global_seed_generator
 from tfdump.model.keras_internals import GLOBAL_SEED_GENERATOR, global_state
-from tfdump.model.recording.ownership import owned_operations
+from tfdump.model.recording.run_state import RunState, held_in
 from tfdump.model.tracing.side_effects import READING
 
+_HELD = (keras.Variable, tf.Variable, SeedGenerator, keras.Metric)
+"""What layers hold beside their weights."""
 
-class ModelState:
+
+class ModelState(RunState):
     """The variables that running `model` may change; `start` resets them for a run, `restore` restores them.
 
-    A run sets random generators from `seed`, so that it can be repeated, and starts the states of stateful layers at
-    zero. A graph shows which variables it writes (`assigned` has their names). Without a graph, all variables of the
+    A graph shows which variables it writes (`assigned` has their names). Without a graph, all variables of the
     model are saved.
     """
 
     def __init__(self, model: Layer, seed: int) -> None:
-        self._seed = seed
-        self._layers = [model, *_owned_layers(model)]
-        held = [item for layer in self._layers for item in _held(list(vars(layer).values()))]
-        self._general = _global_generator()
-        generators = [item for item in held if isinstance(item, SeedGenerator)] + [self._general]
-        self._generators = list({id(generator): generator for generator in generators}.values())
-        self._later: SeedGenerator | None = None
-        self._held = held
+        _global_generator()  # else Keras draws from Python's random state, when it is asked for it
+        super().__init__(model, seed, _HELD)
         self._variables: list[tf.Variable] = []
         self._saved: list[tuple[tf.Variable, Any]] = []
-        self._losses = _losses_of(self._layers)
         self.assigned: list[str] = []
-        self._drew = self._started = False
 
     def save(self, graph: Any | None) -> None:
         """Save the variables that running `graph` writes, or all of them where it is None."""
@@ -79,55 +72,24 @@ class ModelState:
         self._later = None if now is self._general else now
         variables = self._variables + ([] if self._later is None else [_tf_variable(now.state)])
         self._saved = [(variable, variable.numpy()) for variable in variables]
-        self._losses = _losses_of(self._layers)
+        self._note_losses()
 
     def _states(self) -> list[Any]:
         """Return the variables that `reset_state` sets to zero."""
         stateful = [layer for layer in self._layers if getattr(layer, "stateful", False)]
-        return [item for layer in stateful for item in _held(getattr(layer, "states", None) or [])]
+        return [item for layer in stateful for item in held_in(getattr(layer, "states", None) or [], _HELD)]
 
     def start(self) -> None:
         """Reset the model to the start of a run."""
         self._drew = self.draws
         self.restore()
-        for generator, begin in self._beginnings():
-            generator.state.assign(begin)
-        self._started = True
-        for layer in self._layers:
-            if getattr(layer, "stateful", False) and hasattr(layer, "reset_state"):
-                layer.reset_state()
-
-    @property
-    def draws(self) -> bool:
-        """Whether a random generator moved in any of the runs so far."""
-        moved = self._started and any(list(np.asarray(g.state)) != begin for g, begin in self._beginnings())
-        return self._drew or moved
-
-    def _beginnings(self) -> Iterator[tuple[SeedGenerator, list[int]]]:
-        """Yield every generator with its state at the start of a run."""
-        for number, generator in enumerate(self._generators):
-            begin = [(self._seed + number) % 2**32, 0]
-            yield generator, begin
-            if self._later is not None and generator is self._general:
-                yield self._later, begin
+        self.start_generators()
 
     def restore(self) -> None:
         """Restore the saved variables and losses."""
         for variable, value in self._saved:
             variable.assign(value)
-        for layer, losses, identities in self._losses:  # the losses of a graph would keep it alive
-            layer._losses[:] = losses
-            layer._loss_ids.clear()
-            layer._loss_ids.update(identities)
-
-
-def _losses_of(layers: list[Layer]) -> list[tuple[Layer, list[Any], set[int]]]:
-    """Return the losses that each layer added, with their identities."""
-    return [(layer, list(layer._losses), set(layer._loss_ids)) for layer in layers]
-
-
-def _owned_layers(model: Layer) -> list[Layer]:
-    return [o.operation for o in owned_operations(model).values() if isinstance(o.operation, Layer)]
+        self.forget_losses()
 
 
 def _global_generator() -> SeedGenerator:
@@ -138,15 +100,6 @@ def _global_generator() -> SeedGenerator:
         made = SeedGenerator(copied.randint(1, int(1e9)))  # as `keras.src.random.seed_generator.make_default_seed`
         global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, made)
     return global_seed_generator()
-
-
-def _held(value: Any, nesting: int = 0) -> Iterator[Any]:
-    """Yield the variables, seed generators and metrics in a value, at up to eight levels of lists, tuples and dicts."""
-    if isinstance(value, (keras.Variable, tf.Variable, SeedGenerator, keras.Metric)):
-        yield value
-    elif isinstance(value, (list, tuple, dict)) and nesting < 8:
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _held(item, nesting + 1)
 
 
 def _all_variables(layers: list[Layer], held: list[Any]) -> list[tf.Variable]:
