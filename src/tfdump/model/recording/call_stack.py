@@ -10,7 +10,7 @@ from typing import Any
 
 from keras import Layer, Operation
 
-from tfdump.address import segment
+from tfdump.address import output_suffix, segment
 from tfdump.captures import Captures
 from tfdump.model.any_backend_internals import Functional, any_symbolic_tensors, in_symbolic_scope
 from tfdump.model.recording.call_numbers import GraphCalls, free_number
@@ -25,6 +25,9 @@ WATCHING = threading.RLock()
 """Held while the classes of Keras are wrapped, so that only one model is recorded at a time."""
 
 NOT_A_TENSOR = "returns no tensor"
+
+Leaves = Sequence[tuple[Sequence[str | int], Any]]
+"""Leaves of a structure, with their paths in it."""
 
 
 class CallStack:
@@ -181,6 +184,22 @@ class CallStack:
     def _keep(self, frame: Frame, outputs: Any) -> Any:
         """Record the tensors that one call returned; return the outputs with which the model continues."""
         raise NotImplementedError
+
+    def _suffixes(self, frame: Frame, tensors: Leaves, obstacles: Leaves, inner: str | None) -> list[str]:
+        """Return the suffixes of the tensors that a call returned, and note why others are missing.
+
+        `obstacles` are the leaves that are not given, with the reasons. `inner` is why not all tensors have values
+        of their own, None where all have. The result is empty where there is nothing to record.
+        """
+        several = len(tensors) + len(obstacles) > 1
+        for path, reason in obstacles:
+            self.miss(frame.path + (output_suffix(path) if several else ""), reason)
+        if tensors and inner is None:
+            self.book.returned.add(frame.path)
+            return [output_suffix(path) if several else "" for path, _ in tensors]
+        if inner is not None or not obstacles:
+            self._missing.reasons[frame.path] = inner or NOT_A_TENSOR
+        return []
 
     def paths_of(self, operation: Operation | None) -> list[str]:
         """Return the addresses of the calls of a layer in the order of their numbers, empty where it was not called."""

@@ -11,9 +11,9 @@ from typing import Any
 import tensorflow as tf
 from keras import Layer
 
-from tfdump.address import encode, output_suffix
+from tfdump.address import encode
 from tfdump.captures import NOTHING_MORE, Captures
-from tfdump.model.recording.call_stack import NOT_A_TENSOR, WATCHING, CallStack
+from tfdump.model.recording.call_stack import WATCHING, CallStack
 from tfdump.model.recording.data_flow import DataFlow, set_apart, tensors_read
 from tfdump.model.recording.frames import INNER_GRAPH, Frame
 from tfdump.model.recording.hooks import hooks_for
@@ -96,22 +96,14 @@ class Recorder(CallStack):
         if frame.hidden:
             return outputs
         tensors, obstacles = tensors_in(outputs), obstacles_in(outputs)
-        several = len(tensors) + len(obstacles) > 1
-        for path, reason in obstacles:
-            self.miss(frame.path + (output_suffix(path) if several else ""), reason)
-        if not tensors:
-            if not obstacles:
-                self._missing.reasons[frame.path] = NOT_A_TENSOR
-            return outputs
-        if not all(belongs_to(tensor, self._graph) for _, tensor in tensors):
-            self._missing.reasons[frame.path] = INNER_GRAPH
+        inner = None if all(belongs_to(tensor, self._graph) for _, tensor in tensors) else INNER_GRAPH
+        suffixes = self._suffixes(frame, tensors, obstacles, inner)
+        if not suffixes:
             return outputs
         if self._tap is not None:
             outputs, tensors = tapped(outputs, self._tap)
         elif (apart := set_apart(outputs, frame.read)) is not outputs:
             outputs, tensors = apart, tensors_in(apart)
-        self.book.returned.add(frame.path)
-        suffixes = [output_suffix(path) if several else "" for path, _ in tensors]
         for suffix, (_, tensor) in zip(suffixes, tensors, strict=True):
             self._record(frame, suffix, tensor, known_bytes(tensor))
             self._flow.add(frame.path + suffix, tensor)

@@ -6,7 +6,6 @@ from typing import Any
 
 from keras import Layer
 
-from tfdump.address import output_suffix
 from tfdump.captures import Captures
 from tfdump.model.any_backend_internals import maps
 from tfdump.model.backends.program.values import (
@@ -19,7 +18,7 @@ from tfdump.model.backends.program.values import (
     obstacles_to_dense_in,
     stacked_steps,
 )
-from tfdump.model.recording.call_stack import NOT_A_TENSOR, WATCHING, CallStack
+from tfdump.model.recording.call_stack import WATCHING, CallStack
 from tfdump.model.recording.direct_calls import DirectCalls
 from tfdump.model.recording.frames import Frame, Hook
 from tfdump.model.recording.patching import replaced
@@ -68,19 +67,14 @@ class BackendRecorder(CallStack):
         if frame.hidden:
             return outputs
         tensors, obstacles = dense_tensors_in(outputs), obstacles_to_dense_in(outputs)
-        several = len(tensors) + len(obstacles) > 1
-        for path, reason in obstacles:
-            self.miss(frame.path + (output_suffix(path) if several else ""), reason)
-        if not tensors or not all(has_values(tensor) for _, tensor in tensors):
-            if tensors or not obstacles:
-                self._missing.reasons[frame.path] = _INNER if tensors else NOT_A_TENSOR
+        inner = None if all(has_values(tensor) for _, tensor in tensors) else _INNER
+        suffixes = self._suffixes(frame, tensors, obstacles, inner)
+        if not suffixes:
             return outputs
         apart = copies_apart(outputs, frame.read)
         if apart is not outputs:
             outputs, tensors = apart, dense_tensors_in(apart)
-        self.book.returned.add(frame.path)
-        for path, tensor in tensors:
-            suffix = output_suffix(path) if several else ""
+        for suffix, (_, tensor) in zip(suffixes, tensors, strict=True):
             self._record(frame, suffix, tensor, bytes_of_tensor(tensor))
             self.flow.add(frame.path + suffix, tensor)
         return outputs
