@@ -56,6 +56,16 @@ KINDS: dict[str, Callable[[], Any]] = {
 }
 
 
+def test_options_of_data_that_is_not_there_are_told(model: keras.Model) -> None:
+    options = tfdump.DataOptions(image_size=(8, 8), sample_rate=16000)
+    with pytest.warns(tfdump.TfdumpWarning) as warned:
+        tfdump.activations(model, X, data=options)
+    assert [str(warning.message) for warning in warned] == [
+        "image_size of data is for images, and x holds none (nothing is changed)",
+        "sample_rate of data is for sound, and x holds none (nothing is changed)",
+    ]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_data_sets_and_functions(model: keras.Model, kind: str) -> None:
     expected = tfdump.activations(model, X)

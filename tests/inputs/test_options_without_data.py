@@ -31,6 +31,13 @@ def test_a_note_names_the_options_of_each_kind() -> None:
     ]
 
 
+def test_a_note_for_python_names_the_fields() -> None:
+    assert list(options_without_data([InputArray(None, ArrayReader([0], "x.npy"))], OPTIONS, in_python=True)) == [
+        "image_size, exif of data are for images, and x holds none (nothing is changed)",
+        "window of data is for sound, and x holds none (nothing is changed)",
+    ]
+
+
 def test_options_of_the_kinds_that_are_read_are_fine() -> None:
     notes = list(options_without_data([InputCollection(None, Images()).renamed("image")], OPTIONS))
     assert [note.partition(" is")[0] for note in notes] == ["--window"]

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from tfdump.api.arguments import Inputs, arrays_of
+from tfdump.api.models import warn
 from tfdump.argument_kinds import shown, whole_number
 from tfdump.errors import TfdumpError
 from tfdump.inputs.arguments import open_arguments
 from tfdump.inputs.data_options import ARRAYS_ONLY, DataOptions
 from tfdump.inputs.functions.data import UserData, is_batched_data
 from tfdump.inputs.input_array import InputArray, InputCollection
+from tfdump.inputs.options_without_data import options_without_data
 from tfdump.inputs.preprocessing import Preprocessing, PreprocessingStep, parse_steps
 from tfdump.model.data_libraries import LIBRARIES
 
@@ -38,7 +40,17 @@ def options_of_data(data: DataOptions | None, preprocess: Preprocess | None) -> 
 
 
 def data_for_inputs(x: Data | None, options: DataOptions) -> list[InputArray]:
-    """Return the arrays of `x`, or the data that takes its place; raises TfdumpError for a value without data."""
+    """Return the arrays of `x`, or the data that takes its place; warn of options that are about other data.
+
+    Raises TfdumpError for a value without data.
+    """
+    arrays = _arrays_for_inputs(x, options)
+    for text in options_without_data(arrays, options, in_python=True):
+        warn(text)
+    return arrays
+
+
+def _arrays_for_inputs(x: Data | None, options: DataOptions) -> list[InputArray]:
     name = "random" if options.random is not None else "function" if options.function is not None else None
     if name is not None:
         if x is not None:
