@@ -14,10 +14,11 @@ from tfdump.errors import InputError
 from tfdump.files.byte_strings import encoded
 from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.inputs.casting import cast, check_castable, quantize
-from tfdump.inputs.identity import ExampleIdentity, NamedReader, identity_of, remarks_of
+from tfdump.inputs.identity import ExampleIdentity, NamedReader, identity_of
 from tfdump.inputs.preprocessing import PreprocessedReader, Preprocessing
 from tfdump.inputs.ragged import RaggedReader
 from tfdump.inputs.readers import Hdf5Reader, Reader
+from tfdump.inputs.rows_together import remarks_on_rows
 from tfdump.tensors import Array, Batch, InputSpec, Note
 
 
@@ -173,9 +174,8 @@ class Source:
             raise InputError(f"--examples {shown} selects none of the {total} examples")
         self.examples = stop - self._start
         self.first_example = self._start
-        for reader in (column.reader for column in self.columns):
-            for text in remarks_of(reader, self._start, stop):
-                note(text)
+        for text in remarks_on_rows([column.reader for column in self.columns], self._start, stop):
+            note(text)
 
     @property
     def example_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,15 @@ from tfdump.inputs.records.record_set import Examples, RecordSet
 from tfdump.tensors import Array
 
 
+@dataclass(frozen=True)
 class RecordNames:
     """The names of records: `train.tfrecord:17`."""
 
-    def __init__(self, records: RecordSet) -> None:
-        self._records = records
+    records: RecordSet
 
     def read(self, start: int, stop: int) -> list[str]:
         """Return the names of the records from `start` up to `stop`."""
-        return self._records.read_names(start, stop)
+        return self.records.read_names(start, stop)
 
 
 class RecordRows(NamedReader):
