@@ -11,6 +11,7 @@ from support.record_files import write_records
 from tfdump.errors import InputError
 from tfdump.inputs.arguments import open_arguments
 from tfdump.inputs.data_options import DataOptions
+from tfdump.inputs.identity import NamedReader
 from tfdump.inputs.matching import match
 from tfdump.inputs.readers import Reader
 from tfdump.model.data_libraries import LIBRARIES
@@ -67,3 +68,36 @@ def test_images_that_cannot_be_decoded(tmp_path: Path) -> None:
         images.read(2, 3)
     with pytest.raises(InputError, match="declares no height and width"):
         reader(path, (None, None, None, 3))
+
+
+def test_records_of_images_that_cannot_be_decoded_are_left_out_if_asked_to(tmp_path: Path) -> None:
+    first, second, third = encoded(3)
+    (tmp_path / "r").mkdir()
+    records = [{"image": first[:-200], "y": 0}, {"image": first, "y": 1}, {"image": second[:60], "y": 2}]
+    write_records(tmp_path / "r" / "a.tfrecord", records)
+    write_records(tmp_path / "r" / "b.tfrecord", [{"image": third, "y": 3}, {"image": third[:90], "y": 4}])
+    (tmp_path / "s.json").write_text('{"image": {"decode": "image"}, "y": {"dtype": "int64", "shape": []}}')
+    specs = [InputSpec("image", (None, 16, 12, 3), "float32"), InputSpec("y", (None,), "int64")]
+    expected = [tf.image.resize(tf.io.decode_image(data), (16, 12)).numpy() for data in (first, third)]
+    for features in (None, tmp_path / "s.json"):
+        options = DataOptions(libraries=LIBRARIES, skip_damaged=True, features=features)
+        (records_of_folder,) = open_arguments([str(tmp_path / "r")], options=options)
+        matched = match([records_of_folder], specs)
+        np.testing.assert_allclose(matched["image"].read(0, 2), expected, atol=1e-3)
+        assert matched["y"].read(0, 2).tolist() == [1, 3]
+        images = matched["image"]
+        assert isinstance(images, NamedReader)
+        assert images.names is not None
+        assert images.names.read(0, 2) == ["r/a.tfrecord:1", "r/b.tfrecord:0"]
+        assert [name for name, _ in images.skipped] == ["r/a.tfrecord:0", "r/a.tfrecord:2", "r/b.tfrecord:1"]
+        assert images.skipped[1][1].startswith("the image in 'image' cannot be decoded: ")
+        (note,) = images.remarks(0, 2)
+        assert note.startswith(f"3 damaged records in {tmp_path / 'r'} are left out; the first: r/a.tfrecord:0 (")
+    (apart,) = open_arguments([f"{tmp_path / 'r'}::y"], options=options)
+    assert match([apart], specs[1:])["y"].read(0, 2).tolist() == [1, 3]
+
+
+def test_no_record_may_be_left(tmp_path: Path) -> None:
+    path = write_records(tmp_path / "a.tfrecord", [{"image": encoded(1)[0][:-200]}])
+    with pytest.raises(InputError, match=r"has no records: a.tfrecord:0 is damaged, the image in 'image' cannot be"):
+        reader(path, (None, 16, 12, 3), skip_damaged=True)

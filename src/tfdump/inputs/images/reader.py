@@ -29,6 +29,9 @@ _MOST_AHEAD = 256 << 20
 _LOOKED_AT = 10_000
 """Images whose EXIF orientation is looked at before a run."""
 
+ANY_TARGET = ImageTarget((8, 8), 3, "stretch", "nearest")
+"""What an image becomes where only whether it can be decoded counts."""
+
 _AT_ONCE = 1024
 """Images that are looked at or checked between two looks at what became of them."""
 
@@ -92,16 +95,19 @@ def _more_than(limit: int) -> str:
 def damaged_images(files: ImageFiles, decoder: ImageDecoder) -> dict[int, str]:
     """Return the rows of the images that cannot be decoded, with the reasons. All cores decode all images."""
     file = ImageFile(files, decoder, False, allowed_bytes())
-    target = ImageTarget((8, 8), 3, "stretch", "nearest")
+    return undecodable(lambda row: file.load(row, ANY_TARGET), range(len(files.names)))
+
+
+def undecodable(load: Callable[[int], object], rows: range) -> dict[int, str]:
+    """Return the rows for which `load` raises UndecodableError, with the reasons; all cores call it."""
 
     def reason(row: int) -> str | None:
         try:
-            file.load(row, target)
+            load(row)
         except UndecodableError as cause:
             return str(cause)
         return None
 
-    rows = range(len(files.names))
     return {row: text for row, text in zip(rows, _on_all_cores(reason, rows), strict=True) if text is not None}
 
 

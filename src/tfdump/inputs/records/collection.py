@@ -12,7 +12,7 @@ from tfdump.inputs.images.image_input import image_input
 from tfdump.inputs.images.open_decoder import open_decoder
 from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.readers import Reader
-from tfdump.inputs.records.encoded_images import EncodedImages, is_encoded_image
+from tfdump.inputs.records.encoded_images import EncodedImages, is_encoded_image, undecodable_images
 from tfdump.inputs.records.feature_plan import fits_shape, plan_of
 from tfdump.inputs.records.feature_spec import FeatureSpec, read_spec
 from tfdump.inputs.records.protocol_buffers import Feature
@@ -41,6 +41,7 @@ class RecordCollection:
         self._spec: Mapping[str, FeatureSpec] = read_spec(options.features) if options.features else {}
         self._records = RecordSet(files, options.skip_damaged)
         self._first = self._records.read(0, 1)[0]
+        self._decoded: set[str] = set()
         if member is not None and member not in self._first and member not in self._spec:
             raise self._no_feature(member)
 
@@ -55,17 +56,20 @@ class RecordCollection:
         required = [spec for spec in specs if not spec.optional] or list(specs[:1])
         if self._member is not None:
             taker = next((spec for spec in specs if spec.name == self._member), required[0])
+            self._leave_out_undecodable({taker.name: self._member}, specs)
             return [self._array(self._member, taker, self._records.notes)]
-        notes = self._records.notes
         named = {spec.name: name for spec in specs if (name := self._feature_of(spec.name)) is not None}
         missing = [spec for spec in required if spec.name not in named]
+        about = []
         if missing and len(required) == 1 and len(only := self._only(required[0])) == 1:
             named[missing[0].name] = only[0]
             if len(self._spec or self._first) > 1:
                 why = f"the input '{missing[0].name}' takes the feature '{only[0]}' of {self._records.label}"
-                notes = [*notes, f"{why}, the only one of its shape"]
+                about = [f"{why}, the only one of its shape"]
         elif missing:
             raise self._no_feature(missing[0].name)
+        self._leave_out_undecodable(named, specs)
+        notes = [*self._records.notes, *about]
         takers = [spec for spec in specs if spec.name in named]
         return [self._array(named[spec.name], spec, notes if spec is takers[0] else ()) for spec in takers]
 
@@ -98,10 +102,34 @@ class RecordCollection:
         """Return the reader of a feature for an input; one of several has the notes about the files."""
         spec = self._spec.get(name, FeatureSpec(name))
         row, feature = self._sample(name)
-        if spec.decode == "image" or (spec.decode is None and taker.dtype != STRING and is_encoded_image(feature)):
+        if self._is_decoded(name, taker, feature):
             return self._images(spec, taker, notes)
         plan = plan_of(spec, feature, taker, self._records.place(row))
         return feature_reader(self._records, plan, notes)
+
+    def _is_decoded(self, name: str, taker: InputSpec, feature: Feature) -> bool:
+        """Tell whether a feature is an image that is decoded for an input."""
+        decode = self._spec[name].decode if name in self._spec else None
+        return decode == "image" or (decode is None and taker.dtype != STRING and is_encoded_image(feature))
+
+    def _leave_out_undecodable(self, named: Mapping[str, str], specs: Sequence[InputSpec]) -> None:
+        """Leave out the records whose images cannot be decoded, where damaged ones are left out.
+
+        These are the images that the inputs take, and those of `--features`, so that targets which are read apart miss
+        the same records.
+        """
+        if not self._options.skip_damaged:
+            return
+        names = {name for name, spec in self._spec.items() if spec.decode == "image"}
+        for spec in specs:
+            if (name := named.get(spec.name)) and self._is_decoded(name, spec, self._sample(name)[1]):
+                names.add(name)
+        names -= self._decoded
+        if names:
+            self._decoded |= names
+            damaged = undecodable_images(self._records, sorted(names), open_decoder(self._options))
+            self._records.leave_out(damaged)
+            self._first = self._records.read(0, 1)[0]
 
     def _images(self, spec: FeatureSpec, taker: InputSpec, notes: Sequence[str]) -> Reader:
         """Return the reader of a feature that is an encoded image; a shape in the spec stands for open sizes."""

@@ -5,15 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from tfdump.dtypes import STRING
 from tfdump.errors import InputError
 from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.inputs.images.decoding import COLOR_MODES, ImageDecoder, ImageTarget, UndecodableError
 from tfdump.inputs.images.headers import read_image_header
 from tfdump.inputs.images.image_input import ImageInput
-from tfdump.inputs.images.reader import load_image
+from tfdump.inputs.images.reader import ANY_TARGET, load_image, undecodable
 from tfdump.inputs.records.protocol_buffers import Feature
 from tfdump.inputs.records.readers import RecordRows
-from tfdump.inputs.records.record_set import RecordSet
+from tfdump.inputs.records.record_set import ADVICE, Examples, RecordSet
 from tfdump.process.machine import cores
 from tfdump.tensors import Array
 
@@ -21,6 +22,26 @@ from tfdump.tensors import Array
 def is_encoded_image(feature: Feature) -> bool:
     """Tell whether a feature is one image of a format that is decoded."""
     return feature.kind == "string" and len(feature.values) == 1 and read_image_header(feature.values[0]) is not None
+
+
+def undecodable_images(records: RecordSet, names: Sequence[str], decoder: ImageDecoder) -> dict[int, str]:
+    """Return the rows of the records in which one of these images cannot be decoded, with the reasons.
+
+    All cores decode all images. A record that has no single image in a feature is no matter of decoding.
+    """
+    limit = allowed_bytes()
+    damaged: dict[int, str] = {}
+    for start, examples in records.each_block():
+        for name in names:
+
+            def load(row: int, name: str = name, first: int = start, block: Examples = examples) -> None:
+                feature = block[row - first].get(name)
+                if feature is not None and feature.kind == STRING and len(feature.values) == 1:
+                    load_image(feature.values[0], decoder, ANY_TARGET, False, limit)
+
+            for row, reason in undecodable(load, range(start, start + len(examples))).items():
+                damaged.setdefault(row, f"the image in '{name}' cannot be decoded: {reason}")
+    return damaged
 
 
 class EncodedImages(RecordRows):
@@ -79,5 +100,5 @@ class EncodedImages(RecordRows):
         try:
             image = load_image(feature.values[0], self._decoder, self._target, self._exif, limit)
         except UndecodableError as cause:
-            raise InputError(f"{place}: the image in '{self._name}' cannot be decoded: {cause}") from None
+            raise InputError(f"{place}: the image in '{self._name}' cannot be decoded: {cause} ({ADVICE})") from None
         return self._taker.values(image)

@@ -1,6 +1,6 @@
 """The examples of one or several TFRecord files, as rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,8 @@ _BLOCK_BYTES = 8 << 20
 """Bytes of records that are looked at together in a pass over all of them."""
 
 _BLOCK_ROWS = 1 << 14
-_ADVICE = "--skip-damaged leaves such records out"
+ADVICE = "--skip-damaged leaves such records out"
+"""What to do about a damaged record."""
 
 Examples = list[dict[str, Feature]]
 
@@ -29,9 +30,8 @@ class RecordSet:
 
     def __init__(self, files: FileList, skip_damaged: bool) -> None:
         self.label = files.label
-        self.notes = list(files.notes)
-        self.skipped: list[tuple[str, str]] = []
         self._list = files
+        self._skipped: dict[tuple[int, int], str] = {}  # the reasons by the file and the number of the record
         self._files = []
         self._rows: list[npt.NDArray[np.int64] | None] = []
         for place in range(len(files)):
@@ -39,14 +39,44 @@ class RecordSet:
             self._files.append(RecordFile(files.path(place)))
             self._rows.append(self._good(place) if skip_damaged else None)
             self._check_end(place, skip_damaged)
+        self._count()
+
+    def _count(self) -> None:
+        """Number the rows; raises InputError where there is none."""
         counts = [len(file) if rows is None else len(rows) for file, rows in zip(self._files, self._rows, strict=True)]
         self._firsts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        if not len(self):
-            why = f": {self.skipped[0][0]} is damaged, {self.skipped[0][1]}" if self.skipped else ""
-            raise InputError(f"{self.label} has no records{why}")
-        if self.skipped:
-            self.notes.append(self._about_skipped())
         self._block: tuple[tuple[int, int], Examples] | None = None
+        if not len(self):
+            why = f": {self.skipped[0][0]} is damaged, {self.skipped[0][1]}" if self._skipped else ""
+            raise InputError(f"{self.label} has no records{why}")
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """The names of the records that are left out, with the reasons."""
+        ordered = sorted(self._skipped.items())
+        return [(f"{self._list.name(place)}:{number}", reason) for (place, number), reason in ordered]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the files."""
+        return [*self._list.notes, *([self._about_skipped()] if self._skipped else [])]
+
+    def leave_out(self, damaged: Mapping[int, str]) -> None:
+        """Leave out some rows, for these reasons; the others get new numbers. Raises InputError where none is left."""
+        for place, first in enumerate(self._firsts[:-1]):
+            numbers = self._numbers(place)
+            bad = [row - int(first) for row in damaged if first <= row < self._firsts[place + 1]]
+            for row in bad:
+                self._skipped[place, int(numbers[row])] = damaged[row + int(first)]
+            if bad:
+                self._rows[place] = np.delete(numbers, bad)
+        if damaged:
+            self._count()
+
+    def _numbers(self, place: int) -> npt.NDArray[np.int64]:
+        """Return the numbers of the records of a file that are rows."""
+        rows = self._rows[place]
+        return np.arange(len(self._files[place])) if rows is None else rows
 
     def __len__(self) -> int:
         return int(self._firsts[-1])
@@ -74,9 +104,7 @@ class RecordSet:
     def each_block(self) -> Iterator[tuple[int, Examples]]:
         """Yield all examples, a few megabytes at a time, with the row of the first."""
         for place, first in enumerate(self._firsts[:-1]):
-            rows = self._rows[place]
-            numbers = np.arange(len(self._files[place])) if rows is None else rows
-            row = int(first)
+            numbers, row = self._numbers(place), int(first)
             for start, stop in _blocks(self._files[place].sizes()[numbers]):
                 raise_waiting()
                 yield row + start, self._read(row + start, row + stop)
@@ -88,11 +116,11 @@ class RecordSet:
             records, bad = self._files[place].read(first, last)
             for number in numbers.tolist():
                 if bad[number - first]:
-                    raise InputError(f"{self._place(place, number)} is damaged: its checksum is wrong ({_ADVICE})")
+                    raise InputError(f"{self._place(place, number)} is damaged: its checksum is wrong ({ADVICE})")
                 try:
                     examples.append(parse_example(bytes(records[number - first])))
                 except ExampleError as cause:
-                    raise InputError(f"{self._place(place, number)} cannot be read: {cause} ({_ADVICE})") from None
+                    raise InputError(f"{self._place(place, number)} cannot be read: {cause} ({ADVICE})") from None
         return examples
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
@@ -123,7 +151,7 @@ class RecordSet:
                 if reason is None:
                     good.append(number)
                 else:
-                    self.skipped.append((f"{self._list.name(place)}:{number}", reason))
+                    self._skipped[place, number] = reason
         return np.array(good, np.int64)
 
     def _check_end(self, place: int, skip_damaged: bool) -> None:
@@ -137,13 +165,13 @@ class RecordSet:
                 f"record {number} of {file.path} (at byte {offset}) is damaged: {reason} "
                 "(--skip-damaged leaves it out, and all behind it)"
             )
-        self.skipped.append((f"{self._list.name(place)}:{number}", f"{reason}, so nothing behind it is read"))
+        self._skipped[place, number] = f"{reason}, so nothing behind it is read"
 
     def _about_skipped(self) -> str:
         name, reason = self.skipped[0]
-        if len(self.skipped) == 1:
+        if len(self._skipped) == 1:
             return f"a damaged record in {self.label} is left out: {name} ({reason})"
-        return f"{len(self.skipped):,} damaged records in {self.label} are left out; the first: {name} ({reason})"
+        return f"{len(self._skipped):,} damaged records in {self.label} are left out; the first: {name} ({reason})"
 
 
 def _problem(record: bytes) -> str | None:
