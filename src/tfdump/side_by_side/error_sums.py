@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from tfdump.comparison.values.norms import flat_numbers, sum_of_squares
 from tfdump.tensors import Array
 
 _BLOCK = 1 << 15
@@ -29,7 +30,7 @@ class ErrorSum:
 
     def add(self, reference: Array, value: Array) -> None:
         """Add one batch: two arrays of one shape."""
-        a, b = (_flat(array) for array in (reference, value))
+        a, b = (flat_numbers(array) for array in (reference, value))
         rows = a.size - a.size % _ROW if a.dtype == b.dtype == np.float32 else 0
         with np.errstate(invalid="ignore", over="ignore", under="ignore"):
             for start in range(0, rows, _BLOCK):
@@ -52,7 +53,7 @@ class ErrorSum:
 
     def _add_block(self, a: Array, b: Array) -> None:
         before, after = a.astype(np.float64), b.astype(np.float64)
-        error, norm = _square(after - before), _square(before)
+        error, norm = sum_of_squares(after - before), sum_of_squares(before)
         if not math.isfinite(error + norm):
             error, norm = self._of_finite(before, after)
         self._error += error
@@ -62,7 +63,7 @@ class ErrorSum:
         """Return the sums of the numbers that are finite on both sides, and note whether the others differ."""
         finite = np.isfinite(a) & np.isfinite(b)
         self._unlike |= not np.array_equal(a[~finite], b[~finite], equal_nan=True)
-        return _square(b[finite] - a[finite]), _square(a[finite])
+        return sum_of_squares(b[finite] - a[finite]), sum_of_squares(a[finite])
 
     @property
     def squares(self) -> float:
@@ -77,17 +78,6 @@ class ErrorSum:
         return math.sqrt(self.squares) / math.sqrt(self._norm) if self._norm else math.inf
 
 
-def _square(values: Array) -> float:
-    """Return the sum of squares, by one thread: the threads of a dot product would wait for those of the models."""
-    return float(np.einsum("i,i->", values, values))
-
-
 def _square_of_rows(values: Array) -> float:
     rows = values.reshape(-1, _ROW)
     return float(np.einsum("ij,ij->i", rows, rows).sum(dtype=np.float64))
-
-
-def _flat(values: Array) -> Array:
-    """Return the numbers of an array in a row; a complex number is two."""
-    flat = np.ascontiguousarray(values).reshape(-1)
-    return flat.view(flat.real.dtype) if flat.dtype.kind == "c" else flat

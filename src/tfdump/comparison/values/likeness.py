@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tfdump.comparison.plain_arrays import Item
 from tfdump.comparison.tolerance import default_tolerance
 from tfdump.comparison.values.layouts import Layout, laid_out, layouts_between
+from tfdump.comparison.values.norms import l2_norm
 from tfdump.comparison.values.samples import SampleValues, TensorSample
 from tfdump.dtypes import kind_of
 
@@ -48,7 +49,7 @@ def likeness_of(golden: SampleValues, new: SampleValues, samples: tuple[TensorSa
         odd = None if new.odd is None else laid_out(new.odd, layout)
         error = math.inf
         if _same_places(golden.odd, odd):
-            error = float(np.linalg.norm((laid_out(new.values, layout) - golden.values).reshape(-1)))
+            error = l2_norm(laid_out(new.values, layout) - golden.values)
         if best.layout is None or _relative(error, golden.norm) < best.distance:
             best = Likeness(_relative(error, golden.norm), _relative(error, golden.spread), layout)
         if best.distance <= enough:

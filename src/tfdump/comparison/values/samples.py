@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tfdump.comparison.layers.tree import INTERFACE_GROUPS, placed
 from tfdump.comparison.plain_arrays import Item
 from tfdump.comparison.sides import Side
+from tfdump.comparison.values.norms import l2_norm
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
 from tfdump.dump.attributes import order_of
@@ -145,10 +146,10 @@ def sample_values(values: Array) -> SampleValues:
         rows = values.reshape(len(values), -1)
         sums = rows.sum(1)
         distances = [np.abs(rows - center).sum(1) for center in _CENTERS]
-        spread = float(np.linalg.norm((rows - sums.sum() / rows.size).reshape(-1)))
+        spread = l2_norm(rows - sums.sum() / rows.size)
     bounds = np.stack([np.abs(sums) if is_complex else sums, *distances]) / math.sqrt(rows.shape[1])
     odd = odd if odd is not None and odd.any() else None
-    return SampleValues(values, odd, float(np.linalg.norm(norms)), spread, np.concatenate([norms[None], bounds]))
+    return SampleValues(values, odd, l2_norm(norms), spread, np.concatenate([norms[None], bounds]))
 
 
 def _norms(values: Array) -> Array:
