@@ -66,13 +66,13 @@ def requirements_of(specifiers: list[str]) -> dict[str, tuple[str, str | None]]:
 
 def test_the_versions_are_those_of_the_project_file() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    optional = [
-        line for extra in ("zstd", "plot", "onnx", "litert") for line in project["optional-dependencies"][extra]
-    ]
+    of_developers = {"browser", "samples", "docs", "dev"}
+    extras = project["optional-dependencies"]
+    optional = [line for extra in extras.keys() - of_developers for line in extras[extra]]
     for specifiers, extra in ((project["dependencies"], False), (optional, True)):
         known = {
-            name: (requirement.lowest, requirement.below)
-            for name, requirement in REQUIREMENTS.items()
+            requirement.distribution.replace("-", "_"): (requirement.lowest, requirement.below)
+            for requirement in REQUIREMENTS.values()
             if requirement.extra == extra
         }
         assert known == requirements_of(specifiers)
@@ -82,6 +82,7 @@ def test_what_runs_here_is_what_is_needed() -> None:
     assert complaint(REQUIREMENTS) is None
     for package in READS_DUMPS:
         assert installed_version(package) == importlib.metadata.version(package)
+    assert installed_version("PIL") == importlib.metadata.version("pillow")
 
 
 @pytest.mark.parametrize(
@@ -214,6 +215,13 @@ def test_a_click_that_is_too_old_is_one_line(tmp_path: Path, version: str) -> No
         done = run(words, tmp_path, others)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == f"Error: tfdump needs Click 8.4 or newer, found {version} (pip install 'click>=8.4')\n"
+
+
+def test_a_library_of_inputs_that_is_too_old_is_one_line(tmp_path: Path) -> None:
+    others = installed(tmp_path / "others", "pyarrow", "14.0.1", "def __getattr__(name): raise AttributeError(name)")
+    (tmp_path / "wine.csv").write_text("a,b\n1,2\n")
+    done = run(("activations", MODEL, "wine.csv"), tmp_path, others)
+    assert done.stderr == "Error: tfdump needs PyArrow 18 or newer, found 14.0.1 (pip install 'pyarrow>=18')\n"
 
 
 def test_a_package_that_is_missing_is_one_line(tmp_path: Path) -> None:

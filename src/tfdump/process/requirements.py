@@ -13,7 +13,7 @@ from dataclasses import dataclass
 class Requirement:
     """A package, as its module is called, with its lowest version and perhaps the version that it must be below.
 
-    `extra` tells that the package is optional.
+    `extra` tells that the package is optional. `installed_as` is what `pip` calls it, where that is another name.
     """
 
     package: str
@@ -21,6 +21,7 @@ class Requirement:
     lowest: str
     below: str | None = None
     extra: bool = False
+    installed_as: str | None = None
 
     def __str__(self) -> str:
         """Return the name of the package and its versions: `Keras 3.15.1 to 3.15.x`."""
@@ -31,9 +32,14 @@ class Requirement:
         return f"{self.title} {self.lowest} to {last}.x"
 
     @property
+    def distribution(self) -> str:
+        """What `pip` calls the package."""
+        return self.installed_as or self.package.replace("_", "-")
+
+    @property
     def specifier(self) -> str:
         """The argument of `pip install`."""
-        return f"{self.package.replace('_', '-')}>={self.lowest}" + (f",<{self.below}" if self.below else "")
+        return f"{self.distribution}>={self.lowest}" + (f",<{self.below}" if self.below else "")
 
     def allows(self, version: str) -> bool:
         """Tell whether a version meets the requirement."""
@@ -56,6 +62,12 @@ REQUIREMENTS = {
         Requirement("matplotlib", "Matplotlib", "3.9", extra=True),
         Requirement("ai_edge_litert", "LiteRT", "2.1", extra=True),
         Requirement("onnxruntime", "ONNX Runtime", "1.20", extra=True),
+        Requirement("PIL", "Pillow", "11", extra=True, installed_as="pillow"),
+        Requirement("pyarrow", "PyArrow", "18", extra=True),
+        Requirement("zarr", "Zarr", "3.1", extra=True),
+        Requirement("scipy", "SciPy", "1.14.1", extra=True),
+        Requirement("keras_hub", "KerasHub", "0.30", extra=True),
+        Requirement("soundfile", "soundfile", "0.13", extra=True),
     )
 }
 """All requirements by the name of the package, which is also the name of its module."""
@@ -105,8 +117,9 @@ def installed_version(package: str) -> str | None:
     from importlib.metadata import PackageNotFoundError, version  # reads for 0.01 s, which imported modules spare
     from importlib.util import find_spec
 
+    required = REQUIREMENTS.get(package)
     try:
-        return version(package)
+        return version(package if required is None else required.distribution)
     except PackageNotFoundError:  # a build with another name, such as tensorflow-cpu, or nothing
         return "" if module is not None or find_spec(package) is not None else None
 
