@@ -26,7 +26,7 @@ _RECORDS, _SOUND = "TFRecord files", "sound"
 _KINDS_IN_FOLDERS = {"images": is_image_name, _RECORDS: is_record_name, _SOUND: is_sound_name}
 """What a folder of files may hold, one of them alone."""
 
-TABLES = (".csv", ".tsv", ".parquet", ".feather")
+TABLES = (".csv", ".tsv", ".parquet", ".feather", ".csv.gz", ".tsv.gz")
 """How the names of tables end."""
 
 

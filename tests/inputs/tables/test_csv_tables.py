@@ -55,6 +55,29 @@ def random_table(rows: int) -> pandas.DataFrame:
 
 
 @pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize(("name", "separator"), [("data.csv.gz", ","), ("DATA.TSV.GZ", "\t")])
+def test_a_compressed_table_is_that_of_pandas(tmp_path: Path, name: str, separator: str) -> None:
+    table = random_table(300)
+    table.to_csv(tmp_path / name, index=False, sep=separator, compression="gzip")
+    reader = one_matrix(f"{tmp_path / name}::a,b,c", 3)
+    expected = table[["a", "b", "c"]].to_numpy("float64")
+    np.testing.assert_array_equal(reader.read(0, 300), expected)
+    np.testing.assert_array_equal(reader.read(250, 260), expected[250:260])
+    np.testing.assert_array_equal(reader.read(3, 5), expected[3:5])
+    lines = np.cumsum([2, *(text.count("\n") + 1 for text in table["name"])])
+    assert reader.names.read(0, 300) == [f"{name}:{line}" for line in lines[:-1]]
+
+
+def test_a_compressed_table_that_is_damaged_is_an_error(tmp_path: Path) -> None:
+    random_table(300).to_csv(tmp_path / "data.csv.gz", index=False)
+    whole = (tmp_path / "data.csv.gz").read_bytes()
+    for data, reason in ((whole[:-100], "ends too early"), (b"a,b\n1,2\n", "incorrect header check")):
+        path = write(tmp_path, data, "data.csv.gz")
+        with pytest.raises(InputError, match=rf"^cannot decompress {re.escape(str(path))} behind byte .*{reason}"):
+            open_arguments([str(path)])
+
+
+@pytest.mark.usefixtures("small_blocks")
 def test_all_numbers_are_those_of_pandas(tmp_path: Path) -> None:
     table = random_table(300)
     table.to_csv(tmp_path / "data.csv", index=False)

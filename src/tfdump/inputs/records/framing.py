@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tfdump.errors import InputError
 from tfdump.files.limits import allowed_bytes, check_bytes
-from tfdump.inputs.records.byte_streams import ByteStream, DecompressedBytes, PlainBytes
+from tfdump.inputs.byte_streams import ByteStream, DecompressedBytes, PlainBytes
 from tfdump.inputs.records.checksums import masked_checksums, masked_row_checksums
 from tfdump.process.signals import raise_waiting
 

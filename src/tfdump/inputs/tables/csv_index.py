@@ -2,8 +2,6 @@
 
 import csv
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,22 +72,21 @@ class CsvIndex:
         self.empty = self.empty + counts if self.empty.size else counts
 
 
-def index_csv(path: Path, delimiter: str) -> CsvIndex:
-    """Read a CSV file once; return where its rows are.
+def index_csv(stream: io.BufferedReader, path: Path, delimiter: str) -> CsvIndex:
+    """Read a CSV file once; return where its rows are. `path` is for messages.
 
     Raises InputError for a row of another length than the first, a quote that is not closed, and text in UTF-16.
     """
-    with reading(path), path.open("rb") as stream:
-        line = _skip_to_header(stream, path)
-        row = _first_row(stream, delimiter, line)
-        index = CsvIndex(_header(row, path, delimiter, line))
-        try:
-            for block in blocks_of_rows(stream, delimiter, line + line_breaks(row)):
-                cells = _inferred(block, path, delimiter, len(index.header))
-                if len(cells):
-                    index.add(block, cells)
-        except OpenQuoteError as cause:
-            raise InputError(f'{path}: the cell that begins with " in line {cause.line} never ends') from None
+    line = _skip_to_header(stream, path)
+    row = _first_row(stream, delimiter, line)
+    index = CsvIndex(_header(row, path, delimiter, line))
+    try:
+        for block in blocks_of_rows(stream, delimiter, line + line_breaks(row)):
+            cells = _inferred(block, path, delimiter, len(index.header))
+            if len(cells):
+                index.add(block, cells)
+    except OpenQuoteError as cause:
+        raise InputError(f'{path}: the cell that begins with " in line {cause.line} never ends') from None
     return index
 
 
@@ -137,15 +134,6 @@ class InvalidRowError(Exception):
     def __init__(self, row: int, cells: int, text: str) -> None:
         super().__init__(row, cells, text)
         self.row, self.cells, self.text = row, cells, text
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Raise InputError where a file cannot be read while the body runs."""
-    try:
-        yield
-    except OSError as cause:
-        raise InputError(f"cannot read {path}: {reason_of(cause)}") from None
 
 
 def not_utf8(path: Path, line: int, byte: int) -> InputError:

@@ -1,6 +1,8 @@
 """Tables in CSV and TSV files, read by blocks of rows."""
 
+import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,16 +11,22 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tfdump.errors import InputError, reason_of
+from tfdump.inputs.byte_streams import DecompressedBytes, stream_of
 from tfdump.inputs.identity import ExampleNames
-from tfdump.inputs.tables.csv_index import EMPTY_CELLS, NUMBERS, index_csv, is_number, not_utf8, parse_rows, reading
+from tfdump.inputs.tables.csv_index import EMPTY_CELLS, NUMBERS, index_csv, is_number, not_utf8, parse_rows
 from tfdump.inputs.tables.csv_rows import line_breaks, row_lines
 from tfdump.inputs.tables.table import ReadColumns, TableColumn, number_column, text_column
+
+PACKED = ".gz"
+"""How the names of files end that gzip compressed."""
 
 _SHOWN = 60
 
 
 class CsvTable:
     """A CSV file with a line of names; `delimiter` is a comma or a tab. Its rows are named by their lines.
+
+    A file whose name ends in `.gz` is decompressed whenever it is read.
 
     A column holds numbers where each of its cells is a number or empty, as in `pandas.read_csv`; else it holds text,
     with every cell as it is in the file. Raises InputError for a damaged file, and for one without rows.
@@ -29,7 +37,9 @@ class CsvTable:
     def __init__(self, path: Path, delimiter: str) -> None:
         self.path, self.label = path, str(path)
         self._delimiter = delimiter
-        self._index = index_csv(path, delimiter)
+        self._unpacked = DecompressedBytes(path) if path.name.lower().endswith(PACKED) else None
+        with self._opened() as stream:
+            self._index = index_csv(stream, path, delimiter)
         self.rows = self._index.rows[-1]
         if not self.rows:
             raise InputError(f"{path} has no rows below the names of its columns")
@@ -104,9 +114,18 @@ class CsvTable:
 
     def _bytes(self, block: int) -> bytes:
         offsets = self._index.offsets
-        with reading(self.path), self.path.open("rb") as stream:
+        with self._opened() as stream:
             stream.seek(offsets[block])
             return stream.read(offsets[block + 1] - offsets[block] if block + 1 < len(offsets) else -1)
+
+    @contextmanager
+    def _opened(self) -> Iterator[io.BufferedReader]:
+        """Open the text of the file while the body runs; raises InputError where it cannot be read."""
+        try:
+            with self.path.open("rb") if self._unpacked is None else stream_of(self._unpacked) as stream:
+                yield stream
+        except OSError as cause:
+            raise InputError(f"cannot read {self.path}: {reason_of(cause)}") from None
 
     def _check_encoding(self, block: int, data: bytes) -> None:
         """Raise InputError where the bytes of a block are not UTF-8."""

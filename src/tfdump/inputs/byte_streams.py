@@ -1,6 +1,8 @@
 """The bytes of a file by their offsets: of a plain file, or of one that gzip or zlib compressed."""
 
+import io
 import os
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,6 +127,45 @@ class DecompressedBytes:
         if len(self._places) > _MOST_PLACES:
             self._places = self._places[::2]
             self._between *= 2
+
+
+class _Reading(io.RawIOBase):
+    """A stream of bytes that are read by their offsets."""
+
+    def __init__(self, source: ByteStream) -> None:
+        self._source = source
+        self._offset = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to an offset, from the beginning or from here."""
+        self._offset = offset + (self._offset if whence == io.SEEK_CUR else 0)
+        return self._offset
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes into a buffer; return how many there were."""
+        data = self._source.read(self._offset, len(buffer))
+        buffer[: len(data)] = data
+        self._offset += len(data)
+        return len(data)
+
+    def readall(self) -> bytes:
+        """Return all bytes behind those that were read."""
+        data = self._source.read(self._offset, sys.maxsize)
+        self._offset += len(data)
+        return data
+
+
+def stream_of(source: ByteStream) -> io.BufferedReader:
+    """Return the bytes as a stream, which raises InputError as they do."""
+    return io.BufferedReader(_Reading(source))
 
 
 @contextmanager
