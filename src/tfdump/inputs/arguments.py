@@ -4,7 +4,7 @@ import re
 import stat
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -17,7 +17,7 @@ from tfdump.files.paths import check_path, exists, mode_of
 from tfdump.inputs.archive_members import members_of
 from tfdump.inputs.data_options import ARRAYS_ONLY, DataOptions
 from tfdump.inputs.input_array import InputArray, OpenReader
-from tfdump.inputs.other_kinds import open_other, open_several, open_without_files
+from tfdump.inputs.other_kinds import TABLES, open_other, open_several, open_without_files
 from tfdump.inputs.ragged import VlenReader, join_ragged
 from tfdump.inputs.readers import Hdf5Reader, Reader, open_npy, open_npz, read_npy_stream
 
@@ -126,6 +126,32 @@ def open_arguments(
 ) -> list[InputArray]:
     """Return the arrays of all INPUT arguments; raises InputError."""
     return [array for _, arrays in open_each(texts, what, options) for array in arrays]
+
+
+def open_targets(texts: Sequence[str], options: DataOptions, has_ids: bool) -> list[InputArray]:
+    """Return the arrays of targets; raises InputError.
+
+    A table among them has the names of `options.id_column`. Where the inputs have such names already (`has_ids`), it
+    may lack that column.
+    """
+    options = replace(options, random=None, function=None, preset=None)
+    without = replace(options, id_column=None)
+    arrays: list[InputArray] = []
+    check_stdin(texts)
+    for text in texts:
+        argument = parse_argument(text)
+        try:
+            arrays += open_argument(argument, "targets file", options)
+        except InputError:
+            if options.id_column is None or not has_ids:
+                raise
+            arrays += open_argument(argument, "targets file", without)
+    return arrays
+
+
+def has_table(texts: Sequence[str]) -> bool:
+    """Tell whether one of the arguments is a table."""
+    return any(parse_argument(text).file.lower().endswith(TABLES) for text in texts)
 
 
 def _open_file(argument: InputArgument, path: Path) -> list[InputArray]:

@@ -203,6 +203,35 @@ def test_what_is_wrong_with_names_of_rows(folder: Path, tfdump: Run) -> None:
         assert message in ended.stderr
 
 
+@pytest.mark.tensorflow
+def test_names_of_inputs_and_of_targets_are_compared(folder: Path, tfdump: Run, tmp_path: Path) -> None:
+    table = read_table(folder).head(6)
+    table.to_csv(tmp_path / "x.csv", index=False)
+    swapped = table.iloc[[0, 1, 3, 2, 4, 5]]
+    for name, rows in (("same", table), ("swapped", swapped), ("nameless", swapped.drop(columns="id"))):
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+    np.save(tmp_path / "x.npy", table[["age", "sex", "fare"]].to_numpy("float32"))
+    command = ["gradients", "--loss", "mse", "--id-column", "id", "--norms-only", "-f", "-o", "g.h5"]
+    note = (
+        "Note: the rows of x.csv::age,sex,fare and swapped.csv::age,fare go together by their order, and their names "
+        "differ, first in example 2: '1002' and '1003' (sort both alike)\n"
+    )
+    for inputs, targets, is_noted in (
+        ("x.csv", "same", False),
+        ("x.csv", "nameless", False),
+        ("x.csv", "swapped", True),
+        ("x.npy", "swapped", False),
+    ):
+        ended = tfdump(*command, folder / "matrix.keras", inputs, "--targets", f"{targets}.csv::age,fare")
+        assert ended.returncode == 0, ended.stderr
+        assert (note in ended.stderr, "go together" in ended.stderr) == (is_noted, is_noted), (inputs, targets)
+    with h5py.File(tmp_path / "g.h5") as file:
+        assert file["examples/id"].asstr()[()].tolist() == ["1000", "1001", "1003", "1002", "1004", "1005"]
+    ended = tfdump(*command, folder / "matrix.keras", "x.npy", "--targets", "nameless.csv::age,fare")
+    assert ended.returncode == 2
+    assert "nameless.csv has no column 'id'" in ended.stderr
+
+
 PEAK = """
 import sys
 from pathlib import Path

@@ -1,7 +1,6 @@
 """`tfdump gradients`."""
 
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,7 +20,7 @@ from tfdump.cli.reading.data_options import check_inputs, data_options, data_opt
 from tfdump.cli.recorded_command import recorded_command
 from tfdump.cli.verbosity import verbosity_options
 from tfdump.dump.writer import storage_for
-from tfdump.inputs.arguments import check_stdin, open_arguments, open_each
+from tfdump.inputs.arguments import check_stdin, has_table, open_arguments, open_each, open_targets
 from tfdump.process.stages import Stage
 from tfdump.run.gradients.options import WRT, GradientOptions, descent_steps, gradient_options
 from tfdump.run.gradients.run import open_gradients
@@ -140,7 +139,7 @@ def command(
     model = loading_options_from(parameters)
     output = dump_output_from(parameters, model.path, "gradients")
     data = data_options_from(parameters)
-    check_inputs(inputs, data)
+    check_inputs(inputs, data, targets)
     options = _options(**parameters)
     options.check(output.resume)
     storage_for(options.compression)
@@ -148,13 +147,7 @@ def command(
     check_stdin(texts)
 
     def read() -> Any:
-        opened_targets = (
-            open_arguments(
-                targets, "targets file", replace(data, random=None, function=None, preset=None, id_column=None)
-            )
-            if targets
-            else None
-        )
+        opened_targets = open_targets(targets, data, has_table(inputs)) if targets else None
         return open_each(inputs, options=data), opened_targets, open_arguments(sample_weight, "sample weight file")
 
     arguments, opened_targets, weights = open_inputs(texts, read, model.path, output)

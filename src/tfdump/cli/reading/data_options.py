@@ -11,7 +11,7 @@ from tfdump.cli.options import FileName, FunctionName, decorated, parsed
 from tfdump.cli.progress import notes
 from tfdump.cli.verbosity import Verbosity
 from tfdump.errors import TfdumpError
-from tfdump.inputs.arguments import parse_argument
+from tfdump.inputs.arguments import has_table, parse_argument
 from tfdump.inputs.data_options import DataOptions
 from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.options_without_data import options_without_data
@@ -136,8 +136,11 @@ def data_options_from(parameters: dict[str, Any]) -> DataOptions:
     )
 
 
-def check_inputs(inputs: tuple[str, ...], options: DataOptions) -> None:
-    """Raise UsageError where no data is given, or two kinds of data exclude each other."""
+def check_inputs(inputs: tuple[str, ...], options: DataOptions, targets: tuple[str, ...] = ()) -> None:
+    """Raise UsageError where no data is given, or two kinds of data exclude each other.
+
+    The column of `--id-column` may be one of `targets`.
+    """
     ways = [
         way
         for way, is_set in (
@@ -154,7 +157,7 @@ def check_inputs(inputs: tuple[str, ...], options: DataOptions) -> None:
     if options.open_size is not None and options.random is None:
         raise click.UsageError("--open-size is the size of random examples (add --random N)")
     files = [parse_argument(text).file.lower() for text in inputs]
-    if options.id_column is not None and not any(file.endswith(TABLES) for file in files):
+    if options.id_column is not None and not has_table([*inputs, *targets]):
         raise click.UsageError(f"--id-column is a column of a table (give one of {', '.join(TABLES)})")
     if options.preset is not None and not any(file.endswith((".txt", *TABLES)) for file in files):
         raise click.UsageError("--preset tokenizes text (give a .txt file, or a column of a table: data.csv::text)")
