@@ -20,6 +20,9 @@ _MOST_ENDINGS = 4
 
 WILDCARDS = "*?["
 
+HIDDEN = "hidden"
+"""What hidden files are counted as."""
+
 
 @dataclass(frozen=True)
 class FileList:
@@ -73,24 +76,25 @@ def single_file(path: Path) -> FileList:
 
 def files_of_pattern(pattern: str, is_ours: IsOurs) -> FileList | None:
     """Return the files that match a pattern; None where none of them is of this kind."""
-    matches = sorted(os.fsencode(match) for match in glob.glob(pattern, recursive=True) if not os.path.isdir(match))
+    matches = matches_of(pattern)
     ours = [os.fsdecode(match) for match in matches if is_ours(os.fsdecode(match))]
     if not ours:
         return None
-    notes = _about(matches, ours, f"matching {pattern}")
+    others = Counter(ending_of(match) for match in matches if not is_ours(os.fsdecode(match)))
     folder = os.path.commonpath([os.path.dirname(path) for path in ours])
-    return FileList(pattern, Path(folder), [os.path.relpath(path, folder or None) for path in ours], notes=notes)
+    below = [os.path.relpath(path, folder or None) for path in ours]
+    return FileList(pattern, Path(folder), below, notes=tuple(about_others(others, f"matching {pattern}")))
 
 
 def has_files(folder: Path, is_ours: IsOurs) -> bool:
     """Tell whether a file of this kind is in a folder or directly in one of its subfolders."""
     below = []
-    for entry in _entries(folder):
-        if is_ours(entry.name) and entry.is_file():
+    for entry in _entries(os.fsencode(folder)):
+        if is_ours(os.fsdecode(entry.name)) and entry.is_file():
             return True
-        if not entry.name.startswith(".") and entry.is_dir():
+        if not entry.name.startswith(b".") and entry.is_dir():
             below.append(entry.path)
-    return any(is_ours(entry.name) and entry.is_file() for path in below for entry in _entries(Path(path)))
+    return any(is_ours(os.fsdecode(entry.name)) and entry.is_file() for path in below for entry in _entries(path))
 
 
 def files_in_folder(folder: Path, is_ours: IsOurs) -> FileList:
@@ -99,54 +103,91 @@ def files_in_folder(folder: Path, is_ours: IsOurs) -> FileList:
     Where every file is in a subfolder of the folder, these are classes, numbered in sorted order. Hidden files are left
     out.
     """
-    every = sorted(_walk(os.fsencode(folder)))
-    ours = [os.fsdecode(path) for path in every if is_ours(os.fsdecode(path))]
-    name = Path(os.path.abspath(folder)).name
+    others: Counter[str] = Counter()
+    ours = [os.fsdecode(path) for path in sorted(files_below(os.fsencode(folder), is_ours, others, follow=True))]
+    del others[HIDDEN]
     tops = [path.partition("/")[0] if "/" in path else "" for path in ours]
     labels = None
     if all(tops):
         classes = sorted(set(tops), key=os.fsencode)
         numbers = {top: number for number, top in enumerate(classes)}
         labels = ClassLabels(np.array([numbers[top] for top in tops], np.int64), tuple(classes))
-    notes = _about(every, ours, f"in {folder}")
-    return FileList(str(folder), folder, ours, f"{name}/" if name else "", labels, notes)
+    notes = about_others(others, f"in {folder}")
+    return FileList(str(folder), folder, ours, prefix_of(folder), labels, tuple(notes))
 
 
-def _walk(root: bytes) -> list[bytes]:
-    """Return the paths of all files below a folder, relative to it; links to folders are not followed below the top."""
+def prefix_of(folder: Path) -> str:
+    """Return how the names of examples in a folder begin: with its name, however the argument leads to it."""
+    name = Path(os.path.abspath(folder)).name
+    return f"{name}/" if name else ""
+
+
+def matches_of(pattern: str) -> list[bytes]:
+    """Return the files that match a pattern, sorted by the bytes of their paths."""
+    return sorted(os.fsencode(match) for match in glob.glob(pattern, recursive=True) if not os.path.isdir(match))
+
+
+def files_below(top: bytes, is_ours: IsOurs, others: Counter[str], follow: bool = False) -> list[bytes]:
+    """Return the files of a kind below a folder, as paths relative to it, in no order; count the others.
+
+    Links to folders are not followed, but for those directly in the folder where `follow`.
+    """
     paths = []
     waiting = [b""]
     while waiting:
         below = waiting.pop()
-        for entry in _entries(Path(os.fsdecode(os.path.join(root, below)))):
-            name = below + os.fsencode(entry.name)
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=not below):
-                waiting.append(name + b"/")
-            elif entry.is_file():
-                paths.append(name)
+        ours, folders = split_folder(os.path.join(top, below), is_ours, others, follow and not below)
+        paths += [below + name for name in ours]
+        waiting += [below + name + b"/" for name in folders]
     return paths
 
 
-def _entries(folder: Path) -> "Iterator[os.DirEntry[str]]":
+def split_folder(
+    folder: bytes, is_ours: IsOurs, others: Counter[str], follow: bool = False
+) -> tuple[list[bytes], list[bytes]]:
+    """Return the names of the files of a kind and of the subfolders in a folder, sorted; count what is neither.
+
+    `others` counts by the endings of names, and what is hidden together.
+    """
+    ours, folders = [], []
+    for entry in _entries(folder):
+        if entry.name.startswith(b"."):
+            others[HIDDEN] += 1
+        elif entry.is_dir(follow_symlinks=follow):
+            folders.append(entry.name)
+        elif is_ours(os.fsdecode(entry.name)) and entry.is_file():
+            ours.append(entry.name)
+        else:
+            others[ending_of(entry.name)] += 1
+    return sorted(ours), sorted(folders)
+
+
+def _entries(folder: bytes) -> "Iterator[os.DirEntry[bytes]]":
     try:
         with os.scandir(folder) as entries:
             yield from entries
     except OSError as cause:
-        raise InputError(f"cannot list {folder}: {cause.strerror}") from None
+        raise InputError(f"cannot list {os.fsdecode(folder)}: {cause.strerror}") from None
 
 
-def _about(every: Sequence[bytes], ours: Sequence[str], where: str) -> tuple[str, ...]:
-    """Return what to say about files of other kinds."""
-    read = set(ours)
-    others = Counter(
-        Path(os.fsdecode(path)).suffix.lower() or "no ending" for path in every if os.fsdecode(path) not in read
-    )
-    if not others:
-        return ()
-    shown = ", ".join(f"{count:,} {ending}" for ending, count in others.most_common(_MOST_ENDINGS))
-    more = " ..." if len(others) > _MOST_ENDINGS else ""
-    count = others.total()
-    files, verb = ("file", "is") if count == 1 else ("files", "are")
-    return (f"{count:,} other {files} {where} {verb} not read: {shown}{more}",)
+def ending_of(path: bytes) -> str:
+    """Return the ending of the name of a file, in small letters."""
+    return os.path.splitext(os.fsdecode(os.path.basename(path)))[1].lower() or "no ending"
+
+
+def about_others(others: Counter[str], where: str) -> list[str]:
+    """Return what to say about files that are of no use."""
+    verb = "is" if others.total() == 1 else "are"
+    return [f"{count_of_others(others)} {where} {verb} not read: {endings_of_others(others)}"] if others else []
+
+
+def count_of_others(others: Counter[str]) -> str:
+    """Return how many other files there are."""
+    return f"{others.total():,} other file{'s' * (others.total() != 1)}"
+
+
+def endings_of_others(others: Counter[str]) -> str:
+    """Return the most frequent endings of other files, with how many files have each."""
+    ordered = sorted(others.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{count:,} {ending}" for ending, count in ordered[:_MOST_ENDINGS])
+    return shown + (" ..." if len(ordered) > _MOST_ENDINGS else "")

@@ -12,11 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.errors import InputError
+from tfdump.inputs.file_lists import (
+    about_others,
+    count_of_others,
+    ending_of,
+    endings_of_others,
+    files_below,
+    matches_of,
+    prefix_of,
+    split_folder,
+)
 from tfdump.inputs.identity import ClassLabels
 from tfdump.inputs.images.headers import ENDINGS, is_image_name
-
-_MOST_ENDINGS = 4
-"""Endings of other files that a note names."""
 
 _FORMATS = "JPEG, PNG, GIF, BMP and WebP"
 
@@ -87,7 +94,7 @@ def images_in_folder(path: Path) -> ImageFiles:
     """
     root = os.fsencode(path)
     others: Counter[str] = Counter()
-    top, folders = _split(root, others, follow=True)
+    top, folders = split_folder(root, is_image_name, others, follow=True)
     counts: list[int] = []
     inside = _each_folder(root, folders, others, counts)
     notes = []
@@ -101,7 +108,7 @@ def images_in_folder(path: Path) -> ImageFiles:
         labels = _classes(folders, counts)
     if not len(names):
         raise InputError(_nothing(path, others))
-    notes += _about(others, f"in {path}")
+    notes += about_others(others, f"in {path}")
     return ImageFiles(str(path), path, names, labels, tuple(notes))
 
 
@@ -109,14 +116,14 @@ def images_of_pattern(pattern: str) -> ImageFiles:
     """Return the images that match a pattern, sorted by folder and name; raises InputError where there is none."""
     folder = Path(*_fixed(Path(pattern).parts[:-1]))
     root = os.fsencode(folder)
-    matches = [os.fsencode(match) for match in glob.glob(pattern, recursive=True) if not os.path.isdir(match)]
+    matches = matches_of(pattern)
     if not matches:
         raise InputError(f"nothing matches {pattern} (a pattern such as 'photos/*.jpg' names images)")
     paths = sorted((os.path.relpath(match, root) for match in matches if is_image_name(match)), key=_place)
-    others = Counter(_ending(match) for match in matches if not is_image_name(match))
+    others = Counter(ending_of(match) for match in matches if not is_image_name(match))
     if not paths:
         raise InputError(_nothing(Path(pattern), others))
-    notes = _about(others, f"matching {pattern}")
+    notes = about_others(others, f"matching {pattern}")
     return ImageFiles(pattern, folder, PathNames(paths, _prefix(folder)), notes=tuple(notes))
 
 
@@ -148,11 +155,8 @@ def image_file(path: Path) -> ImageFiles:
 
 
 def _prefix(folder: Path) -> str:
-    """Return how the names of examples in a folder begin: with its name, however the argument leads to it."""
-    if not folder.parts:
-        return ""
-    name = Path(os.path.abspath(folder)).name
-    return f"{name}/" if name else ""
+    """Return how names begin below a folder; nothing where the argument is relative to the working directory."""
+    return prefix_of(folder) if folder.parts else ""
 
 
 def _fixed(parts: Sequence[str]) -> list[str]:
@@ -169,42 +173,11 @@ def _place(path: bytes) -> tuple[bytes, bytes]:
     return os.path.split(path)
 
 
-def _split(folder: bytes, others: Counter[str], follow: bool = False) -> tuple[list[bytes], list[bytes]]:
-    """Return the names of the images and of the subfolders in a folder, sorted; count what is neither."""
-    images, folders = [], []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith(b"."):
-                    others["hidden"] += 1
-                elif entry.is_dir(follow_symlinks=follow):
-                    folders.append(entry.name)
-                elif is_image_name(entry.name) and entry.is_file():
-                    images.append(entry.name)
-                else:
-                    others[_ending(entry.name)] += 1
-    except OSError as cause:
-        raise InputError(f"cannot list {os.fsdecode(folder)}: {cause.strerror}") from None
-    return sorted(images), sorted(folders)
-
-
-def _walk(top: bytes, others: Counter[str]) -> Iterator[bytes]:
-    """Yield the images below a folder as paths relative to it, sorted by folder and then by name."""
-    paths = []
-    waiting = [b""]
-    while waiting:
-        below = waiting.pop()
-        images, folders = _split(top + b"/" + below, others)
-        paths += [below + name for name in images]
-        waiting += [below + name + b"/" for name in folders]
-    yield from sorted(paths, key=_place)
-
-
 def _each_folder(root: bytes, folders: Iterable[bytes], others: Counter[str], counts: list[int]) -> Iterator[bytes]:
     """Yield the images in some folders, folder by folder; append to `counts` how many each has."""
     for folder in folders:
         counts.append(0)
-        for path in _walk(root + b"/" + folder, others):
+        for path in sorted(files_below(root + b"/" + folder, is_image_name, others), key=_place):
             counts[-1] += 1
             yield folder + b"/" + path
 
@@ -214,31 +187,10 @@ def _classes(folders: Sequence[bytes], counts: Sequence[int]) -> ClassLabels:
     return ClassLabels(values, tuple(os.fsdecode(name) for name in folders))
 
 
-def _about(others: Counter[str], where: str) -> list[str]:
-    """Return what to say about files that are no images."""
-    verb = "is" if others.total() == 1 else "are"
-    return [f"{_files(others)} {where} {verb} not read: {_endings(others)}"] if others else []
-
-
-def _ending(name: bytes) -> str:
-    return os.path.splitext(os.fsdecode(os.path.basename(name)))[1].lower() or "no ending"
-
-
-def _files(others: Counter[str]) -> str:
-    return f"{others.total():,} other file{'s' * (others.total() != 1)}"
-
-
-def _endings(others: Counter[str]) -> str:
-    """Return the most frequent endings of other files, with how many files have each."""
-    ordered = sorted(others.items(), key=lambda item: (-item[1], item[0]))
-    shown = ", ".join(f"{count:,} {ending}" for ending, count in ordered[:_MOST_ENDINGS])
-    return shown + (" ..." if len(ordered) > _MOST_ENDINGS else "")
-
-
 def _nothing(path: Path, others: Counter[str]) -> str:
     if not others:
         return f"{path} is a folder without files (put images into it, or give a file of arrays)"
     return (
-        f"{path} has no images among {_files(others)}: {_endings(others)} ({_FORMATS} files are images, by their "
-        f"endings {', '.join(ENDINGS)})"
+        f"{path} has no images among {count_of_others(others)}: {endings_of_others(others)} ({_FORMATS} files are "
+        f"images, by their endings {', '.join(ENDINGS)})"
     )
