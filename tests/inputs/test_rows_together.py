@@ -9,7 +9,7 @@ from support.named_rows import NamedRows
 from tfdump.inputs.arguments import open_arguments
 from tfdump.inputs.data_options import DataOptions
 from tfdump.inputs.identity import ListedNames, NumberedNames
-from tfdump.inputs.rows_together import first_difference, remarks_on_rows
+from tfdump.inputs.rows_together import first_unequal_names, remarks_on_rows
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.tensors import InputSpec
 
@@ -17,7 +17,7 @@ FILES = ["photos/cat/1.jpg", "photos/cat/2.jpg", "photos/dog/3.jpg", "photos/dog
 
 
 def difference(one: list[str], other: list[str]) -> tuple[int, str, str] | None:
-    return first_difference(ListedNames(one), ListedNames(other), 0, len(one))
+    return first_unequal_names(ListedNames(one), ListedNames(other), 0, len(one))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def remarks_on_rows(readers: Sequence[Reader], start: int, stop: int) -> Iterato
     comparable = [(label, names) for label, names in named if names and not isinstance(names, NumberedNames)]
     for label, names in comparable[1:]:
         first_label, first = comparable[0]
-        if names != first and (difference := first_difference(first, names, start, stop)) is not None:
+        if names != first and (difference := first_unequal_names(first, names, start, stop)) is not None:
             row, one, other = difference
             yield (
                 f"the rows of {first_label} and {label} go together by their order, and their names differ, first in "
@@ -33,7 +33,7 @@ def remarks_on_rows(readers: Sequence[Reader], start: int, stop: int) -> Iterato
             )
 
 
-def first_difference(one: ExampleNames, other: ExampleNames, start: int, stop: int) -> tuple[int, str, str] | None:
+def first_unequal_names(one: ExampleNames, other: ExampleNames, start: int, stop: int) -> tuple[int, str, str] | None:
     """Return the first row in which names of one kind differ, with both names.
 
     Names agree where one form of the first equals one form of the second in every row. The forms are the whole name,
