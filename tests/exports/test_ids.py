@@ -153,8 +153,8 @@ def test_the_losses_of_examples_have_names(tfdump: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("d",), "--ids needs --format csv or npz"),
-        (("d", "--format", "c"), "--ids needs --format csv or npz"),
+        (("d",), "--ids needs --format csv, npz, safetensors or parquet"),
+        (("d", "--format", "c"), "--ids needs --format csv, npz, safetensors or parquet"),
         (("table", "--format", "csv"), "'table' does not have one row per example, so --ids names nothing"),
         (("examples/classes", "--format", "csv"), "'classes' does not have one row per example"),
     ],

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -87,6 +88,11 @@ class View:
         """Return one element along the first axis, of a view that is a whole array."""
         return View(self._part, (Axis(index, 1, remains=False), *self._axes[1:]))
 
+    def between(self, start: int, stop: int) -> "View":
+        """Return the elements from `start` up to `stop` along the first axis, of a view that `has_rows`."""
+        first, *others = self._axes
+        return View(self._part, (replace(first, start=first.start + start * first.step, count=stop - start), *others))
+
     def edges(self, edge: int) -> Array:
         """Return the first and last `edge` elements of every axis longer than both, with one filler between them."""
         long = [axis.remains and axis.count > 2 * edge for axis in self._axes]
@@ -132,6 +138,16 @@ class WatchedView(View):
         for block in super().blocks(most_bytes):
             yield block
             self._advance(block.size)
+
+    def read(self) -> Array:
+        """Return all values as a view does."""
+        values = super().read()
+        self._advance(values.size)
+        return values
+
+    def between(self, start: int, stop: int) -> View:
+        """Return some elements along the first axis as a view does; they are reported too."""
+        return WatchedView(super().between(start, stop), self._advance)
 
 
 def views_of(tensor: Tensor, slicing: Slicing | None = None) -> dict[str, View]:

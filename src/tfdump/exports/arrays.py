@@ -20,6 +20,7 @@ class Exported:
     """A tensor to be written in another format: `name` is its group and address, `views` has its arrays by part.
 
     If `views` is empty, `reason` says why. `ids` are the names of the rows, where these are written beside the values.
+    `computed_dtype` is the dtype in which the model computed these very values; "" if they were reduced or added up.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Exported:
     class_name: str = ""
     axis0: str = ""
     ids: StoredExamples | None = None
+    computed_dtype: str = ""
 
 
 def exported(tensor: Tensor, slicing: Slicing | None = None) -> Exported:
@@ -55,12 +57,17 @@ def exported_loss(dump: Dump) -> Exported | None:
     loss = dump.loss
     if loss is None:
         return None
-    return Exported(layout.LOSS, layout.LOSS, {"": View(MemoryPart(loss))}, dtype="float64")
+    return Exported(layout.LOSS, layout.LOSS, {"": View(MemoryPart(loss))}, dtype="float64", axis0=dump.loss_axis)
 
 
 def _exported(tensor: Tensor, views: Mapping[str, View], reason: str = "") -> Exported:
     class_name, axis0 = (str(tensor.attributes.get(name, "")) for name in ("class", "axis0"))
-    return Exported(full_name(tensor), tensor.address, views, reason, tensor.dtype, class_name, axis0)
+    as_computed = "reduce" not in tensor.attributes and not tensor.group.startswith(layout.GRADIENTS)
+    dtype = tensor.dtype
+    return Exported(
+        full_name(tensor), tensor.address, views, reason, dtype, class_name, axis0,
+        computed_dtype=dtype if as_computed else "",
+    )  # fmt: skip
 
 
 def watched(tensors: Sequence[Exported], progress: Progress) -> list[Exported]:

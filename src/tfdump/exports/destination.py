@@ -38,7 +38,7 @@ def check_output_folder(path: Path, force: bool) -> None:
     if not os.path.lexists(target):
         return
     if not target.is_dir():
-        raise DumpError(f"output {path} is a file, and --all writes a folder or one .npz (choose another with -o)")
+        raise DumpError(f"output {path} is a file, and a folder is to be written (choose another with -o)")
     with _explained(path):
         if not any(target.iterdir()):
             return

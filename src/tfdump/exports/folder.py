@@ -1,12 +1,15 @@
-"""All tensors of a dump as the files of a folder, with an index that says which file is which tensor."""
+"""Tensors of a dump as the files of a folder, with an index that says which file is which tensor."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from tfdump.dtypes import STRING
 from tfdump.dump.reader import Dump
+from tfdump.exports.archives import archive_file
 from tfdump.exports.arrays import Exported
 from tfdump.exports.formats import SUFFIXES, array_file, header_file
-from tfdump.exports.names import FileNames
+from tfdump.exports.ids import IDENTITY
+from tfdump.exports.names import FileNames, file_name
 from tfdump.files.byte_strings import BYTES
 
 INDEX = "index.tsv"
@@ -25,7 +28,7 @@ def folder_files(
     """
     tensors = list(tensors)
     folders: dict[str, FileNames] = {}
-    rows = [COLUMNS]
+    rows: list[tuple[str, ...]] = [COLUMNS]
     paths: dict[tuple[str, str], str] = {}
     for composite in (False, True):  # composites come second: a tensor may have the name of one of their parts
         for tensor in tensors:
@@ -37,20 +40,54 @@ def folder_files(
                 name = names.take(tensor.address, part) + SUFFIXES[layout]
                 paths[tensor.name, part] = f"{group}/{name}" if group else name
     for tensor in tensors:
-        described = (tensor.axis0, tensor.class_name)
-        if not tensor.views:
-            rows.append(("", tensor.name, "", "", tensor.dtype, "", *described, tensor.reason))
-        for part, view in tensor.views.items():
-            path = paths[tensor.name, "" if layout == "c" else part]
-            stored = BYTES if view.is_bytes else STRING if view.is_text else str(view.dtype)
-            shape = ",".join(map(str, view.shape))
-            rows.append((path, tensor.name, part, shape, tensor.dtype, stored, *described, ""))
+        rows += _rows(tensor, {part: paths[tensor.name, "" if layout == "c" else part] for part in tensor.views})
         if tensor.views and layout == "c":
             yield paths[tensor.name, ""], header_file(dump, tensor)
         else:
             for part in tensor.views:
                 yield paths[tensor.name, part], array_file(tensor, part, layout, header)
-    yield INDEX, iter(["".join("\t".join(map(_cell, row)) + "\n" for row in rows).encode("utf-8", "backslashreplace")])
+    yield INDEX, _index(rows)
+
+
+def numbered_files(
+    dump: Dump,
+    files: Sequence[Sequence[Exported]],
+    layout: str,
+    left_out: Iterable[Exported] = (),
+    further: Mapping[str, str] | None = None,
+) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Yield the name of every file of `row_files`, and its bytes; the last one is the index.
+
+    The names are `ADDRESS-00000-of-00012.safetensors`, or begin with that of the dump if there are several tensors. The
+    index is not that of Hugging Face, which says in which file a tensor is: here every tensor is in all files, with
+    some of its rows in each. `left_out` are tensors without arrays.
+    """
+    values = [tensor for tensor in files[0] if tensor.name not in IDENTITY]
+    stem = file_name(values[0].address if len(values) == 1 else Path(dump.name).stem)
+    rows: list[tuple[str, ...]] = [COLUMNS, *(row for tensor in left_out for row in _rows(tensor, {}))]
+    first = 0
+    for number, tensors in enumerate(files):
+        name = f"{stem}-{number:05d}-of-{len(files):05d}{SUFFIXES[layout]}"
+        yield name, archive_file(dump, tensors, layout, {**(further or {}), "first_row": str(first)})
+        first += tensors[0].views[""].shape[0]
+        for tensor in tensors:
+            rows += _rows(tensor, {"": name})
+    yield INDEX, _index(rows)
+
+
+def _rows(tensor: Exported, paths: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    """Yield what the index says of the arrays of a tensor; `paths` has the file of every part."""
+    described = (tensor.axis0, tensor.class_name)
+    if not tensor.views:
+        yield "", tensor.name, "", "", tensor.dtype, "", *described, tensor.reason
+    for part, view in tensor.views.items():
+        stored = BYTES if view.is_bytes else STRING if view.is_text else str(view.dtype)
+        shape = ",".join(map(str, view.shape))
+        yield paths[part], tensor.name, part, shape, tensor.dtype, stored, *described, ""
+
+
+def _index(rows: Iterable[tuple[str, ...]]) -> Iterator[bytes]:
+    yield "".join("\t".join(map(_cell, row)) + "\n" for row in rows).encode("utf-8", "backslashreplace")
 
 
 def listed_files(index: str) -> set[str]:

@@ -1,25 +1,30 @@
 """The formats in which tensors are exported, and how one tensor becomes a file."""
 
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 from tfdump.dump.reader import Dump
 from tfdump.errors import DumpError
-from tfdump.exports.arrays import Exported, member_names
+from tfdump.exports.archives import ARCHIVES
+from tfdump.exports.arrays import Exported
 from tfdump.exports.csv import csv
 from tfdump.exports.header import c_header, c_identifiers
-from tfdump.exports.ids import examples_beside, names_of_lines
+from tfdump.exports.ids import names_of_lines
 from tfdump.exports.npy import npy
-from tfdump.exports.npz import npz
+from tfdump.exports.provenance import provenance
 from tfdump.files.paths import refuse_other_ending
 
-SUFFIXES = {"npy": ".npy", "npz": ".npz", "csv": ".csv", "c": ".h"}
+SUFFIXES = {
+    "npy": ".npy",
+    "npz": ".npz",
+    "csv": ".csv",
+    "c": ".h",
+    "safetensors": ".safetensors",
+    "parquet": ".parquet",
+}
 """Every format, with the suffix of its files."""
 
-BINARY = ("npy", "npz")
-
-_COMMENTED = ("model", "model_sha256", "kind", "tfdump_version", "tensorflow_version", "keras_version", "command")
+BINARY = ("npy", *ARCHIVES)
 
 
 def format_of(path: Path | None) -> str | None:
@@ -46,7 +51,7 @@ def layout_of(path: Path | None, layout: str | None) -> str:
 
 
 def one_file(dump: Dump, tensor: Exported, layout: str, sliced: str = "", header: bool = True) -> Iterator[bytes]:
-    """Return the bytes of one tensor as a file.
+    """Return the bytes of one tensor as a file of a format that holds one tensor.
 
     `sliced` is the slice that was selected, for the comment of a C header; `header` tells whether a CSV file names its
     columns.
@@ -55,12 +60,10 @@ def one_file(dump: Dump, tensor: Exported, layout: str, sliced: str = "", header
     """
     if layout == "c":
         return header_file(dump, tensor, sliced)
-    if layout == "npz":
-        return npz_file([Exported(tensor.address, tensor.address, tensor.views), *examples_beside(tensor)])
     if list(tensor.views) != [""]:
         raise DumpError(
             f"'{tensor.address}' is several arrays ({', '.join(tensor.views)}), and .{layout} holds one "
-            "(use --format npz or c, or choose a row or item with --slice)"
+            "(use --format npz, safetensors or c, or choose a row or item with --slice)"
         )
     return array_file(tensor, "", layout, header)
 
@@ -76,18 +79,6 @@ def array_file(tensor: Exported, part: str, layout: str, header: bool = True) ->
     return csv(view, header, None if tensor.ids is None or part else names_of_lines(tensor.ids, view))
 
 
-def npz_file(tensors: Iterable[Exported]) -> Iterator[bytes]:
-    """Return the bytes of an archive of all arrays of these tensors."""
-    tensors = list(tensors)
-    names = member_names(tensors)
-    members = [
-        (names[tensor.name, part], partial(array_file, tensor, part, "npy"))
-        for tensor in tensors
-        for part in tensor.views
-    ]
-    return npz(members)
-
-
 def header_file(dump: Dump, tensor: Exported, sliced: str = "") -> Iterator[bytes]:
     """Return the bytes of the header of a tensor; its identifiers are unique among all tensors of the dump."""
     names = [f"{group}/{name}" for group, names in dump.groups.items() for name in names]
@@ -96,10 +87,9 @@ def header_file(dump: Dump, tensor: Exported, sliced: str = "") -> Iterator[byte
 
 
 def _comment(dump: Dump, tensor: Exported, sliced: str) -> list[str]:
-    of = dump.attributes
     shapes = "; ".join(f"{part or 'shape'} {view.shape}" for part, view in tensor.views.items())
     return [
         f"{tensor.name}{f', slice {sliced}' if sliced else ''}: {tensor.dtype}, {shapes}, in C order",
         f"class: {tensor.class_name}, axis 0: {tensor.axis0}",
-        *(f"{name}: {of[name]}" for name in _COMMENTED if name in of),
+        *(f"{name}: {value}" for name, value in provenance(dump).items()),
     ]

@@ -14,9 +14,10 @@ from tfdump.dump.view import MemoryPart, View
 from tfdump.errors import DumpError
 from tfdump.exports.arrays import Exported
 
-_ID, _LABEL, _CLASSES = (
+_ID, _LABEL, CLASSES = IDENTITY = (
     f"{layout.EXAMPLES}/{name}" for name in (layout.EXAMPLE_ID, layout.EXAMPLE_LABEL, layout.EXAMPLE_CLASSES)
 )
+"""The names of the arrays that say who the examples are."""
 
 
 def names_of_rows(dump: Dump, tensor: Tensor) -> StoredExamples | None:
@@ -28,9 +29,8 @@ def names_of_rows(dump: Dump, tensor: Tensor) -> StoredExamples | None:
 
 def names_apart(dump: Dump, exported: Exported) -> StoredExamples | None:
     """Return the names of the rows of the loss, or of the labels of examples; None where they have none."""
-    by_example = dump.loss_axis if exported.name == layout.LOSS else exported.axis0
     view = exported.views[""]
-    return dump.examples if by_example == EXAMPLE and view.shape == (len(dump.examples or ()),) else None
+    return dump.examples if exported.axis0 == EXAMPLE and view.shape == (len(dump.examples or ()),) else None
 
 
 def named_examples(dump: Dump) -> StoredExamples:
@@ -49,7 +49,7 @@ def exported_examples(examples: StoredExamples, rows: range | None = None) -> li
         view = View(MemoryPart(examples.labels), axes)
         exported.append(Exported(_LABEL, layout.EXAMPLE_LABEL, {"": view}, dtype="int64", axis0=EXAMPLE))
     if examples.class_part is not None:
-        exported.append(Exported(_CLASSES, layout.EXAMPLE_CLASSES, {"": View(examples.class_part)}, dtype=STRING))
+        exported.append(Exported(CLASSES, layout.EXAMPLE_CLASSES, {"": View(examples.class_part)}, dtype=STRING))
     return exported
 
 
@@ -63,7 +63,7 @@ def examples_beside(tensor: Exported) -> list[Exported]:
 
 def exported_identity(dump: Dump, address: str) -> Exported | None:
     """Return the array of names, labels or classes that has this address, or None if there is none."""
-    if address not in (_ID, _LABEL, _CLASSES) or dump.examples is None:
+    if address not in (_ID, _LABEL, CLASSES) or dump.examples is None:
         return None
     return next((one for one in exported_examples(dump.examples) if one.name == address), None)
 

@@ -93,13 +93,13 @@ def test_a_folder_of_csv_files_has_headers_or_none(tfdump: Run, dump: Path, tmp_
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("dense", "-o", "x.parquet"), "'x.parquet' is the name of a Parquet file"),
+        (("dense", "-o", "x.feather"), "'x.feather' is the name of a Feather file"),
         (("dense", "-o", "x.json"), "'x.json' is the name of a JSON file"),
         (("dense", "-o", "x.h5"), "'x.h5' is the name of an HDF5 file"),
         (("dense", "-o", "x.bin"), "'x.bin' does not say in which format to write"),
         (("dense", "-o", "x.npy", "--format", "csv"), "'x.npy' is the name of a NumPy array"),
         (("dense", "--format", "csv", "-o", "X.CSV.gz"), "'X.CSV.gz' is the name of a gzip file"),
-        (("--all", "-o", "x.parquet"), "--all writes a folder or a .npz file"),
+        (("--all", "-o", "x.feather"), "--all writes a folder or a .npz, .safetensors or .parquet file"),
         (("dense", "--format", "npy", "--no-header", "-o", "x"), "--no-header belongs to --format csv"),
     ],
 )
@@ -342,15 +342,15 @@ def test_a_reader_that_goes_away_ends_it_quietly(dump: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "give either the ADDRESS of one tensor or --all"),
-        (("dense", "--all", "-o", "x"), "give either the ADDRESS of one tensor or --all"),
+        ((), "give either the ADDRESS of a tensor or --all"),
+        (("dense", "--all", "-o", "x"), "give either the ADDRESS of a tensor or --all"),
         (("dense", "-l", "x"), "-l, -x and --depth select tensors of --all"),
-        (("--all",), "--all needs -o FOLDER or -o FILE.npz"),
-        (("--all", "-o", "x.npy"), "--all writes a folder or a .npz file"),
+        (("--all",), "--all needs -o FOLDER or -o FILE with the ending .npz, .safetensors or .parquet"),
+        (("--all", "-o", "x.npy"), "--all writes a folder or a .npz, .safetensors or .parquet file"),
         (("--all", "-o", "x", "--format", "npz"), "--format npz needs -o FILE.npz"),
-        (("--all", "-o", "x.npz", "--format", "c"), "--format npz needs -o FILE.npz"),
-        (("--all", "-o", "x", "--slice", "0"), "--slice belongs to one tensor"),
-        (("--all", "-o", "d.h5"), "output d.h5 is a file, and --all writes a folder"),
+        (("--all", "-o", "x.npz", "--format", "c"), "--format c needs -o FOLDER with --all, and x.npz is a file"),
+        (("--all", "-o", "x", "--slice", "0"), "--slice belongs to single tensors"),
+        (("--all", "-o", "d.h5"), "output d.h5 is a file, and a folder is to be written"),
         (("--all", "-o", "no/x"), "output folder no does not exist"),
         (("dens",), "d.h5 has no tensor 'dens'; near: 'dense'"),
         (("outputs/logit",), "d.h5 has no tensor 'outputs/logit'; near: 'outputs/logits'"),

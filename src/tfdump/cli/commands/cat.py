@@ -1,8 +1,9 @@
 """`tfdump cat`."""
 
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -14,19 +15,24 @@ from tfdump.cli.options import FORCE, OUTPUT, SELECTION, FileName, selection_opt
 from tfdump.cli.progress import notes, reading_bar
 from tfdump.cli.render import write, write_binary
 from tfdump.cli.verbosity import Verbosity, verbosity_options
-from tfdump.dump.layout import LOSS
 from tfdump.dump.reader import Dump, open_dump
-from tfdump.dump.selection import choose, tensor_at
 from tfdump.dump.slicing import Slicing
 from tfdump.errors import DumpError
-from tfdump.exports.arrays import Exported, exported, exported_all, exported_loss, watched
+from tfdump.exports.archives import ARCHIVES, archive_file, row_files
+from tfdump.exports.arrays import Exported, watched
 from tfdump.exports.destination import check_output_folder, write_file, write_folder
-from tfdump.exports.folder import folder_files
-from tfdump.exports.formats import BINARY, SUFFIXES, format_of, layout_of, npz_file, one_file
-from tfdump.exports.ids import exported_examples, exported_identity, named_examples, names_apart, names_of_rows
+from tfdump.exports.folder import folder_files, numbered_files
+from tfdump.exports.formats import BINARY, SUFFIXES, format_of, layout_of, one_file
+from tfdump.exports.requested import Form, all_tensors, tensors_at
 from tfdump.files.paths import KNOWN_ENDINGS
 from tfdump.process.signals import held_back, ignore
-from tfdump.tensors import Note
+from tfdump.process.stages import silent_progress
+
+_BY_ROWS = ("safetensors", "parquet")
+"""The formats of which every file can hold some rows."""
+
+_NAMED = ("csv", *ARCHIVES)
+"""The formats in which one tensor has room for the names of the examples."""
 
 EXAMPLES = (
     (
@@ -41,14 +47,18 @@ EXAMPLES = (
         "Write every tensor to one .npz file.",
         "tfdump cat digits_cnn.activations.h5 --all -o digits.npz",
     ),
+    (
+        "Write the features of 500 examples to each file, for PyTorch.",
+        "tfdump cat digits_cnn.activations.h5 hidden --format safetensors --rows-per-file 500 -o features/",
+    ),
 )
 
 
 @click.command("cat", cls=DocumentedCommand, examples=EXAMPLES)
 @click.argument("dump", type=FileName())
-@click.argument("address", required=False, type=Address(), metavar="[ADDRESS]")
+@click.argument("addresses", nargs=-1, type=Address(), metavar="[ADDRESS]...")
 @slice_option
-@SELECTION("--all", "all_", is_flag=True, help="Write all tensors to a folder or one .npz file (-o).")
+@SELECTION("--all", "all_", is_flag=True, help="Write all tensors to a folder or one file (-o).")
 @OUTPUT(
     "--format",
     "layout",
@@ -56,8 +66,14 @@ EXAMPLES = (
     help="Write this format. [default: by the ending of the output, else npy]",
 )
 @OUTPUT("--no-header", is_flag=True, help="Leave the line of column names out of CSV.")
-@OUTPUT("--ids", is_flag=True, help="Also write the name of each example: the first column of CSV, or an array.")
-@OUTPUT("-o", "--output", type=FileName(), help="Write to this file, or folder (--all). [default: standard output]")
+@OUTPUT("--ids", is_flag=True, help="Also write the name of each example, which Parquet always has.")
+@OUTPUT(
+    "--rows-per-file",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Write N rows to each of several files in a folder (-o): safetensors or parquet.",
+)
+@OUTPUT("-o", "--output", type=FileName(), help="Write to this file or folder. [default: standard output]")
 @FORCE
 @selection_options("tensors of --all")
 @verbosity_options
@@ -66,64 +82,98 @@ def command(
     verbosity: Verbosity,
     /,
     dump: Path,
-    address: str | None,
+    addresses: tuple[str, ...],
     slicing: Slicing | None,
     all_: bool,
     layout: str | None,
     no_header: bool,
     ids: bool,
+    rows_per_file: int | None,
     output: Path | None,
     force: bool,
     layer: tuple[str, ...],
     exclude: tuple[str, ...],
     depth: int | None,
 ) -> None:
-    """Write tensors of a dump as .npy, .npz, CSV or a C header.
+    """Write tensors of a dump as .npy, .npz, CSV, safetensors, Parquet or a C header.
 
-    One tensor goes to standard output, or with -o to a file whose path the command prints. A ragged, sparse or
-    stacked tensor consists of several arrays; the formats npz and c hold all of them.
+    One tensor goes to standard output, or with -o to a file whose path the command prints. A file of npz, safetensors
+    or parquet can hold several tensors. A ragged, sparse or stacked tensor consists of several arrays; the formats npz,
+    safetensors and c hold all of them.
     """
-    if all_ == (address is not None):
-        raise click.UsageError("give either the ADDRESS of one tensor or --all")
+    if all_ == bool(addresses):
+        raise click.UsageError("give either the ADDRESS of a tensor or --all")
     if not all_ and (layer or exclude or depth):
         raise click.UsageError("-l, -x and --depth select tensors of --all (add --all)")
     if all_ and slicing is not None:
-        raise click.UsageError("--slice belongs to one tensor (leave --all out and give its ADDRESS)")
-    selection = Selection(layer, exclude, depth)
+        raise click.UsageError("--slice belongs to single tensors (leave --all out and give an ADDRESS)")
     with open_dump(dump) as opened:
-        if output is not None and (not all_ or format_of(output) == "npz"):
+        if output is not None and (not all_ or format_of(output) in ARCHIVES):
             _refuse_itself(opened, output)
-        layout = (layout or format_of(output) or "npy") if all_ else layout_of(output, layout)
-        if no_header and layout != "csv":
-            raise click.UsageError(f"--no-header belongs to --format csv, and the format is {layout} (leave it out)")
-        if ids and not all_ and layout not in ("csv", "npz"):
-            raise click.UsageError(f"--ids needs --format csv or npz, and one tensor as {layout} has no room for names")
-        if address is None:
-            output = _output_of_all(output, layout, force)
-            with reading_bar(verbosity, "writing") as progress:
-                tensors = _tensors_of_all(opened, selection, ids, notes(verbosity))
-                _write_all(opened, watched(tensors, progress), layout, output, not no_header, force)
-            write(f"{output}\n")
-            return
-        tensor = _one(opened, address, slicing, ids)
-        cut = slicing.text if slicing else ""
-        if output is None and sys.stdout.isatty():  # a bar would appear among the values
-            if layout in BINARY:
-                raise click.UsageError(
-                    f".{layout} is binary and not for a terminal (use -o FILE, a pipe, or --format csv)"
-                )
-            _print(one_file(opened, tensor, layout, cut, not no_header))
-            return
-        with reading_bar(verbosity, "writing") as progress:
-            (tensor,) = watched([tensor], progress)
-            blocks = one_file(opened, tensor, layout, cut, not no_header)
-            if output is None:
-                _print(blocks)
-                return
-            with held_back():
-                write_file(output, blocks, force, opened.check_unchanged)
-                ignore()
+        form = Form(_layout(output, layout, all_, rows_per_file), ids, rows_per_file or 0)
+        _check_form(form, no_header, addresses)
+        if all_:
+            _check_output_of_all(output, form)
+        in_folder = bool(form.rows_per_file) or (all_ and form.layout not in ARCHIVES)
+        if output is not None and in_folder:
+            check_output_folder(output, force)
+        on_terminal = output is None and sys.stdout.isatty()
+        if on_terminal and form.layout in BINARY:
+            raise click.UsageError(
+                f".{form.layout} is binary and not for a terminal (use -o FILE, a pipe, or --format csv)"
+            )
+        bar = nullcontext(silent_progress) if on_terminal else reading_bar(verbosity, "writing")
+        with bar as progress:  # on a terminal it would appear among the values
+            if all_:
+                tensors = all_tensors(opened, Selection(layer, exclude, depth), form, notes(verbosity))
+            else:
+                tensors = tensors_at(opened, addresses, slicing, form)
+            job = _Job(opened, form, slicing, not no_header, output, force)
+            job.write(watched(tensors, progress), in_folder)
+    if output is not None:
         write(f"{output}\n")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is written, and where."""
+
+    dump: Dump
+    form: Form
+    slicing: Slicing | None
+    header: bool
+    output: Path | None
+    force: bool
+
+    def write(self, tensors: Sequence[Exported], in_folder: bool) -> None:
+        """Write tensors to the file or the folder of the output, or to standard output."""
+        if self.output is None:
+            _print(self._file(tensors))
+            return
+        with held_back():
+            if in_folder:
+                write_folder(self.output, self._files(tensors), self.force, self.dump.check_unchanged)
+            else:
+                write_file(self.output, self._file(tensors), self.force, self.dump.check_unchanged)
+            ignore()
+
+    def _file(self, tensors: Sequence[Exported]) -> Iterator[bytes]:
+        cut = self.slicing.text if self.slicing else ""
+        if self.form.layout in ARCHIVES:
+            return archive_file(self.dump, tensors, self.form.layout, self._further)
+        (tensor,) = tensors
+        return one_file(self.dump, tensor, self.form.layout, cut, self.header)
+
+    def _files(self, tensors: Sequence[Exported]) -> Iterator[tuple[str, Iterator[bytes]]]:
+        if not self.form.rows_per_file:
+            return folder_files(self.dump, tensors, self.form.layout, self.header)
+        files = row_files([tensor for tensor in tensors if tensor.views], self.form.rows_per_file)
+        left_out = [tensor for tensor in tensors if not tensor.views]
+        return numbered_files(self.dump, files, self.form.layout, left_out, self._further)
+
+    @property
+    def _further(self) -> dict[str, str]:
+        return {"slice": self.slicing.text} if self.slicing else {}
 
 
 def _print(blocks: Iterable[bytes]) -> None:
@@ -132,61 +182,45 @@ def _print(blocks: Iterable[bytes]) -> None:
             return
 
 
-def _one(opened: Dump, address: str, slicing: Slicing | None, ids: bool) -> Exported:
-    """Return the tensor of an address, the loss, or who the examples are."""
-    if ids:
-        named_examples(opened)
-    apart = None
-    if slicing is None and address not in opened:
-        apart = exported_loss(opened) if address == LOSS else exported_identity(opened, address)
-    if apart is None:
-        tensor = tensor_at(opened, address)
-        one, names = exported(tensor, slicing), names_of_rows(opened, tensor)
-    else:
-        one, names = apart, names_apart(opened, apart)
-    if ids and names is None:
-        raise DumpError(f"'{one.address}' does not have one row per example, so --ids names nothing (leave it out)")
-    return replace(one, ids=names) if ids else one
+def _layout(output: Path | None, layout: str | None, all_: bool, rows_per_file: int | None) -> str:
+    """Return the format; raises UsageError for one that does not go with --rows-per-file."""
+    if rows_per_file is None:
+        return (layout or format_of(output) or "npy") if all_ else layout_of(output, layout)
+    if layout not in _BY_ROWS:
+        raise click.UsageError(f"--rows-per-file needs --format {' or '.join(_BY_ROWS)}")
+    if output is None or (output.suffix.lower() in KNOWN_ENDINGS and not output.is_dir()):
+        raise click.UsageError("--rows-per-file needs -o FOLDER, to which it writes the files")
+    return layout
 
 
-def _output_of_all(output: Path | None, layout: str, force: bool) -> Path:
+def _check_form(form: Form, no_header: bool, addresses: Sequence[str]) -> None:
+    if no_header and form.layout != "csv":
+        raise click.UsageError(f"--no-header belongs to --format csv, and the format is {form.layout} (leave it out)")
+    if len(addresses) > 1 and form.layout not in ARCHIVES:
+        raise click.UsageError(
+            f".{form.layout} holds one tensor (use --format {', '.join(ARCHIVES[:-1])} or {ARCHIVES[-1]} for several)"
+        )
+    if form.ids and addresses and form.layout not in _NAMED:
+        raise click.UsageError(
+            f"--ids needs --format {', '.join(_NAMED[:-1])} or {_NAMED[-1]}, and one tensor as {form.layout} has no "
+            "room for names"
+        )
+
+
+def _check_output_of_all(output: Path | None, form: Form) -> None:
+    endings = [SUFFIXES[name] for name in ARCHIVES]
+    files = f"{', '.join(endings[:-1])} or {endings[-1]}"
     if output is None:
-        raise click.UsageError("--all needs -o FOLDER or -o FILE.npz")
-    if output.suffix.lower() in KNOWN_ENDINGS and format_of(output) != "npz" and not output.exists():
-        raise click.UsageError(f"--all writes a folder or a .npz file, and {output.name} is neither (change -o)")
-    if (layout == "npz") != (format_of(output) == "npz"):
-        raise click.UsageError("--format npz needs -o FILE.npz, and the other formats need -o FOLDER")
-    if layout != "npz":
-        check_output_folder(output, force)
-    return output
-
-
-def _tensors_of_all(opened: Dump, selection: Selection, ids: bool, note: Note) -> list[Exported]:
-    """Return the tensors of `--all`, the loss, and with `ids` who the examples are."""
-    selected = bool(selection.layers or selection.exclude or selection.max_depth)
-    examples = named_examples(opened) if ids else None
-    selected_tensors = choose(opened, selection) if selected else list(opened.tensors())
-    names = [names_of_rows(opened, tensor) if ids else None for tensor in selected_tensors]
-    tensors = [replace(one, ids=rows) for one, rows in zip(exported_all(selected_tensors), names, strict=True)]
-    loss = exported_loss(opened)
-    if loss is not None and not selected:
-        tensors.append(replace(loss, ids=names_apart(opened, loss) if ids else None))
-    if not any(tensor.views for tensor in tensors):
-        reasons = {f"'{tensor.address}' {tensor.reason}" for tensor in tensors}
-        raise DumpError(f"{opened.name} holds no values to write{f': {min(reasons)}' if reasons else ''}")
-    for tensor in tensors:
-        if not tensor.views:
-            note(f"left out: '{tensor.name}' {tensor.reason}")
-    return tensors if examples is None else [*tensors, *exported_examples(examples)]
-
-
-def _write_all(opened: Dump, tensors: Sequence[Exported], layout: str, output: Path, header: bool, force: bool) -> None:
-    with held_back():
-        if layout == "npz":
-            write_file(output, npz_file(tensors), force, opened.check_unchanged)
-        else:
-            write_folder(output, folder_files(opened, tensors, layout, header), force, opened.check_unchanged)
-        ignore()
+        raise click.UsageError(f"--all needs -o FOLDER or -o FILE with the ending {files}")
+    if form.rows_per_file:
+        return
+    by_name = format_of(output)
+    if output.suffix.lower() in KNOWN_ENDINGS and by_name not in ARCHIVES and not output.exists():
+        raise click.UsageError(f"--all writes a folder or a {files} file, and {output.name} is neither (change -o)")
+    if form.layout in ARCHIVES and by_name != form.layout:
+        raise click.UsageError(f"--format {form.layout} needs -o FILE{SUFFIXES[form.layout]} with --all")
+    if form.layout not in ARCHIVES and by_name in ARCHIVES:
+        raise click.UsageError(f"--format {form.layout} needs -o FOLDER with --all, and {output.name} is a file")
 
 
 def _refuse_itself(opened: Dump, output: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tables: columns of CSV, Parquet and Feather files as arrays. The only package that names pyarrow."""
+"""Tables: columns of CSV, Parquet and Feather files as arrays. The only package of inputs that names pyarrow."""
 
 from tfdump.errors import InputError
 
