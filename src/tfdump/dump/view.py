@@ -89,9 +89,12 @@ class View:
         return View(self._part, (Axis(index, 1, remains=False), *self._axes[1:]))
 
     def between(self, start: int, stop: int) -> "View":
-        """Return the elements from `start` up to `stop` along the first axis, of a view that `has_rows`."""
-        first, *others = self._axes
-        return View(self._part, (replace(first, start=first.start + start * first.step, count=stop - start), *others))
+        """Return the elements from `start` up to `stop` along the first axis."""
+        axes = list(self._axes)
+        number = next(number for number, axis in enumerate(axes) if axis.remains)
+        axis = axes[number]
+        axes[number] = replace(axis, start=axis.start + start * axis.step, count=stop - start)
+        return View(self._part, tuple(axes), self._prefix)
 
     def edges(self, edge: int) -> Array:
         """Return the first and last `edge` elements of every axis longer than both, with one filler between them."""

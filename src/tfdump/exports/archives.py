@@ -31,7 +31,7 @@ def archive_file(
     `further` goes beside the provenance of a format that has room for text. Raises DumpError if a package is missing,
     and where the tensors of a table have different numbers of rows.
     """
-    tensors = list(tensors)
+    tensors = [tensor for tensor in tensors if tensor.views]
     if layout == "npz":
         return npz_file(tensors)
     values = [tensor for tensor in tensors if tensor.name not in IDENTITY]

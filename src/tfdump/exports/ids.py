@@ -14,9 +14,10 @@ from tfdump.dump.view import MemoryPart, View
 from tfdump.errors import DumpError
 from tfdump.exports.arrays import Exported
 
-_ID, _LABEL, CLASSES = IDENTITY = (
+_ID, _LABEL, CLASSES = (
     f"{layout.EXAMPLES}/{name}" for name in (layout.EXAMPLE_ID, layout.EXAMPLE_LABEL, layout.EXAMPLE_CLASSES)
 )
+IDENTITY = (_ID, _LABEL, CLASSES)
 """The names of the arrays that say who the examples are."""
 
 

@@ -2,7 +2,7 @@
 
 The format is that of https://github.com/huggingface/safetensors. Its library takes all arrays in memory, so that it
 cannot write a dump that is larger; here the header follows from the shapes, and the values are written piece by piece.
-The bytes are those that the library writes of the same arrays.
+The bytes are those that the library writes of the same arrays, except that its metadata has no order.
 """
 
 import json
