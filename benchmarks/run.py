@@ -39,6 +39,7 @@ SCRIPTS = (
     "operations",
     "many_rows",
     "tables",
+    "exports",
     "statistics_only",
     "until_nan",
     "memory",

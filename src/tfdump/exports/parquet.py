@@ -1,8 +1,8 @@
 """`.parquet`: a table with one column per tensor, written group of rows by group of rows.
 
 A row of a tensor of two axes is a list of fixed length. Polars reads such a column as an array, and pandas and PyTorch
-as one array per row. One column per number is slower: with 512 numbers it takes four times as long to write and three
-times as long to read, and a file with the columns of several tensors has no names for them.
+as one array per row. One column per number would take several times as long to write and as long to read
+(benchmarks/exports.py), and a table of several tensors would not have their names.
 """
 
 import json

@@ -48,8 +48,8 @@ EXAMPLES = (
         "tfdump cat digits_cnn.activations.h5 --all -o digits.npz",
     ),
     (
-        "Write the features of 500 examples to each file, for PyTorch.",
-        "tfdump cat digits_cnn.activations.h5 hidden --format safetensors --rows-per-file 500 -o features/",
+        "Write the features of 100 examples to each file, for PyTorch.",
+        "tfdump cat digits_cnn.activations.h5 hidden --format safetensors --rows-per-file 100 -o features/",
     ),
 )
 
