@@ -12,7 +12,7 @@ from tfdump.exports.arrays import Exported, member_names
 from tfdump.exports.ids import CLASSES, IDENTITY, examples_beside
 from tfdump.exports.npy import npy
 from tfdump.exports.npz import npz
-from tfdump.exports.provenance import provenance
+from tfdump.exports.origin import origin_of
 from tfdump.exports.safetensors import METADATA, safetensors, safetensors_misfit
 from tfdump.files.byte_strings import decoded_text
 
@@ -37,7 +37,7 @@ def archive_file(
     values = [tensor for tensor in tensors if tensor.name not in IDENTITY]
     identity = {tensor.name: tensor for tensor in tensors if tensor.name in IDENTITY}
     text = {name: tensor for name, tensor in identity.items() if tensor.views[""].is_text}
-    metadata = {**provenance(dump), **(further or {})}
+    metadata = {**origin_of(dump), **(further or {})}
     if layout == "safetensors":
         names = {name: _text(tensor) for name, tensor in text.items()}
         return safetensors([*values, *(identity[name] for name in identity if name not in text)], {**metadata, **names})
@@ -117,9 +117,9 @@ def _table_misfit(tensor: Exported) -> str:
 def named_by_address(tensors: Sequence[Exported], layout: str) -> list[Exported]:
     """Return the same tensors, named by their addresses alone where that is unique and free in the format."""
     addresses = [tensor.address for tensor in tensors if tensor.name not in IDENTITY]
-    taken = {*_RESERVED.get(layout, ()), *(name for name in addresses if addresses.count(name) > 1)}
+    reserved = {*_RESERVED.get(layout, ()), *(name for name in addresses if addresses.count(name) > 1)}
     return [
-        tensor if tensor.address in taken and tensor.name not in IDENTITY else replace(tensor, name=tensor.address)
+        tensor if tensor.address in reserved and tensor.name not in IDENTITY else replace(tensor, name=tensor.address)
         for tensor in tensors
     ]  # fmt: skip
 

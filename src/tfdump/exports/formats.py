@@ -11,7 +11,7 @@ from tfdump.exports.csv import csv
 from tfdump.exports.header import c_header, c_identifiers
 from tfdump.exports.ids import names_of_lines
 from tfdump.exports.npy import npy
-from tfdump.exports.provenance import provenance
+from tfdump.exports.origin import origin_of
 from tfdump.files.paths import refuse_other_ending
 
 SUFFIXES = {
@@ -91,5 +91,5 @@ def _comment(dump: Dump, tensor: Exported, sliced: str) -> list[str]:
     return [
         f"{tensor.name}{f', slice {sliced}' if sliced else ''}: {tensor.dtype}, {shapes}, in C order",
         f"class: {tensor.class_name}, axis 0: {tensor.axis0}",
-        *(f"{name}: {value}" for name, value in provenance(dump).items()),
+        *(f"{name}: {value}" for name, value in origin_of(dump).items()),
     ]

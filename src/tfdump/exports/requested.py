@@ -16,7 +16,7 @@ from tfdump.tensors import Note
 
 
 @dataclass(frozen=True)
-class Form:
+class ExportForm:
     """How tensors are written: the format, whether `ids` are asked for, and the rows of a file, 0 for all."""
 
     layout: str
@@ -29,7 +29,7 @@ class Form:
         return self.ids or self.layout == "parquet"
 
 
-def tensors_at(dump: Dump, addresses: Sequence[str], slicing: Slicing | None, form: Form) -> list[Exported]:
+def tensors_at(dump: Dump, addresses: Sequence[str], slicing: Slicing | None, form: ExportForm) -> list[Exported]:
     """Return the tensors of some addresses, and who the examples are where the format has it beside them.
 
     Raises DumpError for a tensor that the format cannot hold, and what `tensor_at` and `views_of` raise.
@@ -45,7 +45,7 @@ def tensors_at(dump: Dump, addresses: Sequence[str], slicing: Slicing | None, fo
     return with_identity(named_by_address(list(tensors.values()), form.layout), form.layout)
 
 
-def _tensor(dump: Dump, address: str, slicing: Slicing | None, form: Form) -> Exported:
+def _tensor(dump: Dump, address: str, slicing: Slicing | None, form: ExportForm) -> Exported:
     """Return the tensor of an address, the loss, or who the examples are."""
     apart = None
     if slicing is None and address not in dump:
@@ -60,7 +60,7 @@ def _tensor(dump: Dump, address: str, slicing: Slicing | None, form: Form) -> Ex
     return replace(one, ids=names) if form.looks_for_ids else one
 
 
-def all_tensors(dump: Dump, selection: Selection, form: Form, note: Note) -> list[Exported]:
+def all_tensors(dump: Dump, selection: Selection, form: ExportForm, note: Note) -> list[Exported]:
     """Return all tensors, or the selected ones, the loss, and who the examples are where the format has it beside them.
 
     What is left out is noted, and has no arrays. Raises DumpError if nothing remains.

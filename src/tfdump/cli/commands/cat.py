@@ -23,7 +23,7 @@ from tfdump.exports.arrays import Exported, watched
 from tfdump.exports.destination import check_output_folder, write_file, write_folder
 from tfdump.exports.folder import folder_files, numbered_files
 from tfdump.exports.formats import BINARY, SUFFIXES, format_of, layout_of, one_file
-from tfdump.exports.requested import Form, all_tensors, tensors_at
+from tfdump.exports.requested import ExportForm, all_tensors, tensors_at
 from tfdump.files.paths import KNOWN_ENDINGS
 from tfdump.process.signals import held_back, ignore
 from tfdump.process.stages import silent_progress
@@ -110,7 +110,7 @@ def command(
     with open_dump(dump) as opened:
         if output is not None and (not all_ or format_of(output) in ARCHIVES):
             _refuse_itself(opened, output)
-        form = Form(_layout(output, layout, all_, rows_per_file), ids, rows_per_file or 0)
+        form = ExportForm(_layout(output, layout, all_, rows_per_file), ids, rows_per_file or 0)
         _check_form(form, no_header, addresses)
         if all_:
             _check_output_of_all(output, form)
@@ -139,7 +139,7 @@ class _Job:
     """What is written, and where."""
 
     dump: Dump
-    form: Form
+    form: ExportForm
     slicing: Slicing | None
     header: bool
     output: Path | None
@@ -193,7 +193,7 @@ def _layout(output: Path | None, layout: str | None, all_: bool, rows_per_file: 
     return layout
 
 
-def _check_form(form: Form, no_header: bool, addresses: Sequence[str]) -> None:
+def _check_form(form: ExportForm, no_header: bool, addresses: Sequence[str]) -> None:
     if no_header and form.layout != "csv":
         raise click.UsageError(f"--no-header belongs to --format csv, and the format is {form.layout} (leave it out)")
     if len(addresses) > 1 and form.layout not in ARCHIVES:
@@ -207,7 +207,7 @@ def _check_form(form: Form, no_header: bool, addresses: Sequence[str]) -> None:
         )
 
 
-def _check_output_of_all(output: Path | None, form: Form) -> None:
+def _check_output_of_all(output: Path | None, form: ExportForm) -> None:
     endings = [SUFFIXES[name] for name in ARCHIVES]
     files = f"{', '.join(endings[:-1])} or {endings[-1]}"
     if output is None:
