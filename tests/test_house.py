@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.command import ROOT
-from support.modules import MODULES, SOURCE, each_module
+from support.modules import MODULES, SOURCE
 
 FLOORS = {
     "captures": 0, "dtypes": 0, "errors": 0, "process": 0, "tensors": 0, "version": 0,
@@ -45,12 +45,16 @@ def imports_of(source: str, modules: dict[str, Path] = MODULES) -> set[str]:
 def called_imports(source: str) -> set[str | None]:
     """The modules that some code imports by a call; None for one whose name is computed."""
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-    importing = [call for call in calls if ast.unparse(call.func).split(".")[-1] in ("import_module", "__import__")]
+    functions = [(call, getattr(call.func, "attr", getattr(call.func, "id", None))) for call in calls]
+    importing = [call for call, name in functions if name in ("import_module", "__import__")]
     names = [call.args[0] if call.args else None for call in importing]
     return {str(name.value) if isinstance(name, ast.Constant) else None for name in names}
 
 
-IMPORTS = {name: imports_of(path.read_text()) for name, path in MODULES.items()}
+@pytest.fixture(scope="module")
+def imports() -> dict[str, set[str]]:
+    """What each module imports of the others."""
+    return {name: imports_of(path.read_text()) for name, path in MODULES.items()}
 
 
 @pytest.mark.parametrize(
@@ -98,10 +102,10 @@ def test_the_floors_are_those_of_the_tree() -> None:
     assert {part_of(name) for name in MODULES} == set(FLOORS)
 
 
-@each_module
-def test_imports_flow_one_way(name: str) -> None:
-    others = {part_of(imported) for imported in IMPORTS[name]} - {part_of(name)}
-    assert {other: FLOORS[other] for other in others if FLOORS[other] >= FLOORS[part_of(name)]} == {}
+def test_imports_flow_one_way(imports: dict[str, set[str]]) -> None:
+    for name in MODULES:
+        others = {part_of(imported) for imported in imports[name]} - {part_of(name)}
+        assert {other: FLOORS[other] for other in others if FLOORS[other] >= FLOORS[part_of(name)]} == {}, name
 
 
 def circle_through(name: str, imports: dict[str, set[str]]) -> list[str] | None:
@@ -117,9 +121,8 @@ def circle_through(name: str, imports: dict[str, set[str]]) -> list[str] | None:
     return None
 
 
-@each_module
-def test_no_module_imports_itself_around_a_circle(name: str) -> None:
-    assert circle_through(name, IMPORTS) is None
+def test_no_module_imports_itself_around_a_circle(imports: dict[str, set[str]]) -> None:
+    assert [circle for name in MODULES if (circle := circle_through(name, imports))] == []
 
 
 def test_a_circle_is_seen() -> None:
@@ -128,9 +131,9 @@ def test_a_circle_is_seen() -> None:
     assert circle_through("d", imports) is None
 
 
-@each_module
-def test_a_module_can_be_read_in_one_sitting(name: str) -> None:
-    assert len(MODULES[name].read_text().splitlines()) <= 300
+def test_a_module_can_be_read_in_one_sitting() -> None:
+    lines = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
+    assert {name: count for name, count in lines.items() if count > 300} == {}
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES.values()}), ids=lambda folder: folder.name)
@@ -187,9 +190,9 @@ def learning_libraries(source: str) -> set[str]:
     return {module.split(".")[0] for module in modules} & LEARNING
 
 
-@each_module
-def test_only_the_model_package_names_tensorflow_or_keras(name: str) -> None:
-    assert part_of(name) == "model" or learning_libraries(MODULES[name].read_text()) == set()
+def test_only_the_model_package_names_tensorflow_or_keras() -> None:
+    for name, path in MODULES.items():
+        assert part_of(name) == "model" or learning_libraries(path.read_text()) == set(), name
 
 
 @pytest.mark.parametrize(
@@ -230,9 +233,9 @@ def private_names(path: Path) -> set[str]:
     return private
 
 
-@each_module
-def test_what_is_not_public_in_keras_and_tensorflow_is_named_in_one_place(name: str) -> None:
-    assert not private_names(MODULES[name]) or (part_of(name) == "model" and name.endswith("_internals"))
+def test_what_is_not_public_in_keras_and_tensorflow_is_named_in_one_place() -> None:
+    for name, path in MODULES.items():
+        assert not private_names(path) or (part_of(name) == "model" and name.endswith("_internals")), name
 
 
 def test_each_of_these_names_is_used() -> None:

@@ -1,12 +1,8 @@
 """The modules of tfdump, as files."""
 
-import pytest
-
 from support.command import ROOT
 
 SOURCE = ROOT / "src" / "tfdump"
 MODULES = {".".join(("tfdump", *path.relative_to(SOURCE).with_suffix("").parts)): path for path in SOURCE.rglob("*.py")}
 MODULES = {name.removesuffix(".__init__"): path for name, path in sorted(MODULES.items())}
 """The file of each module, by its dotted name."""
-
-each_module = pytest.mark.parametrize("name", MODULES)
