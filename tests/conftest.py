@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.command import Ended, Run
+from support.forked import forked_python
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -39,17 +40,26 @@ def tfdump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     return run
 
 
-@pytest.fixture
-def tfdump_process(tmp_path: Path) -> Run:
-    """Run `tfdump ARGS...` in a process of its own, in the test's folder."""
-
+def run_in(folder: Path, *python: str) -> Run:
     def run(*args: object, stdin: bytes | None = None, **options: object) -> Ended:
-        command = [sys.executable, "-m", "tfdump", *map(str, args)]
-        options = {"cwd": tmp_path, "input": stdin, "capture_output": True, "timeout": 300} | options
+        command = [*python, "-m", "tfdump", *map(str, args)]
+        options = {"cwd": folder, "input": stdin, "capture_output": True, "timeout": 300} | options
         done = subprocess.run(command, **options)
         return Ended(done.returncode, (done.stdout or b"").decode(), (done.stderr or b"").decode())
 
     return run
+
+
+@pytest.fixture
+def tfdump_process(tmp_path: Path) -> Run:
+    """Run `tfdump ARGS...` in a process of its own, in the test's folder."""
+    return run_in(tmp_path, sys.executable)
+
+
+@pytest.fixture
+def tfdump_forked(tmp_path: Path) -> Run:
+    """Do the same in a process that begins with TensorFlow imported, for what is not about that."""
+    return run_in(tmp_path, *forked_python())
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ import pytest
 
 from support.command import ROOT, SAMPLES, Ended, Run
 from support.documents import CONSOLE, PAGES, PYTHON, SHELL, Block, Line, blocks_of, lines_of
+from support.forked import forked_python
 from tfdump.cli.main import COMMANDS, cli
 
 README = PAGES["README.md"]
@@ -42,8 +43,8 @@ class Followed:
 class Reader:
     """Follows a page as a reader does: all blocks in order, in one folder that holds the sample models.
 
-    What needs a shell gets one. The other commands run in this process, which saves the import of TensorFlow. The
-    conversion to other formats runs once, and its files are copied afterwards.
+    What needs a shell gets one. The other commands run in this process, which saves the import of TensorFlow, as do
+    those that a shell starts. The conversion to other formats runs once, and its files are copied afterwards.
     """
 
     def __init__(self, checkout: Path, folder: Path, tfdump: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,9 +132,14 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("documents")
     shutil.copytree(SAMPLES, folder / "sample_models")
     (folder / "bin").mkdir()
-    for name, options in (("tfdump", "-m tfdump"), ("python", "")):
-        script = folder / "bin" / name
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {options} "$@"\n')
+    (folder / "other" / "bin").mkdir(parents=True)  # another version of Keras, of which pages tell
+    for name, words in (
+        ("bin/tfdump", [*forked_python(), "-m", "tfdump"]),
+        ("bin/python", forked_python()),
+        ("other/bin/python", [sys.executable]),
+    ):
+        script = folder / name
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
         script.chmod(0o755)
     return folder
 
@@ -142,8 +148,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reader(checkout: Path, tmp_path: Path, tfdump: Run, monkeypatch: pytest.MonkeyPatch) -> Reader:
     """A reader in a new folder, whose sample models are its own."""
     shutil.copytree(checkout / "sample_models", tmp_path / "sample_models")
-    (tmp_path / "other" / "bin").mkdir(parents=True)  # another version of Keras, of which pages tell
-    shutil.copy(checkout / "bin" / "python", tmp_path / "other" / "bin")
+    shutil.copytree(checkout / "other", tmp_path / "other")
     return Reader(checkout, tmp_path, tfdump, monkeypatch)
 
 

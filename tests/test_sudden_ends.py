@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from support.command import ROOT, SAMPLES, Run
+from support.forked import forked_python
 from support.signalled import default_signals
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import DumpError
@@ -84,16 +85,16 @@ main()
 def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(tmp_path: Path) -> None:
     command = ["activations", SAMPLES / "digits_cnn.keras", SAMPLES / "digits.npy", "--batch-size", "32"]
     options = {"cwd": tmp_path, "capture_output": True, "text": True}
-    whole = subprocess.run([sys.executable, "-m", "tfdump", *command, "-o", "whole.h5"], **options)
+    whole = subprocess.run([*forked_python(), "-m", "tfdump", *command, "-o", "whole.h5"], **options)
     assert whole.returncode == 0
     for number, status in ((signal.SIGKILL, 137), (signal.SIGTERM, 143)):
-        script = [sys.executable, "-c", END_AFTER, "2", str(int(number))]
+        script = [*forked_python(), "-c", END_AFTER, "2", str(int(number))]
         with default_signals():
             done = subprocess.run([*script, *command, "-o", "d.h5", "--resume"], **options)
         assert (done.returncode, done.stdout) == (status, ""), done.stderr
         left = {path.name for path in tmp_path.iterdir()}
         assert left == {"whole.h5", "d.h5.partial"} | ({"d.h5.new.partial"} if number == signal.SIGKILL else set())
-    done = subprocess.run([sys.executable, "-m", "tfdump", *command, "-o", "d.h5", "--resume"], **options)
+    done = subprocess.run([*forked_python(), "-m", "tfdump", *command, "-o", "d.h5", "--resume"], **options)
     assert done.returncode == 0, done.stderr
     resumed = re.search("resumes after ([0-9]+) examples", done.stderr)
     assert resumed is not None

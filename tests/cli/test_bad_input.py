@@ -5,7 +5,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from support.command import SAMPLES, Ended, Run
 from support.dumps import write_dump
+from support.forked import forked_python
 from support.signalled import start_command
 from support.small_disks import small_disk_or_skip
 
@@ -95,8 +95,8 @@ def test_an_imported_file_does_not_take_the_place_of_a_module(tfdump_process: Ru
     assert done.returncode == 0, done.stderr
 
 
-def test_a_class_that_was_not_imported(tfdump_process: Run, tmp_path: Path) -> None:
-    done = tfdump_process("activations", SAMPLES / "twice.keras", DIGITS)
+def test_a_class_that_was_not_imported(tfdump_forked: Run, tmp_path: Path) -> None:
+    done = tfdump_forked("activations", SAMPLES / "twice.keras", DIGITS)
     assert_refused(done, tmp_path, "'Twice'", "--import")
 
 
@@ -112,7 +112,7 @@ def test_a_lambda_is_not_run_unless_trusted(tfdump: Run, tmp_path: Path) -> None
         "import keras; x = keras.Input((2,)); "
         "keras.Model(x, keras.layers.Lambda(lambda v: open('canary', 'w') and v, name='mine')(x)).save('lambda.keras')"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run([*forked_python(), "-c", code], cwd=tmp_path, check=True, capture_output=True)
     (tmp_path / "canary").unlink(missing_ok=True)
     x = saved(tmp_path, np.zeros((3, 2), "float32"))
     assert_refused(tfdump("activations", "lambda.keras", x), tmp_path, "'mine'", "--trust-model")
@@ -236,12 +236,12 @@ def test_an_output_that_cannot_be(tfdump: Run, tmp_path: Path) -> None:
     assert_refused(tfdump("activations", MODEL, DIGITS, "-o", ".", "-f"), tmp_path, "not a regular file")
 
 
-def test_a_full_disk_leaves_the_old_file(tfdump_process: Run, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_file(tfdump_forked: Run, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     with small_disk_or_skip(disk, kilobytes=3 << 10):
         (disk / "old.h5").write_text("precious")
         for compression in ("none", "gzip"):  # the first is refused beforehand, the second fails while writing
-            done = tfdump_process(
+            done = tfdump_forked(
                 "activations",
                 MODEL,
                 DIGITS,

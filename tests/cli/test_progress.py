@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from support.command import SAMPLES
+from support.forked import forked_python
 from support.made_dumps import make_dump
 from support.terminals import CODES, on_terminal
 
@@ -70,7 +71,7 @@ def test_notes_prints_and_errors_stand_on_lines_of_their_own(tmp_path: Path) -> 
         "import keras, loud, numpy as np\n"
         "x = keras.Input((4,)); keras.Model(x, loud.Loud()(x)).save('m.keras'); np.save('x.npy', np.ones((3, 4)))\n"
     )
-    made = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    made = subprocess.run([*forked_python(), "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
     screen = on_terminal("activations", "m.keras", "x.npy", "--import", "loud.py", cwd=tmp_path)
     assert screen.returncode == 0, screen.plain

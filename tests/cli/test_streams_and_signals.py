@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from support.command import SAMPLES, Run
+from support.forked import forked_python
 from support.signalled import default_signals, start_command
 
 pytestmark = pytest.mark.tensorflow
@@ -61,7 +62,7 @@ def whole_or_none(folder: Path, done: subprocess.CompletedProcess, reference: di
 def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
     folder = tmp_path_factory.mktemp("reference")
     subprocess.run(
-        [sys.executable, "-m", "tfdump", "activations", MODEL, WINE, "-o", "d.h5"],
+        [*forked_python(), "-m", "tfdump", "activations", MODEL, WINE, "-o", "d.h5"],
         cwd=folder,
         check=True,
         capture_output=True,
@@ -72,7 +73,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]
 
 @pytest.mark.parametrize("step", [1, 2, 5, 15, 30])
 def test_ctrl_c_in_the_middle_of_a_write(tmp_path: Path, reference: dict[str, np.ndarray], step: int) -> None:
-    command = [sys.executable, "-c", SIGNAL_AT, str(step), "activations", str(MODEL), str(WINE), "-o", "d.h5"]
+    command = [*forked_python(), "-c", SIGNAL_AT, str(step), "activations", str(MODEL), str(WINE), "-o", "d.h5"]
     with default_signals():
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
     whole_or_none(tmp_path, done, reference)
@@ -85,7 +86,7 @@ def test_ctrl_c_when_the_file_is_complete_changes_nothing(tmp_path: Path, refere
         "close = Probe.close\n"
         "Probe.close = lambda probe: (os.kill(os.getpid(), signal.SIGINT), close(probe))\n"
     )
-    command = [sys.executable, "-m", "tfdump", "activations", MODEL, WINE, "-o", "d.h5", "--import", "late.py"]
+    command = [*forked_python(), "-m", "tfdump", "activations", MODEL, WINE, "-o", "d.h5", "--import", "late.py"]
     with default_signals():
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
     (tmp_path / "late.py").unlink()
@@ -131,13 +132,13 @@ def test_errors_that_nobody_reads_keep_their_status() -> None:
     assert subprocess.run(["bash", "-c", script], capture_output=True, text=True).stdout == "2\n"
 
 
-def test_what_user_code_prints_goes_to_stderr(tfdump_process: Run, tmp_path: Path) -> None:
+def test_what_user_code_prints_goes_to_stderr(tfdump_forked: Run, tmp_path: Path) -> None:
     (tmp_path / "chatty.py").write_text("import os\nprint('imported')\nos.system('echo from a child')\n")
-    done = tfdump_process("activations", MODEL, WINE, "--import", "chatty.py", "-o", "d.h5")
+    done = tfdump_forked("activations", MODEL, WINE, "--import", "chatty.py", "-o", "d.h5")
     assert done.stdout == "d.h5\n"
     assert "imported" in done.stderr
     assert "from a child" in done.stderr
-    assert "imported" not in tfdump_process("layers", MODEL, "--import", "chatty.py").stdout
+    assert "imported" not in tfdump_forked("layers", MODEL, "--import", "chatty.py").stdout
 
 
 def test_user_code_that_exits_is_an_error(tfdump: Run, tmp_path: Path) -> None:
@@ -199,7 +200,7 @@ def test_a_member_is_chosen_whatever_lies_beside_it(tfdump: Run, tmp_path: Path)
         assert done.returncode == 0, done.stderr
 
 
-def test_a_damaged_dump_is_one_line(tfdump: Run, tfdump_process: Run, tmp_path: Path) -> None:
+def test_a_damaged_dump_is_one_line(tfdump: Run, tfdump_forked: Run, tmp_path: Path) -> None:
     """In a process each, because HDF5 itself crashes on some of them; `make fuzz` tries thousands."""
     assert tfdump("activations", MODEL, WINE, "-o", "d.h5", "--stats").returncode == 0
     whole = bytearray((tmp_path / "d.h5").read_bytes())
@@ -209,7 +210,7 @@ def test_a_damaged_dump_is_one_line(tfdump: Run, tfdump_process: Run, tmp_path: 
         for _ in range(3):
             damaged[dice.randrange(len(damaged))] ^= 1 << dice.randrange(8)
         (tmp_path / "x.h5").write_bytes(damaged)
-        done = tfdump_process("show", "x.h5", "--json")
+        done = tfdump_forked("show", "x.h5", "--json")
         assert done.returncode in (0, 2)
         assert "a bug in tfdump" not in done.stderr, done.stderr
         assert done.stderr.count("\n") == (done.returncode == 2)

@@ -171,11 +171,11 @@ def test_gradients_of_the_weights_of_bert(hub: Hub, tmp_path: Path) -> None:
 
 
 @of("BertBackbone")
-def test_keras_hub_is_imported_only_when_the_user_says_so(hub: Hub, tfdump_process: Run) -> None:
+def test_keras_hub_is_imported_only_when_the_user_says_so(hub: Hub, tfdump_forked: Run) -> None:
     """Keras would import it by itself for a file that names it."""
-    done = tfdump_process("layers", hub.path)
+    done = tfdump_forked("layers", hub.path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "--import keras_hub" in done.stderr
-    done = tfdump_process("layers", hub.path, *IMPORT)
+    done = tfdump_forked("layers", hub.path, *IMPORT)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[1].startswith("token_embedding	")

@@ -6,13 +6,14 @@ import pty
 import re
 import struct
 import subprocess
-import sys
 import termios
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
+
+from support.forked import forked_python
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -71,7 +72,7 @@ def on_terminal(
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     rows = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "TERM", "NO_COLOR")}
     process: Any = subprocess.Popen(
-        [sys.executable, "-m", "tfdump", *map(str, arguments)],
+        [*forked_python(), "-m", "tfdump", *map(str, arguments)],
         cwd=cwd,
         stdin=follower,
         stdout=follower if stdout else subprocess.PIPE,

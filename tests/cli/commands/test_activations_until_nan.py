@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 
 import tfdump as package
 from support.command import SAMPLES, Run
+from support.forked import forked_python
 from support.signalled import start_command
 from support.small_disks import small_disk_or_skip
 
@@ -151,11 +151,12 @@ def test_what_is_stored_beside_the_values(tfdump: Run, tmp_path: Path, broken: P
         assert (values.dtype, np.isinf(values).sum(), file["inputs/image"].attrs["stat_inf"]) == ("float32", 1, 1)
 
 
-def test_the_same_command_writes_the_same_bytes(tfdump_process: Run, tmp_path: Path, broken: Path) -> None:
-    for name in ("one.h5", "two.h5"):
-        done = tfdump_process("activations", DIGITS, broken, "--until-nan", "--batch-size", "16", "-o", name)
-        assert done.returncode == 1
-        time.sleep(2)
+def test_the_same_command_writes_the_same_bytes(tfdump: Run, tfdump_forked: Run, tmp_path: Path, broken: Path) -> None:
+    """In two processes, whose seeds of hashes differ."""
+    options = ("--until-nan", "--batch-size", "16", "-o")
+    assert tfdump("activations", DIGITS, broken, *options, "one.h5").returncode == 1
+    time.sleep(2)
+    assert tfdump_forked("activations", DIGITS, broken, *options, "two.h5").returncode == 1
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
 
@@ -221,8 +222,8 @@ def test_the_options_come_from_the_environment_too(tfdump: Run, broken: Path) ->
     assert tfdump("activations", DIGITS, broken, env={"TFDUMP_ACTIVATIONS_UNTIL_NAN": "1"}).returncode == 1
 
 
-def test_an_input_through_a_pipe(tfdump_process: Run, tmp_path: Path, broken: Path) -> None:
-    done = tfdump_process("activations", DIGITS, "-", "--until-nan", "-o", "bad.h5", stdin=broken.read_bytes())
+def test_an_input_through_a_pipe(tfdump_forked: Run, tmp_path: Path, broken: Path) -> None:
+    done = tfdump_forked("activations", DIGITS, "-", "--until-nan", "-o", "bad.h5", stdin=broken.read_bytes())
     assert (done.returncode, done.stdout) == (1, "bad.h5\n")
     assert package.check(tmp_path / "bad.h5").findings[0].example == 137
 
@@ -230,7 +231,7 @@ def test_an_input_through_a_pipe(tfdump_process: Run, tmp_path: Path, broken: Pa
 def test_a_closed_pipe_keeps_the_verdict(tmp_path: Path, broken: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "tfdump", "activations", DIGITS, broken, "--until-nan", "-o", "bad.h5"]
+    command = [*forked_python(), "-m", "tfdump", "activations", DIGITS, broken, "--until-nan", "-o", "bad.h5"]
     done = subprocess.run(command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, timeout=300)
     os.close(writer)
     assert done.returncode == 1
@@ -255,13 +256,13 @@ def test_an_interrupted_search_leaves_nothing(tmp_path: Path, number: signal.Sig
     assert [path.name for path in tmp_path.iterdir()] == ["many.npy"]
 
 
-def test_a_full_disk_leaves_the_old_file(tfdump_process: Run, tmp_path: Path, broken: Path) -> None:
+def test_a_full_disk_leaves_the_old_file(tfdump_forked: Run, tmp_path: Path, broken: Path) -> None:
     disk = tmp_path / "disk"
     with small_disk_or_skip(disk, kilobytes=60):
         (disk / "old.h5").write_text("precious")
         for compression, words in (("none", "left"), ("gzip", "No space left on device")):
             options = ("--until-nan", "--compression", compression, "-o", disk / "old.h5", "-f")
-            done = tfdump_process("activations", DIGITS, broken, *options)
+            done = tfdump_forked("activations", DIGITS, broken, *options)
             assert (done.returncode, done.stdout) == (2, "")
             assert words in done.stderr
             assert (disk / "old.h5").read_text() == "precious"

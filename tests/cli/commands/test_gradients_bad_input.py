@@ -6,7 +6,6 @@ import resource
 import runpy
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 
 from support.command import SAMPLES, Ended, Run
+from support.forked import forked_python
 from support.signalled import start_command
 from support.small_disks import small_disk_or_skip
 
@@ -491,7 +491,7 @@ m.save("m.h5")
 
 def test_a_compiled_loss_that_is_code_is_not_run_unless_trusted(tfdump: Run, tmp_path: Path) -> None:
     (tmp_path / "make.py").write_text(CODE)
-    subprocess.run([sys.executable, "make.py"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run([*forked_python(), "make.py"], cwd=tmp_path, check=True, capture_output=True)
     (tmp_path / "canary").unlink(missing_ok=True)
     np.save(tmp_path / "x.npy", np.ones((5, 3), "float32"))
     base = ["gradients", "m.keras", "x.npy", saved(tmp_path, np.zeros((5, 2), "float32"))]

@@ -1130,10 +1130,10 @@ def test_force_overwrites(tfdump: Run, tmp_path: Path) -> None:
     assert (tmp_path / "there.h5").read_bytes()[:4] == b"\x89HDF"
 
 
-def test_only_the_path_goes_through_a_pipe(tfdump_process: Run, tmp_path: Path) -> None:
+def test_only_the_path_goes_through_a_pipe(tfdump_forked: Run, tmp_path: Path) -> None:
     folder = tmp_path / "a folder"
     folder.mkdir()
-    done = tfdump_process("gradients", WINE[0], "-", WINE[2], "-o", folder / "d.h5", stdin=WINE[1].read_bytes())
+    done = tfdump_forked("gradients", WINE[0], "-", WINE[2], "-o", folder / "d.h5", stdin=WINE[1].read_bytes())
     assert (done.returncode, done.stdout) == (0, f"{folder / 'd.h5'}\n")
     assert done.stderr == ""
     assert os.listdir(folder) == ["d.h5"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from support.command import SAMPLES, Run
+from support.forked import forked_python
 from support.terminals import on_terminal
 
 pytestmark = pytest.mark.tensorflow
@@ -66,7 +67,7 @@ def test_layers_of_a_model_that_declares_nothing_asks_for_an_input(tfdump: Run, 
         "        return self.scale(x)\n"
     )
     save = "import lazy; lazy.Lazy().save('lazy.keras')"
-    subprocess.run([sys.executable, "-c", save], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run([*forked_python(), "-c", save], cwd=tmp_path, check=True, capture_output=True)
     np.save(tmp_path / "x.npy", np.ones((3, 5), "float32"))
     refused = tfdump("layers", "lazy.keras", "--import", "lazy.py")
     assert refused.returncode == 2

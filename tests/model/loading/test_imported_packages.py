@@ -544,7 +544,7 @@ HUB_MODELS = {"VAEBackbone": _vae, "RQVAEBackbone": _rqvae, "StableDiffusion3Bac
 
 
 @pytest.mark.parametrize("name", HUB_MODELS)
-def test_models_of_keras_hub_that_it_does_not_export(tmp_path: Path, tfdump_process: Run, name: str) -> None:
+def test_models_of_keras_hub_that_it_does_not_export(tmp_path: Path, tfdump_forked: Run, name: str) -> None:
     """In a process of its own, where no module of keras-hub is there yet."""
     from support import hub_models
 
@@ -557,10 +557,10 @@ def test_models_of_keras_hub_that_it_does_not_export(tmp_path: Path, tfdump_proc
     if name == "VAEBackbone":  # whose pictures have any size that eight divides
         x = {key: floats(2, 16, 16, 3) for key in x}
     np.savez(tmp_path / "x.npz", **x)
-    done = tfdump_process("layers", "model.keras")
+    done = tfdump_forked("layers", "model.keras")
     assert done.returncode == 2
     assert "--import keras_hub" in done.stderr
-    done = tfdump_process("activations", "model.keras", "x.npz", "--import", "keras_hub", "-o", "d.h5")
+    done = tfdump_forked("activations", "model.keras", "x.npz", "--import", "keras_hub", "-o", "d.h5")
     assert done.returncode == 0, done.stderr
     expected = keras.tree.flatten(model(hub_models.argument(model, x), training=False))
     with tfdump.open(tmp_path / "d.h5") as dump:
