@@ -8,6 +8,8 @@ DOCS   := $(VENV)-docs
 KERAS  := keras==3.15.1 h5py numpy
 # A build without CUDA is a tenth as large, where the package index has one: make test-backends TORCH=torch==2.13.0+cpu
 TORCH  ?= torch
+# Files of tests on every core, in the order of tests/conftest.py
+CORES  := -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-fast test-lowest test-browser test-backends lint format clean samples bench sweep ends fuzz docs pictures
 
@@ -20,14 +22,14 @@ demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh sample_models/demo.sh
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not browser and not backends'
+	$(BIN)/python -m pytest $(CORES) -m 'not browser and not backends'
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -m 'not tensorflow and not browser and not backends'
 
 # The same with the lowest version of everything that pyproject.toml allows.
 test-lowest: $(LOWEST)/.ready
-	$(LOWEST)/bin/python -m pytest -n auto --dist loadfile -m 'not browser and not backends'
+	$(LOWEST)/bin/python -m pytest $(CORES) -m 'not browser and not backends'
 
 $(LOWEST)/.ready: pyproject.toml tests/lowest.py
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)

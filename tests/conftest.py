@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,34 @@ from support.command import Ended, Run
 from support.forked import forked_python
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+gc.disable()  # until all tests are imported: imports make many objects and almost no garbage
+WRITES_NO_BYTECODE, sys.dont_write_bytecode = sys.dont_write_bytecode, False  # compiling all tests takes 15 seconds
+
+SLOW = {
+    "test_activations_until_nan.py",
+    "test_by_value_models.py",
+    "test_documents.py",
+    "test_fuzz.py",
+    "test_other_systems.py",
+    "test_preprocess.py",
+    "test_sudden_ends.py",
+}
+"""Files that take long for the number of their tests."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the files that take long, where each core takes files: the last one lets the other cores wait."""
+    if hasattr(config, "workerinput"):
+        numbers = Counter(item.path for item in items)
+        items.sort(key=lambda item: (item.path.name not in SLOW, -numbers[item.path]))
 
 
 def pytest_collection_finish() -> None:
-    """Let garbage collections pass by the million objects of the imported libraries, which never become garbage."""
+    """End what is for imports alone, and let garbage collections pass by the million objects that they made."""
+    sys.dont_write_bytecode = WRITES_NO_BYTECODE
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
