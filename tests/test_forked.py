@@ -38,7 +38,7 @@ def test_what_a_process_has_from_its_parent(tmp_path: Path, words: list[str], ig
         for number in ignored:
             signal.signal(number, signal.SIG_IGN)
 
-    options = {"cwd": folder, "env": {"PATH": "/usr/bin", "MINE": "1"}, "preexec_fn": prepare}
+    options = {"cwd": folder, "env": {"PATH": "/usr/bin", "PYTHONIOENCODING": "latin-1"}, "preexec_fn": prepare}
     ended = []
     for python in ([sys.executable], forked_python()):
         with default_signals():

@@ -50,7 +50,7 @@ os._exit(status)
 
 def forked_python() -> list[str]:
     """Return the words that stand for `python`, before `-m MODULE`, `-c CODE` or the path of a script."""
-    return [sys.executable, "-I", "-S", "-c", CLIENT, str(_start()[0])]
+    return [sys.executable, "-P", "-s", "-S", "-c", CLIENT, str(_start()[0])]
 
 
 @cache
