@@ -67,6 +67,7 @@ def test_a_client_that_is_killed_takes_its_process_along(tmp_path: Path) -> None
     os.close(reader)
 
 
+@pytest.mark.tensorflow
 def test_tensorflow_is_there_and_has_made_nothing() -> None:
     """Threads of TensorFlow would be missing after a fork."""
     code = (

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -115,13 +116,13 @@ def test_closed_streams_do_not_change_the_outcome(tmp_path: Path, redirection: s
 
 @pytest.mark.parametrize("arguments", ["--help", "--version", f"layers '{MODEL}'"])
 def test_a_full_stdout_is_trouble_and_a_closed_one_is_not(arguments: str) -> None:
-    def status(redirection: str) -> tuple[int, bytes]:
-        command = f"'{sys.executable}' -m tfdump {arguments} {redirection}"
+    def status(redirection: str, python: str = f"'{sys.executable}'") -> tuple[int, bytes]:
+        command = f"{python} -m tfdump {arguments} {redirection}"
         done = subprocess.run(["bash", "-c", command], capture_output=True)
         return done.returncode, done.stderr
 
     assert status(">&-") == (0, b"")
-    returncode, error = status(">/dev/full")
+    returncode, error = status(">/dev/full", shlex.join(forked_python()))
     assert returncode == 2
     assert error.count(b"\n") == 1
     assert error.startswith(b"Error: cannot write to standard output")
@@ -163,9 +164,10 @@ def test_the_model_and_the_inputs_are_never_overwritten(tfdump: Run, tmp_path: P
 
 
 def test_inputs_from_fifos_and_process_substitution(tmp_path: Path) -> None:
-    command = f"'{sys.executable}' -m tfdump activations '{MODEL}'"
+    command = f"-m tfdump activations '{MODEL}'"
+    started, forked = f"'{sys.executable}' {command}", f"{shlex.join(forked_python())} {command}"
     for number, script in enumerate(
-        [f"{command} <(cat '{WINE}') -o d0.h5", f"cat '{WINE}' | {command} /dev/stdin -o d1.h5"]
+        [f"{started} <(cat '{WINE}') -o d0.h5", f"cat '{WINE}' | {forked} /dev/stdin -o d1.h5"]
     ):
         done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
