@@ -17,7 +17,7 @@ from tfdump.run.batching import Batches
 from tfdump.run.options import DumpOptions
 from tfdump.run.output import data_attributes, open_writer, overhead_bytes, provenance
 from tfdump.run.resume import RepeatableProbe, begin
-from tfdump.tensors import NotCaptured, Note, TensorInfo
+from tfdump.tensors import NotCaptured, Note, PlannedTensor
 
 if TYPE_CHECKING:
     from tfdump.model.loading.loaded_model import LoadedModel
@@ -29,21 +29,6 @@ Options = TypeVar("Options", bound=DumpOptions)
 
 Result = TypeVar("Result")
 """What a run returns when the dump is written."""
-
-
-@dataclass(frozen=True)
-class PlannedTensor:
-    """One tensor that will be dumped: its record, group, axis0, shape (-1 for the examples) and bytes in the file.
-
-    `mixes` tells whether the values for one example depend on the other examples of its batch.
-    """
-
-    group: str
-    info: TensorInfo
-    axis0: str
-    shape: tuple[int, ...]
-    bytes: int
-    mixes: bool = False
 
 
 @dataclass(kw_only=True)

@@ -21,8 +21,8 @@ from tfdump.run.activations.write import CALLED_LATE, OpenDump, planned_inputs, 
 from tfdump.run.not_captured import tell_not_captured
 from tfdump.run.output import data_attributes, overhead_bytes
 from tfdump.run.pixel_ranges import tell_pixel_ranges
-from tfdump.run.planned import PlannedRun, PlannedTensor
-from tfdump.tensors import Note, Value
+from tfdump.run.planned import PlannedRun
+from tfdump.tensors import Note, PlannedTensor, Value
 
 if TYPE_CHECKING:
     from tfdump.model.loading.loaded_model import LoadedModel

@@ -23,11 +23,10 @@ from tfdump.run.batching import Batches
 from tfdump.run.example_identity import write_identity
 from tfdump.run.options import StoreOptions
 from tfdump.run.pipeline import BatchOutput
-from tfdump.run.planned import PlannedTensor
 from tfdump.run.resume import JournaledBatches
 from tfdump.run.sinks import OpenCollector, TensorSink
 from tfdump.run.tensor_notes import tell_changes, tell_padding, tell_storing
-from tfdump.tensors import NotCaptured, Note, TensorInfo, Value, listed
+from tfdump.tensors import NotCaptured, Note, PlannedTensor, TensorInfo, Value, listed
 
 if TYPE_CHECKING:
     from tfdump.model.runnable import RunnableProbe
@@ -167,10 +166,10 @@ def open_sinks(source: Source, plan: ActivationPlan, dump: OpenDump) -> list[Ten
 
     store = dump.store
     as_fed = StoreOptions(statistics=store.statistics, values=store.values)
-    inputs = planned_inputs(source, store)
+    inputs, before = planned_inputs(source, store), plan.batches.before
     return [
-        *(TensorSink(t.group, t.info, t.axis0, store, opener(store), plan.fixed) for t in plan.tensors),
-        *(TensorSink(t.group, t.info, t.axis0, as_fed, opener(as_fed)) for t in inputs),
+        *(TensorSink(t.group, t.info, t.axis0, store, opener(store), plan.fixed, before) for t in plan.tensors),
+        *(TensorSink(t.group, t.info, t.axis0, as_fed, opener(as_fed), before=before) for t in inputs),
     ]
 
 
