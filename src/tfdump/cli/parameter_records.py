@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfdump.address import Selection
 from tfdump.captures import Captures
-from tfdump.cli.load_model import LoadingOptions
+from tfdump.model.loading.options import LoadingOptions
 
 if TYPE_CHECKING:
     from tfdump.cli.comparing.side_by_side import SideOfCommand
