@@ -30,6 +30,7 @@ def loading_options_from(parameters: Parameters) -> LoadingOptions:
         take("like", None),
         take("backend", None),
         take("backend_python", None),
+        take("threads", None),
     )
 
 

@@ -70,6 +70,11 @@ class DumpWriter:
                 self._partial.unlink(missing_ok=True)
             raise
 
+    @property
+    def partial(self) -> Path | None:
+        """The temporary file; None for a dump in memory, and when the dump is complete or discarded."""
+        return self._partial
+
     def check(self) -> None:
         """Raise what went wrong while writing. Called now and then, so that a full disk ends the run early."""
         if self._stream is not None:

@@ -149,12 +149,12 @@ class PlannedRun(ABC, Generic[Options, Result]):
         `journal` holds the batches that an interrupted run computed, and receives the other ones. Raises DumpError
         where the journal belongs to another run.
         """
-        root = self._origin(command)
+        root = self.origin(command)
         training = self.options.run.training
         journal = begin(journal, self.probe, training, root, self.source, self.batch_size, self.note)
         return self._fill(writer, root | data_attributes(self.source) | dict(further or {}), progress, journal)
 
-    def _origin(self, command: str) -> dict[str, Any]:
+    def origin(self, command: str) -> dict[str, Any]:
         """Return the attributes of the root that tell what made the dump."""
         options = self.options
         root = provenance(

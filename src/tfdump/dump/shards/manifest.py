@@ -5,7 +5,7 @@ name and no time: the same command makes the same manifest. See docs/format.md.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from hashlib import sha256
@@ -167,17 +167,7 @@ class Manifest:
 
     def _described(self) -> dict[str, Any]:
         described = {item.name: getattr(self, item.name) for item in fields(self)}
-        described |= {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "root": [[name, value_to_json(value)] for name, value in self.root],
-            "plan": self.plan.to_json(),
-            "ranges": [list(bounds) for bounds in self.ranges],
-            "inputs": [dict(item) for item in self.inputs],
-            "not_loaded": not_captured_to_json(self.not_loaded),
-            "not_captured": not_captured_to_json(self.not_captured),
-        }
-        return described
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, **fields_to_json(described)}
 
     @classmethod
     def from_json(cls, item: dict[str, Any]) -> "Manifest":
@@ -206,6 +196,22 @@ class Manifest:
             behind = stop
         if behind != self.first_example + self.examples:
             raise ValueError("its ranges are not all examples")
+
+
+_TO_JSON: Mapping[str, Callable[[Any], Any]] = {
+    "root": lambda root: [[name, value_to_json(value)] for name, value in root],
+    "plan": ShardedPlan.to_json,
+    "ranges": lambda ranges: [list(bounds) for bounds in ranges],
+    "inputs": lambda inputs: [dict(item) for item in inputs],
+    "not_loaded": not_captured_to_json,
+    "not_captured": not_captured_to_json,
+}
+"""How the fields of a manifest become JSON that are not JSON by themselves."""
+
+
+def fields_to_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of a manifest, by their names, as JSON."""
+    return {name: _TO_JSON[name](value) if name in _TO_JSON else value for name, value in values.items()}
 
 
 def is_shard_folder(folder: Path) -> bool:

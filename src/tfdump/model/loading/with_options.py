@@ -19,7 +19,8 @@ Starting = Callable[[str], AbstractContextManager[None]]
 """Shows a text while its body runs, in which file descriptor 2 may be redirected."""
 
 
-def _nothing_shown(text: str) -> AbstractContextManager[None]:
+def nothing_shown(text: str) -> AbstractContextManager[None]:
+    """Show nothing."""
     return nullcontext()
 
 
@@ -28,7 +29,7 @@ def load_with_options(
     seed: int = 0,
     *,
     stage: Stage = silent_stage,
-    starting: Starting = _nothing_shown,
+    starting: Starting = nothing_shown,
     verbose: bool = False,
 ) -> "LoadedModel":
     """Import the user's modules and load the model; raises ModelError when either fails.

@@ -59,8 +59,10 @@ def write_dump(
     dump: OpenDump,
     progress: Progress = silent_progress,
     journal: Journal | None = None,
-) -> None:
+) -> list[TensorSink]:
     """Run every batch, write the planned tensors, and set the attributes of the root and of each tensor.
+
+    Returns the sinks of the tensors, as they are after the last batch.
 
     A `journal` that was begun supplies the batches that it holds, and receives the other ones.
     """
@@ -73,6 +75,7 @@ def write_dump(
     described = {**dump.root, "batch_size": np.int64(plan.batch_size), "examples": np.int64(source.examples)}
     absent = AbsentTensors(probe.not_captured, frozenset(probe.late))
     complete_dump(sinks, source, plan, replace(dump, root=described), depends_on_batch, from_padding, absent)
+    return sinks
 
 
 def write_batches(
