@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from onnx import helper
 
 from support.image_folders import class_folders
-from support.onnx_files import dense
+from support.onnx_files import built, dense, graph
 from support.row_models import Odd
 from support.row_models import X as ODD_ROWS
 from support.saved_formats import lite
@@ -28,6 +29,25 @@ def cnn(side: int = 6, name: str = "image") -> keras.Model:
     x = layers.BatchNormalization(name="norm")(layers.Conv2D(4, 3, name="conv")(image))
     x = layers.GlobalAveragePooling2D(name="pool")(layers.Activation("relu", name="relu")(x))
     return randomized(keras.Model(image, layers.Dense(2, name="out")(x)))
+
+
+def fixed(inside: bool) -> keras.Model:
+    """A model that takes five examples; `inside`, it works with no other number, so that the last batch is padded."""
+    x = keras.Input((6,), batch_size=5, name="x")
+    hidden = layers.Dense(4, name="hidden")(x)
+    shaped = layers.Lambda(lambda v: ops.reshape(v, (5, 2, 2)) if inside else v * 2, name="shaped")(hidden)
+    return randomized(keras.Model(x, layers.Lambda(lambda v: ops.sum(v, axis=0), name="total")(shaped)))
+
+
+def turned(path: Path) -> Path:
+    """An ONNX graph in which the examples of one tensor are along the second axis."""
+    weights = np.random.default_rng(1).normal(size=(6, 3)).astype("f4")
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], name="hidden"),
+        helper.make_node("Transpose", ["h"], ["t"], name="turned", perm=[1, 0]),
+        helper.make_node("Transpose", ["t"], ["y"], name="back", perm=[1, 0]),
+    ]
+    return built(path, graph(nodes, {"x": ["batch", 6]}, ["y"], {"w": weights}))
 
 
 def mixing() -> keras.Model:
@@ -69,6 +89,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     eager(ODD_ROWS)
     eager.save(folder / "eager.keras")
     dense(folder / "net.onnx", features=6)
+    turned(folder / "turned.onnx")
+    fixed(False).save(folder / "fixed.keras")
+    fixed(True).save(folder / "padded.keras")
     np.save(folder / "six.npy", floats(23, 6))
     class_folders(folder / "photos")
     rows = ["id,a,b,c", *(f"row {n},{n / 3},{n / 7},{-n}" for n in range(13))]

@@ -34,6 +34,9 @@ CASES: dict[str, tuple[Any, ...]] = {
     "table": ("mixing.keras", "table.csv::a,b,c", "--batch-size", "3", "--trust-model"),
     "tflite": ("cnn.tflite", "x.npy", "--batch-size", "4"),
     "onnx": ("net.onnx", "six.npy", "--batch-size", "4"),
+    "turned": ("turned.onnx", "six.npy", "--batch-size", "4"),
+    "fixed": ("fixed.keras", "six.npy", "--trust-model"),
+    "padded": ("padded.keras", "six.npy", "--trust-model"),
     "odd": ("odd.keras", "odd.npy", "--batch-size", "4", *IMPORT),
     "eager": ("eager.keras", "odd.npy", "--batch-size", "4", *IMPORT),
 }
@@ -238,3 +241,20 @@ def test_the_manifest_names_no_folder(dumps: Any, place: Path) -> None:
         text = (folder / "manifest.json").read_text()
         assert str(place) not in text
         assert json.loads(text)["examples"] > 0
+
+
+def test_the_models_of_fixed_sizes_and_turned_axes_are_what_they_are_for(dumps: Any) -> None:
+    padding = {}
+    for case in ("fixed", "padded"):
+        _, folder = dumps(case)
+        paths = shards_of(folder, read_manifest(folder))
+        padding[case] = []
+        for path in paths:
+            with h5py.File(path) as file:
+                padding[case].append(int(file.attrs.get("padding", 0)))
+    assert padding == {"fixed": [0, 0, 0], "padded": [0, 0, 2]}
+    _, folder = dumps("turned")
+    for path in shards_of(folder, read_manifest(folder)):
+        with h5py.File(path) as file:
+            axes = {name: item.attrs.get("stored_axes") for name, item in file["activations"].items()}
+            assert [list(order) for order in axes.values() if order is not None] == [[1, 0]], axes

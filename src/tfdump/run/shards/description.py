@@ -78,13 +78,14 @@ def check_same_run(folder: Path, manifest: Manifest, opened: Mapping[str, Any], 
     for name, value in here.items():
         difference = _difference(name, there[name], value)
         if difference is not None:
-            raise _other_run(folder, *difference)
+            raise other_run(folder, *difference)
     recorded = dict(manifest.root).get("command")
     if recorded != command:
-        raise _other_run(folder, "command", recorded, command)
+        raise other_run(folder, "command", recorded, command)
 
 
-def _other_run(folder: Path, name: str, there: Any, here: Any) -> DumpError:
+def other_run(folder: Path, name: str, there: Any, here: Any) -> DumpError:
+    """Return the error that a folder is of another run: what differs, there and in this run."""
     return DumpError(
         f"{folder} has the shards of another run: its {name} is {_shown(there)}, and now it is {_shown(here)} (choose "
         "another folder with --shards, or remove this one)"

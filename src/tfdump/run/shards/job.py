@@ -16,7 +16,9 @@ from tfdump.run.options import DumpOptions
 from tfdump.run.resume import code_hashes
 from tfdump.statistics.reduction import Reduction
 
-_NOT_DECISIVE = frozenset({"threads", "backend_python", "path", "imports", "libraries", "max_bytes", "trust"})
+_NOT_DECISIVE = frozenset(
+    {"threads", "backend_python", "path", "imports", "libraries", "max_bytes", "trust", "most_examples"}
+)
 """The options that do not decide what is stored, or that a manifest records in other ways."""
 
 

@@ -19,7 +19,7 @@ from tfdump.model.loading.with_options import Starting, load_with_options, nothi
 from tfdump.process.machine import cores
 from tfdump.process.stages import Progress, Stage, silent_progress, silent_stage
 from tfdump.run.planned import PlannedRun
-from tfdump.run.shards.description import check_same_run, complete_description, describe_opened
+from tfdump.run.shards.description import check_same_run, complete_description, describe_opened, other_run
 from tfdump.run.shards.job import ShardJob
 from tfdump.run.shards.kinds import KINDS, ShardedRun
 from tfdump.run.shards.ranges import Division, divide
@@ -68,7 +68,9 @@ class ShardWorker:
         data = KINDS[job.kind].read(job)
         there = read_manifest(job.folder) if is_shard_folder(job.folder) else None
         model = job.model
-        if there is not None and model.threads is None:
+        if there is not None:
+            if model.threads not in (None, there.threads):
+                raise other_run(job.folder, "threads", there.threads, model.threads)
             model = replace(model, threads=there.threads)
         self._loaded = load_with_options(model, job.options.seed, stage=stage, starting=starting, verbose=verbose)
         with allowed(self._loaded.max_bytes):
@@ -136,8 +138,8 @@ class ShardWorker:
             return
         asked = f"--shard K/{division.parts}" if division.parts else f"--shard-examples {division.shard_examples}"
         raise DumpError(
-            f"{self._job.folder} has {count} {'shard' if count == 1 else 'shards'}, which are not those of {asked} (ask "
-            f"for --shard K/{count}, or choose another folder)"
+            f"{self._job.folder} has {count} {'shard' if count == 1 else 'shards'}, which are not those of {asked} "
+            f"(ask for --shard K/{count}, or choose another folder)"
         )
 
     def write(
