@@ -1,7 +1,9 @@
 """`tfdump activations --shards`: what it prints, what it goes on with, and what it refuses with one line."""
 
 import os
+import pickle
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +15,27 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from support.command import Run
-from tfdump.dump.shards.folder import LOCK
+from support.command import ROOT, Run
+from support.other_systems import run_without
+from support.row_models import LateNoise
+from support.signalled import default_signals
+from tfdump.address import Selection
+from tfdump.dump.shards.folder import LOCK, shard_writer, sweep
 from tfdump.dump.shards.manifest import MANIFEST, read_manifest
 from tfdump.dump.shards.shard_file import shard_name
+from tfdump.dump.writer import DumpWriter
+from tfdump.errors import DumpError
+from tfdump.inputs.data_options import DataOptions
+from tfdump.model.loading.options import LoadingOptions
+from tfdump.run.activations.options import activation_options
+from tfdump.run.options import RunOptions
+from tfdump.run.shards.job import ShardJob
+from tfdump.run.shards.ranges import Division
+from tfdump.run.shards.worker import ShardWorker, plan_shards
 
 pytestmark = pytest.mark.tensorflow
 
+IMPORT = ("--import", ROOT / "tests/support/row_models.py")
 SHARDS = [shard_name(0, 8), shard_name(8, 16), shard_name(16, 23)]
 
 
@@ -304,3 +320,123 @@ def test_the_threads_of_the_manifest_hold(command: list[str], tfdump: Run, folde
         tfdump(*command, "--shards", "D", "--threads", str(os.cpu_count() or 1)),
         "its threads is not set, and now it is",
     )
+
+
+END_AT = """
+import os, sys
+from tfdump.run.pipeline import BatchWriter
+write, count, (most, number) = BatchWriter._write, [0], map(int, sys.argv[1:3])
+def counted(writer, *batch):
+    write(writer, *batch)
+    count[0] += 1
+    if count[0] == most:
+        os.kill(os.getpid(), number)
+BatchWriter._write = counted
+sys.argv = ["tfdump", *sys.argv[3:]]
+from tfdump.cli.entry import main
+main()
+"""
+"""Sends itself a signal when so many batches are written."""
+
+
+def end_at(batch: int, number: int, words: list[str], tmp_path: Path) -> Any:
+    program = [sys.executable, "-c", END_AT, str(batch), str(int(number)), *words]
+    with default_signals():
+        return subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 6])
+def test_a_killed_run_leaves_whole_shards_and_the_same_command_makes_the_others(
+    command: list[str], tfdump: Run, made: Path, tmp_path: Path, batch: int
+) -> None:
+    """There are two batches in a shard: it is killed in the first one, at the end of the second and of the third."""
+    words = [*command, "--shards", "D", "--shard-examples", "8"]
+    assert end_at(batch, signal.SIGKILL, words, tmp_path).returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
+    whole = SHARDS[: (batch - 1) // 2]
+    assert [name for name in names_in(tmp_path / "D") if not name.endswith(".partial")] == [MANIFEST, *whole]
+    (left,) = [name for name in names_in(tmp_path / "D") if name.endswith(".partial")]
+    again = tfdump(*words)
+    assert again.returncode == 0
+    assert f"removed a file that a killed run had left in D ({left})" in again.stderr
+    assert f"3 shards, {3 - len(whole)} written now, none missing" in again.stderr
+    for name in [MANIFEST, *SHARDS]:
+        assert (tmp_path / "D" / name).read_bytes() == (made / name).read_bytes(), name
+    assert names_in(tmp_path / "D") == [MANIFEST, *SHARDS]
+
+
+@pytest.mark.parametrize(("number", "status", "word"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "ended by")])
+def test_an_interrupted_run_keeps_the_shards_that_are_complete(
+    command: list[str], tmp_path: Path, number: str, status: int, word: str
+) -> None:
+    words = [*command, "--shards", "D", "--shard-examples", "8"]
+    done = end_at(3, getattr(signal, number), words, tmp_path)
+    assert (done.returncode, done.stdout) == (status, "")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"Error: {word}")
+    assert last.endswith("; 1 of 3 shards are in D (the same command makes the others)")
+    assert names_in(tmp_path / "D") == [MANIFEST, SHARDS[0]]
+
+
+def test_only_the_files_of_dead_writers_are_swept(tmp_path: Path) -> None:
+    with shard_writer(tmp_path, lambda: DumpWriter(tmp_path / SHARDS[0])) as writer:
+        assert writer.partial is not None
+        dead = [f"{SHARDS[1]}.abc.partial", f"{MANIFEST}.x_1.partial"]
+        for name in [*dead, "mine.partial", f"{SHARDS[2]}.other"]:
+            (tmp_path / name).touch()
+        (tmp_path / f"{SHARDS[2]}.link.partial").symlink_to(tmp_path / "mine.partial")
+        assert sorted(sweep(tmp_path)) == sorted(dead)
+        assert writer.partial.exists()
+        writer.describe({}, None, ())
+    assert sweep(tmp_path) == []
+    rest = {SHARDS[0], LOCK, "mine.partial", f"{SHARDS[2]}.other", f"{SHARDS[2]}.link.partial"}
+    assert {path.name for path in tmp_path.iterdir()} == rest
+
+
+def test_a_shard_that_another_process_makes_meanwhile_is_skipped(place: Path, made: Path, tmp_path: Path) -> None:
+    """A worker opened the folder when the shard was missing; it appears while the worker computes it."""
+    job = ShardJob(
+        kind="activations",
+        model=LoadingOptions(place / "cnn.keras"),
+        inputs=(str(place / "x.npy"),),
+        data=DataOptions(),
+        options=activation_options(Selection(), RunOptions(4)),
+        command="tfdump activations cnn.keras x.npy --batch-size 4",
+        folder=tmp_path / "D",
+    )
+    notes: list[str] = []
+    with ShardWorker(pickle.loads(pickle.dumps(job)), notes.append) as worker:
+        manifest = worker.plan(Division(shard_examples=8))
+        assert plan_shards(job, Division(), notes.append).id == manifest.id == read_manifest(made).id
+
+        def progress(done: int, total: int) -> None:
+            if not (tmp_path / "D" / SHARDS[1]).exists():
+                shutil.copy(made / SHARDS[1], tmp_path / "D")
+
+        assert worker.write(0, 8).status == "written"
+        with pytest.raises(DumpError, match="is not divided at examples 8 and 12"):
+            worker.write(8, 12)
+        verdict = worker.write(8, 16, progress=progress)
+        assert (verdict.name, verdict.status) == (SHARDS[1], "skipped")
+    assert names_in(tmp_path / "D") == [MANIFEST, *SHARDS[:2]]
+    assert notes == []
+
+
+def test_a_model_that_draws_only_in_later_batches_is_refused_there(tfdump: Run, tmp_path: Path) -> None:
+    """A model without a graph shows what it draws when it runs, here in the third batch."""
+    x = np.ones((8, 2), "float32")
+    np.save(tmp_path / "x.npy", x + 9 * (np.arange(8) == 5)[:, None])
+    model = LateNoise(name="noise")
+    model(x)
+    model.save(tmp_path / "m.keras")
+    words = ["activations", "m.keras", "x.npy", "--batch-size", "2", *IMPORT, "--shards", "D"]
+    assert tfdump(*words, "--shard", "1/4").returncode == 0
+    done = tfdump(*words)
+    refused(done, "the model draws random numbers")
+    assert names_in(tmp_path / "D") == [MANIFEST, shard_name(0, 2), shard_name(2, 4)]
+
+
+def test_a_system_without_locks_makes_the_same_shards(command: list[str], made: Path, tmp_path: Path) -> None:
+    done = run_without(tmp_path, *command, "--shards", "D", "--shard-examples", "8")
+    assert (done.returncode, done.stdout) == (0, "D\n"), done.stderr
+    for name in [MANIFEST, *SHARDS]:
+        assert (tmp_path / "D" / name).read_bytes() == (made / name).read_bytes(), name

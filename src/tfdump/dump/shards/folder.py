@@ -26,6 +26,7 @@ LOCK = ".lock"
 """The file in the folder that is locked while temporary files are made or swept. It may remain."""
 
 _TEMPORARY = re.compile(rf"(shard-\d{{12,}}-\d{{12,}}\.h5|{re.escape(MANIFEST)})\..+{re.escape(PARTIAL)}")
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)  # Windows has no such flag
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -95,7 +96,7 @@ def sweep(folder: Path) -> list[str]:
 def _is_left(path: Path) -> bool:
     """Tell whether nobody has locked a temporary file. It is a regular file of this name, and no link."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDWR | _NO_LINKS)
     except OSError:
         return False  # complete or discarded meanwhile, or somebody else's
     try:
@@ -106,7 +107,7 @@ def _is_left(path: Path) -> bool:
 
 def _opened(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        return os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666)
     except OSError as cause:
         raise DumpError(f"cannot write in {path.parent}: {cause.strerror}") from None
 

@@ -91,6 +91,8 @@ def _plain(name: str, value: Any) -> Any:
         return [_plain(name, item) for item in value]
     if isinstance(value, str):
         return without_folder(value) if name in ("function", "preprocess") else value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # 0.0 of the command line is the 0 of Python
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, Reduction):

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from tfdump.dump.shards.folder import check_folder, locked, make_folder, shard_writer, sweep
-from tfdump.dump.shards.manifest import Manifest, is_shard_folder, read_manifest, write_manifest
+from tfdump.dump.shards.manifest import MANIFEST, Manifest, is_shard_folder, read_manifest, write_manifest
 from tfdump.dump.shards.shard_file import SHARD_OF, THREADS, is_done, shard_name
 from tfdump.dump.target import check_space
 from tfdump.errors import DumpError, ModelError
@@ -151,6 +151,8 @@ class ShardWorker:
         where the folder has no manifest.
         """
         manifest = self._manifest()
+        if (start, stop) not in manifest.ranges:
+            raise DumpError(f"{self._job.folder} is not divided at examples {start} and {stop} (see its {MANIFEST})")
         folder, name = self._job.folder, shard_name(start, stop)
         if is_done(folder, manifest, (start, stop)):
             return ShardVerdict(name, SKIPPED)
@@ -179,6 +181,7 @@ class ShardWorker:
         first = manifest.first_example
         with shard_writer(self._job.folder, lambda: self.run.open_writer(path, force=False)) as writer:
             self._sharded.write(writer, self._job.command, further, start - first, stop - first, progress)
+            check_probe(self._sharded.probe)  # a model without a graph may show only now that it draws
 
     def sweep(self) -> list[str]:
         """Remove the temporary files of killed processes from the folder; return their names."""
