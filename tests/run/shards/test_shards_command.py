@@ -148,6 +148,16 @@ def test_another_division_than_that_of_the_folder_is_refused(command: list[str],
     assert tfdump(*command, "--shards", "D", "--shard-examples", "5").returncode == 0  # the same, rounded up
 
 
+def test_a_shard_is_the_kth_of_the_folder_however_that_is_divided(
+    command: list[str], tfdump: Run, tmp_path: Path
+) -> None:
+    """Two shards of four and two batches; two parts would have three each."""
+    assert tfdump(*command, "--shards", "D", "--shard-examples", "16").returncode == 0
+    (tmp_path / "D" / shard_name(16, 23)).unlink()
+    done = tfdump(*command, "--shards", "D", "--shard", "2/2")
+    assert (done.returncode, done.stdout) == (0, f"D/{shard_name(16, 23)}\n")
+
+
 def test_a_folder_that_is_something_else_is_refused(command: list[str], tfdump: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     refused(tfdump(*command, "--shards", "file"), "--shards file is not a folder")
@@ -164,7 +174,12 @@ def test_a_folder_that_is_something_else_is_refused(command: list[str], tfdump: 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_cannot_be_written_is_refused(command: list[str], tfdump: Run, tmp_path: Path) -> None:
     (tmp_path / "D").mkdir(mode=0o500)
-    refused(tfdump(*command, "--shards", "D"), "cannot write in D: Permission denied")
+    refused(tfdump(*command, "--shards", "D"), "cannot write in D (choose another folder with --shards)")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc takes no folders on Linux alone")
+def test_a_folder_that_cannot_be_made_is_refused(command: list[str], tfdump: Run) -> None:
+    refused(tfdump(*command, "--shards", "/proc/shards"), "/proc")
 
 
 def test_what_else_is_in_the_folder_is_left_alone(command: list[str], tfdump: Run, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from tfdump.cli.progress import notes, progress_bar, stages, starting
 from tfdump.cli.render import only_data_on_stdout, say, table, write
 from tfdump.cli.sharding.options import ShardOptions
 from tfdump.cli.verbosity import Verbosity
+from tfdump.dump.shards.folder import check_folder, check_writable
 from tfdump.dump.shards.manifest import Manifest, Range
 from tfdump.dump.shards.shard_file import shard_name
 from tfdump.files.paths import as_argument, exists
@@ -21,6 +22,9 @@ def write_shards(job: ShardJob, options: ShardOptions, verbosity: Verbosity) -> 
 
     With `--dry-run`, print the tables of the tensors and of the shards instead.
     """
+    if not options.dry_run:
+        check_folder(options.folder)
+        check_writable(options.folder)
     note, shown = notes(verbosity), partial(starting, verbosity)
     with (
         only_data_on_stdout(),

@@ -47,6 +47,13 @@ def check_folder(folder: Path) -> None:
         raise DumpError(f"{folder} has {shards[0]}, and no {MANIFEST} (choose another folder)")
 
 
+def check_writable(folder: Path) -> None:
+    """Raise DumpError where nothing can be written in a folder, or the folder cannot be made."""
+    place = folder if folder.is_dir() else folder.parent
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise DumpError(f"cannot write in {place} (choose another folder with --shards)")
+
+
 def make_folder(folder: Path) -> None:
     """Make the folder where it is missing; raises DumpError where that is not possible, or nothing can be written."""
     try:

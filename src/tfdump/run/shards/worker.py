@@ -131,10 +131,10 @@ class ShardWorker:
     def _check_division(self, manifest: Manifest, division: Division) -> None:
         """Raise DumpError where another division is asked for than that of the manifest."""
         count = len(manifest.ranges)
-        if division.is_default:
+        if division.is_default or division.parts == count:
             return
-        has_parts = division.parts in (None, count)
-        if has_parts and divide(manifest.first_example, self._sharded.batches, division) == manifest.ranges:
+        batches = self._sharded.batches
+        if division.parts is None and divide(manifest.first_example, batches, division) == manifest.ranges:
             return
         asked = f"--shard K/{division.parts}" if division.parts else f"--shard-examples {division.shard_examples}"
         raise DumpError(
