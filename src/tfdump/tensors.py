@@ -82,6 +82,21 @@ class TensorInfo:
 
 
 @dataclass(frozen=True)
+class PlannedTensor:
+    """One tensor that will be dumped: its record, group, axis0, shape (-1 for the examples) and bytes in the file.
+
+    `mixes` tells whether the values for one example depend on the other examples of its batch.
+    """
+
+    group: str
+    info: TensorInfo
+    axis0: str
+    shape: tuple[int, ...]
+    bytes: int
+    mixes: bool = False
+
+
+@dataclass(frozen=True)
 class InputSpec:
     """What a model declares about one input; None where it declares nothing.
 

@@ -50,7 +50,7 @@ def test_the_options_of_activations_stand_where_a_user_looks(tfdump: Run) -> Non
     texts = dict(zip(sections[::2], sections[1::2], strict=True))
     assert list(texts) == [
         "Model", "Selection", "More tensors", "Running", "Inputs", "Data", "Images", "Sound", "Output",
-        "Stored values", "Search", "General", "Examples",
+        "Stored values", "Shards", "Search", "General", "Examples",
     ]  # fmt: skip
     for heading, option in (
         ("Model", "--trust-model"),

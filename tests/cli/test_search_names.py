@@ -12,10 +12,10 @@ from keras import ops
 from support.named_rows import NamedRows
 from tfdump.address import Selection
 from tfdump.cli.dumping import DumpOutput, search_model
-from tfdump.cli.load_model import LoadingOptions
 from tfdump.cli.verbosity import Verbosity
 from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.source import ReadingOptions
+from tfdump.model.loading.options import LoadingOptions
 from tfdump.run.activations.options import activation_options
 from tfdump.run.activations.run import ActivationRun, open_activations
 from tfdump.run.options import RunOptions

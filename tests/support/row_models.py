@@ -87,6 +87,19 @@ class Odd(keras.Model):
 
 
 @register
+class LateNoise(keras.Model):
+    """Adds noise to a batch with a number above eight, and cannot be traced."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.double = layers.Rescaling(2.0, name="double")
+
+    def call(self, x: Any) -> Any:
+        y = self.double(x)
+        return y + keras.random.normal(y.shape) if float(tf.reduce_max(x)) > 8 else y
+
+
+@register
 class Typed(keras.Model):
     """Cannot be traced; the dtype, the rank or the kind of its layers' outputs depends on the batch."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from tfdump.errors import DumpError, near
 from tfdump.plots import need_matplotlib
 from tfdump.plots.file_names import FLOW
-from tfdump.run.planned import PlannedTensor
+from tfdump.tensors import PlannedTensor
 
 
 class TrainingPicture:

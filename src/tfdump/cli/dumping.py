@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfdump.cli.aligned_table import Column
-from tfdump.cli.load_model import LoadingOptions, load
+from tfdump.cli.load_model import load
 from tfdump.cli.progress import notes, progress_bar, stages
 from tfdump.cli.render import only_data_on_stdout, say, shape_cell, table, write
 from tfdump.cli.tensor_names import tensor_column
@@ -24,6 +24,7 @@ from tfdump.dump.target import check_space, check_target
 from tfdump.errors import DumpError, ModelError
 from tfdump.files.paths import as_argument, check_path, exists, refuse_other_ending
 from tfdump.inputs.arguments import input_files, reads_stdin
+from tfdump.model.loading.options import LoadingOptions
 from tfdump.process.signals import held_back, ignore
 from tfdump.process.stages import Stage
 from tfdump.run.activations.run import ActivationRun

@@ -168,7 +168,11 @@ def run(args: Sequence[str] | None = None) -> int:
 
 
 def _interrupted(ended: signals.Terminated) -> int:
-    say(INTERRUPTION if ended.status == INTERRUPTED else f"Error: ended by {ended}")
+    if ended.status == INTERRUPTED and ended.remains is None:
+        say(INTERRUPTION)
+    else:
+        how = "interrupted" if ended.status == INTERRUPTED else f"ended by {ended}"
+        say(f"Error: {how}" if ended.remains is None else f"Error: {how}; {ended.remains}")
     return ended.status
 
 

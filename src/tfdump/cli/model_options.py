@@ -129,6 +129,12 @@ _SEED = RUNNING(
     show_default=True,
     help="Seed the random layers with this number.",
 )
+_THREADS = RUNNING(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Use at most this many threads. [default: one per processor]",
+)
 _PAD_VALUE = INPUTS(
     "--pad-value", type=float, default=0.0, show_default=True, help="Pad ragged inputs with this value."
 )
@@ -149,6 +155,7 @@ def running_options(command: CommandFunction) -> CommandFunction:
         _EXAMPLES,
         RUNNING("--training", is_flag=True, help="Run in training mode (dropout, batch statistics)."),
         _SEED,
+        _THREADS,
         RUNNING(
             "--eager",
             is_flag=True,

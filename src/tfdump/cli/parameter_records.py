@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfdump.address import Selection
 from tfdump.captures import Captures
-from tfdump.cli.load_model import LoadingOptions
+from tfdump.model.loading.options import LoadingOptions
 
 if TYPE_CHECKING:
     from tfdump.cli.comparing.side_by_side import SideOfCommand
@@ -30,6 +30,7 @@ def loading_options_from(parameters: Parameters) -> LoadingOptions:
         take("like", None),
         take("backend", None),
         take("backend_python", None),
+        take("threads", None),
     )
 
 

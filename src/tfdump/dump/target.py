@@ -45,13 +45,13 @@ def check_target(path: Path, force: bool, sources: Sequence[Path] = ()) -> Path:
     return target
 
 
-def check_space(path: Path, planned: int) -> None:
-    """Raise DumpError if `planned` bytes do not fit into the folder of `path`."""
+def check_space(path: Path, planned: int, option: str = "-o") -> None:
+    """Raise DumpError if `planned` bytes do not fit into the folder of `path`, which `option` names."""
     free = shutil.disk_usage(path.resolve().parent).free
     if planned > free:
         raise DumpError(
             f"the dump would take {show_bytes(planned)}, and {path.parent} has {show_bytes(free)} left "
-            "(choose fewer layers with -l, --reduce or --dtype float16, or another folder with -o)"
+            f"(choose fewer layers with -l, --reduce or --dtype float16, or another folder with {option})"
         )
 
 

@@ -22,6 +22,7 @@ from tfdump.dump.collectors import (
     Constant,
     Stack,
     anonymous_group,
+    write_whole,
 )
 from tfdump.dump.composites import SparseSteps, SparseValue, composite_of
 from tfdump.dump.compression import ChunkQueue, filters_for
@@ -32,7 +33,7 @@ from tfdump.dump.target import check_target, make_partial, move_into_place
 from tfdump.dump.without_values import NoValues
 from tfdump.errors import DumpError
 from tfdump.files.byte_strings import BYTES, holds_bytes
-from tfdump.tensors import NotCaptured, Ragged, Sparse, TensorInfo, Value
+from tfdump.tensors import Array, NotCaptured, Ragged, Sparse, TensorInfo, Value
 
 
 def storage_for(compression: str, chunk_bytes: int = layout.CHUNK_BYTES, checksums: bool = False) -> Storage:
@@ -68,6 +69,11 @@ class DumpWriter:
             if self._partial is not None:
                 self._partial.unlink(missing_ok=True)
             raise
+
+    @property
+    def partial(self) -> Path | None:
+        """The temporary file; None for a dump in memory, and when the dump is complete or discarded."""
+        return self._partial
 
     def check(self) -> None:
         """Raise what went wrong while writing. Called now and then, so that a full disk ends the run early."""
@@ -189,11 +195,23 @@ class DumpWriter:
         if config is not None:
             self._text(layout.CONFIG, config)
 
-    def _text(self, name: str, text: str) -> None:
+    def _text(self, name: str, text: str) -> h5py.Dataset:
+        """Store text as a dataset in the root; without a name if that is empty."""
         data = text.replace("\0", "�")
-        dataset = self.file.create_dataset(name, data=data, dtype=h5py.string_dtype("utf-8"))
+        dataset = self.file.create_dataset(name or None, data=data, dtype=h5py.string_dtype("utf-8"))
         if self._storage.checksums:
             seal(dataset, crc_of(np.array(data, object)))
+        return dataset
+
+    def side_text(self, path: str, text: str) -> None:
+        """Store text that is no tensor under a path of at least one group and a name."""
+        group, _, name = path.rpartition("/")
+        self.group(group)[name] = self._text("", text)
+
+    def side_array(self, path: str, values: Array) -> None:
+        """Store an array that is no tensor of the model, in its own dtype, under a path as `side_text` does."""
+        group, _, name = path.rpartition("/")
+        self.group(group)[name] = write_whole(self.file, values, values.dtype, self._storage)
 
     def finish(self) -> None:
         """Close the file and move it into place; a dump in memory stays open."""

@@ -53,7 +53,8 @@ class NamedReader:
     """The base of readers of data that is more than an array: `names` and `labels` are None where its rows have none.
 
     `skipped` are rows of the data that were left out, with the reasons. `settings` tell how the data became numbers,
-    and `notes` what the user should know of it.
+    and `notes` what the user should know of it. `only_in_order` tells that all of the data is read before any row is
+    known, so that a part of it costs as much as the whole.
     """
 
     names: ExampleNames | None = None
@@ -61,6 +62,7 @@ class NamedReader:
     skipped: Sequence[tuple[str, str]] = ()
     settings: Mapping[str, Any] = MappingProxyType({})
     notes: Sequence[str] = ()
+    only_in_order: bool = False
 
     def remarks(self, start: int, stop: int) -> Sequence[str]:
         """Return notes for the user about the rows from `start` up to `stop`, which are going to be read."""
@@ -70,6 +72,11 @@ class NamedReader:
 def remarks_of(reader: Reader, start: int, stop: int) -> Sequence[str]:
     """Return the notes of a reader about these rows, none for a plain array; raises InputError as the reader does."""
     return reader.remarks(start, stop) if isinstance(reader, NamedReader) else ()
+
+
+def labels_only_in_order(readers: Sequence[Reader]) -> list[str]:
+    """Return the labels of the readers whose data can be read only as a whole, from its beginning to its end."""
+    return [reader.label for reader in readers if isinstance(reader, NamedReader) and reader.only_in_order]
 
 
 def row_names(reader: Reader, label: str) -> ExampleNames:

@@ -147,7 +147,7 @@ class PreprocessedReader(NamedReader):
         self.settings = {"preprocess": [without_folder(step.text) for step in steps]}
         if isinstance(stored, NamedReader):
             self.names, self.labels = stored.names, stored.labels
-            self.skipped, self.notes = stored.skipped, stored.notes
+            self.skipped, self.notes, self.only_in_order = stored.skipped, stored.notes, stored.only_in_order
             self.settings = {**stored.settings, **self.settings}
         first = self.read(0, stored.shape[0] if self._is_one_example else min(1, stored.shape[0]))
         self.shape = first.shape if self._is_one_example else (stored.shape[0], *first.shape[1:])

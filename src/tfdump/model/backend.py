@@ -9,9 +9,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
 from tfdump.errors import ModelError, TfdumpError, reason_of
 from tfdump.process.garbage import hold_collection, settle_collection
+from tfdump.process.machine import thread_limit
 from tfdump.process.requirements import REQUIREMENTS, STACK, complaint
 
 _BOTH = " ".join(f"'{REQUIREMENTS[package].specifier}'" for package in STACK)
@@ -101,8 +103,23 @@ def _import() -> None:
             f"(-v shows more; to reinstall both: pip install --force-reinstall {_BOTH})"
         ) from cause
     _check_versions()  # again: a build under another name shows its version only now
+    _limit_threads(tensorflow)
     tensorflow.config.list_physical_devices()  # the first look at the devices writes messages too
     settle_collection()
+
+
+def _limit_threads(tensorflow: Any) -> None:
+    """Let TensorFlow use as many threads as this process may; raises ModelError where it runs with others already."""
+    limit = thread_limit()
+    if limit is None:
+        return
+    try:
+        tensorflow.config.threading.set_intra_op_parallelism_threads(limit)
+        tensorflow.config.threading.set_inter_op_parallelism_threads(limit)
+    except RuntimeError:
+        raise ModelError(
+            f"TensorFlow runs in this process already, and not with {limit} threads (set them first, or leave them out)"
+        ) from None
 
 
 def _check_versions() -> None:

@@ -28,12 +28,14 @@ _LOOK_AGAIN = 0.05
 class Terminated(BaseException):
     """The process was asked to end by a signal; `status` is its exit status.
 
-    It is not a KeyboardInterrupt, which libraries handle in their own ways.
+    It is not a KeyboardInterrupt, which libraries handle in their own ways. `remains` tells the user what was written,
+    where that is not nothing.
     """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
         self.status = 128 + signum
+        self.remains: str | None = None
 
 
 class _Waiting:

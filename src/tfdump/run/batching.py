@@ -32,10 +32,21 @@ DEFAULT_MEMORY = 256 << 20
 
 @dataclass(frozen=True)
 class Batches:
-    """The division of `examples` into batches of `size`, the last of which may be shorter."""
+    """The division of `examples` into batches of `size`, the last of which may be shorter.
+
+    They may be a part of the batches of a whole run: `before` is the number of batches of that run before the first
+    one, and `whole` the number of all, None where these are all.
+    """
 
     size: int
     examples: int
+    before: int = 0
+    whole: int | None = None
+
+    @property
+    def in_whole_run(self) -> int:
+        """The number of batches of the whole run."""
+        return len(self) if self.whole is None else self.whole
 
     def __len__(self) -> int:
         return math.ceil(self.examples / self.size)

@@ -17,7 +17,7 @@ from tfdump.run.batching import Batches
 from tfdump.run.options import DumpOptions
 from tfdump.run.output import data_attributes, open_writer, overhead_bytes, provenance
 from tfdump.run.resume import RepeatableProbe, begin
-from tfdump.tensors import NotCaptured, Note, TensorInfo
+from tfdump.tensors import NotCaptured, Note, PlannedTensor
 
 if TYPE_CHECKING:
     from tfdump.model.loading.loaded_model import LoadedModel
@@ -29,21 +29,6 @@ Options = TypeVar("Options", bound=DumpOptions)
 
 Result = TypeVar("Result")
 """What a run returns when the dump is written."""
-
-
-@dataclass(frozen=True)
-class PlannedTensor:
-    """One tensor that will be dumped: its record, group, axis0, shape (-1 for the examples) and bytes in the file.
-
-    `mixes` tells whether the values for one example depend on the other examples of its batch.
-    """
-
-    group: str
-    info: TensorInfo
-    axis0: str
-    shape: tuple[int, ...]
-    bytes: int
-    mixes: bool = False
 
 
 @dataclass(kw_only=True)
@@ -164,12 +149,12 @@ class PlannedRun(ABC, Generic[Options, Result]):
         `journal` holds the batches that an interrupted run computed, and receives the other ones. Raises DumpError
         where the journal belongs to another run.
         """
-        root = self._origin(command)
+        root = self.origin(command)
         training = self.options.run.training
         journal = begin(journal, self.probe, training, root, self.source, self.batch_size, self.note)
         return self._fill(writer, root | data_attributes(self.source) | dict(further or {}), progress, journal)
 
-    def _origin(self, command: str) -> dict[str, Any]:
+    def origin(self, command: str) -> dict[str, Any]:
         """Return the attributes of the root that tell what made the dump."""
         options = self.options
         root = provenance(

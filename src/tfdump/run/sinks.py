@@ -11,6 +11,7 @@ from tfdump.dtypes import dtype_name, kind_of
 from tfdump.dump.axis0 import EXAMPLE, NONE
 from tfdump.dump.collectors import ByExample, Collector, Stack, same_bits
 from tfdump.dump.layout import stored_dtype
+from tfdump.dump.packing import digest
 from tfdump.run.options import StoreOptions
 from tfdump.run.tensor_kind import TensorKind, common_dtype
 from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
@@ -24,7 +25,7 @@ class TensorSink:
     """Takes the batches of one tensor, whose dataset is linked in `group` under the address of `info`.
 
     Its `kind` starts with the planned `axis0` and changes where a batch does not fit it. `padded_to` is the number of
-    examples to which every batch is padded, or None.
+    examples to which every batch is padded, or None, and `before` the number of batches of the whole run before these.
     """
 
     def __init__(
@@ -35,9 +36,10 @@ class TensorSink:
         options: StoreOptions,
         open_collector: OpenCollector,
         padded_to: int | None = None,
+        before: int = 0,
     ) -> None:
         self.group = group
-        self.kind = TensorKind(info, axis0, padded_to, options.about_dtypes)
+        self.kind = TensorKind(info, axis0, padded_to, options.about_dtypes, before)
         self.overflowed = 0
         self.unfit = 0
         self.reduced = False
@@ -143,6 +145,11 @@ class TensorSink:
         self.overflowed, self.unfit, self.reduced = state["counts"]
         if self._statistics is not None:
             self._statistics.restore(state["statistics"])
+
+    @property
+    def constant(self) -> str | None:
+        """The SHA-256 of the value that was the same in all batches, before it is stored; None where there is none."""
+        return digest({"": self._first}) if self.axis0 == NONE and self._first is not None else None
 
     def _repeats(self, value: Value) -> bool:
         """Tell whether a constant is the same as in all batches before.

@@ -14,7 +14,10 @@ from tfdump.tensors import Ragged, Sparse, TensorInfo, Value
 
 @dataclass(frozen=True)
 class Departure:
-    """The first batch, counted from 1, whose number of rows is not that of its examples; -1 rows for a scalar."""
+    """The first batch, counted from 1, whose number of rows is not that of its examples; -1 rows for a scalar.
+
+    The number is that in the whole run, like every number of a batch that `TensorKind` tells.
+    """
 
     batch: int
     rows: int
@@ -25,7 +28,8 @@ class TensorKind:
     """What one tensor is, according to its batches so far: `axis0`, and the dtype and shape of `info`.
 
     `padded_to` is the number of examples to which every batch is padded, or None. `options` are the options of the
-    command line that fix the kind of the dtype in advance.
+    command line that fix the kind of the dtype in advance. `before` is the number of batches of the whole run before
+    the first one of this part.
 
     `departure` is the batch after which the tensor no longer counts as having one row per example, `varied` the number
     of the batch in which a constant first changed, `uneven` of the batch whose rows first had another shape. `widened`
@@ -33,7 +37,9 @@ class TensorKind:
     cannot be stored together. All of these are None or 0 otherwise.
     """
 
-    def __init__(self, info: TensorInfo, axis0: str, padded_to: int | None = None, options: str = "") -> None:
+    def __init__(
+        self, info: TensorInfo, axis0: str, padded_to: int | None = None, options: str = "", before: int = 0
+    ) -> None:
         self.info = info
         self.axis0 = axis0
         self.batches = 0
@@ -44,10 +50,17 @@ class TensorKind:
         self.lost: str | None = None
         self._padded_to = padded_to
         self._options = options
+        self._before = before
         self._form: tuple[Any, ...] | None = None
         self._dtype = ""
         self._tracks_shape = False
         self._row_shape: tuple[int, ...] | None = None
+        self._sizes: tuple[int, ...] | None = None
+
+    @property
+    def _number(self) -> int:
+        """The number of this batch in the whole run, counted from 1."""
+        return self._before + self.batches
 
     def take(self, value: Value, examples: int) -> Value:
         """Take in the value for one batch of so many examples; return it without the rows of padding.
@@ -63,7 +76,7 @@ class TensorKind:
         fed, rows = self._padded_to or examples, rows_of(value)
         if rows == fed:
             return value if fed == examples else first_rows(value, examples)
-        self.axis0, self.departure = BATCH, Departure(self.batches, rows, examples)
+        self.axis0, self.departure = BATCH, Departure(self._number, rows, examples)
         return value
 
     def _take_form(self, value: Value) -> None:
@@ -71,7 +84,7 @@ class TensorKind:
         if self._form is None:
             self._form = form
         elif form != self._form and self.lost is None:
-            self.lost = f"{_words(self._form)} in the first batches and {_words(form)} in batch {self.batches}"
+            self.lost = f"{_words(self._form)} in the first batches and {_words(form)} in batch {self._number}"
 
     def _take_dtype(self, dtype: str) -> None:
         if not self._dtype:
@@ -79,19 +92,20 @@ class TensorKind:
         if dtype == self._dtype or self.lost is not None:
             return
         wide = common_dtype(self._dtype, dtype)
-        change = f"its dtype changes from {self._dtype} to {dtype} in batch {self.batches}"
+        change = f"its dtype changes from {self._dtype} to {dtype} in batch {self._number}"
         if wide is None:
             self.lost = f"{change}, and no dtype holds both"
         elif self._options and kind_of(wide) != kind_of(self._dtype):
             self.lost = f"{change} (leave {self._options} out)"
         else:
-            self.widened = self.widened or (self._dtype, dtype, self.batches)
+            self.widened = self.widened or (self._dtype, dtype, self._number)
             self._dtype = wide
             self.info = replace(self.info, dtype=wide)
 
     def _take_shape(self, value: Value) -> None:
         """Open the axes of the shape that differ from batch to batch, where the shape is that of the first batch."""
         declared, shape = self.info.shape, tuple(value.shape)
+        self._take_sizes(shape)
         if declared is None:
             return
         same_rank = len(declared) == len(shape)
@@ -104,9 +118,17 @@ class TensorKind:
         opened = tuple(want if want == have else -1 for want, have in pairs)
         self.info = replace(self.info, shape=opened if same_rank else None)
 
+    def _take_sizes(self, shape: tuple[int, ...]) -> None:
+        """Open the sizes that differ between the batches; None where the number of axes differs."""
+        if self.batches == 1:
+            self._sizes = shape
+        elif self._sizes is not None and self._sizes != shape:
+            pairs = zip(self._sizes, shape, strict=True) if len(self._sizes) == len(shape) else None
+            self._sizes = None if pairs is None else tuple(a if a == b else -1 for a, b in pairs)
+
     def vary(self) -> None:
         """Note that a constant changed in this batch, so that it belongs to its batch."""
-        self.axis0, self.varied = BATCH, self.batches
+        self.axis0, self.varied = BATCH, self._number
 
     def take_rows(self, value: Value) -> None:
         """Take in the part of the value that is stored: rows of another shape make the tensor belong to its batch."""
@@ -115,7 +137,7 @@ class TensorKind:
         if self._row_shape is None:
             self._row_shape = value.shape[1:]
         elif value.shape[1:] != self._row_shape:
-            self.axis0, self.uneven = BATCH, self.batches
+            self.axis0, self.uneven = BATCH, self._number
 
     @property
     def depends_on_batch(self) -> bool:
@@ -123,7 +145,11 @@ class TensorKind:
         return self.departure is not None or bool(self.varied or self.uneven)
 
     def state(self) -> dict[str, Any]:
-        """Return what the batches told so far, as JSON."""
+        """Return what the batches told so far, as JSON.
+
+        `form` is what all batches must share to be stored together, `rows` the shape of a row as it is stored, and
+        `sizes` the shape of the values before they are stored, with -1 where it differs between batches.
+        """
         departure = self.departure
         return {
             "batches": self.batches,
@@ -135,6 +161,9 @@ class TensorKind:
             "lost": self.lost,
             "dtype": [self._dtype, self.info.dtype],
             "shape": self.info.shape,
+            "form": self._form,
+            "rows": self._row_shape,
+            "sizes": self._sizes,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -145,6 +174,7 @@ class TensorKind:
         )
         self.departure = None if departure is None else Departure(*departure)
         self.widened = None if widened is None else (widened[0], widened[1], widened[2])
+        self._sizes = None if state["sizes"] is None else tuple(state["sizes"])
         self._dtype, dtype = state["dtype"]
         self.info = replace(self.info, dtype=dtype, shape=None if shape is None else tuple(shape))
 

@@ -64,7 +64,7 @@ def tell_changes(sinks: Sequence[TensorSink], plan: ActivationPlan, note: Note) 
     changed = [sink for sink in sinks if sink.kind.depends_on_batch or sink.kind.widened is not None]
     named = names_of_tensors([(sink.group, sink.info.address) for sink in changed])
     kinds = {_name(sink): sink.kind for sink in changed}
-    return tell_kinds([(name, kinds[name]) for name in named], len(plan.batches), note)
+    return tell_kinds([(name, kinds[name]) for name in named], plan.batches.in_whole_run, note)
 
 
 def tell_padding(

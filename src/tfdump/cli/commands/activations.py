@@ -29,12 +29,15 @@ from tfdump.cli.parameter_records import (
 )
 from tfdump.cli.reading.data_options import check_inputs, data_options, data_options_from, tell_unused
 from tfdump.cli.recorded_command import recorded_command
+from tfdump.cli.sharding.options import shard_options, shard_options_from
+from tfdump.cli.sharding.write_shards import write_shards
 from tfdump.cli.verbosity import verbosity_options
 from tfdump.dump.writer import storage_for
 from tfdump.inputs.arguments import open_arguments
 from tfdump.process.stages import Stage
 from tfdump.run.activations.options import ActivationOptions, activation_options
 from tfdump.run.activations.run import ActivationRun, open_activations
+from tfdump.run.shards.job import ShardJob
 from tfdump.statistics.reduction import parse_reduction
 from tfdump.tensors import Note
 
@@ -68,6 +71,7 @@ EXAMPLES = (
 @running_options
 @data_options
 @storing_options("activations")
+@shard_options
 @STORED_VALUES(
     "--reduce",
     type=parsed("OP[:AXES]", parse_reduction),
@@ -90,7 +94,7 @@ def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -
 
     Exit status: 0 success, 1 --until-nan stopped at an example, 2 an error.
     """
-    model = loading_options_from(parameters)
+    model, shards = loading_options_from(parameters), shard_options_from(parameters)
     output = dump_output_from(parameters, model.path, "activations")
     data = data_options_from(parameters)
     check_inputs(inputs, data)
@@ -98,6 +102,18 @@ def command(ctx: click.Context, /, inputs: tuple[str, ...], **parameters: Any) -
     if options.until_nan:
         _check_search(output)
     storage_for(options.compression)
+    if shards is not None:
+        job = ShardJob(
+            kind="activations",
+            model=model,
+            inputs=inputs,
+            data=data,
+            options=options,
+            command=recorded_command(ctx),
+            folder=shards.folder,
+        )
+        write_shards(job, shards, ctx.obj)
+        return 0
     arguments = open_inputs(inputs, lambda: open_arguments(inputs, options=data), model.path, output)
 
     tell_unused(arguments, data, ctx.obj)

@@ -4,12 +4,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfdump.cli.load_model import LoadingOptions
 from tfdump.cli.progress import notes
 from tfdump.cli.verbosity import Verbosity
 from tfdump.comparison.options import DiffOptions
 from tfdump.comparison.verdict import DiffReport
 from tfdump.inputs.input_array import InputArray
+from tfdump.model.loading.options import LoadingOptions
 from tfdump.process.stages import Stage
 from tfdump.side_by_side.run import SideBySide
 from tfdump.side_by_side.shrink.records import NothingShrunk, ShrinkRequest, SideSource

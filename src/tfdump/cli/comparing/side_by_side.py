@@ -11,7 +11,7 @@ import click
 
 from tfdump.cli.comparing.report_page import check_page, write_page
 from tfdump.cli.comparing.shrinking import request_from, shrink_and_say
-from tfdump.cli.load_model import LoadingOptions, load
+from tfdump.cli.load_model import load
 from tfdump.cli.progress import notes, progress_bar, reading_bar, reading_bars, stages
 from tfdump.cli.render import only_data_on_stdout
 from tfdump.cli.verbosity import Verbosity
@@ -24,6 +24,7 @@ from tfdump.errors import DumpError, ModelError
 from tfdump.files.paths import check_path
 from tfdump.inputs.arguments import input_files
 from tfdump.inputs.input_array import InputArray
+from tfdump.model.loading.options import LoadingOptions
 from tfdump.process.signals import held_back
 from tfdump.process.stages import Stage
 from tfdump.report.gather import gather

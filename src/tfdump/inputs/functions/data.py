@@ -61,6 +61,7 @@ class ColumnRows(NamedReader):
         self.shape = (rows.count, *rows.first[key].shape[1:])
         self.dtype = rows.first[key].dtype
         self.settings = {} if name is None else {"function": name}
+        self.only_in_order = isinstance(rows, Spool)
         self._rows, self._key = rows, key
 
     def read(self, start: int, stop: int) -> Array:

@@ -17,6 +17,7 @@ from tfdump.errors import ModelError, TfdumpError, UntrustedModelError
 from tfdump.model.backends import start
 from tfdump.model.backends.options import Backend
 from tfdump.model.backends.wire import BrokenMessage, PipeMessage, read_message, write_message
+from tfdump.process.machine import thread_limit
 from tfdump.process.signals import waiting
 from tfdump.tensors import Array
 
@@ -32,6 +33,9 @@ _MOST_WORDS = 1 << 16
 
 
 _PIPE_BYTES = 1 << 20
+
+_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "NPROC")
+"""The environment variables that tell TensorFlow, PyTorch and JAX how many threads to use."""
 
 
 class BackendError(Exception):
@@ -60,6 +64,8 @@ class BackendProcess:
         environment = os.environ | {"KERAS_BACKEND": backend.name}
         if not backend.verbose:
             environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        if (limit := thread_limit()) is not None:
+            environment |= dict.fromkeys(_THREADS, str(limit))
         words = os.dup(2)
         try:
             command = [python, "-u", start.__file__, str(_TFDUMP), str(words), str(os.getpid())]

@@ -12,9 +12,9 @@ from tfdump.run.dependence import names_of_tensors, tell_dependence
 from tfdump.run.example_axis import AxisFinding
 from tfdump.run.first_looks import FirstLooks
 from tfdump.run.options import RunOptions, StoreOptions
-from tfdump.run.planned import PlannedTensor, RunPlan
+from tfdump.run.planned import RunPlan
 from tfdump.run.sinks import stored_bytes
-from tfdump.tensors import Note, TensorInfo, Value
+from tfdump.tensors import Note, PlannedTensor, TensorInfo, Value
 
 if TYPE_CHECKING:
     from tfdump.model.runnable import RunnableProbe

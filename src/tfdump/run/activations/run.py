@@ -21,8 +21,8 @@ from tfdump.run.activations.write import CALLED_LATE, OpenDump, planned_inputs, 
 from tfdump.run.not_captured import tell_not_captured
 from tfdump.run.output import data_attributes, overhead_bytes
 from tfdump.run.pixel_ranges import tell_pixel_ranges
-from tfdump.run.planned import PlannedRun, PlannedTensor
-from tfdump.tensors import Note, Value
+from tfdump.run.planned import PlannedRun
+from tfdump.tensors import Note, PlannedTensor, Value
 
 if TYPE_CHECKING:
     from tfdump.model.loading.loaded_model import LoadedModel
@@ -67,9 +67,10 @@ class ActivationRun(PlannedRun[ActivationOptions, None]):
         return {}
 
     def _fill(self, writer: DumpWriter, root: Mapping[str, Any], progress: Progress, journal: Journal | None) -> None:
-        write_dump(self.probe, self.source, self.plan, self._open_dump(writer, root), progress, journal)
+        write_dump(self.probe, self.source, self.plan, self.open_dump(writer, root), progress, journal)
 
-    def _open_dump(self, writer: DumpWriter, root: Mapping[str, Any]) -> OpenDump:
+    def open_dump(self, writer: DumpWriter, root: Mapping[str, Any]) -> OpenDump:
+        """Return the dump that a writer writes, with the attributes of its root so far."""
         loaded = self.loaded
         return OpenDump(writer, root, self.options.store, loaded.config, loaded.not_loaded, self.note)
 
@@ -78,8 +79,8 @@ class ActivationRun(PlannedRun[ActivationOptions, None]):
 
         The caller closes the writer.
         """
-        root = self._origin(command) | data_attributes(self.source)
-        write_batches(batches, self.probe, self.source, self.plan, self._open_dump(writer, root))
+        root = self.origin(command) | data_attributes(self.source)
+        write_batches(batches, self.probe, self.source, self.plan, self.open_dump(writer, root))
 
     def search(self, progress: Progress = silent_progress) -> BadExample | None:
         """Run the model until a batch holds NaN or infinity; return its first bad example, None where all is clean.
@@ -99,7 +100,7 @@ class ActivationRun(PlannedRun[ActivationOptions, None]):
 
     def write_example(self, writer: DumpWriter, command: str, example: BadExample) -> None:
         """Write the dump of the one example that `search` returned. The caller closes the writer."""
-        dump = self._open_dump(writer, self._origin(command))
+        dump = self.open_dump(writer, self.origin(command))
         write_example(example, self.probe, self.source, self.plan, dump)
 
 

@@ -16,9 +16,8 @@ from tfdump.run.batching import Batches
 from tfdump.run.example_axis import rows_at
 from tfdump.run.finite import first_bad_row
 from tfdump.run.pipeline import BatchOutput, Sink
-from tfdump.run.planned import PlannedTensor
 from tfdump.run.tensor_kind import TensorKind
-from tfdump.tensors import Value
+from tfdump.tensors import PlannedTensor, Value
 
 if TYPE_CHECKING:
     from tfdump.model.runnable import RunnableProbe

@@ -23,11 +23,10 @@ from tfdump.run.batching import Batches
 from tfdump.run.example_identity import write_identity
 from tfdump.run.options import StoreOptions
 from tfdump.run.pipeline import BatchOutput
-from tfdump.run.planned import PlannedTensor
 from tfdump.run.resume import JournaledBatches
 from tfdump.run.sinks import OpenCollector, TensorSink
 from tfdump.run.tensor_notes import tell_changes, tell_padding, tell_storing
-from tfdump.tensors import NotCaptured, Note, TensorInfo, Value, listed
+from tfdump.tensors import NotCaptured, Note, PlannedTensor, TensorInfo, Value, listed
 
 if TYPE_CHECKING:
     from tfdump.model.runnable import RunnableProbe
@@ -60,8 +59,10 @@ def write_dump(
     dump: OpenDump,
     progress: Progress = silent_progress,
     journal: Journal | None = None,
-) -> None:
+) -> list[TensorSink]:
     """Run every batch, write the planned tensors, and set the attributes of the root and of each tensor.
+
+    Returns the sinks of the tensors, as they are after the last batch.
 
     A `journal` that was begun supplies the batches that it holds, and receives the other ones.
     """
@@ -74,6 +75,7 @@ def write_dump(
     described = {**dump.root, "batch_size": np.int64(plan.batch_size), "examples": np.int64(source.examples)}
     absent = AbsentTensors(probe.not_captured, frozenset(probe.late))
     complete_dump(sinks, source, plan, replace(dump, root=described), depends_on_batch, from_padding, absent)
+    return sinks
 
 
 def write_batches(
@@ -167,10 +169,10 @@ def open_sinks(source: Source, plan: ActivationPlan, dump: OpenDump) -> list[Ten
 
     store = dump.store
     as_fed = StoreOptions(statistics=store.statistics, values=store.values)
-    inputs = planned_inputs(source, store)
+    inputs, before = planned_inputs(source, store), plan.batches.before
     return [
-        *(TensorSink(t.group, t.info, t.axis0, store, opener(store), plan.fixed) for t in plan.tensors),
-        *(TensorSink(t.group, t.info, t.axis0, as_fed, opener(as_fed)) for t in inputs),
+        *(TensorSink(t.group, t.info, t.axis0, store, opener(store), plan.fixed, before) for t in plan.tensors),
+        *(TensorSink(t.group, t.info, t.axis0, as_fed, opener(as_fed), before=before) for t in inputs),
     ]
 
 

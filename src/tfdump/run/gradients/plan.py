@@ -19,9 +19,9 @@ from tfdump.run.first_looks import FEW, examples_at, first_places, last_places, 
 from tfdump.run.gradients.findings import GradientLook, check_classes, coupling, finding, tell_mixing, tell_ranges
 from tfdump.run.gradients.store import GradientStore
 from tfdump.run.options import RunOptions
-from tfdump.run.planned import PlannedTensor, RunPlan
+from tfdump.run.planned import RunPlan
 from tfdump.run.sinks import stored_bytes
-from tfdump.tensors import Note, Sparse, TensorInfo, Value
+from tfdump.tensors import Note, PlannedTensor, Sparse, TensorInfo, Value
 
 if TYPE_CHECKING:
     from tfdump.model.gradients.per_example import PerExampleProbe

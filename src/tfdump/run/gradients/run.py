@@ -27,9 +27,9 @@ from tfdump.run.gradients.steps import AllExamples, EachExample, Passes
 from tfdump.run.gradients.write import GradientDump, Loss
 from tfdump.run.not_captured import tell_not_captured
 from tfdump.run.pixel_ranges import tell_pixel_ranges
-from tfdump.run.planned import PlannedRun, PlannedTensor
+from tfdump.run.planned import PlannedRun
 from tfdump.run.sinks import stored_size
-from tfdump.tensors import InputSpec, Note
+from tfdump.tensors import InputSpec, Note, PlannedTensor
 
 if TYPE_CHECKING:
     from tfdump.model.gradients.per_example import PerExampleProbe

@@ -8,12 +8,12 @@ from tfdump.comparison.verdict import DIFFERS, SAME, VALUES, DiffReport, TensorD
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
 from tfdump.dump.axis0 import EXAMPLE
-from tfdump.run.planned import PlannedTensor
 from tfdump.side_by_side.dump_side import DumpSide
 from tfdump.side_by_side.run import AnySide, SideBySide
 from tfdump.side_by_side.shrink.cut_points import LayerReads, cut_levels
 from tfdump.side_by_side.shrink.records import CutPoint, NothingShrunk
 from tfdump.side_by_side.shrink.values import parsed_layout
+from tfdump.tensors import PlannedTensor
 
 _ONNX = "ONNX"
 """The class of models whose tensors can be transposed where a part begins."""

@@ -1,0 +1,1 @@
+"""Commands that write shards: their options, and the loop over the shards."""

@@ -1,0 +1,1 @@
+"""A folder of shards: its manifest, and what a shard has that an ordinary dump has not."""
