@@ -164,11 +164,13 @@ class TensorSink:
         if same_bits(self._first, value):
             return True
         self.kind.vary()
-        for _ in range(self.batches - 2):
-            if self._statistics is not None:
-                self._statistics.add(self._first)
-            if self._narrow:
-                self._count_overflow(self._first)
+        again = self.batches - 2
+        if self._statistics is not None and again:
+            first = StatisticsAccumulator()
+            first.add(self._first)
+            self._statistics.merge(first, again)
+        if self._narrow:
+            self.overflowed += again * count_overflow(self._first, np.dtype(self._options.dtype))
         return False
 
     def stored_info(self, value: Value) -> TensorInfo:

@@ -1,7 +1,7 @@
 """Streaming statistics of a tensor over all its examples.
 
-Blocks small enough to stay in cache are summarized in float64 and merged by the pairwise update of Chan, Golub and
-LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
+Blocks small enough to stay in cache are summarized in float64, and their sums are added exactly. So the order of the
+batches does not matter, nor which process takes them; how the examples are divided into batches may change last bits.
 """
 
 import math
@@ -13,6 +13,7 @@ import numpy as np
 
 from tfdump.dump.attributes import STATISTIC_PREFIX
 from tfdump.dump.parts import Piecewise, holds_values
+from tfdump.exact_sums import ExactMoments
 from tfdump.tensors import Array
 
 BLOCK = 1 << 16
@@ -28,7 +29,7 @@ _NEAR_ZERO = 64
 
 _SAFE = 1e150
 """Squares of larger numbers overflow float64, and those of numbers below its inverse vanish; extended precision is
-used then.
+a block of them is scaled by a power of 2.
 """
 
 
@@ -58,12 +59,9 @@ class StatisticsAccumulator:
 
     def __init__(self) -> None:
         self._count = self._nan = self._inf = self._zero = self._negative_inf = 0
-        self._finite = 0
         self._min = math.inf
         self._max = -math.inf
-        self._mean = np.longdouble(0)
-        self._deviations = np.longdouble(0)
-        self._squares = np.longdouble(0)
+        self._moments = ExactMoments()
 
     def add(self, values: Array) -> None:
         """Add the values of one batch; text is ignored."""
@@ -73,19 +71,26 @@ class StatisticsAccumulator:
         for start in range(0, flat.size, BLOCK):
             self._add_block(flat[start : start + BLOCK])
 
-    def state(self) -> list[int | str]:
-        """Return the state so far: counts, and the bytes of floats in hexadecimal."""
-        floats: list[Any] = [np.float64(self._min), np.float64(self._max)]
-        floats += [self._mean, self._deviations, self._squares]
-        counts = [self._count, self._nan, self._inf, self._zero, self._finite, self._negative_inf]
-        return [*counts, *(number.tobytes().hex() for number in floats)]
+    def merge(self, other: "StatisticsAccumulator", times: int = 1) -> None:
+        """Add everything that was added to another, so many times."""
+        self._count += other._count * times
+        self._nan += other._nan * times
+        self._inf += other._inf * times
+        self._zero += other._zero * times
+        self._negative_inf += other._negative_inf * times
+        self._min, self._max = min(self._min, other._min), max(self._max, other._max)
+        self._moments.merge(other._moments, times)
+
+    def state(self) -> list[Any]:
+        """Return the state so far as JSON that preserves every bit; the order of the batches does not change it."""
+        counts = [self._count, self._nan, self._inf, self._zero, self._negative_inf]
+        return [*counts, self._min.hex(), self._max.hex(), self._moments.state()]
 
     def restore(self, state: list[Any]) -> None:
         """Continue from what `state` returned."""
-        self._count, self._nan, self._inf, self._zero, self._finite, self._negative_inf = state[:6]
-        low, high, *wide = map(bytes.fromhex, state[6:])
-        self._min, self._max = (float(np.frombuffer(data, np.float64)[0]) for data in (low, high))
-        self._mean, self._deviations, self._squares = (np.frombuffer(data, np.longdouble)[0] for data in wide)
+        self._count, self._nan, self._inf, self._zero, self._negative_inf = state[:5]
+        self._min, self._max = map(float.fromhex, state[5:7])
+        self._moments = ExactMoments.of_state(state[7])
 
     def _add_block(self, block: Array) -> None:
         self._count += block.size
@@ -106,42 +111,45 @@ class StatisticsAccumulator:
             low, high = float(numbers.min()), float(numbers.max())
         self._min, self._max = min(self._min, low), max(self._max, high)
         largest = max(-low, high)
-        fragile = largest > _SAFE or 0 < largest < 1 / _SAFE
-        self._merge(numbers.astype(np.longdouble) if fragile else numbers, constant=low == high)
+        exponent = 0
+        if largest > _SAFE or 0 < largest < 1 / _SAFE:
+            exponent = math.frexp(largest)[1]
+            numbers = np.ldexp(numbers, -exponent)
+        self._add_moments(numbers, low == high, exponent)
 
-    def _merge(self, numbers: Array, constant: bool) -> None:
-        """Merge the mean and the sums of squares of one block of finite numbers.
+    def _add_moments(self, numbers: Array, constant: bool, exponent: int) -> None:
+        """Add the moments of one block of finite numbers, which were divided by 2^exponent.
 
         If the mean is far from zero, the deviations come from a second pass, and the rounding error of the mean is
-        subtracted from them (Chan et al., "corrected two-pass").
+        subtracted from them (T. F. Chan, G. H. Golub and R. J. LeVeque, "Algorithms for computing the sample variance",
+        1983, "corrected two-pass").
         """
         size = numbers.size
-        squares = _sum_of_squares(numbers)
-        mean = numbers[0] if constant else np.add.reduce(numbers) / size
-        rest = np.longdouble(0)
-        deviations = squares - size * np.longdouble(mean) ** 2
-        if constant or squares > _NEAR_ZERO * deviations:
-            numbers -= mean
-            rest = np.longdouble(numbers.mean())
-            deviations = max(_sum_of_squares(numbers) - size * rest**2, np.longdouble(0))
-        total = self._finite + size
-        difference = np.longdouble(mean) + rest - self._mean
-        self._deviations += deviations + difference**2 * self._finite * size / total
-        self._mean += difference * size / total
-        self._squares += squares
-        self._finite = total
+        if constant:
+            self._moments.add_deviations(size, float(numbers[0]), 0.0, 0.0, exponent)
+            return
+        squares, total = _sum_of_squares(numbers), float(np.add.reduce(numbers))
+        mean = total / size
+        if squares <= _NEAR_ZERO * (squares - mean * total):
+            self._moments.add_sums(size, total, squares, exponent)
+            return
+        numbers -= mean
+        rest = float(numbers.mean())
+        deviations = max(_sum_of_squares(numbers) - size * rest**2, 0.0)
+        self._moments.add_deviations(size, mean, rest, deviations, exponent)
 
     def result(self) -> Statistics:
         """Return the statistics of everything added so far."""
-        some = self._finite > 0
+        moments = self._moments
+        some = moments.count > 0
         low, high = (self._min, self._max) if some else self._infinite_range()
         return Statistics(
             count=self._count,
             min=low,
             max=high,
-            mean=float(self._mean) if some else math.nan,
-            std=float(np.sqrt(self._deviations / self._finite)) if some else math.nan,
-            l2=float(np.sqrt(self._squares)) if some or not self._count else math.nan,
+            mean=moments.mean() if some else math.nan,
+            std=moments.std() if some else math.nan,
+            l2=moments.l2() if some or not self._count else math.nan,
             nan=self._nan,
             inf=self._inf,
             zero=self._zero,
@@ -165,12 +173,14 @@ def statistics_of(parts: Iterable[Piecewise]) -> Statistics:
     return gathered.result()
 
 
-def _sum_of_squares(numbers: Array) -> np.longdouble:
+def _sum_of_squares(numbers: Array) -> float:
     """Return the sum of the squares of a flat block."""
     whole = numbers.size // _FEW * _FEW
     rows, rest = numbers[:whole].reshape(-1, _FEW), numbers[whole:]
-    sums = np.matmul(rows[:, None], rows[:, :, None]).reshape(-1)  # one call computes the dot products of all rows
-    return np.longdouble(np.add.accumulate(np.array([*sums, np.dot(rest, rest)], np.longdouble))[-1])
+    sums = [float(np.dot(rest, rest))]
+    if whole:
+        sums += np.matmul(rows[:, None], rows[:, :, None]).reshape(-1).tolist()  # the dot products of all rows at once
+    return math.fsum(sums)
 
 
 def statistics_attributes(statistics: Statistics) -> dict[str, Any]:
