@@ -158,6 +158,19 @@ def test_arrays_are_added_as_rational_numbers_are_in_every_order_and_grouping(dt
         assert parts[0].result().reshape(-1).tolist() == expected
 
 
+@pytest.mark.parametrize("spread", [0, 4, 9])
+def test_terms_of_similar_sizes_are_added_exactly_too(spread: int) -> None:
+    """Where float64 holds every sum exactly, where it just fails to, and where it fails."""
+    rng = np.random.default_rng(spread)
+    scales = 10.0 ** rng.integers(-spread, spread + 1, (6, 20_000))
+    terms = list((rng.normal(size=(6, 20_000)) * scales * (rng.random((6, 20_000)) < 0.5)).astype(np.float32))
+    total = ArraySum((20_000,))
+    for term in terms:
+        total.add(term)
+    assert total.result().tolist() == [math.fsum(numbers) for numbers in zip(*terms, strict=True)]
+    assert total.low.any() == (spread > 0)
+
+
 def test_long_arrays_are_added_in_pieces() -> None:
     terms = terms_of(4, np.float32, (40_001,))
     total = ArraySum((40_001,))

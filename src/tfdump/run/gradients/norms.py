@@ -1,9 +1,11 @@
 """The norms of a gradient, and the zeros among its numbers that passed through float16."""
 
+import math
 from typing import Any
 
 import numpy as np
 
+from tfdump.exact_sums import ExactSum, root_of
 from tfdump.tensors import Array
 
 BLOCK = 1 << 13
@@ -17,7 +19,7 @@ _LEAST_SOUND = 1e-280
 
 
 class GradientNorms:
-    """Measures the gradient of one target, step by step.
+    """Measures the gradient of one target, step by step; the sums of the squares of blocks are added exactly.
 
     `zeros` counts the numbers that are zero, where `half` tells that they passed through float16.
     """
@@ -25,7 +27,8 @@ class GradientNorms:
     def __init__(self, half: bool) -> None:
         self.zeros = 0
         self._half = half
-        self._squares = np.longdouble(0)  # squares of float64 may overflow it where their norm does not
+        self._squares = ExactSum()
+        self._infinite = 0.0  # NaN or infinity where there were such numbers
         self._norms: list[float] = []
 
     def add(self, values: Array) -> None:
@@ -34,12 +37,12 @@ class GradientNorms:
             self.zeros += values.size - int(np.count_nonzero(values))
         flat = (np.abs(values) if values.dtype.kind == "c" else values).reshape(-1)
         for start in range(0, flat.size, BLOCK):
-            self._squares += _sum_of_squares(flat[start : start + BLOCK].astype(np.float64))
+            self._add_block(flat[start : start + BLOCK].astype(np.float64))
 
     def end_step(self) -> None:
         """End the step: its norm is that of all numbers since the last step."""
-        self._norms.append(float(np.sqrt(self._squares)))
-        self._squares = np.longdouble(0)
+        self._norms.append(self._infinite or root_of(*self._squares.fraction))
+        self._squares, self._infinite = ExactSum(), 0.0
 
     @property
     def last(self) -> float | None:
@@ -51,14 +54,21 @@ class GradientNorms:
         """Whether no step had NaN or infinite values."""
         return bool(np.isfinite(self._norms).all())
 
-    def state(self) -> list[int | str]:
-        """Return the measures of the current step, as JSON that preserves every bit."""
-        return [self.zeros, self._squares.tobytes().hex()]
+    def merge(self, other: "GradientNorms") -> None:
+        """Add the numbers that another measured in the current step."""
+        self.zeros += other.zeros
+        self._squares.merge(other._squares)
+        self._infinite += other._infinite
+
+    def state(self) -> list[Any]:
+        """Return the measures of the current step, as JSON that preserves every bit and does not know the order."""
+        return [self.zeros, self._infinite.hex(), self._squares.state()]
 
     def restore(self, state: list[Any]) -> None:
         """Restore a state that `state` returned."""
         self.zeros = state[0]
-        self._squares = np.frombuffer(bytes.fromhex(state[1]), np.longdouble)[0]
+        self._infinite = float.fromhex(state[1])
+        self._squares = ExactSum.of_state(state[2])
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes of the dataset: the zeros, and the norm, or the norms of several steps if they fit."""
@@ -68,6 +78,21 @@ class GradientNorms:
         elif len(self._norms) <= MOST_NORMS:
             attributes["norm"] = np.array(self._norms, np.float64)
         return attributes
+
+    def _add_block(self, block: Array) -> None:
+        """Add the squares of a block, scaled by a power of 2 where they overflow or underflow float64."""
+        exponent = 0
+        with np.errstate(all="ignore"):
+            squares = float(np.dot(block, block))
+            if not _LEAST_SOUND < squares < math.inf and block.any():
+                largest = float(np.abs(block).max())
+                if not math.isfinite(largest):
+                    self._infinite += largest
+                    return
+                exponent = math.frexp(largest)[1]
+                scaled = np.ldexp(block, -exponent)
+                squares = float(np.dot(scaled, scaled))
+        self._squares.add(squares, 2 * exponent)
 
 
 class MeasuredSink:
@@ -89,13 +114,3 @@ class MeasuredSink:
     def zeros(self) -> int:
         """How many numbers that passed through float16 are zero."""
         return self.norms.zeros
-
-
-def _sum_of_squares(block: Array) -> np.longdouble:
-    """Return the sum of squares in float64, or in the longest float where squares overflow or underflow float64."""
-    with np.errstate(all="ignore"):
-        total = np.dot(block, block)
-        if not _LEAST_SOUND < total < np.inf and block.any():
-            wide = block.astype(np.longdouble)
-            return np.longdouble(np.dot(wide, wide))
-    return np.longdouble(total)

@@ -7,6 +7,7 @@ import numpy as np
 from tfdump.dtypes import numpy_dtype
 from tfdump.dump.axis0 import NONE
 from tfdump.dump.collectors import Collector
+from tfdump.exact_sums import ArraySum
 from tfdump.run.gradients.lookups import LookupRows
 from tfdump.run.gradients.norms import GradientNorms, MeasuredSink
 from tfdump.run.gradients.store import GradientStore
@@ -65,7 +66,7 @@ class RowsSink(MeasuredSink, TensorSink):
 
 
 class SumSink(MeasuredSink):
-    """Adds the gradients of the batches in float64; the gradient of a single batch stays as it is."""
+    """Adds the gradients of the batches in pairs of float64; the gradient of a single batch stays as it is."""
 
     def __init__(
         self, group: str, info: TensorInfo, store: GradientStore, open_collector: OpenCollector, half: bool
@@ -78,7 +79,7 @@ class SumSink(MeasuredSink):
         self._statistics = StatisticsAccumulator() if store.tensors.statistics else None
         self.norms = GradientNorms(half)
         self._one: Array | None = None
-        self._sum: Array | None = None
+        self._sum: ArraySum | None = None
         self._touched: Array | None = None
         self._dense = np.zeros(())
         self.lost: str | None = None
@@ -88,19 +89,18 @@ class SumSink(MeasuredSink):
 
     def add(self, value: Value, examples: int = 0) -> None:
         """Add the gradient of one batch; that of a table lists the rows that it touches, and a row may repeat."""
-        before = self._sum if self._sum is not None else self._one
+        before = self._sum.high if self._sum is not None else self._one
         if before is not None and tuple(value.shape) != before.shape:
             self.lost = f"its gradients cannot be added up: {before.shape} in one batch, {value.shape} in another"
         if self.lost is not None:
             return
         if isinstance(value, Sparse):
-            total = self._in_float64(value.dense_shape)
+            total = self._in_pairs(value.dense_shape)
             if self._touched is None:
                 self._touched = np.zeros(value.dense_shape[:1], bool)
                 self.is_table = True
             rows = value.indices[:, 0]
-            with np.errstate(invalid="ignore", over="ignore"):
-                np.add.at(total, rows, value.values)
+            total.add_rows(rows, value.values)
             self._touched[rows] = True
             if self.lookups is not None:
                 self.lookups.add(self.info.address, value)
@@ -112,9 +112,7 @@ class SumSink(MeasuredSink):
         if self._one is None and self._sum is None:
             self._one = np.asarray(value)
         else:
-            total = self._in_float64(value.shape)
-            with np.errstate(invalid="ignore", over="ignore"):
-                total += np.asarray(value)
+            self._in_pairs(value.shape).add(np.asarray(value))
 
     @property
     def busy(self) -> bool:
@@ -139,11 +137,11 @@ class SumSink(MeasuredSink):
     def restore(self, state: None) -> None:
         """Do nothing: there is no state."""
 
-    def _in_float64(self, shape: tuple[int, ...]) -> Array:
+    def _in_pairs(self, shape: tuple[int, ...]) -> ArraySum:
         if self._sum is None:
-            self._sum = np.zeros(shape, np.complex128 if "complex" in self.info.dtype else np.float64)
+            self._sum = ArraySum(shape, np.complex128 if "complex" in self.info.dtype else np.float64)
             if self._one is not None:
-                self._sum += self._one
+                self._sum.add(self._one)
                 self._one = None
         return self._sum
 
@@ -160,7 +158,7 @@ class SumSink(MeasuredSink):
     def end_step(self) -> None:
         """Make the sum the gradient of this step, store it, and begin the next step."""
         shape = tuple(max(size, 0) for size in self.info.shape or ())
-        added = self._sum if self._sum is not None else self._one
+        added = self._sum.result() if self._sum is not None else self._one
         total = np.zeros(shape) if added is None else added
         with np.errstate(over="ignore", invalid="ignore"):
             self._dense = total.astype(numpy_dtype(self.info.dtype), copy=False)

@@ -13,6 +13,7 @@ from tfdump.dump import layout
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE, STEP
 from tfdump.dump.journal import Journal
 from tfdump.dump.writer import DumpWriter
+from tfdump.exact_sums import float_sum
 from tfdump.inputs.source import Source, pad_batch
 from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Progress
@@ -109,10 +110,8 @@ class GradientDump:
         def progress_of_all(done: int, total: int) -> None:
             progress(step * count + done, (self._steps or 1) * total)
 
-        sums = np.zeros(len(probe.terms) + 1)
-        for batch_sums in self._run(compute, progress_of_all):
-            sums += batch_sums
-        return sums
+        numbers = self._run(compute, progress_of_all)
+        return np.array([float_sum(column) for column in zip(*numbers, strict=True)])
 
     def run_examples(self, probe: "PerExampleProbe", progress: Progress) -> npt.NDArray[np.float64]:
         """Run every batch of a per-example probe; return the loss of each example."""
