@@ -6,14 +6,13 @@ batches does not matter, nor which process takes them; how the examples are divi
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tfdump.dump.attributes import STATISTIC_PREFIX
 from tfdump.dump.parts import Piecewise, holds_values
-from tfdump.exact_sums import ExactMoments
+from tfdump.exact_statistics import ExactStatistics, Statistics
 from tfdump.tensors import Array
 
 BLOCK = 1 << 16
@@ -28,40 +27,16 @@ _NEAR_ZERO = 64
 """Up to this ratio of the sum of squares to that of the deviations, their difference loses six bits of 53."""
 
 _SAFE = 1e150
-"""Squares of larger numbers overflow float64, and those of numbers below its inverse vanish; extended precision is
+"""Squares of larger numbers overflow float64, and those of numbers below its inverse vanish;
 a block of them is scaled by a power of 2.
 """
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """The statistics of the values of one tensor.
-
-    `count` is the number of elements; `nan`, `inf` and `zero` are the numbers of elements of that kind. `min`, `max`,
-    `mean`, `std` (ddof 0) and `l2` are over the finite values. If there are none, `mean`, `std` and `l2` are NaN, and
-    `min` and `max` are those of the infinities (NaN if all values are NaN). An empty tensor has the `l2` 0. Complex
-    numbers enter by their magnitude.
-    """
-
-    count: int
-    min: float
-    max: float
-    mean: float
-    std: float
-    l2: float
-    nan: int
-    inf: int
-    zero: int
 
 
 class StatisticsAccumulator:
     """Gathers the statistics of a numeric tensor that arrives batch by batch, in any shapes."""
 
     def __init__(self) -> None:
-        self._count = self._nan = self._inf = self._zero = self._negative_inf = 0
-        self._min = math.inf
-        self._max = -math.inf
-        self._moments = ExactMoments()
+        self._exact = ExactStatistics()
 
     def add(self, values: Array) -> None:
         """Add the values of one batch; text is ignored."""
@@ -73,43 +48,39 @@ class StatisticsAccumulator:
 
     def merge(self, other: "StatisticsAccumulator", times: int = 1) -> None:
         """Add everything that was added to another, so many times."""
-        self._count += other._count * times
-        self._nan += other._nan * times
-        self._inf += other._inf * times
-        self._zero += other._zero * times
-        self._negative_inf += other._negative_inf * times
-        self._min, self._max = min(self._min, other._min), max(self._max, other._max)
-        self._moments.merge(other._moments, times)
+        self._exact.merge(other._exact, times)
 
     def state(self) -> list[Any]:
         """Return the state so far as JSON that preserves every bit; the order of the batches does not change it."""
-        counts = [self._count, self._nan, self._inf, self._zero, self._negative_inf]
-        return [*counts, self._min.hex(), self._max.hex(), self._moments.state()]
+        return self._exact.state()
 
     def restore(self, state: list[Any]) -> None:
         """Continue from what `state` returned."""
-        self._count, self._nan, self._inf, self._zero, self._negative_inf = state[:5]
-        self._min, self._max = map(float.fromhex, state[5:7])
-        self._moments = ExactMoments.of_state(state[7])
+        self._exact = ExactStatistics.of_state(state)
+
+    def result(self) -> Statistics:
+        """Return the statistics of everything added so far."""
+        return self._exact.result()
 
     def _add_block(self, block: Array) -> None:
-        self._count += block.size
+        exact = self._exact
+        exact.count += block.size
         with np.errstate(invalid="ignore"):  # a signaling NaN
-            self._zero += int(np.count_nonzero(block == 0))  # truth values are counted much faster than floats
+            exact.zero += int(np.count_nonzero(block == 0))  # truth values are counted much faster than floats
             if block.dtype.kind == "c":
                 block = np.abs(block.astype(np.complex128))
             numbers: Array = block.astype(np.float64)
         narrow = block if block.dtype == np.float32 else numbers  # half as many bytes
         low, high = float(narrow.min()), float(narrow.max())
         if not (math.isfinite(low) and math.isfinite(high)):  # min and max propagate NaN
-            self._nan += int(np.count_nonzero(np.isnan(numbers)))
-            self._inf += int(np.count_nonzero(np.isinf(numbers)))
-            self._negative_inf += int(np.count_nonzero(np.isneginf(numbers)))
+            exact.nan += int(np.count_nonzero(np.isnan(numbers)))
+            exact.inf += int(np.count_nonzero(np.isinf(numbers)))
+            exact.negative_inf += int(np.count_nonzero(np.isneginf(numbers)))
             numbers = numbers[np.isfinite(numbers)]
             if not numbers.size:
                 return
             low, high = float(numbers.min()), float(numbers.max())
-        self._min, self._max = min(self._min, low), max(self._max, high)
+        exact.low, exact.high = min(exact.low, low), max(exact.high, high)
         largest = max(-low, high)
         exponent = 0
         if largest > _SAFE or 0 < largest < 1 / _SAFE:
@@ -124,43 +95,19 @@ class StatisticsAccumulator:
         subtracted from them (T. F. Chan, G. H. Golub and R. J. LeVeque, "Algorithms for computing the sample variance",
         1983, "corrected two-pass").
         """
-        size = numbers.size
+        size, moments = numbers.size, self._exact.moments
         if constant:
-            self._moments.add_deviations(size, float(numbers[0]), 0.0, 0.0, exponent)
+            moments.add_deviations(size, float(numbers[0]), 0.0, 0.0, exponent)
             return
         squares, total = _sum_of_squares(numbers), float(np.add.reduce(numbers))
         mean = total / size
         if squares <= _NEAR_ZERO * (squares - mean * total):
-            self._moments.add_sums(size, total, squares, exponent)
+            moments.add_sums(size, total, squares, exponent)
             return
         numbers -= mean
         rest = float(numbers.mean())
         deviations = max(_sum_of_squares(numbers) - size * rest**2, 0.0)
-        self._moments.add_deviations(size, mean, rest, deviations, exponent)
-
-    def result(self) -> Statistics:
-        """Return the statistics of everything added so far."""
-        moments = self._moments
-        some = moments.count > 0
-        low, high = (self._min, self._max) if some else self._infinite_range()
-        return Statistics(
-            count=self._count,
-            min=low,
-            max=high,
-            mean=moments.mean() if some else math.nan,
-            std=moments.std() if some else math.nan,
-            l2=moments.l2() if some or not self._count else math.nan,
-            nan=self._nan,
-            inf=self._inf,
-            zero=self._zero,
-        )
-
-    def _infinite_range(self) -> tuple[float, float]:
-        """Return the smallest and the largest infinity, NaN if there is none."""
-        if not self._inf:
-            return math.nan, math.nan
-        low = -math.inf if self._negative_inf else math.inf
-        return low, math.inf if self._inf > self._negative_inf else -math.inf
+        moments.add_deviations(size, mean, rest, deviations, exponent)
 
 
 def statistics_of(parts: Iterable[Piecewise]) -> Statistics:

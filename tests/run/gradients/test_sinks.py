@@ -15,6 +15,7 @@ import pytest
 
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.writer import DumpWriter
+from tfdump.exact_statistics import ExactNorm
 from tfdump.run.gradients.norms import MOST_NORMS, GradientNorms
 from tfdump.run.gradients.sinks import RowsSink, SumSink
 from tfdump.run.gradients.store import GradientStore, RowNorms
@@ -471,16 +472,16 @@ def test_norms_that_are_merged_are_those_of_all_batches() -> None:
 
     whole = measured(batches)
     for order in itertools.permutations(batches):
-        first, second = GradientNorms(True), measured(order[2:])
-        first.restore(json.loads(json.dumps(measured(order[:2]).state())))
-        first.merge(second)
-        assert first.state() == whole.state()
+        parts = [json.loads(json.dumps(measured(part).state())) for part in (order[:2], order[2:])]
+        joined = ExactNorm.of_state(parts[0])
+        joined.merge(ExactNorm.of_state(parts[1]))
+        assert joined.state() == whole.state()
     whole.end_step()
     squares = sum(Fraction(float(value)) ** 2 for batch in batches for value in batch)
     assert whole.last is not None
     assert whole.last == pytest.approx(float(squares / 10**400) ** 0.5 * 1e200, rel=1e-15)
+    assert joined.norm == whole.last
     for infinite, norm in (([np.inf], np.inf), ([np.inf, -np.inf], np.inf), ([np.inf, np.nan], np.nan)):
-        part = measured([np.array(infinite)])
-        whole.merge(part)
-        whole.end_step()
-        np.testing.assert_equal(whole.last, norm)
+        joined.infinite = 0.0
+        joined.merge(ExactNorm.of_state(measured([np.array(infinite)]).state()))
+        np.testing.assert_equal(joined.norm, norm)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdump.exact_sums import ExactSum, root_of
+from tfdump.exact_statistics import ExactNorm
 from tfdump.tensors import Array
 
 BLOCK = 1 << 13
@@ -21,28 +21,31 @@ _LEAST_SOUND = 1e-280
 class GradientNorms:
     """Measures the gradient of one target, step by step; the sums of the squares of blocks are added exactly.
 
-    `zeros` counts the numbers that are zero, where `half` tells that they passed through float16.
+    Zeros are counted where `half` tells that the numbers passed through float16.
     """
 
     def __init__(self, half: bool) -> None:
-        self.zeros = 0
         self._half = half
-        self._squares = ExactSum()
-        self._infinite = 0.0  # NaN or infinity where there were such numbers
+        self._exact = ExactNorm()
         self._norms: list[float] = []
 
     def add(self, values: Array) -> None:
         """Add numbers of the current step."""
         if self._half:
-            self.zeros += values.size - int(np.count_nonzero(values))
+            self._exact.zeros += values.size - int(np.count_nonzero(values))
         flat = (np.abs(values) if values.dtype.kind == "c" else values).reshape(-1)
         for start in range(0, flat.size, BLOCK):
             self._add_block(flat[start : start + BLOCK].astype(np.float64))
 
     def end_step(self) -> None:
         """End the step: its norm is that of all numbers since the last step."""
-        self._norms.append(self._infinite or root_of(*self._squares.fraction))
-        self._squares, self._infinite = ExactSum(), 0.0
+        self._norms.append(self._exact.norm)
+        self._exact = ExactNorm(self.zeros)
+
+    @property
+    def zeros(self) -> int:
+        """How many numbers that passed through float16 are zero."""
+        return self._exact.zeros
 
     @property
     def last(self) -> float | None:
@@ -54,21 +57,13 @@ class GradientNorms:
         """Whether no step had NaN or infinite values."""
         return bool(np.isfinite(self._norms).all())
 
-    def merge(self, other: "GradientNorms") -> None:
-        """Add the numbers that another measured in the current step."""
-        self.zeros += other.zeros
-        self._squares.merge(other._squares)
-        self._infinite += other._infinite
-
     def state(self) -> list[Any]:
         """Return the measures of the current step, as JSON that preserves every bit and does not know the order."""
-        return [self.zeros, self._infinite.hex(), self._squares.state()]
+        return self._exact.state()
 
     def restore(self, state: list[Any]) -> None:
         """Restore a state that `state` returned."""
-        self.zeros = state[0]
-        self._infinite = float.fromhex(state[1])
-        self._squares = ExactSum.of_state(state[2])
+        self._exact = ExactNorm.of_state(state)
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes of the dataset: the zeros, and the norm, or the norms of several steps if they fit."""
@@ -87,12 +82,12 @@ class GradientNorms:
             if not _LEAST_SOUND < squares < math.inf and block.any():
                 largest = float(np.abs(block).max())
                 if not math.isfinite(largest):
-                    self._infinite += largest
+                    self._exact.infinite += largest
                     return
                 exponent = math.frexp(largest)[1]
                 scaled = np.ldexp(block, -exponent)
                 squares = float(np.dot(scaled, scaled))
-        self._squares.add(squares, 2 * exponent)
+        self._exact.squares.add(squares, 2 * exponent)
 
 
 class MeasuredSink:
