@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tfdump.dtypes import STRING, kind_of
+from tfdump.dtypes import STRING, dtype_name, kind_of
 from tfdump.files.byte_strings import encoded
 from tfdump.tensors import Array
 
@@ -102,6 +102,19 @@ def stored_dtype(name: str, wanted: str | None = None) -> np.dtype[Any]:
     if wanted is not None and kind_of(name) == "f":
         return np.dtype(wanted)
     return np.dtype(_UPCAST.get(name) or name)
+
+
+def common_dtype(first: str, second: str) -> str | None:
+    """Return the narrowest dtype that holds every value of two dtypes, None where there is none."""
+    if first == second:
+        return first
+    if any(kind_of(name) in "SV" for name in (first, second)):
+        return None
+    wide = np.promote_types(stored_dtype(first), stored_dtype(second))
+    integers = [name for name in (first, second) if kind_of(name) in "iu"]
+    if wide.kind in "fc" and any(np.dtype(stored_dtype(name)).itemsize == 8 for name in integers):
+        return None  # NumPy promotes 64-bit integers to float64, which cannot hold all of them
+    return dtype_name(wide)
 
 
 def storable(values: Array, dtype: np.dtype[Any]) -> Array:

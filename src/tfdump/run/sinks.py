@@ -1,7 +1,6 @@
 """Sinks: what happens to the values of one tensor (statistics, reduction, cast) before a collector writes them."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,16 +8,13 @@ import numpy as np
 
 from tfdump.dtypes import dtype_name, kind_of
 from tfdump.dump.axis0 import EXAMPLE, NONE
-from tfdump.dump.collectors import ByExample, Collector, Stack, same_bits
+from tfdump.dump.collectors import ChangingCollector, Collector, OpenCollector, same_bits
+from tfdump.dump.kinds.tensor_kind import TensorKind
 from tfdump.dump.layout import stored_dtype
 from tfdump.dump.packing import digest
 from tfdump.run.options import StoreOptions
-from tfdump.run.tensor_kind import TensorKind, common_dtype
 from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
 from tfdump.tensors import Array, Ragged, Sparse, TensorInfo, Value
-
-OpenCollector = Callable[[TensorInfo, Value, str], Collector]
-"""Creates the collector of a tensor from its record, its first value as stored, and its axis0."""
 
 
 class TensorSink:
@@ -44,10 +40,9 @@ class TensorSink:
         self.unfit = 0
         self.reduced = False
         self._options = options
-        self._open = open_collector
-        self._collector: Collector | None = None
-        self._opened_as = ("", "")
+        self._stored = ChangingCollector(open_collector)
         self._first: Array | None = None
+        self._first_unfit = 0
         numeric = kind_of(info.dtype) != "S"
         self._statistics = StatisticsAccumulator() if options.statistics and numeric else None
         self._narrow = options.dtype is not None and kind_of(info.dtype) == "f"
@@ -95,6 +90,7 @@ class TensorSink:
             self.reduced |= bool(self._options.reduction.axes_of(value.shape))
             reduced = self._options.reduction.reduce(_upcast(value))
             value = reduced.values
+            self._first_unfit = reduced.overflowed if self.batches == 1 else self._first_unfit
             self.unfit += 0 if again else reduced.overflowed
         self.kind.take_rows(value)
         if self._narrow and not again:
@@ -107,25 +103,9 @@ class TensorSink:
     def store(self, value: Value) -> None:
         """Store what `prepare` returned. Where the kind of the tensor has changed, store the earlier batches again."""
         if self.kind.lost is not None:
-            self._collector = None
+            self._stored.collector = None
             return
-        info = self.stored_info(value)
-        axis0, dtype = self._opened_as
-        if self._collector is not None:
-            info = replace(info, dtype=common_dtype(dtype, info.dtype) or info.dtype)
-        if self._collector is None or (axis0, dtype) != (self.axis0, info.dtype):
-            self._collector = self._reopened(info, value, self._collector)
-            self._opened_as = (self.axis0, info.dtype)
-        self._collector.append(value)
-
-    def _reopened(self, info: TensorInfo, value: Value, earlier: Collector | None) -> Collector:
-        """Return a new collector with the batches of an earlier one; `value` is the next batch."""
-        collector = self._open(info, value, self.axis0)
-        if isinstance(collector, Stack) and isinstance(earlier, ByExample) and not earlier.had_only(value.shape):
-            collector.expect_unequal()
-        for batch in earlier.batches() if earlier is not None else ():
-            collector.append(batch)
-        return collector
+        self._stored.append(value, self.stored_info(value), self.axis0)
 
     def for_journal(self, value: Value) -> Value:
         """Return the part of what `prepare` returned that `store` reads: where no values are stored, the shape."""
@@ -154,7 +134,7 @@ class TensorSink:
     def _repeats(self, value: Value) -> bool:
         """Tell whether a constant is the same as in all batches before.
 
-        Where it is not, all batches will be stored, so the earlier ones are added to the statistics now.
+        Where it is not, all batches will be stored, so the earlier ones are added to the statistics and counts now.
         """
         if not isinstance(value, np.ndarray):
             return False
@@ -165,6 +145,7 @@ class TensorSink:
             return True
         self.kind.vary()
         again = self.batches - 2
+        self.unfit += self._first_unfit * again
         if self._statistics is not None and again:
             first = StatisticsAccumulator()
             first.add(self._first)
@@ -190,7 +171,7 @@ class TensorSink:
             extra["reduce"] = str(self._options.reduction)
         if self.overflowed + self.unfit:
             extra["overflowed"] = np.int64(self.overflowed + self.unfit)
-        return self._collector, extra
+        return self._stored.collector, extra
 
     def _count_overflow(self, values: Array) -> None:
         """Count the finite values that become infinite in the stored dtype."""

@@ -7,9 +7,9 @@ import numpy as np
 
 from tfdump.dtypes import kind_of
 from tfdump.dump.axis0 import NONE
-from tfdump.dump.collectors import Collector
+from tfdump.dump.collectors import Collector, OpenCollector
 from tfdump.run.options import StoreOptions
-from tfdump.run.sinks import OpenCollector, count_overflow
+from tfdump.run.sinks import count_overflow
 from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
 from tfdump.tensors import TensorInfo
 

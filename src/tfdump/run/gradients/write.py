@@ -12,6 +12,7 @@ from tfdump.byte_sizes import show_bytes
 from tfdump.dump import layout
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE, STEP
 from tfdump.dump.journal import Journal
+from tfdump.dump.kinds.kind_notes import tell_kinds
 from tfdump.dump.writer import DumpWriter
 from tfdump.exact_sums import float_sum
 from tfdump.inputs.source import Source, pad_batch
@@ -25,7 +26,6 @@ from tfdump.run.gradients.store import GradientStore
 from tfdump.run.gradients.weight_sink import WeightSink, store_weights
 from tfdump.run.pipeline import BatchOutput, run_in_order
 from tfdump.run.resume import JournaledBatches
-from tfdump.run.tensor_notes import tell_kinds
 from tfdump.tensors import Array, Batch, NotCaptured, Note, TensorInfo, Value
 
 if TYPE_CHECKING:
