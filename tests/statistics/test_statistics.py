@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX
-from tfdump.exact_statistics import Statistics
-from tfdump.statistics.statistics import BLOCK, StatisticsAccumulator, statistics_attributes
+from tfdump.exact_statistics import BLOCK, Statistics
+from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
 
 
 def streamed(*batches: object) -> Statistics:

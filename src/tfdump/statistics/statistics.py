@@ -1,10 +1,5 @@
-"""Streaming statistics of a tensor over all its examples.
+"""Streaming statistics of a tensor over all its examples."""
 
-Blocks small enough to stay in cache are summarized in float64, and their sums are added exactly. So the order of the
-batches does not matter, nor which process takes them; how the examples are divided into batches may change last bits.
-"""
-
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,22 +10,6 @@ from tfdump.dump.parts import Piecewise, holds_values
 from tfdump.exact_statistics import ExactStatistics, Statistics
 from tfdump.tensors import Array
 
-BLOCK = 1 << 16
-"""Elements per block: 512 kB in float64, so that the second pass over it reads from cache."""
-
-_FEW = 1 << 13
-"""Elements per sum of squares: above 10,000 OpenBLAS starts threads, which on a busy machine cost a hundred times as
-much as the sum.
-"""
-
-_NEAR_ZERO = 64
-"""Up to this ratio of the sum of squares to that of the deviations, their difference loses six bits of 53."""
-
-_SAFE = 1e150
-"""Squares of larger numbers overflow float64, and those of numbers below its inverse vanish;
-a block of them is scaled by a power of 2.
-"""
-
 
 class StatisticsAccumulator:
     """Gathers the statistics of a numeric tensor that arrives batch by batch, in any shapes."""
@@ -40,11 +19,7 @@ class StatisticsAccumulator:
 
     def add(self, values: Array) -> None:
         """Add the values of one batch; text is ignored."""
-        if values.dtype.kind in "OSU":
-            return
-        flat = values.reshape(-1)
-        for start in range(0, flat.size, BLOCK):
-            self._add_block(flat[start : start + BLOCK])
+        self._exact.add(values)
 
     def merge(self, other: "StatisticsAccumulator", times: int = 1) -> None:
         """Add everything that was added to another, so many times."""
@@ -62,53 +37,6 @@ class StatisticsAccumulator:
         """Return the statistics of everything added so far."""
         return self._exact.result()
 
-    def _add_block(self, block: Array) -> None:
-        exact = self._exact
-        exact.count += block.size
-        with np.errstate(invalid="ignore"):  # a signaling NaN
-            exact.zero += int(np.count_nonzero(block == 0))  # truth values are counted much faster than floats
-            if block.dtype.kind == "c":
-                block = np.abs(block.astype(np.complex128))
-            numbers: Array = block.astype(np.float64)
-        narrow = block if block.dtype == np.float32 else numbers  # half as many bytes
-        low, high = float(narrow.min()), float(narrow.max())
-        if not (math.isfinite(low) and math.isfinite(high)):  # min and max propagate NaN
-            exact.nan += int(np.count_nonzero(np.isnan(numbers)))
-            exact.inf += int(np.count_nonzero(np.isinf(numbers)))
-            exact.negative_inf += int(np.count_nonzero(np.isneginf(numbers)))
-            numbers = numbers[np.isfinite(numbers)]
-            if not numbers.size:
-                return
-            low, high = float(numbers.min()), float(numbers.max())
-        exact.low, exact.high = min(exact.low, low), max(exact.high, high)
-        largest = max(-low, high)
-        exponent = 0
-        if largest > _SAFE or 0 < largest < 1 / _SAFE:
-            exponent = math.frexp(largest)[1]
-            numbers = np.ldexp(numbers, -exponent)
-        self._add_moments(numbers, low == high, exponent)
-
-    def _add_moments(self, numbers: Array, constant: bool, exponent: int) -> None:
-        """Add the moments of one block of finite numbers, which were divided by 2^exponent.
-
-        If the mean is far from zero, the deviations come from a second pass, and the rounding error of the mean is
-        subtracted from them (T. F. Chan, G. H. Golub and R. J. LeVeque, "Algorithms for computing the sample variance",
-        1983, "corrected two-pass").
-        """
-        size, moments = numbers.size, self._exact.moments
-        if constant:
-            moments.add_deviations(size, float(numbers[0]), 0.0, 0.0, exponent)
-            return
-        squares, total = _sum_of_squares(numbers), float(np.add.reduce(numbers))
-        mean = total / size
-        if squares <= _NEAR_ZERO * (squares - mean * total):
-            moments.add_sums(size, total, squares, exponent)
-            return
-        numbers -= mean
-        rest = float(numbers.mean())
-        deviations = max(_sum_of_squares(numbers) - size * rest**2, 0.0)
-        moments.add_deviations(size, mean, rest, deviations, exponent)
-
 
 def statistics_of(parts: Iterable[Piecewise]) -> Statistics:
     """Return the statistics of the values in the parts of one tensor, read in pieces."""
@@ -118,16 +46,6 @@ def statistics_of(parts: Iterable[Piecewise]) -> Statistics:
             for key in part.keys(part.piece_bytes):
                 gathered.add(part.read(key))
     return gathered.result()
-
-
-def _sum_of_squares(numbers: Array) -> float:
-    """Return the sum of the squares of a flat block."""
-    whole = numbers.size // _FEW * _FEW
-    rows, rest = numbers[:whole].reshape(-1, _FEW), numbers[whole:]
-    sums = [float(np.dot(rest, rest))]
-    if whole:
-        sums += np.matmul(rows[:, None], rows[:, :, None]).reshape(-1).tolist()  # the dot products of all rows at once
-    return math.fsum(sums)
 
 
 def statistics_attributes(statistics: Statistics) -> dict[str, Any]:

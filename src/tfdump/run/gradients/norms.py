@@ -1,6 +1,5 @@
 """The norms of a gradient, and the zeros among its numbers that passed through float16."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -8,18 +7,12 @@ import numpy as np
 from tfdump.exact_statistics import ExactNorm
 from tfdump.tensors import Array
 
-BLOCK = 1 << 13
-"""Elements that are squared at once: few enough for the cache, and for one thread, because the others run the model."""
-
 MOST_NORMS = 4000
 """Norms that fit into an attribute, one per step."""
 
-_LEAST_SOUND = 1e-280
-"""A sum of squares below it may lack squares that underflowed in float64."""
-
 
 class GradientNorms:
-    """Measures the gradient of one target, step by step; the sums of the squares of blocks are added exactly.
+    """Measures the gradient of one target, step by step.
 
     Zeros are counted where `half` tells that the numbers passed through float16.
     """
@@ -33,9 +26,7 @@ class GradientNorms:
         """Add numbers of the current step."""
         if self._half:
             self._exact.zeros += values.size - int(np.count_nonzero(values))
-        flat = (np.abs(values) if values.dtype.kind == "c" else values).reshape(-1)
-        for start in range(0, flat.size, BLOCK):
-            self._add_block(flat[start : start + BLOCK].astype(np.float64))
+        self._exact.add(values)
 
     def end_step(self) -> None:
         """End the step: its norm is that of all numbers since the last step."""
@@ -73,21 +64,6 @@ class GradientNorms:
         elif len(self._norms) <= MOST_NORMS:
             attributes["norm"] = np.array(self._norms, np.float64)
         return attributes
-
-    def _add_block(self, block: Array) -> None:
-        """Add the squares of a block, scaled by a power of 2 where they overflow or underflow float64."""
-        exponent = 0
-        with np.errstate(all="ignore"):
-            squares = float(np.dot(block, block))
-            if not _LEAST_SOUND < squares < math.inf and block.any():
-                largest = float(np.abs(block).max())
-                if not math.isfinite(largest):
-                    self._exact.infinite += largest
-                    return
-                exponent = math.frexp(largest)[1]
-                scaled = np.ldexp(block, -exponent)
-                squares = float(np.dot(scaled, scaled))
-        self._exact.squares.add(squares, 2 * exponent)
 
 
 class MeasuredSink:
