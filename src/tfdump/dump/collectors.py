@@ -22,7 +22,14 @@ OpenCollector = Callable[[TensorInfo, Value, str], "Collector"]
 """Creates the collector of a tensor from its record, its first value as stored, and its axis0."""
 
 
-class Collector(Protocol):
+class Finishing(Protocol):
+    """Ends as a dataset or group that has no name yet."""
+
+    def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
+        """Write what is left; return the unnamed object and its attributes (`axis0`, and `encoding` for a group)."""
+
+
+class Collector(Finishing, Protocol):
     """Takes the values of one tensor batch by batch, and ends as a dataset or group that has no name yet."""
 
     def append(self, value: Any) -> None:
@@ -30,9 +37,6 @@ class Collector(Protocol):
 
     def batches(self) -> Iterator[Any]:
         """Yield the appended values batch by batch, in the stored dtype; nothing can be appended afterwards."""
-
-    def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
-        """Write what is left; return the unnamed object and its attributes (`axis0`, and `encoding` for a group)."""
 
 
 def anonymous_group(file: h5py.File) -> h5py.Group:

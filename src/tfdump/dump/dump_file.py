@@ -215,11 +215,15 @@ class Dump(Mapping[str, Tensor]):
 
     def _tensor(self, group: str, name: str) -> Tensor:
         with damage(DumpError, f"{self.name}: '{group}/{name}'"):
-            tensor = Tensor(group, lookup(self._file, f"{group}/{name}", DumpError))
+            tensor = self._opened(group, lookup(self._file, f"{group}/{name}", DumpError))
             _ = tensor.shape, tensor.dtype, tensor.norm
             if tensor.address != name:
                 raise ValueError(f"its attribute says that it is {tensor.address!r}")
             return tensor
+
+    def _opened(self, group: str, item: h5py.Dataset | h5py.Group) -> Tensor:
+        """Return the tensor that an object of the file is."""
+        return Tensor(group, item)
 
     def check_unchanged(self) -> None:
         """Raise DumpError if the file was written to since it was opened: the values may belong to two states."""

@@ -68,6 +68,7 @@ epochs begun, and the number of batches trained.
 """
 
 CHUNK_BYTES = 1 << 20
+SMALLEST_CHUNK = 64 << 10
 FEW_CHUNKS = 8
 LARGEST_CHUNK_BYTES = 1 << 30  # HDF5 allows 4 GiB; readers must hold one chunk
 LARGEST_ATTRIBUTE_BYTES = 60_000  # an object header holds 64 kB
@@ -127,6 +128,11 @@ def storable(values: Array, dtype: np.dtype[Any]) -> Array:
         return text
     with np.errstate(over="ignore", invalid="ignore"):
         return np.ascontiguousarray(values, dtype=dtype).reshape(values.shape)
+
+
+def chunk_bytes_for(memory: int, tensors: int) -> int:
+    """Return about the size of a chunk with which the chunks of so many tensors that fill up stay within `memory`."""
+    return min(CHUNK_BYTES, max(SMALLEST_CHUNK, memory // max(1, tensors)))
 
 
 def chunk_shape(

@@ -32,13 +32,6 @@ class Part:
     """
 
     def __init__(self, name: str, dataset: h5py.Dataset) -> None:
-        self._take(name, dataset)
-        check_stored_inside(dataset, DumpError)
-        check_declared(dataset, DumpError)
-        load_filter(dataset)
-
-    def _take(self, name: str, dataset: h5py.Dataset) -> None:
-        """Take over what a dataset declares."""
         self.name = name
         if dataset.shape is None:
             raise DumpError(f"{dataset.file.filename}: '{dataset.name}' is damaged: it has no shape")
@@ -50,6 +43,9 @@ class Part:
         if not self.is_text and self.dtype.hasobject:
             raise DumpError(f"{dataset.file.filename}: '{dataset.name}' is damaged: it holds lists or references")
         self._dataset = dataset
+        check_stored_inside(dataset, DumpError)
+        check_declared(dataset, DumpError)
+        load_filter(dataset)
 
     @property
     def nbytes(self) -> int:

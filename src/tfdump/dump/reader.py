@@ -5,6 +5,8 @@ from pathlib import Path
 from tfdump.argument_kinds import file_path
 from tfdump.dump.dump_file import Dump
 from tfdump.dump.other_formats import refuse_other_formats
+from tfdump.dump.shards.joined_dump import open_shards
+from tfdump.dump.shards.manifest import is_shard_folder
 from tfdump.dump.tensor import Tensor
 from tfdump.errors import DumpError
 from tfdump.files.hdf5 import open_hdf5
@@ -18,7 +20,7 @@ def open_dump(path: str | Path) -> Dump:
     Parameters
     ----------
     path : str or Path
-        The dump file.
+        The dump file, or a folder of shards, which are read as one dump.
 
     Returns
     -------
@@ -28,7 +30,8 @@ def open_dump(path: str | Path) -> Dump:
     Raises
     ------
     DumpError
-        If the file cannot be read, is not a dump, or was written by a newer version of tfdump.
+        If the file cannot be read, is not a dump, or was written by a newer version of tfdump, and if a shard of a
+        folder is missing.
 
     Examples
     --------
@@ -36,6 +39,8 @@ def open_dump(path: str | Path) -> Dump:
     ...     values = dump["encoder.dense"].read()
     """
     place = file_path("dump", path, "for example 'd.h5'")
+    if is_shard_folder(place):
+        return open_shards(place, str(path))
     refuse_other_formats(place)
     file = open_hdf5(place, DumpError)
     try:

@@ -20,6 +20,7 @@ from tfdump.dump.collectors import (
     ByExample,
     Collector,
     Constant,
+    Finishing,
     Stack,
     anonymous_group,
     write_whole,
@@ -118,7 +119,7 @@ class DumpWriter:
             return Constant(*common, batches) if steps is None else Stack(*common, steps, STEP)
         return Stack(*common, batches * (steps or 1))
 
-    def link(self, group: str, info: TensorInfo, collector: Collector, extra: Mapping[str, Any]) -> None:
+    def link(self, group: str, info: TensorInfo, collector: Finishing, extra: Mapping[str, Any]) -> None:
         """Give a finished tensor its name in `group`, which is created if needed, and its attributes."""
         item, attributes = collector.finish()
         self._link(group, info, item, attributes, extra)

@@ -128,8 +128,8 @@ class TensorSink:
 
     @property
     def constant(self) -> str | None:
-        """The SHA-256 of the value that was the same in all batches, before it is stored; None where there is none."""
-        return digest({"": self._first}) if self.axis0 == NONE and self._first is not None else None
+        """The SHA-256 of the first value of a tensor that was planned as constant, before it is stored; else None."""
+        return digest({"": self._first}) if self._first is not None else None
 
     def _repeats(self, value: Value) -> bool:
         """Tell whether a constant is the same as in all batches before.
