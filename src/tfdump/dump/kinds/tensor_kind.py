@@ -8,7 +8,7 @@ import numpy as np
 
 from tfdump.dtypes import dtype_name, kind_of
 from tfdump.dump.axis0 import BATCH, EXAMPLE
-from tfdump.dump.layout import common_dtype
+from tfdump.dump.layout import common_dtype, stored_dtype
 from tfdump.tensors import Ragged, Sparse, TensorInfo, Value
 
 
@@ -88,7 +88,7 @@ class TensorKind:
 
     def _take_dtype(self, dtype: str) -> None:
         if not self._dtype:
-            self._dtype = dtype
+            self._dtype = dtype if self._holds(dtype) else self.info.dtype
         if dtype == self._dtype or self.lost is not None:
             return
         wide = common_dtype(self._dtype, dtype)
@@ -101,6 +101,11 @@ class TensorKind:
             self.widened = self.widened or (self._dtype, dtype, self._number)
             self._dtype = wide
             self.info = replace(self.info, dtype=wide)
+
+    def _holds(self, dtype: str) -> bool:
+        """Tell whether the dtype of the first batch of the whole run holds values of a dtype."""
+        planned = self.info.dtype
+        return not self._before or common_dtype(planned, dtype) == dtype_name(stored_dtype(planned))
 
     def _take_shape(self, value: Value) -> None:
         """Open the axes of the shape that differ from batch to batch, where the shape is that of the first batch."""

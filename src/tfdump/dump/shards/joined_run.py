@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfdump.dump import layout
+from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import EXAMPLE
 from tfdump.dump.kinds.kind_notes import from_padding, tell_changes
 from tfdump.dump.shards.manifest import Manifest
@@ -17,7 +18,6 @@ from tfdump.dump.shards.stored_forms import StoredForm, StoredTensor, stored_for
 from tfdump.dump.shards.tensor_state import CombinedState
 from tfdump.errors import DumpError
 from tfdump.files.hdf5 import damage
-from tfdump.statistics_state import statistics_attributes
 from tfdump.tensors import NotCaptured, PlannedTensor, TensorInfo
 
 CALLED_LATE = "not called in the first batch"

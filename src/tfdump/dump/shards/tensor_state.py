@@ -8,7 +8,7 @@ from tfdump.dtypes import kind_of
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.kinds.tensor_kind import Departure, TensorKind, changed_form, common_shape
 from tfdump.dump.layout import common_dtype
-from tfdump.statistics_state import StatisticsAccumulator
+from tfdump.exact_statistics import StatisticsAccumulator
 from tfdump.tensors import PlannedTensor, TensorInfo
 
 
@@ -73,7 +73,7 @@ class CombinedState(TensorKind):
             return
         begins = self.batches == 0
         self.batches += kind["batches"]
-        self._before = first - self.batches  # the numbers of batches that the base class tells
+        self._before = 0 if begins else first - self.batches  # so that the base class tells the numbers of batches
         self._add_form(kind["form"], first)
         self._add_dtypes(kind, first)
         self.lost = self.lost or kind["lost"]
