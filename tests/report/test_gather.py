@@ -10,9 +10,10 @@ import pytest
 
 from support.check_dumps import functional, normal, write_dump
 from support.report_pages import bars_of, cell, columns_of, made, value
+from tfdump.dump.attributes import statistics_attributes
 from tfdump.errors import DumpError, SelectionError
 from tfdump.report.records import NONE, SAMPLED, STORED, WHOLE
-from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
+from tfdump.statistics.statistics import StatisticsAccumulator
 
 GRADIENT = {"class": "Dense", "axis0": "none"}
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX
+from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX, statistics_attributes
 from tfdump.exact_statistics import BLOCK, Statistics
-from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
+from tfdump.statistics.statistics import StatisticsAccumulator
 
 
 def streamed(*batches: object) -> Statistics:

@@ -1,4 +1,4 @@
-"""Runs over values that tests make up: as one dump, and as a folder of shards, by the sinks and the writer of tfdump."""
+"""Runs over values that tests make up, as one dump and as a folder of shards, by the sinks and writer of tfdump."""
 
 import json
 from collections.abc import Sequence
@@ -65,8 +65,11 @@ class MadeRun:
         stop = self.examples if stop is None else stop
         before, whole = start // self.size, -(-self.examples // self.size)
         planned = [
-            PlannedTensor(t.group, TensorInfo(t.name, t.name.partition(":")[0], t.name, ("Dense", "Layer"), order, t.dtype,
-                          t.shape, attributes=t.attributes), t.axis0, (-1,), 0)
+            PlannedTensor(
+                t.group,
+                TensorInfo(t.name, t.name, t.name, ("Dense", "Layer"), order, t.dtype, t.shape, 0, t.attributes),
+                t.axis0, (-1,), 0,
+            )
             for order, t in enumerate(self.tensors)
         ]  # fmt: skip
         return ActivationPlan(
@@ -112,11 +115,8 @@ class MadeRun:
     def manifest(self, bounds: Sequence[int]) -> Manifest:
         """The manifest of shards that end at these numbers of examples."""
         plan = self.plan()
-        about = {
-            "reduce": self.store.reduction and str(self.store.reduction),
-            "about_dtypes": self.store.about_dtypes,
-            "dtype": self.store.dtype,
-        }
+        reduction = None if self.store.reduction is None else str(self.store.reduction)
+        about = {"reduction": reduction, "dtype": self.store.dtype}
         return manifest(
             root=tuple(self.root().items()), examples=self.examples, first_example=FIRST, batch_size=self.size,
             plan=ShardedPlan(tensors=tuple(plan.tensors), fixed=self.fixed, padding=self.padding,

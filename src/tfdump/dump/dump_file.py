@@ -206,6 +206,11 @@ class Dump(Mapping[str, Tensor]):
             for name in names:
                 yield self._tensor(group, name)
 
+    @property
+    def file_bytes(self) -> int:
+        """The size of the file, or of all files of a folder of shards."""
+        return int(self._file.id.get_filesize())
+
     def verify(self) -> Iterator[Verified]:
         """Read all values and yield the result of every checksum.
 

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from tfdump.dtypes import dtype_name, kind_of
+from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import EXAMPLE, NONE
 from tfdump.dump.collectors import ChangingCollector, Collector, OpenCollector, same_bits
 from tfdump.dump.kinds.tensor_kind import TensorKind
 from tfdump.dump.layout import stored_dtype
 from tfdump.dump.packing import digest
 from tfdump.run.options import StoreOptions
-from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
+from tfdump.statistics.statistics import StatisticsAccumulator
 from tfdump.tensors import Array, Ragged, Sparse, TensorInfo, Value
 
 

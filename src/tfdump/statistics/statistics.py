@@ -3,9 +3,6 @@
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
-from tfdump.dump.attributes import STATISTIC_PREFIX
 from tfdump.dump.parts import Piecewise, holds_values
 from tfdump.exact_statistics import ExactStatistics, Statistics
 from tfdump.tensors import Array
@@ -46,11 +43,3 @@ def statistics_of(parts: Iterable[Piecewise]) -> Statistics:
             for key in part.keys(part.piece_bytes):
                 gathered.add(part.read(key))
     return gathered.result()
-
-
-def statistics_attributes(statistics: Statistics) -> dict[str, Any]:
-    """Return the statistics as attributes of a dataset: `stat_count`, `stat_min` and so on, as int64 and float64."""
-    return {
-        f"{STATISTIC_PREFIX}{name}": np.int64(value) if isinstance(value, int) else np.float64(value)
-        for name, value in vars(statistics).items()
-    }

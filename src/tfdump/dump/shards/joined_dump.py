@@ -48,6 +48,11 @@ class JoinedDump(Dump):
         address = str(item.attrs["address"])
         return JoinedTensorValues(group, item, self._joined[group, address], self._run.shards)
 
+    @property
+    def file_bytes(self) -> int:
+        """The size of all shards."""
+        return sum(path.stat().st_size for path in self._run.shards.paths)
+
     def verify(self) -> Iterator[Verified]:
         """Read all shards and yield the result of every checksum; names begin with those of the shards.
 

@@ -99,7 +99,7 @@ class _Looks:
     """What looking at one shard after the other tells: the state of every tensor, and what it is in each shard."""
 
     def __init__(self, shards: OpenShards, batches: int) -> None:
-        plan, dtypes = shards.manifest.plan, str(shards.manifest.options.get("about_dtypes") or "")
+        plan, dtypes = shards.manifest.plan, _about_dtypes(shards.manifest)
         padded = batches if plan.padding else 0
         self.states = [CombinedState(tensor, dtypes, padded) for tensor in plan.tensors]
         self.stored: list[list[StoredTensor]] = [[] for _ in self.states]
@@ -140,7 +140,9 @@ class _Looks:
             return stored_tensor(shards, number, path, kind["axis0"])
         start, stop = shards.manifest.ranges[number]
         shapes = {"": (stop - start, *first.shapes[""][1:])}
-        return StoredTensor(number, first.path, EXAMPLE, (), shapes, first.dtypes, first.attributes)
+        return StoredTensor(
+            number, first.path, EXAMPLE, shards.batch_sizes(number), shapes, first.dtypes, first.attributes
+        )
 
     def further_tensors(self) -> Iterator[JoinedTensor]:
         """Yield what is stored beside the tensors of the model."""
@@ -177,6 +179,12 @@ def _joined(
     if (state.group, state.info.address) in copied:
         extra[layout.PADDING] = np.int64(manifest.plan.padding)
     return JoinedTensor(state.group, state.info, stored_form(items, state), extra, state)
+
+
+def _about_dtypes(manifest: Manifest) -> str:
+    """Return the options of the command line that fix the kind of the stored dtypes."""
+    options = {"--dtype": "dtype", "--reduce": "reduction"}
+    return " and ".join(option for option, name in options.items() if manifest.options.get(name) is not None)
 
 
 def _root(manifest: Manifest, dependent: list[str]) -> dict[str, Any]:

@@ -17,13 +17,14 @@ from tfdump.dump.collectors import ChangingCollector, Collector, Finishing
 from tfdump.dump.rows import Storage
 from tfdump.dump.shards.joined_arrays import JoinedPart
 from tfdump.dump.shards.joined_run import CALLED_LATE, JoinedRun, JoinedTensor, join
-from tfdump.dump.shards.manifest import read_manifest
+from tfdump.dump.shards.manifest import MANIFEST, is_shard_folder, read_manifest
 from tfdump.dump.shards.open_shards import OpenShards
 from tfdump.dump.shards.outline import Declared
 from tfdump.dump.shards.replay import batches_in_shard
 from tfdump.dump.target import check_target
 from tfdump.dump.writer import DumpWriter, storage_for
 from tfdump.errors import DumpError
+from tfdump.files.paths import as_argument, check_path
 from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Progress, silent_progress
 from tfdump.tensors import Note, TensorInfo, Value
@@ -46,6 +47,12 @@ def merge_shards(
     all examples. Raises DumpError where a shard is missing, damaged or of another run, and where the bytes of one run
     cannot be made from the shards.
     """
+    check_path(folder, "folder", DumpError)
+    if not is_shard_folder(folder):
+        raise DumpError(
+            f"{folder} is no folder of shards: it has no {MANIFEST} (shards are made with --shards: tfdump activations "
+            f"MODEL INPUT --shards {as_argument(folder)})"
+        )
     shards = OpenShards(folder, read_manifest(folder))
     try:
         check_target(path, force, shards.paths)

@@ -39,6 +39,7 @@ class OpenShards:
         self._open: OrderedDict[int, h5py.File] = OrderedDict()
         self._parts: dict[int, dict[str, Part]] = {}
         self._stamps: dict[int, Stamp | None] = {}
+        self._sizes: dict[int, tuple[int, ...]] = {}
         self._most = max(1, min(MOST_OPEN, open_files() - _RESERVED))
         self._refuse_others()
         self._refuse_gaps()
@@ -71,8 +72,10 @@ class OpenShards:
 
     def batch_sizes(self, number: int) -> tuple[int, ...]:
         """Return the numbers of examples of the batches of a shard."""
-        (start, stop), size = self.manifest.ranges[number], self.manifest.batch_size
-        return tuple(min(size, stop - begin) for begin in range(start, stop, size))
+        if number not in self._sizes:
+            (start, stop), size = self.manifest.ranges[number], self.manifest.batch_size
+            self._sizes[number] = tuple(min(size, stop - begin) for begin in range(start, stop, size))
+        return self._sizes[number]
 
     def file(self, number: int) -> h5py.File:
         """Return a shard, open for reading; it may be closed when others are asked for."""

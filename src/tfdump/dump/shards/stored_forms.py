@@ -40,7 +40,7 @@ class StoredForm:
 class StoredTensor:
     """A tensor in one shard: its first axis there, its arrays with their shapes and dtypes, and some attributes.
 
-    `batches` are the examples of each batch of the shard, which only arrays need that are not joined row by row.
+    `batches` are the examples of each batch of the shard.
     """
 
     shard: int

@@ -8,7 +8,7 @@ from tfdump.dtypes import kind_of
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.kinds.tensor_kind import Departure, TensorKind, changed_form, common_shape
 from tfdump.dump.layout import common_dtype
-from tfdump.exact_statistics import StatisticsAccumulator
+from tfdump.exact_statistics import ExactStatistics
 from tfdump.tensors import PlannedTensor, TensorInfo
 
 
@@ -45,7 +45,7 @@ class CombinedState(TensorKind):
         return self._counted.unfit
 
     @property
-    def statistics(self) -> StatisticsAccumulator | None:
+    def statistics(self) -> ExactStatistics | None:
         """The statistics, None if there are none. A constant counts once, and in all batches if it varied."""
         return self._counted.statistics
 
@@ -154,7 +154,7 @@ class _Counted:
 
     def __init__(self) -> None:
         self.shards = self.overflowed = self.unfit = 0
-        self.statistics: StatisticsAccumulator | None = None
+        self.statistics: ExactStatistics | None = None
 
     def add(self, state: Mapping[str, Any], times: int) -> None:
         """Add what a shard counted, so many times."""
@@ -165,10 +165,8 @@ class _Counted:
         if state["statistics"] is None:
             return
         if self.statistics is None:
-            self.statistics = StatisticsAccumulator()
-        other = StatisticsAccumulator()
-        other.restore(state["statistics"])
-        self.statistics.merge(other, times)
+            self.statistics = ExactStatistics()
+        self.statistics.merge(ExactStatistics.of_state(state["statistics"]), times)
 
 
 def _tuples(item: Any) -> Any:

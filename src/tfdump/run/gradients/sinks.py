@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from tfdump.dtypes import numpy_dtype
+from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import NONE
 from tfdump.dump.collectors import Collector, OpenCollector
 from tfdump.exact_sums import ArraySum
@@ -12,7 +13,7 @@ from tfdump.run.gradients.lookups import LookupRows
 from tfdump.run.gradients.norms import GradientNorms, MeasuredSink
 from tfdump.run.gradients.store import GradientStore
 from tfdump.run.sinks import TensorSink, count_overflow
-from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
+from tfdump.statistics.statistics import StatisticsAccumulator
 from tfdump.tensors import Array, Sparse, TensorInfo, Value
 
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfdump.dtypes import kind_of
+from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import NONE
 from tfdump.dump.collectors import Collector, OpenCollector
 from tfdump.run.options import StoreOptions
 from tfdump.run.sinks import count_overflow
-from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
+from tfdump.statistics.statistics import StatisticsAccumulator
 from tfdump.tensors import TensorInfo
 
 if TYPE_CHECKING:
