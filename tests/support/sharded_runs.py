@@ -8,14 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from support.shard_manifests import manifest
-from tfdump.dump import layout
 from tfdump.dump.kinds.kind_notes import tell_changes
 from tfdump.dump.shards.manifest import Manifest, ShardedPlan, write_manifest
 from tfdump.dump.shards.shard_file import SHARD_OF, ShardState, shard_name, write_shard_state
-from tfdump.inputs.identity import ExampleIdentity
+from tfdump.inputs.identity import ClassLabels, ExampleIdentity, ListedNames
 from tfdump.run.activations.plan import ActivationPlan
 from tfdump.run.activations.write import AbsentTensors, OpenDump, complete_dump, open_sinks
 from tfdump.run.batching import Batches
@@ -23,7 +23,7 @@ from tfdump.run.options import StoreOptions
 from tfdump.run.output import open_writer
 from tfdump.run.sinks import TensorSink
 from tfdump.run.tensor_notes import tell_padding
-from tfdump.tensors import NotCaptured, PlannedTensor, TensorInfo, Value
+from tfdump.tensors import NotCaptured, PlannedTensor, Ragged, Sparse, TensorInfo, Value
 
 FIRST = 100
 """The number in the input of the first example."""
@@ -154,4 +154,68 @@ def activations(values: dict[str, Any], examples: int, size: int) -> list[Made]:
     ]
 
 
-__all__ = ["FIRST", "Made", "MadeRun", "activations", "cut", "layout"]
+EXAMPLES, SIZE = 22, 4
+"""The run of every kind of tensor: six batches, the last of which is shorter."""
+
+COUNTS = (4, 4, 4, 4, 4, 2)
+
+
+def every_kind() -> list[Made]:
+    """A tensor of every kind; those that change do so in the second, third, fourth or fifth batch."""
+    rng = np.random.default_rng(7)
+
+    def normal(*shape: int, dtype: str = "f4") -> Any:
+        return rng.normal(size=shape).astype(dtype)
+
+    def ragged(rows: int) -> Ragged:
+        lengths = rng.integers(0, 4, rows)
+        return Ragged(normal(lengths.sum(), 2), (np.concatenate([[0], np.cumsum(lengths)]),))
+
+    def sparse(rows: int) -> Sparse:
+        entries = int(rng.integers(1, 6))
+        places = [np.sort(rng.integers(0, rows, entries)), rng.integers(0, 5, entries)]
+        return Sparse(normal(entries), np.stack(places, 1), (rows, 5))
+
+    def texts(rows: int, batch: int, odd: bytes) -> Any:
+        items = np.empty(rows, object)
+        items[:] = [odd if (batch, row) == (3, 1) else f"é{batch}.{row}".encode() for row in range(rows)]
+        return items
+
+    table, batches = normal(7, 3), range(len(COUNTS))
+    brain = ml_dtypes.bfloat16
+    words, odd = ([texts(count, batch, item) for batch, count in enumerate(COUNTS)] for item in (b"plain", b"\xff"))
+    dense = {"dense": normal(EXAMPLES, 3), "wide": normal(EXAMPLES, 2, 5, dtype="f8"), "empty": normal(EXAMPLES, 0),
+             "whole": rng.integers(0, 9, (EXAMPLES, 1)).astype("i4"), "flags": normal(EXAMPLES, 2) > 0}  # fmt: skip
+    return [
+        *activations(dense, EXAMPLES, SIZE),
+        Made("constant", [table] * 6, "none", shape=(7, 3)),
+        Made("scalar", [np.array(3.0)] * 6, "none", "float64", ()),
+        Made("varies_inside", [table] * 3 + [table + 1] * 3, "none", shape=(7, 3)),
+        Made("varies_between", [table] * 4 + [table + 1] * 2, "none", shape=(7, 3)),
+        Made("mixed", [np.full((), batch, "f4") for batch in batches], "batch", shape=()),
+        Made("heads", [normal(2 * count, 3) for count in COUNTS], "batch", shape=(-1, 3)),
+        Made("departs", [normal(count + (batch == 2), 3) for batch, count in enumerate(COUNTS)], shape=(-1, 3)),
+        Made("uneven", [normal(count, 3 + (batch >= 2)) for batch, count in enumerate(COUNTS)], shape=(-1, 3)),
+        Made("uneven_once", [normal(count, 3 + (batch == 1)) for batch, count in enumerate(COUNTS)], shape=(-1, 3)),
+        Made("ragged", [ragged(count) for count in COUNTS], shape=(-1, -1, 2)),
+        Made("ragged_batches", [ragged(count + 1) for count in COUNTS], "batch", shape=(-1, -1, 2)),
+        Made("sparse", [sparse(count) for count in COUNTS], shape=(-1, 5)),
+        Made("sparse_batches", [sparse(3) for _ in COUNTS], "batch", shape=(3, 5)),
+        Made("text", words, dtype="string", shape=(-1,)),
+        Made("bytes", odd, dtype="string", shape=(-1,)),
+        Made("brain", [normal(count, 3).astype(brain) for count in COUNTS], dtype="bfloat16", shape=(-1, 3)),
+        Made("logits", [normal(count, 3) for count in COUNTS], shape=(-1, 3), group="outputs"),
+    ]  # fmt: skip
+
+
+def widens() -> Made:
+    """A tensor whose dtype becomes wider in the third batch."""
+    rng = np.random.default_rng(8)
+    values = [rng.normal(size=(count, 3)).astype("f2" if batch < 2 else "f4") for batch, count in enumerate(COUNTS)]
+    return Made("widens", values, dtype="float16", shape=(-1, 3))
+
+
+def named() -> ExampleIdentity:
+    """Names and classes of the examples; one name is not UTF-8."""
+    names = [f"photos/{number}.jpg" for number in range(EXAMPLES - 1)] + ["photos/\udcff.jpg"]
+    return ExampleIdentity(ListedNames(names), ClassLabels(np.arange(EXAMPLES) % 3, ("cat", "dog", "fox")), 0, EXAMPLES)

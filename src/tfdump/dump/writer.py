@@ -16,15 +16,7 @@ from tfdump.dtypes import STRING, dtype_name
 from tfdump.dump import layout
 from tfdump.dump.axis0 import EXAMPLE, NONE, STEP
 from tfdump.dump.checksums import DESCRIPTION, VALUES, crc_of, description_crc, seal
-from tfdump.dump.collectors import (
-    ByExample,
-    Collector,
-    Constant,
-    Finishing,
-    Stack,
-    anonymous_group,
-    write_whole,
-)
+from tfdump.dump.collectors import ByExample, Collector, Constant, Finishing, Stack, anonymous_group, write_whole
 from tfdump.dump.composites import SparseSteps, SparseValue, composite_of
 from tfdump.dump.compression import ChunkQueue, filters_for
 from tfdump.dump.disk.stream import DumpStream

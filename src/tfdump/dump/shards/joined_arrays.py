@@ -154,7 +154,7 @@ class JoinedPart(Part):
             number = int(numbers)
             if not -len(self) <= number < len(self):
                 raise IndexError(f"Index ({number}) out of range for (0-{len(self) - 1})")
-            return np.asarray(self._joined(number % len(self), number % len(self) + 1, 1, rest)[0])
+            return np.asarray(self._joined(number % len(self), number % len(self) + 1, 1, rest)[0], self.dtype)
         rows = [self.read((int(number), *rest)) for number in numbers]
         return np.stack(rows) if rows else self._joined(0, 0, 1, rest)
 
@@ -232,5 +232,5 @@ def _first_of(key: Any, rank: int) -> tuple[Any, tuple[Any, ...]]:
         missing = (slice(None),) * (rank - len(entries) + 1)
         entries = (*entries[:place], *missing, *entries[place + 1 :])
     if len(entries) > rank:
-        raise TypeError(f"{len(entries)} indexing arguments for {rank} dimensions")
+        raise ValueError(f"{len(entries)} indexing arguments for {rank} dimensions")
     return (entries[0], tuple(entries[1:])) if entries else (slice(None), ())

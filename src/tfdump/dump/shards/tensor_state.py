@@ -73,7 +73,7 @@ class CombinedState(TensorKind):
             return
         begins = self.batches == 0
         self.batches += kind["batches"]
-        self._before = 0 if begins else first - self.batches  # so that the base class tells the numbers of batches
+        self._before = first - self.batches  # so that the base class tells the numbers of batches
         self._add_form(kind["form"], first)
         self._add_dtypes(kind, first)
         self.lost = self.lost or kind["lost"]
@@ -108,6 +108,10 @@ class CombinedState(TensorKind):
         self._take_dtype(end)
         self._before -= widened[2] - first
         self._dtypes.append((widened[2], self.info.dtype))
+
+    def _holds(self, dtype: str) -> bool:
+        """Return True: what the first shard tells is of the first batch of the run."""
+        return True
 
     def _add_sizes(self, kind: Mapping[str, Any], begins: bool) -> None:
         """Open the axes of the shape that differ between batches, where the first batch of the run had the shape."""
