@@ -211,3 +211,7 @@ def test_nan_and_infinity_propagate_through_the_sum_of_arrays() -> None:
     for term in terms:
         total.add(term)
     np.testing.assert_array_equal(total.result(), [4, np.inf, np.nan, np.nan, np.inf])
+    joined = ArraySum((5,))
+    joined.add(np.zeros(5))
+    joined.merge(total)
+    np.testing.assert_array_equal(joined.result(), total.result())

@@ -160,14 +160,28 @@ class ArraySum:
         self.high[touched], self.low[touched] = high, low
         self._bounds[:] = np.inf
 
+    def parts(self) -> tuple[Array, Array | None]:
+        """Return `high` and `low`, which can be added to another sum; `low` is None where it is 0 everywhere."""
+        if self._is_exact:
+            return self.high, None
+        highs, lows = _floats(self.high), _floats(self.low).copy()
+        lows[~np.isfinite(highs)] = 0.0  # the error of an infinite sum is NaN
+        return self.high, lows.view(self.high.dtype).reshape(self.high.shape) if lows.any() else None
+
     def merge(self, other: "ArraySum") -> None:
         """Add another sum."""
-        self.add(other.high)
-        self.add(other.low)
+        high, low = other.parts()
+        self.add(high)
+        if low is not None:
+            self.add(low)
+
+    @property
+    def _is_exact(self) -> bool:
+        return bool(np.isfinite(self._bounds).all())
 
     def result(self) -> Array:
         """Return the sum in float64 or complex128; NaN and infinity are those of a sum in float64."""
-        if np.isfinite(self._bounds).all():
+        if self._is_exact:
             return self.high
         with np.errstate(invalid="ignore", over="ignore"):
             high, low = _floats(self.high), _floats(self.low)

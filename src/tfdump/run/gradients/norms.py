@@ -14,23 +14,25 @@ MOST_NORMS = 4000
 class GradientNorms:
     """Measures the gradient of one target, step by step.
 
-    Zeros are counted where `half` tells that the numbers passed through float16.
+    `measured` is what the last complete step told. Zeros are counted where `half` tells that the numbers passed through float16.
     """
 
     def __init__(self, half: bool) -> None:
-        self._half = half
+        self.half = half
         self._exact = ExactNorm()
+        self.measured = ExactNorm()
         self._norms: list[float] = []
 
     def add(self, values: Array) -> None:
         """Add numbers of the current step."""
-        if self._half:
+        if self.half:
             self._exact.zeros += values.size - int(np.count_nonzero(values))
         self._exact.add(values)
 
     def end_step(self) -> None:
         """End the step: its norm is that of all numbers since the last step."""
         self._norms.append(self._exact.norm)
+        self.measured = self._exact
         self._exact = ExactNorm(self.zeros)
 
     @property
@@ -58,7 +60,7 @@ class GradientNorms:
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes of the dataset: the zeros, and the norm, or the norms of several steps if they fit."""
-        attributes: dict[str, Any] = {"float16_zeros": np.int64(self.zeros)} if self._half else {}
+        attributes: dict[str, Any] = {"float16_zeros": np.int64(self.zeros)} if self.half else {}
         if len(self._norms) <= 1:
             attributes["norm"] = np.float64(self._norms[-1] if self._norms else 0.0)
         elif len(self._norms) <= MOST_NORMS:

@@ -8,6 +8,7 @@ from tfdump.dtypes import numpy_dtype
 from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import NONE
 from tfdump.dump.collectors import Collector, OpenCollector
+from tfdump.dump.shards.gradient_sums import PartialSum
 from tfdump.exact_sums import ArraySum
 from tfdump.run.gradients.lookups import LookupRows
 from tfdump.run.gradients.norms import GradientNorms, MeasuredSink
@@ -29,8 +30,9 @@ class RowsSink(MeasuredSink, TensorSink):
         open_collector: OpenCollector,
         half: bool,
         padded_to: int | None = None,
+        before: int = 0,
     ) -> None:
-        super().__init__(group, info, axis0, store.for_info(info), open_collector, padded_to)
+        super().__init__(group, info, axis0, store.for_info(info), open_collector, padded_to, before)
         self.norms = GradientNorms(half)
 
     @property
@@ -67,7 +69,10 @@ class RowsSink(MeasuredSink, TensorSink):
 
 
 class SumSink(MeasuredSink):
-    """Adds the gradients of the batches in pairs of float64; the gradient of a single batch stays as it is."""
+    """Adds the gradients of the batches in pairs of float64; the gradient of a single batch stays as it is.
+
+    With `keeps`, `partial` is the sum of the last step before it was rounded.
+    """
 
     def __init__(
         self, group: str, info: TensorInfo, store: GradientStore, open_collector: OpenCollector, half: bool
@@ -81,7 +86,10 @@ class SumSink(MeasuredSink):
         self.norms = GradientNorms(half)
         self._one: Array | None = None
         self._sum: ArraySum | None = None
+        self._terms = 0
         self._touched: Array | None = None
+        self.keeps = False
+        self.partial: PartialSum | None = None
         self._dense = np.zeros(())
         self.lost: str | None = None
         self.overflowed = 0
@@ -95,6 +103,7 @@ class SumSink(MeasuredSink):
             self.lost = f"its gradients cannot be added up: {before.shape} in one batch, {value.shape} in another"
         if self.lost is not None:
             return
+        self._terms += 1
         if isinstance(value, Sparse):
             total = self._in_pairs(value.dense_shape)
             if self._touched is None:
@@ -159,6 +168,7 @@ class SumSink(MeasuredSink):
     def end_step(self) -> None:
         """Make the sum the gradient of this step, store it, and begin the next step."""
         shape = tuple(max(size, 0) for size in self.info.shape or ())
+        self.partial = self._unrounded() if self.keeps else None
         added = self._sum.result() if self._sum is not None else self._one
         total = np.zeros(shape) if added is None else added
         with np.errstate(over="ignore", invalid="ignore"):
@@ -168,7 +178,8 @@ class SumSink(MeasuredSink):
             self._statistics.add(self._dense)
         self.norms.end_step()
         if self.lost is not None:
-            self._collector = self._one = self._sum = self._touched = None
+            self._collector = None
+            self._begin()
             return
         value: Value = self._dense
         if self._store.norms_only:
@@ -183,7 +194,22 @@ class SumSink(MeasuredSink):
         if self._collector is None:
             self._collector = self._open(self.info, value, NONE)
         self._collector.append(value)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin another step."""
         self._one = self._sum = self._touched = None
+        self._terms = 0
+
+    def _unrounded(self) -> PartialSum:
+        """Return the sum so far."""
+        if self._one is not None:
+            wide = np.complex128 if self._one.dtype.kind == "c" else np.float64
+            return PartialSum(1, self._one.astype(wide), None, self._touched)
+        if self._sum is None:
+            return PartialSum(0, None)
+        high, low = self._sum.parts()
+        return PartialSum(self._terms, high, low, self._touched)
 
     def finish(self) -> tuple[Collector | None, dict[str, Any]]:
         """Return the collector, and the attributes that it does not set itself."""
