@@ -52,6 +52,7 @@ SCRIPTS = (
     "side_by_side",
     "onnx_peer",
     "gradients",
+    "summed_gradients",
     "safety",
     "per_example",
     "callback",
