@@ -201,6 +201,8 @@ def every_kind() -> list[Made]:
         Made("ragged_batches", [ragged(count + 1) for count in COUNTS], "batch", shape=(-1, -1, 2)),
         Made("sparse", [sparse(count) for count in COUNTS], shape=(-1, 5)),
         Made("sparse_batches", [sparse(3) for _ in COUNTS], "batch", shape=(3, 5)),
+        Made("ragged_departs", [ragged(count + (batch == 2)) for batch, count in enumerate(COUNTS)], shape=(-1, -1, 2)),
+        Made("sparse_departs", [sparse(count + (batch == 2)) for batch, count in enumerate(COUNTS)], shape=(-1, 5)),
         Made("text", words, dtype="string", shape=(-1,)),
         Made("bytes", odd, dtype="string", shape=(-1,)),
         Made("brain", [normal(count, 3).astype(brain) for count in COUNTS], dtype="bfloat16", shape=(-1, 3)),

@@ -118,6 +118,15 @@ def common_dtype(first: str, second: str) -> str | None:
     return dtype_name(wide)
 
 
+def count_overflow(values: Array, wanted: np.dtype[Any]) -> int:
+    """Return how many finite values become infinite in the dtype `wanted`."""
+    if values.size and np.can_cast(stored_dtype(dtype_name(values.dtype)), wanted):
+        return 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrowed = values.astype(wanted)
+    return int(np.count_nonzero(np.isinf(narrowed) & np.isfinite(values)))
+
+
 def storable(values: Array, dtype: np.dtype[Any]) -> Array:
     """Return `values` as a C-contiguous array of the stored dtype; text as bytes (`byte_strings.encoded`)."""
     if h5py.check_string_dtype(dtype) is not None:

@@ -11,7 +11,7 @@ from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import EXAMPLE, NONE
 from tfdump.dump.collectors import ChangingCollector, Collector, OpenCollector, same_bits
 from tfdump.dump.kinds.tensor_kind import TensorKind
-from tfdump.dump.layout import stored_dtype
+from tfdump.dump.layout import count_overflow, stored_dtype
 from tfdump.dump.packing import digest
 from tfdump.run.options import StoreOptions
 from tfdump.statistics.statistics import StatisticsAccumulator
@@ -197,15 +197,6 @@ def stored_size(info: TensorInfo, options: StoreOptions) -> int:
     """Return the bytes that one tensor of known shape takes in the file."""
     size = math.prod(max(0, n) for n in info.shape or ()) * stored_dtype(info.dtype, options.dtype).itemsize
     return size if options.values else 0
-
-
-def count_overflow(values: Array, wanted: np.dtype[Any]) -> int:
-    """Return how many finite values become infinite in the dtype `wanted`."""
-    if values.size and np.can_cast(_upcast(values).dtype, wanted):
-        return 0
-    with np.errstate(over="ignore", invalid="ignore"):
-        narrowed = values.astype(wanted)
-    return int(np.count_nonzero(np.isinf(narrowed) & np.isfinite(values)))
 
 
 def _dense_part(value: Value) -> Array:

@@ -1,5 +1,6 @@
 """The sums of all shards, added by NumPy, are the gradients of one run, and rows are those of one run bit for bit."""
 
+import filecmp
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +242,24 @@ def test_a_loss_that_couples_examples_is_refused(tfdump: Run, tmp_path: Path) ->
     assert done.returncode == 2
     assert done.stderr.startswith("Error: --shards: the loss couples the examples of a batch: layers add losses")
     assert not (tmp_path / "shards" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_shards_merge_to_the_bytes_of_one_run(dumps: Any, case: str, tmp_path: Path) -> None:
+    one, folder = dumps(case)
+    api.merge(folder, tmp_path / "merged.h5")
+    assert filecmp.cmp(one, tmp_path / "merged.h5", shallow=False)
+
+
+@pytest.mark.parametrize("case", ["everything", "examples", "table"])
+def test_shards_read_as_one_run(dumps: Any, case: str) -> None:
+    one, folder = dumps(case)
+    with api.open(one) as whole, api.open(folder) as joined:
+        assert joined.attributes == whole.attributes
+        assert joined.groups == whole.groups
+        assert joined.loss_axis == whole.loss_axis
+        np.testing.assert_array_equal(joined.loss, whole.loss)
+        for tensor, expected in zip(joined.tensors(), whole.tensors(), strict=True):
+            assert tensor.attributes == expected.attributes
+            if expected.connected:
+                assert fingerprint([tensor.read()]) == fingerprint([expected.read()])

@@ -57,6 +57,48 @@ class RowsOfShard:
 
 
 @dataclass(frozen=True, slots=True)
+class EntriesOfShard:
+    """The indices of a sparse tensor of a shard that has one row per example, as those of a stack of batches.
+
+    Each batch has `size` rows, and `batches` are the batches before the shard.
+    """
+
+    shard: int
+    path: str
+    shape: tuple[int, ...]
+    size: int
+    batches: int
+
+    @property
+    def rows(self) -> int:
+        """The number of entries."""
+        return self.shape[0]
+
+    def read(self, shards: OpenShards, rows: slice, rest: tuple[Any, ...]) -> Array:
+        """Return entries, cut along the other axis."""
+        indices = part_of_shape(shards, self.shard, self.path, self.shape).read((rows,))
+        batch, row = np.divmod(indices[:, :1], self.size)
+        values = np.concatenate([batch + self.batches, row, indices[:, 1:]], axis=1)
+        return np.asarray(values[(slice(None), *rest)])
+
+
+@dataclass(frozen=True, slots=True)
+class NumbersInMemory:
+    """A few numbers that no shard has."""
+
+    numbers: Array
+
+    @property
+    def rows(self) -> int:
+        """How many numbers there are."""
+        return len(self.numbers)
+
+    def read(self, shards: OpenShards, rows: slice, rest: tuple[Any, ...]) -> Array:
+        """Return some of them."""
+        return np.asarray(self.numbers[(rows, *rest)])
+
+
+@dataclass(frozen=True, slots=True)
 class BatchesOfShard:
     """The batches of an array of a shard that has one row per example: each batch of `size` rows is one row."""
 
@@ -106,7 +148,7 @@ def part_of_shape(shards: OpenShards, shard: int, path: str, shape: tuple[int, .
 
 @dataclass(frozen=True)
 class JoinedArray:
-    """An array in pieces along its first axis, or one in a single shard (`whole`), which may be a scalar.
+    """An array in pieces along its first axis, one in a single shard (`whole`), or one in `memory`.
 
     `dtype` is that of HDF5. `grows` tells that one run does not know the number of rows in advance. `item` is the index
     of the batch that a `whole` array is in the array of its shard, or the rows of it.
@@ -118,6 +160,7 @@ class JoinedArray:
     whole: RowsOfShard | None = None
     item: Any = ()
     grows: bool = False
+    memory: Array | None = None
 
 
 class JoinedPart(Part):
@@ -140,6 +183,8 @@ class JoinedPart(Part):
 
     def read(self, key: Any = ()) -> Array:
         """Return the values of one piece, or of any key that h5py takes."""
+        if self._array.memory is not None:
+            return np.asarray(self._array.memory[key])
         if self._array.whole is not None:
             return self._of_whole(key)
         if isinstance(key, np.ndarray) and key.dtype == bool and key.ndim > 1:
@@ -160,8 +205,11 @@ class JoinedPart(Part):
 
     def read_into(self, key: Key, buffer: Array) -> None:
         """Fill a contiguous array of the dtype with one piece, which has the shape of the array."""
-        first = key[0] if key else slice(None)
-        for piece, start, rows in self._overlapping(*first.indices(len(self))) if self._array.whole is None else ():
+        if not self._array.pieces:
+            buffer[...] = self.read(key)
+            return
+        first = key[0]
+        for piece, start, rows in self._overlapping(*first.indices(len(self))):
             target = buffer[start : start + rows.stop - rows.start]
             plain = isinstance(piece, RowsOfShard) and piece.added is None
             part = piece.part(self._shards) if isinstance(piece, RowsOfShard) and plain else None
@@ -170,8 +218,6 @@ class JoinedPart(Part):
                 part.read_into((moved, *key[1:]), target)
             else:
                 target[...] = piece.read(self._shards, rows, key[1:])
-        if self._array.whole is not None:
-            buffer[...] = self.read(key)
 
     def __len__(self) -> int:
         """Return the number of rows."""

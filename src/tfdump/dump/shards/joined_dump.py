@@ -14,7 +14,8 @@ from tfdump.dump.dump_file import Dump
 from tfdump.dump.examples import StoredExamples
 from tfdump.dump.parts import Part
 from tfdump.dump.shards.joined_arrays import JoinedPart
-from tfdump.dump.shards.joined_run import JoinedRun, JoinedTensor, join
+from tfdump.dump.shards.joined_records import JoinedRun, JoinedTensor
+from tfdump.dump.shards.joined_run import join
 from tfdump.dump.shards.manifest import read_manifest
 from tfdump.dump.shards.open_shards import OpenShards
 from tfdump.dump.shards.outline import outline

@@ -12,14 +12,16 @@ import numpy as np
 
 from tfdump.dtypes import dtype_name
 from tfdump.dump import layout
-from tfdump.dump.axis0 import EXAMPLE
+from tfdump.dump.axis0 import EXAMPLE, NONE
 from tfdump.dump.collectors import ChangingCollector, Collector, Finishing
 from tfdump.dump.rows import Storage
 from tfdump.dump.shards.joined_arrays import JoinedPart
-from tfdump.dump.shards.joined_run import CALLED_LATE, JoinedRun, JoinedTensor, join
+from tfdump.dump.shards.joined_gradients import UNCONNECTED, stored_float
+from tfdump.dump.shards.joined_records import JoinedRun, JoinedTensor
+from tfdump.dump.shards.joined_run import CALLED_LATE, join
 from tfdump.dump.shards.manifest import MANIFEST, is_shard_folder, read_manifest
 from tfdump.dump.shards.open_shards import OpenShards
-from tfdump.dump.shards.outline import Declared
+from tfdump.dump.shards.outline import Declared, write_unconnected_and_loss
 from tfdump.dump.shards.replay import batches_in_shard
 from tfdump.dump.target import check_target
 from tfdump.dump.writer import DumpWriter, storage_for
@@ -69,7 +71,7 @@ def merge_shards(
 
 def _refuse(run: JoinedRun) -> None:
     """Raise DumpError where one run would have written values that no shard has."""
-    partial = {address: reason for address, reason in run.partial.items() if reason != CALLED_LATE}
+    partial = {address: reason for address, reason in run.partial.items() if reason not in (CALLED_LATE, UNCONNECTED)}
     if partial:
         address, reason = next(iter(partial.items()))
         more = f" and {len(partial) - 1} more tensors" if len(partial) > 1 else ""
@@ -95,7 +97,7 @@ def _open_writer(path: Path, force: bool, run: JoinedRun) -> DumpWriter:
 
 def _write(run: JoinedRun, writer: DumpWriter, progress: Progress) -> None:
     replayed = [_ReplayedTensor(run, tensor, writer) for tensor in run.tensors]
-    stored = [tensor for tensor in replayed if tensor.has_values]
+    stored = [tensor for tensor in replayed if tensor.has_values and tensor.joined.state is not None]
     most_bytes = min(_READ_BYTES, _ALL_BYTES // max(1, len(stored)))
     done, first = 0, 1
     for number in range(len(run.shards.paths)):
@@ -110,10 +112,14 @@ def _write(run: JoinedRun, writer: DumpWriter, progress: Progress) -> None:
             done += size
         first += len(sizes)
     progress(done, run.manifest.examples)
-    writer.group(layout.ACTIVATIONS)
+    for tensor in replayed:
+        tensor.append_sum()
+    if run.manifest.kind == layout.ACTIVATIONS:
+        writer.group(layout.ACTIVATIONS)
     for tensor in replayed:
         raise_waiting()
         writer.link(tensor.joined.group, tensor.joined.info, tensor.collector, tensor.joined.extra)
+    write_unconnected_and_loss(run, writer)
     _write_further(run, writer)
     writer.describe(run.root, run.manifest.config, run.not_captured)
     raise_waiting()
@@ -123,14 +129,15 @@ class _ReplayedTensor:
     """One tensor whose batches go through the same collectors as in one run."""
 
     def __init__(self, run: JoinedRun, joined: JoinedTensor, writer: DumpWriter) -> None:
-        assert joined.state is not None
         self.joined = joined
         self.has_values = bool(joined.form.attributes.get("values", True))
         self._run = run
         self._state = joined.state
+        self._summed = joined.summed
         self._writer = writer
         self._stored = ChangingCollector(self._open)
-        self._dtype = None if joined.group == layout.INPUTS else run.manifest.options.get("dtype")
+        wanted = stored_float(run.manifest, joined.info.dtype)
+        self._dtype = None if joined.group == layout.INPUTS else wanted
 
     def _open(self, info: TensorInfo, value: Value, axis0: str) -> Collector:
         manifest = self._run.manifest
@@ -145,15 +152,22 @@ class _ReplayedTensor:
 
     def batches(self, number: int, most_bytes: int) -> Iterator[Value]:
         """Yield the values of all batches of a shard."""
+        assert self._state is not None
         path = f"{self.joined.group}/{self.joined.info.address}"
         return batches_in_shard(self._run.shards, number, path, str(self._state.shards[number]), most_bytes)
 
     def append(self, value: Value, batch: int) -> None:
         """Add the value of a batch, counted from 1. A reduction may have changed its dtype."""
+        assert self._state is not None
         info, axis0 = self._state.at(batch)
         if self._state.reduced and isinstance(value, np.ndarray):
             info = replace(info, dtype=dtype_name(value.dtype))
         self._stored.append(value, info, axis0)
+
+    def append_sum(self) -> None:
+        """Add the gradient of a weight, which one run stores after the last batch."""
+        if self._summed is not None:
+            self._stored.append(self._summed.value, self.joined.info, NONE)
 
     @property
     def collector(self) -> Finishing:

@@ -9,7 +9,7 @@ from tfdump.dump.collectors import Attributes, anonymous_group
 from tfdump.dump.compression import filters_for
 from tfdump.dump.rows import RowDataset, Storage
 from tfdump.dump.shards.joined_arrays import JoinedArray
-from tfdump.dump.shards.joined_run import JoinedRun
+from tfdump.dump.shards.joined_records import JoinedRun
 from tfdump.dump.shards.stored_forms import StoredForm
 from tfdump.dump.writer import DumpWriter
 
@@ -19,8 +19,12 @@ def outline(run: JoinedRun) -> h5py.File:
     manifest = run.manifest
     storage = Storage(layout.chunk_bytes_for(manifest.memory, manifest.filling), filters_for(manifest.compression)[0])
     writer = DumpWriter(None, storage=storage)
-    writer.group(layout.ACTIVATIONS)
-    for tensor in (*run.tensors, *run.further):
+    if manifest.kind == layout.ACTIVATIONS:
+        writer.group(layout.ACTIVATIONS)
+    for tensor in run.tensors:
+        writer.link(tensor.group, tensor.info, Declared(writer.file, tensor.form, storage), tensor.extra)
+    write_unconnected_and_loss(run, writer)
+    for tensor in run.further:
         writer.link(tensor.group, tensor.info, Declared(writer.file, tensor.form, storage), tensor.extra)
     writer.describe(run.root, manifest.config, run.not_captured)
     return writer.file
@@ -47,11 +51,19 @@ class Declared:
 
     def _declare(self, array: JoinedArray) -> h5py.Dataset:
         shape = array.shape
-        in_one_piece = array.whole is not None and not (self._storage.filters and shape and 0 not in shape)
-        if in_one_piece or (array.whole is None and not array.pieces):
+        filtered = self._storage.filters and shape and 0 not in shape
+        if not array.pieces and not (filtered and (array.whole is not None or array.memory is not None)):
             return self._file.create_dataset(None, shape=shape, dtype=array.dtype)
         rows = None if array.grows else shape[0]
         dataset = RowDataset(self._file, array.dtype, shape[1:], rows, self._storage).dataset
         if array.grows:
             dataset.resize(shape[0], axis=0)
         return dataset
+
+
+def write_unconnected_and_loss(run: JoinedRun, writer: DumpWriter) -> None:
+    """Write what has no values or few, and only a dump of gradients has."""
+    for tensor in run.unconnected:
+        writer.unconnected(tensor.group, tensor.info, tensor.extra)
+    if run.loss is not None:
+        writer.loss(run.loss.values, run.loss.attributes)

@@ -1,6 +1,6 @@
 """What a tensor is in the file of one run: its arrays, and where in the shards their rows are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -12,12 +12,23 @@ from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.composites import sparse_attributes
 from tfdump.dump.kinds.tensor_kind import common_shape
 from tfdump.dump.layout import stacked_shape
-from tfdump.dump.shards.joined_arrays import BatchesOfShard, JoinedArray, Piece, RepeatedValue, RowsOfShard
+from tfdump.dump.shards.joined_arrays import (
+    BatchesOfShard,
+    EntriesOfShard,
+    JoinedArray,
+    NumbersInMemory,
+    Piece,
+    RepeatedValue,
+    RowsOfShard,
+)
 from tfdump.dump.shards.open_shards import OpenShards
 from tfdump.dump.shards.tensor_state import CombinedState
 from tfdump.errors import DumpError
 from tfdump.files.byte_strings import bytes_dtype, holds_bytes
 from tfdump.files.hdf5 import attributes_of
+
+_TOLD = ("computed_shape", "dense_shape", "axis0", "reduce", "float16_zeros", "aliases")
+"""The attributes of a tensor in a shard that its form and its attributes in the whole run follow from."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ def stored_tensor(shards: OpenShards, number: int, path: str, axis0: str) -> Sto
         shards.batch_sizes(number),
         {name: tuple(member.shape) for name, member in members.items()},
         {name: member.dtype for name, member in members.items()},
-        {name: attributes[name] for name in ("computed_shape", "dense_shape", "axis0", "reduce") if name in attributes},
+        {name: attributes[name] for name in _TOLD if name in attributes},
     )
 
 
@@ -97,8 +108,8 @@ def _common(dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
     return dtypes[0] if dtypes[0].hasobject else reduce(np.promote_types, dtypes)
 
 
-def _joined(pieces: Sequence[Piece], tail: tuple[int, ...], dtype: np.dtype[Any], grows: bool = False) -> JoinedArray:
-    return JoinedArray((sum(piece.rows for piece in pieces), *tail), dtype, tuple(pieces), grows=grows)
+def _joined(pieces: Sequence[Piece], tail: tuple[int, ...], dtype: np.dtype[Any]) -> JoinedArray:
+    return JoinedArray((sum(piece.rows for piece in pieces), *tail), dtype, tuple(pieces))
 
 
 def _stack(stored: Sequence[StoredTensor], dtype: np.dtype[Any]) -> StoredForm:
@@ -150,32 +161,54 @@ def _single_batches(item: StoredTensor, dtype: np.dtype[Any]) -> list[JoinedArra
 
 def _ragged(stored: Sequence[StoredTensor], axis0: str) -> StoredForm:
     """Return the rows of all shards end to end; the offsets of a shard begin where those before it end."""
-    first = stored[0]
-    levels = sorted(name for name in first.shapes if name.startswith("row_splits"))
-    arrays = {"values": _joined([item.rows("values") for item in stored], first.shapes["values"][1:], _of(stored))}
-    for level, name in enumerate(levels):
-        below = levels[level + 1] if level + 1 < len(levels) else None
+    tail = stored[0].shapes["values"][1:]
+    arrays = {"values": _joined([item.rows("values") for item in stored], tail, _of(stored))}
+    levels = [_levels(item, axis0) for item in stored]
+    for level in range(len(levels[0])):
         pieces: list[Piece] = []
         end = 0
-        for number, item in enumerate(stored):
-            pieces.append(item.rows(name, 0 if number == 0 else 1, end or None))
-            end += item.shapes["values"][0] if below is None else item.shapes[below][0] - 1
-        arrays[name] = _joined(pieces, (), np.dtype(np.int64), grows=True)
+        for number, (item, of_item) in enumerate(zip(stored, levels, strict=True)):
+            _, make = of_item[level]
+            pieces.append(make(0 if number == 0 else 1, end))
+            end += of_item[level + 1][0] - 1 if level + 1 < len(of_item) else item.shapes["values"][0]
+        arrays["row_splits" if level == 0 else f"row_splits_{level}"] = _joined(pieces, (), np.dtype(np.int64))
     return StoredForm(_growing(arrays), {"axis0": axis0, "encoding": "ragged"})
+
+
+def _levels(item: StoredTensor, axis0: str) -> list[tuple[int, Callable[[int, int], Piece]]]:
+    """Return the number of offsets of each ragged axis in a shard, and what makes the rows of the joined offsets.
+
+    In a stack, the batches of a shard that has one row per example become the outermost axis.
+    """
+
+    def of_part(name: str) -> tuple[int, Callable[[int, int], Piece]]:
+        return item.shapes[name][0], lambda first, added: item.rows(name, first, added or None)
+
+    levels = [of_part(name) for name in sorted(item.shapes) if name.startswith("row_splits")]
+    if axis0 == BATCH and item.axis0 != BATCH:
+        ends = np.cumsum([0, *item.batches])
+        levels.insert(0, (len(ends), lambda first, added: NumbersInMemory(ends[first:] + added)))
+    return levels
 
 
 def _sparse(stored: Sequence[StoredTensor], axis0: str) -> StoredForm:
     """Return the entries of all shards; the rows of a shard are counted from the end of those before it."""
-    first = stored[0]
-    located = first.shapes["indices"][1]
     pieces: list[Piece] = []
-    rows, others = 0, tuple(int(size) for size in first.attributes["dense_shape"][1:])
+    rows = 0
+    others: tuple[int, ...] = ()
     for item in stored:
-        dense_shape = [int(size) for size in item.attributes["dense_shape"]]
-        pieces.append(item.rows("indices", 0, (rows, *(0 for _ in range(located - 1))) if rows else None))
-        rows += dense_shape[0]
-        others = tuple(max(pair) for pair in zip(others, dense_shape[1:], strict=True))
-    values = _joined([item.rows("values") for item in stored], first.shapes["values"][1:], _of(stored))
+        sizes = tuple(int(size) for size in item.attributes["dense_shape"])
+        located = item.shapes["indices"][1]
+        if axis0 == BATCH and item.axis0 != BATCH:
+            sizes = (len(item.batches), max(item.batches), *sizes[1:])
+            path, shape = f"{item.path}/indices", item.shapes["indices"]
+            pieces.append(EntriesOfShard(item.shard, path, shape, item.batches[0], rows))
+            located += 1
+        else:
+            pieces.append(item.rows("indices", 0, (rows, *(0 for _ in range(located - 1))) if rows else None))
+        others = tuple(max(pair) for pair in zip(others or sizes[1:], sizes[1:], strict=True))
+        rows += sizes[0]
+    values = _joined([item.rows("values") for item in stored], stored[0].shapes["values"][1:], _of(stored))
     arrays = {"values": values, "indices": _joined(pieces, (located,), np.dtype(np.int64))}
     return StoredForm(_growing(arrays), sparse_attributes(axis0, (rows, *others)))
 

@@ -8,7 +8,7 @@ from tfdump.dtypes import kind_of
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.kinds.tensor_kind import Departure, TensorKind, changed_form, common_shape
 from tfdump.dump.layout import common_dtype
-from tfdump.exact_statistics import ExactStatistics
+from tfdump.exact_statistics import ExactNorm, ExactStatistics
 from tfdump.tensors import PlannedTensor, TensorInfo
 
 
@@ -16,9 +16,9 @@ class CombinedState(TensorKind):
     """The state of one tensor, to which the states of the shards are added in their order.
 
     `shards` has what the first axis is in each shard, None where no batch of the shard gave the tensor. `overflowed`,
-    `unfit`, `reduced` and `statistics` are those of one run. `unclear` says why the states do not tell what one run
-    would have stored; None if they do. `options` are the options of the command line that fix the kind of the dtype in
-    advance, and `padded` is the number of the last batch of the run if it was padded, else 0.
+    `unfit`, `reduced`, `statistics` and, for gradients, `norm` are those of one run. `unclear` says why the states do
+    not tell what one run would have stored; None if they do. `options` are the options of the command line that fix the
+    kind of the dtype in advance, and `padded` is the number of the last batch of the run if it was padded, else 0.
     """
 
     def __init__(self, planned: PlannedTensor, options: str = "", padded: int = 0) -> None:
@@ -27,6 +27,7 @@ class CombinedState(TensorKind):
         self.planned_axis0 = planned.axis0
         self.shards: list[str | None] = []
         self.reduced = False
+        self.norm: ExactNorm | None = None
         self.unclear: str | None = None
         self._dtypes = [(0, planned.info.dtype)]
         self._padded = padded
@@ -148,6 +149,9 @@ class CombinedState(TensorKind):
             self._once.add(state, 1)
         self._always.add(state, state["kind"]["batches"] if repeated else 1)
         self.reduced = self.reduced or state["counts"][2]
+        if "attributes" in state:
+            self.norm = self.norm or ExactNorm()
+            self.norm.merge(ExactNorm.of_state(state["attributes"]))
 
     def _explain(self, reason: str) -> None:
         self.unclear = self.unclear or reason

@@ -8,12 +8,13 @@ from tfdump.dtypes import numpy_dtype
 from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import NONE
 from tfdump.dump.collectors import Collector, OpenCollector
+from tfdump.dump.layout import count_overflow
 from tfdump.dump.shards.gradient_sums import PartialSum
 from tfdump.exact_sums import ArraySum
 from tfdump.run.gradients.lookups import LookupRows
 from tfdump.run.gradients.norms import GradientNorms, MeasuredSink
 from tfdump.run.gradients.store import GradientStore
-from tfdump.run.sinks import TensorSink, count_overflow
+from tfdump.run.sinks import TensorSink
 from tfdump.statistics.statistics import StatisticsAccumulator
 from tfdump.tensors import Array, Sparse, TensorInfo, Value
 

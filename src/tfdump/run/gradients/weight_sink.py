@@ -9,8 +9,8 @@ from tfdump.dtypes import kind_of
 from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import NONE
 from tfdump.dump.collectors import Collector, OpenCollector
+from tfdump.dump.layout import count_overflow
 from tfdump.run.options import StoreOptions
-from tfdump.run.sinks import count_overflow
 from tfdump.statistics.statistics import StatisticsAccumulator
 from tfdump.tensors import TensorInfo
 
