@@ -47,7 +47,10 @@ class JoinedDump(Dump):
 
     def _opened(self, group: str, item: h5py.Dataset | h5py.Group) -> Tensor:
         address = str(item.attrs["address"])
-        return JoinedTensorValues(group, item, self._joined[group, address], self._run.shards)
+        joined = self._joined.get((group, address))
+        if joined is None:  # not connected with the loss, so without values
+            return Tensor(group, item)
+        return JoinedTensorValues(group, item, joined, self._run.shards)
 
     @property
     def file_bytes(self) -> int:

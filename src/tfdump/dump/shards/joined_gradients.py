@@ -96,9 +96,16 @@ class SummedValue:
     value: Value
     extra: Mapping[str, Any]
 
-    def form(self, dtype: str, wanted: str | None) -> StoredForm:
-        """Return its arrays, for a weight of this dtype; `wanted` replaces the dtype of floats."""
+    def form(self, dtype: str, wanted: str | None, with_values: bool) -> StoredForm:
+        """Return its arrays, for a weight of this dtype; `wanted` replaces the dtype of floats.
+
+        With `with_values` False, there is one array of zero length.
+        """
         stored = stored_dtype(dtype, wanted)
+        if not with_values:
+            shape = np.array(self.value.shape, np.int64)
+            array = JoinedArray((0, *self.value.shape[1:]), stored)
+            return StoredForm({"": array}, {"axis0": NONE, "values": False, "computed_shape": shape})
         if isinstance(self.value, Sparse):
             with np.errstate(over="ignore", invalid="ignore"):
                 values = self.value.values.astype(stored)

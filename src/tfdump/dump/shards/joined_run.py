@@ -206,7 +206,7 @@ def _joined(
 
 def _summed(manifest: Manifest, state: SummedGradient, items: list[StoredTensor]) -> JoinedTensor:
     summed = state.result(manifest.options)
-    form = summed.form(state.info.dtype, stored_float(manifest, state.info.dtype))
+    form = summed.form(state.info.dtype, stored_float(manifest, state.info.dtype), manifest.options["values"])
     return JoinedTensor(state.group, state.info, form, {**summed.extra, **_aliases(items)}, summed=summed)
 
 

@@ -166,7 +166,7 @@ class _ReplayedTensor:
 
     def append_sum(self) -> None:
         """Add the gradient of a weight, which one run stores after the last batch."""
-        if self._summed is not None:
+        if self._summed is not None and self.has_values:
             self._stored.append(self._summed.value, self.joined.info, NONE)
 
     @property
