@@ -14,7 +14,8 @@ MOST_NORMS = 4000
 class GradientNorms:
     """Measures the gradient of one target, step by step.
 
-    `measured` is what the last complete step told. Zeros are counted where `half` tells that the numbers passed through float16.
+    `measured` is what the last complete step told. Zeros are counted where `half` tells that the numbers passed through
+    float16.
     """
 
     def __init__(self, half: bool) -> None:
