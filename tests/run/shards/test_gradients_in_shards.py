@@ -239,6 +239,11 @@ def test_the_divisor_of_a_masked_loss_is_that_of_all_examples(dumps: Any, place:
     assert divisors == [np.any(steps != 0, axis=-1).sum()]
 
 
+def test_the_manifest_has_the_reduction_of_the_loss(dumps: Any) -> None:
+    _, folder = dumps("masked")
+    assert read_manifest(folder).options["reduction"] == "mean"
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_shards_merge_to_the_bytes_of_one_run(dumps: Any, case: str, tmp_path: Path) -> None:
     one, folder = dumps(case)
