@@ -13,12 +13,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX, statistics_attributes
-from tfdump.exact_statistics import BLOCK, Statistics
-from tfdump.statistics.statistics import StatisticsAccumulator
+from tfdump.exact_statistics import BLOCK, ExactStatistics, Statistics
 
 
 def streamed(*batches: object) -> Statistics:
-    accumulator = StatisticsAccumulator()
+    accumulator = ExactStatistics()
     for batch in batches:
         accumulator.add(np.asarray(batch))
     return accumulator.result()
@@ -95,10 +94,9 @@ def test_only_nan_and_infinity_have_no_moments(batches: list[Any], low: float, h
     )
     np.testing.assert_array_equal([statistics.min, statistics.max], [low, high])
     assert all(math.isnan(value) for value in (statistics.mean, statistics.std, statistics.l2))
-    later = StatisticsAccumulator()
-    first = StatisticsAccumulator()
+    first = ExactStatistics()
     first.add(np.asarray(batches[0]))
-    later.restore(json.loads(json.dumps(first.state())))
+    later = ExactStatistics.of_state(json.loads(json.dumps(first.state())))
     for batch in batches[1:]:
         later.add(np.asarray(batch))
     np.testing.assert_array_equal(list(vars(later.result()).values()), list(vars(statistics).values()))
@@ -250,8 +248,8 @@ def assert_moments_up_to_magnitude(statistics: Statistics, finite: list[float]) 
     assert statistics.l2 == pytest.approx(l2, rel=1e-12)
 
 
-def accumulated(batches: list[np.ndarray]) -> StatisticsAccumulator:
-    accumulator = StatisticsAccumulator()
+def accumulated(batches: list[np.ndarray]) -> ExactStatistics:
+    accumulator = ExactStatistics()
     for batch in batches:
         accumulator.add(batch)
     return accumulator
@@ -273,18 +271,16 @@ def test_neither_the_order_of_batches_nor_who_takes_them_changes_a_bit() -> None
         order = [batches[n] for n in rng.permutation(len(batches))]
         cuts = sorted(rng.integers(0, len(batches) + 1, 2))
         parts = [accumulated(order[start:stop]) for start, stop in itertools.pairwise([0, *cuts, len(batches)])]
-        joined = StatisticsAccumulator()
+        joined = ExactStatistics()
         for part in parts:
-            restored = StatisticsAccumulator()
-            restored.restore(json.loads(json.dumps(part.state())))
-            joined.merge(restored)
+            joined.merge(ExactStatistics.of_state(json.loads(json.dumps(part.state()))))
         assert joined.state() == whole.state()
         assert joined.result() == whole.result()
 
 
 def test_batches_that_repeat_can_be_added_at_once() -> None:
     batches = batches_of_all_kinds()
-    repeated = StatisticsAccumulator()
+    repeated = ExactStatistics()
     repeated.merge(accumulated(batches), 5)
     assert repeated.state() == accumulated(batches * 5).state()
 

@@ -13,8 +13,8 @@ from tfdump.dump.collectors import ChangingCollector, Collector, OpenCollector, 
 from tfdump.dump.kinds.tensor_kind import TensorKind
 from tfdump.dump.layout import count_overflow, stored_dtype
 from tfdump.dump.packing import digest
+from tfdump.exact_statistics import ExactStatistics
 from tfdump.run.options import StoreOptions
-from tfdump.statistics.statistics import StatisticsAccumulator
 from tfdump.tensors import Array, Ragged, Sparse, TensorInfo, Value
 
 
@@ -45,7 +45,7 @@ class TensorSink:
         self._first: Array | None = None
         self._first_unfit = 0
         numeric = kind_of(info.dtype) != "S"
-        self._statistics = StatisticsAccumulator() if options.statistics and numeric else None
+        self._statistics = ExactStatistics() if options.statistics and numeric else None
         self._narrow = options.dtype is not None and kind_of(info.dtype) == "f"
 
     @property
@@ -125,7 +125,7 @@ class TensorSink:
         self.kind.restore(state["kind"])
         self.overflowed, self.unfit, self.reduced = state["counts"]
         if self._statistics is not None:
-            self._statistics.restore(state["statistics"])
+            self._statistics = ExactStatistics.of_state(state["statistics"])
 
     @property
     def constant(self) -> str | None:
@@ -148,7 +148,7 @@ class TensorSink:
         again = self.batches - 2
         self.unfit += self._first_unfit * again
         if self._statistics is not None and again:
-            first = StatisticsAccumulator()
+            first = ExactStatistics()
             first.add(self._first)
             self._statistics.merge(first, again)
         if self._narrow:

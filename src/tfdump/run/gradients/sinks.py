@@ -10,12 +10,12 @@ from tfdump.dump.axis0 import NONE
 from tfdump.dump.collectors import Collector, OpenCollector
 from tfdump.dump.layout import count_overflow
 from tfdump.dump.shards.gradient_sums import PartialSum
+from tfdump.exact_statistics import ExactStatistics
 from tfdump.exact_sums import ArraySum
 from tfdump.run.gradients.lookups import LookupRows
 from tfdump.run.gradients.norms import GradientNorms, MeasuredSink
 from tfdump.run.gradients.store import GradientStore
 from tfdump.run.sinks import TensorSink
-from tfdump.statistics.statistics import StatisticsAccumulator
 from tfdump.tensors import Array, Sparse, TensorInfo, Value
 
 
@@ -83,7 +83,7 @@ class SumSink(MeasuredSink):
         self._store = store
         self._open = open_collector
         self._collector: Collector | None = None
-        self._statistics = StatisticsAccumulator() if store.tensors.statistics else None
+        self._statistics = ExactStatistics() if store.tensors.statistics else None
         self.norms = GradientNorms(half)
         self._one: Array | None = None
         self._sum: ArraySum | None = None
