@@ -36,6 +36,9 @@ _READ_BYTES = 1 << 22
 
 _ALL_BYTES = 1 << 28
 
+_OPEN = 1
+"""Shards that are open at once: one is read after the other."""
+
 _NAMES = 1 << 16
 """Names of examples that one run stores at once."""
 
@@ -55,7 +58,9 @@ def merge_shards(
             f"{folder} is no folder of shards: it has no {MANIFEST} (shards are made with --shards: tfdump activations "
             f"MODEL INPUT --shards {as_argument(folder)})"
         )
-    shards = OpenShards(folder, read_manifest(folder))
+    manifest = read_manifest(folder)
+    cache = 0 if manifest.compression == "none" else None  # whole chunks are read, and none twice
+    shards = OpenShards(folder, manifest, _OPEN, cache)
     try:
         check_target(path, force, shards.paths)
         run = join(shards)
@@ -154,7 +159,8 @@ class _ReplayedTensor:
         """Yield the values of all batches of a shard."""
         assert self._state is not None
         path = f"{self.joined.group}/{self.joined.info.address}"
-        return batches_in_shard(self._run.shards, number, path, str(self._state.shards[number]), most_bytes)
+        lent = self._run.manifest.compression == "none"  # else chunks wait to be compressed
+        return batches_in_shard(self._run.shards, number, path, str(self._state.shards[number]), most_bytes, lent)
 
     def append(self, value: Value, batch: int) -> None:
         """Add the value of a batch, counted from 1. A reduction may have changed its dtype."""

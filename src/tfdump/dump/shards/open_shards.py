@@ -14,8 +14,8 @@ from tfdump.files.hdf5 import damage, has_link, lookup, open_hdf5
 from tfdump.files.paths import exists
 from tfdump.process.machine import open_files
 
-MOST_OPEN = 64
-"""Files that are open at once: a reader that goes from one to the next needs one, and each takes about 1 MB."""
+MOST_OPEN = 16
+"""Files that are open at once. Each takes some megabytes, and a reader that goes from one to the next needs one."""
 
 _RESERVED = 24
 """Files that the process may need besides the shards."""
@@ -27,20 +27,22 @@ Stamp = tuple[int, int, int]
 
 
 class OpenShards:
-    """The shards of a folder by their numbers, from 0; a file is opened when it is first needed.
+    """The shards of a folder by their numbers, from 0; a file is opened when it is first needed, `most_open` at once,
+    each with a `cache` of so many bytes for chunks.
 
     Raises DumpError where a shard is missing: the message says which, and how to make it.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, most_open: int = MOST_OPEN, cache: int | None = None) -> None:
         self.folder = folder
         self.manifest = manifest
         self.paths = [folder / shard_name(*bounds) for bounds in manifest.ranges]
         self._open: OrderedDict[int, h5py.File] = OrderedDict()
         self._parts: dict[int, dict[str, Part]] = {}
+        self._cache = cache
         self._stamps: dict[int, Stamp | None] = {}
         self._sizes: dict[int, tuple[int, ...]] = {}
-        self._most = max(1, min(MOST_OPEN, open_files() - _RESERVED))
+        self._most = max(1, min(most_open, open_files() - _RESERVED))
         self._refuse_others()
         self._refuse_gaps()
 
@@ -85,12 +87,14 @@ class OpenShards:
         while len(self._open) >= self._most:
             self._close(next(iter(self._open)))
         path = self.paths[number]
-        file = open_hdf5(path, DumpError)
+        file = open_hdf5(path, DumpError, self._cache)
         try:
             stamp = _stamp(path)
-            if self._stamps.setdefault(number, stamp) != stamp:
+            if number not in self._stamps:
+                check_shard(file, self.manifest, self.manifest.ranges[number])
+                self._stamps[number] = stamp
+            if self._stamps[number] != stamp:
                 raise _changed(path)
-            check_shard(file, self.manifest, self.manifest.ranges[number])
         except BaseException:
             file.close()
             raise

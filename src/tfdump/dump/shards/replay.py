@@ -17,16 +17,18 @@ _FEW_ENTRIES = 1 << 16
 """Entries of a sparse tensor that are read at once."""
 
 
-def batches_in_shard(shards: OpenShards, number: int, path: str, axis0: str, most_bytes: int) -> Iterator[Value]:
+def batches_in_shard(
+    shards: OpenShards, number: int, path: str, axis0: str, most_bytes: int, lent: bool = False
+) -> Iterator[Value]:
     """Yield the batches of a tensor whose first axis in this shard is `axis0`.
 
-    About `most_bytes` are read at once, if a batch is smaller. Raises DumpError for a damaged shard.
+    About `most_bytes` are read at once, if a batch is smaller. Numbers that are `lent` may change when the next batch
+    is asked for. Raises DumpError for a damaged shard.
     """
     item, sizes = shards.item(number, path), shards.batch_sizes(number)
     if isinstance(item, h5py.Dataset):
-        return _dense(shards.part(number, path), axis0, sizes, most_bytes)
-    names = list(item)
-    parts = {name: shards.part(number, f"{path}/{name}") for name in names}
+        return _dense(Part("", item), axis0, sizes, most_bytes, lent)
+    parts = {name: Part(name, shards.item(number, f"{path}/{name}")) for name in item}
     if "row_splits" in parts:
         return _ragged(parts, axis0, sizes)
     if "indices" in parts:
@@ -36,7 +38,7 @@ def batches_in_shard(shards: OpenShards, number: int, path: str, axis0: str, mos
     return (part.read() for part in parts.values())
 
 
-def _dense(part: Part, axis0: str, sizes: Sequence[int], most_bytes: int) -> Iterator[Array]:
+def _dense(part: Part, axis0: str, sizes: Sequence[int], most_bytes: int, lent: bool) -> Iterator[Array]:
     if axis0 == NONE:
         value = part.read()
         yield from (value for _ in sizes)
@@ -46,9 +48,17 @@ def _dense(part: Part, axis0: str, sizes: Sequence[int], most_bytes: int) -> Ite
         raise DumpError(f"a shard is damaged: it has {part.shape[0]} of {sum(lengths)} rows")
     bounds = [0, *accumulate(lengths)]
     at_once = max(1, most_bytes // max(1, part.nbytes // len(sizes)))
+    buffer = None  # memory that is used again does not have to be allocated again, which takes as long as reading
     for begin in range(0, len(sizes), at_once):
         end = min(begin + at_once, len(sizes))
-        block = part.read((slice(bounds[begin], bounds[end]),))
+        rows_of_block = slice(bounds[begin], bounds[end])
+        if not lent or part.is_text or 0 in part.shape:
+            block = part.read((rows_of_block,))
+        else:
+            if buffer is None:
+                buffer = np.empty((bounds[end] - bounds[begin], *part.shape[1:]), part.dtype)
+            block = buffer[: bounds[end] - bounds[begin]]
+            part.read_into((rows_of_block,), block)
         for start, stop in pairwise(bounds[begin : end + 1]):
             rows = block[start - bounds[begin] : stop - bounds[begin]]
             yield rows[0] if axis0 == BATCH else rows
