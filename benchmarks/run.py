@@ -39,6 +39,7 @@ SCRIPTS = (
     "operations",
     "many_rows",
     "tables",
+    "merging",
     "statistics_only",
     "until_nan",
     "memory",

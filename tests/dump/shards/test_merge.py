@@ -159,6 +159,17 @@ def test_the_progress_counts_examples(tmp_path: Path) -> None:
     assert seen == [(0, 22), (4, 22), (8, 22), (12, 22), (16, 22), (20, 22), (22, 22)]
 
 
+def test_an_interruption_leaves_no_file(tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done >= 8:
+            raise KeyboardInterrupt
+
+    folder = replace(RUN, tensors=every_kind()[:2]).write_shards(tmp_path / "shards", (8, 22))
+    with pytest.raises(KeyboardInterrupt):
+        merge_shards(folder, tmp_path / "merged.h5", progress=interrupt)
+    assert [path.name for path in tmp_path.iterdir()] == ["shards"]
+
+
 def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DumpError, match=r"is no folder of shards: it has no manifest.json .*--shards"):
         merge_shards(tmp_path, tmp_path / "merged.h5")
