@@ -15,7 +15,7 @@ from tfdump.dump.examples import StoredExamples
 from tfdump.dump.parts import Part
 from tfdump.dump.shards.joined_arrays import JoinedPart
 from tfdump.dump.shards.joined_records import JoinedRun, JoinedTensor
-from tfdump.dump.shards.joined_run import join
+from tfdump.dump.shards.joined_run import join_shards
 from tfdump.dump.shards.manifest import read_manifest
 from tfdump.dump.shards.open_shards import OpenShards
 from tfdump.dump.shards.outline import outline
@@ -99,7 +99,7 @@ def open_shards(folder: Path, name: str) -> JoinedDump:
     """Open a folder of shards for reading; raises DumpError where a shard is missing, damaged or of another run."""
     shards = OpenShards(folder, read_manifest(folder))
     try:
-        return JoinedDump(join(shards), name)
+        return JoinedDump(join_shards(shards), name)
     except BaseException:
         shards.close()
         raise

@@ -23,7 +23,7 @@ from tfdump.dump.shards.open_shards import OpenShards
 from tfdump.dump.shards.shard_file import read_shard_state
 from tfdump.dump.shards.stored_forms import StoredTensor, stored_form, stored_tensor
 from tfdump.dump.shards.tensor_state import CombinedState
-from tfdump.dump.shards.unconnected import unconnected
+from tfdump.dump.shards.unconnected import unconnected_tensors
 from tfdump.errors import DumpError
 from tfdump.files.hdf5 import damage
 from tfdump.tensors import NotCaptured, PlannedTensor, TensorInfo
@@ -35,7 +35,7 @@ _LENGTHS = ":lengths"
 """The ending of the names of the lengths of ragged inputs."""
 
 
-def join(shards: OpenShards) -> JoinedRun:
+def join_shards(shards: OpenShards) -> JoinedRun:
     """Look at every shard once, and return what one run would have written; raises DumpError for a damaged shard."""
     manifest, plan = shards.manifest, shards.manifest.plan
     batches = -(-manifest.examples // manifest.batch_size)
@@ -75,7 +75,7 @@ def join(shards: OpenShards) -> JoinedRun:
         _root(manifest, dependent, tensors),
         _not_captured(manifest, partial),
         tuple(notes),
-        () if loss is None else tuple(unconnected(shards)),
+        () if loss is None else tuple(unconnected_tensors(shards)),
         None if loss is None else loss.result(),
     )
 

@@ -18,7 +18,7 @@ from tfdump.dump.rows import Storage
 from tfdump.dump.shards.joined_arrays import JoinedPart
 from tfdump.dump.shards.joined_gradients import UNCONNECTED, stored_float
 from tfdump.dump.shards.joined_records import JoinedRun, JoinedTensor
-from tfdump.dump.shards.joined_run import CALLED_LATE, join
+from tfdump.dump.shards.joined_run import CALLED_LATE, join_shards
 from tfdump.dump.shards.manifest import MANIFEST, is_shard_folder, read_manifest
 from tfdump.dump.shards.open_shards import OpenShards
 from tfdump.dump.shards.outline import Declared, write_unconnected_and_loss
@@ -63,7 +63,7 @@ def merge_shards(
     shards = OpenShards(folder, manifest, _OPEN, cache)
     try:
         check_target(path, force, shards.paths)
-        run = join(shards)
+        run = join_shards(shards)
         _refuse(run)
         with _open_writer(path, force, run) as writer:
             _write(run, writer, progress)

@@ -13,7 +13,7 @@ from tfdump.files.hdf5 import attributes_of
 from tfdump.tensors import TensorInfo
 
 
-def unconnected(shards: OpenShards) -> Iterator[JoinedTensor]:
+def unconnected_tensors(shards: OpenShards) -> Iterator[JoinedTensor]:
     """Yield the tensors that the loss does not depend on, as the first shard has them."""
     planned = {(tensor.group, tensor.info.address) for tensor in shards.manifest.plan.tensors}
     groups = (layout.WEIGHT_GRADIENTS, layout.ACTIVATION_GRADIENTS, layout.INPUT_GRADIENTS)
