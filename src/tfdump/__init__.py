@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tfdump.api.functions import layers as layers
     from tfdump.api.gradients import Gradients as Gradients
     from tfdump.api.gradients import gradients as gradients
+    from tfdump.api.merging import merge as merge
     from tfdump.api.result import Activations as Activations
     from tfdump.checks import check as check
     from tfdump.comparison.diff import diff as diff
@@ -46,6 +47,7 @@ _HOMES = {
     "gradients": ("tfdump.api.gradients", "gradients"),
     "layers": ("tfdump.api.functions", "layers"),
     "check": ("tfdump.checks", "check"),
+    "merge": ("tfdump.api.merging", "merge"),
     "open": ("tfdump.dump.reader", "open_dump"),
     "DumpCallback": ("tfdump.api.callback", "DumpCallback"),
     "Activations": ("tfdump.api.result", "Activations"),

@@ -11,8 +11,9 @@ import pytest
 import tfdump
 from support.made_dumps import Tensor, comparison_in, make_dump
 from tfdump.comparison.verdict import DiffReport
+from tfdump.dump.attributes import statistics_attributes
 from tfdump.errors import DumpError, InputError, SelectionError, TfdumpError
-from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
+from tfdump.exact_statistics import ExactStatistics
 from tfdump.tensors import Ragged, Sparse
 
 A = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
@@ -20,7 +21,7 @@ A = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
 
 def with_statistics(values: Any, keep: bool = False, **attributes: Any) -> Tensor:
     """A tensor as --stats (`keep`) or --stats-only stores it."""
-    gathered = StatisticsAccumulator()
+    gathered = ExactStatistics()
     gathered.add(values)
     known = statistics_attributes(gathered.result()) | attributes
     if keep:

@@ -2,12 +2,13 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from tfdump.process import machine
-from tfdump.process.machine import cached_bytes, memory_bytes
+from tfdump.process.machine import cached_bytes, memory_bytes, open_files
 
 
 def test_the_memory_is_that_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -42,3 +43,15 @@ def test_a_system_that_does_not_tell_has_sixteen_gibibytes(monkeypatch: pytest.M
 def test_a_sixteenth_of_much_memory_is_left_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "memory_bytes", lambda: 64 << 30)
     assert cached_bytes() == 4 << 30
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_the_open_files_are_those_that_the_system_allows() -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        assert open_files() == 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -10,9 +10,10 @@ import pytest
 
 from support.check_dumps import functional, normal, write_dump
 from support.report_pages import bars_of, cell, columns_of, made, value
+from tfdump.dump.attributes import statistics_attributes
 from tfdump.errors import DumpError, SelectionError
+from tfdump.exact_statistics import ExactStatistics
 from tfdump.report.records import NONE, SAMPLED, STORED, WHOLE
-from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
 
 GRADIENT = {"class": "Dense", "axis0": "none"}
 
@@ -334,7 +335,7 @@ def test_layers_without_a_finite_value_stand_at_the_edge_and_break_the_line(
     tensors: dict[str, Any] = {f"activations/layer{n}": v for n, v in enumerate(values)}
     if as_statistics:
         for n, v in enumerate(values):
-            gathered = StatisticsAccumulator()
+            gathered = ExactStatistics()
             gathered.add(v)
             tensors[f"activations/layer{n}"] = (v, statistics_attributes(gathered.result()))
     _, page = made(write_dump(tmp_path / "d.h5", tensors))

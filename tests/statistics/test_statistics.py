@@ -1,5 +1,6 @@
 """Streaming statistics equal exact ones, whatever the dtype, the magnitude and the batches."""
 
+import itertools
 import json
 import math
 from fractions import Fraction
@@ -11,12 +12,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX
-from tfdump.statistics.statistics import BLOCK, Statistics, StatisticsAccumulator, statistics_attributes
+from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX, statistics_attributes
+from tfdump.exact_statistics import BLOCK, ExactStatistics, Statistics
 
 
 def streamed(*batches: object) -> Statistics:
-    accumulator = StatisticsAccumulator()
+    accumulator = ExactStatistics()
     for batch in batches:
         accumulator.add(np.asarray(batch))
     return accumulator.result()
@@ -93,10 +94,9 @@ def test_only_nan_and_infinity_have_no_moments(batches: list[Any], low: float, h
     )
     np.testing.assert_array_equal([statistics.min, statistics.max], [low, high])
     assert all(math.isnan(value) for value in (statistics.mean, statistics.std, statistics.l2))
-    later = StatisticsAccumulator()
-    first = StatisticsAccumulator()
+    first = ExactStatistics()
     first.add(np.asarray(batches[0]))
-    later.restore(json.loads(json.dumps(first.state())))
+    later = ExactStatistics.of_state(json.loads(json.dumps(first.state())))
     for batch in batches[1:]:
         later.add(np.asarray(batch))
     np.testing.assert_array_equal(list(vars(later.result()).values()), list(vars(statistics).values()))
@@ -246,6 +246,53 @@ def assert_moments_up_to_magnitude(statistics: Statistics, finite: list[float]) 
     assert statistics.mean == pytest.approx(mean, abs=slack)
     assert statistics.std == pytest.approx(std, abs=slack)
     assert statistics.l2 == pytest.approx(l2, rel=1e-12)
+
+
+def accumulated(batches: list[np.ndarray]) -> ExactStatistics:
+    accumulator = ExactStatistics()
+    for batch in batches:
+        accumulator.add(batch)
+    return accumulator
+
+
+def batches_of_all_kinds() -> list[np.ndarray]:
+    """Batches near zero, far from it, of one value, of extreme sizes, with NaN, and longer than a block."""
+    rng = np.random.default_rng(7)
+    batches = [rng.normal(mean, 1, size) for mean, size in ((0, 100), (1e6, 333), (-7, BLOCK + 5))]
+    batches += [np.full(50, 0.1), 1e200 * rng.normal(size=9), 1e-200 * rng.normal(size=9)]
+    return [*batches, np.array([np.nan, -np.inf, 0.0, 3.0])]
+
+
+def test_neither_the_order_of_batches_nor_who_takes_them_changes_a_bit() -> None:
+    batches = batches_of_all_kinds()
+    whole = accumulated(batches)
+    rng = np.random.default_rng(8)
+    for _ in range(50):
+        order = [batches[n] for n in rng.permutation(len(batches))]
+        cuts = sorted(rng.integers(0, len(batches) + 1, 2))
+        parts = [accumulated(order[start:stop]) for start, stop in itertools.pairwise([0, *cuts, len(batches)])]
+        joined = ExactStatistics()
+        for part in parts:
+            joined.merge(ExactStatistics.of_state(json.loads(json.dumps(part.state()))))
+        assert joined.state() == whole.state()
+        assert joined.result() == whole.result()
+
+
+def test_batches_that_repeat_can_be_added_at_once() -> None:
+    batches = batches_of_all_kinds()
+    repeated = ExactStatistics()
+    repeated.merge(accumulated(batches), 5)
+    assert repeated.state() == accumulated(batches * 5).state()
+
+
+@pytest.mark.parametrize("mean", [0, 3, 1e4, 1e8])
+def test_statistics_are_those_of_rational_arithmetic_but_for_a_few_last_bits(mean: float) -> None:
+    values = np.random.default_rng(9).normal(mean, 1, 20_000)
+    statistics = streamed(*np.split(values, [100, 101, 9000]))
+    mean, std, l2 = exact_moments(values)
+    assert abs(statistics.mean - mean) <= 2 * math.ulp(max(abs(mean), 1e-2))
+    assert abs(statistics.std - std) <= 16 * math.ulp(std)
+    assert abs(statistics.l2 - l2) <= 2 * math.ulp(l2)
 
 
 def test_attributes_are_float64_and_int64_under_stat_names() -> None:

@@ -24,6 +24,7 @@ COMMANDS = {
     "check": "Look for NaN, Inf, dead units, saturation, and vanishing gradients.",
     "compare": "Compare two models, or a model and a dump, over the same inputs.",
     "diff": "Compare two dumps, and name the first layer that diverges.",
+    "merge": "Write a folder of shards as one dump.",
     "plot": "Draw a tensor of a dump.",
     "report": "Write one HTML page about a dump, or about two dumps compared.",
 }

@@ -26,7 +26,7 @@ def print_verification(dump: Path, layout: str, verbosity: Verbosity) -> bool:
     """Print one row per dataset that differs from its checksum; return whether there is none."""
     with open_dump(dump) as opened, reading_bar(verbosity, "verifying") as progress:
         results = []
-        meter = Meter(dump.stat().st_size, progress)
+        meter = Meter(opened.file_bytes, progress)
         for item in opened.verify():
             results.append(item)
             meter.add(item.bytes)

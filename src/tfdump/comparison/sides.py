@@ -12,7 +12,8 @@ from tfdump.comparison.plain_arrays import ArrayPart, Item, MemoryReader, PlainI
 from tfdump.dump import layout
 from tfdump.dump.other_formats import refuse_models
 from tfdump.dump.parts import Part
-from tfdump.dump.reader import Dump
+from tfdump.dump.reader import Dump, open_dump
+from tfdump.dump.shards.manifest import is_shard_folder
 from tfdump.errors import DumpError
 from tfdump.files.hdf5 import damage, lookup, open_hdf5
 from tfdump.files.hdf5_text import text_memory
@@ -47,6 +48,7 @@ class Side:
         self.is_plain = dump is None
         self.examples: SideExamples | None = examples_of_dump(dump)
         self.left_out = left_out
+        self._dump = dump
         self._path = path
         self._files = files
         self._state = self._look()
@@ -64,6 +66,8 @@ class Side:
         """Raise DumpError if the file was changed or replaced since it was opened."""
         if self._look() != self._state:
             raise DumpError(f"{self.name} changed while it was being read (compare it again when it is complete)")
+        if self._dump is not None:
+            self._dump.check_unchanged()
 
     def __enter__(self) -> Self:
         return self
@@ -91,6 +95,9 @@ def _open(source: "str | Path | Dump | Mapping[str, Any]") -> Side:
     if isinstance(source, Mapping):
         return Side("the arrays", [plain_item(str(name), value) for name, value in source.items()])
     path = file_path("dump", source, "give one, or arrays by name: {'conv1': array}")
+    if is_shard_folder(path):
+        joined = open_dump(path)
+        return Side(str(path), _items_of(joined), joined, path, [joined])
     refuse_models(path)
     if path.suffix in (".npy", ".npz"):
         from tfdump.inputs.readers import open_npy, open_npz

@@ -4,6 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
+
+from tfdump.exact_statistics import Statistics
+
 STATISTIC_NAMES = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
 """The names of all statistics of a tensor, in the order in which tables show them."""
 
@@ -83,3 +87,11 @@ def _is_list_of_text(value: Any) -> bool:
 def _is_norm(value: Any) -> bool:
     steps = value if isinstance(value, list) else [value]
     return all(isinstance(step, (int, float)) for step in steps)
+
+
+def statistics_attributes(statistics: Statistics) -> dict[str, Any]:
+    """Return the statistics as attributes of a dataset: `stat_count`, `stat_min` and so on, as int64 and float64."""
+    return {
+        f"{STATISTIC_PREFIX}{name}": np.int64(value) if isinstance(value, int) else np.float64(value)
+        for name, value in vars(statistics).items()
+    }

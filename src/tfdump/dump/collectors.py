@@ -1,6 +1,7 @@
 """Turns the batches of one dense tensor into rows, a constant, or a stack in the file."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -9,15 +10,26 @@ import numpy as np
 
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE, STEP
 from tfdump.dump.checksums import crc_of, crc_of_bytes, seal
-from tfdump.dump.layout import storable
+from tfdump.dump.layout import common_dtype, storable
 from tfdump.dump.rows import RowDataset, Storage
 from tfdump.files.byte_strings import are_text, bytes_dtype, write_byte_strings
-from tfdump.tensors import Array
+from tfdump.tensors import Array, TensorInfo, Value
 
 Attributes = dict[str, Any]
 
 
-class Collector(Protocol):
+OpenCollector = Callable[[TensorInfo, Value, str], "Collector"]
+"""Creates the collector of a tensor from its record, its first value as stored, and its axis0."""
+
+
+class Finishing(Protocol):
+    """Ends as a dataset or group that has no name yet."""
+
+    def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
+        """Write what is left; return the unnamed object and its attributes (`axis0`, and `encoding` for a group)."""
+
+
+class Collector(Finishing, Protocol):
     """Takes the values of one tensor batch by batch, and ends as a dataset or group that has no name yet."""
 
     def append(self, value: Any) -> None:
@@ -25,9 +37,6 @@ class Collector(Protocol):
 
     def batches(self) -> Iterator[Any]:
         """Yield the appended values batch by batch, in the stored dtype; nothing can be appended afterwards."""
-
-    def finish(self) -> tuple[h5py.Dataset | h5py.Group, Attributes]:
-        """Write what is left; return the unnamed object and its attributes (`axis0`, and `encoding` for a group)."""
 
 
 def anonymous_group(file: h5py.File) -> h5py.Group:
@@ -251,3 +260,34 @@ def same_bits(a: Array, b: Array) -> bool:
     if a.dtype.hasobject:
         return bool(np.all(a == b))
     return np.array_equal(a.reshape(-1).view(np.uint8), b.reshape(-1).view(np.uint8))
+
+
+class ChangingCollector:
+    """Stores the batches of a tensor whose axis0 or dtype may change, and stores the earlier ones again where it does.
+
+    `collector` has all batches so far; None before the first one.
+    """
+
+    def __init__(self, open_collector: OpenCollector) -> None:
+        self.collector: Collector | None = None
+        self._open = open_collector
+        self._opened_as = ("", "")
+
+    def append(self, value: Value, info: TensorInfo, axis0: str) -> None:
+        """Add the value of the next batch; `info` and `axis0` are what the batches so far tell."""
+        before, dtype = self._opened_as
+        if self.collector is not None:
+            info = replace(info, dtype=common_dtype(dtype, info.dtype) or info.dtype)
+        if self.collector is None or (before, dtype) != (axis0, info.dtype):
+            self.collector = self._reopened(info, value, axis0)
+            self._opened_as = (axis0, info.dtype)
+        self.collector.append(value)
+
+    def _reopened(self, info: TensorInfo, value: Value, axis0: str) -> Collector:
+        """Return a new collector with the batches of the earlier one; `value` is the next batch."""
+        collector, earlier = self._open(info, value, axis0), self.collector
+        if isinstance(collector, Stack) and isinstance(earlier, ByExample) and not earlier.had_only(value.shape):
+            collector.expect_unequal()
+        for batch in earlier.batches() if earlier is not None else ():
+            collector.append(batch)
+        return collector

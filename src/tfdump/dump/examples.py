@@ -37,14 +37,14 @@ class StoredExamples:
         The arrays of the names of examples and of classes in the file; `class_part` is None if there is none.
     """
 
-    def __init__(self, file: h5py.File, name: str, examples: int) -> None:
+    def __init__(
+        self, name: str, examples: int, ids: Part | None, labels: Part | None = None, classes: Part | None = None
+    ) -> None:
         self._name = name
         self._block: tuple[int, list[str]] = -1, []
         with damage(DumpError, f"{name}: '{layout.EXAMPLES}'"):
-            ids = _part(file, layout.EXAMPLE_ID)
             if ids is None or not ids.is_text or ids.shape != (examples,):
                 raise ValueError(f"it does not hold the names of {examples} examples")
-            labels, classes = _part(file, layout.EXAMPLE_LABEL), _part(file, layout.EXAMPLE_CLASSES)
             if labels is not None and (labels.shape != (examples,) or labels.dtype.kind not in "iu"):
                 raise ValueError(f"it does not hold the classes of {examples} examples as whole numbers")
             if classes is not None and (not classes.is_text or len(classes.shape) != 1):
@@ -180,7 +180,11 @@ def example_aside(number: int, name: str | None) -> str:
 
 def stored_examples(file: h5py.File, name: str, examples: int) -> StoredExamples | None:
     """Return who the examples are, None for a dump that does not tell; raises DumpError if it is damaged."""
-    return StoredExamples(file, name, examples) if has_link(file, layout.EXAMPLES) else None
+    if not has_link(file, layout.EXAMPLES):
+        return None
+    with damage(DumpError, f"{name}: '{layout.EXAMPLES}'"):
+        parts = [_part(file, part) for part in (layout.EXAMPLE_ID, layout.EXAMPLE_LABEL, layout.EXAMPLE_CLASSES)]
+    return StoredExamples(name, examples, *parts)
 
 
 def _part(file: h5py.File, name: str) -> Part | None:

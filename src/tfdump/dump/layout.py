@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tfdump.dtypes import STRING, kind_of
+from tfdump.dtypes import STRING, dtype_name, kind_of
 from tfdump.files.byte_strings import encoded
 from tfdump.tensors import Array
 
@@ -68,6 +68,7 @@ epochs begun, and the number of batches trained.
 """
 
 CHUNK_BYTES = 1 << 20
+SMALLEST_CHUNK = 64 << 10
 FEW_CHUNKS = 8
 LARGEST_CHUNK_BYTES = 1 << 30  # HDF5 allows 4 GiB; readers must hold one chunk
 LARGEST_ATTRIBUTE_BYTES = 60_000  # an object header holds 64 kB
@@ -104,6 +105,28 @@ def stored_dtype(name: str, wanted: str | None = None) -> np.dtype[Any]:
     return np.dtype(_UPCAST.get(name) or name)
 
 
+def common_dtype(first: str, second: str) -> str | None:
+    """Return the narrowest dtype that holds every value of two dtypes, None where there is none."""
+    if first == second:
+        return first
+    if any(kind_of(name) in "SV" for name in (first, second)):
+        return None
+    wide = np.promote_types(stored_dtype(first), stored_dtype(second))
+    integers = [name for name in (first, second) if kind_of(name) in "iu"]
+    if wide.kind in "fc" and any(np.dtype(stored_dtype(name)).itemsize == 8 for name in integers):
+        return None  # NumPy promotes 64-bit integers to float64, which cannot hold all of them
+    return dtype_name(wide)
+
+
+def count_overflow(values: Array, wanted: np.dtype[Any]) -> int:
+    """Return how many finite values become infinite in the dtype `wanted`."""
+    if values.size and np.can_cast(stored_dtype(dtype_name(values.dtype)), wanted):
+        return 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        narrowed = values.astype(wanted)
+    return int(np.count_nonzero(np.isinf(narrowed) & np.isfinite(values)))
+
+
 def storable(values: Array, dtype: np.dtype[Any]) -> Array:
     """Return `values` as a C-contiguous array of the stored dtype; text as bytes (`byte_strings.encoded`)."""
     if h5py.check_string_dtype(dtype) is not None:
@@ -114,6 +137,11 @@ def storable(values: Array, dtype: np.dtype[Any]) -> Array:
         return text
     with np.errstate(over="ignore", invalid="ignore"):
         return np.ascontiguousarray(values, dtype=dtype).reshape(values.shape)
+
+
+def chunk_bytes_for(memory: int, tensors: int) -> int:
+    """Return about the size of a chunk with which the chunks of so many tensors that fill up stay within `memory`."""
+    return min(CHUNK_BYTES, max(SMALLEST_CHUNK, memory // max(1, tensors)))
 
 
 def chunk_shape(

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 
 from tfdump.dump.layout import FORMAT
+from tfdump.dump.shards.manifest import is_shard_folder
 from tfdump.errors import DumpError
 from tfdump.files.formats import KERAS_CONFIG, KERAS_WEIGHTS, ONNX_SUFFIX, SAVED_MODEL_GRAPH, Mark, mark_of
 from tfdump.files.hdf5 import damage, has_link, open_hdf5
@@ -18,7 +19,9 @@ _MOST_COUNTED = 10_000
 
 
 def is_dump(path: Path) -> bool:
-    """Tell whether a path is a file that tfdump wrote; raises DumpError for a damaged HDF5 file."""
+    """Tell whether a path is a dump or a folder of shards; raises DumpError for a damaged HDF5 file."""
+    if is_shard_folder(path):
+        return True
     if not path.is_file() or not h5py.is_hdf5(path):
         return False
     with open_hdf5(path, DumpError) as file, damage(DumpError, str(path)):

@@ -191,6 +191,10 @@ class Tensor:
         self._require_values()
         if not isinstance(self._item, h5py.Dataset):
             raise DumpError(f"'{self.address}' is stored as {self.encoding} and cannot be sliced (use read())")
+        return self._array(key)
+
+    def _array(self, key: Any) -> Array:
+        """Return a slice of an array."""
         load_filter(self._item)
         return array_of(self._item, key)
 

@@ -16,14 +16,7 @@ from tfdump.dtypes import STRING, dtype_name
 from tfdump.dump import layout
 from tfdump.dump.axis0 import EXAMPLE, NONE, STEP
 from tfdump.dump.checksums import DESCRIPTION, VALUES, crc_of, description_crc, seal
-from tfdump.dump.collectors import (
-    ByExample,
-    Collector,
-    Constant,
-    Stack,
-    anonymous_group,
-    write_whole,
-)
+from tfdump.dump.collectors import ByExample, Collector, Constant, Finishing, Stack, anonymous_group, write_whole
 from tfdump.dump.composites import SparseSteps, SparseValue, composite_of
 from tfdump.dump.compression import ChunkQueue, filters_for
 from tfdump.dump.disk.stream import DumpStream
@@ -118,7 +111,7 @@ class DumpWriter:
             return Constant(*common, batches) if steps is None else Stack(*common, steps, STEP)
         return Stack(*common, batches * (steps or 1))
 
-    def link(self, group: str, info: TensorInfo, collector: Collector, extra: Mapping[str, Any]) -> None:
+    def link(self, group: str, info: TensorInfo, collector: Finishing, extra: Mapping[str, Any]) -> None:
         """Give a finished tensor its name in `group`, which is created if needed, and its attributes."""
         item, attributes = collector.finish()
         self._link(group, info, item, attributes, extra)

@@ -1,7 +1,7 @@
 """Opens HDF5 files from strangers safely: no link leads out of the file, and no dataset has its values elsewhere."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,11 @@ _MOST_TEXTS = 4096
 """The largest number of variable-length texts in one attribute; all of them may be the same long text."""
 
 
-def open_hdf5(path: Path, error: type[TfdumpError]) -> h5py.File:
-    """Open an HDF5 file for reading; raises `error` with one line if that is not possible."""
+def open_hdf5(path: Path, error: type[TfdumpError], cache: int | None = None) -> h5py.File:
+    """Open an HDF5 file for reading; raises `error` with one line if that is not possible.
+
+    `cache` is the number of bytes of chunks that are cached, None for the default of HDF5.
+    """
     check_path(path, "file", error)
     if path.is_dir():
         raise error(f"{path} is a folder, not an HDF5 file")
@@ -43,7 +46,7 @@ def open_hdf5(path: Path, error: type[TfdumpError]) -> h5py.File:
     try:
         is_hdf5 = h5py.is_hdf5(path)
         if is_hdf5:
-            return h5py.File(path, "r")
+            return h5py.File(path, "r", rdcc_nbytes=cache)
     except OSError as cause:
         if "truncated" in str(cause):
             raise error(f"{path} is truncated: it is shorter than its own header says") from None
@@ -172,16 +175,28 @@ def place_of(dataset: h5py.Dataset, start: int, stop: int) -> tuple[int, int] | 
 def check_attributes(item: h5py.Group | h5py.Dataset, error: type[TfdumpError]) -> None:
     """Raise `error` if an attribute is larger than any that is written on purpose, before it is read."""
     for number in range(h5py.h5a.get_num_attrs(item.id)):
-        attribute = h5py.h5a.open(item.id, index=number)
-        kind, count = attribute.get_type(), 0 if attribute.shape is None else math.prod(attribute.shape)
-        listed = isinstance(kind, h5py.h5t.TypeVlenID)
-        text = isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()
-        if kind.get_size() * count > _LARGEST_ATTRIBUTE or ((listed or text) and count > _MOST_TEXTS):
-            name = attribute.name.decode(errors="backslashreplace")
-            raise error(
-                f"{item.file.filename}: the attribute '{name}' of '{item.name}' is damaged: it is larger than any "
-                "that a model or a dump has"
-            )
+        _check_attribute(item, h5py.h5a.open(item.id, index=number), error)
+
+
+def _check_attribute(item: h5py.Group | h5py.Dataset, attribute: h5py.h5a.AttrID, error: type[TfdumpError]) -> None:
+    kind, count = attribute.get_type(), 0 if attribute.shape is None else math.prod(attribute.shape)
+    listed = isinstance(kind, h5py.h5t.TypeVlenID)
+    text = isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()
+    if kind.get_size() * count > _LARGEST_ATTRIBUTE or ((listed or text) and count > _MOST_TEXTS):
+        name = attribute.name.decode(errors="backslashreplace")
+        raise error(
+            f"{item.file.filename}: the attribute '{name}' of '{item.name}' is damaged: it is larger than any "
+            "that a model or a dump has"
+        )
+
+
+def some_attributes(item: h5py.Group | h5py.Dataset, names: Iterable[str], error: type[TfdumpError]) -> dict[str, Any]:
+    """Return those of some attributes that an object has, as `attributes_of` does."""
+    there = [name for name in names if name in item.attrs]
+    for name in there:
+        _check_attribute(item, h5py.h5a.open(item.id, name.encode()), error)
+    with text_memory(item.file):
+        return {name: item.attrs[name] for name in there}
 
 
 def attributes_of(item: h5py.Group | h5py.Dataset, error: type[TfdumpError]) -> dict[str, Any]:

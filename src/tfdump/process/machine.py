@@ -10,6 +10,8 @@ _CONTAINER = Path("/sys/fs/cgroup/memory.max")
 _UNKNOWN = 16 << 30
 _PROCESSORS = Path("/proc/cpuinfo")
 
+_OPEN_FILES = 512
+
 _SHARE = 16
 """One file may leave this fraction of the memory (one part in 16) in the page cache."""
 
@@ -70,3 +72,13 @@ def memory_bytes() -> int:
 def cached_bytes() -> int:
     """Return how many bytes of a file stay in memory for its next reader: a sixteenth of the memory, at least 1 GiB."""
     return max(1 << 30, memory_bytes() // _SHARE)
+
+
+def open_files() -> int:
+    """Return how many files this process may have open at once; 512, which C libraries allow, where that is unknown."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return _OPEN_FILES
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _OPEN_FILES if soft == resource.RLIM_INFINITY else soft

@@ -15,11 +15,11 @@ from tfdump.dump.attributes import full_name
 from tfdump.dump.parts import Key, Part
 from tfdump.dump.reader import Tensor
 from tfdump.errors import DumpError
+from tfdump.exact_statistics import ExactStatistics
 from tfdump.files.hdf5 import damage
 from tfdump.report.records import NONE, SAMPLED, STORED, WHOLE, Numbers
 from tfdump.report.sampling import Sample
 from tfdump.statistics.histogram import histogram_of
-from tfdump.statistics.statistics import StatisticsAccumulator
 from tfdump.tensors import Array
 
 BINS = 48
@@ -58,7 +58,7 @@ def numbers_of(tensor: Tensor, share: int | None) -> Numbers:
         sample = Sample(tensor, share)
         source = STORED if stored else WHOLE if sample.is_whole else SAMPLED
         if not stored:
-            accumulator = StatisticsAccumulator()
+            accumulator = ExactStatistics()
             for piece in sample.pieces():
                 accumulator.add(piece)
             stored = dict(vars(accumulator.result()))

@@ -1,8 +1,8 @@
-"""Tensors whose values depend on the batch: how a run tells the user about them, and by which names."""
+"""Tensors whose values depend on the batch: how a run tells the user about them."""
 
 from collections.abc import Sequence
 
-from tfdump.dump import layout
+from tfdump.dump.kinds.kind_notes import listed_layers
 from tfdump.tensors import Note, listed
 
 
@@ -32,21 +32,3 @@ def tell_dependence(
     if mixing:
         note(f"the {what} depend on the other examples of the batch: {listed_layers(mixing)}")
     return stacked + mixing
-
-
-def names_of_tensors(tensors: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the names of tensors, given as pairs of group and address, each tensor once.
-
-    An activation is named by its address. An output is named `outputs/NAME`, and is left out where an activation has
-    the same address.
-    """
-    activations = [address for group, address in tensors if group == layout.ACTIVATIONS]
-    others = [f"{group}/{address}" for group, address in tensors if group != layout.ACTIVATIONS]
-    known = {f"{layout.OUTPUTS}/{address}" for address in activations}
-    return activations + [name for name in others if name not in known]
-
-
-def listed_layers(names: Sequence[str]) -> str:
-    """Return names as a note lists them: the layers, or the outputs where there are no layers among the names."""
-    layers = [name for name in names if not name.startswith(f"{layout.OUTPUTS}/")]
-    return listed(layers or names)

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfdump.dtypes import kind_of
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
+from tfdump.dump.kinds.tensor_kind import rows_of
 from tfdump.tensors import Array, Ragged, Sparse, Value
 
 _ROUNDING = {"float64": 1e-9, "complex128": 1e-9, "float32": 1e-4, "complex64": 1e-4, "float16": 1e-2}
@@ -108,11 +109,6 @@ def pairs_inside(places: Sequence[int], many: int) -> tuple[Sequence[int], Seque
     """Return the numbers of the examples of a look that a batch of `many` has too, and their places in the batch."""
     inside = [number for number, place in enumerate(places) if place < many]
     return inside, [places[number] for number in inside]
-
-
-def rows_of(value: Value) -> int:
-    """Return the length of a value along axis 0, -1 where it has no axis."""
-    return int(value.shape[0]) if value.shape else -1
 
 
 def rows_agree(a: Value, rows_a: Sequence[int], b: Value, rows_b: Sequence[int], dtype: str) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
+from tfdump.dump.kinds.tensor_kind import rows_of
 from tfdump.errors import ModelError
 from tfdump.inputs.source import Source
 from tfdump.run.example_axis import (
@@ -15,7 +16,6 @@ from tfdump.run.example_axis import (
     find_in_fixed_batches,
     order_by_places,
     order_by_sizes,
-    rows_of,
 )
 from tfdump.tensors import Batch, Value
 

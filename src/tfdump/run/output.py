@@ -15,8 +15,6 @@ from tfdump.version import __version__
 if TYPE_CHECKING:
     from tfdump.model.loading.loaded_model import LoadedModel
 
-SMALLEST_CHUNK = 64 << 10
-
 FILE_OVERHEAD, TENSOR_OVERHEAD, WHOLE_OVERHEAD = 6000, 4500, 2000
 """Bytes of the root, of a tensor in chunks (attributes and index), and of a tensor in one piece (attributes).
 
@@ -37,8 +35,8 @@ def open_writer(
 
     `path` None makes the dump in memory. `alone` tells that no other run can write the same file.
     """
-    chunk_bytes = min(layout.CHUNK_BYTES, max(SMALLEST_CHUNK, memory // max(1, tensors)))
-    return DumpWriter(path, force=force, storage=storage_for(compression, chunk_bytes, checksums), alone=alone)
+    storage = storage_for(compression, layout.chunk_bytes_for(memory, tensors), checksums)
+    return DumpWriter(path, force=force, storage=storage, alone=alone)
 
 
 def overhead_bytes(tensors: int, config: str | None, whole: int = 0) -> int:

@@ -1,24 +1,21 @@
 """Sinks: what happens to the values of one tensor (statistics, reduction, cast) before a collector writes them."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tfdump.dtypes import dtype_name, kind_of
+from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import EXAMPLE, NONE
-from tfdump.dump.collectors import ByExample, Collector, Stack, same_bits
-from tfdump.dump.layout import stored_dtype
+from tfdump.dump.collectors import ChangingCollector, Collector, OpenCollector, same_bits
+from tfdump.dump.kinds.tensor_kind import TensorKind
+from tfdump.dump.layout import count_overflow, stored_dtype
 from tfdump.dump.packing import digest
+from tfdump.exact_statistics import ExactStatistics
 from tfdump.run.options import StoreOptions
-from tfdump.run.tensor_kind import TensorKind, common_dtype
-from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
 from tfdump.tensors import Array, Ragged, Sparse, TensorInfo, Value
-
-OpenCollector = Callable[[TensorInfo, Value, str], Collector]
-"""Creates the collector of a tensor from its record, its first value as stored, and its axis0."""
 
 
 class TensorSink:
@@ -44,12 +41,11 @@ class TensorSink:
         self.unfit = 0
         self.reduced = False
         self._options = options
-        self._open = open_collector
-        self._collector: Collector | None = None
-        self._opened_as = ("", "")
+        self._stored = ChangingCollector(open_collector)
         self._first: Array | None = None
+        self._first_unfit = 0
         numeric = kind_of(info.dtype) != "S"
-        self._statistics = StatisticsAccumulator() if options.statistics and numeric else None
+        self._statistics = ExactStatistics() if options.statistics and numeric else None
         self._narrow = options.dtype is not None and kind_of(info.dtype) == "f"
 
     @property
@@ -95,6 +91,7 @@ class TensorSink:
             self.reduced |= bool(self._options.reduction.axes_of(value.shape))
             reduced = self._options.reduction.reduce(_upcast(value))
             value = reduced.values
+            self._first_unfit = reduced.overflowed if self.batches == 1 else self._first_unfit
             self.unfit += 0 if again else reduced.overflowed
         self.kind.take_rows(value)
         if self._narrow and not again:
@@ -107,25 +104,9 @@ class TensorSink:
     def store(self, value: Value) -> None:
         """Store what `prepare` returned. Where the kind of the tensor has changed, store the earlier batches again."""
         if self.kind.lost is not None:
-            self._collector = None
+            self._stored.collector = None
             return
-        info = self.stored_info(value)
-        axis0, dtype = self._opened_as
-        if self._collector is not None:
-            info = replace(info, dtype=common_dtype(dtype, info.dtype) or info.dtype)
-        if self._collector is None or (axis0, dtype) != (self.axis0, info.dtype):
-            self._collector = self._reopened(info, value, self._collector)
-            self._opened_as = (self.axis0, info.dtype)
-        self._collector.append(value)
-
-    def _reopened(self, info: TensorInfo, value: Value, earlier: Collector | None) -> Collector:
-        """Return a new collector with the batches of an earlier one; `value` is the next batch."""
-        collector = self._open(info, value, self.axis0)
-        if isinstance(collector, Stack) and isinstance(earlier, ByExample) and not earlier.had_only(value.shape):
-            collector.expect_unequal()
-        for batch in earlier.batches() if earlier is not None else ():
-            collector.append(batch)
-        return collector
+        self._stored.append(value, self.stored_info(value), self.axis0)
 
     def for_journal(self, value: Value) -> Value:
         """Return the part of what `prepare` returned that `store` reads: where no values are stored, the shape."""
@@ -144,17 +125,17 @@ class TensorSink:
         self.kind.restore(state["kind"])
         self.overflowed, self.unfit, self.reduced = state["counts"]
         if self._statistics is not None:
-            self._statistics.restore(state["statistics"])
+            self._statistics = ExactStatistics.of_state(state["statistics"])
 
     @property
     def constant(self) -> str | None:
-        """The SHA-256 of the value that was the same in all batches, before it is stored; None where there is none."""
-        return digest({"": self._first}) if self.axis0 == NONE and self._first is not None else None
+        """The SHA-256 of the first value of a tensor that was planned as constant, before it is stored; else None."""
+        return digest({"": self._first}) if self._first is not None else None
 
     def _repeats(self, value: Value) -> bool:
         """Tell whether a constant is the same as in all batches before.
 
-        Where it is not, all batches will be stored, so the earlier ones are added to the statistics now.
+        Where it is not, all batches will be stored, so the earlier ones are added to the statistics and counts now.
         """
         if not isinstance(value, np.ndarray):
             return False
@@ -164,11 +145,14 @@ class TensorSink:
         if same_bits(self._first, value):
             return True
         self.kind.vary()
-        for _ in range(self.batches - 2):
-            if self._statistics is not None:
-                self._statistics.add(self._first)
-            if self._narrow:
-                self._count_overflow(self._first)
+        again = self.batches - 2
+        self.unfit += self._first_unfit * again
+        if self._statistics is not None and again:
+            first = ExactStatistics()
+            first.add(self._first)
+            self._statistics.merge(first, again)
+        if self._narrow:
+            self.overflowed += again * count_overflow(self._first, np.dtype(self._options.dtype))
         return False
 
     def stored_info(self, value: Value) -> TensorInfo:
@@ -188,7 +172,7 @@ class TensorSink:
             extra["reduce"] = str(self._options.reduction)
         if self.overflowed + self.unfit:
             extra["overflowed"] = np.int64(self.overflowed + self.unfit)
-        return self._collector, extra
+        return self._stored.collector, extra
 
     def _count_overflow(self, values: Array) -> None:
         """Count the finite values that become infinite in the stored dtype."""
@@ -213,15 +197,6 @@ def stored_size(info: TensorInfo, options: StoreOptions) -> int:
     """Return the bytes that one tensor of known shape takes in the file."""
     size = math.prod(max(0, n) for n in info.shape or ()) * stored_dtype(info.dtype, options.dtype).itemsize
     return size if options.values else 0
-
-
-def count_overflow(values: Array, wanted: np.dtype[Any]) -> int:
-    """Return how many finite values become infinite in the dtype `wanted`."""
-    if values.size and np.can_cast(_upcast(values).dtype, wanted):
-        return 0
-    with np.errstate(over="ignore", invalid="ignore"):
-        narrowed = values.astype(wanted)
-    return int(np.count_nonzero(np.isinf(narrowed) & np.isfinite(values)))
 
 
 def _dense_part(value: Value) -> Array:

@@ -10,10 +10,10 @@ from tfdump.comparison.sides import Side
 from tfdump.dump import layout
 from tfdump.dump.axis0 import BATCH, NONE
 from tfdump.dump.collectors import same_bits
+from tfdump.dump.kinds.tensor_kind import TensorKind
 from tfdump.dump.reader import Dump
 from tfdump.inputs.source import pad_batch
 from tfdump.run.activations.run import ActivationRun, OpenedActivations
-from tfdump.run.tensor_kind import TensorKind
 from tfdump.side_by_side.live_tensors import LiveTensor
 from tfdump.side_by_side.options import errors_name_side
 from tfdump.tensors import Batch, Value

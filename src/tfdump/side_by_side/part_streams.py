@@ -13,9 +13,9 @@ from tfdump.comparison.tensors import Outcome, compare_pair, outcome_of
 from tfdump.comparison.verdict import DIFFERS, SAME, VALUES, Comparison
 from tfdump.dump.axis0 import EXAMPLE, NONE
 from tfdump.dump.parts import Piecewise, holds_values
+from tfdump.exact_statistics import ExactStatistics
 from tfdump.side_by_side.places_in_batches import BatchPlace
 from tfdump.side_by_side.streams import FirstAxes, Sides, feed
-from tfdump.statistics.statistics import StatisticsAccumulator
 
 _PLACED = Criteria(exact=True).rule_for([], [], ["int64"])
 """The rule for the numbers that tell where values are."""
@@ -138,7 +138,7 @@ class StatisticsStream:
         self._items = golden, new
         self._pair = pair
         self._criteria = criteria
-        self._measured = StatisticsAccumulator()
+        self._measured = ExactStatistics()
         self._batches = 0
 
     def add(self, sides: Sides, axes: FirstAxes, place: BatchPlace) -> None:

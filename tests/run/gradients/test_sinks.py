@@ -1,6 +1,10 @@
 """Where gradients go: sums over batches, rows of examples, norms, touched rows of tables, and zeros of float16."""
 
-from collections.abc import Callable
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,8 @@ import pytest
 
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.writer import DumpWriter
-from tfdump.run.gradients.norms import MOST_NORMS
+from tfdump.exact_statistics import ExactNorm
+from tfdump.run.gradients.norms import MOST_NORMS, GradientNorms
 from tfdump.run.gradients.sinks import RowsSink, SumSink
 from tfdump.run.gradients.store import GradientStore, RowNorms
 from tfdump.run.options import StoreOptions
@@ -441,3 +446,42 @@ def test_the_dtype_of_norms(dtype: str, wanted: str | None, stored: str | None) 
     assert store.for_info(record(dtype)).dtype == stored
     plain = GradientStore(StoreOptions(dtype=wanted))
     assert plain.for_info(record(dtype)) is plain.tensors
+
+
+def test_neither_the_order_nor_the_grouping_of_batches_changes_a_sum(file: File) -> None:
+    """Terms whose sum in float64, rounded to float32, would depend on the order."""
+    batches = [np.full((2, 3), number, np.float32) for number in (2.0**60, 1.0, -(2.0**60), 2.0**-20)]
+    exact = np.float32(1 + 2.0**-20)
+    assert np.float32(sum(map(float, (batch[0, 0] for batch in batches)))) != exact
+    for order in itertools.permutations(batches):
+        _, values, attributes = file.run(summed(record(), GradientStore()), [list(order)], GradientStore())
+        assert (values == exact).all()
+        assert attributes["norm"] == pytest.approx(float(exact) * math.sqrt(6), rel=1e-15)
+
+
+def test_norms_that_are_merged_are_those_of_all_batches() -> None:
+    """In any order, with squares that overflow and underflow, and with NaN."""
+    rng = np.random.default_rng(3)
+    batches = [scale * rng.normal(size=size) for scale, size in ((1, 9000), (1e200, 5), (1e-200, 7), (3, 2), (0, 4))]
+
+    def measured(batches: Iterable[np.ndarray]) -> GradientNorms:
+        norms = GradientNorms(True)
+        for batch in batches:
+            norms.add(batch)
+        return norms
+
+    whole = measured(batches)
+    for order in itertools.permutations(batches):
+        parts = [json.loads(json.dumps(measured(part).state())) for part in (order[:2], order[2:])]
+        joined = ExactNorm.of_state(parts[0])
+        joined.merge(ExactNorm.of_state(parts[1]))
+        assert joined.state() == whole.state()
+    whole.end_step()
+    squares = sum(Fraction(float(value)) ** 2 for batch in batches for value in batch)
+    assert whole.last is not None
+    assert whole.last == pytest.approx(float(squares / 10**400) ** 0.5 * 1e200, rel=1e-15)
+    assert joined.norm == whole.last
+    for infinite, norm in (([np.inf], np.inf), ([np.inf, -np.inf], np.inf), ([np.inf, np.nan], np.nan)):
+        joined.infinite = 0.0
+        joined.merge(ExactNorm.of_state(measured([np.array(infinite)]).state()))
+        np.testing.assert_equal(joined.norm, norm)

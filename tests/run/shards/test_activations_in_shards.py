@@ -1,5 +1,6 @@
 """The rows of all shards, one after the other, are bit for bit those of one run, and the states add up to it."""
 
+import filecmp
 import json
 from collections.abc import Iterator
 from itertools import pairwise
@@ -258,3 +259,10 @@ def test_the_models_of_fixed_sizes_and_turned_axes_are_what_they_are_for(dumps: 
         with h5py.File(path) as file:
             axes = {name: item.attrs.get("stored_axes") for name, item in file["activations"].items()}
             assert [list(order) for order in axes.values() if order is not None] == [[1, 0]], axes
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_shards_merge_to_the_bytes_of_one_run(dumps: Any, case: str, tmp_path: Path) -> None:
+    one, folder = dumps(case)
+    api.merge(folder, tmp_path / "merged.h5")
+    assert filecmp.cmp(one, tmp_path / "merged.h5", shallow=False)

@@ -18,12 +18,15 @@ from tfdump.cli.parameter_records import (
 )
 from tfdump.cli.reading.data_options import check_inputs, data_options, data_options_from, tell_unused
 from tfdump.cli.recorded_command import recorded_command
+from tfdump.cli.sharding.options import shard_options, shard_options_from
+from tfdump.cli.sharding.write_shards import write_shards
 from tfdump.cli.verbosity import verbosity_options
 from tfdump.dump.writer import storage_for
 from tfdump.inputs.arguments import check_stdin, has_table, open_arguments, open_each, open_targets
 from tfdump.process.stages import Stage
 from tfdump.run.gradients.options import WRT, GradientOptions, descent_steps, gradient_options
 from tfdump.run.gradients.run import open_gradients
+from tfdump.run.shards.job import ShardJob
 from tfdump.tensors import Note
 
 if TYPE_CHECKING:
@@ -120,6 +123,7 @@ _DESCENT = option_under("Gradient descent")
 @running_options
 @data_options
 @storing_options("gradients")
+@shard_options
 @verbosity_options
 @click.pass_context
 def command(
@@ -136,13 +140,27 @@ def command(
     examples together, whatever the batch size. Images and sound in class folders bring their targets along. INPUT is
     as for `tfdump activations`. The command prints the path of the dump.
     """
-    model = loading_options_from(parameters)
+    model, shards = loading_options_from(parameters), shard_options_from(parameters)
     output = dump_output_from(parameters, model.path, "gradients")
     data = data_options_from(parameters)
     check_inputs(inputs, data, targets)
     options = _options(**parameters)
     options.check(output.resume)
     storage_for(options.compression)
+    if shards is not None:
+        job = ShardJob(
+            kind="gradients",
+            model=model,
+            inputs=inputs,
+            data=data,
+            options=options,
+            command=recorded_command(ctx),
+            folder=shards.folder,
+            targets=targets,
+            sample_weight=sample_weight,
+        )
+        write_shards(job, shards, ctx.obj)
+        return
     texts = [*inputs, *targets, *sample_weight]
     check_stdin(texts)
 

@@ -17,6 +17,7 @@ from tfdump.cli.render import write
 from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.dump.reader import open_dump
 from tfdump.dump.selection import tensor_at
+from tfdump.dump.shards.manifest import is_shard_folder
 from tfdump.inputs.source import parse_examples
 from tfdump.plots import need_matplotlib
 from tfdump.plots.kinds import Kind
@@ -124,7 +125,7 @@ def command(
     dump to compare with. The tensor decides the kind of picture. For a folder of dumps, as tfdump.DumpCallback
     writes it, the picture shows the tensor over the training. The command prints the path of each file.
     """
-    folder = dump.is_dir()
+    folder = dump.is_dir() and not is_shard_folder(dump)
     _check_modes(address, folder, bool(layer or exclude or depth), choices)
     if choices.pop("text"):
         write(_text(dump, address or "", choices))

@@ -1,6 +1,5 @@
 """`tfdump show`."""
 
-import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from tfdump.dump.attributes import STATISTIC_NAMES
 from tfdump.dump.examples import StoredExamples, described
 from tfdump.dump.reader import Dump, Tensor, open_dump
 from tfdump.dump.selection import choose, find
+from tfdump.dump.shards.manifest import is_shard_folder
 from tfdump.dump.slicing import Slicing
 from tfdump.process.stages import Meter
 
@@ -96,7 +96,7 @@ def command(
         raise click.UsageError("-l, -x, --depth, --stats and --provenance belong to the table (leave ADDRESS out)")
     if slicing is not None and not addresses:
         raise click.UsageError("--slice needs the ADDRESS of a tensor")
-    if os.path.isdir(dump):
+    if dump.is_dir() and not is_shard_folder(dump):
         if selects or stats or provenance or slicing is not None:
             raise click.UsageError(
                 "-l, -x, --depth, --stats, --provenance and --slice need one dump, and this is a folder "

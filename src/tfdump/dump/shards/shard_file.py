@@ -18,7 +18,7 @@ from tfdump.dump import layout
 from tfdump.dump.shards.manifest import Manifest, Range
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import DumpError, reason_of
-from tfdump.files.hdf5 import attributes_of, damage, has_link, lookup, open_hdf5
+from tfdump.files.hdf5 import damage, has_link, lookup, open_hdf5, some_attributes
 from tfdump.files.paths import exists
 from tfdump.tensors import Array
 
@@ -111,7 +111,7 @@ def check_shard(file: h5py.File, manifest: Manifest, bounds: Range) -> None:
     """Raise DumpError where an open file is not the shard of this range of a manifest, and say why."""
     name = file.filename
     with damage(DumpError, name):
-        read = attributes_of(file, DumpError)
+        read = some_attributes(file, ("format", SHARD_OF, "first_example", "examples"), DumpError)
         has_state = has_link(file, SHARD) and isinstance(lookup(file, SHARD, DumpError), h5py.Group)
     start, stop = bounds
     wanted = {

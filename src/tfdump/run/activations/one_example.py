@@ -7,15 +7,15 @@ import numpy as np
 
 from tfdump.dump import layout
 from tfdump.dump.examples import one_line
+from tfdump.dump.kinds.kind_notes import names_of_tensors, tell_kinds
 from tfdump.inputs.source import Source
 from tfdump.run.activations.plan import ActivationPlan
 from tfdump.run.activations.search import BadExample, stored_plan
 from tfdump.run.activations.write import AbsentTensors, OpenDump, complete_dump, open_sinks
-from tfdump.run.dependence import names_of_tensors
 from tfdump.run.options import StoreOptions
 from tfdump.run.output import data_attributes
 from tfdump.run.sinks import stored_bytes
-from tfdump.run.tensor_notes import tell_kinds, tell_padding
+from tfdump.run.tensor_notes import tell_padding
 from tfdump.tensors import Note
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from tfdump.dump import layout
 from tfdump.dump.axis0 import BATCH, EXAMPLE
+from tfdump.dump.kinds.kind_notes import names_of_tensors
 from tfdump.inputs.source import Source
 from tfdump.run.batching import Batches, choose_batch_size
-from tfdump.run.dependence import names_of_tensors, tell_dependence
+from tfdump.run.dependence import tell_dependence
 from tfdump.run.example_axis import AxisFinding
 from tfdump.run.first_looks import FirstLooks
 from tfdump.run.options import RunOptions, StoreOptions

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tfdump.dtypes import dtype_name, kind_of
 from tfdump.dump import layout
 from tfdump.dump.axis0 import EXAMPLE
+from tfdump.dump.kinds.tensor_kind import TensorKind
 from tfdump.inputs.source import Source
 from tfdump.process.signals import raise_waiting
 from tfdump.process.stages import Progress, silent_progress
@@ -16,7 +17,6 @@ from tfdump.run.batching import Batches
 from tfdump.run.example_axis import rows_at
 from tfdump.run.finite import first_bad_row
 from tfdump.run.pipeline import BatchOutput, Sink
-from tfdump.run.tensor_kind import TensorKind
 from tfdump.tensors import PlannedTensor, Value
 
 if TYPE_CHECKING:

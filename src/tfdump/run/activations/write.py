@@ -10,8 +10,9 @@ import numpy as np
 
 from tfdump.dump import layout
 from tfdump.dump.axis0 import EXAMPLE
-from tfdump.dump.collectors import Collector
+from tfdump.dump.collectors import Collector, OpenCollector
 from tfdump.dump.journal import Journal
+from tfdump.dump.kinds.kind_notes import tell_changes
 from tfdump.dump.layout import stored_dtype
 from tfdump.dump.writer import DumpWriter
 from tfdump.inputs.source import Source
@@ -24,8 +25,8 @@ from tfdump.run.example_identity import write_identity
 from tfdump.run.options import StoreOptions
 from tfdump.run.pipeline import BatchOutput
 from tfdump.run.resume import JournaledBatches
-from tfdump.run.sinks import OpenCollector, TensorSink
-from tfdump.run.tensor_notes import tell_changes, tell_padding, tell_storing
+from tfdump.run.sinks import TensorSink
+from tfdump.run.tensor_notes import tell_padding, tell_storing
 from tfdump.tensors import NotCaptured, Note, PlannedTensor, TensorInfo, Value, listed
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def write_dump(
     journaled = None if journal is None else JournaledBatches(journal, sinks, probe.late, dump.note)
     output = BatchOutput(sinks, dump.writer.check, progress)
     run_batches(probe, source, plan, saved_inputs(source, dump.store), output, journaled)
-    depends_on_batch = plan.depends_on_batch + tell_changes(sinks, plan, dump.note)
+    kinds = [(sink.group, sink.kind) for sink in sinks]
+    depends_on_batch = plan.depends_on_batch + tell_changes(kinds, plan.batches.in_whole_run, dump.note)
     from_padding = tell_padding(source, sinks, plan, depends_on_batch, dump.note)
     described = {**dump.root, "batch_size": np.int64(plan.batch_size), "examples": np.int64(source.examples)}
     absent = AbsentTensors(probe.not_captured, frozenset(probe.late))

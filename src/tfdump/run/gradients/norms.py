@@ -4,42 +4,42 @@ from typing import Any
 
 import numpy as np
 
+from tfdump.exact_statistics import ExactNorm
 from tfdump.tensors import Array
-
-BLOCK = 1 << 13
-"""Elements that are squared at once: few enough for the cache, and for one thread, because the others run the model."""
 
 MOST_NORMS = 4000
 """Norms that fit into an attribute, one per step."""
-
-_LEAST_SOUND = 1e-280
-"""A sum of squares below it may lack squares that underflowed in float64."""
 
 
 class GradientNorms:
     """Measures the gradient of one target, step by step.
 
-    `zeros` counts the numbers that are zero, where `half` tells that they passed through float16.
+    `measured` is what the last complete step told. Zeros are counted where `half` tells that the numbers passed through
+    float16.
     """
 
     def __init__(self, half: bool) -> None:
-        self.zeros = 0
-        self._half = half
-        self._squares = np.longdouble(0)  # squares of float64 may overflow it where their norm does not
+        self.half = half
+        self._exact = ExactNorm()
+        self.measured = ExactNorm()
         self._norms: list[float] = []
 
     def add(self, values: Array) -> None:
         """Add numbers of the current step."""
-        if self._half:
-            self.zeros += values.size - int(np.count_nonzero(values))
-        flat = (np.abs(values) if values.dtype.kind == "c" else values).reshape(-1)
-        for start in range(0, flat.size, BLOCK):
-            self._squares += _sum_of_squares(flat[start : start + BLOCK].astype(np.float64))
+        if self.half:
+            self._exact.zeros += values.size - int(np.count_nonzero(values))
+        self._exact.add(values)
 
     def end_step(self) -> None:
         """End the step: its norm is that of all numbers since the last step."""
-        self._norms.append(float(np.sqrt(self._squares)))
-        self._squares = np.longdouble(0)
+        self._norms.append(self._exact.norm)
+        self.measured = self._exact
+        self._exact = ExactNorm(self.zeros)
+
+    @property
+    def zeros(self) -> int:
+        """How many numbers that passed through float16 are zero."""
+        return self._exact.zeros
 
     @property
     def last(self) -> float | None:
@@ -51,18 +51,17 @@ class GradientNorms:
         """Whether no step had NaN or infinite values."""
         return bool(np.isfinite(self._norms).all())
 
-    def state(self) -> list[int | str]:
-        """Return the measures of the current step, as JSON that preserves every bit."""
-        return [self.zeros, self._squares.tobytes().hex()]
+    def state(self) -> list[Any]:
+        """Return the measures of the current step, as JSON that preserves every bit and does not know the order."""
+        return self._exact.state()
 
     def restore(self, state: list[Any]) -> None:
         """Restore a state that `state` returned."""
-        self.zeros = state[0]
-        self._squares = np.frombuffer(bytes.fromhex(state[1]), np.longdouble)[0]
+        self._exact = ExactNorm.of_state(state)
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes of the dataset: the zeros, and the norm, or the norms of several steps if they fit."""
-        attributes: dict[str, Any] = {"float16_zeros": np.int64(self.zeros)} if self._half else {}
+        attributes: dict[str, Any] = {"float16_zeros": np.int64(self.zeros)} if self.half else {}
         if len(self._norms) <= 1:
             attributes["norm"] = np.float64(self._norms[-1] if self._norms else 0.0)
         elif len(self._norms) <= MOST_NORMS:
@@ -89,13 +88,3 @@ class MeasuredSink:
     def zeros(self) -> int:
         """How many numbers that passed through float16 are zero."""
         return self.norms.zeros
-
-
-def _sum_of_squares(block: Array) -> np.longdouble:
-    """Return the sum of squares in float64, or in the longest float where squares overflow or underflow float64."""
-    with np.errstate(all="ignore"):
-        total = np.dot(block, block)
-        if not _LEAST_SOUND < total < np.inf and block.any():
-            wide = block.astype(np.longdouble)
-            return np.longdouble(np.dot(wide, wide))
-    return np.longdouble(total)

@@ -31,9 +31,14 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class GradientPlan(RunPlan["GradientBatch"]):
-    """The plan of a gradient run; `divisors` divide the terms of the loss, or None for gradients per example."""
+    """The plan of a gradient run.
+
+    `divisors` divide the terms of the loss, None for gradients per example. `coupled` tells why the loss cannot be
+    split over batches; None if it can.
+    """
 
     divisors: npt.NDArray[np.float64] | None
+    coupled: str | None = None
 
 
 def plan_gradients(
@@ -68,6 +73,7 @@ def plan_gradients(
     if coupled:
         size, fixed = _whole(coupled, probe, size, examples, fixed, run, cost)
         plan, _ = _look(probe, source, fixed, size, run, store, steps, note, stage)
+    plan.coupled = probe.coupled or coupled
     if fixed is not None and examples % fixed:
         counts = "which enter only its batch statistics" if run.training else "which do not count"
         note(f"the last batch is padded to {fixed} examples with copies of its last example, {counts}")

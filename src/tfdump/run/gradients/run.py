@@ -137,7 +137,14 @@ class OpenedGradients:
 
     def plan(self, stage: Stage = silent_stage) -> GradientRun:
         """Look at a few examples, and return the run; raises ModelError where the model fails on them."""
-        passes, plan = self._passes(stage)
+        tell_not_captured(self.loaded.not_loaded, self.note)
+        plan = self._planned(stage)
+        tell_unconnected(self.probe, self.note)
+        return self.run_of(plan)
+
+    def run_of(self, plan: GradientPlan) -> GradientRun:
+        """Return the run of a plan."""
+        passes = self._passes(plan)
         return GradientRun(
             loaded=self.loaded,
             source=self.source,
@@ -149,30 +156,34 @@ class OpenedGradients:
             scalar=self.scalar,
         )
 
-    def _passes(self, stage: Stage) -> tuple[Passes, GradientPlan]:
-        from tfdump.model.gradients.descent import Descent, Regularization
+    def _planned(self, stage: Stage) -> GradientPlan:
         from tfdump.model.gradients.probe import GradientProbe
 
         options, source, probe = self.options, self.source, self.probe
-        tell_not_captured(self.loaded.not_loaded, self.note)
         if not isinstance(probe, GradientProbe):
-            plan = plan_per_example(probe, source, options.run, options.store)
-            tell_unconnected(probe, self.note)
+            return plan_per_example(probe, source, options.run, options.store)
+        steps = options.steps.count if options.steps is not None else None
+        return plan_gradients(probe, source, self.fixed, options.run, options.store, steps, self.note, stage)
+
+    def _passes(self, plan: GradientPlan) -> Passes:
+        from tfdump.model.gradients.descent import Descent, Regularization
+        from tfdump.model.gradients.probe import GradientProbe
+
+        options, probe = self.options, self.probe
+        if not isinstance(probe, GradientProbe):
             left_out = Regularization(self.loaded.model).loss if self.scalar.regularized else None
             if left_out is not None:
                 self.note(
                     f"--per-example leaves the regularization ({left_out:.4g}) out of the losses and gradients, "
                     "because it belongs to the weights and not to an example"
                 )
-            return EachExample(probe, left_out), plan
+            return EachExample(probe, left_out)
         steps, descent, save_weights = None, None, False
         if options.steps is not None:
             steps, save_weights = options.steps.count, options.steps.save_weights
             descent = partial(Descent, options.steps.optimizer, options.steps.learning_rate)
-        plan = plan_gradients(probe, source, self.fixed, options.run, options.store, steps, self.note, stage)
-        tell_unconnected(probe, self.note)
         regularization = Regularization(self.loaded.model) if self.scalar.regularized else None
-        return AllExamples(probe, plan, regularization, steps, descent, save_weights, options.run.memory), plan
+        return AllExamples(probe, plan, regularization, steps, descent, save_weights, options.run.memory)
 
 
 def probe_gradients(

@@ -5,13 +5,17 @@ from typing import Any
 import numpy as np
 
 from tfdump.dtypes import numpy_dtype
+from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import NONE
-from tfdump.dump.collectors import Collector
+from tfdump.dump.collectors import Collector, OpenCollector
+from tfdump.dump.layout import count_overflow
+from tfdump.dump.shards.gradient_sums import PartialSum
+from tfdump.exact_statistics import ExactStatistics
+from tfdump.exact_sums import ArraySum
 from tfdump.run.gradients.lookups import LookupRows
 from tfdump.run.gradients.norms import GradientNorms, MeasuredSink
 from tfdump.run.gradients.store import GradientStore
-from tfdump.run.sinks import OpenCollector, TensorSink, count_overflow
-from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
+from tfdump.run.sinks import TensorSink
 from tfdump.tensors import Array, Sparse, TensorInfo, Value
 
 
@@ -27,8 +31,9 @@ class RowsSink(MeasuredSink, TensorSink):
         open_collector: OpenCollector,
         half: bool,
         padded_to: int | None = None,
+        before: int = 0,
     ) -> None:
-        super().__init__(group, info, axis0, store.for_info(info), open_collector, padded_to)
+        super().__init__(group, info, axis0, store.for_info(info), open_collector, padded_to, before)
         self.norms = GradientNorms(half)
 
     @property
@@ -65,7 +70,10 @@ class RowsSink(MeasuredSink, TensorSink):
 
 
 class SumSink(MeasuredSink):
-    """Adds the gradients of the batches in float64; the gradient of a single batch stays as it is."""
+    """Adds the gradients of the batches in pairs of float64; the gradient of a single batch stays as it is.
+
+    With `keeps`, `partial` is the sum of the last step before it was rounded.
+    """
 
     def __init__(
         self, group: str, info: TensorInfo, store: GradientStore, open_collector: OpenCollector, half: bool
@@ -75,11 +83,14 @@ class SumSink(MeasuredSink):
         self._store = store
         self._open = open_collector
         self._collector: Collector | None = None
-        self._statistics = StatisticsAccumulator() if store.tensors.statistics else None
+        self._statistics = ExactStatistics() if store.tensors.statistics else None
         self.norms = GradientNorms(half)
         self._one: Array | None = None
-        self._sum: Array | None = None
+        self._sum: ArraySum | None = None
+        self._terms = 0
         self._touched: Array | None = None
+        self.keeps = False
+        self.partial: PartialSum | None = None
         self._dense = np.zeros(())
         self.lost: str | None = None
         self.overflowed = 0
@@ -88,19 +99,19 @@ class SumSink(MeasuredSink):
 
     def add(self, value: Value, examples: int = 0) -> None:
         """Add the gradient of one batch; that of a table lists the rows that it touches, and a row may repeat."""
-        before = self._sum if self._sum is not None else self._one
+        before = self._sum.high if self._sum is not None else self._one
         if before is not None and tuple(value.shape) != before.shape:
             self.lost = f"its gradients cannot be added up: {before.shape} in one batch, {value.shape} in another"
         if self.lost is not None:
             return
+        self._terms += 1
         if isinstance(value, Sparse):
-            total = self._in_float64(value.dense_shape)
+            total = self._in_pairs(value.dense_shape)
             if self._touched is None:
                 self._touched = np.zeros(value.dense_shape[:1], bool)
                 self.is_table = True
             rows = value.indices[:, 0]
-            with np.errstate(invalid="ignore", over="ignore"):
-                np.add.at(total, rows, value.values)
+            total.add_rows(rows, value.values)
             self._touched[rows] = True
             if self.lookups is not None:
                 self.lookups.add(self.info.address, value)
@@ -112,9 +123,7 @@ class SumSink(MeasuredSink):
         if self._one is None and self._sum is None:
             self._one = np.asarray(value)
         else:
-            total = self._in_float64(value.shape)
-            with np.errstate(invalid="ignore", over="ignore"):
-                total += np.asarray(value)
+            self._in_pairs(value.shape).add(np.asarray(value))
 
     @property
     def busy(self) -> bool:
@@ -139,11 +148,11 @@ class SumSink(MeasuredSink):
     def restore(self, state: None) -> None:
         """Do nothing: there is no state."""
 
-    def _in_float64(self, shape: tuple[int, ...]) -> Array:
+    def _in_pairs(self, shape: tuple[int, ...]) -> ArraySum:
         if self._sum is None:
-            self._sum = np.zeros(shape, np.complex128 if "complex" in self.info.dtype else np.float64)
+            self._sum = ArraySum(shape, np.complex128 if "complex" in self.info.dtype else np.float64)
             if self._one is not None:
-                self._sum += self._one
+                self._sum.add(self._one)
                 self._one = None
         return self._sum
 
@@ -160,7 +169,8 @@ class SumSink(MeasuredSink):
     def end_step(self) -> None:
         """Make the sum the gradient of this step, store it, and begin the next step."""
         shape = tuple(max(size, 0) for size in self.info.shape or ())
-        added = self._sum if self._sum is not None else self._one
+        self.partial = self._unrounded() if self.keeps else None
+        added = self._sum.result() if self._sum is not None else self._one
         total = np.zeros(shape) if added is None else added
         with np.errstate(over="ignore", invalid="ignore"):
             self._dense = total.astype(numpy_dtype(self.info.dtype), copy=False)
@@ -169,7 +179,8 @@ class SumSink(MeasuredSink):
             self._statistics.add(self._dense)
         self.norms.end_step()
         if self.lost is not None:
-            self._collector = self._one = self._sum = self._touched = None
+            self._collector = None
+            self._begin()
             return
         value: Value = self._dense
         if self._store.norms_only:
@@ -184,7 +195,22 @@ class SumSink(MeasuredSink):
         if self._collector is None:
             self._collector = self._open(self.info, value, NONE)
         self._collector.append(value)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin another step."""
         self._one = self._sum = self._touched = None
+        self._terms = 0
+
+    def _unrounded(self) -> PartialSum:
+        """Return the sum so far."""
+        if self._one is not None:
+            wide = np.complex128 if self._one.dtype.kind == "c" else np.float64
+            return PartialSum(1, self._one.astype(wide), None, self._touched)
+        if self._sum is None:
+            return PartialSum(0, None)
+        high, low = self._sum.parts()
+        return PartialSum(self._terms, high, low, self._touched)
 
     def finish(self) -> tuple[Collector | None, dict[str, Any]]:
         """Return the collector, and the attributes that it does not set itself."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from tfdump.dump.shards.gradient_sums import loss_of
 from tfdump.process.stages import Progress
 from tfdump.run.gradients.lookups import LookupRows
 from tfdump.run.gradients.plan import GradientPlan
@@ -76,27 +76,19 @@ class AllExamples:
             for step in range(self.steps or 1):
                 if self.save_weights:
                     dump.store_weights()
-                loss = self._loss(dump.run_batches(self.probe, progress, step))
+                numbers = dump.run_batches(self.probe, progress, step)
                 if self.regularization is not None:
                     own, gradients = self.regularization.run(weights)
-                    loss += own
                     for sink, gradient in zip(sums, gradients, strict=True):
                         if gradient is not None:
                             sink.add(gradient, 0)
                 dump.end_step()
-                losses.append(loss)
+                losses.append(loss_of(numbers, self.plan.divisors, [term.weight for term in self.probe.terms], own))
                 if descent is not None:
                     descent.apply([sink.take_for_optimizer() for sink in sums if isinstance(sink, SumSink)])
         dump.summed_lookups = lookups.summed
         values = np.array(losses if self.steps else losses[0], np.float64)
         return Loss(values, own if not self.steps else None, _dtype(self.probe))
-
-    def _loss(self, sums: npt.NDArray[np.float64]) -> float:
-        """Return the loss without regularization, from the sums of its terms and, last, of the losses layers add."""
-        divisors = np.ones(len(self.probe.terms)) if self.plan.divisors is None else self.plan.divisors
-        with np.errstate(divide="ignore", invalid="ignore"):
-            means = np.where(divisors == 0, 0.0, sums[:-1] / divisors)
-        return float(np.dot(means, [term.weight for term in self.probe.terms]) + sums[-1])
 
 
 def _dtype(probe: "GradientProbeBase") -> str:

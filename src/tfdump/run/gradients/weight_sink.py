@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfdump.dtypes import kind_of
+from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import NONE
-from tfdump.dump.collectors import Collector
+from tfdump.dump.collectors import Collector, OpenCollector
+from tfdump.dump.layout import count_overflow
+from tfdump.exact_statistics import ExactStatistics
 from tfdump.run.options import StoreOptions
-from tfdump.run.sinks import OpenCollector, count_overflow
-from tfdump.statistics.statistics import StatisticsAccumulator, statistics_attributes
 from tfdump.tensors import TensorInfo
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class WeightSink:
         self._store = store
         self._open = open_collector
         self._collector: Collector | None = None
-        self._statistics = StatisticsAccumulator() if store.statistics else None
+        self._statistics = ExactStatistics() if store.statistics else None
 
     def add(self, value: Any) -> None:
         """Add the value before a step."""

@@ -12,6 +12,8 @@ from tfdump.byte_sizes import show_bytes
 from tfdump.dump import layout
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE, STEP
 from tfdump.dump.journal import Journal
+from tfdump.dump.kinds.kind_notes import tell_kinds
+from tfdump.dump.shards.gradient_sums import norm_of_all
 from tfdump.dump.writer import DumpWriter
 from tfdump.inputs.source import Source, pad_batch
 from tfdump.process.signals import raise_waiting
@@ -24,7 +26,6 @@ from tfdump.run.gradients.store import GradientStore
 from tfdump.run.gradients.weight_sink import WeightSink, store_weights
 from tfdump.run.pipeline import BatchOutput, run_in_order
 from tfdump.run.resume import JournaledBatches
-from tfdump.run.tensor_notes import tell_kinds
 from tfdump.tensors import Array, Batch, NotCaptured, Note, TensorInfo, Value
 
 if TYPE_CHECKING:
@@ -50,7 +51,11 @@ class Loss:
 
 
 class GradientDump:
-    """The sinks of one dump of gradients, and how their datasets are linked at the end."""
+    """The sinks of one dump of gradients, and how their datasets are linked at the end.
+
+    `numbers` has a row for each batch of the last step: the sum of each term of the loss, and the sum of what layers
+    add. It is None for gradients per example.
+    """
 
     def __init__(
         self,
@@ -74,12 +79,14 @@ class GradientDump:
         axes = {(tensor.group, tensor.info.address): tensor.axis0 for tensor in plan.tensors}
         self.sinks = [self._sink(target, axes.get(target.key)) for target in probe.targets]
         self._weights: dict[str, WeightSink] = {}
+        self.numbers: npt.NDArray[np.float64] | None = None
         self.summed_lookups: dict[str, int] = {}
 
     def _sink(self, target: "Target", axis0: str | None) -> GradientSink:
         if axis0 in (EXAMPLE, BATCH):
             padded_to = self._plan.fixed
-            return RowsSink(target.group, target.info, axis0, self._store, self._open, target.half, padded_to)
+            before = self._plan.batches.before
+            return RowsSink(target.group, target.info, axis0, self._store, self._open, target.half, padded_to, before)
         store = self._store if target.selected else GradientStore()
         return SumSink(target.group, target.info, store, self._open if target.selected else _discarded, target.half)
 
@@ -96,7 +103,7 @@ class GradientDump:
         )
 
     def run_batches(self, probe: "GradientProbe", progress: Progress, step: int) -> npt.NDArray[np.float64]:
-        """Run every batch once; return the sums of the terms of the loss and, last, of the losses that layers add."""
+        """Run every batch once; return the `numbers`."""
         plan, count = self._plan, self._source.examples
 
         def compute(batch: Batch, start: int, stop: int) -> tuple[list[Value | None], Array]:
@@ -109,10 +116,8 @@ class GradientDump:
         def progress_of_all(done: int, total: int) -> None:
             progress(step * count + done, (self._steps or 1) * total)
 
-        sums = np.zeros(len(probe.terms) + 1)
-        for batch_sums in self._run(compute, progress_of_all):
-            sums += batch_sums
-        return sums
+        self.numbers = np.array(self._run(compute, progress_of_all))
+        return self.numbers
 
     def run_examples(self, probe: "PerExampleProbe", progress: Progress) -> npt.NDArray[np.float64]:
         """Run every batch of a per-example probe; return the loss of each example."""
@@ -183,8 +188,7 @@ class GradientDump:
             described[layout.DEPENDS_ON_BATCH] = json.dumps(depends_on_batch)
         norms = [sink.norm for target, sink in selected if target.weight is not None and isinstance(sink, SumSink)]
         if norms and not self._steps:
-            wide = np.array([norm or 0.0 for norm in norms], np.longdouble)  # squares may overflow float64
-            described["gradient_norm"] = np.float64(np.sqrt(np.sum(np.square(wide))))
+            described["gradient_norm"] = norm_of_all(norms)
         write_identity(self._source, self._writer)
         self._writer.describe(described, config, tuple(missing))
         raise_waiting()

@@ -8,7 +8,6 @@ from tfdump.dump import layout
 from tfdump.dump.shards.manifest import Manifest, ShardedPlan
 from tfdump.dump.shards.shard_file import ShardState, write_shard_state
 from tfdump.dump.writer import DumpWriter
-from tfdump.errors import DumpError
 from tfdump.inputs.arguments import open_arguments
 from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.options_without_data import options_without_data
@@ -21,8 +20,13 @@ from tfdump.run.batching import Batches
 from tfdump.run.output import data_attributes
 from tfdump.run.pixel_ranges import tell_pixel_ranges
 from tfdump.run.shards.job import ShardJob
-from tfdump.run.shards.plan import activations_of_part, plan_of_activations, record_of_activations
-from tfdump.run.sinks import TensorSink
+from tfdump.run.shards.plan import (
+    activations_of_part,
+    check_same_tensors,
+    plan_of_activations,
+    record_of_activations,
+    sink_state,
+)
 from tfdump.tensors import Note, PlannedTensor
 
 if TYPE_CHECKING:
@@ -123,33 +127,11 @@ class ShardedActivations:
         self.probe.late.update(self._late)
         root = {**run.origin(command), **data_attributes(source), **further}
         sinks = write_dump(run.probe, source, run.plan, run.open_dump(writer, root), progress)
-        states = [_state(tensor, sink) for tensor, sink in zip(run.planned, sinks, strict=True)]
+        states = [sink_state(tensor, sink) for tensor, sink in zip(run.planned, sinks, strict=True)]
         write_shard_state(writer, ShardState(states, sorted(self.probe.late), len(run.plan.batches)))
-
-
-def check_same_tensors(model: str, here: list[tuple[str, str]], planned: list[tuple[str, str]]) -> None:
-    """Raise DumpError where the tensors that a model has here, by group and address, are not those of the plan."""
-    if here == planned:
-        return
-    names = ["/".join(item) for item in planned if item not in here] or ["/".join(x) for x in here if x not in planned]
-    which = f"'{names[0]}'" if names else "their order"
-    raise DumpError(
-        f"the plan in the manifest has other tensors than {model} has here, first {which} (make the shards in another "
-        "folder)"
-    )
 
 
 def _order(tensor: PlannedTensor) -> tuple[int, ...] | None:
     """Return how the axes of a tensor are turned, so that the examples come first; None where they are not."""
     order = dict(tensor.info.attributes).get(layout.STORED_AXES)
     return None if order is None else tuple(int(axis) for axis in order)
-
-
-def _state(planned: PlannedTensor, sink: TensorSink) -> dict[str, Any]:
-    """Return what a shard records of the sink of a planned tensor."""
-    return {
-        "group": planned.group,
-        "address": planned.info.address,
-        "constant": sink.constant,
-        **sink.state(),
-    }

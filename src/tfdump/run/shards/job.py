@@ -74,7 +74,8 @@ def _flat(record: Any) -> dict[str, Any]:
         if isinstance(value, Selection):
             flat |= {"layer": _texts(value.layers), "exclude": _texts(value.exclude), "depth": value.max_depth}
         elif is_dataclass(value) and not isinstance(value, Reduction):
-            flat |= _flat(value) if item.name not in _NOT_DECISIVE else {}
+            inner = _flat(value) if item.name not in _NOT_DECISIVE else {}
+            flat = inner | flat  # the reduction of a loss, and not that of what is stored, which gradients have not
         elif item.name not in _NOT_DECISIVE:
             flat[item.name] = _plain(item.name, value)
     return flat

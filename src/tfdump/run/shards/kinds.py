@@ -12,6 +12,7 @@ from tfdump.run.batching import Batches
 from tfdump.run.planned import PlannedRun
 from tfdump.run.resume import RepeatableProbe
 from tfdump.run.shards.activations import ShardedActivations
+from tfdump.run.shards.gradients import ShardedGradients
 from tfdump.run.shards.job import ShardJob
 from tfdump.tensors import Note
 
@@ -77,5 +78,5 @@ class ShardedKind(Protocol):
         """Open the run with what `read` returned; raises TfdumpError as probing the model does."""
 
 
-KINDS: dict[str, ShardedKind] = {layout.ACTIVATIONS: ShardedActivations}
+KINDS: dict[str, ShardedKind] = {layout.ACTIVATIONS: ShardedActivations, layout.GRADIENTS: ShardedGradients}
 """What opens a run, by the kind of the dump."""

@@ -1,13 +1,15 @@
-"""The plan of a whole run as the record in a manifest, the plan from that record, and the plan of one shard."""
+"""The plan of a whole run as a record and back, and the plan and the states of one shard."""
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tfdump.dump import layout
 from tfdump.dump.shards.manifest import Manifest, ShardedPlan
+from tfdump.errors import DumpError
 from tfdump.run.activations.plan import ActivationPlan
 from tfdump.run.batching import Batches
 from tfdump.run.planned import RunPlan
+from tfdump.run.sinks import TensorSink
 from tfdump.tensors import PlannedTensor
 
 AnyPlan = TypeVar("AnyPlan", bound=RunPlan)  # type: ignore[type-arg]  # a plan of any kind of run
@@ -53,3 +55,25 @@ def activations_of_part(plan: ActivationPlan, start: int, stop: int) -> Activati
     """Return the same of an activation run: only the last part has the padding of the last batch."""
     padding = plan.padding if stop == plan.batches.examples else 0
     return replace(plan_of_part(plan, start, stop), padding=padding)
+
+
+def check_same_tensors(model: str, here: list[tuple[str, str]], planned: list[tuple[str, str]]) -> None:
+    """Raise DumpError where the tensors that a model has here, by group and address, are not those of the plan."""
+    if here == planned:
+        return
+    names = ["/".join(item) for item in planned if item not in here] or ["/".join(x) for x in here if x not in planned]
+    which = f"'{names[0]}'" if names else "their order"
+    raise DumpError(
+        f"the plan in the manifest has other tensors than {model} has here, first {which} (make the shards in another "
+        "folder)"
+    )
+
+
+def sink_state(planned: PlannedTensor, sink: TensorSink) -> dict[str, Any]:
+    """Return what a shard records of the sink of a planned tensor."""
+    return {
+        "group": planned.group,
+        "address": planned.info.address,
+        "constant": sink.constant,
+        **sink.state(),
+    }

@@ -7,6 +7,7 @@ from tfdump.files.paths import exists
 from tfdump.inputs.arguments import input_files, reads_stdin
 from tfdump.inputs.identity import labels_only_in_order
 from tfdump.inputs.source import Source
+from tfdump.run.gradients.options import GradientOptions
 from tfdump.run.resume import RepeatableProbe
 from tfdump.run.shards.job import ShardJob
 from tfdump.tensors import listed
@@ -20,6 +21,10 @@ def check_job(job: ShardJob) -> None:
         raise TfdumpError(
             "--shards excludes --training, with which each batch changes the numbers that the model gives for the next "
             f"one ({_INSTEAD})"
+        )
+    if isinstance(job.options, GradientOptions) and job.options.steps is not None:
+        raise TfdumpError(
+            f"--shards excludes --steps, because each step needs the gradient of all examples ({_INSTEAD})"
         )
     if reads_stdin(job.arguments):
         raise InputError("--shards needs inputs that every process can read, and - is standard input (give a file)")

@@ -1,5 +1,6 @@
 """What the batches of one tensor tell about it: whether it has one row per example, its dtype and its shape."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -7,8 +8,7 @@ import numpy as np
 
 from tfdump.dtypes import dtype_name, kind_of
 from tfdump.dump.axis0 import BATCH, EXAMPLE
-from tfdump.dump.layout import stored_dtype
-from tfdump.run.example_axis import rows_of
+from tfdump.dump.layout import common_dtype, stored_dtype
 from tfdump.tensors import Ragged, Sparse, TensorInfo, Value
 
 
@@ -84,11 +84,11 @@ class TensorKind:
         if self._form is None:
             self._form = form
         elif form != self._form and self.lost is None:
-            self.lost = f"{_words(self._form)} in the first batches and {_words(form)} in batch {self._number}"
+            self.lost = changed_form(self._form, form, self._number)
 
     def _take_dtype(self, dtype: str) -> None:
         if not self._dtype:
-            self._dtype = dtype
+            self._dtype = dtype if self._holds(dtype) else self.info.dtype
         if dtype == self._dtype or self.lost is not None:
             return
         wide = common_dtype(self._dtype, dtype)
@@ -102,29 +102,22 @@ class TensorKind:
             self._dtype = wide
             self.info = replace(self.info, dtype=wide)
 
+    def _holds(self, dtype: str) -> bool:
+        """Tell whether the dtype of the first batch of the whole run holds values of a dtype."""
+        planned = self.info.dtype
+        return not self._before or common_dtype(planned, dtype) == dtype_name(stored_dtype(planned))
+
     def _take_shape(self, value: Value) -> None:
         """Open the axes of the shape that differ from batch to batch, where the shape is that of the first batch."""
         declared, shape = self.info.shape, tuple(value.shape)
-        self._take_sizes(shape)
+        self._sizes = shape if self.batches == 1 else common_shape(self._sizes, shape)
         if declared is None:
             return
-        same_rank = len(declared) == len(shape)
-        fits = same_rank and all(want in (-1, have) for want, have in zip(declared, shape, strict=True))
+        fits = common_shape(declared, shape) == declared
         if self.batches == 1:
             self._tracks_shape = fits
-        if fits or not self._tracks_shape:
-            return
-        pairs = zip(declared, shape, strict=True) if same_rank else ()
-        opened = tuple(want if want == have else -1 for want, have in pairs)
-        self.info = replace(self.info, shape=opened if same_rank else None)
-
-    def _take_sizes(self, shape: tuple[int, ...]) -> None:
-        """Open the sizes that differ between the batches; None where the number of axes differs."""
-        if self.batches == 1:
-            self._sizes = shape
-        elif self._sizes is not None and self._sizes != shape:
-            pairs = zip(self._sizes, shape, strict=True) if len(self._sizes) == len(shape) else None
-            self._sizes = None if pairs is None else tuple(a if a == b else -1 for a, b in pairs)
+        if not fits and self._tracks_shape:
+            self.info = replace(self.info, shape=common_shape(declared, shape))
 
     def vary(self) -> None:
         """Note that a constant changed in this batch, so that it belongs to its batch."""
@@ -179,6 +172,11 @@ class TensorKind:
         self.info = replace(self.info, dtype=dtype, shape=None if shape is None else tuple(shape))
 
 
+def rows_of(value: Value) -> int:
+    """Return the length of a value along axis 0, -1 where it has no axis."""
+    return int(value.shape[0]) if value.shape else -1
+
+
 def first_rows(value: Value, count: int) -> Value:
     """Return the first `count` rows of a value."""
     if isinstance(value, Ragged):
@@ -194,17 +192,16 @@ def first_rows(value: Value, count: int) -> Value:
     return value[:count]
 
 
-def common_dtype(first: str, second: str) -> str | None:
-    """Return the narrowest dtype that holds every value of two dtypes, None where there is none."""
-    if first == second:
-        return first
-    if any(kind_of(name) in "SV" for name in (first, second)):
+def common_shape(first: tuple[int, ...] | None, second: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """Return a shape with -1 for the axes in which two shapes differ, None where their ranks differ."""
+    if first is None or second is None or len(first) != len(second):
         return None
-    wide = np.promote_types(stored_dtype(first), stored_dtype(second))
-    integers = [name for name in (first, second) if kind_of(name) in "iu"]
-    if wide.kind in "fc" and any(np.dtype(stored_dtype(name)).itemsize == 8 for name in integers):
-        return None  # NumPy promotes 64-bit integers to float64, which cannot hold all of them
-    return dtype_name(wide)
+    return tuple(a if a == b else -1 for a, b in zip(first, second, strict=True))
+
+
+def changed_form(first: Sequence[Any], later: Sequence[Any], batch: int) -> str:
+    """Return why batches of two forms, as in the state of a kind, cannot be stored together."""
+    return f"{_words(first)} in the first batches and {_words(later)} in batch {batch}"
 
 
 def _form(value: Value) -> tuple[Any, ...]:
@@ -216,10 +213,10 @@ def _form(value: Value) -> tuple[Any, ...]:
     return ("dense",)
 
 
-def _words(form: tuple[Any, ...]) -> str:
+def _words(form: Sequence[Any]) -> str:
     """Return a form in words."""
     kind, *sizes = form
-    inner = f", values of shape {sizes[-1]}" if sizes and sizes[-1] else ""
+    inner = f", values of shape {tuple(sizes[-1])}" if sizes and sizes[-1] else ""
     if kind == "ragged":
         return f"ragged ({sizes[0]} ragged ax{'i' if sizes[0] == 1 else 'e'}s{inner})"
     return f"sparse (rank {sizes[1]}, {sizes[0]} located{inner})" if kind == "sparse" else str(kind)

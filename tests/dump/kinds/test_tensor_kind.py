@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
-from tfdump.run.tensor_kind import Departure, TensorKind, common_dtype, first_rows
+from tfdump.dump.kinds.tensor_kind import Departure, TensorKind, common_dtype, first_rows
 from tfdump.tensors import Ragged, Sparse, TensorInfo
 
 ROWS = np.arange(12, dtype=np.float32).reshape(6, 2)

@@ -1,0 +1,1 @@
+"""What the tensors of a dump are, according to all of their batches."""
