@@ -20,11 +20,11 @@ COMMANDS = {
     "activations": "Dump the output of every layer to HDF5.",
     "gradients": "Dump the gradients of weights, activations and inputs to HDF5.",
     "show": "Show the tensors of a dump or a folder of dumps, or their values.",
-    "cat": "Write tensors of a dump as .npy, .npz, CSV or a C header.",
+    "cat": "Write tensors of a dump as .npy, .npz, CSV, safetensors, Parquet or a C header.",
     "check": "Look for NaN, Inf, dead units, saturation, and vanishing gradients.",
     "compare": "Compare two models, or a model and a dump, over the same inputs.",
     "diff": "Compare two dumps, and name the first layer that diverges.",
-    "merge": "Write a folder of shards as one dump.",
+    "merge": "Write a folder of shards (--shards DIR) as one dump.",
     "plot": "Draw a tensor of a dump.",
     "report": "Write one HTML page about a dump, or about two dumps compared.",
 }

@@ -66,7 +66,7 @@ class Side:
         """Raise DumpError if the file was changed or replaced since it was opened."""
         if self._look() != self._state:
             raise DumpError(f"{self.name} changed while it was being read (compare it again when it is complete)")
-        if self._dump is not None:
+        if self._path is not None and self._dump is not None:
             self._dump.check_unchanged()
 
     def __enter__(self) -> Self:

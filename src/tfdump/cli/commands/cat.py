@@ -40,10 +40,6 @@ EXAMPLES = (
         "tfdump cat digits_cnn.activations.h5 hidden -o hidden.npy",
     ),
     (
-        "Print the first five examples of a tensor as CSV.",
-        "tfdump cat digits_cnn.activations.h5 hidden --slice 0:5 --format csv",
-    ),
-    (
         "Write every tensor to one .npz file.",
         "tfdump cat digits_cnn.activations.h5 --all -o digits.npz",
     ),

@@ -72,7 +72,7 @@ class RowsSink(MeasuredSink, TensorSink):
 class SumSink(MeasuredSink):
     """Adds the gradients of the batches in pairs of float64; the gradient of a single batch stays as it is.
 
-    With `keeps`, `partial` is the sum of the last step before it was rounded.
+    With `stores_partial`, `partial` is the sum of the last step before it was rounded.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class SumSink(MeasuredSink):
         self._sum: ArraySum | None = None
         self._terms = 0
         self._touched: Array | None = None
-        self.keeps = False
+        self.stores_partial = False
         self.partial: PartialSum | None = None
         self._dense = np.zeros(())
         self.lost: str | None = None
@@ -169,7 +169,7 @@ class SumSink(MeasuredSink):
     def end_step(self) -> None:
         """Make the sum the gradient of this step, store it, and begin the next step."""
         shape = tuple(max(size, 0) for size in self.info.shape or ())
-        self.partial = self._unrounded() if self.keeps else None
+        self.partial = self._unrounded() if self.stores_partial else None
         added = self._sum.result() if self._sum is not None else self._one
         total = np.zeros(shape) if added is None else added
         with np.errstate(over="ignore", invalid="ignore"):

@@ -160,7 +160,7 @@ class ShardedGradients:
         selected = [sink for target, sink in zip(self.probe.targets, dump.sinks, strict=True) if target.selected]
         for sink in selected:
             if isinstance(sink, SumSink):
-                sink.keeps = True
+                sink.stores_partial = True
         loss = passes.write(dump, progress)
         root = {**run.origin(command), **data_attributes(source), **further}
         dump.link(loss, root, run.loaded.config, run.loaded.not_loaded)
