@@ -46,6 +46,7 @@ SCRIPTS = (
     "image_folder",
     "compression",
     "scaling",
+    "workers",
     "check",
     "diff",
     "pairing",
