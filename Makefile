@@ -75,6 +75,7 @@ sweep: $(READY)
 ends: $(READY)
 	$(BIN)/python tests/ends.py --runs writer --kills 400
 	$(BIN)/python tests/ends.py --runs command --kills 200 --small
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tests/worker_ends.py --kills 50
 
 fuzz: $(READY)
 	$(BIN)/python tests/fuzz.py

@@ -48,6 +48,7 @@ SCRIPTS = (
     "image_folder",
     "compression",
     "scaling",
+    "workers",
     "check",
     "diff",
     "pairing",

@@ -17,9 +17,9 @@ FLOORS = {
     "exports": 4, "model": 4, "statistics": 4,
     "comparison": 5, "checks": 5, "run": 5,
     "plots": 6, "side_by_side": 6,
-    "report": 7,
+    "report": 7, "workers": 7,
     "api": 8, "cli": 8,
-    "testing": 9, "tfdump": 9,
+    "cluster": 9, "testing": 9, "tfdump": 9,
     "__main__": 10,
 }  # fmt: skip
 """The parts at the top of the package: each imports from floors below its own only."""

@@ -23,8 +23,14 @@ def public_definitions(source: str) -> set[str]:
     return {name for name in names if name[0] != "_"}
 
 
-SHARED = {"command": "tfdump.cli.commands.", "DumpCallback": "tfdump.api."}
-"""Names that modules of these packages share: the body of a command, and the stand-in where Keras is missing."""
+SHARED = {
+    "command": "tfdump.cli.commands.",
+    "DumpCallback": "tfdump.api.",
+    "activations": "tfdump.cluster",
+    "gradients": "tfdump.cluster",
+}
+"""Names that modules of these packages share with others: the body of a command, the stand-in where Keras is missing,
+and the functions that do the same on a cluster."""
 
 
 def test_no_two_modules_define_one_public_name() -> None:

@@ -43,8 +43,10 @@ def blocks_of(text: str) -> list[Block]:
 def lines_of(block: Block) -> Iterator[Line]:
     """Yield the command lines of a block: in `console` those behind a prompt, in `sh` all, with their continuations."""
     if block.language == SHELL:
-        lines = re.sub(r"\\\n\s*", "", block.text).splitlines()
-        yield from (Line(command) for command in lines if command.strip())
+        texts = re.split(r"(^cat > \S+ <<'END'\n.*?^END\n)", block.text, flags=re.M | re.S)
+        for text in texts:  # a file that the page shows is one command, as it stands
+            lines = [text] if text.startswith("cat >") else re.sub(r"\\\n\s*", "", text).splitlines()
+            yield from (Line(command) for command in lines if command.strip())
         return
     for part in re.split(r"^\$ ", block.text, flags=re.M)[1:]:
         command, *shown = part.splitlines()

@@ -24,6 +24,7 @@ _NAMES = {
         *("--golden-backend", "--new-backend", "--golden-backend-python", "--new-backend-python"),
         *("--max-bytes", "--loss", "--objective", "--sample-weight", "--reduction", "--wrt", "--steps"),
         *("--learning-rate", "--optimizer", "--loss-scale", "--compression", "--like", "--preprocess"),
+        *("--shards", "--shard-examples", "--threads"),
     )
 } | {"--layer": "layers", "-l": "layers", "-x": "exclude", "--targets": "y"}
 

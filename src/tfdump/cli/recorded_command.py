@@ -11,7 +11,9 @@ from tfdump.cli.options import FileName, FunctionName, InputName
 from tfdump.inputs.arguments import parse_argument
 from tfdump.inputs.functions.user_file import without_folder
 
-_NOT_RECORDED = frozenset({"output", "force", "resume", "shrink", "dry_run", "shards", "shard", "shard_examples"})
+_NOT_RECORDED = frozenset(
+    {"output", "force", "resume", "shrink", "dry_run", "shards", "shard", "shard_examples", "workers", "scheduler"}
+)
 """Options that do not change the contents of a dump, or of the dump that shards are merged to."""
 
 

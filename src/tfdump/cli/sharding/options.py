@@ -12,18 +12,28 @@ from tfdump.run.shards.ranges import Division, ShardPart, parse_part
 
 _SHARDS = option_under("Shards")
 
+_EXCLUDE_EACH_OTHER = (
+    ("--shard", "--shard-examples"),
+    ("--shard", "--workers"),
+    ("--shard", "--scheduler"),
+    ("--workers", "--scheduler"),
+)
+
 
 @dataclass(frozen=True)
 class ShardOptions:
     """The folder of the shards, the one that is asked for (None for all), and how the run is divided.
 
-    With `dry_run`, nothing is written.
+    `workers` is the number of processes on this machine, and `scheduler` the file or address of a running scheduler;
+    without both, this process makes the shards. With `dry_run`, nothing is written.
     """
 
     folder: Path
     part: ShardPart | None
     division: Division
     dry_run: bool
+    workers: int | None = None
+    scheduler: str | None = None
 
 
 def shard_options(command: CommandFunction) -> CommandFunction:
@@ -45,7 +55,19 @@ def shard_options(command: CommandFunction) -> CommandFunction:
             "--shard-examples",
             metavar="N",
             type=click.IntRange(min=1),
-            help="Divide into shards of this many examples, rounded up to the batch size. [default: 16 shards]",
+            help="Divide into shards of this many examples, rounded up to the batch size. [default: 16 shards, or 8 "
+            "for each worker]",
+        ),
+        _SHARDS(
+            "--workers",
+            metavar="N",
+            type=click.IntRange(1, 1024),
+            help="Make the shards in this many processes on this machine; needs the extra tfdump[cluster].",
+        ),
+        _SHARDS(
+            "--scheduler",
+            metavar="FILE|ADDRESS",
+            help="Make the shards on the workers of this Dask scheduler; needs the extra tfdump[cluster].",
         ),
     ]
     return decorated(command, decorators)
@@ -58,17 +80,20 @@ def shard_options_from(parameters: dict[str, Any]) -> ShardOptions | None:
     """
     take = parameters.pop
     folder, part, examples = take("shards"), take("shard"), take("shard_examples")
+    workers, scheduler = take("workers"), take("scheduler")
+    asked = {"--shard": part, "--shard-examples": examples, "--workers": workers, "--scheduler": scheduler}
+    options = [option for option, value in asked.items() if value is not None]
     if folder is None:
-        for option, is_set in (("--shard", part is not None), ("--shard-examples", examples is not None)):
-            if is_set:
-                raise click.UsageError(f"{option} needs the folder of the shards (add --shards DIR)")
+        if options:
+            raise click.UsageError(f"{options[0]} needs the folder of the shards (add --shards DIR)")
         return None
-    if part is not None and examples is not None:
-        raise click.UsageError("--shard and --shard-examples exclude each other (leave one of them out)")
+    for one, other in _EXCLUDE_EACH_OTHER:
+        if one in options and other in options:
+            raise click.UsageError(f"{one} and {other} exclude each other (leave one of them out)")
     for option, name in (
         ("-o", "output"), ("--force", "force"), ("--resume", "resume"), ("--until-nan", "until_nan"),
     ):  # fmt: skip
         if parameters.get(name):
             raise click.UsageError(f"--shards and {option} exclude each other (leave one of them out)")
     division = Division(None if part is None else part.parts, examples)
-    return ShardOptions(folder, part, division, parameters["dry_run"])
+    return ShardOptions(folder, part, division, parameters["dry_run"], workers, scheduler)

@@ -5,12 +5,14 @@ from functools import partial
 from tfdump.cli.dumping import dry_run_table
 from tfdump.cli.progress import notes, progress_bar, stages, starting
 from tfdump.cli.render import only_data_on_stdout, say, table, write
+from tfdump.cli.sharding.in_words import summary_of_shards
+from tfdump.cli.sharding.on_workers import write_on_workers
 from tfdump.cli.sharding.options import ShardOptions
 from tfdump.cli.verbosity import Verbosity
-from tfdump.dump.shards.folder import check_folder, check_writable
+from tfdump.dump.shards.folder import check_folder, check_writable, shards_so_far, swept_in_words
 from tfdump.dump.shards.manifest import Manifest, Range
 from tfdump.dump.shards.shard_file import shard_name
-from tfdump.files.paths import as_argument, exists
+from tfdump.files.paths import exists
 from tfdump.process.signals import Terminated, held_back, ignore, raise_waiting
 from tfdump.process.stages import Progress
 from tfdump.run.shards.job import ShardJob
@@ -25,6 +27,9 @@ def write_shards(job: ShardJob, options: ShardOptions, verbosity: Verbosity) -> 
     if not options.dry_run:
         check_folder(options.folder)
         check_writable(options.folder)
+    if (options.workers or options.scheduler) and not options.dry_run:
+        write_on_workers(job, options, verbosity)
+        return
     note, shown = notes(verbosity), partial(starting, verbosity)
     with (
         only_data_on_stdout(),
@@ -53,8 +58,7 @@ def _write_all(
     """Write the shards in order; signals wait for moments at which a file can be thrown away."""
     swept = worker.sweep()
     if swept:
-        what = "a file" if len(swept) == 1 else f"{len(swept)} files"
-        notes(verbosity)(f"removed {what} that a killed run had left in {options.folder} ({swept[0]})")
+        notes(verbosity)(swept_in_words(options.folder, swept))
     written, done, total = 0, 0, sum(stop - start for start, stop in ranges)
     with held_back():
         try:
@@ -65,35 +69,16 @@ def _write_all(
                     written += verdict.status == WRITTEN
                     done += stop - start
         except Terminated as ended:
-            ended.remains = _so_far(manifest, options)
+            ended.remains = shards_so_far(manifest, options.folder)
             raise
         ignore()  # the shards are complete: from here on the command has succeeded
     if not verbosity.quiet:
-        say(_summary(manifest, options, written))
+        say(summary_of_shards(manifest, options.folder, written))
 
 
 def _over_all(progress: Progress, before: int, total: int) -> Progress:
     """Return the progress of one shard as the progress over all of them."""
     return lambda done, _: progress(before + done, total)
-
-
-def _missing(manifest: Manifest, options: ShardOptions) -> int:
-    return sum(not exists(options.folder / shard_name(*bounds)) for bounds in manifest.ranges)
-
-
-def _so_far(manifest: Manifest, options: ShardOptions) -> str:
-    count = len(manifest.ranges)
-    there = count - _missing(manifest, options)
-    return f"{there} of {count} shards are in {options.folder} (the same command makes the others)"
-
-
-def _summary(manifest: Manifest, options: ShardOptions, written: int) -> str:
-    """Return how many shards there are, how many were written now, and what is next."""
-    count, missing = len(manifest.ranges), _missing(manifest, options)
-    now = f"{count} {'shard' if count == 1 else 'shards'}, {written} written now"
-    if missing:
-        return f"{now}, {missing} missing (make them with --shard K/{count}, or all of them without --shard)"
-    return f"{now}, none missing (next: tfdump merge {as_argument(options.folder)} -o FILE)"
 
 
 def _shard_table(manifest: Manifest, options: ShardOptions) -> str:

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tfdump.dump.shards.manifest import MANIFEST, is_shard_folder
-from tfdump.dump.shards.shard_file import range_of_name
+from tfdump.dump.shards.manifest import MANIFEST, Manifest, is_shard_folder
+from tfdump.dump.shards.shard_file import range_of_name, shard_name
 from tfdump.dump.target import PARTIAL
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import DumpError
+from tfdump.files.paths import exists
 
 try:
     import fcntl
@@ -63,6 +64,18 @@ def make_folder(folder: Path) -> None:
     os.close(_opened(folder / LOCK))
 
 
+def missing_shards(manifest: Manifest, folder: Path) -> int:
+    """Return how many shards of a run have no file in the folder."""
+    return sum(not exists(folder / shard_name(*bounds)) for bounds in manifest.ranges)
+
+
+def shards_so_far(manifest: Manifest, folder: Path) -> str:
+    """Return how many shards there are when a run ended before all were made."""
+    count = len(manifest.ranges)
+    there = count - missing_shards(manifest, folder)
+    return f"{there} of {count} shards are in {folder} (the same command makes the others)"
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[bool]:
     """Hold the lock of the folder while the body runs, which must be short; yields False where there are no locks."""
@@ -98,6 +111,12 @@ def sweep(folder: Path) -> list[str]:
                 (folder / name).unlink(missing_ok=True)
                 swept.append(name)
     return swept
+
+
+def swept_in_words(folder: Path, names: list[str]) -> str:
+    """Return a note of the files that `sweep` removed."""
+    what = "a file" if len(names) == 1 else f"{len(names)} files"
+    return f"removed {what} that a killed run had left in {folder} ({names[0]})"
 
 
 def _is_left(path: Path) -> bool:

@@ -72,24 +72,30 @@ def complete_description(
     )
 
 
+class OtherRunError(DumpError):
+    """A folder has the shards of another run.
+
+    `name` is the first thing that differs: it is `there` in the manifest, and `here` in this run.
+    """
+
+    def __init__(self, folder: Path, name: str, there: Any, here: Any) -> None:
+        self.name, self.there, self.here = name, _shown(there), _shown(here)
+        super().__init__(
+            f"{folder} has the shards of another run: its {name} is {self.there}, and now it is {self.here} (choose "
+            "another folder with --shards, or remove this one)"
+        )
+
+
 def check_same_run(folder: Path, manifest: Manifest, opened: Mapping[str, Any], command: str) -> None:
-    """Raise DumpError with the first thing in which the manifest of a folder is not of the run that was opened."""
+    """Raise OtherRunError with the first thing in which the manifest of a folder is not of the run that was opened."""
     there, here = manifest.to_json(), json.loads(json.dumps(fields_to_json(opened)))
     for name, value in here.items():
         difference = _difference(name, there[name], value)
         if difference is not None:
-            raise other_run(folder, *difference)
+            raise OtherRunError(folder, *difference)
     recorded = dict(manifest.root).get("command")
     if recorded != command:
-        raise other_run(folder, "command", recorded, command)
-
-
-def other_run(folder: Path, name: str, there: Any, here: Any) -> DumpError:
-    """Return the error that a folder is of another run: what differs, there and in this run."""
-    return DumpError(
-        f"{folder} has the shards of another run: its {name} is {_shown(there)}, and now it is {_shown(here)} (choose "
-        "another folder with --shards, or remove this one)"
-    )
+        raise OtherRunError(folder, "command", recorded, command)
 
 
 def _difference(name: str, there: Any, here: Any) -> tuple[str, Any, Any] | None:

@@ -37,10 +37,11 @@ def parse_part(text: str) -> ShardPart:
 
 @dataclass(frozen=True)
 class Division:
-    """How a run is divided: into so many `parts`, or into shards of `shard_examples`, or into the default number."""
+    """How a run is divided: into so many `parts`, or into shards of `shard_examples`, or into the `usual` number."""
 
     parts: int | None = None
     shard_examples: int | None = None
+    usual: int = DEFAULT_SHARDS
 
     @property
     def is_default(self) -> bool:
@@ -59,7 +60,7 @@ def divide(first_example: int, batches: Batches, division: Division) -> tuple[Ra
         step = -(-division.shard_examples // batches.size)
         bounds = [*range(0, count, step), count]
     else:
-        parts = division.parts or min(DEFAULT_SHARDS, count)
+        parts = division.parts or min(division.usual, count)
         if parts > count:
             raise TfdumpError(
                 f"--shard K/{parts}: there are {count} batches of {batches.size} examples, and a shard has at least "

@@ -19,7 +19,7 @@ from tfdump.model.loading.with_options import Starting, load_with_options, nothi
 from tfdump.process.machine import cores
 from tfdump.process.stages import Progress, Stage, silent_progress, silent_stage
 from tfdump.run.planned import PlannedRun
-from tfdump.run.shards.description import check_same_run, complete_description, describe_opened, other_run
+from tfdump.run.shards.description import OtherRunError, check_same_run, complete_description, describe_opened
 from tfdump.run.shards.job import ShardJob
 from tfdump.run.shards.kinds import KINDS, ShardedRun
 from tfdump.run.shards.ranges import Division, divide
@@ -42,6 +42,17 @@ class ShardVerdict:
     notes: tuple[str, ...] = ()
 
 
+def read_job(job: ShardJob) -> Any:
+    """Return the data of a run, opened before the model is loaded, as its kind needs it.
+
+    Raises TfdumpError where the run cannot be divided, and where the model, the data or the folder cannot be used.
+    """
+    check_job(job)
+    check_path(job.model.path, "model", ModelError)
+    check_folder(job.folder)
+    return KINDS[job.kind].read(job)
+
+
 class ShardWorker:
     """A run in shards, opened in this process; a context manager that restores the model in the end.
 
@@ -62,15 +73,12 @@ class ShardWorker:
         self._job = job
         self._notes = _Notes(note)
         self._stage = stage
-        check_job(job)
-        check_path(job.model.path, "model", ModelError)
-        check_folder(job.folder)
-        data = KINDS[job.kind].read(job)
+        data = read_job(job)
         there = read_manifest(job.folder) if is_shard_folder(job.folder) else None
         model = job.model
         if there is not None:
             if model.threads not in (None, there.threads):
-                raise other_run(job.folder, "threads", there.threads, model.threads)
+                raise OtherRunError(job.folder, "threads", there.threads, model.threads)
             model = replace(model, threads=there.threads)
         self._loaded = load_with_options(model, job.options.seed, stage=stage, starting=starting, verbose=verbose)
         with allowed(self._loaded.max_bytes):
