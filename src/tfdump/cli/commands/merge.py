@@ -17,9 +17,8 @@ from tfdump.process.signals import held_back, ignore
 
 EXAMPLES = (
     (
-        "Make the shards of a run, and write them as one dump.",
-        "tfdump activations sample_models/digits_cnn.keras sample_models/digits.npy --shards shards/\n"
-        "  tfdump merge shards/ -o features.h5",
+        "Write the shards in a folder as one dump.",
+        "tfdump merge shards/ -o features.h5",
     ),
     (
         "Write the dump again, over the file that is there.",
