@@ -110,6 +110,7 @@ def test_the_examples_run_one_after_the_other(tfdump: Run, tmp_path: Path) -> No
     model, inputs = SAMPLES / "digits_cnn.keras", SAMPLES / "digits.npy"
     for name in ("golden.h5", "new.h5"):
         assert tfdump("activations", model, inputs, "-o", name).returncode == 0
+    assert tfdump("activations", model, inputs, "--shards", "shards").returncode == 0
     from support.saved_formats import lite, sample
 
     lite(sample("digits_cnn"), tmp_path / "digits_cnn.tflite")
