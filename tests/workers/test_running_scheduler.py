@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
 import pytest
 
 from support.clusters import RUN, Cluster, contents, light_run, running_cluster, shards_in, wait_until
-from support.command import Run
+from support.command import SAMPLES, Run
 from support.signalled import start_command
 from tfdump.errors import TfdumpError
 
@@ -83,6 +84,36 @@ def test_the_functions_of_python_do_the_same(client: "Client", place: Path) -> N
         TfdumpError, match=r"d has the shards of another run: its reduction is not set, and now it is 'mean'"
     ):
         made(layers="*hidden*", stats=True, reduce="mean")
+
+
+@pytest.mark.tensorflow
+def test_gradients_are_those_of_one_run(client: "Client", place: Path, tfdump: Run) -> None:
+    from tfdump import cluster, merge
+
+    model, x, y = (SAMPLES / name for name in ("wine_mlp.keras", "wine.npy", "wine_labels.npy"))
+    made = cluster.gradients(
+        client, model, x, y, shards="g", shard_examples=32, batch_size=16, wrt=("weights", "inputs"), threads=1
+    )
+    assert (made.shards, made.written) == (2, 2)
+    merge("g", "merged.h5")
+    once = tfdump(
+        *("gradients", model, x, "--targets", y, "--batch-size", 16, "--wrt", "weights", "--wrt", "inputs"),
+        *("--threads", 1, "-o", "once.h5"),
+    )
+    assert once.returncode == 0, once.stderr
+    with h5py.File("merged.h5") as merged, h5py.File("once.h5") as one:
+        names: list[str] = []
+        one["gradients"].visit(names.append)
+        datasets = [name for name in names if isinstance(one["gradients"][name], h5py.Dataset)]
+        assert len(datasets) >= 3
+        assert all(np.array_equal(merged["gradients"][name], one["gradients"][name]) for name in datasets)
+        assert merged["loss"][()] == one["loss"][()]
+    with pytest.raises(TfdumpError, match="loss is an object of this process"):
+        cluster.gradients(client, model, x, y, shards="g", loss=lambda true, made: true)
+    with pytest.raises(TfdumpError, match="y array"):
+        cluster.gradients(client, model, x, np.zeros(3), shards="g")
+    with pytest.raises(TfdumpError, match="imports 3 is neither"):
+        cluster.gradients(client, model, x, y, shards="g", imports=3)
 
 
 def test_arguments_that_workers_cannot_have(client: "Client", place: Path) -> None:

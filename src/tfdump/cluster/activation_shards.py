@@ -1,62 +1,30 @@
-"""Runs in shards on the workers of a Dask cluster, for those who hold its client.
+"""`tfdump.cluster.activations`: activations in shards on the workers of a Dask cluster."""
 
-from dask.distributed import Client
-import tfdump.cluster
-
-client = Client("scheduler.json")
-made = tfdump.cluster.activations(client, "model.keras", "x.npy", shards="features")
-with tfdump.open(made.folder) as dump:
-    ...
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tfdump.api.argument_names import errors_name_arguments
 from tfdump.api.arguments import Patterns, captures_of, selection_of
 from tfdump.api.data import Preprocess, options_of_data
-from tfdump.api.models import warn
-from tfdump.argument_kinds import flag, shown, text, whole_number
-from tfdump.dump.shards.folder import sweep
-from tfdump.errors import TfdumpError
+from tfdump.cluster.cluster_run import (
+    Files,
+    Modules,
+    ShardedRunResult,
+    arguments_of,
+    loading_options,
+    path_of,
+    run_on_client,
+    step_texts,
+)
 from tfdump.inputs.data_options import DataOptions
 from tfdump.inputs.source import ReadingOptions
-from tfdump.model.loading.options import LoadingOptions
 from tfdump.run.activations.options import activation_options
 from tfdump.run.batching import DEFAULT_MEMORY
-from tfdump.run.options import byte_size, run_options
+from tfdump.run.options import run_options
 from tfdump.run.shards.job import ShardJob
-from tfdump.run.shards.ranges import Division
-from tfdump.run.shards.worker import read_job
-from tfdump.workers.division import SHARDS_A_WORKER, told_once, with_threads
-from tfdump.workers.library import check_library
 
 if TYPE_CHECKING:
     from distributed import Client
-
-Files = str | Path | Mapping[str, str | Path] | list[str | Path] | tuple[str | Path, ...]
-"""The path of a file of inputs, several in order, or by the names of the inputs."""
-
-
-@dataclass(frozen=True)
-class ShardedRunResult:
-    """What became of a run in shards.
-
-    Attributes
-    ----------
-    folder : pathlib.Path
-        The folder of the shards, which `tfdump.open` reads as one dump.
-    shards : int
-        The number of shards, all of which are there.
-    written : int
-        How many of them were written now. The others were there before.
-    """
-
-    folder: Path
-    shards: int
-    written: int
 
 
 @errors_name_arguments()
@@ -94,6 +62,7 @@ def activations(
     checksums: bool = False,
     dequantize: bool = False,
     like: str | Path | None = None,
+    imports: Modules = (),
     signature: str | None = None,
     trust: bool = False,
     max_bytes: int | str | None = None,
@@ -157,6 +126,8 @@ def activations(
         For a quantized `.tflite` or `.onnx` file, store real numbers instead of integers.
     like : str or pathlib.Path, optional
         For a `.tflite` file, the Keras model that it was converted from.
+    imports : str, pathlib.Path or iterable of these, optional
+        Modules or `.py` files that every worker imports first, because they define layers of the model.
     signature : str, optional
         The signature of a SavedModel or `.tflite` file that has several.
     trust : bool, default False
@@ -187,7 +158,7 @@ def activations(
     (16, 16)
 
     """
-    described = options_of_data(data, _texts(preprocess))
+    described = options_of_data(data, step_texts(preprocess))
     options = activation_options(
         selection_of(None, layers, exclude, depth),
         run_options(batch_size, memory, False),
@@ -207,64 +178,11 @@ def activations(
     )
     job = ShardJob(
         kind="activations",
-        model=LoadingOptions(
-            _path("model", model),
-            trust=flag("trust", trust),
-            signature=text("signature", signature, "serving_default"),
-            max_bytes=byte_size("max_bytes", max_bytes),
-            like=None if like is None else _path("like", like),
-            threads=whole_number("threads", threads),
-        ),
-        inputs=() if x is None else _arguments(x),
+        model=loading_options(model, imports, trust, signature, max_bytes, threads, like),
+        inputs=() if x is None else arguments_of(x),
         data=described,
         options=options,
         command="tfdump.cluster.activations",
-        folder=_path("shards", shards),
+        folder=path_of("shards", shards),
     )
-    return _run(client, job, Division(shard_examples=whole_number("shard_examples", shard_examples)))
-
-
-def _run(client: "Client", job: ShardJob, division: Division) -> ShardedRunResult:
-    """Make the shards of a run on the workers of a client."""
-    check_library()
-    from tfdump.workers.running_scheduler import check_client, check_versions, threads_of_workers, wait_for_workers
-    from tfdump.workers.shards_on_workers import ShardsOnWorkers
-
-    check_client(client)
-    read_job(job)
-    wait_for_workers(client, warn)
-    check_versions(client)
-    threads = threads_of_workers(client)
-    run = ShardsOnWorkers(client, with_threads(job, min(threads)), told_once(warn))
-    usual = Division(division.parts, division.shard_examples, SHARDS_A_WORKER * len(threads))
-    manifest = run.plan(usual)
-    try:
-        written = run.make(manifest)
-    finally:
-        sweep(job.folder)
-    return ShardedRunResult(job.folder, len(manifest.ranges), written)
-
-
-def _path(name: str, value: Any) -> Path:
-    if not isinstance(value, (str, Path)):
-        raise TfdumpError(
-            f"{name} {shown(value)} is not a path (workers read files: save it, and pass the path of the file)"
-        )
-    return Path(value)
-
-
-def _texts(preprocess: Any) -> Any:
-    """Return the steps of each input as those of the command line, `INPUT=STEP`; all others as they are."""
-    if not isinstance(preprocess, Mapping):
-        return preprocess
-    each = {name: (steps,) if isinstance(steps, str) else steps for name, steps in preprocess.items()}
-    return [f"{name}={step}" if isinstance(step, str) else step for name, steps in each.items() for step in steps]
-
-
-def _arguments(x: Files) -> tuple[str, ...]:
-    """Return INPUT arguments of the command line."""
-    if isinstance(x, Mapping):
-        return tuple(f"{name}={_path(f'x[{name!r}]', file)}" for name, file in x.items())
-    if isinstance(x, (list, tuple)):
-        return tuple(str(_path(f"x[{number}]", file)) for number, file in enumerate(x))
-    return (str(_path("x", x)),)
+    return run_on_client(client, job, shard_examples)
