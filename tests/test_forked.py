@@ -64,6 +64,22 @@ def test_what_a_process_has_from_its_parent(tmp_path: Path, words: list[str], ig
     assert set(ended[0][1][0][4]) >= set(ignored)
 
 
+@pytest.mark.parametrize("redirection", ["", ">&-", "<&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_closed(tmp_path: Path, redirection: str) -> None:
+    """And files that are opened later have their numbers, with a new process and with a forked one."""
+    code = (
+        "import json, os, sys; number = os.open('.', os.O_RDONLY); os.close(number)\n"
+        "streams = [stream and stream.fileno() for stream in (sys.stdin, sys.stdout, sys.stderr)]\n"
+        "open('found', 'w').write(json.dumps([streams, min(number, 3)]))"
+    )
+    found = []
+    for python in ([sys.executable], forked_python()):
+        subprocess.run(["bash", "-c", f'"$@" {redirection}', "-", *python, "-c", code], cwd=tmp_path, check=True)
+        found.append(json.loads((tmp_path / "found").read_text()))
+    assert found[0] == found[1]
+    assert found[0][0].count(None) == redirection.count("-")
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
 def test_a_signal_ends_the_client_too(number: signal.Signals) -> None:
     code = f"import os; os.kill(os.getpid(), {int(number)})"

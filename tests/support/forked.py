@@ -3,7 +3,7 @@
 To import TensorFlow takes two to three seconds of a core, and most tests of a command in a process of its own are not
 about that. A forked process has the arguments, environment, working directory, open files, ignored signals, mode mask
 and parent of the client that asks for it. The client passes on the signals that ask a process to end, and ends with its
-status. These need a new process: what is about imports, limits, closed streams, or terminals that send signals, and
+status. These need a new process: what is about imports, limits, or terminals that send signals, and
 variables that Python and the libraries read while they start. Forked processes share one seed of hashes.
 """
 
@@ -31,12 +31,12 @@ CLIENT = """
 import json, os, signal, socket, sys
 folder, *words = sys.argv[1:]
 ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
-text = [(stream.encoding, stream.errors) for stream in (sys.stdin, sys.stdout, sys.stderr)]
+text = [stream and (stream.encoding, stream.errors) for stream in (sys.stdin, sys.stdout, sys.stderr)]
 request = {"words": words, "folder": os.getcwd(), "environment": dict(os.environ), "ignored": ignored, "text": text}
-request |= {"parent": os.getppid(), "mask": os.umask(0), "files": [0, 1, 2]}
+request |= {"parent": os.getppid(), "mask": os.umask(0), "files": []}
 for number in map(int, os.listdir("/proc/self/fd")):
     try:
-        request["files"] += [number] if number > 2 and os.get_inheritable(number) else []
+        request["files"] += [number] if os.get_inheritable(number) else []
     except OSError:  # the folder that was listed
         pass
 os.chdir(folder)  # a path to a socket may be a hundred characters long
@@ -154,14 +154,16 @@ def _become(request: dict[str, Any], files: list[int]) -> None:
     moved = [fcntl.fcntl(file, fcntl.F_DUPFD, _NO_NUMBER_OF_A_CLIENT) for file in files]
     for file in files:
         os.close(file)
+    for number in {0, 1, 2}.difference(request["files"]):
+        os.close(number)
     for number, file in zip(request["files"], moved, strict=True):
         os.dup2(file, number)
         os.close(file)
     process, parent_of_this = os.getpid(), os.getppid
     os.getppid = lambda: request["parent"] if os.getpid() == process else parent_of_this()
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, "w" if number else "r", 1 if number == 2 else -1, encoding, errors, closefd=False)  # noqa: SIM115
-        for number, (encoding, errors) in enumerate(request["text"])
+        text and open(number, "w" if number else "r", 1 if number == 2 else -1, *text, closefd=False)  # noqa: SIM115
+        for number, text in enumerate(request["text"])
     )
     os.chdir(request["folder"])
     os.umask(request["mask"])
