@@ -22,14 +22,14 @@ demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh sample_models/demo.sh
 
 test: $(READY)
-	$(BIN)/python -m pytest $(CORES) -m 'not browser and not backends'
+	$(BIN)/python -m pytest $(CORES) -m 'not browser and not backends and not sweep'
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -m 'not tensorflow and not browser and not backends'
+	$(BIN)/python -m pytest -m 'not tensorflow and not browser and not backends and not sweep'
 
 # The same with the lowest version of everything that pyproject.toml allows.
 test-lowest: $(LOWEST)/.ready
-	$(LOWEST)/bin/python -m pytest $(CORES) -m 'not browser and not backends'
+	$(LOWEST)/bin/python -m pytest $(CORES) -m 'not browser and not backends and not sweep'
 
 $(LOWEST)/.ready: pyproject.toml tests/lowest.py
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
@@ -71,6 +71,7 @@ bench: $(READY)
 sweep: $(READY)
 	$(BIN)/python tests/sweep.py
 	$(BIN)/python tests/pairing_sweep.py
+	$(BIN)/python -m pytest $(CORES) -m sweep
 
 ends: $(READY)
 	$(BIN)/python tests/ends.py --runs writer --kills 400

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,14 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def left_to_the_end() -> Iterator[None]:
+    """Let garbage collections pass by what a file of tests leaves: the libraries keep it, and it grows and grows."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

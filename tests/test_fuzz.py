@@ -1,4 +1,4 @@
-"""A few hundred damaged files of every kind through the commands that read them; `make fuzz` has thousands."""
+"""Tens of damaged files of every kind through the commands that read them; `make fuzz` has thousands."""
 
 import random
 import subprocess
@@ -30,8 +30,8 @@ def fuzzed(kinds: list[str], most: int, keep: Path) -> int:
     return int(last.split()[0])
 
 
-def test_hundreds_of_damaged_dumps_and_arrays(tmp_path: Path) -> None:
-    assert fuzzed(READ, 165, tmp_path / "kept") > 120
+def test_tens_of_damaged_dumps_and_arrays(tmp_path: Path) -> None:
+    assert fuzzed(READ, 100, tmp_path / "kept") > 70
 
 
 @pytest.mark.tensorflow

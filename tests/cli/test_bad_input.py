@@ -273,7 +273,9 @@ def test_a_file_size_limit_leaves_nothing(tfdump_process: Run, tmp_path: Path) -
 )
 def test_a_signal_leaves_nothing(tmp_path: Path, signum: int, status: int, said: bytes) -> None:
     np.save(tmp_path / "many.npy", np.zeros((200_000, 8, 8, 1), "float32"))
-    process = start_command("activations", MODEL, "many.npy", "--batch-size", "64", cwd=tmp_path)
+    process = start_command(
+        "activations", MODEL, "many.npy", "--batch-size", "64", cwd=tmp_path, python=forked_python()
+    )
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("*.partial")) and time.monotonic() < deadline:
         time.sleep(0.05)

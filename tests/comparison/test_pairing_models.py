@@ -10,6 +10,7 @@ import pytest
 from keras import layers, ops
 
 import tfdump as library
+from support.combinations import combinations
 from support.command import Run
 from support.saved_formats import exported
 
@@ -158,7 +159,7 @@ def test_a_network_that_was_built_later_is_the_same(
     assert not library.diff(memory["g"], library.activations(new, X)).same
 
 
-@pytest.mark.parametrize("make", MODELS)
+@pytest.mark.parametrize("make", combinations(MODELS, tested=lambda make: make in (functional, subclassed)))
 def test_the_saved_model_of_a_network_that_was_built_later(
     make: Callable[[], keras.Model], tfdump: Run, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import tfdump
 from support import eager_recorder, hub_models, zoo
+from support.combinations import combinations
 from support.command import Run
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.filterwarnings("ignore")]
@@ -32,6 +33,8 @@ COUNTS = {
     "MixtralBackbone": 2,
 }
 """The models, and how many attention layers each of them has."""
+
+LARGEST = "StableDiffusion3Backbone"
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def of(*names: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("hub", names, indirect=True)
+    """Let a test be about these models, the largest of them only in `make sweep`."""
+    return pytest.mark.parametrize("hub", combinations(names, tested=lambda name: name != LARGEST), indirect=True)
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import io
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -136,9 +136,31 @@ def left(folder: Path) -> set[str]:
 # The same bytes
 
 
+Whole = Callable[[str], tuple[bytes, str]]
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, tuple[bytes, str]]:
+    """What `whole` has run."""
+    return {}
+
+
+@pytest.fixture
+def whole(tfdump: Run, folder: Path, made: dict[str, tuple[bytes, str]]) -> Whole:
+    """The dump of a run that nothing interrupts, and what the run says; each is made once for all tests."""
+
+    def whole(name: str) -> tuple[bytes, str]:
+        if name not in made:
+            done = tfdump(*COMMANDS[name], "-o", "whole.h5")
+            assert done.returncode == 0, done.stderr
+            made[name] = (folder / "whole.h5").read_bytes(), done.stderr
+        return made[name]
+
+    return whole
+
+
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_run_that_was_interrupted_ends_in_the_same_bytes(tfdump: Run, folder: Path, name: str) -> None:
-    assert tfdump(*COMMANDS[name], "-o", "whole.h5").returncode == 0
+def test_a_run_that_was_interrupted_ends_in_the_same_bytes(tfdump: Run, folder: Path, whole: Whole, name: str) -> None:
     interrupt(tfdump, *COMMANDS[name])
     assert left(folder) == {"d.h5.partial"}
     done = tfdump(*COMMANDS[name], "-o", "d.h5", "--resume")
@@ -147,21 +169,21 @@ def test_a_run_that_was_interrupted_ends_in_the_same_bytes(tfdump: Run, folder: 
     count = 6 if few else 4 if name.startswith("rows") else 32
     assert f"resumes after {count} examples, which are in d.h5.partial" in done.stderr
     assert left(folder) == {"d.h5"}
-    assert (folder / "d.h5").read_bytes() == (folder / "whole.h5").read_bytes()
+    assert (folder / "d.h5").read_bytes() == whole(name)[0]
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name.startswith("rows")])
 def test_a_tensor_that_became_a_stack_before_the_end_of_a_run_is_one_in_the_next(
-    tfdump: Run, folder: Path, name: str
+    tfdump: Run, folder: Path, whole: Whole, name: str
 ) -> None:
     """The third of six batches tells: here it is among those that are kept."""
-    whole = tfdump(*COMMANDS[name], "-o", "whole.h5")
     interrupt(tfdump, *COMMANDS[name], batches=5)
     done = tfdump(*COMMANDS[name], "-o", "d.h5", "--resume")
     assert done.returncode == 0, done.stderr
-    assert (folder / "d.h5").read_bytes() == (folder / "whole.h5").read_bytes()
-    assert "no row per example" in whole.stderr
-    assert [line for line in done.stderr.splitlines() if "resumes after" not in line] == whole.stderr.splitlines()
+    dump, said = whole(name)
+    assert (folder / "d.h5").read_bytes() == dump
+    assert "no row per example" in said
+    assert [line for line in done.stderr.splitlines() if "resumes after" not in line] == said.splitlines()
 
 
 @pytest.mark.parametrize("batches", [1, 4, 5])

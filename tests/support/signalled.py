@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -48,10 +48,10 @@ def take_default_signals() -> None:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
-def start_command(*words: object, **options: Any) -> subprocess.Popen[bytes]:
+def start_command(*words: object, python: Sequence[str] = (sys.executable,), **options: Any) -> subprocess.Popen[bytes]:
     """Start `tfdump WORDS...`, and return when no signal can come too early for it."""
     ready, sign = os.pipe()
-    command = [sys.executable, "-c", BEGIN, str(sign), *map(str, words)]
+    command = [*python, "-c", BEGIN, str(sign), *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with default_signals():
         process = subprocess.Popen(command, pass_fds=[sign], **pipes, **options)

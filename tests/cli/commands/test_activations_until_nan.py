@@ -244,10 +244,9 @@ def test_an_interrupted_search_leaves_nothing(tmp_path: Path, number: signal.Sig
     """There are so many examples that the search cannot end before the signal."""
     images = np.lib.format.open_memmap(tmp_path / "many.npy", "w+", "float32", (400_000, 8, 8, 1))
     del images
-    process = start_command(
-        "activations", DIGITS, "many.npy", "--until-nan", "--batch-size", "4", "-o", "bad.h5", cwd=tmp_path
-    )
-    time.sleep(6)
+    words = ("activations", DIGITS, "many.npy", "--until-nan", "--batch-size", "4", "-o", "bad.h5")
+    process = start_command(*words, cwd=tmp_path, python=forked_python())
+    time.sleep(2)  # it is loaded after one
     assert process.poll() is None
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)

@@ -616,7 +616,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     np.save(tmp_path / "many.npy", np.zeros((300_000, 13), "float32"))
     np.save(tmp_path / "labels.npy", np.zeros(300_000, "int64"))
     arguments = ["gradients", WINE[0], "many.npy", "labels.npy", "--batch-size", "16", "--steps", "9"]
-    process = start_command(*arguments, "--learning-rate", "0.001", cwd=tmp_path)
+    process = start_command(*arguments, "--learning-rate", "0.001", cwd=tmp_path, python=forked_python())
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("*.partial")) and time.monotonic() < deadline:
         time.sleep(0.05)

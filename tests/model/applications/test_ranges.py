@@ -1,6 +1,7 @@
 """The note about the range of images: for every application that needs one, and for no other model."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ import pytest
 from keras import layers
 
 import tfdump
+from support.combinations import combinations
 from tfdump.inputs.readers import ArrayReader
 from tfdump.inputs.source import ReadingOptions, Source
 from tfdump.model.applications.preprocessing import preprocessed_by_keras
@@ -27,10 +29,7 @@ def notes(model: keras.Model, x: np.ndarray = PIXELS, **settings: Any) -> list[s
 
 
 def application(name: str) -> keras.Model:
-    options = {} if name == "NASNetMobile" else {"input_shape": (SIZE, SIZE, 3), "include_top": False}
-    if name == "NASNetMobile":
-        options = {"input_shape": (SIZE, SIZE, 3), "include_top": False}
-    return getattr(keras.applications, name)(weights=None, **options)
+    return getattr(keras.applications, name)(weights=None, input_shape=(SIZE, SIZE, 3), include_top=False)
 
 
 WANTED = {
@@ -48,7 +47,11 @@ WANTED = {
 }
 
 
-@pytest.mark.parametrize("name", WANTED)
+LARGE = ("InceptionResNetV2", "NASNetMobile", "EfficientNetV2S")
+"""What takes seconds to build."""
+
+
+@pytest.mark.parametrize("name", combinations(WANTED, tested=lambda name: name not in LARGE))
 def test_an_application_that_wants_other_values(name: str) -> None:
     """The advice has the values that Keras itself makes of pixels, whatever range they come in."""
     model = application(name)
@@ -63,7 +66,11 @@ def test_an_application_that_wants_other_values(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["EfficientNetB0", "EfficientNetV2B0", "EfficientNetV2S", "MobileNetV3Small", "ConvNeXtTiny"]
+    "name",
+    combinations(
+        ["EfficientNetB0", "EfficientNetV2B0", "EfficientNetV2S", "MobileNetV3Small", "ConvNeXtTiny"],
+        tested=lambda name: name not in LARGE,
+    ),
 )
 def test_an_application_that_rescales_inside(name: str) -> None:
     model = application(name)
@@ -75,6 +82,7 @@ def test_an_application_that_rescales_inside(name: str) -> None:
     assert note.endswith("(add --preprocess 'mean=-1;scale=127.5')")
 
 
+@cache
 def small() -> keras.Model:
     return keras.applications.MobileNetV2(
         weights=None, input_shape=(SIZE, SIZE, 3), alpha=0.35, include_top=False, pooling="avg"

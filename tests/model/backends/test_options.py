@@ -14,14 +14,19 @@ from keras import layers
 import tfdump as api
 from support.backend_models import save_with_own_layer
 from support.command import ROOT, SAMPLES, Ended, Run
+from support.forked import forked_interpreter
 from tfdump.errors import ModelError, TfdumpError, UntrustedModelError
 from tfdump.model.loading.load import load_model
 
 pytestmark = pytest.mark.tensorflow
 
 MODEL, X = SAMPLES / "digits_cnn.keras", SAMPLES / "digits.npy"
-ELSEWHERE = ("--backend-python", sys.executable)
 KERAS_2 = ROOT / "tests" / "data" / "keras2_15_net.keras"
+
+
+def elsewhere() -> tuple[str, str]:
+    """The words that run a model in another process."""
+    return "--backend-python", forked_interpreter()
 
 
 def line_of(done: Ended) -> str:
@@ -33,7 +38,7 @@ def line_of(done: Ended) -> str:
 
 
 def test_a_dump_is_that_of_an_eager_run_but_for_what_made_it(tfdump: Run, tmp_path: Path) -> None:
-    for file, words in (("here.h5", ("--eager",)), ("a.h5", ELSEWHERE), ("b.h5", ELSEWHERE)):
+    for file, words in (("here.h5", ("--eager",)), ("a.h5", elsewhere()), ("b.h5", elsewhere())):
         done = tfdump("activations", MODEL, X, "--examples", "0:20", *words, "-o", file)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
@@ -58,7 +63,7 @@ def test_a_dump_is_that_of_an_eager_run_but_for_what_made_it(tfdump: Run, tmp_pa
 def test_layers_lists_what_a_graph_declares(tfdump: Run) -> None:
     """Both open axes of a model of sequences are open, and no axis of fixed size is."""
     path = SAMPLES / "text_gru.keras"
-    here, there = (json.loads(tfdump("layers", path, "--json", *words).stdout) for words in ((), ELSEWHERE))
+    here, there = (json.loads(tfdump("layers", path, "--json", *words).stdout) for words in ((), elsewhere()))
     assert [(item["address"], item["shape"]) for item in there["items"]] == [
         (item["address"], item["shape"]) for item in here["items"]
     ]
@@ -67,7 +72,7 @@ def test_layers_lists_what_a_graph_declares(tfdump: Run) -> None:
 
 def test_layers_of_a_model_that_rejects_zeros_asks_for_an_input(tfdump: Run, tmp_path: Path) -> None:
     save_with_own_layer(tmp_path, "if not keras.ops.any(x): raise ValueError('all zero')\n        return x")
-    words = ("--import", "mine.py", *ELSEWHERE)
+    words = ("--import", "mine.py", *elsewhere())
     line = line_of(tfdump("layers", "m.keras", *words))
     assert line.endswith("does not run on zeros: the model fails on this input: all zero (add an INPUT to run it on)")
     done = tfdump("layers", "m.keras", "x.npy", *words)
@@ -80,7 +85,7 @@ def test_random_layers_and_states_start_again_with_every_run(tfdump: Run, tmp_pa
     x = keras.Input((3, 2), batch_size=2, name="x")
     keras.Model(x, layers.GRU(4, stateful=True, name="gru")(x)).save(tmp_path / "m.keras")
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(6, 3, 2)).astype("f4"))
-    for file, words in (("here.h5", ("--eager",)), ("there.h5", ELSEWHERE)):
+    for file, words in (("here.h5", ("--eager",)), ("there.h5", elsewhere())):
         done = tfdump("activations", "m.keras", "x.npy", *words, "-o", file)
         assert done.returncode == 0, done.stderr
     model = keras.models.load_model(tmp_path / "m.keras")
@@ -97,20 +102,27 @@ def test_until_nan_searches_elsewhere_too(tfdump: Run, tmp_path: Path) -> None:
     values = np.ones((9, 2), "f4")
     values[5, 1] = -1.0
     np.save(tmp_path / "x.npy", values)
-    done = tfdump("activations", "m.keras", "x.npy", "--until-nan", "--batch-size", 2, *ELSEWHERE)
+    done = tfdump("activations", "m.keras", "x.npy", "--until-nan", "--batch-size", 2, *elsewhere())
     assert done.returncode == 1, done.stderr
     assert "log" in done.stderr
     assert "example 5" in done.stderr
 
 
 def test_the_environment_may_ask_for_a_backend_that_only_another_process_has(tfdump_process: Run) -> None:
-    done = tfdump_process("layers", MODEL, *ELSEWHERE, env=os.environ | {"KERAS_BACKEND": "jax"})
+    done = tfdump_process("layers", MODEL, *elsewhere(), env=os.environ | {"KERAS_BACKEND": "jax"})
     assert done.returncode == 0, done.stderr
     assert "conv1\tConv2D" in done.stdout
 
 
 def test_two_sides_in_processes_of_their_own(tfdump: Run) -> None:
-    words = ("--examples", "0:50", "--golden-backend-python", sys.executable, "--new-backend-python", sys.executable)
+    words = (
+        "--examples",
+        "0:50",
+        "--golden-backend-python",
+        forked_interpreter(),
+        "--new-backend-python",
+        forked_interpreter(),
+    )
     done = tfdump("compare", MODEL, MODEL, X, *words, "--exact")
     assert done.returncode == 0, done.stderr
     assert "agree in 14 tensors" in done.stderr
@@ -121,20 +133,22 @@ def test_a_difference_elsewhere_is_found_at_its_layer(tfdump: Run, tmp_path: Pat
     kernel = model.get_layer("conv2").kernel
     kernel.assign(kernel * 1.01)
     model.save(tmp_path / "digits_cnn.keras")
-    done = tfdump("compare", MODEL, "digits_cnn.keras", X, "--examples", "0:20", "--new-backend-python", sys.executable)
+    done = tfdump(
+        "compare", MODEL, "digits_cnn.keras", X, "--examples", "0:20", "--new-backend-python", forked_interpreter()
+    )
     assert done.returncode == 1, done.stderr
     assert "first diverging layer: conv2 (Conv2D)" in done.stderr
 
 
 def test_python_has_the_same_arguments() -> None:
     x = np.load(X)[:5]
-    here, there = api.activations(MODEL, x, eager=True), api.activations(MODEL, x, backend_python=sys.executable)
+    here, there = api.activations(MODEL, x, eager=True), api.activations(MODEL, x, backend_python=forked_interpreter())
     assert list(here) == list(there)
     for address, values in here.items():
         np.testing.assert_array_equal(there[address], values)
-    listed = api.layers(MODEL, backend="tensorflow", backend_python=Path(sys.executable))
+    listed = api.layers(MODEL, backend="tensorflow", backend_python=Path(forked_interpreter()))
     assert [tensor.address for tensor in listed] == list(here)
-    assert api.compare(MODEL, MODEL, x, new_backend_python=sys.executable).same
+    assert api.compare(MODEL, MODEL, x, new_backend_python=forked_interpreter()).same
 
 
 def test_python_refuses_what_is_no_backend() -> None:
@@ -160,7 +174,7 @@ def test_python_refuses_what_is_no_backend() -> None:
     ids=lambda words: words[0],
 )
 def test_what_needs_tensorflow_is_refused(tfdump: Run, words: tuple[str, ...]) -> None:
-    line = line_of(tfdump("activations", MODEL, X, *ELSEWHERE, *words))
+    line = line_of(tfdump("activations", MODEL, X, *elsewhere(), *words))
     assert line.startswith(f"Error: {words[0]} does not go with --backend and --backend-python")
     assert line.endswith("(leave it out)")
 
@@ -211,21 +225,21 @@ def lambda_file(folder: Path) -> Path:
 
 def test_code_in_a_file_runs_only_with_trust(tfdump: Run, tmp_path: Path) -> None:
     lambda_file(tmp_path)
-    for words in (ELSEWHERE, (*ELSEWHERE, "--import", "keras")):
+    for words in (elsewhere(), (*elsewhere(), "--import", "keras")):
         line = line_of(tfdump("activations", "m.keras", "x.npy", *words))
         assert "layer 'code' is a Lambda layer, which runs code from the model file" in line
         assert "--trust-model" in line
     with pytest.raises(UntrustedModelError, match=r"add trust=True"):
-        api.activations(tmp_path / "m.keras", np.ones((2, 3), "f4"), backend_python=sys.executable)
+        api.activations(tmp_path / "m.keras", np.ones((2, 3), "f4"), backend_python=forked_interpreter())
     assert not (tmp_path / "trace").exists()
-    assert tfdump("activations", "m.keras", "x.npy", *ELSEWHERE, "--trust-model").returncode == 0
+    assert tfdump("activations", "m.keras", "x.npy", *elsewhere(), "--trust-model").returncode == 0
     assert (tmp_path / "trace").exists()
 
 
 def test_a_class_of_the_user_has_to_be_imported(tfdump: Run, tmp_path: Path) -> None:
     save_with_own_layer(tmp_path, "return -x")
     (tmp_path / "empty.py").write_text("")
-    words = ("activations", "m.keras", "x.npy", *ELSEWHERE)
+    words = ("activations", "m.keras", "x.npy", *elsewhere())
     here = line_of(tfdump("activations", "m.keras", "x.npy"))
     assert line_of(tfdump(*words)) == here
     assert "needs the class 'Own' of the module 'mine'" in here
@@ -247,7 +261,7 @@ def test_a_layer_that_would_fill_the_memory_is_refused(tfdump: Run, tmp_path: Pa
         for name in old.namelist():
             new.writestr(name, old.read(name).replace(b'"units": 4', b'"units": 900000000'))
     np.save(tmp_path / "x.npy", np.ones((2, 3), "f4"))
-    line = line_of(tfdump("activations", "m.keras", "x.npy", *ELSEWHERE))
+    line = line_of(tfdump("activations", "m.keras", "x.npy", *elsewhere()))
     assert line == line_of(tfdump("activations", "m.keras", "x.npy"))
     assert "900000000" in line
     with pytest.raises(ModelError):

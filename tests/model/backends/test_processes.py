@@ -15,6 +15,7 @@ import pytest
 
 from support.backend_models import save_with_own_layer
 from support.command import SAMPLES, Run
+from support.forked import forked_interpreter
 from support.signalled import start_command
 from tfdump.errors import ModelError
 from tfdump.model.backends import process as of_process
@@ -141,16 +142,20 @@ def test_prints_of_the_model_go_to_stderr_and_nothing_is_left(tfdump_process: Ru
 
 @pytest.mark.tensorflow
 @pytest.mark.parametrize(
-    ("body", "how"),
+    ("body", "how", "python"),
     [
-        ("os.kill(os.getpid(), 11)", "ended by SIGSEGV"),
-        ("os.kill(os.getpid(), 9)", "ended by SIGKILL, perhaps because memory ran out"),
-        ("os._exit(3)", "ended with exit status 3"),
+        ("os.kill(os.getpid(), 11)", "ended by SIGSEGV", lambda: sys.executable),
+        ("os.kill(os.getpid(), 9)", "ended by SIGKILL, perhaps because memory ran out", forked_interpreter),
+        ("os._exit(3)", "ended with exit status 3", forked_interpreter),
     ],
+    ids=["SIGSEGV", "SIGKILL", "status"],
 )
-def test_a_crash_is_one_line_behind_what_was_written(tfdump_process: Run, tmp_path: Path, body: str, how: str) -> None:
+def test_a_crash_is_one_line_behind_what_was_written(
+    tfdump_process: Run, tmp_path: Path, body: str, how: str, python: Callable[[], str]
+) -> None:
     save_with_own_layer(tmp_path, f"os.write(2, b'last words\\n'); {body}", "import os")
-    done = tfdump_process("activations", "m.keras", "x.npy", "--import", "mine.py", *ELSEWHERE, "-o", "d.h5")
+    words = ("--import", "mine.py", "--backend-python", python(), "-o", "d.h5")
+    done = tfdump_process("activations", "m.keras", "x.npy", *words)
     assert done.returncode == 2
     assert "last words\n" in done.stderr
     assert done.stderr.splitlines()[-1].startswith(f"Error: the process that runs the model on tensorflow {how}")
@@ -160,7 +165,7 @@ def test_a_crash_is_one_line_behind_what_was_written(tfdump_process: Run, tmp_pa
 @pytest.mark.tensorflow
 def test_an_error_of_the_model_is_one_line_and_v_shows_its_traceback(tfdump: Run, tmp_path: Path) -> None:
     save_with_own_layer(tmp_path, "raise RuntimeError('no such luck')")
-    words = ("activations", "m.keras", "x.npy", "--import", "mine.py", *ELSEWHERE, "-o", "d.h5")
+    words = ("activations", "m.keras", "x.npy", "--import", "mine.py", "--backend-python", forked_interpreter())
     done = tfdump(*words)
     assert done.returncode == 2
     assert done.stderr == "Error: the model fails on this input: no such luck\n"
