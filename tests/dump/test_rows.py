@@ -182,3 +182,20 @@ def test_without_compression_there_is_no_filter(file: h5py.File) -> None:
     dataset = write(file, [np.zeros((5, 2))], 5, storage_for("none"))
     assert dataset.id.get_create_plist().get_nfilters() == 0
     assert dataset.id.get_storage_size() == dataset.nbytes
+
+
+@pytest.mark.parametrize("is_text", [True, False], ids=["text", "wide rows, compressed"])
+def test_the_order_in_which_datasets_are_closed_leaves_no_trace(tmp_path: Path, is_text: bool) -> None:
+    """HDF5 keeps such chunks until a dataset is flushed or closed, and puts them into the file only then."""
+    dtype = h5py.string_dtype("utf-8") if is_text else np.dtype("f4")
+    storage = Storage(SMALL, {} if is_text else {"compression": "gzip"})
+    for name in ("first", "last"):
+        with h5py.File(tmp_path / name, "w") as file:
+            datasets = [RowDataset(file, dtype, (40,), 3, storage) for _ in range(2)]
+            for number, written in enumerate(datasets):
+                written.append(np.full((3, 40), b"%d" % number if is_text else number, object if is_text else "f4"))
+                file[str(number)] = written.finish()
+            del written
+            datasets.pop(0 if name == "first" else 1)
+            datasets.clear()
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "last").read_bytes()

@@ -29,6 +29,12 @@ def weight(*shape: int, of: str = "Conv2D") -> Stored:
     return stored(f4(*shape), of=of, axis0="none")
 
 
+def nested_ragged(*shape: int, axis0: str = "example") -> Stored:
+    """A ragged tensor of two ragged axes, the values of which have this shape and are all in the first item."""
+    parts = {"values": f4(*shape), "row_splits": np.array([0, 2, 2]), "row_splits_1": np.array([0, 0, shape[0]])}
+    return stored(parts, encoding="ragged", axis0=axis0)
+
+
 @pytest.fixture
 def draw_first(tmp_path: Path) -> Any:
     """Draw the first tensor of a dump that holds these, and return the picture."""
@@ -73,6 +79,14 @@ def draw_first(tmp_path: Path) -> Any:
         ("flags", RANDOM.random((3, 4)) > 0.5, Kind.HEATMAP),
         ("ragged", stored({"values": f4(5, 2), "row_splits": np.array([0, 2, 5])}, encoding="ragged"), Kind.HEATMAP),
         ("ragged", stored({"values": f4(5), "row_splits": np.array([0, 2, 5])}, encoding="ragged"), Kind.BARS),
+        ("ragged", nested_ragged(5), Kind.BARS),
+        ("ragged", nested_ragged(5, 2), Kind.HEATMAP),
+        ("ragged", nested_ragged(5, 2, 3), Kind.MAPS),
+        ("ragged", nested_ragged(5, 1, 3, 2), Kind.MAPS),
+        ("ragged", nested_ragged(5, 2, axis0="batch"), Kind.HEATMAP),
+        ("ragged", nested_ragged(5, 2, axis0="none"), Kind.HEATMAP),
+        ("ragged", nested_ragged(1, 3, 2), Kind.MAPS),
+        ("stack", stored({"0": f4(1, 1, 3, 2), "1": f4(2, 1, 3, 2)}, encoding="stack", axis0="batch"), Kind.MAPS),
     ],
 )
 def test_a_tensor_gets_the_picture_that_suits_it(draw_first: Any, name: str, tensor: Any, kind: Kind) -> None:

@@ -1,6 +1,6 @@
 """The picture of a tensor of a dump: which values are read, how they are arranged, and its caption."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -66,10 +66,11 @@ def picture_of(dump: Dump, tensor: Tensor, kind: Kind | None = None, view: ViewO
 
     Raises TfdumpError for a tensor that no picture can show.
     """
-    subject = shapes.squeezed_subject(subject_of(tensor))
+    stored = subject_of(tensor)
+    subject = shapes.squeezed_subject(stored)
     kind = kind or suitable_kind(subject, view.example is not None)
     check_kind(kind, subject)
-    drawing = _Drawing(dump, tensor, subject, view)
+    drawing = _Drawing(dump, tensor, stored, view)
     with plain_style():
         figure = getattr(drawing, kind.value)()
     return Picture(figure, kind, tuple(drawing.notes), unused_options(kind, view))
@@ -96,8 +97,9 @@ def picture_of_loss(dump: Dump) -> Picture:
 class _Drawing:
     """One tensor that is drawn: one method per kind of picture, which returns the figure and adds to `notes`."""
 
-    def __init__(self, dump: Dump, tensor: Tensor, subject: Subject, view: ViewOptions) -> None:
-        self._dump, self._tensor, self._subject, self._view = dump, tensor, subject, view
+    def __init__(self, dump: Dump, tensor: Tensor, stored: Subject, view: ViewOptions) -> None:
+        self._dump, self._tensor, self._stored, self._view = dump, tensor, stored, view
+        self._subject = subject = shapes.squeezed_subject(stored)
         self._names = dump.examples
         self._unit = _UNITS.get(subject.group, "gradient")
         if kind_of(tensor.dtype) == "c":
@@ -223,11 +225,9 @@ class _Drawing:
         return histogram_figure(counted, self._caption(Excerpt(np.zeros(0), words, notes)), self._unit)
 
     def _one(self) -> Excerpt:
-        excerpt = value_excerpt(self._tensor, self._subject, self._view.example, self._view.step, self._names)
+        excerpt = value_excerpt(self._tensor, self._stored, self._view.example, self._view.step, self._names)
         self.notes += excerpt.notes
-        return Excerpt(
-            shapes.without_single_axes(excerpt.values, self._subject), excerpt.words, excerpt.notes, excerpt.rows
-        )
+        return replace(excerpt, values=shapes.without_single_axes(excerpt.values, self._stored))
 
     def _maps(self, values: Floats, names: list[str], what: str, excerpt: Excerpt) -> Figure:
         choice = self._pick(values, values.ndim - 1, MOST_CHANNELS, what)

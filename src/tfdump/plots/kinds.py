@@ -42,7 +42,8 @@ class Subject:
     """The facts about a tensor that decide its kind of picture.
 
     `leading` names the axes before those of one value (`step`, `example`, `batch`), and `counts` are their sizes.
-    `body` is the shape of one value, with -1 where it differs between examples. `weight` is True for a weight or the
+    `body` is the shape of one value, with -1 where it differs between examples; ragged axes are one axis, along which
+    their rows follow one another. `weight` is True for a weight or the
     gradient of one.
     """
 
@@ -67,13 +68,14 @@ def subject_of(tensor: Tensor) -> Subject:
     if 0 in shape or (tensor.encoding == "ragged" and tensor.parts()[0].shape[0] == 0):
         raise DumpError(f"'{tensor.address}' of shape {shape} holds no values to draw")
     leading = _leading(tensor)
+    ragged = tensor.encoding == "ragged"
     return Subject(
         tensor.address,
         tensor.group,
         str(tensor.attributes.get("class", "")),
         leading,
         shape[: len(leading)],
-        shape[len(leading) :],
+        (-1, *tensor.parts()[0].shape[1:]) if ragged else shape[len(leading) :],
         tensor.group in _WEIGHTS,
     )
 

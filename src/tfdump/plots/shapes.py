@@ -21,11 +21,8 @@ def squeezed_subject(subject: Subject) -> Subject:
 
 
 def without_single_axes(values: Floats, subject: Subject) -> Floats:
-    """Return values in the shape of a squeezed subject."""
-    if values.ndim == len(subject.body):
-        return values
-    axes = _drawn_axes(replace(subject, body=values.shape))
-    return values.reshape([values.shape[axis] for axis in axes])
+    """Return values of a subject in the shape that they have once it is squeezed."""
+    return values.reshape([values.shape[axis] for axis in _drawn_axes(subject)])
 
 
 def as_maps(values: Floats, channels_first: bool) -> tuple[Floats, list[str]]:

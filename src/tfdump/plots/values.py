@@ -137,7 +137,7 @@ def _value(tensor: Tensor, subject: Subject, index: list[int]) -> tuple[Array, t
         _check_size(subject, part.nbytes)
         return part.read(), 0, ()
     if tensor.encoding == "ragged":
-        return _ragged(tensor, subject, index[0]), 0, ()
+        return _ragged(tensor, subject, index), 0, ()
     if tensor.encoding == "sparse":
         return _sparse_value(tensor, subject, index)
     part = tensor.parts()[0]
@@ -145,10 +145,10 @@ def _value(tensor: Tensor, subject: Subject, index: list[int]) -> tuple[Array, t
     return part.read(tuple(index)), 0, ()
 
 
-def _ragged(tensor: Tensor, subject: Subject, example: int) -> Array:
-    """Return the values of one example, with the rows of inner ragged axes one after the other."""
+def _ragged(tensor: Tensor, subject: Subject, index: list[int]) -> Array:
+    """Return the values of the example at `index`, or all, with the rows of ragged axes one after the other."""
     parts = {part.name: part for part in tensor.parts()}
-    start, stop = example, example + 1
+    start, stop = (index[0], index[0] + 1) if index else (0, tensor.shape[0])
     for name in sorted(name for name in parts if name.startswith("row_splits")):
         start, stop = (int(bound) for bound in parts[name].read(slice(start, stop + 1))[[0, -1]])
     values = parts["values"]

@@ -184,18 +184,9 @@ class _ReplayedTensor:
 
 
 def _write_further(run: JoinedRun, writer: DumpWriter) -> None:
-    """Write what is beside the tensors.
-
-    HDF5 writes the last chunk of text when the dataset is closed. In one run that is at the end for the names of
-    examples, and at once for the names of classes.
-    """
-    names = None
+    """Write what is beside the tensors."""
     for further in run.further:
-        collector = _collected(run, further, writer)
-        writer.link(further.group, further.info, collector, further.extra)
-        names = collector if _is_names(further) else names
-        del collector
-    del names
+        writer.link(further.group, further.info, _collected(run, further, writer), further.extra)
 
 
 def _collected(run: JoinedRun, further: JoinedTensor, writer: DumpWriter) -> Collector:
