@@ -109,6 +109,31 @@ def test_a_shard_that_kills_its_workers_is_named_and_the_others_are_made(place: 
     assert {path.suffix for path in (place / "d").iterdir()} <= {".h5", ".json", ""}
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_workers_that_are_starting_end_without_a_word_and_leave_no_folder(place: Path, number: signal.Signals) -> None:
+    """Ctrl-C reaches all processes of the terminal, and the workers import their libraries at that moment."""
+    place.joinpath("tmp").mkdir()
+    process = start_command(*RUN, "--shards", "d", "--workers", "2", cwd=place, start_new_session=True,
+                            env={**os.environ, "TMPDIR": str(place / "tmp")})  # fmt: skip
+    wait_until(lambda: len(children_of(process.pid, WORKER)) == 2)
+    workers = children_of(process.pid, WORKER)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        for pid in (*set(children_of(process.pid, "")) - set(workers), process.pid):
+            os.kill(pid, number)
+    _, err = process.communicate(timeout=60)
+    assert err.decode() == ("Error: interrupted; no file was written\n" if number == signal.SIGINT else "")
+    wait_until(lambda: not any(map(is_alive, workers)))
+    assert list((place / "tmp").iterdir()) == []
+
+
+def test_a_dry_run_has_the_shards_that_the_workers_would_make(place: Path, tfdump: Run) -> None:
+    command = ("activations", "dense.onnx", "x.npy", "--batch-size", "1", "--shards", "d", "--workers", "3")
+    done = tfdump(*command, "--dry-run")
+    assert done.stdout.count("\nshard-") == 24, done.stderr
+
+
 def test_a_shard_with_bad_data_is_named_and_the_others_are_made(place: Path, tfdump_process: Run) -> None:
     words = [word if word != "x.npy" else "bad.npy" for word in RUN]
     done = tfdump_process(*words, "--shards", "d", "--workers", "1", "--preprocess", "code.py:failing")
@@ -137,6 +162,7 @@ def test_the_progress_over_all_shards_is_on_the_terminal_and_goes_away(place: Pa
         (("--shards", "d", "--shard", "1/2", "--scheduler", "s"), "--shard and --scheduler exclude each other"),
         (("--shards", "d", "--workers", "2", "--scheduler", "s"), "--workers and --scheduler exclude each other"),
         (("--shards", "d", "--workers", "0"), "--workers"),
+        (("--shards", "", "--workers", "2"), "'--shards': it is empty (name a file or a folder)"),
         (("--shards", "d", "--workers", "2", "--training"), "--shards excludes --training"),
     ],
 )

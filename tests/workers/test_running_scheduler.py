@@ -116,6 +116,14 @@ def test_gradients_are_those_of_one_run(client: "Client", place: Path, tfdump: R
         cluster.gradients(client, model, x, y, shards="g", imports=3)
 
 
+def test_an_empty_path_is_refused(client: "Client", place: Path) -> None:
+    import tfdump.cluster
+
+    with pytest.raises(TfdumpError, match=r"shards is empty \(name a file or a folder\)"):
+        tfdump.cluster.activations(client, "dense.onnx", "x.npy", shards="")
+    assert not (place / "manifest.json").exists()
+
+
 def test_arguments_that_workers_cannot_have(client: "Client", place: Path) -> None:
     import tfdump.cluster
 
@@ -201,11 +209,43 @@ def test_no_scheduler_is_said_soon(place: Path, tfdump_process: Run) -> None:
         ("nowhere.json", "--scheduler nowhere.json: there is no such file"),
         ("not.json", "--scheduler not.json is not the file of a scheduler"),
         ("x.npy", "--scheduler x.npy is not the file of a scheduler"),
+        (".", "--scheduler .: Is a directory (give the file of dask scheduler --scheduler-file, or an address"),
+        ("", "--scheduler is empty (give the file of dask scheduler --scheduler-file, or an address such as tcp://"),
+        ("http://localhost:1", "--scheduler http://localhost:1 is not the address of a scheduler (give the file"),
+        ("inproc://1.2.3.4/5/6", "--scheduler inproc://1.2.3.4/5/6 is not the address of a scheduler (give the file"),
+        (f"tls://{nobody}", f"tls://{nobody} needs certificates, and Dask's configuration here has none (set ca-file"),
     ]:
         done = tfdump_process(*RUN, "--shards", "d", "--scheduler", scheduler)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
         assert message in done.stderr
     assert not (place / "d").exists()
+
+
+def test_certificates_that_cannot_be_read(place: Path, tfdump_process: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CA_FILE", "CLIENT__CERT"):
+        monkeypatch.setenv(f"DASK_DISTRIBUTED__COMM__TLS__{name}", "no.pem")
+    done = tfdump_process(*RUN, "--shards", "d", "--scheduler", "tls://127.0.0.1:1")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "those of Dask's configuration here cannot be read: No such file or directory" in done.stderr
+
+
+def test_the_command_says_that_no_worker_is_left_and_goes_on_with_another(
+    place: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with running_cluster(tmp_path_factory.mktemp("left"), 1) as cluster:
+        process = start_command(*RUN, *SLOW, "--shards", "d", "--scheduler", cluster.file, cwd=place)
+        wait_until(lambda: len(shards_in(place / "d")) >= 2 or process.poll() is not None)
+        cluster.workers[0].kill()
+        assert process.stderr is not None
+        notes = [process.stderr.readline().decode()]
+        if "no workers yet" in notes[0]:
+            notes.append(process.stderr.readline().decode())
+        assert notes[-1].startswith("Note: the scheduler tcp://127.0.0.1:")
+        assert notes[-1].endswith(" has no workers left; waiting for another\n")
+        cluster.start_worker()
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (0, b"d\n"), err
+    assert err == b"12 shards, 12 written now, none missing (next: tfdump merge d -o FILE)\n"
 
 
 def test_other_versions_are_named_with_the_worker(

@@ -17,7 +17,9 @@ class FileName(click.ParamType[Any]):
     name = "file"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the path; raises TfdumpError for a URL."""
+        """Return the path; raises TfdumpError for a URL, and UsageError for an empty text."""
+        if value == "":
+            self.fail("it is empty (name a file or a folder)", param, ctx)
         if "://" in str(value):
             raise TfdumpError(f"{value} is a URL; download it first")
         return Path(value)

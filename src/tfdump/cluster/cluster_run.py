@@ -93,6 +93,8 @@ def path_of(name: str, value: Any) -> Path:
         raise TfdumpError(
             f"{name} {shown(value)} is not a path (workers read files: save it, and pass the path of the file)"
         )
+    if value == "":
+        raise TfdumpError(f"{name} is empty (name a file or a folder)")
     return Path(value)
 
 

@@ -1,8 +1,8 @@
 """Workers on this machine: a scheduler in this process, and processes of their own that only it can reach.
 
 Everyone who reaches a port of dask.distributed can run code as its user. So all connections are on the loopback
-interface, and are encrypted with a certificate that is made for this run and is never on a disk: other users of the
-machine cannot connect.
+interface, and are encrypted with a certificate that is made for this run. It is on a disk only while the library of
+TLS reads it, where other users cannot: so they cannot connect.
 """
 
 import json
@@ -59,7 +59,7 @@ def local_cluster(
     security = Security.temporary()
     with (
         tempfile.TemporaryDirectory(prefix="tfdump-workers-") as folder,
-        dask.config.set(_SETTINGS),
+        dask.config.set({**_SETTINGS, "temporary-directory": folder}),
         _scheduler(security) as scheduler,
         Client(scheduler, set_as_default=False) as client,
     ):
@@ -120,12 +120,13 @@ class _Workers:
             **os.environ,
             **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(self.threads)),
         }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tfdump.workers.local_worker"],
-            stdin=subprocess.PIPE,
-            stdout=2,  # the standard output of the command has data only
-            env=environment,
-        )
+        with _interrupts_blocked():
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tfdump.workers.local_worker"],
+                stdin=subprocess.PIPE,
+                stdout=2,  # the standard output of the command has data only
+                env=environment,
+            )
         self.processes[name], self._started[name] = process, time.monotonic()
         assert process.stdin is not None
         with suppress(BrokenPipeError):  # it ended already, which the thread will see
@@ -163,6 +164,19 @@ class _Workers:
         assert process.stdin is not None
         with suppress(OSError):
             process.stdin.close()
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block Ctrl-C in this thread, and for good in the processes that it starts, which would not be ready for it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _how(status: int) -> str:

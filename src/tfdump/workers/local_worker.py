@@ -7,8 +7,10 @@ this one has ended, and so does this one, in the middle of whatever it does.
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from typing import Any
 
@@ -23,15 +25,18 @@ def run_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one ends these
     keep_quiet()
     item = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_starter, daemon=True).start()
+    tempfile.tempdir = item["folder"]  # removed with all that a worker leaves that is killed, such as its certificate
+    threading.Thread(target=_end_with_starter, args=[item["folder"]], daemon=True).start()
     dask.config.set({"distributed.worker.profile.enabled": False, "distributed.worker.http.routes": []})
     asyncio.run(_work(**item))
     os._exit(0)  # a thread may be in the middle of a shard that nobody waits for
 
 
-def _end_with_starter() -> None:
+def _end_with_starter(folder: str) -> None:
+    """End when the process that started this one has ended; it may not have removed the folder of its workers."""
     while os.read(0, 1 << 10):
         pass
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 

@@ -10,7 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from distributed import Client
+from distributed import Client, Security
+from distributed.comm.registry import backends
 
 from tfdump.errors import TfdumpError, reason_of, with_article
 from tfdump.tensors import Note
@@ -21,6 +22,7 @@ ANSWER_WITHIN = 5.0
 PACKAGES = ("tfdump", "keras", "tensorflow", "numpy", "h5py")
 """The packages whose versions must be the same on all machines."""
 
+_GIVE = "give the file of dask scheduler --scheduler-file, or an address such as tcp://host:8786"
 _LOOK_EVERY = 0.2
 
 
@@ -32,6 +34,8 @@ def running_scheduler(text: str, note: Note, check: Callable[[], None]) -> Itera
     no scheduler, or the workers have other versions of what computes the numbers.
     """
     address = _address_in(text)
+    if address.startswith("tls://"):
+        _check_certificates(address)
     try:
         _knock(address)
         client = Client(address, timeout=ANSWER_WITHIN, set_as_default=False)
@@ -47,8 +51,13 @@ def running_scheduler(text: str, note: Note, check: Callable[[], None]) -> Itera
 
 def _address_in(text: str) -> str:
     """Return the address that a text is, or that is in the file of this name; raises TfdumpError."""
-    if re.match(r"[a-z]+://", text):
+    scheme = re.match(r"([a-z][a-z0-9+.-]*)://", text, re.IGNORECASE)
+    if scheme is not None:
+        if scheme[1] not in backends or scheme[1] == "inproc":
+            raise TfdumpError(f"--scheduler {text} is not the address of a scheduler ({_GIVE})")
         return text
+    if not text:
+        raise TfdumpError(f"--scheduler is empty ({_GIVE})")
     path = Path(text)
     try:
         item = json.loads(path.read_bytes())
@@ -56,12 +65,9 @@ def _address_in(text: str) -> str:
     except FileNotFoundError:
         if re.fullmatch(r"[^/\s]+:\d{1,5}", text):
             return f"tcp://{text}"
-        raise TfdumpError(
-            f"--scheduler {text}: there is no such file (give the file of dask scheduler --scheduler-file, or an "
-            "address such as tcp://host:8786)"
-        ) from None
+        raise TfdumpError(f"--scheduler {text}: there is no such file ({_GIVE})") from None
     except OSError as cause:
-        raise TfdumpError(f"--scheduler {text}: {cause.strerror}") from None
+        raise TfdumpError(f"--scheduler {text}: {cause.strerror} ({_GIVE})") from None
     except (ValueError, TypeError, LookupError):
         raise TfdumpError(
             f"--scheduler {text} is not the file of a scheduler (start it: dask scheduler --scheduler-file FILE)"
@@ -69,6 +75,20 @@ def _address_in(text: str) -> str:
     if not isinstance(address, str):
         raise TfdumpError(f"--scheduler {text} is not the file of a scheduler (it has no address)")
     return address
+
+
+def _check_certificates(address: str) -> None:
+    """Raise TfdumpError where Dask's configuration has no certificates that can be read."""
+    try:
+        context = Security().get_connection_args("client").get("ssl_context")
+        reason = "Dask's configuration here has none" if context is None else None
+    except OSError as cause:
+        reason = f"those of Dask's configuration here cannot be read: {cause.strerror or cause}"
+    if reason is not None:
+        raise TfdumpError(
+            f"{address} needs certificates, and {reason} (set ca-file, client.cert and client.key of "
+            "distributed.comm.tls there)"
+        )
 
 
 def _knock(address: str) -> None:
@@ -112,6 +132,14 @@ def wait_for_workers(client: Client, note: Note, check: Callable[[], None] = lam
 def _check_connected(client: Client) -> None:
     if client.status != "running":
         raise TfdumpError(f"the scheduler {client.scheduler.address} ended")
+
+
+def has_workers(client: Client) -> bool:
+    """Tell whether the scheduler has a worker, as far as it can be asked."""
+    try:
+        return client.status != "running" or bool(client.nthreads())
+    except (OSError, TimeoutError):
+        return True  # the connection ended, which others see
 
 
 def threads_of_workers(client: Client) -> list[int]:

@@ -1,6 +1,7 @@
 """Makes the missing shards of a run on the workers of a cluster, and says what became of each."""
 
 import queue
+import time
 import uuid
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
@@ -20,11 +21,15 @@ from tfdump.process.stages import Meter, Progress, silent_progress
 from tfdump.run.shards.job import ShardJob
 from tfdump.run.shards.ranges import Division
 from tfdump.tensors import Note
+from tfdump.workers.running_scheduler import has_workers
 from tfdump.workers.same_paths import with_whole_paths
 from tfdump.workers.shard_task import NamedJob, ShardFailure, make_shard, plan_run
 
 _LOOK_EVERY = 0.2
 """Seconds after which the connection is looked at, where no shard is finished."""
+
+_WORKERS_EVERY = 2.0
+"""Seconds after which it is looked whether there are workers, where no shard is finished."""
 
 _SHOWN = 3
 """Shards that a message names."""
@@ -59,6 +64,8 @@ class ShardsOnWorkers:
     manifest: Manifest | None = None
     _failed: dict[Range, str] = field(default_factory=dict)
     _blamed: list[Range] = field(default_factory=list)
+    _had_workers: bool = True
+    _look_again: float = 0.0
 
     def __post_init__(self) -> None:
         self._named = NamedJob(uuid.uuid4().hex, with_whole_paths(self.job))
@@ -139,6 +146,17 @@ class ShardsOnWorkers:
             except queue.Empty:
                 if self.client.status != "running":
                     raise self._lost() from None
+                self._look_at_workers()
+
+    def _look_at_workers(self) -> None:
+        """Tell now and then that no worker is left, each time that it happens."""
+        if self.same_machine or time.monotonic() < self._look_again:
+            return  # workers of this machine are started again by those who started them
+        self._look_again = time.monotonic() + _WORKERS_EVERY
+        there = has_workers(self.client)
+        if self._had_workers and not there:
+            self.note(f"the scheduler {self.client.scheduler.address} has no workers left; waiting for another")
+        self._had_workers = there
 
     def _result(self, future: Future) -> Any:
         """Return what a task returned.

@@ -100,6 +100,9 @@ def test_what_is_no_folder_of_shards_is_one_line(tfdump: Run, runs: Path, tmp_pa
     ended = tfdump("merge", "empty", "-o", "m.h5")
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
     assert "empty is no folder of shards: it has no manifest.json" in ended.stderr
+    (tmp_path / "file").touch()
+    file = tfdump("merge", "file", "-o", "m.h5").stderr
+    assert file == "Error: file is not a folder (name the folder of the shards)\n"
     assert "no such folder: nowhere" in tfdump("merge", "nowhere", "-o", "m.h5").stderr
     assert "m.npy" in tfdump("merge", runs / "shards", "-o", "m.npy").stderr
 

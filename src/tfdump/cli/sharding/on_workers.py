@@ -83,7 +83,6 @@ class _Run:
         job = with_threads(self._job, min(threads))
         shards = ShardsOnWorkers(client, job, told_once(self._note), check, same_machine)
         self._stage(f"Planning the run of {job.model.path.name}")
-        division = replace(self._options.division, usual=SHARDS_A_WORKER * len(threads))
-        self.manifest = shards.plan(division)
+        self.manifest = shards.plan(replace(self._options.division, usual=SHARDS_A_WORKER * len(threads)))
         with progress_bar(self._verbosity) as progress:
             return shards.make(self.manifest, progress)

@@ -8,7 +8,8 @@ import click
 
 from tfdump.cli.help_page import CommandFunction, option_under
 from tfdump.cli.options import FileName, decorated, parsed
-from tfdump.run.shards.ranges import Division, ShardPart, parse_part
+from tfdump.run.shards.ranges import DEFAULT_SHARDS, Division, ShardPart, parse_part
+from tfdump.workers.division import SHARDS_A_WORKER
 
 _SHARDS = option_under("Shards")
 
@@ -34,6 +35,11 @@ class ShardOptions:
     dry_run: bool
     workers: int | None = None
     scheduler: str | None = None
+
+    @property
+    def on_workers(self) -> bool:
+        """Whether other processes make the shards."""
+        return self.workers is not None or self.scheduler is not None
 
 
 def shard_options(command: CommandFunction) -> CommandFunction:
@@ -95,5 +101,6 @@ def shard_options_from(parameters: dict[str, Any]) -> ShardOptions | None:
     ):  # fmt: skip
         if parameters.get(name):
             raise click.UsageError(f"--shards and {option} exclude each other (leave one of them out)")
-    division = Division(None if part is None else part.parts, examples)
+    usual = DEFAULT_SHARDS if workers is None else SHARDS_A_WORKER * workers
+    division = Division(None if part is None else part.parts, examples, usual)
     return ShardOptions(folder, part, division, parameters["dry_run"], workers, scheduler)

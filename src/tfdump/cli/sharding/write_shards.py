@@ -27,7 +27,7 @@ def write_shards(job: ShardJob, options: ShardOptions, verbosity: Verbosity) -> 
     if not options.dry_run:
         check_folder(options.folder)
         check_writable(options.folder)
-    if (options.workers or options.scheduler) and not options.dry_run:
+    if options.on_workers and not options.dry_run:
         write_on_workers(job, options, verbosity)
         return
     note, shown = notes(verbosity), partial(starting, verbosity)

@@ -53,6 +53,8 @@ def merge_shards(
     cannot be made from the shards.
     """
     check_path(folder, "folder", DumpError)
+    if not folder.is_dir():
+        raise DumpError(f"{folder} is not a folder (name the folder of the shards)")
     if not is_shard_folder(folder):
         raise DumpError(
             f"{folder} is no folder of shards: it has no {MANIFEST} (shards are made with --shards: tfdump activations "
