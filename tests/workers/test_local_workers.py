@@ -134,6 +134,15 @@ def test_a_dry_run_has_the_shards_that_the_workers_would_make(place: Path, tfdum
     assert done.stdout.count("\nshard-") == 24, done.stderr
 
 
+def test_the_shell_completes_the_file_of_a_scheduler() -> None:
+    from click.shell_completion import BashComplete
+
+    from tfdump.cli.main import cli
+
+    items = BashComplete(cli, {}, "tfdump", "_TFDUMP_COMPLETE").get_completions(["activations", "--scheduler"], "s")
+    assert [item.type for item in items] == ["file"]
+
+
 def test_a_shard_with_bad_data_is_named_and_the_others_are_made(place: Path, tfdump_process: Run) -> None:
     words = [word if word != "x.npy" else "bad.npy" for word in RUN]
     done = tfdump_process(*words, "--shards", "d", "--workers", "1", "--preprocess", "code.py:failing")

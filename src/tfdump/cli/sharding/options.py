@@ -21,6 +21,16 @@ _EXCLUDE_EACH_OTHER = (
 )
 
 
+class _FileOrAddress(FileName):
+    """The file or the address of a scheduler, of which the shell completes the first."""
+
+    name = "scheduler"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the text unchanged."""
+        return value
+
+
 @dataclass(frozen=True)
 class ShardOptions:
     """The folder of the shards, the one that is asked for (None for all), and how the run is divided.
@@ -73,6 +83,7 @@ def shard_options(command: CommandFunction) -> CommandFunction:
         _SHARDS(
             "--scheduler",
             metavar="FILE|ADDRESS",
+            type=_FileOrAddress(),
             help="Make the shards on the workers of this Dask scheduler; needs the extra tfdump[cluster].",
         ),
     ]
