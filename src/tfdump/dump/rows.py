@@ -134,7 +134,7 @@ class RowDataset:
         """Write what waits, and return the dataset, with its checksum if checksums are stored."""
         self.flush()
         if not self._empty and not self._direct:
-            self.dataset.flush()  # else HDF5 places the last chunks when datasets are closed, in whatever order they are
+            self.dataset.flush()  # else the last chunks are placed when datasets are closed, in whatever order
         if self._checksums:
             if missing := self.dataset.size - self._counted:  # rows that no batch had are zeros
                 self._count(np.full(missing, b"" if self._is_text else 0, object if self._is_text else self.dtype))
