@@ -52,6 +52,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "statistics": ("mixed.keras", "x.npy", "y.npy", "--batch-size", "4", *BOTH, "--stats-only"),
     "eager": ("dense.keras", "x.npy", "y.npy", "--batch-size", "4", "--eager", *BOTH),
     "one_batch": ("dense.keras", "x.npy", "y.npy", "--batch-size", "8", "--per-example", "--norms-only"),
+    "zstd": ("dense.keras", "x.npy", "y.npy", "--batch-size", "4", "--compression", "zstd"),
+    "zstd_examples": ("dense.keras", "x.npy", "y.npy", "--batch-size", "4", "--compression", "zstd", "--per-example"),
     "weighted": ("dense.keras", "x.npy", "y.npy", "--batch-size", "4", "--sample-weight", "w.npy"),
 }  # fmt: skip
 
@@ -248,6 +250,16 @@ def test_the_manifest_has_the_reduction_of_the_loss(dumps: Any) -> None:
 def test_shards_merge_to_the_bytes_of_one_run(dumps: Any, case: str, tmp_path: Path) -> None:
     one, folder = dumps(case)
     api.merge(folder, tmp_path / "merged.h5")
+    assert filecmp.cmp(one, tmp_path / "merged.h5", shallow=False)
+
+
+@pytest.mark.parametrize("case", ["zstd", "zstd_examples"])
+def test_a_process_that_only_merges_loads_the_filter(
+    dumps: Any, case: str, tfdump_process: Run, tmp_path: Path
+) -> None:
+    one, folder = dumps(case)
+    done = tfdump_process("merge", folder, "-o", "merged.h5")
+    assert (done.returncode, done.stderr) == (0, "")
     assert filecmp.cmp(one, tmp_path / "merged.h5", shallow=False)
 
 

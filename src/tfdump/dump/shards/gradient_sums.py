@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.dtypes import numpy_dtype
+from tfdump.dump.parts import load_filter
 from tfdump.dump.shards.shard_file import NUMBERS, REGULARIZATION, SUMS
 from tfdump.errors import DumpError
 from tfdump.exact_sums import ArraySum, float_sum
@@ -38,9 +39,9 @@ class PartialSum:
         """Return the sum of a weight in an open shard, whose state tells the number of terms."""
         if not terms:
             return cls(0, None)
-        high = _read(file, f"{SUMS}/{address}/high")
+        high = read_array(file, f"{SUMS}/{address}/high")
         low, touched = (
-            _read(file, path) if has_link(file, path) else None
+            read_array(file, path) if has_link(file, path) else None
             for path in (f"{SUMS}/{address}/low", f"{SUMS}/{address}/touched")
         )
         return cls(terms, high, low, touched)
@@ -116,7 +117,7 @@ def arrays_beside(
 
 def read_numbers(file: h5py.File) -> npt.NDArray[np.float64]:
     """Return the numbers beside the values in an open shard, one row per batch."""
-    return _read(file, NUMBERS)
+    return read_array(file, NUMBERS)
 
 
 def read_regularization(file: h5py.File, addresses: Sequence[str]) -> tuple[float | None, dict[str, Array]]:
@@ -125,7 +126,9 @@ def read_regularization(file: h5py.File, addresses: Sequence[str]) -> tuple[floa
     if not has_link(file, REGULARIZATION):
         return None, {}
     paths = {address: f"{REGULARIZATION}/gradients/{address}" for address in addresses}
-    return float(_read(file, loss)), {a: _read(file, path) for a, path in paths.items() if has_link(file, path)}
+    return float(read_array(file, loss)), {
+        a: read_array(file, path) for a, path in paths.items() if has_link(file, path)
+    }
 
 
 def loss_of(
@@ -152,7 +155,12 @@ def norm_of_all(norms: Sequence[float | None]) -> np.float64:
     return np.float64(np.sqrt(np.sum(np.square(wide))))
 
 
-def _read(file: h5py.File, path: str) -> Array:
-    with damage(DumpError, f"{file.filename}: '/{path}'"):
-        values: Array = np.asarray(lookup(file, path, DumpError)[()])
+def read_array(file: h5py.File, path: str) -> Array:
+    """Return all values of a dataset in an open shard; raises DumpError where it is damaged."""
+    where, dataset = f"{file.filename}: '/{path}'", lookup(file, path, DumpError)
+    if not isinstance(dataset, h5py.Dataset):
+        raise DumpError(f"{where} is damaged: it is no dataset")
+    with damage(DumpError, where):
+        load_filter(dataset)
+        values: Array = np.asarray(dataset[()])
     return values

@@ -13,7 +13,14 @@ from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import EXAMPLE, NONE
 from tfdump.dump.composites import sparse_attributes
 from tfdump.dump.layout import count_overflow, stored_dtype
-from tfdump.dump.shards.gradient_sums import CombinedSum, PartialSum, loss_of, read_numbers, read_regularization
+from tfdump.dump.shards.gradient_sums import (
+    CombinedSum,
+    PartialSum,
+    loss_of,
+    read_array,
+    read_numbers,
+    read_regularization,
+)
 from tfdump.dump.shards.joined_arrays import JoinedArray
 from tfdump.dump.shards.manifest import Manifest
 from tfdump.dump.shards.stored_forms import StoredForm
@@ -148,11 +155,10 @@ class LossOfShards:
 
     def add(self, file: h5py.File, first: bool, addresses: list[str]) -> None:
         """Add one shard; the `first` one has the regularization, with gradients of these weights."""
-        loss = lookup(file, layout.LOSS, DumpError)
         if first:
-            self._attributes = dict(loss.attrs)
+            self._attributes = dict(lookup(file, layout.LOSS, DumpError).attrs)
             self._own, self.regularization = read_regularization(file, addresses)
-        self._numbers.append(np.asarray(loss[()], np.float64) if self._divisors is None else read_numbers(file))
+        self._numbers.append(read_array(file, layout.LOSS) if self._divisors is None else read_numbers(file))
 
     def result(self) -> JoinedLoss:
         """Return the loss."""
