@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tfdump
+from tfdump import cluster
 from tfdump.api.argument_names import _FLAGS, _NAMES, errors_name_arguments, in_words_of_python
 from tfdump.errors import ModelError
 
@@ -44,6 +45,8 @@ def test_every_name_is_an_argument() -> None:
         tfdump.compare,
         tfdump.diff,
         tfdump.DumpCallback,
+        cluster.activations,
+        cluster.gradients,
     )
     arguments = {name for function in functions for name in inspect.signature(function).parameters}
     assert {name.removesuffix("=True") for name in (*_FLAGS.values(), *_NAMES.values())} <= arguments

@@ -29,4 +29,4 @@ def test_what_somebody_else_stopped_stays_so() -> None:
     hold_collection()
     settle_collection()
     assert not gc.isenabled()
-    assert gc.get_freeze_count() == frozen
+    assert gc.get_freeze_count() <= frozen  # what was frozen before may be freed meanwhile

@@ -13,6 +13,7 @@ import gc
 import importlib
 import io
 import json
+import multiprocessing.process
 import os
 import runpy
 import select
@@ -166,6 +167,7 @@ def _become(request: dict[str, Any], files: list[int]) -> None:
         for number, text in enumerate(request["text"])
     )
     os.chdir(request["folder"])
+    multiprocessing.process.ORIGINAL_DIR = request["folder"]  # where processes that it starts look for its script
     os.umask(request["mask"])
     os.environ.clear()
     os.environ.update(request["environment"])

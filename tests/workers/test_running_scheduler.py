@@ -87,7 +87,7 @@ def test_the_functions_of_python_do_the_same(client: "Client", place: Path) -> N
 
 
 @pytest.mark.tensorflow
-def test_gradients_are_those_of_one_run(client: "Client", place: Path, tfdump: Run) -> None:
+def test_gradients_are_those_of_one_run(client: "Client", place: Path, tfdump_forked: Run) -> None:
     from tfdump import cluster, merge
 
     model, x, y = (SAMPLES / name for name in ("wine_mlp.keras", "wine.npy", "wine_labels.npy"))
@@ -96,7 +96,7 @@ def test_gradients_are_those_of_one_run(client: "Client", place: Path, tfdump: R
     )
     assert (made.shards, made.written) == (2, 2)
     merge("g", "merged.h5")
-    once = tfdump(
+    once = tfdump_forked(
         *("gradients", model, x, "--targets", y, "--batch-size", 16, "--wrt", "weights", "--wrt", "inputs"),
         *("--threads", 1, "-o", "once.h5"),
     )

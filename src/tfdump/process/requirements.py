@@ -68,6 +68,8 @@ REQUIREMENTS = {
         Requirement("scipy", "SciPy", "1.14.1", extra=True),
         Requirement("keras_hub", "KerasHub", "0.30", extra=True),
         Requirement("soundfile", "soundfile", "0.13", extra=True),
+        Requirement("distributed", "Dask's distributed", "2026.1", extra=True),
+        Requirement("cryptography", "cryptography", "43", extra=True),
     )
 }
 """All requirements by the name of the package, which is also the name of its module."""

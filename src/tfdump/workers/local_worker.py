@@ -24,7 +24,10 @@ def run_worker() -> None:
     """Work until the scheduler or the process that started this one ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one ends these
     keep_quiet()
-    item = json.loads(sys.stdin.readline())
+    line = sys.stdin.readline()
+    if not line.endswith("\n"):  # the process that started this one was killed before it wrote the line
+        os._exit(1)
+    item = json.loads(line)
     tempfile.tempdir = item["folder"]  # removed with all that a worker leaves that is killed, such as its certificate
     threading.Thread(target=_end_with_starter, args=[item["folder"]], daemon=True).start()
     dask.config.set({"distributed.worker.profile.enabled": False, "distributed.worker.http.routes": []})
