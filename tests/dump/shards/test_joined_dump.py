@@ -16,6 +16,7 @@ import pytest
 
 from support.sharded_runs import EXAMPLES, SIZE, MadeRun, activations, every_kind, named, widens
 from tfdump.dump.reader import Dump, open_dump
+from tfdump.dump.shards.merge import merge_shards
 from tfdump.dump.shards.open_shards import MOST_OPEN
 from tfdump.errors import DumpError
 from tfdump.run.options import store_options
@@ -202,6 +203,17 @@ def test_rows_that_are_missing_are_no_fill_values(copy: Path) -> None:
         pytest.raises(DumpError, match=r"'activations/dense' is damaged: its shape is \(5, 3\)"),
     ):
         dump["dense"].read()
+    with pytest.raises(
+        DumpError, match=rf"{shards_of(copy)[1].name}: 'activations/dense' is damaged: its shape is \(5"
+    ):
+        merge_shards(copy, copy / "merged.h5")
+
+
+@pytest.mark.parametrize("text", [b"", b"text"])
+def test_a_shard_that_is_no_hdf5_file_is_named_with_how_to_make_it(copy: Path, text: bytes) -> None:
+    shards_of(copy)[1].write_bytes(text)
+    with pytest.raises(DumpError, match=r"is not an HDF5 file .move it away, and the same command makes the shard"):
+        open_dump(copy)
 
 
 def test_a_link_out_of_a_shard_is_not_followed(copy: Path) -> None:

@@ -1,6 +1,7 @@
 """The sums of all shards, added by NumPy, are the gradients of one run, and rows are those of one run bit for bit."""
 
 import filecmp
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tfdump.dump.shards.gradient_sums import (
 )
 from tfdump.dump.shards.manifest import Manifest, read_manifest
 from tfdump.dump.shards.shard_file import read_shard_state, shard_name
+from tfdump.errors import DumpError
 from tfdump.exact_statistics import ExactNorm, ExactStatistics
 
 pytestmark = pytest.mark.tensorflow
@@ -261,6 +263,19 @@ def test_a_process_that_only_merges_loads_the_filter(
     done = tfdump_process("merge", folder, "-o", "merged.h5")
     assert (done.returncode, done.stderr) == (0, "")
     assert filecmp.cmp(one, tmp_path / "merged.h5", shallow=False)
+
+
+@pytest.mark.parametrize("case", ["weights", "examples"])
+def test_numbers_of_the_loss_that_are_missing_are_named(dumps: Any, case: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(dumps(case)[1], tmp_path / "copy"))
+    path = sorted(folder.glob("shard-*"))[1]
+    with h5py.File(path, "r+") as file:
+        name = "shard/numbers" if case == "weights" else "loss"
+        values, attributes = file[name][1:], dict(file[name].attrs)
+        del file[name]
+        file.create_dataset(name, data=values).attrs.update(attributes)
+    with pytest.raises(DumpError, match=rf"{path.name}: the loss is damaged: its numbers have the shape"):
+        api.open(folder)
 
 
 def without_checksums(item: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from tfdump.dump.shards.gradient_sums import (
 )
 from tfdump.dump.shards.joined_arrays import JoinedArray
 from tfdump.dump.shards.manifest import Manifest
+from tfdump.dump.shards.open_shards import OpenShards
 from tfdump.dump.shards.stored_forms import StoredForm
 from tfdump.errors import DumpError
 from tfdump.exact_statistics import ExactNorm, ExactStatistics
@@ -153,12 +154,20 @@ class LossOfShards:
         self._attributes: dict[str, Any] = {}
         self.regularization: dict[str, Array] = {}
 
-    def add(self, file: h5py.File, first: bool, addresses: list[str]) -> None:
-        """Add one shard; the `first` one has the regularization, with gradients of these weights."""
-        if first:
+    def add(self, shards: OpenShards, number: int, addresses: list[str]) -> None:
+        """Add one shard; the first one has the regularization, with gradients of these weights."""
+        file, sizes = shards.file(number), shards.batch_sizes(number)
+        if number == 0:
             self._attributes = dict(lookup(file, layout.LOSS, DumpError).attrs)
             self._own, self.regularization = read_regularization(file, addresses)
-        self._numbers.append(read_array(file, layout.LOSS) if self._divisors is None else read_numbers(file))
+        if self._divisors is None:
+            numbers, wanted = read_array(file, layout.LOSS), [sum(sizes)]
+        else:
+            numbers, wanted = read_numbers(file), [len(sizes), len(self._divisors) + 1]
+        if list(numbers.shape) != wanted:
+            text = f"its numbers have the shape {list(numbers.shape)}, and not {wanted}"
+            raise DumpError(f"{file.filename}: the loss is damaged: {text}")
+        self._numbers.append(numbers)
 
     def result(self) -> JoinedLoss:
         """Return the loss."""

@@ -142,7 +142,7 @@ class _Looks:
     def _add_loss(self, loss: LossOfShards, number: int) -> None:
         """Add the loss of a shard; the last shard is followed by the regularization."""
         sums = {state.info.address: state for state in self.states if isinstance(state, SummedGradient)}
-        loss.add(self._shards.file(number), number == 0, list(sums))
+        loss.add(self._shards, number, list(sums))
         if number == len(self._shards.paths) - 1:
             for address, gradient in loss.regularization.items():
                 sums[address].regularize(gradient)

@@ -8,9 +8,9 @@ import h5py
 
 from tfdump.dump.parts import Part
 from tfdump.dump.shards.manifest import MANIFEST, Manifest
-from tfdump.dump.shards.shard_file import check_shard, range_of_name, shard_name
+from tfdump.dump.shards.shard_file import check_shard, open_shard, range_of_name, shard_name
 from tfdump.errors import DumpError
-from tfdump.files.hdf5 import damage, has_link, lookup, open_hdf5
+from tfdump.files.hdf5 import damage, has_link, lookup
 from tfdump.files.paths import exists
 from tfdump.process.machine import open_files
 
@@ -87,7 +87,7 @@ class OpenShards:
         while len(self._open) >= self._most:
             self._close(next(iter(self._open)))
         path = self.paths[number]
-        file = open_hdf5(path, DumpError, self._cache)
+        file = open_shard(path, self._cache)
         try:
             stamp = _stamp(path)
             if number not in self._stamps:

@@ -27,7 +27,11 @@ def batches_in_shard(
     """
     item, sizes = shards.item(number, path), shards.batch_sizes(number)
     if isinstance(item, h5py.Dataset):
-        return _dense(Part("", item), axis0, sizes, most_bytes, lent)
+        part, rows = Part("", item), len(sizes) if axis0 == BATCH else sum(sizes)
+        if axis0 != NONE and part.shape[:1] != (rows,):
+            text = f"its shape is {part.shape}, and it has {rows} rows in this shard"
+            raise DumpError(f"{shards.paths[number]}: '{path}' is damaged: {text}")
+        return _dense(part, axis0, sizes, most_bytes, lent)
     parts = {name: Part(name, shards.item(number, f"{path}/{name}")) for name in item}
     if "row_splits" in parts:
         return _ragged(parts, axis0, sizes)
@@ -44,8 +48,6 @@ def _dense(part: Part, axis0: str, sizes: Sequence[int], most_bytes: int, lent: 
         yield from (value for _ in sizes)
         return
     lengths = [1] * len(sizes) if axis0 == BATCH else sizes
-    if part.shape[0] != sum(lengths):
-        raise DumpError(f"a shard is damaged: it has {part.shape[0]} of {sum(lengths)} rows")
     bounds = [0, *accumulate(lengths)]
     at_once = max(1, most_bytes // max(1, part.nbytes // len(sizes)))
     buffer = None  # memory that is used again does not have to be allocated again, which takes as long as reading

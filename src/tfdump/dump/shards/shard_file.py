@@ -5,6 +5,7 @@ docs/format.md.
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -97,12 +98,22 @@ def read_shard_state(file: h5py.File) -> ShardState:
         raise DumpError(f"{where} is damaged: {reason_of(cause)} (remove the file, and make the shard again)") from None
 
 
+def open_shard(path: Path, cache: int | None = None) -> h5py.File:
+    """Open a file that has the name of a shard; raises DumpError where that is not possible."""
+    try:
+        return open_hdf5(path, DumpError, cache)
+    except DumpError as error:
+        if not os.access(path, os.R_OK):
+            raise
+        raise DumpError(f"{error} (move it away, and the same command makes the shard)") from None
+
+
 def is_done(folder: Path, manifest: Manifest, bounds: Range) -> bool:
     """Tell whether the folder has a shard; raises DumpError where a file of its name is not this shard."""
     path = folder / shard_name(*bounds)
     if not exists(path):
         return False
-    with open_hdf5(path, DumpError) as file:
+    with open_shard(path) as file:
         check_shard(file, manifest, bounds)
     return True
 
