@@ -229,25 +229,6 @@ def test_certificates_that_cannot_be_read(place: Path, tfdump_process: Run, monk
     assert "those of Dask's configuration here cannot be read: No such file or directory" in done.stderr
 
 
-def test_the_command_says_that_no_worker_is_left_and_goes_on_with_another(
-    place: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    with running_cluster(tmp_path_factory.mktemp("left"), 1) as cluster:
-        process = start_command(*RUN, *SLOW, "--shards", "d", "--scheduler", cluster.file, cwd=place)
-        wait_until(lambda: len(shards_in(place / "d")) >= 2 or process.poll() is not None)
-        cluster.workers[0].kill()
-        assert process.stderr is not None
-        notes = [process.stderr.readline().decode()]
-        if "no workers yet" in notes[0]:
-            notes.append(process.stderr.readline().decode())
-        assert notes[-1].startswith("Note: the scheduler tcp://127.0.0.1:")
-        assert notes[-1].endswith(" has no workers left; waiting for another\n")
-        cluster.start_worker()
-        out, err = process.communicate(timeout=120)
-    assert (process.returncode, out) == (0, b"d\n"), err
-    assert err == b"12 shards, 12 written now, none missing (next: tfdump merge d -o FILE)\n"
-
-
 def test_other_versions_are_named_with_the_worker(
     place: Path, tfdump_process: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
