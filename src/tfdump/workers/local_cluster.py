@@ -122,7 +122,7 @@ class _Workers:
         }
         with _interrupts_blocked():
             process = subprocess.Popen(
-                [sys.executable, "-m", "tfdump.workers.local_worker"],
+                [sys.executable, "-m", "tfdump.workers.local_worker", self.setup["folder"]],
                 stdin=subprocess.PIPE,
                 stdout=2,  # the standard output of the command has data only
                 env=environment,

@@ -19,19 +19,28 @@ from distributed import Security, Worker
 
 from tfdump.workers.library import keep_quiet
 
+_SOON = 5.0
+"""Seconds within which the end of a process is noticed."""
+
 
 def run_worker() -> None:
     """Work until the scheduler or the process that started this one ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one ends these
     keep_quiet()
+    tempfile.tempdir = sys.argv[1]  # removed with all that a worker leaves that is killed, such as its certificate
     line = sys.stdin.readline()
     if not line.endswith("\n"):  # the process that started this one was killed before it wrote the line
+        shutil.rmtree(sys.argv[1], ignore_errors=True)
         os._exit(1)
     item = json.loads(line)
-    tempfile.tempdir = item["folder"]  # removed with all that a worker leaves that is killed, such as its certificate
-    threading.Thread(target=_end_with_starter, args=[item["folder"]], daemon=True).start()
+    end = threading.Thread(target=_end_with_starter, args=[item["folder"]], daemon=True)
+    end.start()
     dask.config.set({"distributed.worker.profile.enabled": False, "distributed.worker.http.routes": []})
-    asyncio.run(_work(**item))
+    try:
+        asyncio.run(_work(**item))
+    except Exception:
+        end.join(_SOON)  # it ends this process, if the scheduler is gone because its process has ended
+        raise
     os._exit(0)  # a thread may be in the middle of a shard that nobody waits for
 
 
