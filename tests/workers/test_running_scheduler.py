@@ -6,6 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -227,6 +228,50 @@ def test_certificates_that_cannot_be_read(place: Path, tfdump_process: Run, monk
     done = tfdump_process(*RUN, "--shards", "d", "--scheduler", "tls://127.0.0.1:1")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "those of Dask's configuration here cannot be read: No such file or directory" in done.stderr
+
+
+def test_the_command_says_that_no_worker_is_left_and_goes_on_with_another(
+    place: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with running_cluster(tmp_path_factory.mktemp("left"), 1) as cluster:
+        process = start_command(*RUN, *SLOW, "--shards", "d", "--scheduler", cluster.file, cwd=place)
+        wait_until(lambda: len(shards_in(place / "d")) >= 2 or process.poll() is not None)
+        cluster.workers[0].kill()
+        assert process.stderr is not None
+        notes = [process.stderr.readline().decode()]
+        if "no workers yet" in notes[0]:
+            notes.append(process.stderr.readline().decode())
+        assert notes[-1].startswith("Note: the scheduler tcp://127.0.0.1:")
+        assert notes[-1].endswith(" has no workers left; waiting for another\n")
+        cluster.start_worker()
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (0, b"d\n"), err
+    assert err == b"12 shards, 12 written now, none missing (next: tfdump merge d -o FILE)\n"
+
+
+def test_a_worker_that_dies_with_its_verdict_is_told_and_another_one_makes_it_again(
+    place: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The scheduler has heard that a shard is made, and nobody has fetched the verdict yet."""
+    from distributed import Client
+
+    from tfdump.workers.shards_on_workers import ShardsOnWorkers
+
+    notes: list[str] = []
+    with (
+        running_cluster(tmp_path_factory.mktemp("verdict"), 1) as cluster,
+        Client(scheduler_file=str(cluster.file), set_as_default=False) as client,
+    ):
+        future = client.submit(len, "four")
+        wait_until(future.done)
+        cluster.workers[0].kill()
+        run = ShardsOnWorkers(client, job_of(place, "d"), notes.append)
+        with ThreadPoolExecutor(1) as pool:
+            fetched = pool.submit(run._result, future)
+            wait_until(lambda: bool(notes) or fetched.done())
+            cluster.start_worker()
+            assert fetched.result(timeout=60) == 4
+    assert [note.partition(" has ")[2] for note in notes] == ["no workers left; waiting for another"]
 
 
 def test_other_versions_are_named_with_the_worker(

@@ -165,17 +165,32 @@ class ShardsOnWorkers:
         what keeps others from being made too.
         """
         try:
-            result = future.result()
+            result = self._fetched(future)
         except KilledWorker:
             raise
         except CancelledError:
             raise self._lost() from None
+        except TfdumpError:
+            raise
         except Exception as error:  # whatever a worker raises that nobody expects
             raise _ShardError(f"unexpected {type(error).__name__}: {reason_of(error)}") from error
         if isinstance(result, ShardFailure):
             kind = TfdumpError if result.is_general else _ShardError
             raise kind(result.message if self.same_machine else f"worker {result.worker}: {result.message}")
         return result
+
+    def _fetched(self, future: Future) -> Any:
+        """Return the result of a finished task; where its worker died with it, wait until another one has made it."""
+        while True:
+            self.check()
+            try:
+                return future.result(timeout=_LOOK_EVERY)
+            except TimeoutError:
+                if future.status == "error":  # the task itself ran into a timeout
+                    raise
+                if self.client.status != "running":
+                    raise self._lost() from None
+                self._look_at_workers()
 
     def _tell(self, notes: tuple[str, ...]) -> None:
         for text in notes:
