@@ -56,6 +56,9 @@ CASES: dict[str, tuple[str, ...]] = {
     "one_batch": ("dense.keras", "x.npy", "y.npy", "--batch-size", "8", "--per-example", "--norms-only"),
     "zstd": ("dense.keras", "x.npy", "y.npy", "--batch-size", "4", "--compression", "zstd"),
     "zstd_examples": ("dense.keras", "x.npy", "y.npy", "--batch-size", "4", "--compression", "zstd", "--per-example"),
+    "named": (
+        "dense.keras", "x.npy", "--targets", "named.csv", "--id-column", "who", "--batch-size", "4",
+    ),
     "weighted": ("dense.keras", "x.npy", "y.npy", "--batch-size", "4", "--sample-weight", "w.npy"),
 }  # fmt: skip
 
@@ -97,11 +100,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         arrays["steps"][number, length:] = 0
     for name, values in arrays.items():
         np.save(folder / f"{name}.npy", values)
+    rows = (f"p{number},{a},{b}" for number, (a, b) in enumerate(arrays["y"]))
+    (folder / "named.csv").write_text("\n".join(("who,a,b", *rows)))
     return folder
 
 
 def arguments(place: Path, case: str) -> list[str]:
-    return [str(place / word) if Path(word).suffix in (".keras", ".npy") else word for word in CASES[case]]
+    return [str(place / word) if Path(word).suffix in (".keras", ".npy", ".csv") else word for word in CASES[case]]
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,14 @@ from tfdump.dump.writer import DumpWriter
 from tfdump.inputs.arguments import open_arguments
 from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.options_without_data import options_without_data
-from tfdump.inputs.source import Source
 from tfdump.process.stages import Progress
 from tfdump.run.activations.options import ActivationOptions
-from tfdump.run.activations.run import ActivationRun, OpenedActivations, probe_activations
+from tfdump.run.activations.run import ActivationRun, probe_activations
 from tfdump.run.activations.write import write_dump
-from tfdump.run.batching import Batches
 from tfdump.run.output import data_attributes
 from tfdump.run.pixel_ranges import tell_pixel_ranges
 from tfdump.run.shards.job import ShardJob
+from tfdump.run.shards.opened_run import OpenedRun
 from tfdump.run.shards.plan import (
     activations_of_part,
     check_same_tensors,
@@ -36,43 +35,20 @@ _LATE = "late"
 """The further item of the plan: the addresses that the looks at a few examples called, and the first batch did not."""
 
 
-class ShardedActivations:
+class ShardedActivations(OpenedRun[ActivationRun]):
     """The activations of a model over its inputs, opened once, of which any part can be written."""
 
     def __init__(self, loaded: "LoadedModel", data: list[InputArray], job: ShardJob, note: Note) -> None:
         assert isinstance(job.options, ActivationOptions)
         for text in options_without_data(data, job.data):
             note(text)
-        self._opened: OpenedActivations = probe_activations(loaded, data, job.options, note)
-        self._late: list[str] = []
-        self._run: ActivationRun | None = None
-        tell_pixel_ranges(loaded, self._opened.source, note)
+        super().__init__(probe_activations(loaded, data, job.options, note))
+        tell_pixel_ranges(loaded, self.source, note)
 
     @staticmethod
     def read(job: ShardJob) -> list[InputArray]:
         """Open the data of a job, before its model is loaded."""
         return open_arguments(job.inputs, options=job.data)
-
-    @property
-    def source(self) -> Source:
-        """The inputs of the whole run."""
-        return self._opened.source
-
-    @property
-    def probe(self) -> Any:
-        """The probe, which is closed in the end."""
-        return self._opened.probe
-
-    @property
-    def run(self) -> ActivationRun:
-        """The whole run, when it has been planned."""
-        assert self._run is not None
-        return self._run
-
-    @property
-    def batches(self) -> Batches:
-        """The batches of the whole run, when it has been planned."""
-        return self.run.plan.batches
 
     def plan(self) -> ShardedPlan:
         """Plan the whole run from its first batch; return the record of the plan."""

@@ -11,22 +11,22 @@ from tfdump.dump.shards.manifest import Manifest, ShardedPlan
 from tfdump.dump.shards.shard_file import ShardState, write_shard_state
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import ModelError
-from tfdump.inputs.arguments import open_arguments, open_each
+from tfdump.inputs.arguments import has_table, open_arguments, open_each, open_targets
 from tfdump.inputs.input_array import InputArray
 from tfdump.inputs.options_without_data import options_without_data
-from tfdump.inputs.source import Source
 from tfdump.inputs.targets import Argument
 from tfdump.process.stages import Progress
 from tfdump.run.batching import Batches
 from tfdump.run.gradients.options import GradientOptions
 from tfdump.run.gradients.plan import GradientPlan
-from tfdump.run.gradients.run import GradientRun, OpenedGradients, probe_gradients
+from tfdump.run.gradients.run import GradientRun, probe_gradients
 from tfdump.run.gradients.sinks import SumSink
 from tfdump.run.gradients.steps import AllExamples
 from tfdump.run.gradients.write import GradientDump, GradientSink
 from tfdump.run.output import data_attributes
 from tfdump.run.pixel_ranges import tell_pixel_ranges
 from tfdump.run.shards.job import ShardJob
+from tfdump.run.shards.opened_run import OpenedRun
 from tfdump.run.shards.plan import check_same_tensors, plan_of_part, sink_state
 from tfdump.tensors import Array, Note, PlannedTensor
 
@@ -42,7 +42,7 @@ floats (None for gradients per example); and the addresses that only the looks a
 """
 
 
-class ShardedGradients:
+class ShardedGradients(OpenedRun[GradientRun]):
     """The gradients of a model over its inputs and targets, opened once, of which any part can be written."""
 
     def __init__(self, loaded: "LoadedModel", data: GradientData, job: ShardJob, note: Note) -> None:
@@ -51,39 +51,15 @@ class ShardedGradients:
         read = [array for _, some in arguments for array in some] + list(targets or [])
         for text in options_without_data(read, job.data):
             note(text)
-        self._opened: OpenedGradients = probe_gradients(loaded, arguments, targets, weights, job.options, note)
-        self._late: list[str] = []
-        self._run: GradientRun | None = None
-        tell_pixel_ranges(loaded, self._opened.source, note)
+        super().__init__(probe_gradients(loaded, arguments, targets, weights, job.options, note))
+        tell_pixel_ranges(loaded, self.source, note)
 
     @staticmethod
     def read(job: ShardJob) -> GradientData:
         """Open the data of a job, before its model is loaded."""
-        plain = replace(job.data, random=None, function=None, preset=None, id_column=None)
-        targets = open_arguments(job.targets, "targets file", plain) if job.targets else None
+        targets = open_targets(job.targets, job.data, has_table(job.inputs)) if job.targets else None
         weights = open_arguments(job.sample_weight, "sample weight file")
         return open_each(job.inputs, options=job.data), targets, weights
-
-    @property
-    def source(self) -> Source:
-        """The inputs, targets and sample weights of the whole run."""
-        return self._opened.source
-
-    @property
-    def probe(self) -> Any:
-        """The probe, which is closed in the end."""
-        return self._opened.probe
-
-    @property
-    def run(self) -> GradientRun:
-        """The whole run, when it has been planned."""
-        assert self._run is not None
-        return self._run
-
-    @property
-    def batches(self) -> Batches:
-        """The batches of the whole run, when it has been planned."""
-        return self.run.plan.batches
 
     def plan(self) -> ShardedPlan:
         """Plan the whole run, and count its divisors; raises ModelError for a loss that couples the examples."""
