@@ -212,16 +212,16 @@ def more(*options: str) -> Any:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (changed_model, "its model_sha256 is '"),
-        (changed_input, "its spread_sha256 of x.npy is '"),
-        (more("--batch-size", "2"), "its batch_size is 4, and now it is 2"),
-        (more("--batch-size", "4", "--dtype", "float16"), "its dtype is not set, and now it is 'float16'"),
-        (more("--batch-size", "4", "-l", "conv"), "its layer is [], and now it is ['conv']"),
-        (more("--batch-size", "4", "--examples", ":20"), "its examples is [None, None], and now it is [None, 20]"),
-        (more("--batch-size", "4", "--checksums"), "its checksums is False, and now it is True"),
-        (more("--batch-size", "4", "--seed", "1"), "its seed is 0, and now it is 1"),
+        (changed_model, "the file of the model has other contents now"),
+        (changed_input, "x.npy has other contents now"),
+        (more("--batch-size", "2"), "batch_size was 4, and is 2 now"),
+        (more("--batch-size", "4", "--dtype", "float16"), "dtype was not set, and is 'float16' now"),
+        (more("--batch-size", "4", "-l", "conv"), "layer was [], and is ['conv'] now"),
+        (more("--batch-size", "4", "--examples", ":20"), "examples was [None, None], and is [None, 20] now"),
+        (more("--batch-size", "4", "--checksums"), "checksums was False, and is True now"),
+        (more("--batch-size", "4", "--seed", "1"), "seed was 0, and is 1 now"),
         (more("--batch-size", "4", "--no-such"), "No such option"),
-        (more("--batch-size", "4", "--memory", "268435456"), "its command is 'tfdump activations"),
+        (more("--batch-size", "4", "--memory", "268435456"), "command was 'tfdump activations"),
     ],
 )
 def test_the_folder_of_another_run_is_refused(
@@ -240,7 +240,7 @@ def test_shards_of_another_version_are_refused(command: list[str], tfdump: Run, 
     manifest = read_manifest(folder)
     (folder / MANIFEST).unlink()
     write_manifest(folder, replace(manifest, versions={**manifest.versions, "numpy_version": "1.0"}))
-    refused(tfdump(*command, "--shards", "D"), "its numpy_version is '1.0', and now it is")
+    refused(tfdump(*command, "--shards", "D"), "numpy_version was '1.0', and is")
 
 
 def test_another_processor_is_no_other_run(command: list[str], tfdump: Run, folder: Path) -> None:
@@ -304,7 +304,7 @@ def test_data_that_is_only_read_in_order_is_refused_and_ranges_are_not(
     for name in [name for name in sys.modules if name == "my_rows"]:
         del sys.modules[name]
     done = tfdump(*words, "--data", "my_rows.py:rows", "--examples", ":8")
-    refused(done, "its my_rows.py is '")
+    refused(done, "my_rows.py has other contents now")
 
 
 def test_standard_input_and_pipes_are_refused(place: Path, tfdump: Run, tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ def test_two_runs_that_begin_together_agree_on_one_manifest(command: list[str], 
 def test_the_threads_of_the_manifest_hold(command: list[str], tfdump: Run, folder: Path) -> None:
     refused(
         tfdump(*command, "--shards", "D", "--threads", str(os.cpu_count() or 1)),
-        "its threads is not set, and now it is",
+        "threads was not set, and is 2 now",
     )
 
 

@@ -1,6 +1,7 @@
 """What a manifest says of a run: what is known when the model and the inputs are open, and what the plan adds."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,10 @@ def complete_description(
     )
 
 
+_HASH = re.compile("[0-9a-f]{64}")
+"""The SHA-256 of a file."""
+
+
 class OtherRunError(DumpError):
     """A folder has the shards of another run.
 
@@ -80,10 +85,19 @@ class OtherRunError(DumpError):
 
     def __init__(self, folder: Path, name: str, there: Any, here: Any) -> None:
         self.name, self.there, self.here = name, _shown(there), _shown(here)
+        self._of_file = all(isinstance(value, str) and _HASH.fullmatch(value) for value in (there, here))
         super().__init__(
-            f"{folder} has the shards of another run: its {name} is {self.there}, and now it is {self.here} (choose "
-            "another folder with --shards, or remove this one)"
+            f"{folder} has the shards of another run: {self._change()} (choose another folder with --shards, or remove "
+            "this one)"
         )
+
+    def _change(self) -> str:
+        """Return in words what differs; of a file, the hash tells no more than that it does."""
+        if self._of_file:
+            what, _, file = self.name.partition(" of ")
+            kind = what.removesuffix("_sha256")
+            return f"{file or (what if kind == what else f'the file of the {kind}')} has other contents now"
+        return f"{self.name} was {self.there}, and is {self.here} now"
 
 
 def check_same_run(folder: Path, manifest: Manifest, opened: Mapping[str, Any], command: str) -> None:
