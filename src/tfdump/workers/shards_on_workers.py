@@ -1,9 +1,11 @@
 """Makes the missing shards of a run on the workers of a cluster, and says what became of each."""
 
+import asyncio
+import concurrent.futures
 import queue
 import time
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import CancelledError
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -40,6 +42,11 @@ _SHARED = "the folder must be on a disk that all machines share"
 
 class _ShardError(TfdumpError):
     """What keeps one shard from being made."""
+
+
+async def _only(results: Awaitable[list[Any]]) -> Any:
+    (result,) = await results
+    return result
 
 
 def _nothing_wrong() -> None:
@@ -180,17 +187,30 @@ class ShardsOnWorkers:
         return result
 
     def _fetched(self, future: Future) -> Any:
-        """Return the result of a finished task; where its worker died with it, wait until another one has made it."""
+        """Return the result of a finished task; where its worker died with it, wait until another one has made it.
+
+        A connection that ends while the result is on its way cancels the fetching, and it begins again. (In
+        `future.result` that ends in an UnboundLocalError, so the coroutine is run here.)
+        """
+        fetching = self._fetching(future)
         while True:
             self.check()
             try:
-                return future.result(timeout=_LOOK_EVERY)
+                return fetching.result(timeout=_LOOK_EVERY)
             except TimeoutError:
-                if future.status == "error":  # the task itself ran into a timeout
+                if fetching.done():  # the task itself ran into a timeout
                     raise
                 if self.client.status != "running":
                     raise self._lost() from None
                 self._look_at_workers()
+            except CancelledError:
+                if not fetching.cancelled() or self.client.status != "running":
+                    raise
+                fetching = self._fetching(future)
+
+    def _fetching(self, future: Future) -> concurrent.futures.Future[Any]:
+        fetched = self.client.gather([future], asynchronous=True)
+        return asyncio.run_coroutine_threadsafe(_only(fetched), self.client.loop.asyncio_loop)
 
     def _tell(self, notes: tuple[str, ...]) -> None:
         for text in notes:
