@@ -30,7 +30,7 @@ def place(tmp_path: Path) -> Path:
 def slow_shards(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The shards of the slow run, by one process without workers."""
     folder = light_run(tmp_path_factory.mktemp("one"))
-    process = start_command(*RUN, *SLOW, "--shards", "d", cwd=folder)
+    process = start_command(*RUN, *SLOW, "--shards", "d", cwd=folder, env={**os.environ, "TFDUMP_TEST_NAP": "0"})
     assert process.wait(60) == 0, process.communicate()
     return contents(folder / "d")
 
