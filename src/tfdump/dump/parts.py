@@ -42,7 +42,7 @@ class Part:
         self.dtype: np.dtype[Any] = np.dtype(object) if self.is_text else dataset.dtype
         if not self.is_text and self.dtype.hasobject:
             raise DumpError(f"{dataset.file.filename}: '{dataset.name}' is damaged: it holds lists or references")
-        self._dataset = dataset
+        self.dataset = dataset
         check_stored_inside(dataset, DumpError)
         check_declared(dataset, DumpError)
         load_filter(dataset)
@@ -55,20 +55,20 @@ class Part:
     @property
     def piece_bytes(self) -> int:
         """About how many bytes to read at once: BLOCK_BYTES, or a whole chunk if it has to be decompressed."""
-        chunks = self._dataset.chunks
-        if chunks is None or not self._dataset.compression:
+        chunks = self.dataset.chunks
+        if chunks is None or not self.dataset.compression:
             return BLOCK_BYTES
         return max(BLOCK_BYTES, int(math.prod(chunks)) * self.dtype.itemsize)
 
     def read(self, key: Any = ()) -> Array:
         """Return the values of one piece, or of any key that h5py takes: text as str objects, byte strings as bytes."""
-        with damage(DumpError, f"{self._dataset.file.filename}: '{self._dataset.name}'"):
-            return array_of(self._dataset, key)
+        with damage(DumpError, f"{self.dataset.file.filename}: '{self.dataset.name}'"):
+            return array_of(self.dataset, key)
 
     def read_into(self, key: Key, buffer: Array) -> None:
         """Fill a contiguous array of the dataset's dtype with one piece, which has the shape of the array."""
-        with damage(DumpError, f"{self._dataset.file.filename}: '{self._dataset.name}'"):
-            self._dataset.read_direct(buffer, key)
+        with damage(DumpError, f"{self.dataset.file.filename}: '{self.dataset.name}'"):
+            self.dataset.read_direct(buffer, key)
 
     def keys(self, most_bytes: int = BLOCK_BYTES) -> Iterator[Key]:
         """Yield pieces of at most about `most_bytes` that together are the array, in C order and whole chunks."""

@@ -176,7 +176,7 @@ class JoinedPart(Part):
         self.is_bytes = holds_bytes(array.dtype)
         self.is_text = array.dtype.hasobject
         self.dtype = np.dtype(object) if self.is_text else array.dtype
-        self._dataset = declared
+        self.dataset = declared
         self._array = array
         self._shards = shards
         self._starts = np.cumsum([0, *(piece.rows for piece in array.pieces)])

@@ -5,6 +5,7 @@ in the same places.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,12 +105,33 @@ def _open_writer(path: Path, force: bool, run: JoinedRun) -> DumpWriter:
 
 def _write(run: JoinedRun, writer: DumpWriter, progress: Progress) -> None:
     replayed = [_ReplayedTensor(run, tensor, writer) for tensor in run.tensors]
+    with ThreadPoolExecutor(1, "tfdump-read") as thread:
+        _replay(run, replayed, writer, progress, thread)
+    if run.manifest.kind == layout.ACTIVATIONS:
+        writer.group(layout.ACTIVATIONS)
+    for tensor in replayed:
+        raise_waiting()
+        writer.link(tensor.joined.group, tensor.joined.info, tensor.collector, tensor.joined.extra)
+    write_unconnected_and_loss(run, writer)
+    _write_further(run, writer)
+    writer.describe(run.root, run.manifest.config, run.not_captured)
+    raise_waiting()
+
+
+def _replay(
+    run: JoinedRun,
+    replayed: "list[_ReplayedTensor]",
+    writer: DumpWriter,
+    progress: Progress,
+    thread: ThreadPoolExecutor,
+) -> None:
+    """Put the batches of all tensors through their collectors."""
     stored = [tensor for tensor in replayed if tensor.has_values and tensor.joined.state is not None]
     most_bytes = min(_READ_BYTES, _ALL_BYTES // max(1, len(stored)))
     done, first = 0, 1
     for number in range(len(run.shards.paths)):
         sizes = run.shards.batch_sizes(number)
-        batches = [tensor.batches(number, most_bytes) for tensor in stored]
+        batches = [tensor.batches(number, most_bytes, thread) for tensor in stored]
         for batch, size in enumerate(sizes, first):
             raise_waiting()
             progress(done, run.manifest.examples)
@@ -121,15 +143,6 @@ def _write(run: JoinedRun, writer: DumpWriter, progress: Progress) -> None:
     progress(done, run.manifest.examples)
     for tensor in replayed:
         tensor.append_sum()
-    if run.manifest.kind == layout.ACTIVATIONS:
-        writer.group(layout.ACTIVATIONS)
-    for tensor in replayed:
-        raise_waiting()
-        writer.link(tensor.joined.group, tensor.joined.info, tensor.collector, tensor.joined.extra)
-    write_unconnected_and_loss(run, writer)
-    _write_further(run, writer)
-    writer.describe(run.root, run.manifest.config, run.not_captured)
-    raise_waiting()
 
 
 class _ReplayedTensor:
@@ -157,12 +170,13 @@ class _ReplayedTensor:
             dtype=self._dtype,
         )
 
-    def batches(self, number: int, most_bytes: int) -> Iterator[Value]:
-        """Yield the values of all batches of a shard."""
+    def batches(self, number: int, most_bytes: int, thread: ThreadPoolExecutor) -> Iterator[Value]:
+        """Yield the values of all batches of a shard; the thread reads ahead."""
         assert self._state is not None
         path = f"{self.joined.group}/{self.joined.info.address}"
         lent = self._run.manifest.compression == "none"  # else chunks wait to be compressed
-        return batches_in_shard(self._run.shards, number, path, str(self._state.shards[number]), most_bytes, lent)
+        axis0 = str(self._state.shards[number])
+        return batches_in_shard(self._run.shards, number, path, axis0, most_bytes, thread if lent else None)
 
     def append(self, value: Value, batch: int) -> None:
         """Add the value of a batch, counted from 1. A reduction may have changed its dtype."""

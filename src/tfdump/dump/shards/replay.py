@@ -1,6 +1,7 @@
 """The batches of one tensor in one shard, one after the other, as its sink stored them."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate, pairwise
 
 import h5py
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from tfdump.dump.axis0 import BATCH, NONE
 from tfdump.dump.parts import Part
 from tfdump.dump.shards.open_shards import OpenShards
+from tfdump.dump.shards.read_ahead import blocks_ahead
 from tfdump.errors import DumpError
 from tfdump.tensors import Array, Ragged, Sparse, Value
 
@@ -18,12 +20,12 @@ _FEW_ENTRIES = 1 << 16
 
 
 def batches_in_shard(
-    shards: OpenShards, number: int, path: str, axis0: str, most_bytes: int, lent: bool = False
+    shards: OpenShards, number: int, path: str, axis0: str, most_bytes: int, thread: ThreadPoolExecutor | None = None
 ) -> Iterator[Value]:
     """Yield the batches of a tensor whose first axis in this shard is `axis0`.
 
-    About `most_bytes` are read at once, if a batch is smaller. Numbers that are `lent` may change when the next batch
-    is asked for. Raises DumpError for a damaged shard.
+    About `most_bytes` are in memory, if a batch is smaller. With a `thread`, it reads the numbers that come next
+    meanwhile, and numbers change when the next batch is asked for. Raises DumpError for a damaged shard.
     """
     item, sizes = shards.item(number, path), shards.batch_sizes(number)
     if isinstance(item, h5py.Dataset):
@@ -31,7 +33,7 @@ def batches_in_shard(
         if axis0 != NONE and part.shape[:1] != (rows,):
             text = f"its shape is {part.shape}, and it has {rows} rows in this shard"
             raise DumpError(f"{shards.paths[number]}: '{path}' is damaged: {text}")
-        return _dense(part, axis0, sizes, most_bytes, lent)
+        return _dense(part, axis0, sizes, most_bytes, thread)
     parts = {name: Part(name, shards.item(number, f"{path}/{name}")) for name in item}
     if "row_splits" in parts:
         return _ragged(parts, axis0, sizes)
@@ -42,27 +44,26 @@ def batches_in_shard(
     return (part.read() for part in parts.values())
 
 
-def _dense(part: Part, axis0: str, sizes: Sequence[int], most_bytes: int, lent: bool) -> Iterator[Array]:
+def _dense(
+    part: Part, axis0: str, sizes: Sequence[int], most_bytes: int, thread: ThreadPoolExecutor | None
+) -> Iterator[Array]:
     if axis0 == NONE:
         value = part.read()
         yield from (value for _ in sizes)
         return
     lengths = [1] * len(sizes) if axis0 == BATCH else sizes
     bounds = [0, *accumulate(lengths)]
-    at_once = max(1, most_bytes // max(1, part.nbytes // len(sizes)))
-    buffer = None  # memory that is used again does not have to be allocated again, which takes as long as reading
-    for begin in range(0, len(sizes), at_once):
-        end = min(begin + at_once, len(sizes))
-        rows_of_block = slice(bounds[begin], bounds[end])
-        if not lent or part.is_text or 0 in part.shape:
-            block = part.read((rows_of_block,))
-        else:
-            if buffer is None:
-                buffer = np.empty((bounds[end] - bounds[begin], *part.shape[1:]), part.dtype)
-            block = buffer[: bounds[end] - bounds[begin]]
-            part.read_into((rows_of_block,), block)
-        for start, stop in pairwise(bounds[begin : end + 1]):
-            rows = block[start - bounds[begin] : stop - bounds[begin]]
+    ahead = thread is not None and not part.is_text and 0 not in part.shape
+    at_once = max(1, most_bytes // (2 if ahead else 1) // max(1, part.nbytes // len(sizes)))
+    groups = [bounds[begin : begin + at_once + 1] for begin in range(0, len(sizes), at_once)]
+    rows_of_groups = [(group[0], group[-1]) for group in groups]
+    if thread is not None and ahead:
+        blocks = blocks_ahead(part, rows_of_groups, thread)
+    else:
+        blocks = (part.read((slice(*rows),)) for rows in rows_of_groups)
+    for group, block in zip(groups, blocks, strict=True):
+        for start, stop in pairwise(group):
+            rows = block[start - group[0] : stop - group[0]]
             yield rows[0] if axis0 == BATCH else rows
 
 
