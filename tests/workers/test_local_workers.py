@@ -134,6 +134,17 @@ def test_a_dry_run_has_the_shards_that_the_workers_would_make(place: Path, tfdum
     assert done.stdout.count("\nshard-") == 24, done.stderr
 
 
+def test_a_dry_run_for_a_scheduler_says_that_its_workers_count(place: Path, tfdump: Run) -> None:
+    command = ("activations", "dense.onnx", "x.npy", "--batch-size", "1", "--shards", "d", "--scheduler", "s.json")
+    done = tfdump(*command, "--dry-run")
+    assert (done.returncode, done.stdout.count("\nshard-")) == (0, 16)
+    assert done.stderr == (
+        "Note: the number of shards depends on the workers that the scheduler has (set it with --shard-examples)\n"
+    )
+    again = tfdump(*command, "--shard-examples", "30", "--dry-run")
+    assert (again.returncode, again.stdout.count("\nshard-"), again.stderr) == (0, 2, "")
+
+
 def test_the_shell_completes_the_file_of_a_scheduler() -> None:
     from click.shell_completion import BashComplete
 

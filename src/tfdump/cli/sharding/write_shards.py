@@ -43,6 +43,8 @@ def write_shards(job: ShardJob, options: ShardOptions, verbosity: Verbosity) -> 
     if options.dry_run:
         write(dry_run_table(worker.run))
         write(_shard_table(manifest, options))
+        if options.scheduler is not None and options.division.is_default:
+            note("the number of shards depends on the workers that the scheduler has (set it with --shard-examples)")
         return
     write(f"{options.folder if options.part is None else options.folder / shard_name(*ranges[0])}\n")
 
