@@ -91,10 +91,14 @@ def test_signals_that_are_sent_to_the_client_reach_the_process(number: signal.Si
     """They reach it one by one, and it decides what comes of them."""
     code = (
         "import os, signal, sys, time\n"
-        f"signal.signal({int(number)}, lambda *_: print('caught', flush=True))\n"
-        "print('begun', flush=True)\n"
-        "signal.pause(); signal.pause()\n"
-        f"signal.signal({int(number)}, signal.SIG_DFL); print('defenseless', flush=True); time.sleep(600)\n"
+        "count = 0\n"
+        "def catch(*_):\n"
+        "    global count\n"
+        "    count += 1; os.write(1, b'caught\\n')\n"
+        f"signal.signal({int(number)}, catch)\n"
+        "os.write(1, b'begun\\n')\n"
+        "while count < 2: time.sleep(0.01)\n"
+        f"signal.signal({int(number)}, signal.SIG_DFL); os.write(1, b'defenseless\\n'); time.sleep(600)\n"
     )
     with default_signals():
         client = subprocess.Popen([*forked_python(), "-c", code], stdout=subprocess.PIPE, bufsize=0)
