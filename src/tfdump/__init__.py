@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from tfdump.errors import TfdumpError as TfdumpError
     from tfdump.errors import TfdumpWarning as TfdumpWarning
     from tfdump.inputs.data_options import DataOptions as DataOptions
+    from tfdump.quantization.ranges import ranges as ranges
+    from tfdump.quantization.records import RangesReport as RangesReport
+    from tfdump.quantization.records import TensorRange as TensorRange
 
 _HOMES = {
     "activations": ("tfdump.api.functions", "activations"),
@@ -49,12 +52,15 @@ _HOMES = {
     "check": ("tfdump.checks", "check"),
     "merge": ("tfdump.api.merging", "merge"),
     "open": ("tfdump.dump.reader", "open_dump"),
+    "ranges": ("tfdump.quantization.ranges", "ranges"),
     "DumpCallback": ("tfdump.api.callback", "DumpCallback"),
     "Activations": ("tfdump.api.result", "Activations"),
     "Gradients": ("tfdump.api.gradients", "Gradients"),
     "DataOptions": ("tfdump.inputs.data_options", "DataOptions"),
     "DiffReport": ("tfdump.comparison.verdict", "DiffReport"),
     "TensorDiff": ("tfdump.comparison.verdict", "TensorDiff"),
+    "RangesReport": ("tfdump.quantization.records", "RangesReport"),
+    "TensorRange": ("tfdump.quantization.records", "TensorRange"),
     "Dump": ("tfdump.dump.reader", "Dump"),
     "Tensor": ("tfdump.dump.reader", "Tensor"),
     "TfdumpError": ("tfdump.errors", "TfdumpError"),
