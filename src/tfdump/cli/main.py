@@ -26,6 +26,7 @@ COMMANDS = {
     "diff": "Compare two dumps, and name the first layer that diverges.",
     "merge": "Write a folder of shards (--shards DIR) as one dump.",
     "plot": "Draw a tensor of a dump.",
+    "ranges": "Tell the ranges of tensors, and what int8 or fewer bits would cost.",
     "report": "Write one HTML page about a dump, or about two dumps compared.",
 }
 """Every command with its first line of help, so that `--help` imports none of them."""

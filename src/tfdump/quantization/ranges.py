@@ -110,19 +110,25 @@ def ranges(
     )
 
 
-def range_options(show: str | Iterable[str], bits: int, percentile: float) -> RangeOptions:
-    """Return what is told; raises TfdumpError for an argument that is not valid."""
+def parse_show(show: str | Iterable[str]) -> tuple[str, ...]:
+    """Return what is shown, some of SHOWN, from names or a text such as `range,int8`; raises TfdumpError for others."""
     names = [name.strip() for text in texts("show", show, "range") for name in text.split(",")]
     unknown = [name for name in names if name not in (*SHOWN, ALL)]
     if unknown or not names:
         raise TfdumpError(f"show {', '.join(map(shown, unknown)) or 'nothing'}: choose from {', '.join(SHOWN)} or all")
+    return tuple(name for name in SHOWN if name in names or ALL in names)
+
+
+def range_options(show: str | Iterable[str], bits: int, percentile: float) -> RangeOptions:
+    """Return what is told; raises TfdumpError for an argument that is not valid."""
+    names = parse_show(show)
     width = whole_number("bits", bits)
     if width is None or width > _MOST_BITS:
         raise TfdumpError(f"bits {shown(bits)} is not between 1 and {_MOST_BITS}")
     percentage = real_number("percentile", percentile, 99.99)
     if not 50 < percentage <= 100:
         raise TfdumpError(f"percentile {shown(percentile)} is not above 50 and at most 100 (for example 99.99)")
-    return RangeOptions(frozenset(SHOWN if ALL in names else names), width, percentage)
+    return RangeOptions(frozenset(names), width, percentage)
 
 
 def _channel_axes(dump: Dump) -> Callable[[Tensor], int | None]:

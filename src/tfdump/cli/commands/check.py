@@ -16,6 +16,7 @@ from tfdump.cli.junit import Case, junit
 from tfdump.cli.options import OUTPUT, FileName, parsed, selection_options, verdict_format, verdict_options
 from tfdump.cli.progress import notes, reading_bar
 from tfdump.cli.render import json_list, say, table, without_missing_id, write
+from tfdump.cli.tensor_names import some_names
 from tfdump.cli.terminal import BOLD, GREEN, RED
 from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.cli.verify import print_verification
@@ -32,7 +33,6 @@ _HELP = {
     "explode_norm": "Report gradients above this norm as exploding.",
 }
 _COLUMNS = ("check", "tensor", "count", "of", "first example", "index", "value", "message")
-_MOST_NAMED = 3
 
 _FAILED = 1
 
@@ -176,19 +176,14 @@ def _skipped(report: CheckReport) -> Iterator[str]:
         names = [name for name in CHECKS if name in checks]
         is_same = len(tensors) > 1 and named_before >= set(tensors)
         named_before = named_before if is_same else set(tensors)
-        named = f"{len(tensors)} of these tensors" if is_same else _named(list(tensors))
+        named = f"{len(tensors)} of these tensors" if is_same else some_names(list(tensors))
         yield f"not checked, because {reason}: {', '.join(names)} of {named}"
     unread: dict[str, list[str]] = {}
     for tensor in report.tensors:
         if tensor.reason is not None:
             unread.setdefault(tensor.reason, []).append(tensor.tensor)
     for reason, names in unread.items():
-        yield f"not checked, because {reason}: {_named(names)}"
-
-
-def _named(names: list[str]) -> str:
-    listed = ", ".join(names[:_MOST_NAMED])
-    return listed if len(names) <= _MOST_NAMED else f"{len(names)} tensors ({listed}, ...)"
+        yield f"not checked, because {reason}: {some_names(names)}"
 
 
 def _rows(report: CheckReport, aligned: bool) -> str:
