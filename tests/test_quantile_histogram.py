@@ -101,9 +101,9 @@ def test_the_resolution_falls_where_values_are_spread_over_many_octaves() -> Non
 @pytest.mark.parametrize("name", VALUES)
 def test_attributes_and_states_come_back(name: str) -> None:
     first, second = np.array_split(VALUES[name], 2)
-    gathered, resumed = QuantileAccumulator(), QuantileAccumulator()
+    gathered = QuantileAccumulator()
     gathered.add(first)
-    resumed.restore(json.loads(json.dumps(gathered.state())))
+    resumed = QuantileAccumulator.of_state(json.loads(json.dumps(gathered.state())))
     resumed.add(second)
     whole = histogram_of_parts(VALUES[name]).within()
     attributes = {name: np.asarray(value).tolist() for name, value in resumed.histogram().attributes().items()}

@@ -26,6 +26,7 @@ FINEST = 45
 _MANTISSA = 52
 _INFINITE = 0x7FF << _MANTISSA
 _MAGNITUDES = (1 << (63 - FINEST)) - 1
+_MOST_BYTES = 16 * (_MAGNITUDES + 1)
 _BLOCK = 1 << 16
 _SPAN = 64 << (_MANTISSA - FINEST)
 """The bins below the largest magnitude of a block that are counted at once: 64 octaves. Less is rare, and slower."""
@@ -207,6 +208,11 @@ class QuantileAccumulator:
             self._counts[:, self._first - first : self._first - first + before.shape[1]] = before
         self._first = first
 
+    def merge(self, other: "QuantileAccumulator", times: int = 1) -> None:
+        """Add everything that was added to another, so many times."""
+        self._zero += other._zero * times
+        self._add_counts(other._first, other._counts * times)
+
     def histogram(self) -> QuantileHistogram:
         """Return the histogram of everything added so far, at the finest resolution."""
         positive, negative = (np.flatnonzero(row) for row in self._counts)
@@ -217,9 +223,22 @@ class QuantileAccumulator:
 
     def state(self) -> list[int | str]:
         """Return the state so far, as JSON: the counts are compressed."""
-        return [self._zero, self._first, base64.b64encode(zlib.compress(self._counts.tobytes(), 1)).decode("ascii")]
+        packed = zlib.compress(self._counts.astype("<i8").tobytes(), 1)
+        return [self._zero, self._first, base64.b64encode(packed).decode("ascii")]
 
-    def restore(self, state: list[Any]) -> None:
-        """Continue from what `state` returned."""
-        self._zero, self._first, text = state
-        self._counts = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.int64).reshape(2, -1).copy()
+    @classmethod
+    def of_state(cls, state: list[Any]) -> "QuantileAccumulator":
+        """Return the record with this `state`; raises ValueError or TypeError where it is damaged."""
+        zero, first, text = state
+        decompressor = zlib.decompressobj()
+        try:
+            unpacked = decompressor.decompress(base64.b64decode(text), _MOST_BYTES)
+        except zlib.error as cause:
+            raise ValueError(f"its histogram cannot be unpacked: {cause}") from None
+        gathered = cls()
+        gathered._zero = zero
+        gathered._first = first
+        gathered._counts = np.frombuffer(unpacked, "<i8").astype(np.int64).reshape(2, -1)
+        if not 0 <= first <= first + gathered._counts.shape[1] <= _MAGNITUDES or not decompressor.eof:
+            raise ValueError("its histogram has bins that no number is in")
+        return gathered

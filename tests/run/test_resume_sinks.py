@@ -27,7 +27,7 @@ from tfdump.tensors import InputSpec, Sparse, TensorInfo
 X = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
 X[3, 1], X[7, 2] = np.nan, -np.inf
 BATCHES = Batches(3, 10)
-STATISTICS = StoreOptions(statistics=True, dtype="float16")
+STATISTICS = StoreOptions(statistics=True, quantiles=True, dtype="float16")
 
 
 def source() -> Source:

@@ -9,6 +9,7 @@ import pytest
 
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.writer import DumpWriter
+from tfdump.quantile_histogram import MOST_BINS, QuantileAccumulator, QuantileHistogram
 from tfdump.run.options import StoreOptions
 from tfdump.run.sinks import TensorSink, stored_bytes
 from tfdump.statistics.reduction import Reduction
@@ -93,6 +94,24 @@ def test_statistics_are_of_the_tensor_before_it_is_reduced_and_cast(stored: Stor
     np.testing.assert_array_equal(values, (ROWS * 1000).mean(1).astype(np.float16))
     assert values.dtype == np.float16
     assert (attributes["stat_max"], attributes["stat_count"], attributes["reduce"]) == (11000.0, 12, "mean")
+
+
+def test_the_largest_histogram_fits_the_attributes(stored: Stored) -> None:
+    values = (10.0 ** np.random.default_rng(0).uniform(-300, 300, (20, 20_000))) * np.resize([1, -1], (20, 1))
+    options = StoreOptions(statistics=True, quantiles=True, values=False)
+    _, attributes = stored([values[:5], values[5:]], options, dtype="float64")
+    assert len(attributes["quantile_bins"]) == len(attributes["quantile_counts"]) > 0.4 * MOST_BINS
+    assert attributes["quantile_counts"].sum() == values.size
+    histogram = QuantileAccumulator()
+    histogram.add(values)
+    full = QuantileHistogram(np.arange(1, MOST_BINS + 1), np.full(MOST_BINS, 2**62))
+    _, attributes = stored([values], options, dtype="float64")
+    np.testing.assert_array_equal(attributes["quantile_bins"], histogram.histogram().attributes()["quantile_bins"])
+    with h5py.File("memory", "w", driver="core", backing_store=False) as file:
+        dataset = file.create_dataset("t", data=0, track_order=True)
+        for name, value in full.attributes().items():
+            dataset.attrs[name] = value
+        assert dataset.attrs["quantile_counts"].sum(dtype=object) == MOST_BINS * 2**62
 
 
 def test_statistics_count_a_constant_once(stored: Stored) -> None:

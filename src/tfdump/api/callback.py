@@ -106,8 +106,9 @@ class DumpCallback(IntervalCallback):
         The dtype in which floats are stored. The default is the dtype in which the model computes them.
     compression : {'none', 'gzip', 'zstd'}, default 'none'
         The compression of the dumps. `zstd` needs the extra `tfdump[zstd]`.
-    stats : bool, default True
-        Store statistics of each tensor too.
+    stats : bool or 'quantiles', default True
+        Store statistics of each tensor too; with `'quantiles'`, also a histogram, from which `tfdump.ranges` tells
+        percentiles.
     stats_only : bool, default False
         Store statistics and no values.
 
@@ -168,7 +169,7 @@ class DumpCallback(IntervalCallback):
         memory: int | str = DEFAULT_MEMORY,
         dtype: str | None = None,
         compression: str = "none",
-        stats: bool = True,
+        stats: bool | str = True,
         stats_only: bool = False,
     ) -> None:
         check_intervals(every, on, keep, on_error)

@@ -26,6 +26,30 @@ class HeadedOption(click.Option):
         self.heading = heading
 
 
+class WordOption(HeadedOption):
+    """A switch that may be followed by one of some words.
+
+    Click would take any next argument as the value of an option whose value is optional, also `model.keras`.
+    """
+
+    def __init__(self, *arguments: Any, words: Sequence[str], **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.words = words
+
+    def joined(self, arguments: Sequence[str]) -> list[str]:
+        """Return the arguments of a command line, the option with its value: `--stats=quantiles`, `--stats=true`."""
+        joined: list[str] = []
+        rest = list(arguments)
+        while rest:
+            argument = rest.pop(0)
+            if argument == "--":
+                return [*joined, argument, *rest]
+            if argument in self.opts:
+                argument += f"={rest.pop(0) if rest and rest[0] in self.words else 'true'}"
+            joined.append(argument)
+        return joined
+
+
 Decorator = Callable[[Any], Any]
 CommandFunction = TypeVar("CommandFunction", bound=Callable[..., Any])
 """The function of a command, to which a decorator adds options."""
@@ -45,6 +69,13 @@ class DocumentedCommand(click.Command):
     def __init__(self, *arguments: Any, examples: Sequence[tuple[str, str]], **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.examples = examples
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        for parameter in self.params:
+            if isinstance(parameter, WordOption):
+                args = parameter.joined(args)
+        return super().parse_args(ctx, args)
 
     def get_help(self, ctx: click.Context) -> str:
         """Return the page, no wider than the terminal, or than 80 columns in a pipe."""

@@ -6,20 +6,21 @@ from functools import partial
 import click
 
 from tfdump.byte_sizes import parse_bytes, show_bytes
-from tfdump.cli.help_page import CommandFunction, option_under
+from tfdump.cli.help_page import CommandFunction, WordOption, option_under
 from tfdump.cli.options import FORCE, OUTPUT, FileName, decorated, parsed
 from tfdump.errors import TfdumpError
 from tfdump.inputs.source import parse_examples
 from tfdump.model.backends.options import BACKENDS
 from tfdump.run.batching import DEFAULT_MEMORY
-from tfdump.run.options import FLOAT_DTYPES
+from tfdump.run.options import FLOAT_DTYPES, QUANTILES
 
 MODEL = option_under("Model")
 MORE_TENSORS = option_under("More tensors")
 INPUTS = option_under("Inputs")
 RUNNING = option_under("Running")
 SEARCH = option_under("Search")
-STORED_VALUES = option_under("Stored values")
+STORED_VALUES_HEADING = "Stored values"
+STORED_VALUES = option_under(STORED_VALUES_HEADING)
 
 
 def _batch_size(text: str) -> int | None:
@@ -173,6 +174,27 @@ def inference_options(command: CommandFunction) -> CommandFunction:
     return decorated(command, [_BATCH_SIZE, _MEMORY, _EXAMPLES, _SEED, _PAD_VALUE, _PAD_TO, _STRICT_DTYPE])
 
 
+def _stats(text: str) -> bool | str:
+    if text == QUANTILES:
+        return text
+    switch = click.BOOL.str_to_bool(text)
+    if switch is None:
+        raise TfdumpError(f"--stats '{text}' is not '{QUANTILES}' (leave the value out for statistics without it)")
+    return switch
+
+
+_STATS = click.option(
+    "--stats",
+    cls=WordOption,
+    heading=STORED_VALUES_HEADING,
+    words=(QUANTILES,),
+    type=parsed(f"[{QUANTILES}]", _stats),
+    metavar=f"[{QUANTILES}]",
+    default=False,
+    help="Also store statistics of each tensor; with 'quantiles', also what tfdump ranges needs of percentiles.",
+)
+
+
 def storing_options(kind: str) -> Callable[[CommandFunction], CommandFunction]:
     """Return a decorator that adds where a dump of this kind is written and how its values are stored."""
     decorators = [
@@ -188,7 +210,7 @@ def storing_options(kind: str) -> Callable[[CommandFunction], CommandFunction]:
         ),
         OUTPUT("--resume", is_flag=True, help="Resume an interrupted run, and keep a journal to resume this one."),
         STORED_VALUES("--checksums", is_flag=True, help="Also store a CRC-32 of each tensor."),
-        STORED_VALUES("--stats", is_flag=True, help="Also store statistics of each tensor."),
+        _STATS,
         STORED_VALUES("--stats-only", is_flag=True, help="Store statistics and no values."),
         OUTPUT("--dry-run", is_flag=True, help="Print what would be dumped, and write nothing."),
     ]

@@ -31,7 +31,7 @@ def recorded_command(ctx: click.Context) -> str:
         texts = [_text(parameter, item) for item in values]
         if isinstance(parameter, click.Argument):
             words += texts
-        elif isinstance(parameter, click.Option) and parameter.is_flag:
+        elif isinstance(parameter, click.Option) and (parameter.is_flag or value is True):
             options.append(parameter.opts[-1])
         else:
             options += [word for text in texts for word in (parameter.opts[-1], text)]

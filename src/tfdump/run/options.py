@@ -12,6 +12,9 @@ from tfdump.inputs.source import ReadingOptions
 from tfdump.run.batching import DEFAULT_MEMORY
 from tfdump.statistics.reduction import Reduction, parse_reduction
 
+QUANTILES = "quantiles"
+"""The argument `stats` with which the statistics hold histograms for percentiles too."""
+
 FLOAT_DTYPES = ("float16", "float32", "float64")
 """The dtypes in which real floats can be stored."""
 
@@ -27,11 +30,15 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """What is stored of each tensor: its values or not, reduced or whole, in which float dtype, with statistics."""
+    """What is stored of each tensor: its values or not, reduced or whole, in which float dtype, with statistics.
+
+    `quantiles` adds histograms for percentiles to the statistics.
+    """
 
     reduction: Reduction | None = None
     dtype: str | None = None
     statistics: bool = False
+    quantiles: bool = False
     values: bool = True
     save_inputs: bool = False
 
@@ -85,7 +92,7 @@ def store_options(
 ) -> StoreOptions:
     """Return what is stored of each tensor; raises TfdumpError for an argument that is not valid.
 
-    `reduce` is a reduction or its text (`mean:spatial`), and `stats_only` implies `stats`.
+    `reduce` is a reduction or its text (`mean:spatial`). `stats` is a switch or QUANTILES, and `stats_only` implies it.
     """
     if dtype not in (None, *FLOAT_DTYPES):
         raise TfdumpError(f"dtype {shown(dtype)} is none of {', '.join(FLOAT_DTYPES)}")
@@ -93,10 +100,21 @@ def store_options(
     return StoreOptions(
         reduce if isinstance(reduce, Reduction) else reduction_of(reduce),
         dtype,
-        statistics=flag("stats", stats) or without_values,
+        statistics=statistics_flag(stats) or without_values,
+        quantiles=isinstance(stats, str) and stats == QUANTILES,
         values=not without_values,
         save_inputs=flag("save_inputs", save_inputs),
     )
+
+
+def statistics_flag(stats: Any) -> bool:
+    """Return whether statistics are stored; raises TfdumpError for what is neither a switch nor QUANTILES."""
+    if isinstance(stats, str) and stats == QUANTILES:
+        return True
+    try:
+        return flag("stats", stats)
+    except TfdumpError as error:
+        raise TfdumpError(f"{error}, nor '{QUANTILES}'") from None
 
 
 def reduction_of(reduce: Any) -> Reduction | None:

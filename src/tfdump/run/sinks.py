@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from tfdump.dtypes import dtype_name, kind_of
-from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import EXAMPLE, NONE
 from tfdump.dump.collectors import ChangingCollector, Collector, OpenCollector, same_bits
 from tfdump.dump.kinds.tensor_kind import TensorKind
+from tfdump.dump.kinds.tensor_statistics import TensorStatistics
 from tfdump.dump.layout import count_overflow, stored_dtype
 from tfdump.dump.packing import digest
-from tfdump.exact_statistics import ExactStatistics
 from tfdump.run.options import StoreOptions
 from tfdump.tensors import Array, Ragged, Sparse, TensorInfo, Value
 
@@ -45,7 +44,7 @@ class TensorSink:
         self._first: Array | None = None
         self._first_unfit = 0
         numeric = kind_of(info.dtype) != "S"
-        self._statistics = ExactStatistics() if options.statistics and numeric else None
+        self._statistics = TensorStatistics(options.quantiles) if options.statistics and numeric else None
         self._narrow = options.dtype is not None and kind_of(info.dtype) == "f"
 
     @property
@@ -125,7 +124,7 @@ class TensorSink:
         self.kind.restore(state["kind"])
         self.overflowed, self.unfit, self.reduced = state["counts"]
         if self._statistics is not None:
-            self._statistics = ExactStatistics.of_state(state["statistics"])
+            self._statistics = TensorStatistics.of_state(state["statistics"])
 
     @property
     def constant(self) -> str | None:
@@ -148,7 +147,7 @@ class TensorSink:
         again = self.batches - 2
         self.unfit += self._first_unfit * again
         if self._statistics is not None and again:
-            first = ExactStatistics()
+            first = TensorStatistics(self._options.quantiles)
             first.add(self._first)
             self._statistics.merge(first, again)
         if self._narrow:
@@ -167,7 +166,7 @@ class TensorSink:
         """Return the collector, None where nothing is stored, and the attributes that it does not set itself."""
         extra: dict[str, Any] = {}
         if self._statistics is not None:
-            extra |= statistics_attributes(self._statistics.result())
+            extra |= self._statistics.attributes()
         if self.reduced:
             extra["reduce"] = str(self._options.reduction)
         if self.overflowed + self.unfit:

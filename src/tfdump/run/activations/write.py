@@ -170,7 +170,7 @@ def open_sinks(source: Source, plan: ActivationPlan, dump: OpenDump) -> list[Ten
         return open_collector
 
     store = dump.store
-    as_fed = StoreOptions(statistics=store.statistics, values=store.values)
+    as_fed = StoreOptions(statistics=store.statistics, quantiles=store.quantiles, values=store.values)
     inputs, before = planned_inputs(source, store), plan.batches.before
     return [
         *(TensorSink(t.group, t.info, t.axis0, store, opener(store), plan.fixed, before) for t in plan.tensors),

@@ -5,12 +5,11 @@ from typing import Any
 import numpy as np
 
 from tfdump.dtypes import numpy_dtype
-from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import NONE
 from tfdump.dump.collectors import Collector, OpenCollector
+from tfdump.dump.kinds.tensor_statistics import TensorStatistics
 from tfdump.dump.layout import count_overflow
 from tfdump.dump.shards.gradient_sums import PartialSum
-from tfdump.exact_statistics import ExactStatistics
 from tfdump.exact_sums import ArraySum
 from tfdump.run.gradients.lookups import LookupRows
 from tfdump.run.gradients.norms import GradientNorms, MeasuredSink
@@ -83,7 +82,7 @@ class SumSink(MeasuredSink):
         self._store = store
         self._open = open_collector
         self._collector: Collector | None = None
-        self._statistics = ExactStatistics() if store.tensors.statistics else None
+        self._statistics = TensorStatistics(store.tensors.quantiles) if store.tensors.statistics else None
         self.norms = GradientNorms(half)
         self._one: Array | None = None
         self._sum: ArraySum | None = None
@@ -216,7 +215,7 @@ class SumSink(MeasuredSink):
         """Return the collector, and the attributes that it does not set itself."""
         extra: dict[str, Any] = {}
         if self._statistics is not None:
-            extra |= statistics_attributes(self._statistics.result())
+            extra |= self._statistics.attributes()
         if self._store.norms_only:
             extra["reduce"] = "norm"
         if self.overflowed:

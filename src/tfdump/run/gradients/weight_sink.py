@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfdump.dtypes import kind_of
-from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import NONE
 from tfdump.dump.collectors import Collector, OpenCollector
+from tfdump.dump.kinds.tensor_statistics import TensorStatistics
 from tfdump.dump.layout import count_overflow
-from tfdump.exact_statistics import ExactStatistics
 from tfdump.run.options import StoreOptions
 from tfdump.tensors import TensorInfo
 
@@ -27,7 +26,7 @@ class WeightSink:
         self._store = store
         self._open = open_collector
         self._collector: Collector | None = None
-        self._statistics = ExactStatistics() if store.statistics else None
+        self._statistics = TensorStatistics(store.quantiles) if store.statistics else None
 
     def add(self, value: Any) -> None:
         """Add the value before a step."""
@@ -41,7 +40,7 @@ class WeightSink:
 
     def finish(self) -> tuple[Collector | None, dict[str, Any]]:
         """Return the collector, None where there was no step, and the attributes that it does not set itself."""
-        extra = statistics_attributes(self._statistics.result()) if self._statistics is not None else {}
+        extra = self._statistics.attributes() if self._statistics is not None else {}
         return self._collector, extra | ({"overflowed": np.int64(self.overflowed)} if self.overflowed else {})
 
 
