@@ -50,6 +50,7 @@ SCRIPTS = (
     "scaling",
     "workers",
     "check",
+    "ranges",
     "diff",
     "pairing",
     "side_by_side",

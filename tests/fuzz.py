@@ -167,9 +167,10 @@ def _same(got: np.ndarray, expected: np.ndarray) -> str | None:
 # The kinds
 
 DUMP = ("show {}", "show {} '*'", "show {} --stats --json", "cat {} activations/dense", "cat {} --all -o all.npz -f",
-        "check {}", "diff good.dump.h5 {}", "diff {} good.dump.h5 --json", "plot {} dense --text")  # fmt: skip
-GRADIENTS = ("show {} --json", "show {} 'gradients/*'", "check {} --fail-on all", "plot {} gradients/inputs/x --text",
-             "diff {} good.gradients.h5")  # fmt: skip
+        "check {}", "ranges {} --memory 1k",
+        "diff good.dump.h5 {}", "diff {} good.dump.h5 --json", "plot {} dense --text")  # fmt: skip
+GRADIENTS = ("show {} --json", "show {} 'gradients/*'", "check {} --fail-on all", "ranges {} --per-channel --json",
+             "plot {} gradients/inputs/x --text", "diff {} good.gradients.h5")  # fmt: skip
 VERIFIED = ("show {} '*'", "check {} --verify", "show {} --provenance")
 RUN = "activations model.keras {} -o out.h5 -f -q --save-inputs --max-bytes " + MAX_BYTES
 MODEL = tuple(

@@ -120,6 +120,7 @@ def test_attributes_and_states_come_back(name: str) -> None:
         {"quantile_counts": [1]},
         {"quantile_counts": [1, -1]},
         {"quantile_bins": [3, 2]},
+        {"quantile_counts": [2**62, 2**62]},
         {"quantile_bins": [1, 2**40]},
         {"quantile_bins": "text"},
         {"quantile_bins": [1.5, 2]},

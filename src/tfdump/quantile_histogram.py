@@ -103,6 +103,8 @@ def stored_histogram(attributes: Any) -> QuantileHistogram | None:
     if not whole or len(bins) != len(counts) or not isinstance(shift, int) or not FINEST <= shift < 63:
         raise ValueError("its attributes 'quantile_...' are not a histogram")
     histogram = QuantileHistogram(np.array(bins, np.int64), np.array(counts, np.int64), shift)
+    if float(sum(counts)) > 2.0**62:
+        raise ValueError("its attribute 'quantile_counts' counts more values than any file holds")
     most = (_INFINITE >> shift) + (shift > _MANTISSA)
     if (np.diff(histogram.bins) <= 0).any() or (histogram.counts < 0).any() or (np.abs(histogram.bins) > most).any():
         raise ValueError("its attributes 'quantile_...' are not a histogram")

@@ -307,7 +307,9 @@ def test_quantized_reduced_and_narrowed_tensors_are_described(tmp_path: Path) ->
         "activations/real": (halves.astype("f4"), {"scale": 0.5, "zero_point": 3, "quantized_dtype": "int8"}),
         "activations/r": (halves.astype("f4"), {"reduce": "mean:spatial"}),
         "activations/n": (halves, {"dtype": "float32", "stored_as": "float16"}),
-        "activations/g": (integers, {"scale": np.ones((2, 4)), "group_index": np.zeros(30, int)}),
+        "activations/g": (integers, {"scale": np.ones(4), "group_index": np.zeros(30, int)}),
+        "activations/k": (integers, {"quantization": "int4"}),
+        "activations/b": (integers, {"scale": np.ones((30, 4)), "zero_point": 0}),
     }
     report = tfdump.ranges(write_dump(tmp_path / "d.h5", tensors))
     assert report.ranges[0].min == (integers.min() - 3.0) * 0.5
@@ -317,7 +319,29 @@ def test_quantized_reduced_and_narrowed_tensors_are_described(tmp_path: Path) ->
         ("activations/r", "its values were reduced (mean:spatial) before they were stored"),
         ("activations/n", "its values were stored as float16 and computed as float32"),
     )
-    assert report.skipped == (("activations/g", "its scales are in groups (dump it with --dequantize)"),)
+    reason = "its scales are in groups (dump it with --dequantize)"
+    assert report.skipped == tuple((f"activations/{name}", reason) for name in "gkb")
+
+
+STATISTICS = {"stat_count": 24, "stat_min": -1.0, "stat_max": 1.0, "stat_nan": 0, "stat_inf": 0, "stat_zero": 0,
+              "values": False, "computed_shape": np.array([6, 4])}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"scale": np.ones(4), "quantized_axis": 7}, "its attribute 'quantized_axis' is 7, and it has 2 axes"),
+        ({"scale": np.ones(3), "quantized_axis": 1}, "could not be broadcast"),
+        ({"scale": "big"}, "could not convert"),
+        (STATISTICS | {"stat_min": 3.0}, "its finite values are from 3.0 to 1.0"),
+        (STATISTICS | {"stat_max": np.nan}, "its finite values are from -1.0 to nan"),
+        (STATISTICS | {"quantile_bins": [2, 1], "quantile_counts": [1, 1], "quantile_shift": 45}, "not a histogram"),
+    ],
+)
+def test_damaged_attributes_are_one_line(tmp_path: Path, attributes: dict[str, Any], message: str) -> None:
+    path = write_dump(tmp_path / "d.h5", {"activations/x": (np.ones((6, 4), "i1"), attributes)})
+    with pytest.raises(TfdumpError, match=f"activations/x is damaged: .*{message}"):
+        tfdump.ranges(path)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from tfdump.address import Selection
 from tfdump.argument_kinds import real_number, shown, texts, whole_number
 from tfdump.byte_sizes import parse_bytes
@@ -219,6 +221,8 @@ class _Reader:
 def _with_statistics(record: TensorRange, statistics: dict[str, int | float]) -> TensorRange:
     count, nan, inf, zero = (int(statistics[name]) for name in ("count", "nan", "inf", "zero"))
     low, high = float(statistics["min"]), float(statistics["max"])
+    if count > nan + inf and not -np.inf < low <= high < np.inf:
+        raise ValueError(f"its statistics say that its finite values are from {low} to {high}")
     return replace(record, count=count, nan=nan, inf=inf, zero=zero, min=low, max=high)
 
 

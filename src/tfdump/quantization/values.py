@@ -57,7 +57,9 @@ def reason_without_numbers(tensor: Tensor) -> str | None:
     if kind_of(tensor.dtype) not in "fiub":
         what = "is complex" if kind_of(tensor.dtype) == "c" else "has no numbers"
         return f"it is {tensor.dtype} and {what}"
-    if is_quantized(tensor) and any(name in tensor.attributes for name in _GROUPED):
+    integers = kind_of(tensor.stored_dtype) in "iu"
+    grouped = any(name in tensor.attributes for name in _GROUPED) or np.ndim(tensor.attributes.get("scale", 0)) > 1
+    if integers and (grouped or ("quantization" in tensor.attributes and not is_quantized(tensor))):
         return "its scales are in groups (dump it with --dequantize)"
     return None
 
@@ -145,7 +147,7 @@ class NumbersOf:
 
     def _real(self, block: Array, key: Key) -> Array:
         """Return a block as floats; quantized integers as the numbers for which they stand."""
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             if not self._quantized:
                 return block.astype(self._dtype, copy=False)
             scale, zero_point = (self._along_axis(name, block.ndim, key) for name in ("scale", "zero_point"))
@@ -157,9 +159,10 @@ class NumbersOf:
         values = np.asarray(self._tensor.attributes.get(name, 0), dtype)
         if not values.ndim:
             return values
-        axis = int(self._tensor.attributes.get("quantized_axis", -1)) % max(1, rank)
-        piece = values.reshape(-1)[key[axis]] if rank else values.reshape(-1)[:1]
-        return piece.reshape([-1 if n == axis else 1 for n in range(rank)])
+        axis = self._tensor.attributes.get("quantized_axis", rank - 1)
+        if not isinstance(axis, int) or not -rank <= axis < rank:
+            raise ValueError(f"its attribute 'quantized_axis' is {axis}, and it has {rank} axes")
+        return values[key[axis]].reshape([-1 if n == axis % rank else 1 for n in range(rank)])
 
 
 def _once(piece: Array) -> Iterator[Array]:
