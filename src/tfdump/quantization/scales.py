@@ -72,12 +72,14 @@ class Distribution:
     def squared_error(self, quantizer: IntegerQuantizer) -> float:
         """Return the sum of the squared errors, in units of the squared largest magnitude."""
         least, most = (end - quantizer.zero_point for end in (quantizer.low, quantizer.high))
-        a, b = self.low / quantizer.scale, self.high / quantizer.scale
-        width = b - a
-        spread = width > 1e-9 * np.maximum(np.abs(a), np.abs(b))
-        errors = (a - np.clip(np.rint(a), least, most)) ** 2
-        integrals = _integral(b, least, most) - _integral(a, least, most)
-        np.divide(integrals, width, out=errors, where=spread)
+        a = self.low / quantizer.scale
+        errors = np.square(a - np.clip(np.rint(a), least, most))
+        if self.high is not self.low:
+            b = self.high / quantizer.scale
+            width = b - a
+            spread = width > 1e-9 * np.maximum(np.abs(a), np.abs(b))
+            integrals = _integral(b, least, most) - _integral(a, least, most)
+            np.divide(integrals, width, out=errors, where=spread)
         unit = quantizer.scale / (max(float(np.abs(self.low).max()), float(np.abs(self.high).max())) or 1.0)
         return float(np.dot(errors, self.counts)) * unit * unit
 
@@ -89,7 +91,8 @@ def _integral(steps: _Floats, least: int, most: int) -> _Floats:
     """
     inside = np.clip(steps, least, most)
     nearest = np.rint(inside)
-    return nearest / 12 + (inside - nearest) ** 3 / 3 + (steps - inside) ** 3 / 3
+    rest, beyond = inside - nearest, steps - inside
+    return nearest / 12 + rest * rest * rest / 3 + beyond * beyond * beyond / 3
 
 
 def symmetric_by_error(bits: int, low: float, high: float, values: Distribution) -> IntegerQuantizer:

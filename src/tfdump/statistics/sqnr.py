@@ -26,7 +26,7 @@ class SignalToNoise:
         numbers = values.astype(np.float64, copy=False)
         with np.errstate(invalid="ignore", over="ignore"):
             errors = numbers - quantized
-            if not np.isfinite(errors).all():
+            if not np.isfinite(np.add.reduce(errors, axis=None)):
                 finite = np.isfinite(numbers) & np.isfinite(quantized)
                 numbers = numbers[finite]
                 errors = numbers - quantized[finite].astype(np.longdouble)
