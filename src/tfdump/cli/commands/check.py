@@ -10,12 +10,12 @@ import click
 
 from tfdump.checks import CHECKS, FAIL_ON, CheckReport, Finding, Thresholds, check
 from tfdump.checks.records import parse_checks
-from tfdump.cli.check_table import check_table
 from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.junit import Case, junit
 from tfdump.cli.options import OUTPUT, FileName, parsed, selection_options, verdict_format, verdict_options
 from tfdump.cli.progress import notes, reading_bar
 from tfdump.cli.render import json_list, say, table, without_missing_id, write
+from tfdump.cli.tables.check_table import check_table
 from tfdump.cli.tensor_names import some_names
 from tfdump.cli.terminal import BOLD, GREEN, RED
 from tfdump.cli.verbosity import Verbosity, verbosity_options

@@ -12,8 +12,8 @@ from tfdump.byte_sizes import parse_bytes, show_bytes
 from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.options import FileName, json_option, parsed, selection_options
 from tfdump.cli.progress import notes, reading_bar
-from tfdump.cli.ranges_table import ranges_in_full, ranges_on_terminal
 from tfdump.cli.render import json_list, write
+from tfdump.cli.tables.ranges_table import ranges_in_full, ranges_on_terminal
 from tfdump.cli.tensor_names import some_names
 from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.quantization.measuring import SHOWN

@@ -1,0 +1,1 @@
+"""Tables of single commands on a terminal and in a pipe."""
