@@ -6,11 +6,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from click.shell_completion import ShellComplete
 
 import tfdump as library
 from support.command import SAMPLES, Ended, Run
+from tfdump.cli.main import cli
+from tfdump.errors import TfdumpError
 from tfdump.quantile_histogram import QuantileAccumulator, stored_histogram
 from tfdump.quantization.records import PERCENTS, TensorRange
+from tfdump.run.options import store_options
 
 pytestmark = pytest.mark.tensorflow
 
@@ -51,6 +55,22 @@ def test_the_word_is_optional_and_no_other_word_is_swallowed(tfdump: Run, tmp_pa
     wrong = tfdump("activations", MODEL, DIGITS, "--stats=percentiles")
     assert wrong.returncode == 2
     assert "--stats 'percentiles' is not 'quantiles' (leave the value out" in wrong.stderr
+
+
+def test_the_shell_completes_the_word_and_the_next_argument() -> None:
+    completion = ShellComplete(cli, {}, "tfdump", "_TFDUMP_COMPLETE")
+    for incomplete, words in (("", ["quantiles", ""]), ("qua", ["quantiles", "qua"]), ("sample", ["sample"])):
+        items = completion.get_completions(["activations", "--stats"], incomplete)
+        assert [(item.value, item.type) for item in items][-1] == (incomplete, "file")
+        assert [item.value for item in items] == words
+
+
+@pytest.mark.parametrize("stats", [True, False, None, 1, "quantiles"])
+def test_in_python_it_is_a_switch_or_the_word(stats: object) -> None:
+    stored = store_options(stats=stats)
+    assert (stored.statistics, stored.quantiles) == (bool(stats), stats == "quantiles")
+    with pytest.raises(TfdumpError, match="stats 'all' is neither True nor False, nor 'quantiles'"):
+        store_options(stats="all")
 
 
 @pytest.mark.parametrize(("value", "stored"), [("1", True), ("0", False), ("quantiles", True)])

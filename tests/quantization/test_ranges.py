@@ -177,6 +177,15 @@ def test_float64_is_rounded_once(tmp_path: Path) -> None:
     assert narrow.sqnr == pytest.approx(decibels(values, np.array([1, -1, 1.125])), abs=1e-9)
 
 
+def test_halves_are_rounded_to_even(tmp_path: Path) -> None:
+    values, rounded = np.array([0.5, 1.5, 2.5, -0.5, -3.5, 127]), np.array([0, 2, 2, 0, -4, 127])
+    (one,) = tfdump.ranges(write_dump(tmp_path / "d.h5", {"activations/x": values}), show="int8").ranges
+    way = one.integer(8, True, "max")
+    assert way is not None
+    assert way.scale == 1
+    assert way.sqnr == pytest.approx(decibels(values, rounded), abs=1e-9)
+
+
 @pytest.mark.parametrize(
     ("values", "integer_bits"),
     [

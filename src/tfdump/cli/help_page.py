@@ -49,6 +49,13 @@ class WordOption(HeadedOption):
             joined.append(argument)
         return joined
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Let the shell complete the words, and the names of files, which may be the next argument."""
+        from click.shell_completion import CompletionItem
+
+        words = [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
+        return [*words, CompletionItem(incomplete, type="file")]
+
 
 Decorator = Callable[[Any], Any]
 CommandFunction = TypeVar("CommandFunction", bound=Callable[..., Any])
