@@ -108,7 +108,7 @@ def compare_models(
     force : bool, default False
         Replace an earlier folder of `shrink`.
     **criteria
-        The keyword arguments of `tfdump.diff`, such as `rtol`, `min_cosine`, `allow_missing`, `layers` and `renamed`.
+        The keyword arguments of `tfdump.diff`, such as `rtol`, `min_sqnr`, `allow_missing`, `layers` and `renamed`.
 
     Returns
     -------

@@ -10,7 +10,8 @@ from tfdump.cli.render import Cell, json_list, shape_cell, table, without_missin
 from tfdump.cli.tensor_names import common_group, tensor_column
 from tfdump.cli.terminal import GREEN, RED, YELLOW
 from tfdump.comparison.pairing import ADDRESS
-from tfdump.comparison.verdict import IGNORED, SAME, SKIPPED, DiffReport, TensorDiff, index_text, value_text
+from tfdump.comparison.reasons import index_text
+from tfdump.comparison.verdict import IGNORED, SAME, SKIPPED, DiffReport, TensorDiff, value_text
 
 if TYPE_CHECKING:
     from tfdump.cli.junit import Case
@@ -21,8 +22,9 @@ _COLUMNS = ("tensor", "new", "class", "verdict", "shape", "failed", "worst at", 
 _ALIGNED = (
     tensor_column(), tensor_column("new"), Column("class", 0), Column("verdict"), Column("shape", 1),
     Column("failed", 6), Column("worst at", 4), Column("example id", 7, shorten="middle"), Column("golden value", 3),
-    Column("new value", 2), Column("max error"), Column("scale needed", 5), Column("cosine"), Column("total error"),
-    Column("own error"), Column("influence"), Column("paired by", 2), Column("reason", shorten="end"),
+    Column("new value", 2), Column("max error"), Column("scale needed", 5), Column("cosine"), Column("sqnr"),
+    Column("steps"), Column("total error"), Column("own error"), Column("influence"), Column("paired by", 2),
+    Column("reason", shorten="end"),
 )  # fmt: skip
 
 
@@ -53,18 +55,18 @@ def _pairing(tensor: TensorDiff) -> str:
 
 
 def further_columns(report: DiffReport, with_cosine: bool) -> tuple[str, ...]:
-    """Return the columns of a report that not every one has."""
+    """Return the columns of a report that not every one has, and those of quantization, which come last."""
     influences = any(tensor.influence is not None for tensor in report.tensors)
     named = any(tensor.example_id is not None for tensor in report.tensors)
     wanted = (with_cosine, bool(report.blame), bool(report.blame), influences, named)
-    return tuple(name for name, is_wanted in zip(_FURTHER, wanted, strict=True) if is_wanted)
+    return (*(name for name, is_wanted in zip(_FURTHER, wanted, strict=True) if is_wanted), *_QUANTIZATION)
 
 
 def diff_table(tensors: Sequence[TensorDiff], aligned: bool, further: Sequence[str]) -> str:
     """Return the tensors as a table: aligned for a terminal, or as TSV with these `further_columns`.
 
-    An aligned table gives the reason only where the other columns do not. In TSV the cosine, the errors and the names
-    of examples come last, so that the other columns keep their places.
+    An aligned table gives the reason only where the other columns do not. In TSV the cosine, the errors, the names of
+    examples and what quantization has cost come last, so that the other columns keep their places.
     """
     rows = [_row(tensor) for tensor in tensors]
     more = [_further(tensor) for tensor in tensors]
@@ -80,7 +82,8 @@ def diff_table(tensors: Sequence[TensorDiff], aligned: bool, further: Sequence[s
             "verdict": Styled(tensor.status, _style(tensor)),
             **others,
             "cosine": None if others["cosine"] is None else f"{others['cosine']:.9g}",
-            "reason": tensor.reason if tensor.comparison is None or _fails_by_cosine(tensor) else None,
+            "sqnr": None if others["sqnr"] is None else round(others["sqnr"], 1),
+            "reason": tensor.reason if tensor.comparison is None or _fails_as_a_whole(tensor) else None,
         }
         for tensor, row, others in zip(tensors, rows, more, strict=True)
     ]
@@ -89,16 +92,18 @@ def diff_table(tensors: Sequence[TensorDiff], aligned: bool, further: Sequence[s
 
 
 _FURTHER = ("cosine", "total error", "own error", "influence", "example id")
+_QUANTIZATION = ("sqnr", "steps")
 
 
 def _further(tensor: TensorDiff) -> dict[str, Any]:
     """Return the cells of a tensor that not every comparison has."""
-    cosine = tensor.comparison.cosine if tensor.comparison is not None else None
-    cells = (cosine, tensor.total_error, tensor.own_error, tensor.influence, tensor.example_id)
-    return dict(zip(_FURTHER, cells, strict=True))
+    told = tensor.comparison
+    cosine, sqnr, steps = (None, None, None) if told is None else (told.cosine, told.sqnr, told.steps)
+    cells = (cosine, tensor.total_error, tensor.own_error, tensor.influence, tensor.example_id, sqnr, steps)
+    return dict(zip((*_FURTHER, *_QUANTIZATION), cells, strict=True))
 
 
-def _fails_by_cosine(tensor: TensorDiff) -> bool:
+def _fails_as_a_whole(tensor: TensorDiff) -> bool:
     return tensor.comparison is not None and not tensor.comparison.failed and tensor.fails
 
 

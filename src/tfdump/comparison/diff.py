@@ -1,6 +1,7 @@
 """Compares two dumps tensor by tensor: what differs, and which layer is the first to differ."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from tfdump.address import Pattern, Selection
 from tfdump.argument_kinds import file_path, flag, real_number, texts, whole_number
 from tfdump.comparison.examples.same_examples import with_example_ids
 from tfdump.comparison.execution_order import in_execution_order
+from tfdump.comparison.fidelity.real_numbers import compare_as_real
 from tfdump.comparison.options import BY_VALUE, NAMES_ONLY, DiffOptions
 from tfdump.comparison.pairing import Pair, pair_sides
 from tfdump.comparison.plain_arrays import parse_transpose
@@ -16,7 +18,7 @@ from tfdump.comparison.preconditions import check_comparable, check_reductions, 
 from tfdump.comparison.renaming import read_map
 from tfdump.comparison.rule import Criteria
 from tfdump.comparison.sides import Side, open_side
-from tfdump.comparison.tolerance import Tolerances, overrides_of
+from tfdump.comparison.tolerance import Tolerances, overrides_of, sqnr_limits_of
 from tfdump.comparison.transposing import Transposing
 from tfdump.comparison.values.fusing import with_fused
 from tfdump.comparison.values.notes import pairs_by_value
@@ -45,6 +47,7 @@ def diff(
     exact: bool = False,
     max_ulp: int | None = None,
     min_cosine: float | None = None,
+    min_sqnr: float | Mapping[str, float] | None = None,
     nan_equal: bool = True,
     check_attrs: bool = False,
     allow_missing: bool = False,
@@ -77,6 +80,9 @@ def diff(
     min_cosine : float, optional
         The smallest cosine, from -1 to 1, between the two tensors as vectors. Without tolerances, only the cosine of
         floats counts.
+    min_sqnr : float or mapping of str to float, optional
+        The smallest signal-to-quantization-noise ratio in dB, of floats and of quantized integers, or ratios by glob.
+        Without tolerances, only it counts for the tensors that it names.
     nan_equal : bool, default True
         Whether NaN equals NaN.
     check_attrs : bool, default False
@@ -123,6 +129,7 @@ def diff(
         exact=exact,
         max_ulp=max_ulp,
         min_cosine=min_cosine,
+        min_sqnr=min_sqnr,
         nan_equal=nan_equal,
         check_attrs=check_attrs,
         allow_missing=allow_missing,
@@ -145,6 +152,7 @@ def diff_options(
     exact: bool = False,
     max_ulp: int | None = None,
     min_cosine: float | None = None,
+    min_sqnr: float | Mapping[str, float] | None = None,
     nan_equal: bool = True,
     check_attrs: bool = False,
     allow_missing: bool = False,
@@ -171,6 +179,7 @@ def diff_options(
             whole_number("max_ulp", max_ulp, 0),
             min_cosine,
             flag("nan_equal", nan_equal),
+            sqnr_limits_of(min_sqnr),
         ),
         check_attrs=flag("check_attrs", check_attrs),
         allow_missing=flag("allow_missing", allow_missing),
@@ -193,7 +202,9 @@ def compare(
     """
     options.check()
     with open_side(golden) as old, open_side(new) as other:
-        return compare_sides(old, other, options, partial(verdicts_on, progress=progress))
+        notes = [] if options.criteria.exact else compare_as_real(old, other)
+        report = compare_sides(old, other, options, partial(verdicts_on, progress=progress))
+        return replace(report, notes=(*report.notes, *notes))
 
 
 def compare_sides(old: Side, other: Side, options: DiffOptions, judge: JudgePairs) -> DiffReport:
@@ -205,7 +216,7 @@ def compare_sides(old: Side, other: Side, options: DiffOptions, judge: JudgePair
     every, pairing_notes = (by_names, []) if options.pair == NAMES_ONLY else pairs_by_value(by_names, old, other)
     pairs = _selected(in_execution_order(every, old, other), options)
     ignored = _matching(pairs, options.ignore, "--ignore")
-    _matching(pairs, options.criteria.tolerances.globs, "a tolerance")
+    _matching(pairs, options.criteria.globs, "a tolerance")
     check_reductions([pair for pair in pairs if id(pair) not in ignored])
     turning = Transposing(options.transpose, turns_golden=old.is_plain and not other.is_plain)
     turned = [pair if id(pair) in ignored else turning.turn(pair) for pair in pairs]

@@ -20,6 +20,8 @@ from tfdump.comparison.distances import (
     ulps_apart,
     zeros_of_unlike_sign,
 )
+from tfdump.comparison.fidelity.cosine import Cosine
+from tfdump.comparison.fidelity.loss import QuantizationLoss
 from tfdump.comparison.places import ComparedElement, Placer
 from tfdump.comparison.rule import Rule
 from tfdump.comparison.screening import Screen
@@ -89,7 +91,8 @@ class Judge:
         self._need: Any = np.longdouble(-np.inf)  # the largest excess
         self._doubtful: list[_Doubtful] = []
         self._near = 0
-        self._products = np.zeros(3, np.longdouble)
+        self._cosine = Cosine() if rule.min_cosine is not None else None
+        self._loss = QuantizationLoss(rule.scales) if rule.tells_loss else None
         self._place_of_unlike: ComparedElement | None = None
         self._place_of_sign: ComparedElement | None = None
         self._place_of_error: ComparedElement | None = None
@@ -106,6 +109,8 @@ class Judge:
     ) -> None:
         """Judge one block of both sides; `part` replaces the name of the golden array as the place of elements."""
         self._count += old_block.size
+        if self._loss is not None:
+            self._loss.add(golden.shape, key, old_block, new_block)
         if self._rule.min_cosine is None and bits_are_equal(old_block, new_block):
             largest = largest_magnitude(old_block)
             if largest is not None:
@@ -160,8 +165,8 @@ class Judge:
             if not golden.size:
                 return
             error, magnitude = distances(golden, new, self._buffers)
-        if self._rule.min_cosine is not None:
-            self._products += _products(golden, new)
+        if self._cosine is not None:
+            self._cosine.add(golden, new)
         self._largest = max(self._largest, np.longdouble(magnitude.max()))
         furthest = error.max()
         if furthest > self._max_error:
@@ -204,12 +209,15 @@ class Judge:
     @property
     def fails(self) -> bool:
         """Whether the elements so far fail, by the largest golden magnitude so far."""
-        cosine = self._cosine()
         beyond = self._need > self._rule.bound(self._largest)
-        return bool(self._unlike or self._signs or beyond or not self._passes_by(cosine))
+        return bool(self._unlike or self._signs or beyond or not self._passes_as_a_whole())
 
-    def _passes_by(self, cosine: float | None) -> bool:
-        return cosine is None or not cosine < (self._rule.min_cosine or 0.0)
+    def _passes_as_a_whole(self) -> bool:
+        """Tell whether the cosine and the ratio of signal to noise are large enough, where that is asked for."""
+        rule = self._rule
+        fails = self._cosine is not None and self._cosine.value() < (rule.min_cosine or 0.0)
+        noisy = self._loss is not None and rule.min_sqnr is not None and self._loss.sqnr < rule.min_sqnr
+        return not (fails or noisy)
 
     def finish(self) -> Comparison:
         """Read again the blocks whose verdict the largest golden magnitude may change, and return the comparison."""
@@ -220,22 +228,25 @@ class Judge:
             if known is None and block.pair is None:
                 known, at_least = 1, True  # its highest excess is above the bound
             failed += self._count_above(block) if known is None else known
-        cosine = self._cosine()
+        whole, loss = self._passes_as_a_whole(), self._loss
         worst = self._place_of_unlike
         if worst is None and (self._need > 0 or not self._max_error):
             worst = self._place_of_need if self._need > 0 else self._place_of_sign
         elif worst is None:
             worst = self._place_of_error
         comparison = Comparison(
-            passed=not failed and self._passes_by(cosine),
+            passed=not failed and whole,
             count=self._count,
             failed=failed,
             at_least=at_least,
             unlike=self._unlike,
             max_error=float(self._max_error),
             largest=float(self._largest),
-            scale=None if self._unlike else self._rule.scale_for(self._need, self._largest),
-            cosine=cosine,
+            scale=self._rule.scale_for(self._need, self._largest) if whole and not self._unlike else None,
+            cosine=None if self._cosine is None else self._cosine.value(),
+            sqnr=None if loss is None else loss.sqnr,
+            steps=None if loss is None else loss.steps,
+            saturated=None if loss is None else loss.saturated,
         )
         if worst is None:
             return comparison
@@ -252,14 +263,6 @@ class Judge:
             count += int(np.count_nonzero(needs > self._bound(needs)))
         return count
 
-    def _cosine(self) -> float | None:
-        if self._rule.min_cosine is None:
-            return None
-        both, old, other = self._products
-        if not (old and other):
-            return 1.0 if old == other else 0.0
-        return float(min(np.longdouble(1), both / (np.sqrt(old) * np.sqrt(other))))
-
     def _ulp(self, worst: ComparedElement) -> int | None:
         values = np.array([worst.golden]), np.array([worst.new])
         if self._rule.ulp_dtype is None or not all(np.isfinite(value).all() for value in values):
@@ -272,19 +275,3 @@ def _pieces(golden: Array, new: Array) -> Iterator[tuple[int, Array, Array]]:
     old, other = golden.reshape(-1), new.reshape(-1)
     for start in range(0, old.size, PIECE):
         yield start, old[start : start + PIECE], other[start : start + PIECE]
-
-
-def _products(golden: Array, new: Array) -> Array:
-    """Return the inner products of finite numbers: of both sides, of golden with itself, and of new with itself."""
-    wide = np.complex128 if golden.dtype.kind == "c" else np.float64
-    old, other = golden.astype(wide), new.astype(wide)
-    old_unit, unit = _unit(old), _unit(other)
-    old, other = old / float(old_unit), other / float(unit)
-    products = [np.vdot(old, other).real, np.vdot(old, old).real, np.vdot(other, other).real]
-    return np.asarray(np.array(products, np.longdouble) * np.array([old_unit * unit, old_unit**2, unit**2]))
-
-
-def _unit(values: Array) -> Any:
-    """Return what to divide by so that no square overflows or vanishes: 1, except for extreme values."""
-    top = np.longdouble(np.abs(values).max())
-    return np.longdouble(1) if top == 0 or 1e-140 < top < 1e140 else top

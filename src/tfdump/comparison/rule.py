@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tfdump.comparison.distances import Wide, ulps_apart
-from tfdump.comparison.tolerance import Tolerance, Tolerances, coarsest
+from tfdump.comparison.fidelity.scales import Scales
+from tfdump.comparison.tolerance import SqnrLimit, Tolerance, Tolerances, coarsest, last_match
 from tfdump.dtypes import kind_of
 from tfdump.errors import TfdumpError
 from tfdump.tensors import Array
@@ -19,9 +20,10 @@ class Rule:
 
     Each element has an *excess* and passes if that is not above a bound. The excess is the distance minus
     `rtol*|golden|` and `atol`, and the bound is `scale*max|golden|`; with `max_ulp`, the excess is a number of steps of
-    `ulp_dtype`, and the bound is `max_ulp`. If `tolerance` is None, elements are not judged, and only `min_cosine`
-    counts. `ulp_dtype` is None if the values are not floats. `fixed` tells that tolerances have no effect, `by_glob`
-    that a tolerance only has an effect if its glob names the tensor. NaN and infinities are not subject to the rule:
+    `ulp_dtype`, and the bound is `max_ulp`. If `tolerance` is None, elements are not judged, and only `min_cosine` and
+    `min_sqnr` count. `scales` are those of the golden and of the new tensor, where they are quantized. `ulp_dtype` is
+    None if the values are not floats. `fixed` tells that tolerances have no effect, `by_glob` that a tolerance only has
+    an effect if its glob names the tensor. NaN and infinities are not subject to the rule:
     they must be alike.
     """
 
@@ -29,6 +31,8 @@ class Rule:
     exact: bool = False
     max_ulp: int | None = None
     min_cosine: float | None = None
+    min_sqnr: float | None = None
+    scales: tuple[Scales | None, Scales | None] = (None, None)
     nan_equal: bool = True
     ulp_dtype: str | None = None
     fixed: bool = False
@@ -43,6 +47,11 @@ class Rule:
     def can_be_screened(self) -> bool:
         """Whether bounds of the distances are enough: not if bits, steps or all products are needed."""
         return not (self.tolerance is None or self.exact or self.max_ulp is not None or self.min_cosine is not None)
+
+    @property
+    def tells_loss(self) -> bool:
+        """Whether the ratio of signal to noise is needed, or tells what quantization has cost."""
+        return self.min_sqnr is not None or self.scales != (None, None)
 
     def excess(self, error: Wide, magnitude: Wide, golden: Array, new: Array) -> Wide:
         """Return the excess of finite elements; `error` and `magnitude` are overwritten."""
@@ -83,9 +92,10 @@ class Rule:
 class Criteria:
     """The criteria for all tensors.
 
-    `exact`, `max_ulp` and tolerances cannot be combined. `min_cosine` can be combined with any of them; alone, it
-    replaces the judgment of the elements of floats. Integers, bools and text must be equal, except integers with a
-    tolerance that names them.
+    `exact`, `max_ulp` and tolerances cannot be combined. `min_cosine` and `min_sqnr` can be combined with any of them
+    and with each other; without them, they replace the judgment of the elements of floats. `min_sqnr` does so for
+    quantized integers too, and only for tensors that it names. Other integers, bools and text must be equal, except
+    integers with a tolerance that names them.
     """
 
     tolerances: Tolerances = field(default_factory=Tolerances)
@@ -93,6 +103,12 @@ class Criteria:
     max_ulp: int | None = None
     min_cosine: float | None = None
     nan_equal: bool = True
+    min_sqnr: Sequence[SqnrLimit] = ()
+
+    @property
+    def globs(self) -> list[str]:
+        """The globs of all tolerances and limits."""
+        return [*self.tolerances.globs, *(limit.glob for limit in self.min_sqnr if limit.glob is not None)]
 
     def check(self) -> None:
         """Raise TfdumpError for criteria that cannot be combined or are out of range."""
@@ -108,19 +124,30 @@ class Criteria:
         if self.min_cosine is not None and not -1 <= self.min_cosine <= 1:
             raise TfdumpError(f"min-cosine {self.min_cosine} is not between -1 and 1")
 
-    def rule_for(self, names: Sequence[str], classes: Sequence[str], dtypes: Sequence[str]) -> Rule:
-        """Return the rule for a tensor, from its names, its classes, and its dtypes on both sides."""
+    def rule_for(
+        self,
+        names: Sequence[str],
+        classes: Sequence[str],
+        dtypes: Sequence[str],
+        scales: tuple[Scales | None, Scales | None] = (None, None),
+    ) -> Rule:
+        """Return the rule for a tensor, from its names, its classes, its dtypes and its scales on both sides."""
         is_float = kind_of(dtypes[0]) in "fc"
+        is_real = is_float or scales != (None, None)
+        limit = last_match(self.min_sqnr, names, classes, without_glob=True) if is_real else None
+        cosine = self.min_cosine if is_float else None
         tolerance: Tolerance | None = self.tolerances.of(names, classes, dtypes)
         if self.exact or (self.max_ulp is not None and not is_float):
             tolerance = Tolerance()
-        elif self.min_cosine is not None and not self.tolerances.has_overrides and is_float:
+        elif not (cosine is None and limit is None) and not self.tolerances.has_overrides:
             tolerance = None
         return Rule(
             tolerance,
             exact=self.exact,
             max_ulp=self.max_ulp if is_float else None,
-            min_cosine=self.min_cosine if is_float else None,
+            min_cosine=cosine,
+            min_sqnr=limit,
+            scales=scales,
             nan_equal=self.nan_equal,
             ulp_dtype=coarsest_dtype(dtypes) if is_float else None,
             fixed=self.exact or self.max_ulp is not None or kind_of(dtypes[0]) in "bS",

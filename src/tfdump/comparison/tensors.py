@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 
 from tfdump.comparison.arrays import compare_arrays
+from tfdump.comparison.fidelity.scales import scales_of_both
 from tfdump.comparison.pairing import Pair
 from tfdump.comparison.plain_arrays import ArrayPart, Item, MemoryReader
+from tfdump.comparison.reasons import failure_text
 from tfdump.comparison.rule import Criteria, Rule
 from tfdump.comparison.statistics import compare_statistics
-from tfdump.comparison.verdict import DIFFERS, NORMS, SAME, SKIPPED, STATISTICS, VALUES, Comparison, failure_text
+from tfdump.comparison.verdict import DIFFERS, NORMS, SAME, SKIPPED, STATISTICS, VALUES, Comparison
 from tfdump.dtypes import kind_of
 from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX, full_name
 from tfdump.dump.parts import Piecewise, holds_values
@@ -51,7 +53,7 @@ def compare_pair(golden: Item, new: Item, pair: Pair, criteria: Criteria, check_
 
 def rule_of(golden: Item, new: Item, pair: Pair, criteria: Criteria) -> Rule:
     """Return the rule by which the elements of a pair are judged."""
-    return criteria.rule_for(pair.names, pair.classes, _dtypes(golden, new))
+    return criteria.rule_for(pair.names, pair.classes, _dtypes(golden, new), scales_of_both(golden, new))
 
 
 def _compare(golden: Item, new: Item, pair: Pair, criteria: Criteria) -> Outcome:
@@ -122,9 +124,10 @@ def _by_values(golden: Sequence[Piecewise], new: Sequence[Piecewise], rule: Rule
 
 
 def _by_statistics(golden: Item, new: Item, rule: Rule) -> Outcome:
-    if rule.max_ulp is not None or rule.min_cosine is not None:
-        asked = "ulps" if rule.max_ulp is not None else "a cosine"
-        raise DumpError(f"'{full_name(golden)}' has statistics and no values, so {asked} cannot be compared")
+    needs = {"ulps": rule.max_ulp, "a cosine": rule.min_cosine, "an SQNR": rule.min_sqnr}
+    asked = [what for what, value in needs.items() if value is not None]
+    if asked:
+        raise DumpError(f"'{full_name(golden)}' has statistics and no values, so {asked[0]} cannot be compared")
     both: list[Mapping[str, Any]] = []
     for item in (golden, new):
         known = item.statistics

@@ -52,23 +52,72 @@ class Override:
             Pattern(self.glob)
 
 
+@dataclass(frozen=True)
+class SqnrLimit(Override):
+    """One `[GLOB=]DB` of `--min-sqnr`: the smallest ratio in dB; minus infinity only asks for the ratio."""
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.value):
+            raise TfdumpError("min-sqnr nan is not a number of dB (for example 30)")
+        if self.glob is not None:
+            Pattern(self.glob)
+
+
 def parse_override(text: str) -> Override:
     """Read `[GLOB=]VALUE`; raises TfdumpError if the value is not a number of at least 0, or the glob is malformed."""
+    return Override(*_parsed(text, "VALUE"))
+
+
+def parse_sqnr_limit(text: str) -> SqnrLimit:
+    """Read `[GLOB=]DB`; raises TfdumpError if that is not a number, or the glob is malformed."""
+    return SqnrLimit(*_parsed(text, "DB"))
+
+
+def _parsed(text: str, what: str) -> tuple[str | None, float]:
     glob, equals, value = text.rpartition("=")
     try:
         number = float(value)
     except ValueError:
-        raise TfdumpError(f"'{text}' is not [GLOB=]VALUE: '{value}' is not a number") from None
-    return Override(glob if equals else None, number)
+        raise TfdumpError(f"'{text}' is not [GLOB=]{what}: '{value}' is not a number") from None
+    return glob if equals else None, number
 
 
-def overrides_of(tolerance: float | Mapping[str, float] | None) -> tuple[Override, ...]:
-    """Return the overrides of an argument of the Python API: one number for all tensors, or numbers by glob."""
-    if tolerance is None:
-        return ()
-    if isinstance(tolerance, Mapping):
-        return tuple(Override(glob, real_number("tolerance", value, 1e-3)) for glob, value in tolerance.items())
-    return (Override(None, real_number("tolerance", tolerance, 1e-3)),)
+Limit = float | Mapping[str, float] | None
+"""An argument of the Python API: one number for all tensors, or numbers by glob."""
+
+
+def overrides_of(tolerance: Limit) -> tuple[Override, ...]:
+    """Return the overrides of an argument of the Python API."""
+    return tuple(Override(glob, value) for glob, value in _by_glob("tolerance", tolerance, 1e-3))
+
+
+def sqnr_limits_of(min_sqnr: Limit) -> tuple[SqnrLimit, ...]:
+    """Return the limits of an argument of the Python API."""
+    return tuple(SqnrLimit(glob, value) for glob, value in _by_glob("min_sqnr", min_sqnr, 30))
+
+
+def _by_glob(name: str, limit: Limit, example: float) -> list[tuple[str | None, float]]:
+    if limit is None:
+        return []
+    if isinstance(limit, Mapping):
+        return [(glob, real_number(name, value, example)) for glob, value in limit.items()]
+    return [(None, real_number(name, limit, example))]
+
+
+def last_match(
+    overrides: Sequence[Override], names: Sequence[str], classes: Sequence[str], without_glob: bool
+) -> float | None:
+    """Return the value of the last override that matches a tensor; those without a glob may not count for it."""
+    value = None
+    for override in overrides:
+        if override.glob is None:
+            matches = without_glob
+        else:
+            pattern = Pattern(override.glob)
+            matches = any(pattern.matches(name, classes) for name in names)
+        if matches:
+            value = override.value
+    return value
 
 
 @dataclass(frozen=True)
@@ -101,15 +150,8 @@ class Tolerances:
         default = default_tolerance(dtypes) if kind in "fc" else Tolerance()
         terms = {}
         for term in TERMS:
-            terms[term] = getattr(default, term)
-            for override in getattr(self, term):
-                if override.glob is None:
-                    matches = kind in "fc"
-                else:
-                    pattern = Pattern(override.glob)
-                    matches = any(pattern.matches(name, classes) for name in names)
-                if matches:
-                    terms[term] = override.value
+            value = last_match(getattr(self, term), names, classes, kind in "fc")
+            terms[term] = getattr(default, term) if value is None else value
         return Tolerance(**terms)
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tfdump.comparison.rule import Rule
 from tfdump.dtypes import kind_of
 
 SAME, DIFFERS, MISSING, EXTRA = "same", "differs", "missing", "extra"
@@ -41,6 +40,14 @@ class Comparison:
         Number of steps between neighboring floats that lie between the worst two values.
     cosine : float or None
         Cosine of the two arrays as vectors, if it was asked for.
+    sqnr : float or None
+        Signal-to-quantization-noise ratio in dB, `10 log10(sum golden^2 / sum (golden - new)^2)`, where a side is
+        quantized or where it was asked for. Quantized integers count as the real numbers for which they stand.
+    steps : float or None
+        Largest error in steps of the quantized side: its scale, or that of the channel; None if no side is quantized.
+    saturated : float or None
+        Share of the elements, 0 to 1, that are at an end of the range of the quantized side while the other side is
+        more than half a step beyond it; None if no side is quantized.
     part : str
         Part of a composite tensor that holds the worst element, or name of the statistic; "" for a plain array.
     """
@@ -59,6 +66,9 @@ class Comparison:
     cosine: float | None = None
     part: str = ""
     at_least: bool = False
+    sqnr: float | None = None
+    steps: float | None = None
+    saturated: float | None = None
 
 
 @dataclass(frozen=True)
@@ -204,7 +214,7 @@ class DiffReport:
         scale = self.scale
         if scale is not None and self.count(DIFFERS) > 1:
             by_glob = any(kind_of(tensor.dtype or "float32") in "iu" for tensor in self.tensors if tensor.fails)
-            clauses.append(f"all pass with --scale {_tolerance_text(scale, by_glob)}")
+            clauses.append(f"all pass with --scale {tolerance_text(scale, by_glob)}")
         return (f"{self.golden} and {self.new} differ:", *clauses)
 
     @property
@@ -235,48 +245,9 @@ def _tensors(count: int) -> str:
     return f"{count} tensor{'' if count == 1 else 's'}"
 
 
-def failure_text(comparison: Comparison, compared_by: str, rule: Rule) -> str:
-    """Return in one line why a comparison failed."""
-    if compared_by == STATISTICS:
-        text = f"by its statistics: {comparison.part} {comparison.new!r}, golden {comparison.golden!r}"
-        return text + _remedy(comparison, rule)
-    part = f"part '{comparison.part}': " if comparison.part else ""
-    reasons = []
-    if comparison.failed:
-        number = f"at least {comparison.failed}" if comparison.at_least else str(comparison.failed)
-        reasons.append(f"{number} of {comparison.count} elements")
-    if comparison.cosine is not None and rule.min_cosine is not None and comparison.cosine < rule.min_cosine:
-        reasons.append(f"cosine {comparison.cosine:.6g} is below {rule.min_cosine:g}")
-    text = part + ", ".join(reasons)
-    if comparison.index is not None:
-        golden, new = value_text(comparison.golden), value_text(comparison.new)
-        text += f", worst at {list(comparison.index)}: golden {golden}, new {new}"
-    if comparison.unlike:
-        return text + f"; {comparison.unlike} elements are NaN or infinite on one side only, which no tolerance allows"
-    if rule.max_ulp is not None and comparison.ulp is not None and comparison.failed:
-        return text + f", {comparison.ulp} ulp apart (--max-ulp {comparison.ulp} would have passed)"
-    return text + (_remedy(comparison, rule) if comparison.failed else "")
-
-
-def _remedy(comparison: Comparison, rule: Rule) -> str:
-    if rule.fixed:
-        return ""
-    if comparison.scale is not None:
-        return f" (--scale {_tolerance_text(comparison.scale, rule.by_glob)} would have passed)"
-    if not comparison.largest and comparison.max_error:
-        return f" (golden is all zero: --atol {_tolerance_text(comparison.max_error, rule.by_glob)} would have passed)"
-    return ""
-
-
-def _tolerance_text(value: float, by_glob: bool) -> str:
+def tolerance_text(value: float, by_glob: bool) -> str:
     """Return a tolerance as an argument of the option: integers need one with a glob."""
     return f"'*={rounded_up(value)}'" if by_glob else rounded_up(value)
-
-
-def index_text(comparison: Comparison) -> str | None:
-    """Return where the worst element is: the part of a composite and the index, or the name of a statistic."""
-    index = None if comparison.index is None else str(list(comparison.index))
-    return f"{comparison.part}{index or ''}" if comparison.part else index
 
 
 def value_text(value: object) -> str:

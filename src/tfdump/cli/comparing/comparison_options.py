@@ -11,7 +11,7 @@ from tfdump.comparison.options import BY_VALUE, PAIRINGS, DiffOptions
 from tfdump.comparison.plain_arrays import parse_transpose
 from tfdump.comparison.renaming import read_map
 from tfdump.comparison.rule import Criteria
-from tfdump.comparison.tolerance import Tolerances, parse_override
+from tfdump.comparison.tolerance import Tolerances, parse_override, parse_sqnr_limit
 
 
 def _glob(text: str) -> str:
@@ -60,6 +60,13 @@ def comparison_options(command: CommandFunction) -> CommandFunction:
             type=click.FloatRange(-1, 1),
             metavar="F",
             help="Require this cosine of the two tensors as vectors.",
+        ),
+        _TOLERANCES(
+            "--min-sqnr",
+            multiple=True,
+            metavar="[GLOB=]DB",
+            type=parsed("[GLOB=]DB", parse_sqnr_limit),
+            help="Require this ratio of signal to quantization noise, in dB. Repeatable.",
         ),
         _TOLERANCES("--nan-equal/--no-nan-equal", default=True, show_default=True, help="Let NaN equal NaN."),
         SELECTION(
@@ -116,7 +123,7 @@ def diff_options_from(parameters: dict[str, Any]) -> DiffOptions:
     tolerances = Tolerances(take("rtol"), take("atol"), take("scale"))
     map_file = take("map_file")
     return DiffOptions(
-        Criteria(tolerances, take("exact"), take("max_ulp"), take("min_cosine"), take("nan_equal")),
+        Criteria(tolerances, take("exact"), take("max_ulp"), take("min_cosine"), take("nan_equal"), take("min_sqnr")),
         check_attrs=take("check_attrs"),
         allow_missing=take("allow_missing"),
         ignore=take("ignore"),

@@ -1,0 +1,109 @@
+"""The scales of a quantized tensor: which real numbers its integers stand for, and how far these are apart."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfdump.comparison.plain_arrays import Item
+from tfdump.comparison.values.layouts import laid_out
+from tfdump.dtypes import kind_of
+from tfdump.tensors import Array
+
+Key = tuple[slice, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """The integers `q` from `lowest` to `highest` stand for `(q - zero_point) * step`.
+
+    `step` and `zero_point` are scalars, or arrays that broadcast against the tensor. A dtype that is not one of
+    integers has infinite limits.
+    """
+
+    step: Array
+    zero_point: Array
+    lowest: float
+    highest: float
+
+    def fit(self, shape: tuple[int, ...]) -> bool:
+        """Return whether they are those of an array of this shape."""
+        step = self.step.shape
+        return not step or (
+            len(step) == len(shape) and all(size in (1, whole) for size, whole in zip(step, shape, strict=True))
+        )
+
+    def of_piece(self, key: Key) -> "Scales":
+        """Return the scales of a piece of the tensor."""
+        if not self.step.ndim:
+            return self
+        place = tuple(slice(None) if size == 1 else cut for size, cut in zip(self.step.shape, key, strict=True))
+        zero_point = self.zero_point[place] if self.zero_point.ndim else self.zero_point
+        return Scales(self.step[place], zero_point, self.lowest, self.highest)
+
+    def real(self, integers: Array) -> Array:
+        """Return the float32 numbers for which integers stand, as `--dequantize` computes them."""
+        whole = integers.astype(np.int64) - self.zero_point.astype(np.int64)
+        return whole.astype(np.float32) * self.step.astype(np.float32)
+
+    @property
+    def ends(self) -> tuple[Array, Array]:
+        """The smallest and the largest real number that the integers stand for."""
+        return (self.lowest - self.zero_point) * self.step, (self.highest - self.zero_point) * self.step
+
+
+def scales_of(item: Item) -> Scales | None:
+    """Return the scales of a tensor, also where it was dequantized; None if it has none, or none that are known.
+
+    The attributes `scale`, `zero_point`, `quantized_axis` and `quantized_dtype` tell them. Those of groups are unknown.
+    """
+    attributes, rank = item.attributes, len(getattr(item, "original", item).shape)
+    step, zero = (np.asarray(attributes.get(name, 0), np.float64) for name in ("scale", "zero_point"))
+    if not (np.all(np.isfinite(step)) and np.all(step > 0) and np.all(np.isfinite(zero))):
+        return None
+    if "group_index" in attributes or "input_scale" in attributes or max(step.ndim, zero.ndim) > 1:
+        return None
+    if step.ndim or zero.ndim:
+        axis = attributes.get("quantized_axis", rank - 1)
+        if item.encoding is not None or not isinstance(axis, int) or not 0 <= axis < rank:
+            return None
+        step, zero = (_along(values, axis, rank) for values in np.broadcast_arrays(step, zero))
+        layout = getattr(item, "layout", None)
+        if layout is not None:
+            step, zero = laid_out(step, layout), laid_out(zero, layout)
+    return Scales(step, zero, *_limits(str(attributes.get("quantized_dtype", item.stored_dtype))))
+
+
+def scales_of_both(golden: Item, new: Item) -> tuple[Scales | None, Scales | None]:
+    """Return the scales of two tensors of floats or of quantized integers; (None, None) for other ones.
+
+    Integers of a plain array are in the scales of the other side.
+    """
+    scales = scales_of(golden), scales_of(new)
+    kinds = {kind_of(item.dtype) for item in (golden, new)}
+    if kinds <= set("fc"):
+        return scales
+    if not kinds <= set("iu"):
+        return None, None
+    old = scales[0] or (scales[1] if not golden.group else None)
+    other = scales[1] or (scales[0] if not new.group else None)
+    return (None, None) if old is None or other is None else (old, other)
+
+
+def is_quantized_integer(item: Item) -> bool:
+    """Return whether a tensor holds integers that stand for other real numbers."""
+    return kind_of(item.dtype) in "iu" and kind_of(item.stored_dtype) in "iu" and scales_of(item) is not None
+
+
+def _along(values: Any, axis: int, rank: int) -> Array:
+    return np.asarray(values).reshape([-1 if n == axis else 1 for n in range(rank)])
+
+
+def _limits(dtype: str) -> tuple[float, float]:
+    """Return the smallest and the largest integer of a dtype."""
+    integer = re.fullmatch(r"(u?)int(\d+)", dtype)
+    if integer is None:
+        return -np.inf, np.inf
+    bits = int(integer[2])
+    return (0, 2.0**bits - 1) if integer[1] else (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1)
