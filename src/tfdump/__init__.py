@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from tfdump.errors import TfdumpError as TfdumpError
     from tfdump.errors import TfdumpWarning as TfdumpWarning
     from tfdump.inputs.data_options import DataOptions as DataOptions
+    from tfdump.quantization.losses import LossReport as LossReport
+    from tfdump.quantization.losses import TensorLoss as TensorLoss
+    from tfdump.quantization.losses import quantization_losses as quantization_losses
     from tfdump.quantization.ranges import ranges as ranges
     from tfdump.quantization.records import RangesReport as RangesReport
     from tfdump.quantization.records import TensorRange as TensorRange
@@ -53,12 +56,15 @@ _HOMES = {
     "merge": ("tfdump.api.merging", "merge"),
     "open": ("tfdump.dump.reader", "open_dump"),
     "ranges": ("tfdump.quantization.ranges", "ranges"),
+    "quantization_losses": ("tfdump.quantization.losses", "quantization_losses"),
     "DumpCallback": ("tfdump.api.callback", "DumpCallback"),
     "Activations": ("tfdump.api.result", "Activations"),
     "Gradients": ("tfdump.api.gradients", "Gradients"),
     "DataOptions": ("tfdump.inputs.data_options", "DataOptions"),
     "DiffReport": ("tfdump.comparison.verdict", "DiffReport"),
     "TensorDiff": ("tfdump.comparison.verdict", "TensorDiff"),
+    "LossReport": ("tfdump.quantization.losses", "LossReport"),
+    "TensorLoss": ("tfdump.quantization.losses", "TensorLoss"),
     "RangesReport": ("tfdump.quantization.records", "RangesReport"),
     "TensorRange": ("tfdump.quantization.records", "TensorRange"),
     "Dump": ("tfdump.dump.reader", "Dump"),

@@ -1,5 +1,6 @@
 """When an element or a tensor passes: the criteria of a comparison, and the rule that follows for each tensor."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,8 +95,8 @@ class Criteria:
 
     `exact`, `max_ulp` and tolerances cannot be combined. `min_cosine` and `min_sqnr` can be combined with any of them
     and with each other; without them, they replace the judgment of the elements of floats. `min_sqnr` does so for
-    quantized integers too, and only for tensors that it names. Other integers, bools and text must be equal, except
-    integers with a tolerance that names them.
+    quantized integers too, and only for tensors that it names; minus infinity replaces nothing. Other integers, bools
+    and text must be equal, except integers with a tolerance that names them.
     """
 
     tolerances: Tolerances = field(default_factory=Tolerances)
@@ -136,10 +137,11 @@ class Criteria:
         is_real = is_float or scales != (None, None)
         limit = last_match(self.min_sqnr, names, classes, without_glob=True) if is_real else None
         cosine = self.min_cosine if is_float else None
+        judges = cosine is not None or (limit is not None and limit > -math.inf)
         tolerance: Tolerance | None = self.tolerances.of(names, classes, dtypes)
         if self.exact or (self.max_ulp is not None and not is_float):
             tolerance = Tolerance()
-        elif not (cosine is None and limit is None) and not self.tolerances.has_overrides:
+        elif judges and not self.tolerances.has_overrides:
             tolerance = None
         return Rule(
             tolerance,

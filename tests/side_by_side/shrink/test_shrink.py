@@ -534,7 +534,8 @@ def test_half_precision(tfdump: Run, tmp_path: Path, repeat: Repeat, policy: str
 def test_the_options_of_the_comparison_are_those_of_the_commands(tfdump: Run, here: Path, repeat: Repeat) -> None:
     (here / "names.tsv").write_text("conv2\tconv2\n")
     for options in (
-        ("--exact",), ("--max-ulp", "20"), ("--min-cosine", "0.9999999"), ("--scale", "conv*=1e-3", "--rtol", "0"),
+        ("--exact",), ("--max-ulp", "20"), ("--min-cosine", "0.9999999"), ("--min-sqnr", "conv*=99"),
+        ("--scale", "conv*=1e-3", "--rtol", "0"),
         ("-l", "conv*", "-x", "conv1", "--pair", "names"), ("--map", "names.tsv", "--ignore", "pool"),
     ):  # fmt: skip
         folder, done = shrunk(tfdump, here, "g.keras", "n.keras", "x.npy", "-f", *options)

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from tfdump.byte_sizes import parse_bytes, show_bytes
 from tfdump.cli.help_page import DocumentedCommand, option_under
 from tfdump.cli.options import FileName, json_option, parsed, selection_options
 from tfdump.cli.progress import notes, reading_bar
-from tfdump.cli.render import json_list, write
+from tfdump.cli.render import json_list, say, write
+from tfdump.cli.tables.losses_table import losses_json, losses_table, losses_verdict
 from tfdump.cli.tables.ranges_table import ranges_in_full, ranges_on_terminal
 from tfdump.cli.tensor_names import some_names
 from tfdump.cli.verbosity import Verbosity, verbosity_options
+from tfdump.quantization.losses import DEFAULT_LIMIT, LossReport, quantization_losses
 from tfdump.quantization.measuring import SHOWN
 from tfdump.quantization.ranges import ALL, DEFAULT_MEMORY_OF_TENSOR, parse_show, ranges
 from tfdump.quantization.records import RangesReport, TensorRange
@@ -33,13 +36,21 @@ EXAMPLES = (
         "List the percentiles of every channel of one layer.",
         "tfdump ranges digits_cnn.activations.h5 -l conv1 --per-channel --show range",
     ),
+    (
+        "List what each layer of a quantized model loses against the float model.",
+        "tfdump ranges golden.h5 int8.h5",
+    ),
 )
 
 _RANGES = option_under("Ranges")
+_LOSSES = option_under("Losses of QUANTIZED")
+_ONLY_OF_ONE = ("per_channel", "show", "bits", "percentile", "memory")
+"""The parameters that tell about one dump."""
 
 
 @click.command("ranges", cls=DocumentedCommand, examples=EXAMPLES)
 @click.argument("dump", type=FileName())
+@click.argument("quantized", required=False, type=FileName())
 @selection_options("tensors")
 @_RANGES("--per-channel", is_flag=True, help="Print one row per channel instead of one per tensor.")
 @_RANGES(
@@ -70,13 +81,22 @@ _RANGES = option_under("Ranges")
     show_default=True,
     help="Read tensors of more bytes several times instead of holding them.",
 )
+@_LOSSES(
+    "--min-sqnr",
+    type=float,
+    metavar="DB",
+    default=DEFAULT_LIMIT,
+    show_default=True,
+    help="Name layers below this ratio of signal to noise as those to keep in float.",
+)
 @json_option
 @verbosity_options
-@click.pass_obj
+@click.pass_context
 def command(
-    verbosity: Verbosity,
+    ctx: click.Context,
     /,
     dump: Path,
+    quantized: Path | None,
     layer: tuple[str, ...],
     exclude: tuple[str, ...],
     depth: int | None,
@@ -85,6 +105,7 @@ def command(
     bits: int,
     percentile: float,
     memory: int,
+    min_sqnr: float,
     json: bool,
 ) -> None:
     """Tell the ranges of tensors, and what int8 or fewer bits would cost.
@@ -93,8 +114,20 @@ def command(
     ratio in dB that they and narrower floats would leave. int8 and int16 are symmetric or asymmetric, and their range
     is all values (max), the range of --percentile, or that of the least mean squared error (mse).
 
+    With QUANTIZED, a dump of the quantized model over the same inputs, list instead what each of its tensors has lost
+    against DUMP, the greatest loss first, and name the layers that should stay in float.
+
     Exit status: 0 success, 2 an error.
     """
+    verbosity: Verbosity = ctx.obj
+    _check_options(ctx, quantized)
+    if quantized is not None:
+        with reading_bar(verbosity, "comparing") as progress:
+            losses = quantization_losses(
+                dump, quantized, min_sqnr=min_sqnr, layers=layer, exclude=exclude, depth=depth, progress=progress
+            )
+        _write_losses(losses, json, verbosity)
+        return
     with reading_bar(verbosity, "reading") as progress:
         report = ranges(
             dump,
@@ -119,6 +152,28 @@ def command(
         note(f"not measured, because {reason}: {some_names(names)}")
     for text, names in _by_text(report.notes):
         note(f"{some_names(names)}: {text}")
+
+
+def _check_options(ctx: click.Context, quantized: Path | None) -> None:
+    """Raise UsageError for an option that does not go with the number of dumps."""
+    names = _ONLY_OF_ONE if quantized is not None else ("min_sqnr",)
+    used = [name for name in names if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if used:
+        how = (
+            "tells about one dump (leave QUANTIZED out" if quantized is not None else "needs QUANTIZED (give two dumps"
+        )
+        raise click.UsageError(f"--{used[0].replace('_', '-')} {how})")
+
+
+def _write_losses(report: LossReport, json: bool, verbosity: Verbosity) -> None:
+    write(losses_json(report) if json else losses_table(report, sys.stdout.isatty()))
+    note = notes(verbosity)
+    for text in report.notes:
+        note(text)
+    for reason, names in _by_text(report.skipped):
+        note(f"not compared, because {reason}: {some_names(names)}")
+    if not json and not verbosity.quiet:
+        say(losses_verdict(report))
 
 
 def _by_text(pairs: Iterable[tuple[str, str]]) -> Iterable[tuple[str, list[str]]]:

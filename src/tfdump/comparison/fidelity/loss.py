@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tfdump.comparison.fidelity.scales import Key, Scales
+from tfdump.comparison.fidelity.scales import Scales
+from tfdump.dump.parts import Key
 from tfdump.statistics.sqnr import SignalToNoise
 from tfdump.tensors import Array
 

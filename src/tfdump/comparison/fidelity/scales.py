@@ -9,9 +9,8 @@ import numpy as np
 from tfdump.comparison.plain_arrays import Item
 from tfdump.comparison.values.layouts import laid_out
 from tfdump.dtypes import kind_of
+from tfdump.dump.parts import Key
 from tfdump.tensors import Array
-
-Key = tuple[slice, ...]
 
 
 @dataclass(frozen=True, eq=False)
