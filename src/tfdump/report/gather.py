@@ -1,6 +1,7 @@
 """Dumps to a report: one pass over the tensors, the checks, the comparison, and the pictures."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from tfdump.address import Selection
 from tfdump.byte_sizes import show_bytes
 from tfdump.checks import Finding, check_tensors
 from tfdump.comparison.diff import compare
+from tfdump.comparison.fidelity.scales import scales_of
+from tfdump.comparison.tolerance import SqnrLimit
 from tfdump.comparison.verdict import DiffReport, TensorDiff
 from tfdump.dump import axis0, layout
 from tfdump.dump.attributes import full_name
@@ -20,6 +23,7 @@ from tfdump.dump.selection import choose
 from tfdump.errors import DumpError
 from tfdump.files.hdf5 import damage
 from tfdump.process.stages import Progress, silent_progress
+from tfdump.quantization.losses import DEFAULT_LIMIT, TensorLoss, losses_from
 from tfdump.report.architecture import architecture_of
 from tfdump.report.numbers import examined_by_sample, numbers_of, readable_bytes, scale_and_norms
 from tfdump.report.records import SAMPLED, LossValues, Report, ReportOptions, Row
@@ -86,6 +90,7 @@ def gather(
             dump.not_captured,
             dump.depends_on_batch,
             tuple(notes),
+            _losses(dump, compared, -math.inf if selects else DEFAULT_LIMIT),
         )
 
 
@@ -163,12 +168,35 @@ def _sampled(rows: Sequence[Row], sizes: Sequence[int], compared: bool) -> list[
 
 def _compared(dump: Dump, other: Path, options: ReportOptions, progress: Progress) -> DiffReport:
     """Return the comparison, with the names of files without folders."""
-    report = compare(dump, other, replace(options.diff, layers=options.layers, exclude=options.exclude), progress)
+    criteria = options.diff.criteria
+    if _is_quantized(dump) or (is_dump(other) and _holds_quantized(other)):
+        criteria = replace(criteria, min_sqnr=(SqnrLimit(None, -math.inf), *criteria.min_sqnr))
+    selected = replace(options.diff, criteria=criteria, layers=options.layers, exclude=options.exclude)
+    report = compare(dump, other, selected, progress)
     names = {dump.name: Path(dump.name).name, str(other): other.name}
     notes = report.notes
     for whole, short in names.items():
         notes = tuple(note.replace(whole, short) for note in notes)
     return replace(report, golden=names[dump.name], new=other.name, notes=notes)
+
+
+def _holds_quantized(path: Path) -> bool:
+    with open_dump(path) as dump:
+        return _is_quantized(dump)
+
+
+def _is_quantized(dump: Dump) -> bool:
+    """Return whether a dump holds tensors with scales, so that the noise of all its tensors is of interest."""
+    return any(scales_of(tensor) is not None for tensor in dump.tensors())
+
+
+def _losses(dump: Dump, compared: DiffReport | None, limit: float) -> tuple[TensorLoss, ...]:
+    """Return what a quantized side has lost, in the order of execution; empty where neither side is quantized.
+
+    With a `limit` of minus infinity no layer is named, as where the inputs of some are not selected.
+    """
+    losses = () if compared is None else losses_from(compared, dump.tensors(), limit)
+    return losses if any(one.steps is not None for one in losses) else ()
 
 
 def _attributes(path: Path) -> dict[str, Any]:

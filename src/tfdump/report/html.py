@@ -79,6 +79,14 @@ def number_text(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-").replace("-", MINUS)
 
 
+def row_link(row: int | None, text: str) -> Markup:
+    """Return a name that links to the tensor, where the list has it."""
+    name = name_of(text)
+    if row is None:
+        return element("span", name, class_="name")
+    return element("a", name, href=f"#t{row}", class_="name", aria_label=text)
+
+
 def size_text(shape: Sequence[int]) -> str:
     """Return a shape with `?` for open sizes."""
     return f" {TIMES} ".join("?" if size == -1 else f"{size}" for size in shape) or "scalar"

@@ -13,6 +13,7 @@ from tfdump.report.flow import Flow, flows_of
 from tfdump.report.graph import graph_of
 from tfdump.report.graph_section import graph_section
 from tfdump.report.html import Markup, element, join
+from tfdump.report.losses import losses_of_quantization
 from tfdump.report.records import Report
 from tfdump.report.scripts import dagre_script, graph_script, own_text
 from tfdump.report.table import table_of
@@ -43,6 +44,7 @@ def page_of(report: Report) -> str:
     )
     chapters = [
         ("compared", "Comparison", sections.comparison_section(report)),
+        ("quantization", "Quantization", losses_of_quantization(report)),
         ("found", "Findings", sections.findings_section(report)),
         ("graph", "Graph", graph_section(report, graph)),
         ("loss", "Loss", sections.loss_section(report)),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from tfdump.checks import CheckReport, Finding
 from tfdump.comparison.options import DiffOptions
 from tfdump.comparison.verdict import DiffReport, TensorDiff
+from tfdump.quantization.losses import TensorLoss
 from tfdump.statistics.histogram import Histogram
 from tfdump.tensors import NotCaptured
 
@@ -137,7 +138,8 @@ class Report:
     """Everything that a page shows; names of files have no folders.
 
     `provenance` holds the attributes of the dump, and of the other one where it is a dump (None for a missing
-    attribute). `notes` tell the reader what the report sampled, skipped or did not draw.
+    attribute). `notes` tell the reader what the report sampled, skipped or did not draw. `losses` tell what a quantized
+    side has lost.
     """
 
     dump: str
@@ -151,3 +153,4 @@ class Report:
     not_captured: tuple[NotCaptured, ...]
     depends_on_batch: tuple[str, ...]
     notes: tuple[str, ...]
+    losses: tuple[TensorLoss, ...] = ()

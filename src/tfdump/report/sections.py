@@ -7,7 +7,7 @@ from tfdump.checks import CHECKS, Finding
 from tfdump.comparison.verdict import DIFFERS, VALUES, DiffReport
 from tfdump.dump import axis0
 from tfdump.report.charts import Point, curve_svg, depth_svg
-from tfdump.report.html import MISSING, Markup, element, join, name_of, number_text
+from tfdump.report.html import MISSING, Markup, element, join, name_of, number_text, row_link
 from tfdump.report.records import Report, Row
 from tfdump.report.table import badges, error_share, verdict_badge
 
@@ -26,7 +26,7 @@ def comparison_section(report: Report) -> Markup | None:
     first = diff.first
     top = None
     if first is not None:
-        name = _link(numbers.get(id(first)), first.shown_name)
+        name = row_link(numbers.get(id(first)), first.shown_name)
         lead = (
             "First divergence: "
             if first.status == DIFFERS or first.diverges
@@ -37,7 +37,7 @@ def comparison_section(report: Report) -> Markup | None:
     rows = [
         element(
             "tr",
-            element("th", _link(numbers.get(id(one)), one.shown_name), scope="row"),
+            element("th", row_link(numbers.get(id(one)), one.shown_name), scope="row"),
             element("td", one.class_name),
             element("td", verdict_badge(one)),
             element("td", MISSING if (share := error_share(one)) is None else number_text(share, 3), class_="n"),
@@ -76,7 +76,11 @@ def findings_section(report: Report) -> Markup:
     numbers = {row.name: row.number for row in report.rows}
     origins = [
         element(
-            "p", element("strong", origin.message), " ", _link(numbers.get(origin.tensor), "show"), class_="verdict bad"
+            "p",
+            element("strong", origin.message),
+            " ",
+            row_link(numbers.get(origin.tensor), "show"),
+            class_="verdict bad",
         )
         for origin in checks.origins
     ]
@@ -88,7 +92,9 @@ def findings_section(report: Report) -> Markup:
         element(
             "tr",
             element("td", *badges([finding])),
-            element("th", _link(numbers.get(finding.tensor), finding.tensor.removeprefix("activations/")), scope="row"),
+            element(
+                "th", row_link(numbers.get(finding.tensor), finding.tensor.removeprefix("activations/")), scope="row"
+            ),
             element("td", finding.message, class_="wide"),
             element("td", MISSING if finding.example is None else f"{finding.example:,}", class_="n"),
             *([_example_id(finding)] if named else []),
@@ -239,14 +245,6 @@ def _depends(report: Report) -> Markup | None:
         return None
     text = f"The values of these tensors depend on which examples shared a batch: {_named(report.depends_on_batch)}"
     return element("p", text, class_="note")
-
-
-def _link(row: int | None, text: str) -> Markup:
-    """Return a name that links to the tensor, where the list has it."""
-    name = name_of(text)
-    if row is None:
-        return element("span", name, class_="name")
-    return element("a", name, href=f"#t{row}", class_="name", aria_label=text)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Markup], caption: str, numeric: Iterable[int] = ()) -> Markup | None:
