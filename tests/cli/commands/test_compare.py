@@ -93,6 +93,38 @@ def test_a_quantized_file_is_judged_by_directions(tfdump: Run, here: Path) -> No
     assert turned.returncode == 0, turned.stderr
 
 
+def test_noise_and_steps_are_those_of_numpy_and_of_dumps(tfdump: Run, here: Path) -> None:
+    both = ("--min-sqnr", "30", "--min-sqnr", "predictions=40", "--allow-missing", "--all")
+    done = tfdump("compare", "digits_cnn.keras", "int8.tflite", "digits.npy", "--new-dequantize", *both, "--json")
+    assert done.returncode == 0, done.stderr
+    assert tfdump("activations", "digits_cnn.keras", "digits.npy", "-q", "-o", "g.h5").returncode == 0
+    for name, options in (("raw", ()), ("real", ("--dequantize",))):
+        made = tfdump("activations", "int8.tflite", "digits.npy", "-q", "-o", f"{name}.h5", *options,
+                      "--like", "digits_cnn.keras")  # fmt: skip
+        assert made.returncode == 0, made.stderr
+    live = {one["name"]: one["comparison"] for one in json.loads(done.stdout)["items"]}
+    with h5py.File(here / "g.h5") as golden, h5py.File(here / "raw.h5") as raw:
+        for address in ("relu1", "bn2", "hidden", "logits"):
+            x, q = (file["activations"][address] for file in (golden, raw))
+            scale = np.float32(q.attrs["scale"])
+            error = x[()].astype("f8") - (q[()].astype("i4") - q.attrs["zero_point"]).astype("f4") * scale
+            told = live[f"activations/{address}"]
+            wanted = 10 * np.log10((x[()].astype("f8") ** 2).sum() / (error**2).sum())
+            assert told["sqnr"] == pytest.approx(wanted, abs=1e-6)
+            assert told["steps"] == pytest.approx(np.abs(error).max() / scale, rel=1e-6)
+    for name in ("raw", "real"):
+        stored = json.loads(tfdump("diff", "g.h5", f"{name}.h5", *both, "--json").stdout)
+        for one in stored["items"]:
+            if one["comparison"] is not None and one["paired_by"] == "address":
+                told = live[one["name"]]
+                for number in ("sqnr", "steps", "saturated"):
+                    assert one["comparison"][number] == pytest.approx(told[number], rel=1e-6)
+    failing = tfdump("compare", "digits_cnn.keras", "int8.tflite", "digits.npy", "--new-dequantize",
+                     "--min-sqnr", "36", "--allow-missing", "--first", "--batch-size", "100")  # fmt: skip
+    assert failing.returncode == 1
+    assert "dB is below 36 dB" in failing.stderr
+
+
 def test_the_golden_test_is_one_command(tfdump: Run, here: Path) -> None:
     made = tfdump("activations", "digits_cnn.keras", "digits.npy", "-q", "-o", "golden.h5")
     assert made.returncode == 0

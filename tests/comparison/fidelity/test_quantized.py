@@ -14,6 +14,7 @@ from support.made_dumps import Tensor, comparison_in, make_dump
 from tfdump.comparison.fidelity.scales import Scales
 from tfdump.comparison.verdict import Comparison, DiffReport
 from tfdump.errors import DumpError, SelectionError, TfdumpError
+from tfdump.testing import assert_dumps_match
 
 RANDOM = np.random.default_rng(11)
 X = RANDOM.standard_normal((4, 300, 7)).astype("f4")
@@ -189,6 +190,22 @@ def test_what_cannot_be_asked(both: Any) -> None:
     alone = Tensor(X[:0], values=False, computed_shape=np.array(X.shape), **(statistics | {"stat_count": 9}))
     with pytest.raises(DumpError, match="so an SQNR cannot"):
         both({"a": X}, {"a": alone}, min_sqnr=3)
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [{"scale": "x"}, {"scale": -1.0}, {"scale": np.nan}, {"scale": 0.1, "zero_point": 1e300},
+     {"scale": STEPS, "zero_point": np.arange(3), "quantized_axis": np.int64(2)}],
+)  # fmt: skip
+def test_damaged_scales_are_an_error(both: Any, marks: dict[str, Any]) -> None:
+    with pytest.raises(DumpError, match="activations/a"):
+        both({"a": X}, {"a": Tensor(integers(X, 0.01), **marks)}, min_sqnr=3)
+
+
+def test_the_assertion_for_pytest_takes_the_limit() -> None:
+    assert_dumps_match({"a": X}, {"a": X * 1.01}, min_sqnr=39)
+    with pytest.raises(AssertionError, match="SQNR 40 dB is below 41 dB"):
+        assert_dumps_match({"a": X}, {"a": X * np.float32(1.01)}, min_sqnr={"a": 41})
 
 
 def test_scales_of_another_shape_tell_no_steps() -> None:

@@ -9,8 +9,14 @@ import numpy as np
 from tfdump.comparison.plain_arrays import Item
 from tfdump.comparison.values.layouts import laid_out
 from tfdump.dtypes import kind_of
+from tfdump.dump.attributes import full_name
 from tfdump.dump.parts import Key
+from tfdump.errors import DumpError
+from tfdump.files.hdf5 import damage
 from tfdump.tensors import Array
+
+_MOST = 2.0**62
+"""No zero point is beyond this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +50,8 @@ class Scales:
     def real(self, integers: Array) -> Array:
         """Return the float32 numbers for which integers stand, as `--dequantize` computes them."""
         whole = integers.astype(np.int64) - self.zero_point.astype(np.int64)
-        return whole.astype(np.float32) * self.step.astype(np.float32)
+        with np.errstate(over="ignore", under="ignore"):
+            return whole.astype(np.float32) * self.step.astype(np.float32)
 
     @property
     def ends(self) -> tuple[Array, Array]:
@@ -56,11 +63,20 @@ def scales_of(item: Item) -> Scales | None:
     """Return the scales of a tensor, also where it was dequantized; None if it has none, or none that are known.
 
     The attributes `scale`, `zero_point`, `quantized_axis` and `quantized_dtype` tell them. Those of groups are unknown.
+
+    Raises DumpError if they are not numbers that belong together.
     """
+    if "scale" not in item.attributes:
+        return None
+    with damage(DumpError, full_name(item)):
+        return _scales(item)
+
+
+def _scales(item: Item) -> Scales | None:
     attributes, rank = item.attributes, len(getattr(item, "original", item).shape)
     step, zero = (np.asarray(attributes.get(name, 0), np.float64) for name in ("scale", "zero_point"))
-    if not (np.all(np.isfinite(step)) and np.all(step > 0) and np.all(np.isfinite(zero))):
-        return None
+    if not (np.all(np.isfinite(step)) and np.all(step > 0) and np.all(np.abs(zero) < _MOST)):
+        raise ValueError("its scale is not positive, or its zero point is out of range")
     if "group_index" in attributes or "input_scale" in attributes or max(step.ndim, zero.ndim) > 1:
         return None
     if step.ndim or zero.ndim:
@@ -81,7 +97,7 @@ def scales_of_both(golden: Item, new: Item) -> tuple[Scales | None, Scales | Non
     """
     scales = scales_of(golden), scales_of(new)
     kinds = {kind_of(item.dtype) for item in (golden, new)}
-    if kinds <= set("fc"):
+    if kinds == {"f"}:
         return scales
     if not kinds <= set("iu"):
         return None, None
