@@ -55,18 +55,18 @@ def _pairing(tensor: TensorDiff) -> str:
 
 
 def further_columns(report: DiffReport, with_cosine: bool) -> tuple[str, ...]:
-    """Return the columns of a report that not every one has, and those of quantization, which come last."""
+    """Return the columns of quantization, and those that not every report has."""
     influences = any(tensor.influence is not None for tensor in report.tensors)
     named = any(tensor.example_id is not None for tensor in report.tensors)
     wanted = (with_cosine, bool(report.blame), bool(report.blame), influences, named)
-    return (*(name for name, is_wanted in zip(_FURTHER, wanted, strict=True) if is_wanted), *_QUANTIZATION)
+    return (*_QUANTIZATION, *(name for name, is_wanted in zip(_FURTHER, wanted, strict=True) if is_wanted))
 
 
 def diff_table(tensors: Sequence[TensorDiff], aligned: bool, further: Sequence[str]) -> str:
     """Return the tensors as a table: aligned for a terminal, or as TSV with these `further_columns`.
 
-    An aligned table gives the reason only where the other columns do not. In TSV the cosine, the errors, the names of
-    examples and what quantization has cost come last, so that the other columns keep their places.
+    An aligned table gives the reason only where the other columns do not. In TSV the cosine, the errors and the names
+    of examples come last, so that the other columns keep their places.
     """
     rows = [_row(tensor) for tensor in tensors]
     more = [_further(tensor) for tensor in tensors]

@@ -23,10 +23,6 @@ EXAMPLES = (
         "tfdump diff golden.h5 new.h5 --rtol 1e-3 --rtol 'predictions=1e-2' --all",
     ),
     (
-        "Require 30 dB of signal over quantization noise in every layer.",
-        "tfdump diff golden.h5 new.h5 --min-sqnr 30",
-    ),
-    (
         "Require equal bits, and print JSON.",
         "tfdump diff golden.h5 new.h5 --exact --json",
     ),
