@@ -56,7 +56,30 @@ def whole_tensors_route(folder: Path, new: str) -> float:
     return elapsed(compare_all)
 
 
-ROUTES = {"tfdump": tfdump_route, "np.abs": whole_tensors_route}
+def noise_route(folder: Path, new: str) -> float:
+    """Compare by the ratio of signal to noise, as `--min-sqnr` does."""
+    return elapsed(lambda: diff(folder / "golden.h5", folder / new, min_sqnr=0))
+
+
+def whole_noise_route(folder: Path, new: str) -> float:
+    """Compute the same ratio of whole tensors in float64, as one would by hand."""
+
+    def compare_all() -> None:
+        with h5py.File(folder / "golden.h5") as a, h5py.File(folder / new) as b:
+            for name in a["activations"]:
+                x = a["activations"][name][()].astype("f8")
+                y = b["activations"][name][()].astype("f8")
+                10 * np.log10(np.square(x).sum() / np.square(x - y).sum())
+
+    return elapsed(compare_all)
+
+
+ROUTES = {
+    "tfdump": tfdump_route,
+    "np.abs": whole_tensors_route,
+    "--min-sqnr": noise_route,
+    "SQNR by hand": whole_noise_route,
+}
 
 SIDES = {"same.h5": 1.0, "moved.h5": 1 + 1e-6, "off.h5": 1.01}
 """The new side, with the factor that moves its elements: not at all, within the tolerance, and beyond it."""
@@ -70,12 +93,16 @@ def race() -> list[Row]:
         make_dump(Path(folder) / "golden.h5", count, 1.0)
         for new, factor in SIDES.items():
             make_dump(Path(folder) / new, count, factor)
-            samples = contest(__file__, list(ROUTES), folder, new, rounds=3)
+            samples = contest(__file__, ["tfdump", "np.abs"], folder, new, rounds=3)
             ours, theirs = samples["tfdump"], samples["np.abs"]
             name = f"diff of 2 x {GIGABYTES} GB, {new.removesuffix('.h5')}"
             rows.append(compare(name, ours.seconds, "h5py, np.abs(a - b).max()", theirs.seconds, goal=1.3))
+            if new == "off.h5":
+                noise = contest(__file__, ["--min-sqnr", "SQNR by hand"], folder, new, rounds=3)
             (Path(folder) / new).unlink()
     rows.append(compare(f"{name}: memory", ours.megabytes, "h5py, np.abs(a - b).max()", theirs.megabytes, "MB"))
+    ours, theirs = noise["--min-sqnr"], noise["SQNR by hand"]
+    rows.append(compare(f"{name} --min-sqnr", ours.seconds, "h5py, the ratio in NumPy", theirs.seconds, goal=1.0))
     return rows
 
 

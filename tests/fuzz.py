@@ -168,7 +168,8 @@ def _same(got: np.ndarray, expected: np.ndarray) -> str | None:
 
 DUMP = ("show {}", "show {} '*'", "show {} --stats --json", "cat {} activations/dense", "cat {} --all -o all.npz -f",
         "check {}", "ranges {} --memory 1k",
-        "diff good.dump.h5 {}", "diff {} good.dump.h5 --json", "plot {} dense --text")  # fmt: skip
+        "ranges good.dump.h5 {} --json", "diff good.dump.h5 {}", "diff {} good.dump.h5 --json",
+        "plot {} dense --text")  # fmt: skip
 GRADIENTS = ("show {} --json", "show {} 'gradients/*'", "check {} --fail-on all", "ranges {} --per-channel --json",
              "plot {} gradients/inputs/x --text", "diff {} good.gradients.h5")  # fmt: skip
 VERIFIED = ("show {} '*'", "check {} --verify", "show {} --provenance")

@@ -152,6 +152,8 @@ def dumps(tmp_path: Path) -> Path:
         ("show", "d.h5", "密な層"),
         ("diff", "d.h5", "n.h5", "-q"),
         ("diff", "d.h5", "n.h5", "--all", "--min-cosine", "0.99"),
+        ("diff", "d.h5", "n.h5", "--all", "--min-sqnr", "20"),
+        ("ranges", "d.h5", "n.h5"),
         ("check", "bad.h5", "--fail-on", "all", "-q"),
         ("check", "bad.h5", "--all", "-q"),
     ],
@@ -327,6 +329,29 @@ def test_diff_shows_the_cosine_that_was_asked_for(tfdump: Run, tmp_path: Path) -
     assert "cosine" in screen.lines[0].split()
     assert f"{by_hand:.9g}" in screen.plain
     assert "cosine" not in tfdump("diff", "a.h5", "b.h5", "--all").stdout.splitlines()[0]
+
+
+def test_diff_shows_what_quantization_has_cost_where_a_side_is_quantized(tmp_path: Path) -> None:
+    x = normal(4, 30)
+    q = np.rint(x / 0.05).astype("i1")
+    make_dump(tmp_path / "a.h5", {"same": x})
+    make_dump(tmp_path / "b.h5", {"same": Tensor(q, scale=0.05)})
+    told = ("sqnr", "steps")
+    for arguments, shown in (
+        (("a.h5", "b.h5"), told),
+        (("a.h5", "a.h5", "--min-sqnr", "3", "--all"), told[:1]),
+        (("a.h5", "a.h5", "--all"), ()),
+    ):
+        header = on_terminal("diff", *arguments, cwd=tmp_path, columns=200, stderr=False).lines[0].split()
+        assert tuple(name for name in told if name in header) == shown
+    screen = on_terminal("ranges", "a.h5", "b.h5", cwd=tmp_path, columns=200, stderr=False)
+    header, row = (line.split("  ") for line in screen.lines[:2])
+    cells = dict(zip(*([cell.strip() for cell in line if cell.strip()] for line in (header, row)), strict=True))
+    exact = x.astype("f8") - q * 0.05
+    assert float(cells["sqnr"]) == pytest.approx(
+        10 * np.log10((x.astype("f8") ** 2).sum() / (exact**2).sum()), abs=0.06
+    )
+    assert "keep in float" not in cells
 
 
 def test_show_begins_with_the_tensors_and_mentions_stats(dumps: Path) -> None:
