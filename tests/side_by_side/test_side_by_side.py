@@ -116,7 +116,10 @@ def test_a_quantized_file_differs_in_the_same_elements(both: BothRoutes, tmp_pat
     assert not report.same
     report = both(SAMPLES / "digits_cnn.keras", file, DIGITS, new_options=("--dequantize",), min_cosine=0.99)
     assert report.count("differs") == 0
-    report = both(SAMPLES / "digits_cnn.keras", file, DIGITS)
+    raw = both(SAMPLES / "digits_cnn.keras", file, DIGITS, min_cosine=0.99)
+    assert any("holds quantized integers" in note for note in raw.notes)
+    assert [one.comparison for one in raw.tensors] == [one.comparison for one in report.tensors]
+    report = both(SAMPLES / "digits_cnn.keras", file, DIGITS, exact=True)
     assert "integers (int8), golden has floats (float32)" in {tensor.reason for tensor in report.tensors}
 
 

@@ -1,7 +1,6 @@
 """Compares two dumps tensor by tensor: what differs, and which layer is the first to differ."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -202,9 +201,7 @@ def compare(
     """
     options.check()
     with open_side(golden) as old, open_side(new) as other:
-        notes = [] if options.criteria.exact else compare_as_real(old, other)
-        report = compare_sides(old, other, options, partial(verdicts_on, progress=progress))
-        return replace(report, notes=(*report.notes, *notes))
+        return compare_sides(old, other, options, partial(verdicts_on, progress=progress))
 
 
 def compare_sides(old: Side, other: Side, options: DiffOptions, judge: JudgePairs) -> DiffReport:
@@ -212,6 +209,7 @@ def compare_sides(old: Side, other: Side, options: DiffOptions, judge: JudgePair
     if options.ignore_ids:
         other.examples = None
     check_comparable(old, other)
+    real_notes = [] if options.criteria.exact else compare_as_real(old, other)
     by_names = pair_sides(old, other, options.renamed)
     every, pairing_notes = (by_names, []) if options.pair == NAMES_ONLY else pairs_by_value(by_names, old, other)
     pairs = _selected(in_execution_order(every, old, other), options)
@@ -227,7 +225,7 @@ def compare_sides(old: Side, other: Side, options: DiffOptions, judge: JudgePair
         tensors = with_fused(tensors, pairs, every, old, other)
     for side in (old, other):
         side.check_unchanged()
-    notes = (*comparison_notes(old, other, pairs), *pairing_notes, *notes_on_values(tensors))
+    notes = (*comparison_notes(old, other, pairs), *pairing_notes, *notes_on_values(tensors), *real_notes)
     report = DiffReport(old.name, other.name, tuple(tensors), notes)
     if not report.count(SAME, DIFFERS):
         raise DumpError(nothing_compared(report))

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfdump.comparison.pairing import Pair
 from tfdump.comparison.plain_arrays import Item
-from tfdump.comparison.values.layouts import LaidOutItem, turned_back
+from tfdump.comparison.values.layouts import LaidOutItem, stored_item, turned_back
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
 from tfdump.dump.axis0 import BATCH, EXAMPLE
@@ -80,7 +80,7 @@ def patched_pair(pair: Pair, keras_is_golden: bool) -> PatchedPair | str:
 def obstacle_to(pair: PatchedPair) -> str:
     """Return why the tensor of the Keras model cannot be replaced in this batch, or an empty text."""
     keras, other = pair.keras, pair.other
-    original = getattr(other, "original", other)
+    original = stored_item(other)
     if not (keras.has_values and other.has_values):
         return "one side has no values"
     kinds = [kind_of(item.dtype) for item in (keras, other)]

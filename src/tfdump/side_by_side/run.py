@@ -12,6 +12,7 @@ from tfdump.comparison.examples.side_examples import SideExamples
 from tfdump.comparison.options import DiffOptions
 from tfdump.comparison.plain_arrays import Item
 from tfdump.comparison.sides import Side
+from tfdump.comparison.values.layouts import stored_item
 from tfdump.comparison.verdict import DiffReport
 from tfdump.dump import layout
 from tfdump.errors import InputError
@@ -126,8 +127,8 @@ class SideBySide:
         return notes
 
     def tensor(self, item: Item) -> LiveTensor:
-        """Return the tensor behind an item of a pair, which may be in another layout."""
-        original = getattr(item, "original", item)
+        """Return the tensor behind an item of a pair, which may be in another layout or in real numbers."""
+        original = stored_item(item)
         assert isinstance(original, LiveTensor)
         return original
 

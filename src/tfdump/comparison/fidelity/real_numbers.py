@@ -41,7 +41,7 @@ class RealPart:
 
 
 class RealItem:
-    """A quantized tensor as real numbers; it has values, and is no composite."""
+    """A quantized tensor as real numbers; `original` is the tensor as it is stored, which has values in an array."""
 
     dtype = stored_dtype = "float32"
     encoding = norm = statistics = None
@@ -50,14 +50,18 @@ class RealItem:
     def __init__(self, original: Item, scales: Scales) -> None:
         self.group = original.group
         self.address = original.address
-        self.shape = original.shape
         self.attributes = {"quantized_dtype": original.dtype, **original.attributes}
-        self._original = original
+        self.original = original
         self._scales = scales
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the values."""
+        return self.original.shape
 
     def parts(self) -> Sequence[Piecewise]:
         """Return the array that it consists of."""
-        return [RealPart(part, self._scales) for part in self._original.parts()]
+        return [RealPart(part, self._scales) for part in self.original.parts()]
 
 
 def compare_as_real(golden: Side, new: Side) -> list[str]:

@@ -72,6 +72,13 @@ def layout_text(layout: Layout) -> str:
     return ",".join("+" if axis is None else str(axis) for axis in layout)
 
 
+def stored_item(item: Any) -> Any:
+    """Return the tensor as it is stored behind one that is read in another layout or as other numbers."""
+    while hasattr(item, "original"):
+        item = item.original
+    return item
+
+
 class LaidOutPart:
     """A part in a layout."""
 
