@@ -85,8 +85,11 @@ def test_a_layer_should_stay_in_float_if_it_adds_noise_itself(dumps: Path, repor
 
 def test_tensors_without_scales_all_count_where_none_is_quantized(tmp_path: Path) -> None:
     x = RANDOM.standard_normal(SHAPE).astype("f4")
-    make_dump(tmp_path / "g.h5", {"a": x, "zero": x * 0, "same": x, "odd": x * np.nan})
-    make_dump(tmp_path / "n.h5", {"a": noisy(x, 10), "zero": x, "same": x, "odd": x * np.nan})
+    counts = {f"stat_{name}": 1 for name in ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")}
+    statistics = Tensor(x[:0], values=False, computed_shape=np.array(x.shape), **(counts | {"stat_count": x.size}))
+    ids = np.arange(4)
+    make_dump(tmp_path / "g.h5", {"a": x, "zero": x * 0, "same": x, "odd": x * np.nan, "ids": ids, "told": statistics})
+    make_dump(tmp_path / "n.h5", {"a": noisy(x, 10), "zero": x, "same": x, "odd": x * np.nan, "ids": ids, "told": x})
     report = library.quantization_losses(tmp_path / "g.h5", tmp_path / "n.h5")
     assert [one.tensor.split("/")[1] for one in report.losses] == ["zero", "a", "same", "odd"]
     losses = of(report)
@@ -94,6 +97,7 @@ def test_tensors_without_scales_all_count_where_none_is_quantized(tmp_path: Path
     assert (losses["same"].sqnr, losses["same"].own_sqnr) == (math.inf, math.inf)
     assert math.isnan(losses["odd"].sqnr)
     assert report.keep_float == ("activations/a", "activations/zero")
+    assert dict(report.skipped) == {"ids": "it has no real numbers", "told": "one side has no values"}
 
 
 def test_selection_lists_fewer_tensors_and_tells_the_same(dumps: Path, report: LossReport) -> None:

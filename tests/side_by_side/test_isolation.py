@@ -371,7 +371,9 @@ def test_what_cannot_be_isolated_is_said(tmp_path: Path) -> None:
         tfdump.compare(file, exported(model, tmp_path / "exported"), DIGITS, isolate=True, trust=True)
     int8 = lite(model, tmp_path / "int8.tflite", "int8", DIGITS)
     with pytest.raises(TfdumpError, match="no error can be isolated, because the sides have no numbers of one kind"):
-        tfdump.compare(model, int8, DIGITS, isolate=True)
+        tfdump.compare(model, int8, DIGITS, isolate=True, exact=True)
+    raw, real = (tfdump.compare(model, int8, DIGITS[:20], isolate=True, new_dequantize=real) for real in (False, True))
+    assert [one.own_error for one in raw.tensors] == [one.own_error for one in real.tensors]
     text = SAMPLES / "text_gru.keras"
     report = tfdump.compare(text, text, SAMPLES / "text.npz", isolate=True)
     assert report.same

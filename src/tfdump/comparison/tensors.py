@@ -1,5 +1,6 @@
 """Compares one tensor with its counterpart: by values, or by statistics or norms where values are missing."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -124,7 +125,8 @@ def _by_values(golden: Sequence[Piecewise], new: Sequence[Piecewise], rule: Rule
 
 
 def _by_statistics(golden: Item, new: Item, rule: Rule) -> Outcome:
-    needs = {"ulps": rule.max_ulp, "a cosine": rule.min_cosine, "an SQNR": rule.min_sqnr}
+    limit = rule.min_sqnr if rule.min_sqnr != -math.inf else None
+    needs = {"ulps": rule.max_ulp, "a cosine": rule.min_cosine, "an SQNR": limit}
     asked = [what for what, value in needs.items() if value is not None]
     if asked:
         raise DumpError(f"'{full_name(golden)}' has statistics and no values, so {asked[0]} cannot be compared")

@@ -12,7 +12,7 @@ from tfdump.comparison.diff import compare
 from tfdump.comparison.options import DiffOptions
 from tfdump.comparison.rule import Criteria
 from tfdump.comparison.tolerance import SqnrLimit
-from tfdump.comparison.verdict import VALUES, DiffReport
+from tfdump.comparison.verdict import VALUES, DiffReport, TensorDiff
 from tfdump.dump import layout
 from tfdump.dump.attributes import full_name
 from tfdump.dump.reader import Dump, Tensor, open_dump
@@ -26,8 +26,8 @@ DEFAULT_LIMIT = 30.0
 _OUTSIDE = (f"{layout.INPUTS}/", f"{layout.OUTPUTS}/")
 """The beginnings of the names of tensors that are no layers."""
 
-_TOLD = Criteria(min_sqnr=(SqnrLimit(None, -1e6),))
-"""Asks for the ratio of every tensor, and for nothing else."""
+_TOLD = Criteria(min_sqnr=(SqnrLimit(None, -math.inf),))
+"""Asks for the ratio of every tensor that has values."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ def quantization_losses(
     Raises
     ------
     TfdumpError
-        If a file is not a dump or is damaged, if the dumps are of different examples, if a tensor has no values, if a
-        pattern matches nothing, or if an argument is not valid.
+        If a file is not a dump or is damaged, if the dumps are of different examples, if a pattern matches nothing, or
+        if an argument is not valid.
 
     Examples
     --------
@@ -162,10 +162,19 @@ def quantization_losses(
         if not losses:
             raise DumpError(f"{old.name} and {new.name} have no tensor of real numbers in common, so no loss is known")
     skipped = [
-        (one.shown_name, one.reason) for one in report.tensors if one.comparison is None or one.comparison.sqnr is None
+        (one.shown_name, _reason(one))
+        for one in report.tensors
+        if one.compared_by != VALUES or one.comparison is None or one.comparison.sqnr is None
     ]
     ranked = sorted((one for one in losses if one.tensor in listed), key=lambda one: (_rank(one.sqnr), one.place))
     return LossReport(old.name, new.name, limit, tuple(ranked), tuple(skipped), report.notes)
+
+
+def _reason(one: TensorDiff) -> str:
+    """Return why nothing is known about the loss of a tensor."""
+    if one.comparison is None:
+        return one.reason
+    return "one side has no values" if one.compared_by != VALUES else "it has no real numbers"
 
 
 def losses_from(report: DiffReport, tensors: Iterable[Tensor], limit: float) -> tuple[TensorLoss, ...]:
