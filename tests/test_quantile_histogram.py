@@ -1,7 +1,9 @@
 """Histograms for percentiles: against counting by hand with `math.frexp`, in any order and in any parts."""
 
+import base64
 import json
 import math
+import zlib
 from collections import Counter
 from itertools import permutations
 
@@ -12,7 +14,6 @@ from tfdump.quantile_histogram import (
     MOST_BINS,
     QuantileAccumulator,
     QuantileHistogram,
-    merged_histogram,
     stored_histogram,
 )
 
@@ -69,23 +70,59 @@ def test_the_smallest_numbers_are_not_zeros() -> None:
     assert histogram.edges()[1][2] == 2.0**-1029
 
 
+def added_by_hand(parts: list[QuantileHistogram], most: int) -> tuple[list[int], list[int], int]:
+    """The sum of histograms as docs/format.md describes it, number by number."""
+    shift = max(part.shift for part in parts)
+    counts: Counter[int] = Counter()
+    for part in parts:
+        for number, count in zip(part.bins.tolist(), part.counts.tolist(), strict=True):
+            place = number
+            for _ in range(shift - part.shift):
+                place = halved(place)
+            counts[place] += count
+    while len(counts) > most:
+        shift += 1
+        finer, counts = counts, Counter()
+        for number, count in finer.items():
+            counts[halved(number)] += count
+    return sorted(counts), [counts[number] for number in sorted(counts)], shift
+
+
+def halved(number: int) -> int:
+    return ((abs(number) - 1 >> 1) + 1) * (1 if number > 0 else -1) if number else 0
+
+
+def numbers_of(histogram: QuantileHistogram) -> tuple[list[int], list[int], int]:
+    return histogram.bins.tolist(), histogram.counts.tolist(), histogram.shift
+
+
 @pytest.mark.parametrize("name", VALUES)
 @pytest.mark.parametrize("most", [MOST_BINS, 50])
-def test_parts_add_up_exactly_in_any_order(name: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tfdump.quantile_histogram.QuantileHistogram.within.__defaults__", (most,))
+def test_parts_add_up_exactly_in_any_order(name: str, most: int) -> None:
     values = VALUES[name]
-    whole = histogram_of_parts(values).within()
-    assert len(whole.bins) <= most
-    parts = [histogram_of_parts(part).within() for part in np.array_split(np.sort(values), 4)]
+    whole = histogram_of_parts(values)
+    assert len(whole.within(most).bins) <= most
+    parts = []
+    for part in np.array_split(np.sort(values), 4):
+        parts.append(QuantileAccumulator())
+        parts[-1].add(part)
     for order in permutations(parts):
-        first, second, *rest = order
-        for one in (
-            merged_histogram(order),
-            merged_histogram([merged_histogram([first, second]), merged_histogram(rest)]),
-        ):
-            assert (one.bins.tolist(), one.counts.tolist(), one.shift) == (
-                whole.bins.tolist(), whole.counts.tolist(), whole.shift,
-            )  # fmt: skip
+        merged = QuantileAccumulator()
+        for one in order:
+            merged.merge(one)
+        assert numbers_of(merged.histogram()) == numbers_of(whole)
+    assert added_by_hand([one.histogram().within(most) for one in parts], most) == numbers_of(whole.within(most))
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+def test_a_part_is_added_so_many_times(times: int) -> None:
+    gathered, constant = QuantileAccumulator(), QuantileAccumulator()
+    gathered.add(VALUES["normal"])
+    constant.add(VALUES["odd"])
+    gathered.merge(constant, times)
+    assert numbers_of(gathered.histogram()) == numbers_of(
+        histogram_of_parts(VALUES["normal"], *[VALUES["odd"]] * times)
+    )
 
 
 def test_the_resolution_falls_where_values_are_spread_over_many_octaves() -> None:
@@ -109,9 +146,7 @@ def test_attributes_and_states_come_back(name: str) -> None:
     attributes = {name: np.asarray(value).tolist() for name, value in resumed.histogram().attributes().items()}
     stored = stored_histogram(attributes)
     assert stored is not None
-    assert (stored.bins.tolist(), stored.counts.tolist(), stored.shift) == (
-        whole.bins.tolist(), whole.counts.tolist(), whole.shift,
-    )  # fmt: skip
+    assert numbers_of(stored) == numbers_of(whole)
 
 
 @pytest.mark.parametrize(
@@ -134,3 +169,23 @@ def test_damaged_attributes_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="quantile_"):
         stored_histogram(attributes | change)
     assert stored_histogram({}) is None
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        [0, 0, "text"],
+        [0, 0, base64.b64encode(b"text").decode()],
+        [0, 0, base64.b64encode(zlib.compress(bytes(24))).decode()],
+        [0, 0, base64.b64encode(zlib.compress(bytes(2**26))).decode()],
+        [0, 2**18, base64.b64encode(zlib.compress(bytes(16))).decode()],
+        [0, -1, base64.b64encode(zlib.compress(bytes(16))).decode()],
+        [0, "0", base64.b64encode(zlib.compress(bytes(16))).decode()],
+        [0, 0, None],
+        [0, 0],
+    ],
+    ids=["no base64", "not packed", "odd", "a bomb", "too high", "negative", "text", "nothing", "short"],
+)
+def test_damaged_states_are_refused(state: list[object]) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        QuantileAccumulator.of_state(state)

@@ -8,7 +8,6 @@ arrived.
 
 import base64
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,19 +108,6 @@ def stored_histogram(attributes: Any) -> QuantileHistogram | None:
     if (np.diff(histogram.bins) <= 0).any() or (histogram.counts < 0).any() or (np.abs(histogram.bins) > most).any():
         raise ValueError("its attributes 'quantile_...' are not a histogram")
     return histogram
-
-
-def merged_histogram(histograms: Iterable[QuantileHistogram]) -> QuantileHistogram:
-    """Return the histogram of all values of some histograms, in any order: the one that all of them would have made."""
-    several = list(histograms)
-    shift = max((one.shift for one in several), default=FINEST)
-    alike = [one.coarser(shift) for one in several]
-    joined = QuantileHistogram(
-        np.concatenate([np.zeros(0, np.int64), *(one.bins for one in alike)]),
-        np.concatenate([np.zeros(0, np.int64), *(one.counts for one in alike)]),
-        shift,
-    )
-    return joined.coarser(shift).within()
 
 
 def _edge(numbers: npt.NDArray[np.int64], shift: int) -> npt.NDArray[np.float64]:

@@ -19,6 +19,7 @@ from tfdump.dump.reader import Dump, open_dump
 from tfdump.dump.shards.merge import merge_shards
 from tfdump.dump.shards.open_shards import MOST_OPEN
 from tfdump.errors import DumpError
+from tfdump.quantization.ranges import ranges
 from tfdump.run.options import store_options
 
 RUN = MadeRun([*every_kind(), widens()], EXAMPLES, SIZE, names=named(), lengths={"x": np.arange(EXAMPLES)})
@@ -124,7 +125,7 @@ def test_the_examples_are_those_of_one_run(pair: tuple[Dump, Dump]) -> None:
 
 
 def test_statistics_are_those_of_one_run(tmp_path: Path) -> None:
-    run = replace(RUN, store=store_options(stats_only=True))
+    run = replace(RUN, store=store_options(stats="quantiles", stats_only=True))
     run.write(tmp_path / "one.h5")
     run.write_shards(tmp_path / "shards", (4, 16, 22))
     with open_dump(tmp_path / "one.h5") as one, open_dump(tmp_path / "shards") as joined:
@@ -133,6 +134,23 @@ def test_statistics_are_those_of_one_run(tmp_path: Path) -> None:
             assert joined[name].shape == one[name].shape
             with pytest.raises(DumpError, match="has statistics and no values"):
                 joined[name].read()
+        told, expected = (replace(ranges(dump), dump="") for dump in (joined, one))
+        assert repr(told) == repr(expected)
+        (dense,) = (one for one in told.ranges if one.tensor == "activations/dense")
+        assert dense.percentile(50) is not None
+
+
+@pytest.mark.parametrize("histogram", [None, [0, 0, "text"], [0, 2**18, ""], 1])
+def test_a_damaged_histogram_of_a_shard_is_named(tmp_path: Path, histogram: Any) -> None:
+    run = MadeRun(every_kind()[:1], EXAMPLES, SIZE, store=store_options(stats="quantiles"))
+    folder = run.write_shards(tmp_path / "shards", (8, 22))
+    with h5py.File(shards_of(folder)[1], "a") as file:
+        state = json.loads(file["shard/state"][()])
+        state["tensors"][0]["statistics"]["quantiles"] = histogram
+        del file["shard/state"]
+        file["shard/state"] = json.dumps(state)
+    with pytest.raises(DumpError, match=rf"{shards_of(folder)[1].name}: '/shard' is damaged: ."):
+        open_dump(folder)
 
 
 def test_checksums_are_those_of_the_shards(tmp_path: Path) -> None:
@@ -266,9 +284,14 @@ with tfdump.open(sys.argv[1]) as dump:
     whole = dump["x"].read()
     rows = dump["x"][::7]
     opened = len(os.listdir("/proc/self/fd"))
+    report = tfdump.ranges(dump, per_channel=True, show=["range", "int8"], memory="100")
+    assert len(os.listdir("/proc/self/fd")) <= opened
     backward = [float(dump["x"][row, 0]) for row in range(399, -1, -50)]
 assert np.array_equal(whole[:, 0], np.arange(400)), whole[:5]
 assert np.array_equal(rows, whole[::7])
+assert [(one.channel, one.min, one.percentile(50).value, one.max) for one in report.ranges] == [
+    (channel, 0, 199.5, 399) for channel in range(2)
+]
 assert backward == [399 - 50 * n for n in range(8)]
 print(opened)
 """

@@ -49,8 +49,8 @@ def test_the_bytes_are_those_of_one_run(tmp_path: Path, bounds: Sequence[int]) -
     "options",
     [
         {"compression": "gzip", "store": store_options(stats=True)},
-        {"store": store_options(stats_only=True)},
-        {"store": store_options(dtype="float16", stats=True)},
+        {"store": store_options(stats="quantiles", stats_only=True)},
+        {"store": store_options(dtype="float16", stats="quantiles")},
         {"store": store_options(reduce="mean", stats=True), "tensors": every_kind()},
         {"store": store_options(reduce="sum", dtype="float16"), "tensors": every_kind()},
     ],
@@ -64,7 +64,7 @@ def test_the_same_whatever_is_stored(tmp_path: Path, options: dict[str, Any]) ->
 @pytest.mark.parametrize("tensor", [*every_kind(), widens()], ids=lambda tensor: tensor.name)
 def test_the_same_for_a_tensor_by_itself(tmp_path: Path, tensor: Made) -> None:
     """Alone in its file, a tensor that is stored again leaves gaps that another tensor could have filled."""
-    merged(replace(RUN, tensors=[tensor], store=store_options(stats=True)), tmp_path, DIVISIONS["three"])
+    merged(replace(RUN, tensors=[tensor], store=store_options(stats="quantiles")), tmp_path, DIVISIONS["three"])
     assert same_bytes(tmp_path)
 
 
@@ -80,12 +80,13 @@ def test_constants_that_agree_only_when_they_are_reduced_are_stacked(tmp_path: P
     """The largest value is the same in all batches, and the values are not: one run stores all batches."""
     low, other = np.array([[1, 9]], "f4"), np.array([[2, 9]], "f4")
     tensor = Made("table", [low] * 4 + [other] * 2, "none", shape=(1, 2))
-    run = MadeRun([tensor], EXAMPLES, SIZE, store=store_options(reduce="max", stats=True))
+    run = MadeRun([tensor], EXAMPLES, SIZE, store=store_options(reduce="max", stats="quantiles"))
     path, _, _ = merged(run, tmp_path, (16, 22))
     assert same_bytes(tmp_path)
     with h5py.File(path) as file:
         np.testing.assert_array_equal(file["activations/table"], np.full((6, 1), 9, "f4"))
         assert file["activations/table"].attrs["stat_count"] == 12
+        assert file["activations/table"].attrs["quantile_counts"].tolist() == [4, 2, 6]  # of 1, 2 and 9
 
 
 def test_results_that_do_not_fit_are_counted_in_every_batch_of_a_constant_that_varies(tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ CASES: dict[str, tuple[Any, ...]] = {
     "cnn": ("cnn.keras", "x.npy", "--batch-size", "4"),
     "inputs": ("cnn.keras", "x.npy", "--batch-size", "4", "--save-inputs", "--examples", "3:21", "--outputs"),
     "reduced": ("cnn.keras", "x.npy", "--batch-size", "4", "--reduce", "mean:spatial", "--dtype", "float16"),
-    "statistics": ("cnn.keras", "x.npy", "--batch-size", "4", "--stats-only"),
+    "statistics": ("cnn.keras", "x.npy", "--batch-size", "4", "--stats-only", "--stats", "quantiles"),
     "packed": ("cnn.keras", "x.npy", "--batch-size", "4", "--compression", "gzip", "--checksums", "--stats"),
-    "mixing": ("mixing.keras", "rows.npy", "--batch-size", "5", "--trust-model"),
+    "mixing": ("mixing.keras", "rows.npy", "--batch-size", "5", "--trust-model", "--stats", "quantiles"),
     "words": ("words.keras", "lines.txt", "--batch-size", "2", "--save-inputs"),
     "ragged": ("tokens.keras", "ragged.npz", "--batch-size", "2", "--rnn-steps"),
     "photos": ("photos.keras", "photos", "--batch-size", "2"),
@@ -38,7 +38,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     "turned": ("turned.onnx", "six.npy", "--batch-size", "4"),
     "fixed": ("fixed.keras", "six.npy", "--trust-model"),
     "padded": ("padded.keras", "six.npy", "--trust-model"),
-    "odd": ("odd.keras", "odd.npy", "--batch-size", "4", *IMPORT),
+    "odd": ("odd.keras", "odd.npy", "--batch-size", "4", *IMPORT, "--stats", "quantiles"),
     "eager": ("eager.keras", "odd.npy", "--batch-size", "4", *IMPORT),
 }
 
@@ -211,6 +211,15 @@ def test_constants_that_differ_between_shards_have_other_hashes(dumps: Any) -> N
         with h5py.File(path) as file:
             hashes += [item["constant"] for item in read_shard_state(file).tensors if item["address"] == "late"]
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+@pytest.mark.parametrize("case", ["cnn", "statistics", "inputs", "turned", "tflite"])
+def test_ranges_are_those_of_one_run(dumps: Any, case: str, tfdump: Run) -> None:
+    one, folder = dumps(case)
+    whole, joined = (tfdump("ranges", path, "--per-channel", "--memory", "1k") for path in (one, folder))
+    assert (whole.returncode, joined.returncode) == (0, 0), joined.stderr
+    assert (joined.stdout, joined.stderr) == (whole.stdout, whole.stderr)
+    assert len(joined.stdout.splitlines()) > 3
 
 
 def test_statistics_are_those_of_the_values_of_the_shard(dumps: Any) -> None:

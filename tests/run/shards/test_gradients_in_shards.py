@@ -42,7 +42,7 @@ CASES: dict[str, tuple[str, ...]] = {
         "dense.keras", "x.npy", "y.npy", "--batch-size", "4", "--norms-only", "--wrt", "weights", "--wrt", "inputs",
     ),
     "examples": ("dense.keras", "x.npy", "y.npy", "--batch-size", "4", "--per-example"),
-    "half": ("dense.keras", "x.npy", "y.npy", "--batch-size", "4", "--stats", "--dtype", "float16"),
+    "half": ("dense.keras", "x.npy", "y.npy", "--batch-size", "4", "--stats", "quantiles", "--dtype", "float16"),
     "table": ("words.keras", "ids.npy", "labels.npy", "--batch-size", "3", "--sparse"),
     "masked": ("masked.keras", "steps.npy", "next.npy", "--batch-size", "4", "--reduction", "mean"),
     "unconnected": (
@@ -51,7 +51,9 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "regular": ("regular.keras", "ids.npy", "labels.npy", "--batch-size", "3", "--sparse", "--stats"),
     "mixed": ("mixed.keras", "x.npy", "y.npy", "--batch-size", "4", *BOTH, "--norms-only"),
-    "statistics": ("mixed.keras", "x.npy", "y.npy", "--batch-size", "4", *BOTH, "--stats-only"),
+    "statistics": (
+        "mixed.keras", "x.npy", "y.npy", "--batch-size", "4", *BOTH, "--stats-only", "--stats", "quantiles",
+    ),
     "eager": ("dense.keras", "x.npy", "y.npy", "--batch-size", "4", "--eager", *BOTH),
     "one_batch": ("dense.keras", "x.npy", "y.npy", "--batch-size", "8", "--per-example", "--norms-only"),
     "zstd": ("dense.keras", "x.npy", "y.npy", "--batch-size", "4", "--compression", "zstd"),

@@ -220,6 +220,7 @@ def more(*options: str) -> Any:
         (more("--batch-size", "4", "--examples", ":20"), "examples was [None, None], and is [None, 20] now"),
         (more("--batch-size", "4", "--checksums"), "checksums was False, and is True now"),
         (more("--batch-size", "4", "--seed", "1"), "seed was 0, and is 1 now"),
+        (more("--batch-size", "4", "--stats", "quantiles"), "statistics was False, and is True now"),
         (more("--batch-size", "4", "--no-such"), "No such option"),
         (more("--batch-size", "4", "--memory", "268435456"), "command was 'tfdump activations"),
     ],

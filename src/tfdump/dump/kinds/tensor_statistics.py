@@ -19,6 +19,11 @@ class TensorStatistics:
         self._statistics = ExactStatistics()
         self._quantiles = QuantileAccumulator() if quantiles else None
 
+    @property
+    def quantiles(self) -> bool:
+        """Whether there is a histogram."""
+        return self._quantiles is not None
+
     def add(self, values: Array) -> None:
         """Add the values of one batch; text is ignored."""
         self._statistics.add(values)
@@ -26,7 +31,12 @@ class TensorStatistics:
             self._quantiles.add(values)
 
     def merge(self, other: "TensorStatistics", times: int = 1) -> None:
-        """Add everything that was added to another, which has a histogram if this one has, so many times."""
+        """Add everything that was added to another, so many times.
+
+        Raises ValueError where only one of the two has a histogram.
+        """
+        if self.quantiles != other.quantiles:
+            raise ValueError("only a part of its statistics has a histogram")
         self._statistics.merge(other._statistics, times)
         if self._quantiles is not None and other._quantiles is not None:
             self._quantiles.merge(other._quantiles, times)

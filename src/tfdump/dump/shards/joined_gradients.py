@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tfdump.dump import layout
-from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import EXAMPLE, NONE
 from tfdump.dump.composites import sparse_attributes
+from tfdump.dump.kinds.tensor_statistics import TensorStatistics
 from tfdump.dump.layout import count_overflow, stored_dtype
 from tfdump.dump.shards.gradient_sums import (
     CombinedSum,
@@ -26,7 +26,7 @@ from tfdump.dump.shards.manifest import Manifest
 from tfdump.dump.shards.open_shards import OpenShards
 from tfdump.dump.shards.stored_forms import StoredForm
 from tfdump.errors import DumpError
-from tfdump.exact_statistics import ExactNorm, ExactStatistics
+from tfdump.exact_statistics import ExactNorm
 from tfdump.files.hdf5 import lookup
 from tfdump.tensors import Array, PlannedTensor, Sparse, Value
 
@@ -79,9 +79,9 @@ class SummedGradient:
         norm.add(measured)
         extra: dict[str, Any] = {}
         if options["statistics"]:
-            statistics = ExactStatistics()
+            statistics = TensorStatistics(options["quantiles"])
             statistics.add(dense)
-            extra |= statistics_attributes(statistics.result())
+            extra |= statistics.attributes()
         value: Value = dense
         if options["norms_only"]:
             value, extra["reduce"] = np.array(norm.norm), "norm"

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from tfdump.dump import layout
-from tfdump.dump.attributes import statistics_attributes
 from tfdump.dump.axis0 import EXAMPLE, NONE
 from tfdump.dump.kinds.kind_notes import from_padding, tell_changes, tell_kinds
 from tfdump.dump.shards.gradient_sums import norm_of_all
@@ -190,7 +189,7 @@ def _joined(
 ) -> JoinedTensor:
     extra: dict[str, Any] = {}
     if state.statistics is not None:
-        extra |= statistics_attributes(state.statistics.result())
+        extra |= state.statistics.attributes()
     if state.reduced:
         extra["reduce"] = next(item.attributes["reduce"] for item in items if "reduce" in item.attributes)
     if state.overflowed + state.unfit:

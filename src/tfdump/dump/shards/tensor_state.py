@@ -7,8 +7,9 @@ from typing import Any
 from tfdump.dtypes import kind_of
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.kinds.tensor_kind import Departure, TensorKind, changed_form, common_shape
+from tfdump.dump.kinds.tensor_statistics import TensorStatistics
 from tfdump.dump.layout import common_dtype
-from tfdump.exact_statistics import ExactNorm, ExactStatistics
+from tfdump.exact_statistics import ExactNorm
 from tfdump.tensors import PlannedTensor, TensorInfo
 
 
@@ -46,7 +47,7 @@ class CombinedState(TensorKind):
         return self._counted.unfit
 
     @property
-    def statistics(self) -> ExactStatistics | None:
+    def statistics(self) -> TensorStatistics | None:
         """The statistics, None if there are none. A constant counts once, and in all batches if it varied."""
         return self._counted.statistics
 
@@ -145,7 +146,7 @@ class CombinedState(TensorKind):
 
     def _count(self, state: Mapping[str, Any]) -> None:
         repeated = self.planned_axis0 == NONE and state["kind"]["axis0"] == NONE
-        if not self._always.shards:
+        if self.planned_axis0 == NONE and not self._always.shards:
             self._once.add(state, 1)
         self._always.add(state, state["kind"]["batches"] if repeated else 1)
         self.reduced = self.reduced or state["counts"][2]
@@ -162,7 +163,7 @@ class _Counted:
 
     def __init__(self) -> None:
         self.shards = self.overflowed = self.unfit = 0
-        self.statistics: ExactStatistics | None = None
+        self.statistics: TensorStatistics | None = None
 
     def add(self, state: Mapping[str, Any], times: int) -> None:
         """Add what a shard counted, so many times."""
@@ -172,9 +173,10 @@ class _Counted:
         self.unfit += unfit * times
         if state["statistics"] is None:
             return
+        of_shard = TensorStatistics.of_state(state["statistics"])
         if self.statistics is None:
-            self.statistics = ExactStatistics()
-        self.statistics.merge(ExactStatistics.of_state(state["statistics"]), times)
+            self.statistics = TensorStatistics(of_shard.quantiles)
+        self.statistics.merge(of_shard, times)
 
 
 def _tuples(item: Any) -> Any:
