@@ -73,16 +73,18 @@ def test_the_functions_of_python_do_the_same(client: "Client", place: Path) -> N
     def made(**options: Any) -> tfdump.cluster.ShardedRunResult:
         return tfdump.cluster.activations(client, "dense.onnx", "x.npy", shards="d", batch_size=5, **options)
 
-    result = made(shard_examples=20, layers="*hidden*", stats=True)
+    result = made(shard_examples=20, layers="*hidden*", stats="quantiles")
     assert (result.folder, result.shards, result.written) == (Path("d"), 3, 3)
-    assert made(layers="*hidden*", stats=True).written == 0
+    assert made(layers="*hidden*", stats="quantiles").written == 0
     manifest = read_manifest(place / "d")
     assert manifest.threads == 1
     assert {tensor.info.address for tensor in manifest.plan.tensors} == {
         "hidden", "hidden:op.MatMul", "hidden:op.BiasAdd",
     }  # fmt: skip
     with pytest.raises(TfdumpError, match=r"d has the shards of another run: reduction was not set, and is 'mean' now"):
-        made(layers="*hidden*", stats=True, reduce="mean")
+        made(layers="*hidden*", stats="quantiles", reduce="mean")
+    with pytest.raises(TfdumpError, match=r"d has the shards of another run: quantiles was True, and is False now"):
+        made(layers="*hidden*", stats=True)
 
 
 @pytest.mark.tensorflow

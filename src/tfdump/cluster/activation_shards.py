@@ -54,7 +54,7 @@ def activations(
     ops: bool = False,
     reduce: str | None = None,
     dtype: str | None = None,
-    stats: bool = False,
+    stats: bool | str = False,
     stats_only: bool = False,
     save_inputs: bool = False,
     outputs: bool | None = None,
@@ -112,8 +112,11 @@ def activations(
         Reduce each tensor, as `"OP:AXES"`.
     dtype : {'float16', 'float32', 'float64'}, optional
         The dtype in which floats are stored.
-    stats, stats_only : bool, default False
-        Store statistics too, or statistics and no values.
+    stats : bool or 'quantiles', default False
+        Store statistics of each tensor too; with `'quantiles'`, also a histogram, from which `tfdump.ranges` tells
+        percentiles.
+    stats_only : bool, default False
+        Store statistics and no values.
     save_inputs : bool, default False
         Store the inputs too.
     outputs : bool, optional

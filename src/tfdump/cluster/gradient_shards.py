@@ -61,7 +61,7 @@ def gradients(
     seed: int = 0,
     eager: bool = False,
     dtype: str | None = None,
-    stats: bool = False,
+    stats: bool | str = False,
     stats_only: bool = False,
     compression: str = "none",
     checksums: bool = False,
@@ -127,8 +127,11 @@ def gradients(
         Run without a graph.
     dtype : {'float16', 'float32', 'float64'}, optional
         The dtype in which floats are stored.
-    stats, stats_only : bool, default False
-        Store statistics too, or statistics and no values.
+    stats : bool or 'quantiles', default False
+        Store statistics of each tensor too; with `'quantiles'`, also a histogram, from which `tfdump.ranges` tells
+        percentiles.
+    stats_only : bool, default False
+        Store statistics and no values.
     compression : {'none', 'gzip', 'zstd'}, default 'none'
         How values are compressed.
     checksums : bool, default False
