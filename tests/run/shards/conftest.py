@@ -79,6 +79,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = cnn()
     model.save(folder / "cnn.keras")
     lite(model, folder / "cnn.tflite")
+    lite(model, folder / "int8.tflite", "int8", np.load(folder / "x.npy"))
     cnn(20).save(folder / "photos.keras")
     mixing().save(folder / "mixing.keras")
     words().save(folder / "words.keras")

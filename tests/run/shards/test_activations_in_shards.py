@@ -34,6 +34,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     "photos": ("photos.keras", "photos", "--batch-size", "2"),
     "table": ("mixing.keras", "table.csv::a,b,c", "--batch-size", "3", "--trust-model"),
     "tflite": ("cnn.tflite", "x.npy", "--batch-size", "4"),
+    "int8": ("int8.tflite", "x.npy", "--batch-size", "4", "--stats", "quantiles"),
     "onnx": ("net.onnx", "six.npy", "--batch-size", "4"),
     "turned": ("turned.onnx", "six.npy", "--batch-size", "4"),
     "fixed": ("fixed.keras", "six.npy", "--trust-model"),
@@ -213,13 +214,21 @@ def test_constants_that_differ_between_shards_have_other_hashes(dumps: Any) -> N
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-@pytest.mark.parametrize("case", ["cnn", "statistics", "inputs", "turned", "tflite"])
+@pytest.mark.parametrize("case", ["cnn", "statistics", "inputs", "turned", "int8"])
 def test_ranges_are_those_of_one_run(dumps: Any, case: str, tfdump: Run) -> None:
     one, folder = dumps(case)
     whole, joined = (tfdump("ranges", path, "--per-channel", "--memory", "1k") for path in (one, folder))
     assert (whole.returncode, joined.returncode) == (0, 0), joined.stderr
     assert (joined.stdout, joined.stderr) == (whole.stdout, whole.stderr)
     assert len(joined.stdout.splitlines()) > 3
+
+
+def test_losses_of_quantization_are_those_of_one_run(dumps: Any) -> None:
+    whole, joined = (
+        api.quantization_losses(golden, new) for golden, new in zip(dumps("cnn"), dumps("int8"), strict=True)
+    )
+    assert joined.losses == whole.losses
+    assert any(one.steps for one in joined.losses)
 
 
 def test_statistics_are_those_of_the_values_of_the_shard(dumps: Any) -> None:
