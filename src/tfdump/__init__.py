@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tfdump.api.gradients import gradients as gradients
     from tfdump.api.merging import merge as merge
     from tfdump.api.result import Activations as Activations
+    from tfdump.api.weights import Weights as Weights
+    from tfdump.api.weights import weights as weights
     from tfdump.checks import check as check
     from tfdump.comparison.diff import diff as diff
     from tfdump.comparison.verdict import DiffReport as DiffReport
@@ -46,12 +48,14 @@ _HOMES = {
     "diff": ("tfdump.comparison.diff", "diff"),
     "gradients": ("tfdump.api.gradients", "gradients"),
     "layers": ("tfdump.api.functions", "layers"),
+    "weights": ("tfdump.api.weights", "weights"),
     "check": ("tfdump.checks", "check"),
     "merge": ("tfdump.api.merging", "merge"),
     "open": ("tfdump.dump.reader", "open_dump"),
     "DumpCallback": ("tfdump.api.callback", "DumpCallback"),
     "Activations": ("tfdump.api.result", "Activations"),
     "Gradients": ("tfdump.api.gradients", "Gradients"),
+    "Weights": ("tfdump.api.weights", "Weights"),
     "DataOptions": ("tfdump.inputs.data_options", "DataOptions"),
     "DiffReport": ("tfdump.comparison.verdict", "DiffReport"),
     "TensorDiff": ("tfdump.comparison.verdict", "TensorDiff"),

@@ -19,6 +19,7 @@ COMMANDS = {
     "layers": "List the address of every tensor inside a model.",
     "activations": "Dump the output of every layer to HDF5.",
     "gradients": "Dump the gradients of weights, activations and inputs to HDF5.",
+    "weights": "Dump the weights of a model to HDF5.",
     "show": "Show the tensors of a dump or a folder of dumps, or their values.",
     "cat": "Write tensors of a dump as .npy, .npz, CSV, safetensors, Parquet or a C header.",
     "check": "Look for NaN, Inf, dead units, saturation, and vanishing gradients.",
