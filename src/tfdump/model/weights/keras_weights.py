@@ -3,22 +3,24 @@
 The call of the model is traced for its addresses, and is not run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from keras import Layer
 
+from tfdump.dump.quantization import QUANTIZATION, QUANTIZED_DTYPE
 from tfdump.errors import ModelError
 from tfdump.model.gradients.weights import Weight, weights_of
 from tfdump.model.keras_signature import signature_of, training_argument
 from tfdump.model.recording.recorder import Recorder
 from tfdump.model.state import ModelState
 from tfdump.model.tracing.traced import Traced
+from tfdump.model.weights.lora import lora_products
+from tfdump.model.weights.quantized import QuantizedWeight, numbers, quantized_weights
 from tfdump.model.weights.records import ModelWeights, WeightRequest, WeightTensor, weight_attributes
-from tfdump.tensors import Array, NotCaptured, Note
+from tfdump.tensors import Array, NotCaptured, Note, TensorInfo
 
 if TYPE_CHECKING:
     from tfdump.model.loading.loaded_model import LoadedModel
@@ -32,8 +34,18 @@ def weights_of_keras(loaded: "LoadedModel", request: WeightRequest, note: Note) 
     stored = {id(variable) for variable in model.weights}
     if not stored:
         raise ModelError(_without_weights(model))
-    weights = weights_of(model, traced_calls(model, note))
-    tensors = [_tensor(weight, order) for order, weight in enumerate(weights) if id(weight.variable) in stored]
+    recorder = traced_calls(model, note)
+    weights = weights_of(model, recorder)
+    layers = [model, *(owned.operation for owned in recorder.layers)]
+    quantized = {id(weight.variable): weight for layer in layers for weight in quantized_weights(layer)}
+    if request.dequantize and not quantized:
+        note(f"--dequantize has no effect: no weight of {loaded.name} is quantized")
+    tensors = [
+        _tensor(weight, order, quantized.get(id(weight.variable)), request.dequantize)
+        for order, weight in enumerate(weights)
+        if id(weight.variable) in stored
+    ]
+    tensors += lora_products(layers, weights, len(weights))
     missing = [NotCaptured(weight.address, _NO_VALUE) for weight in weights if id(weight.variable) not in stored]
     return ModelWeights(tuple(tensors), tuple(missing))
 
@@ -79,14 +91,26 @@ def _trace(model: Layer, note: Note) -> Recorder:
     return recorders[-1] if recorders else Recorder(model)
 
 
-def _tensor(weight: Weight, order: int) -> WeightTensor:
-    info = replace(weight.info(order), attributes=weight_attributes(weight.trainable, weight.aliases))
-    return WeightTensor(info, weight.candidate, partial(value_of_variable, weight.variable))
+def _tensor(weight: Weight, order: int, quantized: QuantizedWeight | None, dequantize: bool) -> WeightTensor:
+    info, own = weight.info(order), weight_attributes(weight.trainable, weight.aliases)
+    read: Callable[[], Array] = partial(numbers, weight.variable)
+    if quantized is not None:
+        info = replace(info, dtype=quantized.dtype, shape=quantized.shape)
+        info, read = _as_requested(info, quantized, dequantize)
+    return WeightTensor(replace(info, attributes=(*own, *info.attributes)), weight.candidate, read)
 
 
-def value_of_variable(variable: Any) -> Array:
-    """Return the value of a variable of Keras."""
-    return np.asarray(variable.value.numpy())
+def _as_requested(
+    info: TensorInfo, quantized: QuantizedWeight, dequantize: bool
+) -> tuple[TensorInfo, Callable[[], Array]]:
+    """Return the record of a quantized weight and how it is read: as integers, or as real numbers."""
+    attributes: dict[str, Any] = {QUANTIZATION: quantized.scheme}
+    if quantized.parameters is not None:
+        attributes |= quantized.parameters().attributes
+    if not dequantize:
+        return replace(info, attributes=tuple(attributes.items())), quantized.integers
+    attributes[QUANTIZED_DTYPE] = quantized.computed_dtype
+    return replace(info, dtype="float32", attributes=tuple(attributes.items())), quantized.real
 
 
 def _without_weights(model: Layer) -> str:
