@@ -25,6 +25,13 @@ OPTIMIZER = "optimizer"
 """The group of the variables of the optimizer itself, and of one group per slot."""
 INPUTS = "inputs"
 TENSOR_GROUPS = (ACTIVATIONS, OUTPUTS, WEIGHT_GRADIENTS, ACTIVATION_GRADIENTS, INPUT_GRADIENTS, WEIGHTS, INPUTS)
+
+
+def group_rank(group: str) -> int:
+    """Return the place of a group of tensors among all groups; those of an optimizer are the last ones."""
+    return TENSOR_GROUPS.index(group) if group in TENSOR_GROUPS else len(TENSOR_GROUPS)
+
+
 EXAMPLES = "examples"
 EXAMPLE_ID, EXAMPLE_LABEL, EXAMPLE_CLASSES = "id", "label", "classes"
 """The datasets of the group EXAMPLES: the names of examples, their classes as numbers, the classes."""

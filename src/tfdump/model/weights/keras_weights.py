@@ -18,6 +18,7 @@ from tfdump.model.recording.recorder import Recorder
 from tfdump.model.state import ModelState
 from tfdump.model.tracing.traced import Traced
 from tfdump.model.weights.lora import lora_products
+from tfdump.model.weights.optimizer import optimizer_tensors
 from tfdump.model.weights.quantized import QuantizedWeight, numbers, quantized_weights
 from tfdump.model.weights.records import ModelWeights, WeightRequest, WeightTensor, weight_attributes
 from tfdump.tensors import Array, NotCaptured, Note, TensorInfo
@@ -46,6 +47,8 @@ def weights_of_keras(loaded: "LoadedModel", request: WeightRequest, note: Note) 
         if id(weight.variable) in stored
     ]
     tensors += lora_products(layers, weights, len(weights))
+    if request.optimizer:
+        tensors += optimizer_tensors(loaded, weights, note)
     missing = [NotCaptured(weight.address, _NO_VALUE) for weight in weights if id(weight.variable) not in stored]
     return ModelWeights(tuple(tensors), tuple(missing))
 
