@@ -1,5 +1,7 @@
 """`tfdump.weights`: the feature of the command line, for models in memory and saved ones."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +12,14 @@ from tfdump.api.arguments import Patterns, selection_of
 from tfdump.api.models import loaded_model, warn
 from tfdump.dump import layout
 from tfdump.dump.reader import Dump
+from tfdump.run.options import byte_size
 from tfdump.run.weights import plan_weights, weight_options
 from tfdump.tensors import Array
 
 if TYPE_CHECKING:
     from keras import Layer
+
+    from tfdump.model.loading.loaded_model import LoadedModel
 
 
 class Weights(dict[str, Array]):
@@ -114,11 +119,32 @@ def weights(
     options = weight_options(
         selection_of(model, layers, exclude, depth), dequantize=dequantize, optimizer=optimizer, dtype=dtype
     )
-    loaded = loaded_model(model, signature, trust, max_bytes, like)
-    run = plan_weights(loaded, options, warn)
-    writer = run.open_writer(None, force=False)
-    try:
-        run.write(writer, "tfdump.weights")
-        return Weights(Dump(writer.file, "the weights"))
-    finally:
-        writer.abort()
+    with _loaded(model, like, signature, trust, max_bytes) as loaded:
+        run = plan_weights(loaded, options, warn)
+        writer = run.open_writer(None, force=False)
+        try:
+            run.write(writer, "tfdump.weights")
+            return Weights(Dump(writer.file, "the weights"))
+        finally:
+            writer.abort()
+
+
+@contextmanager
+def _loaded(
+    model: Any, like: Any, signature: str | None, trust: bool, max_bytes: int | str | None
+) -> "Iterator[LoadedModel]":
+    """Return a model, or a file of weights alone, which the model `like` gets while the body runs."""
+    from tfdump.model.weights.weight_files import is_weight_file, open_weight_file
+
+    if not isinstance(model, (str, Path)) or not is_weight_file(Path(model)):
+        yield loaded_model(model, signature, trust, max_bytes, like)
+        return
+    limit = byte_size("max_bytes", max_bytes)
+    if like is None:
+        yield open_weight_file(Path(model), limit)
+        return
+    golden = loaded_model(like, signature, trust, max_bytes)
+    from tfdump.model.weights.into_model import with_weights_of_file
+
+    with with_weights_of_file(golden, Path(model), limit) as loaded:
+        yield loaded

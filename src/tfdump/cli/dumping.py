@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfdump.cli.aligned_table import Column
-from tfdump.cli.load_model import load
+from tfdump.cli.load_model import load, load_with_weights
 from tfdump.cli.progress import notes, progress_bar, stages
 from tfdump.cli.render import only_data_on_stdout, say, shape_cell, table, write
 from tfdump.cli.tensor_names import tensor_column
@@ -110,8 +110,11 @@ def dump_weights(
     model: LoadingOptions, options: WeightOptions, output: DumpOutput, command: str, verbosity: Verbosity
 ) -> None:
     """Load a model and write the dump of its weights, then print the path of the file; or the table of a dry run."""
-    with only_data_on_stdout(), stages(verbosity) as stage:
-        loaded = load(model, verbosity, stage=stage)
+    with (
+        only_data_on_stdout(),
+        stages(verbosity) as stage,
+        load_with_weights(model, verbosity, stage) as loaded,
+    ):
         run = plan_weights(loaded, options, notes(verbosity), stage)
         if not output.dry_run:
             _write(run, output, command, verbosity, options.compression != "none", "weights")

@@ -187,13 +187,14 @@ class FixedModel:
     """The base of models that this process sees from outside only: a graph in a file, or a model in another process.
 
     `in_words` is its kind in a message. `differentiable` tells whether its operations have gradients, and `runtime` is
-    None for a graph of TensorFlow.
+    None for a graph of TensorFlow. `computes` is False where there is nothing that could run.
     """
 
     class_name: str
     in_words: str
     float_dtype = "float32"
     differentiable = False
+    computes = True
     runtime: Runtime | None = None
 
     def signature(self, array_names: Sequence[str | None]) -> Signature:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from tfdump.model.loading.loaded_model import LoadedModel
     from tfdump.model.weights.records import WeightTensor
 
-_ADVICE = "list them: tfdump weights MODEL --dry-run"
-
 
 @dataclass(frozen=True, kw_only=True)
 class WeightOptions:
@@ -146,7 +144,7 @@ def plan_weights(loaded: "LoadedModel", options: WeightOptions, note: Note, stag
         weights = weights_in(loaded, WeightRequest(options.dequantize, options.optimizer), note)
     missing = (*loaded.not_loaded, *weights.not_captured)
     reasons = {item.address: item.reason for item in missing}
-    positions = options.selection.choose([tensor.candidate for tensor in weights.tensors], reasons, _ADVICE)
+    positions = options.selection.choose([tensor.candidate for tensor in weights.tensors], reasons, weights.advice)
     tell_not_captured(missing, note)
     tensors = tuple(weights.tensors[position] for position in positions)
     return WeightRun(loaded, options, tensors, tuple(_planned(tensors, options.store)), missing, note)

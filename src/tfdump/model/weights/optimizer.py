@@ -29,6 +29,7 @@ from tfdump.model.recording.patching import replaced
 from tfdump.model.weights.quantized import numbers
 from tfdump.model.weights.records import WeightTensor
 from tfdump.model.weights.stored_variables import StoredVariable, stored_variables
+from tfdump.model.weights.weight_files import is_weight_file
 from tfdump.tensors import Note, TensorInfo
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _optimizer_and_values(loaded: "LoadedModel") -> tuple[Optimizer, list[Stored
         raise ModelError(
             f"--optimizer: {loaded.name} was saved without an optimizer (compile the model before you save it)"
         )
-    if is_of_keras_2(loaded.path):
+    if not is_weight_file(loaded.path) and is_of_keras_2(loaded.path):
         raise ModelError(
             f"--optimizer: Keras 2 saved {loaded.name}, and its optimizers have other variables (leave it out)"
         )

@@ -41,10 +41,14 @@ class WeightTensor:
 
 @dataclass(frozen=True)
 class ModelWeights:
-    """The weights of a model in order, and those that cannot be read, with the reasons."""
+    """The weights of a model in order, and those that cannot be read, with the reasons.
+
+    `advice` says how to list the weights, for a pattern that matches none of them.
+    """
 
     tensors: tuple[WeightTensor, ...]
     not_captured: tuple[NotCaptured, ...] = ()
+    advice: str = "list them: tfdump weights MODEL --dry-run"
 
 
 def weight_attributes(
