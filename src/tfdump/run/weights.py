@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from tfdump.address import Selection
 from tfdump.argument_kinds import flag, one_of
 from tfdump.dump.axis0 import NONE
@@ -24,6 +26,9 @@ from tfdump.tensors import NotCaptured, Note, PlannedTensor, TensorInfo, Value
 if TYPE_CHECKING:
     from tfdump.model.loading.loaded_model import LoadedModel
     from tfdump.model.weights.records import WeightTensor
+
+WEIGHT_OVERHEAD, STATISTICS_OVERHEAD = 1000, 650
+"""Bytes of the attributes of a weight, and of its statistics; measured on the sample models."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +96,10 @@ class WeightRun:
     @property
     def file_bytes(self) -> int:
         """About how many bytes the file will take without compression."""
-        return self.value_bytes + overhead_bytes(0, self.loaded.config, len(self.planned))
+        each = WEIGHT_OVERHEAD + (STATISTICS_OVERHEAD if self.options.store.statistics else 0)
+        arrays = (value for tensor in self.tensors for _, value in tensor.info.attributes)
+        attributes = sum(value.nbytes for value in arrays if isinstance(value, np.ndarray))
+        return self.value_bytes + overhead_bytes(0, self.loaded.config) + each * len(self.planned) + attributes
 
     def open_writer(self, path: Path | None, force: bool, alone: bool = False) -> DumpWriter:
         """Return the writer of the dump; `path` None makes the dump in memory."""

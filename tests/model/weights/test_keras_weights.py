@@ -12,10 +12,11 @@ import pytest
 
 import tfdump
 from support import tiny_models
-from support.command import SAMPLES, Run
+from support.command import ROOT, SAMPLES, Run
 
 pytestmark = pytest.mark.tensorflow
 
+DATA = ROOT / "tests" / "data"
 SAMPLE_INPUTS = {
     "digits_cnn": ("digits.npy", "digits_labels.npy"),
     "siamese": ("pairs.npz", "pairs_labels.npy"),
@@ -188,3 +189,23 @@ def test_bfloat16_is_stored_wide_and_says_so(tmp_path: Path) -> None:
     assert weights.attributes["d.kernel"]["dtype"] == "bfloat16"
     assert weights.attributes["d.kernel"]["stored_as"] == "float32"
     np.testing.assert_array_equal(weights["d.kernel"], np.asarray(model.layers[0].kernel, np.float32))
+
+
+HOUSE = DATA / "keras2_house.py"
+
+
+@pytest.mark.parametrize("name", ["keras2.h5", "keras2_13.keras"])
+def test_models_of_keras_2_give_the_arrays_of_their_files(name: str, tfdump: Run, tmp_path: Path) -> None:
+    done = tfdump("weights", DATA / name, "--import", HOUSE, "-o", "w.h5")
+    assert done.returncode == 0, done.stderr
+    if name.endswith(".keras"):
+        expected = stored_arrays(DATA / name)
+    else:
+        items: list[object] = []
+        with h5py.File(DATA / name) as file:
+            file["model_weights"].visititems(lambda _, item: items.append(item))
+            expected = [item[()] for item in items if isinstance(item, h5py.Dataset)]
+    with h5py.File(tmp_path / "w.h5") as dump:
+        weights = [item[()] for item in dump["weights"].values()]
+    assert not [text for text in in_any_order(weights) if text not in in_any_order(expected)]
+    assert len(weights) > 4

@@ -126,7 +126,7 @@ def test_layers_can_be_selected_where_the_file_names_them(folder: Path, tfdump: 
     for pattern in ("block.inner", "type:Dense"):
         done = tfdump("weights", "other.weights.h5", "-l", pattern)
         assert done.returncode == 2
-        assert re.search(r"\nError: no layer .*: tfdump weights other.weights.h5 --like MODEL; .*\n$", done.stderr)
+        assert re.search(r"\nError: no layer .*add --like MODEL; list the paths: tfdump w.*\n$", done.stderr)
     for option in ("--dequantize", "--optimizer"):
         done = tfdump("weights", "other.weights.h5", option)
         assert done.stderr.startswith(f"Error: {option} needs the model, and")

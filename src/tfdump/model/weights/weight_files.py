@@ -93,16 +93,18 @@ class WeightFile(FixedModel):
 
     def model_weights(self, request: WeightRequest, note: Note) -> ModelWeights:
         """Return the weights under their paths in the file; raises ModelError for what needs the model."""
-        like = f"tfdump weights {as_argument(self._path)} --like MODEL"
         for option, is_set in (("--dequantize", request.dequantize), ("--optimizer", request.optimizer)):
             if is_set:
-                raise ModelError(f"{option} needs the model, and {self._path} holds weights alone ({like})")
+                raise ModelError(f"{option} needs the model, and {self._path} holds weights alone (add --like MODEL)")
         stored = {name: value for name, value in stored_variables(self._path).items() if is_weight(name)}
         if not stored:
             raise ModelError(f"{self._path} holds no weights")
-        note(f"addresses are the paths in {self._path.name}, which does not tell the layers of its model ({like})")
+        note(
+            f"addresses are the paths in {self._path.name}, which does not tell those of its model (--like MODEL does)"
+        )
         tensors = tuple(_tensor(name, value, order) for order, (name, value) in enumerate(stored.items()))
-        return ModelWeights(tensors, advice=f"the file tells no addresses: {like}; or list its paths with --dry-run")
+        dry = f"tfdump weights {as_argument(self._path)} --dry-run"
+        return ModelWeights(tensors, advice=f"for addresses of the model, add --like MODEL; list the paths: {dry}")
 
 
 def is_weight(path: str) -> bool:
