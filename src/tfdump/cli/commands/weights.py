@@ -19,12 +19,12 @@ KIND = "weights-dump"
 
 EXAMPLES = (
     (
-        "Dump all weights of a model, and list them.",
-        "tfdump weights sample_models/digits_cnn.keras\n  tfdump show digits_cnn.weights-dump.h5 --stats",
+        "Dump all weights of a model, with their statistics.",
+        "tfdump weights sample_models/digits_cnn.keras --stats",
     ),
     (
         "Dump the weights of some layers, with the state of the optimizer.",
-        "tfdump weights sample_models/digits_cnn.keras -l 'conv*' --optimizer -o conv.h5",
+        "tfdump weights sample_models/digits_cnn.keras -l 'conv*' --optimizer -o conv_weights.h5",
     ),
     (
         "List the weights of a model, and write nothing.",
