@@ -10,6 +10,7 @@ import numpy as np
 from tfdump.api.argument_names import errors_name_arguments
 from tfdump.api.arguments import Patterns, selection_of
 from tfdump.api.models import loaded_model, warn
+from tfdump.argument_kinds import text
 from tfdump.dump import layout
 from tfdump.dump.reader import Dump
 from tfdump.run.options import byte_size
@@ -134,8 +135,12 @@ def _loaded(
     model: Any, like: Any, signature: str | None, trust: bool, max_bytes: int | str | None
 ) -> "Iterator[LoadedModel]":
     """Return a model, or a file of weights alone, which the model `like` gets while the body runs."""
+    from tfdump.model.weights.opening import holds_graph
     from tfdump.model.weights.weight_files import is_weight_file, open_weight_file
 
+    if isinstance(model, (str, Path)) and holds_graph(Path(model)):
+        yield _opened_graph(Path(model), like, signature, trust, max_bytes)
+        return
     if not isinstance(model, (str, Path)) or not is_weight_file(Path(model)):
         yield loaded_model(model, signature, trust, max_bytes, like)
         return
@@ -148,3 +153,23 @@ def _loaded(
 
     with with_weights_of_file(golden, Path(model), limit) as loaded:
         yield loaded
+
+
+def _opened_graph(
+    path: Path, like: Any, signature: str | None, trust: bool, max_bytes: int | str | None
+) -> "LoadedModel":
+    """Open a SavedModel, `.tflite` or `.onnx` file for its weights, which the model `like` names."""
+    from tfdump.model.backend import choose_backend
+    from tfdump.model.loading.load import needs_tensorflow
+    from tfdump.model.weights.opening import open_graph
+
+    if needs_tensorflow(path):
+        choose_backend()
+    golden = None if like is None else loaded_model(like, None, trust, max_bytes)
+    name = text("signature", signature, "serving_default")
+    opened = open_graph(path, name, byte_size("max_bytes", max_bytes))
+    if golden is not None:
+        from tfdump.model.like import name_like
+
+        name_like(opened, golden)
+    return opened

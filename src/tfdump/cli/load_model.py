@@ -11,7 +11,7 @@ from tfdump.cli.verbosity import Verbosity
 from tfdump.errors import ModelError
 from tfdump.files.paths import check_path
 from tfdump.model.loading.options import LoadingOptions
-from tfdump.model.loading.with_options import load_with_options
+from tfdump.model.loading.with_options import load_with_options, start_tensorflow
 from tfdump.process.stages import Stage, silent_stage
 
 if TYPE_CHECKING:
@@ -33,9 +33,12 @@ def load_with_weights(
     Raises ModelError where the file cannot be loaded, and where it does not fit the model.
     """
     check_path(options.path, "model", ModelError)
+    from tfdump.model.weights.opening import holds_graph
     from tfdump.model.weights.weight_files import is_weight_file, open_weight_file
 
-    if not is_weight_file(options.path):
+    if options.backend is None and holds_graph(options.path):
+        yield _open_graph(options, verbosity, stage)
+    elif not is_weight_file(options.path):
         yield load(options, verbosity, stage=stage)
     elif options.like is None:
         yield open_weight_file(options.path, options.max_bytes)
@@ -45,3 +48,26 @@ def load_with_weights(
 
         with with_weights_of_file(like, options.path, options.max_bytes) as loaded:
             yield loaded
+
+
+def _open_graph(options: LoadingOptions, verbosity: Verbosity, stage: Stage) -> "LoadedModel":
+    """Open a SavedModel, `.tflite` or `.onnx` file for its weights, which the model of `--like` names."""
+    from tfdump.model.loading.load import needs_tensorflow
+    from tfdump.model.weights.opening import open_graph
+
+    if options.like is not None:
+        check_path(options.like, "model of --like", ModelError)
+    elif needs_tensorflow(options.path):
+        start_tensorflow(options, 0, partial(starting, verbosity), verbosity.verbose)
+    like = (
+        None
+        if options.like is None
+        else load(replace(options, path=options.like, like=None, signature=None), verbosity)
+    )
+    stage(f"Reading {options.path.name}")
+    loaded = open_graph(options.path, options.signature, options.max_bytes)
+    if like is not None:
+        from tfdump.model.like import name_like
+
+        name_like(loaded, like)
+    return loaded
