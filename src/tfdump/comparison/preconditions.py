@@ -7,7 +7,7 @@ from tfdump.comparison.pairing import EXACT, EXECUTION, NEAR_VALUE, ORDER, PLACE
 from tfdump.comparison.sides import Side
 from tfdump.dump.attributes import full_name
 from tfdump.dump.axis0 import BATCH
-from tfdump.dump.layout import INPUTS_SHA256
+from tfdump.dump.layout import INPUTS_SHA256, WEIGHTS
 from tfdump.errors import DumpError
 
 _SAME_QUESTION = {
@@ -63,7 +63,8 @@ def comparison_notes(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
     """Return what to know about the verdict: how the two dumps were made, and how tensors were paired."""
     notes = []
     if not golden.is_plain and not new.is_plain:
-        names = list(_WORTH_KNOWING)
+        computed = golden.attributes.get("kind") != WEIGHTS
+        names = list(_WORTH_KNOWING) if computed else []
         both = (golden.attributes, new.attributes)
         if any(side.get("training") for side in both):
             names.append("seed")

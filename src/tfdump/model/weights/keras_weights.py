@@ -95,7 +95,7 @@ def _trace(model: Layer, note: Note) -> Recorder:
 
 
 def _tensor(weight: Weight, order: int, quantized: QuantizedWeight | None, dequantize: bool) -> WeightTensor:
-    info, own = weight.info(order), weight_attributes(weight.trainable, weight.aliases)
+    info, own = weight.info(order), weight_attributes(weight.trainable, weight.aliases, state=weight.is_state or None)
     read: Callable[[], Array] = partial(numbers, weight.variable)
     if quantized is not None:
         info = replace(info, dtype=quantized.dtype, shape=quantized.shape)
