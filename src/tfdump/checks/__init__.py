@@ -17,7 +17,6 @@ from tfdump.checks.axes import Axes
 from tfdump.checks.configuration import Configuration
 from tfdump.checks.examiner import ExaminedTensor, Examiner
 from tfdump.checks.gradients import norms_findings
-from tfdump.checks.kernels import magnitude_findings
 from tfdump.checks.loss import loss_findings
 from tfdump.checks.origin import origins
 from tfdump.checks.origin_records import Origin, OriginInput
@@ -33,6 +32,7 @@ from tfdump.checks.records import (
     parse_checks,
     thresholds_of,
 )
+from tfdump.checks.weights.kernels import magnitude_findings
 from tfdump.dump import layout
 from tfdump.dump.attributes import full_name
 from tfdump.dump.reader import Dump, Tensor, open_dump

@@ -11,12 +11,12 @@ from tfdump.checks.dead import dead, few_examples
 from tfdump.checks.evidence import Evidence
 from tfdump.checks.gradients import StepNorms, unconnected
 from tfdump.checks.half_precision import bfloat16_overflow, bfloat16_underflow, float16_overflow, float16_underflow
-from tfdump.checks.kernels import KERNEL_CHECKS, KernelNorm, kernel_findings, kernel_of
 from tfdump.checks.nonfinite import infinite, nan
 from tfdump.checks.records import Checked, Finding, SkippedCheck, Thresholds
 from tfdump.checks.saturation import SATURATING, saturated
 from tfdump.checks.stored_statistics import NO_VALUES, REDUCED, from_statistics
 from tfdump.checks.sweep import Sweep, Swept, Wanted, steps_of
+from tfdump.checks.weights.kernels import KERNEL_CHECKS, KernelNorm, kernel_findings, kernel_of
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
 from tfdump.dump.attributes import full_name

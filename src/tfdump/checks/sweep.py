@@ -13,11 +13,11 @@ from tfdump.checks.bad_rows import BadRows
 from tfdump.checks.constant import Constancy
 from tfdump.checks.dead import MOST_UNITS, LivingUnits, few_examples
 from tfdump.checks.evidence import Tally
-from tfdump.checks.kernels import Kernel, KernelEvidence, KernelWatch
 from tfdump.checks.magnitudes import Count, Magnitudes
 from tfdump.checks.places import Places
 from tfdump.checks.records import Thresholds
 from tfdump.checks.saturation import SATURATING, Saturation
+from tfdump.checks.weights.kernels import Kernel, KernelEvidence, KernelWatch
 from tfdump.dump.axis0 import EXAMPLE, STEP
 from tfdump.dump.parts import BLOCK_BYTES, Key, Part
 from tfdump.dump.tensor import Tensor

@@ -8,15 +8,12 @@ from tfdump.comparison.verdict import DIFFERS, SAME, VALUES, TensorDiff
 from tfdump.dump import layout
 from tfdump.dump.attributes import full_name
 from tfdump.dump.axis0 import NONE
+from tfdump.kernel_axes import axes_of, in_keras_order
 from tfdump.tensors import listed
 
 _STATE = "state"
 _MOVING = ("moving_mean", "moving_variance")
 """Weights that training changes although it has no gradient for them, in dumps that do not say so."""
-
-_AXES = "axes"
-_LAST = ("input", "output")
-"""The last axes of a kernel of Keras, behind those of the window."""
 
 
 def weight_notes(tensors: Sequence[TensorDiff], pairs: Sequence[Pair]) -> list[str]:
@@ -98,17 +95,8 @@ def _transposed(compared: Iterable[tuple[TensorDiff, Pair]]) -> list[str]:
 
 def _order(golden: Mapping[str, object], new: Mapping[str, object]) -> tuple[int, ...] | None:
     """Return the axes of the new kernel in the order of the golden one; None where the dumps do not tell them."""
-    axes = [item.get(_AXES) for item in (golden, new)]
-    names = [text.split(",") if isinstance(text, str) else None for text in axes]
-    known = next((own for own in names if own is not None), None)
-    if known is None:
-        return None
-    old, other = (own if own is not None else _of_keras(known) for own in names)
+    names = [axes_of(item) for item in (golden, new)]
+    old, other = (own or in_keras_order(names[0] or names[1]) for own in names)
     if old == other or sorted(old) != sorted(other):
         return None
     return tuple(other.index(name) for name in old)
-
-
-def _of_keras(axes: Sequence[str]) -> list[str]:
-    """Return the axes of a kernel in the order of Keras: the window, the input channels, the filters."""
-    return [axis for axis in axes if axis not in _LAST] + [axis for axis in _LAST if axis in axes]

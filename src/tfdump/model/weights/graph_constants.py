@@ -9,6 +9,7 @@ from tfdump.address import Candidate, encode
 from tfdump.dtypes import kind_of
 from tfdump.dump.quantization import QUANTIZED_DTYPE, QuantizationParameters
 from tfdump.errors import ModelError
+from tfdump.kernel_axes import AXES
 from tfdump.model.free_names import free_name
 from tfdump.model.operations.fused_order import is_product
 from tfdump.model.operations.owners import NamePart, Owner
@@ -17,9 +18,6 @@ from tfdump.tensors import Array, NotCaptured, Note, TensorInfo
 
 KERNEL, BIAS, EMBEDDINGS = "kernel", "bias", "embeddings"
 """The names of weights, as Keras has them."""
-
-AXES = "axes"
-"""The attribute of a kernel that names its axes in order, separated by commas: the file may have transposed it."""
 
 
 @dataclass(frozen=True)

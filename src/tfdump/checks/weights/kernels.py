@@ -17,12 +17,12 @@ from tfdump.dump import layout
 from tfdump.dump.axis0 import NONE
 from tfdump.dump.parts import Key
 from tfdump.dump.tensor import Tensor
+from tfdump.kernel_axes import OUTPUT, axes_of
 from tfdump.tensors import Array
 
 KERNEL_CHECKS = ("dead", "constant", "exploding")
 """The checks that look at a kernel."""
 
-_AXES = "axes"
 _TURNED = re.compile(r"Conv\dDTranspose|Conv\dDBackpropInput(V2)?")
 _DEPTHWISE = re.compile(r"DepthwiseConv(\dD|\ddNative)")
 _FREE = re.compile(r"EinsumDense|Einsum|.*Attention|ConvLSTM\dD|Conv|ConvTranspose|Gemm|[A-Z0-9]+(_[A-Z0-9]+)+")
@@ -118,10 +118,9 @@ def kernel_of(tensor: Tensor) -> Kernel | None:
 
 def _filters(tensor: Tensor, name: str, rank: int) -> tuple[int, ...]:
     """Return the axes along which the filters of a kernel are."""
-    class_name, axes = str(tensor.attributes.get("class", "")), tensor.attributes.get(_AXES)
-    if isinstance(axes, str):
-        names = axes.split(",")
-        return (names.index("output"),) if "output" in names and len(names) == rank else ()
+    class_name, axes = str(tensor.attributes.get("class", "")), axes_of(tensor.attributes)
+    if axes:
+        return (axes.index(OUTPUT),) if OUTPUT in axes and len(axes) == rank else ()
     if _DEPTHWISE.fullmatch(class_name) or name == "depthwise_kernel":
         return (rank - 2, rank - 1)
     if _TURNED.fullmatch(class_name):
