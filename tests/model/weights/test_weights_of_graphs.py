@@ -267,6 +267,19 @@ def test_quantized_onnx_weights_have_the_scale_of_what_reads_them(per_channel: b
         assert not any("scale" in address or "zero" in address for address in raw)
 
 
+def test_operations_that_nobody_has_do_not_hide_the_weights(tmp_path: Path) -> None:
+    kernel = np.random.default_rng(1).normal(size=(3, 2)).astype("f4")
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"], "net/first/MatMul"),
+        helper.make_node("Magic", ["h"], ["y"], "net/magic/Magic", domain="acme"),
+    ]
+    path = built(tmp_path / "m.onnx", graph(nodes, {"x": [None, 3]}, ["y"], {"w": kernel}), acme=1)
+    np.testing.assert_array_equal(tfdump.weights(path)["first.kernel"], kernel)
+    bare = built(tmp_path / "bare.onnx", graph([helper.make_node("Relu", ["x"], ["y"])], {"x": [None, 3]}, ["y"]))
+    with pytest.raises(ModelError, match=r"bare.onnx is an .onnx file without weights"):
+        tfdump.weights(bare)
+
+
 def test_int4_in_blocks(tmp_path: Path) -> None:
     integers = np.random.default_rng(2).integers(-8, 8, (6, 3))
     scale = np.random.default_rng(3).uniform(0.1, 2, (2, 3)).astype("f4")

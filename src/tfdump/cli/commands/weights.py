@@ -50,8 +50,9 @@ EXAMPLES = (
 def command(ctx: click.Context, /, **parameters: Any) -> None:
     """Dump the weights of a model to HDF5.
 
-    MODEL is a saved model, or a file of weights alone (.weights.h5, .weights.json). Each weight has the address that
-    `tfdump gradients` gives it. No input is needed. The command prints the path of the dump.
+    MODEL is a saved model of any format, or a file of weights alone (.weights.h5, .weights.json). Each weight has the
+    address that `tfdump gradients` gives it. No input is needed, and nothing is run: a SavedModel needs no
+    --trust-model. The command prints the path of the dump.
     """
     model = loading_options_from(parameters)
     output = dump_output_from(parameters, model.path, KIND)

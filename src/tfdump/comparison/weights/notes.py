@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tfdump.comparison.pairing import Pair
 from tfdump.comparison.plain_arrays import Item
+from tfdump.comparison.preconditions import few
 from tfdump.comparison.verdict import DIFFERS, SAME, VALUES, TensorDiff
 from tfdump.dump import layout
 from tfdump.dump.attributes import full_name
 from tfdump.dump.axis0 import NONE
 from tfdump.kernel_axes import axes_of, in_keras_order
-from tfdump.tensors import listed
 
 _STATE = "state"
 _MOVING = ("moving_mean", "moving_variance")
@@ -33,7 +33,7 @@ def weight_notes(tensors: Sequence[TensorDiff], pairs: Sequence[Pair]) -> list[s
     frozen = [pair.new.address for pair in moved if pair.new is not None and _is_frozen(pair.new, new)]
     if frozen:
         which = "a frozen weight changed" if len(frozen) == 1 else f"{len(frozen)} frozen weights changed"
-        notes.append(f"{which}, although training must not change what is not trainable: {listed(frozen)}")
+        notes.append(f"{which}, although training must not change what is not trainable: {few(frozen)}")
     hint = _transposed(compared)
     return [*notes, *hint]
 
@@ -53,7 +53,7 @@ def _changes(compared: Sequence[tuple[TensorDiff, Pair]], moved: Sequence[Pair])
     text = f"{len(moved)} of {len(compared)} weights changed"
     identities = {id(pair) for pair in moved}
     still = [pair.golden.address for _, pair in compared if id(pair) not in identities and pair.golden is not None]
-    return f"{text}; exactly equal: {listed(still)}" if still and moved else text
+    return f"{text}; exactly equal: {few(still)}" if still and moved else text
 
 
 def _is_frozen(item: Item, others: Iterable[Item]) -> bool:

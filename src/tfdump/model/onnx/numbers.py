@@ -63,7 +63,7 @@ class OnnxNumbers:
         return values.reshape(shape)
 
     def _external(self, external: Mapping[str, str], size: int) -> Array:
-        """Return the bytes of a constant in a file beside the model; `check_file` has looked at its place."""
+        """Return the bytes of a constant in a file beside the model; `check_constants` has looked at its place."""
         file = self._folder / external.get("location", "")
         try:
             return np.fromfile(

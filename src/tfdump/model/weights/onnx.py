@@ -12,7 +12,7 @@ from tfdump.dump.quantization import QuantizationParameters
 from tfdump.errors import ModelError
 from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.model.loading.formats import ONNX
-from tfdump.model.onnx.checks import check_file, external_files
+from tfdump.model.onnx.checks import check_constants, external_files
 from tfdump.model.onnx.file import OnnxNode, OnnxTensor, read_onnx
 from tfdump.model.onnx.names import DEQUANTIZING, QUANTIZING, operation_names
 from tfdump.model.onnx.numbers import OnnxNumbers, dtype_of
@@ -85,7 +85,7 @@ class OnnxWeights(FixedModel):
             raise ModelError(f"cannot read {path}: {cause.strerror}") from cause
         except DamagedMessage as cause:
             raise ModelError(f"{path} is not an ONNX model, or is damaged or truncated: {cause}") from cause
-        check_file(self.file, path)
+        check_constants(self.file, path)
         self._numbers = OnnxNumbers(path, data)
         self.config = json.dumps({"format": ONNX, "opset": self.file.opset})
 
