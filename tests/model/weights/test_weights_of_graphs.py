@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 
+import flatbuffers
 import h5py
 import keras
 import numpy as np
@@ -17,6 +18,7 @@ from support.light_runs import run_apart
 from support.onnx_files import built, dense, exported_onnx, graph
 from support.saved_formats import exported, lite, saved, without_names
 from tfdump.errors import ModelError
+from tfdump.model.tensorflow_internals import SavedModel
 from tfdump.model.tflite_internals import schema_py_generated as schema
 
 pytestmark = pytest.mark.tensorflow
@@ -96,6 +98,9 @@ def test_a_saved_model_of_modules_has_the_names_of_its_variables(tmp_path: Path)
     module = Module()
     plain = saved(module, tmp_path / "plain")  # no signature either
     signed = saved(module, tmp_path / "signed", signatures=module.call)
+    empty = saved(tf.Module(), tmp_path / "empty")
+    with pytest.raises(ModelError, match="empty is a SavedModel without weights"):
+        tfdump.weights(empty)
     for folder in (plain, signed):
         weights = tfdump.weights(folder)
         assert {address: value.tolist() for address, value in weights.items()} == {
@@ -105,6 +110,59 @@ def test_a_saved_model_of_modules_has_the_names_of_its_variables(tmp_path: Path)
         assert not weights.attributes["step"]["trainable"]
     reader = tf.train.load_checkpoint(str(signed / "variables" / "variables"))
     np.testing.assert_array_equal(weights["w"], reader.get_tensor("w/.ATTRIBUTES/VARIABLE_VALUE"))
+
+
+@pytest.mark.parametrize("endless", ["itself", "doubling"])
+def test_functions_that_call_functions_without_end(model: keras.Model, tmp_path: Path, endless: str) -> None:
+    """The file of a stranger is not followed there; its variables have their own names."""
+    file = exported(model, tmp_path / "m") / "saved_model.pb"
+    whole = SavedModel.FromString(file.read_bytes())
+    graph = whole.meta_graphs[0]
+    library = graph.graph_def.library.function
+    calls = [node for function in library for node in function.node_def if node.op == "StatefulPartitionedCall"]
+    assert calls
+    if endless == "itself":
+        for function in library:
+            for node in function.node_def:
+                if node in calls:
+                    node.attr["f"].func.name = function.signature.name
+    else:
+        inner = calls[0].attr["f"].func.name
+        for number in range(40):
+            step = library.add()
+            step.signature.name = f"step{number}"
+            for twice in range(2):
+                node = step.node_def.add(name=f"n{twice}", op="StatefulPartitionedCall")
+                node.attr["f"].func.name = inner
+            inner = step.signature.name
+        for node in calls:
+            node.attr["f"].func.name = inner
+    file.write_bytes(whole.SerializeToString())
+    weights = tfdump.weights(tmp_path / "m")
+    np.testing.assert_array_equal(weights["frozen.kernel"], np.asarray(model.get_layer("frozen").kernel))
+    assert len(weights) == len(tfdump.weights(model))
+
+
+@pytest.mark.parametrize("file", ["onnx", "tflite"])
+def test_a_scale_that_does_not_fit_is_damage(file: str, float_file: Path, tmp_path: Path) -> None:
+    if file == "onnx":
+        constants = {"q": np.ones((6, 3), "i1"), "s": np.ones(2, "f4")}
+        nodes = [
+            helper.make_node("DequantizeLinear", ["q", "s"], ["w"], "deq", axis=1),
+            helper.make_node("MatMul", ["x", "w"], ["y"], "net/first/MatMul"),
+        ]
+        path = built(tmp_path / "m.onnx", graph(nodes, {"x": [None, 6]}, ["y"], constants))
+    else:
+        loaded = schema.ModelT.InitFromPackedBuf(float_file.read_bytes(), 0)
+        for tensor in loaded.subgraphs[0].tensors:
+            tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization.scale, tensor.quantization.zeroPoint = [1.0, 2.0], [0, 0]
+        builder = flatbuffers.Builder(1 << 16)
+        builder.Finish(loaded.Pack(builder), b"TFL3")
+        path = tmp_path / "m.tflite"
+        path.write_bytes(bytes(builder.Output()))
+    with pytest.raises(ModelError, match=r"damaged: the scale of .* has the shape \[2\]"):
+        tfdump.weights(path)
 
 
 def test_damaged_variables_and_the_optimizer_of_a_saved_model_are_refused(model: keras.Model, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tfdump.address import Candidate, encode
 from tfdump.dtypes import kind_of
 from tfdump.dump.quantization import QUANTIZED_DTYPE, QuantizationParameters
@@ -84,9 +86,13 @@ def constant_weights(
         )
     weights = [constant for constant in constants if constant.is_weight]
     if not weights:
-        raise ModelError(f"{name} is {file} without weights: its operations read no constants that are real numbers")
+        raise ModelError(
+            f"{name} is {file} without weights: no operation reads a variable or a constant of real numbers"
+        )
     if request.dequantize and not any(constant.quantization for constant in weights):
         note(f"--dequantize has no effect: no weight of {name} is quantized")
+    for constant in weights:
+        _check_quantization(constant, name)
     used: set[str] = set()
     tensors: list[WeightTensor] = []
     missing: list[NotCaptured] = []
@@ -99,6 +105,23 @@ def constant_weights(
         else:
             tensors.append(_tensor(constant, address, layer, len(tensors), request.dequantize))
     return ModelWeights(tuple(tensors), tuple(missing))
+
+
+def _check_quantization(constant: GraphConstant, name: str) -> None:
+    """Raise ModelError where a constant has too few or too many scales or zero points."""
+    known, shape = constant.quantization, constant.shape
+    if known is None:
+        return
+    scale, zero = np.shape(known.scale), np.shape(known.zero_point)
+    if known.axis is not None:
+        fits = known.axis in range(len(shape)) and scale == zero == shape[known.axis : known.axis + 1]
+    else:
+        fits = scale == zero and scale in ((), shape)
+    if not fits:
+        raise ModelError(
+            f"{name} is damaged: the scale of '{constant.name}' has the shape {list(scale)} and its zero point "
+            f"{list(zero)}, which do not fit its shape {list(shape)}"
+        )
 
 
 def _address(constant: GraphConstant) -> tuple[str, str]:

@@ -156,12 +156,13 @@ class OnnxWeights(FixedModel):
         scale, *zeros = (self._numbers.values(name, constants[name]) for name in names)
         zero: Array = zeros[0] if zeros else np.zeros(scale.shape, np.int64)
         axis = _QUANTIZED.get(node.title, 1 if node.axis is None else node.axis) % max(1, len(weight.shape))
-        if scale.size == 1:
-            return QuantizationParameters(scale.reshape(()), zero.astype(np.int64).reshape(-1)[0])
-        if scale.ndim == 1:
-            return QuantizationParameters(scale, np.broadcast_to(zero.astype(np.int64), scale.shape), axis)
-        size = -(-weight.shape[axis] // scale.shape[axis])  # one number for each block along the axis
-        zero, length = np.broadcast_to(zero.astype(np.int64), scale.shape), weight.shape[axis]
+        zero = zero.astype(np.int64)
+        if scale.size == zero.size == 1:
+            return QuantizationParameters(scale.reshape(()), zero.reshape(()))
+        if scale.ndim < 2 or scale.ndim != len(weight.shape) or zero.shape != scale.shape or not scale.size:
+            return QuantizationParameters(scale, zero, axis)
+        length = weight.shape[axis]
+        size = -(-length // scale.shape[axis])  # one number for each block along the axis
         return QuantizationParameters(_blockwise(scale, size, axis, length), _blockwise(zero, size, axis, length))
 
 
@@ -179,7 +180,7 @@ def _role(node: OnnxNode, number: int) -> str:
 
 def _blockwise(values: Array, size: int, axis: int, length: int) -> Array:
     """Return the numbers of blocks of a size as one number per place along an axis of a length."""
-    return np.take(np.repeat(values, size, axis), range(length), axis)
+    return np.take(np.repeat(values, size, axis), range(length), axis, mode="clip")
 
 
 def _is_scale(node: OnnxNode, number: int) -> bool:

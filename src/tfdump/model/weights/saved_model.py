@@ -4,7 +4,7 @@ The graph is read as data. Neither it nor anything else in the folder is run, so
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,17 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from tfdump.errors import ModelError
+from tfdump.files.formats import SAVED_MODEL_GRAPH
 from tfdump.files.limits import allowed_bytes, check_bytes
 from tfdump.model.error_text import first_line
 from tfdump.model.file_signatures import choose_signature
 from tfdump.model.loading.formats import SAVED_MODEL
-from tfdump.model.operations.owners import Owner
-from tfdump.model.operations.scopes import Scopes
 from tfdump.model.runnable import FixedModel
 from tfdump.model.saved_model.files import serving_graph, signature_names
-from tfdump.model.saved_model.inlining import inlined
-from tfdump.model.tensorflow_internals import TrackableObjectGraph, function_def_to_graph_def
-from tfdump.model.weights.graph_constants import GraphConstant, constant_weights, layer_address
+from tfdump.model.tensorflow_internals import TrackableObjectGraph
+from tfdump.model.weights.graph_constants import GraphConstant, constant_weights
 from tfdump.model.weights.records import ModelWeights, WeightRequest
+from tfdump.model.weights.variable_readers import variable_readers
 from tfdump.tensors import Array, Note
 
 _OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -49,6 +48,9 @@ class SavedModelWeights(FixedModel):
 
     def __init__(self, path: Path, signature: str | None) -> None:
         self._path = path
+        file = path / SAVED_MODEL_GRAPH
+        size = file.stat().st_size if file.is_file() else 0
+        check_bytes(size, allowed_bytes(), f"{file} takes", ModelError)
         self._graph = serving_graph(path)
         names = signature_names(self._graph)
         self._signature = choose_signature(names, signature, path)
@@ -59,12 +61,17 @@ class SavedModelWeights(FixedModel):
         return constant_weights(self._constants(), request, self.in_words, note, self._path.name)
 
     def _constants(self) -> Iterator[GraphConstant]:
+        """Yield the variables in the order in which the layers of the signature read them."""
+        if not (self._path / "variables" / "variables.index").is_file():
+            return
         try:
             reader = tf.train.load_checkpoint(str(self._path / "variables" / "variables"))
             shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
             sizes = (np.prod(shape, dtype=np.float64) * dtypes[key].size for key, shape in shapes.items())
             check_bytes(int(sum(sizes)), allowed_bytes(), f"the variables of {self._path} take", ModelError)
             keys = self._keys(reader) if _OBJECTS in shapes else {}
+            readers = variable_readers(self._graph, self._signature) if keys else {}
+            trainable = self._trainable() if keys else None
         except _DAMAGE as cause:
             raise ModelError(f"the variables of {self._path} are damaged: {first_line(cause)}") from cause
         if not keys:  # a graph of TensorFlow 1: the keys are the names of the variables
@@ -72,7 +79,6 @@ class SavedModelWeights(FixedModel):
                 yield _variable(key, "", "", "", dtypes[key].name, shapes[key], partial(self._read, reader, key), None)
             return
         nodes = self._graph.object_graph_def.nodes
-        readers, trainable = self._readers(), self._trainable()
         places = {number: place for place, number in enumerate(readers)}
         layers = {number: reading[0] for number, reading in readers.items()}
         first = {layer: place for place, layer in reversed([*enumerate(layers.values())])}
@@ -121,44 +127,6 @@ class SavedModelWeights(FixedModel):
             return None
         return {child.node_id for child in nodes[lists[_TRAINABLE]].children}
 
-    def _readers(self) -> dict[int, tuple[str, str]]:
-        """Return the layer and the operation that reads each variable of the signature, in the order of the graph."""
-        objects = self._graph.object_graph_def
-        name = self._function_name()
-        library = self._graph.graph_def.library
-        body = next((function for function in library.function if function.signature.name == name), None)
-        if name not in objects.concrete_functions or body is None:
-            return {}
-        bound = list(objects.concrete_functions[name].bound_inputs)
-        arguments = [argument.name for argument in body.signature.input_arg][-len(bound) :] if bound else []
-        nodes = _nodes_of(body, library, self._graph.graph_def.versions)
-        variables = dict(zip(arguments, bound, strict=False))
-        names = [str(objects.nodes[number].variable.name) for number in bound]
-        known = frozenset(name.partition("/")[0] for name in names if "/" in name)
-        scopes = Scopes([node.name for node in nodes if node.op != "Placeholder"], known)
-        behind = _readers_of(nodes)
-        found: dict[int, tuple[str, str]] = {}
-        for node in nodes:
-            for read in node.input:
-                number = variables.get(read)
-                if number is None or number in found:
-                    continue
-                users = behind.get(node.name, []) if node.op == "ReadVariableOp" else [node.op]
-                found[number] = layer_address(Owner(scopes.place(node.name).layers)), next(iter(users), "")
-        return found
-
-    def _function_name(self) -> str:
-        """Return the name of the function of the signature in the library."""
-        nodes = self._graph.object_graph_def.nodes
-        children = {child.local_name: child.node_id for child in nodes[0].children} if nodes else {}
-        inner = nodes[children["signatures"]].children if "signatures" in children else ()
-        place = next((child.node_id for child in inner if child.local_name == self._signature), None)
-        if place is None:
-            return ""
-        if nodes[place].HasField("bare_concrete_function"):
-            return str(nodes[place].bare_concrete_function.concrete_function_name)
-        return next(iter(nodes[place].function.concrete_functions), "")
-
 
 def _variable(
     name: str,
@@ -173,29 +141,8 @@ def _variable(
     return GraphConstant(name, kind, layer, inside, dtype, tuple(shape), read, is_variable=True, trainable=trainable)
 
 
-def _nodes_of(body: Any, library: Any, versions: Any) -> list[Any]:
-    """Return the operations of a function with those of the functions that it calls; none if TensorFlow lacks one."""
-    try:
-        with tf.Graph().as_default():  # it learns the functions, and runs nothing
-            tf.graph_util.import_graph_def(tf.compat.v1.GraphDef(library=library, versions=versions), name="")
-            graph_def, _ = function_def_to_graph_def(body)
-            graph_def.library.CopyFrom(library)
-            return list(inlined(graph_def, 0).node)
-    except (tf.errors.OpError, ValueError, KeyError):
-        return []
-
-
 def _is_random(name: str) -> bool:
     return any(part.startswith(_RANDOM) for part in str(name).split("/"))
-
-
-def _readers_of(nodes: list[Any]) -> Mapping[str, list[str]]:
-    """Return the types of the operations that read each one, past copies."""
-    behind: dict[str, list[str]] = {}
-    for node in nodes:
-        for read in node.input:
-            behind.setdefault(read.removeprefix("^").partition(":")[0], []).append(node.op)
-    return behind
 
 
 def _inside(name: str, layer: str) -> str:
