@@ -209,11 +209,11 @@ def _tensor(tensor: Message) -> OnnxTensor:
     external = None
     if tensor.number(14) == _EXTERNAL or 13 in tensor.views:
         external = {entry.text(1): entry.text(2) for entry in tensor.messages(13)}
-    values = None if external is not None or prod(shape) > _MOST_VALUES else numbers_of(tensor, kind, shape)
+    values = None if external is not None or prod(shape) > _MOST_VALUES else constant_numbers(tensor, kind, shape)
     return OnnxTensor(tensor.text(8), kind, shape, external, values)
 
 
-def numbers_of(tensor: Message, kind: int, shape: tuple[int, ...]) -> Array | None:
+def constant_numbers(tensor: Message, kind: int, shape: tuple[int, ...]) -> Array | None:
     """Return the numbers of a constant in the file; None for types that NumPy lacks, and for too few or too many."""
     dtype = _NUMPY_TYPES.get(kind)
     if dtype is None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfdump.dtypes import numpy_dtype
 from tfdump.errors import ModelError
-from tfdump.model.onnx.file import MODEL_GRAPH, OnnxTensor, numbers_of
+from tfdump.model.onnx.file import MODEL_GRAPH, OnnxTensor, constant_numbers
 from tfdump.model.onnx.wire import Message, merged
 from tfdump.model.operations.four_bits import FOUR_BITS, unpacked
 from tfdump.tensors import Array
@@ -20,7 +20,7 @@ _RAW, _INT32 = 9, 5
 """The fields of a tensor that hold its numbers as bytes, and one by one for small types."""
 
 
-def dtype_of(constant: OnnxTensor) -> str:
+def constant_dtype(constant: OnnxTensor) -> str:
     """Return the name of the dtype of a constant."""
     return _NAMES.get(constant.type, f"type {constant.type}")
 
@@ -43,12 +43,12 @@ class OnnxNumbers:
 
         Raises ModelError where there are fewer or more of them than its shape says.
         """
-        dtype, shape = dtype_of(constant), constant.shape
+        dtype, shape = constant_dtype(constant), constant.shape
         if constant.external is not None:
             values: Array | None = _typed(self._external(constant.external, constant.bytes), dtype, prod(shape))
         else:
             tensor = self._tensors[name]
-            values = numbers_of(tensor, constant.type, shape)
+            values = constant_numbers(tensor, constant.type, shape)
             if values is None and _RAW in tensor.views:
                 values = _typed(np.frombuffer(tensor.views[_RAW][-1], np.uint8), dtype, prod(shape))
             elif values is None:
@@ -76,6 +76,6 @@ class OnnxNumbers:
 def _typed(data: Array, dtype: str, count: int) -> Array:
     """Return bytes as numbers of a dtype."""
     if dtype in FOUR_BITS:
-        return unpacked(data, dtype, count)
+        return unpacked(data, count, 0, signed=dtype == "int4")
     item = numpy_dtype(dtype)
     return data[: data.size // item.itemsize * item.itemsize].view(item)

@@ -33,7 +33,7 @@ class LiteNumbers:
         """
         data = self._bytes(self._model.Subgraphs(subgraph).Tensors(number).Buffer())
         if dtype in FOUR_BITS:
-            values = unpacked(data, dtype, prod(shape))
+            values = unpacked(data, prod(shape), 0, signed=dtype == "int4")
         else:
             item = numpy_dtype(dtype)
             values = data[: len(data) // item.itemsize * item.itemsize].view(item)

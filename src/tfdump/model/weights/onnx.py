@@ -15,7 +15,7 @@ from tfdump.model.loading.formats import ONNX
 from tfdump.model.onnx.checks import check_constants, external_files
 from tfdump.model.onnx.file import OnnxNode, OnnxTensor, read_onnx
 from tfdump.model.onnx.names import DEQUANTIZING, QUANTIZING, operation_names
-from tfdump.model.onnx.numbers import OnnxNumbers, dtype_of
+from tfdump.model.onnx.numbers import OnnxNumbers, constant_dtype
 from tfdump.model.onnx.wire import DamagedMessage
 from tfdump.model.operations.owners import Owner
 from tfdump.model.operations.scopes import Scopes
@@ -119,18 +119,18 @@ class OnnxWeights(FixedModel):
         for node, name in pairs:
             if node.kind in (QUANTIZING, DEQUANTIZING):
                 continue  # what they read is a scale, a zero point, or the weight of the node behind
-            sources = [quantized[given].inputs[0] if given in quantized else given for given in node.inputs]
+            sources = [quantized[operand].inputs[0] if operand in quantized else operand for operand in node.inputs]
             own = [source for source in sources if source in constants and reads[source] == 1]
             layer = _layer(scopes, [name, *own])
             adds_bias = node.kind in _SUMS and bool(layer) and name.rpartition("/")[0] in products
-            for number, (given, source) in enumerate(zip(node.inputs, sources, strict=True)):
+            for number, (operand, source) in enumerate(zip(node.inputs, sources, strict=True)):
                 if source not in constants or source in read or _is_scale(node, number):
                     continue
                 read.add(source)
                 constant, role = constants[source], BIAS if adds_bias else _role(node, number)
                 parameters = None
-                if given in quantized:
-                    parameters = self._parameters(quantized[given], 1, constants, constant)
+                if operand in quantized:
+                    parameters = self._parameters(quantized[operand], 1, constants, constant)
                 elif node.title in _QUANTIZED and number == _WEIGHTS_OF_QUANTIZED:
                     parameters = self._parameters(node, number + 1, constants, constant)
                 yield GraphConstant(
@@ -138,7 +138,7 @@ class OnnxWeights(FixedModel):
                     node.title,
                     layer,
                     role,
-                    dtype_of(constant),
+                    constant_dtype(constant),
                     constant.shape,
                     partial(self._numbers.values, source, constant),
                     "",

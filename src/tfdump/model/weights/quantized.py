@@ -15,6 +15,7 @@ from keras.layers import Dense, EinsumDense, Embedding, ReversibleEmbedding
 
 from tfdump.dtypes import numpy_dtype
 from tfdump.dump.quantization import QuantizationParameters
+from tfdump.model.operations.four_bits import unpacked
 from tfdump.tensors import Array
 
 INT8, INT4, FLOAT8, GPTQ, AWQ = "int8", "int4", "float8", "gptq", "awq"
@@ -73,17 +74,6 @@ def quantized_weights(layer: Layer) -> Iterator[QuantizedWeight]:
 def numbers(variable: Any) -> Array:
     """Return the value of a variable or tensor of Keras."""
     return np.asarray(variable.value.numpy() if hasattr(variable, "value") else variable)
-
-
-def unpacked(packed: Array, length: int, axis: int, signed: bool) -> Array:
-    """Return the integers of 4 bits that lie in pairs along an axis, the lower half of each byte first.
-
-    `length` is the number of integers along the axis: the last half byte may be padding.
-    """
-    pairs = np.moveaxis(packed.view(np.uint8), axis, 0)
-    halves = np.stack([pairs & 15, pairs >> 4], axis=1).reshape(-1, *pairs.shape[1:])[:length]
-    halves = np.moveaxis(halves, 0, axis)
-    return ((halves ^ 8).astype(np.int8) - np.int8(8)) if signed else halves
 
 
 def reciprocal(scale: Any) -> Array:
