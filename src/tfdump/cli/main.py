@@ -21,7 +21,7 @@ COMMANDS = {
     "gradients": "Dump the gradients of weights, activations and inputs to HDF5.",
     "weights": "Dump the weights of a model to HDF5.",
     "show": "Show the tensors of a dump or a folder of dumps, or their values.",
-    "cat": "Write tensors of a dump as .npy, .npz, CSV, safetensors, Parquet or a C header.",
+    "cat": "Write tensors of a dump as .npy, .npz, CSV, safetensors, Parquet, raw values or C headers.",
     "check": "Look for NaN, Inf, dead units, saturation, and vanishing gradients.",
     "compare": "Compare two models, or a model and a dump, over the same inputs.",
     "diff": "Compare two dumps, and name the first layer that diverges.",

@@ -9,7 +9,7 @@ from tfdump.dump.reader import Dump
 from tfdump.dump.selection import choose, tensor_at
 from tfdump.dump.slicing import Slicing
 from tfdump.errors import DumpError
-from tfdump.exports.archives import ARCHIVES, fitting, misfit, named_by_address, with_identity
+from tfdump.exports.archives import NAMED_ROWS, fitting, misfit, named_by_address, with_identity
 from tfdump.exports.arrays import Exported, exported, exported_all, exported_loss
 from tfdump.exports.ids import exported_examples, exported_identity, named_examples, names_apart, names_of_rows
 from tfdump.tensors import Note
@@ -40,7 +40,7 @@ def tensors_at(dump: Dump, addresses: Sequence[str], slicing: Slicing | None, fo
     for tensor in tensors.values():
         if reason := misfit(tensor, form.layout, bool(form.rows_per_file)):
             raise DumpError(f"'{tensor.address}' {reason}")
-    if form.layout not in ARCHIVES:
+    if form.layout not in NAMED_ROWS:
         return list(tensors.values())
     return with_identity(named_by_address(list(tensors.values()), form.layout), form.layout)
 
