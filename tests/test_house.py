@@ -15,7 +15,7 @@ FLOORS = {
     "exact_statistics": 2, "files": 2,
     "dump": 3, "inputs": 3,
     "exports": 4, "model": 4, "statistics": 4,
-    "comparison": 5, "checks": 5, "run": 5,
+    "comparison": 5, "checks": 5, "device_files": 5, "run": 5,
     "plots": 6, "side_by_side": 6,
     "report": 7, "workers": 7,
     "api": 8, "cli": 8,

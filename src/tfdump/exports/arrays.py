@@ -66,12 +66,16 @@ def exported_loss(dump: Dump) -> Exported | None:
 
 def _exported(tensor: Tensor, views: Mapping[str, View], reason: str = "") -> Exported:
     class_name, axis0 = (str(tensor.attributes.get(name, "")) for name in ("class", "axis0"))
-    as_computed = "reduce" not in tensor.attributes and not tensor.group.startswith(layout.GRADIENTS)
-    dtype = tensor.dtype
     return Exported(
-        full_name(tensor), tensor.address, views, reason, dtype, class_name, axis0,
-        computed_dtype=dtype if as_computed else "",
+        full_name(tensor), tensor.address, views, reason, tensor.dtype, class_name, axis0,
+        computed_dtype=computed_dtype_of(tensor),
     )  # fmt: skip
+
+
+def computed_dtype_of(tensor: Tensor) -> str:
+    """Return the dtype in which the model computed the values; "" if they were reduced or added up afterwards."""
+    as_computed = "reduce" not in tensor.attributes and not tensor.group.startswith(layout.GRADIENTS)
+    return tensor.dtype if as_computed else ""
 
 
 def watched(tensors: Sequence[Exported], progress: Progress) -> list[Exported]:
