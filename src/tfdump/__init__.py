@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tfdump.api.compared_models import compare_models
 
     compare = compare_models
+    from tfdump.api.device_dump import import_dump as import_dump
     from tfdump.api.functions import activations as activations
     from tfdump.api.functions import layers as layers
     from tfdump.api.gradients import Gradients as Gradients
@@ -47,6 +48,7 @@ _HOMES = {
     "compare": ("tfdump.api.compared_models", "compare_models"),
     "diff": ("tfdump.comparison.diff", "diff"),
     "gradients": ("tfdump.api.gradients", "gradients"),
+    "import_dump": ("tfdump.api.device_dump", "import_dump"),
     "layers": ("tfdump.api.functions", "layers"),
     "weights": ("tfdump.api.weights", "weights"),
     "check": ("tfdump.checks", "check"),

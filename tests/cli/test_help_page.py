@@ -5,7 +5,6 @@ import re
 import shlex
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import click
@@ -14,13 +13,13 @@ import pytest
 from support.command import ROOT, SAMPLES, Run
 from support.terminals import on_terminal
 from tfdump.cli.help_page import GENERAL, DocumentedCommand
-from tfdump.cli.main import COMMANDS, EXAMPLES
+from tfdump.cli.main import COMMANDS, EXAMPLES, cli
 
 HEADING = re.compile(r"^([A-Z][^:\n]*):$", re.MULTILINE)
 
 
 def command_named(name: str) -> DocumentedCommand:
-    command = import_module(f"tfdump.cli.commands.{name}").command
+    command = cli.get_command(click.Context(cli), name)
     assert isinstance(command, DocumentedCommand)
     return command
 
@@ -114,6 +113,9 @@ def test_the_examples_run_one_after_the_other(tfdump: Run, tmp_path: Path) -> No
     from support.saved_formats import lite, sample
 
     lite(sample("digits_cnn"), tmp_path / "digits_cnn.tflite")
+    assert tfdump("cat", "golden.h5", "hidden", "-o", "hidden.bin").returncode == 0
+    rows = tfdump("cat", "golden.h5", "predictions", "--slice", ":4", "--format", "csv", "--no-header").stdout
+    (tmp_path / "serial.log").write_text(rows)
     for name in COMMANDS:
         for line in examples_in(tfdump(name, "--help").stdout):
             done = tfdump(*line[1:])

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import tfdump as tfdump_package
 from support.check_dumps import write_dump
 from support.command import Run
 from support.dumps import write_dump as write_every_kind
@@ -206,7 +207,7 @@ INT8 = " 0" * 23
 @pytest.mark.parametrize(
     ("file", "data", "words", "said"),
     [
-        ("odd.bin", b"1234567", (), "16 bytes, are expected for 'odd', and it has 1 in 7 bytes, which is no whole number"),
+        ("odd.bin", b"1234567", (), "are expected for 'odd', and it has 1 in 7 bytes, which is no whole number"),
         ("odd.bin", b"", (), "and it has 0 in 0 bytes"),
         ("odd.txt", b"1 2 3 4 5", (), "4 values of float32 are expected for 'odd', and it has 5 (look at"),
         ("odd.txt", b"1 2\n3 \xff\n", (), r"odd.txt: line 2: '\xff' is not a number"),
@@ -216,7 +217,7 @@ INT8 = " 0" * 23
         ("odd.txt", b"0x3f800000 2 3 4", (), "is a hexadecimal integer, which may be bits or a number"),
         ("odd.txt", b"1e39 2 3 4", (), "1e+39 is too large for float32"),
         ("odd.bin", b"1234", ("--dtype", "int8"), "int8 means integers, and 'odd' holds real numbers (float32"),
-        ("int8.bin", b"1" * 96, ("--dtype", "float32"), "(int8; the golden values must be of the same kind: dump them with --dequantize)"),
+        ("int8.bin", b"", ("--dtype", "float32"), "(int8; the golden values must be of the same kind: dump"),
         ("int8.txt", f"128{INT8}".encode(), (), "'128' is not within int8, -128 to 127"),
         ("int8.txt", f"0.5{INT8}".encode(), (), "'0.5' is not an integer, and the values are int8"),
         ("int8.txt", f"0x100{INT8}".encode(), (), "'0x100' has more bits than int8"),
@@ -297,3 +298,27 @@ def test_what_cannot_be_imported_is_said(tfdump: Run, tmp_path: Path) -> None:
         "output g.h5 is the file that the dump is made from"
         in tfdump("import", "x.txt", "--like", "g.h5", "-f", "-o", "g.h5").stderr
     )
+
+
+def test_arrays_in_python(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays and files by address, and files by their names."""
+    monkeypatch.chdir(tmp_path)
+    Path("half.bin").write_bytes(values_of("activations/half").tobytes())
+    flags = values_of("activations/flag")
+    with pytest.warns(tfdump_package.TfdumpWarning, match="9 of 11 tensors have no file"):
+        path = tfdump_package.import_dump({"flag": flags, "half": "half.bin"}, like=golden, output="d.h5")
+    with tfdump_package.open(path) as dump:
+        np.testing.assert_array_equal(dump["flag"], flags)
+        np.testing.assert_array_equal(dump["half"], values_of("activations/half"))
+        assert dump.attributes["command"] == "tfdump.import_dump"
+    with pytest.warns(tfdump_package.TfdumpWarning, match="10 of 11"):
+        tfdump_package.import_dump("half.bin", golden, "d.h5", force=True)
+    for files, words in (
+        ({"flag": flags[:1]}, "'flag': 8 values (4 x 2) of bool are expected for 'flag', and it has 2 (these are 1"),
+        ({"int8": flags}, "'int8': its dtype bool means truth values, and 'int8' holds integers"),
+        (3, "files 3 are neither files nor arrays by address"),
+    ):
+        with pytest.raises(tfdump_package.TfdumpError) as error:
+            tfdump_package.import_dump(files, golden, "e.h5")
+        assert words in str(error.value)
+    assert not Path("e.h5").exists()

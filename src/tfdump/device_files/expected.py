@@ -15,7 +15,13 @@ from tfdump.exports.arrays import computed_dtype_of
 from tfdump.exports.narrow import written_dtype
 from tfdump.tensors import Array
 
-KINDS = {"f": "real numbers", "i": "integers", "u": "unsigned integers", "b": "truth values", "c": "complex numbers"}
+DTYPES = (
+    "float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
+    "uint64", "bool",
+)  # fmt: skip
+"""The dtypes that the numbers in a file may have."""
+
+_KINDS = {"f": "real numbers", "i": "integers", "u": "unsigned integers", "b": "truth values", "c": "complex numbers"}
 
 
 @dataclass(frozen=True)
@@ -59,14 +65,14 @@ class Expected:
         sizes = " x ".join(map(str, self.shape))
         shape = f" ({sizes})" if len(self.shape) > 1 else ""
         expected = f"{self.count:,} values{shape} of {self.dtype}"
-        found = f"{count:,}"
+        amount = f"{count:,}"
         if in_bytes is not None:
             expected += f", {nbytes:,} bytes,"
-            found = f"{count:,} in {in_bytes:,} bytes"
+            amount = f"{count:,} in {in_bytes:,} bytes"
             if in_bytes % self.itemsize:
-                found += f", which is no whole number of {self.dtype}"
+                amount += f", which is no whole number of {self.dtype}"
         raise InputError(
-            f"{label}: {expected} are expected for {self.what}, and it has {found} ({self._remedy(count, in_bytes)})"
+            f"{label}: {expected} are expected for {self.what}, and it has {amount} ({self._remedy(count, in_bytes)})"
         )
 
     def _remedy(self, count: int, in_bytes: int | None) -> str:
@@ -95,11 +101,11 @@ def expected_of(tensor: Tensor, rows: range | None, dtype: str | None) -> Expect
         shape = (len(rows), *shape[1:])
     own = written_dtype(computed_dtype_of(tensor), layout.stored_dtype(tensor.stored_dtype))
     if dtype is not None:
-        check_kind(dtype, tensor, f"--dtype {dtype}")
+        check_number_kind(dtype, tensor, f"--dtype {dtype}")
     return Expected(tensor, shape, dtype or own, dtype or tensor.dtype, by_example)
 
 
-def check_kind(dtype: str, tensor: Tensor, label: str) -> None:
+def check_number_kind(dtype: str, tensor: Tensor, label: str) -> None:
     """Raise InputError if numbers of a dtype cannot be those of a tensor."""
     kind, own = kind_of(dtype), kind_of(tensor.stored_dtype)
     if kind == own:
@@ -108,7 +114,7 @@ def check_kind(dtype: str, tensor: Tensor, label: str) -> None:
     if own in "iu" and kind == "f" and "scale" in tensor.attributes:
         remedy += ": dump them with --dequantize"
     raise InputError(
-        f"{label} means {KINDS.get(kind, dtype)}, and '{tensor.address}' holds {KINDS.get(own, tensor.dtype)} "
+        f"{label} means {_KINDS.get(kind, dtype)}, and '{tensor.address}' holds {_KINDS.get(own, tensor.dtype)} "
         f"({tensor.stored_dtype}; {remedy})"
     )
 

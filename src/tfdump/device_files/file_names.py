@@ -1,16 +1,22 @@
-"""The arguments that name files of a device: `[ADDRESS=]FILE`."""
+"""What holds the values that a device computed: files, named by `[ADDRESS=]FILE`, or arrays."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfdump.tensors import Array
+
 
 @dataclass(frozen=True)
 class DeviceFile:
-    """A file that a device wrote, and the address that was given for it, None if its name tells."""
+    """A file that a device wrote, and the address that was given for it, None if its name tells.
+
+    An array in memory instead of a file has `values`, and its address as the path.
+    """
 
     path: Path
     address: str | None = None
+    values: Array | None = None
 
 
 def parse_device_file(text: str) -> DeviceFile:

@@ -11,7 +11,7 @@ import numpy as np
 from tfdump.device_files.expected import expected_of
 from tfdump.device_files.file_names import DeviceFile
 from tfdump.device_files.naming import named_tensor, tensor_of_file
-from tfdump.device_files.reading import format_of_file, read_device_file
+from tfdump.device_files.reading import array_values, format_of_file, read_device_file
 from tfdump.dtypes import STRING
 from tfdump.dump import layout
 from tfdump.dump.attributes import STATISTIC_PREFIX, full_name
@@ -22,6 +22,7 @@ from tfdump.dump.tensor import Tensor
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import InputError
 from tfdump.files.paths import as_argument
+from tfdump.inputs.readers import ArrayReader
 from tfdump.tensors import Array, NotCaptured, Note, TensorInfo
 from tfdump.version import __version__
 
@@ -68,7 +69,7 @@ def import_files(
     Raises InputError if a file does not hold what is expected, and DumpError if a dump cannot be read or written.
     """
     with open_dump(like) as dump:
-        rows = rows_of(dump, options.examples)
+        rows = device_rows(dump, options.examples)
         sources = _sources(dump, files)
         tensors = [full_name(tensor) for tensor in dump.tensors()]
         with DumpWriter(output, force=force) as writer:
@@ -83,7 +84,7 @@ def import_files(
     _tell(dump, rows, [item.address for item in missing], len(tensors), note)
 
 
-def rows_of(dump: Dump, examples: tuple[int | None, int | None]) -> range | None:
+def device_rows(dump: Dump, examples: tuple[int | None, int | None]) -> range | None:
     """Return the rows of the examples that a device computed; None for a dump that has no examples.
 
     Raises InputError for examples that the dump does not have.
@@ -99,23 +100,26 @@ def rows_of(dump: Dump, examples: tuple[int | None, int | None]) -> range | None
     return range(start - first, stop - first)
 
 
-def _sources(dump: Dump, files: Sequence[DeviceFile]) -> dict[str, Path]:
+def _sources(dump: Dump, files: Sequence[DeviceFile]) -> dict[str, DeviceFile]:
     """Return the file of every tensor that has one; raises InputError if two files are of one tensor."""
-    sources: dict[str, Path] = {}
+    sources: dict[str, DeviceFile] = {}
     for file in files:
         named = file.address is not None
         tensor = named_tensor(dump, file.address or "", file.path) if named else tensor_of_file(dump, file.path)
         name = full_name(tensor)
         if name in sources:
-            raise InputError(f"'{name}' is in two files: {sources[name]} and {file.path} (give one, or ADDRESS=FILE)")
-        sources[name] = file.path
+            raise InputError(f"'{name}' is in two files: {sources[name].path} and {file.path} (leave one out)")
+        sources[name] = file
     return sources
 
 
-def _write(writer: DumpWriter, tensor: Tensor, path: Path, rows: range | None, options: ImportOptions) -> None:
-    kind = format_of_file(path, options.layout)
+def _write(writer: DumpWriter, tensor: Tensor, file: DeviceFile, rows: range | None, options: ImportOptions) -> None:
     expected = expected_of(tensor, rows, options.dtype)
-    values, dtype = read_device_file(path, kind, expected, options.byte_order)
+    if file.values is None:
+        kind = format_of_file(file.path, options.layout)
+        values, dtype = read_device_file(file.path, kind, expected, options.byte_order)
+    else:
+        values, dtype = array_values(ArrayReader(file.values, f"'{file.address}'"), expected)
     axis0 = str(tensor.attributes.get("axis0", NONE))
     info = _info(tensor, dtype)
     _append(writer, tensor.group, info, values, axis0, _further(tensor))
@@ -203,7 +207,7 @@ def _write_identity(writer: DumpWriter, dump: Dump, rows: range | None) -> None:
         _append(writer, layout.EXAMPLES, TensorInfo(name, name, name, (), 0, dtype, (-1,)), values, EXAMPLE, {})
 
 
-def _without_file(dump: Dump, sources: Mapping[str, Path]) -> list[NotCaptured]:
+def _without_file(dump: Dump, sources: Mapping[str, DeviceFile]) -> list[NotCaptured]:
     names = [(full_name(tensor), tensor.address) for tensor in dump.tensors()]
     return [NotCaptured(address, "no file of the device has it") for name, address in names if name not in sources]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tfdump.device_files.expected import Expected, check_kind, narrowed_numbers
+from tfdump.device_files.expected import Expected, check_number_kind, narrowed_numbers
 from tfdump.device_files.number_texts import parser_of
 from tfdump.dtypes import dtype_name, kind_of, numpy_dtype
 from tfdump.dump import layout
 from tfdump.errors import InputError
 from tfdump.files.paths import check_path
-from tfdump.inputs.readers import open_npy
+from tfdump.inputs.readers import Reader, open_npy
 from tfdump.tensors import Array
 
 ENDINGS = {
@@ -28,7 +28,7 @@ _SEPARATORS = str.maketrans(dict.fromkeys("[](){},;", " "))
 _QUOTES = str.maketrans({'"': " "})
 _HEADER = re.compile(r"(value|(\[[0-9]+\])+(,(\[[0-9]+\])+)*)")
 """The first line of the CSV that `tfdump cat` writes."""
-_BYTE_ORDERS = {"little": "<", "big": ">"}
+BYTE_ORDERS = {"little": "<", "big": ">"}
 
 
 def format_of_file(path: Path, wanted: str | None) -> str:
@@ -69,31 +69,39 @@ def _raw(path: Path, expected: Expected, byte_order: str) -> Array:
         if bits.max(initial=0) > 1:
             raise InputError(f"{path}: {bits.max()} is not a truth value, and {expected.what} holds truth values")
     unit = dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
-    ordered = np.frombuffer(data, f"{_BYTE_ORDERS[byte_order]}u{unit}").astype(f"u{unit}")
+    ordered = np.frombuffer(data, f"{BYTE_ORDERS[byte_order]}u{unit}").astype(f"u{unit}")
     return ordered.view(dtype).astype(expected.stored).reshape(expected.shape)
 
 
 def _npy(path: Path, expected: Expected) -> tuple[Array, str]:
     reader = open_npy(path)
     try:
-        tensor, own = expected.tensor, dtype_name(reader.dtype)
-        check_kind(own, tensor, f"{path}: its dtype {own}")
-        if expected.dtype != own and expected.computed != tensor.dtype:
-            raise InputError(f"{path}: its dtype is {own}, and not that of --dtype {expected.dtype} (leave it out)")
-        squeezed, wanted = (tuple(size for size in shape if size != 1) for shape in (reader.shape, expected.shape))
-        if squeezed not in (wanted, (expected.count,)):
-            expected.check_count(str(path), math.prod(reader.shape))
-            raise InputError(f"{path}: its shape is {reader.shape}, and {expected.what} has {expected.shape}")
-        values = reader.read(0, reader.shape[0] if reader.shape else 1).reshape(expected.shape)
+        return array_values(reader, expected)
     finally:
         reader.close()
+
+
+def array_values(reader: Reader, expected: Expected) -> tuple[Array, str]:
+    """Return the values of an array in the dtype of a dump, and the dtype that the dump says.
+
+    Raises InputError for an array of another kind or shape; axes of length 1 do not matter.
+    """
+    tensor, own = expected.tensor, dtype_name(reader.dtype)
+    check_number_kind(own, tensor, f"{reader.label}: its dtype {own}")
+    if expected.dtype != own and expected.computed != tensor.dtype:
+        raise InputError(f"{reader.label}: its dtype is {own}, and not that of --dtype {expected.dtype} (leave it out)")
+    squeezed, wanted = (tuple(size for size in shape if size != 1) for shape in (reader.shape, expected.shape))
+    if squeezed not in (wanted, (expected.count,)):
+        expected.check_count(reader.label, math.prod(reader.shape))
+        raise InputError(f"{reader.label}: its shape is {reader.shape}, and {expected.what} has {expected.shape}")
+    values = reader.read(0, reader.shape[0] if reader.shape else 1).reshape(expected.shape)
     stored = layout.stored_dtype(tensor.stored_dtype)
     if kind_of(own) == "f" or values.dtype == stored:
         return values, tensor.dtype if values.dtype == stored else own
     cast = values.astype(stored)
     if not np.array_equal(cast, values):
         first = values[cast != values][0]
-        raise InputError(f"{path}: {first} is not within {stored}, the dtype of {expected.what}")
+        raise InputError(f"{reader.label}: {first} is not within {stored}, the dtype of {expected.what}")
     return cast, tensor.dtype
 
 

@@ -49,11 +49,10 @@ def c_header(
     lines = "".join(f" * {_comment(line)}\n" for line in comment)
     includes = "#include <math.h>\n#include <stdbool.h>\n#include <stdint.h>\n"
     yield f"/*\n{lines} */\n#ifndef {guard}\n#define {guard}\n\n{includes}".encode()
-    yield "".join(
-        f"#define {identifier.upper()}_{name.upper()} ({_number(values)})\n"
-        for name, values in parameters.items()
-        if not values.ndim
-    ).encode()
+    macros = {name.upper(): values for name, values in parameters.items() if not values.ndim}
+    if macros:
+        lines = "".join(f"#define {identifier.upper()}_{name} ({_number(values)})\n" for name, values in macros.items())
+        yield f"\n{lines}".encode()
     for name, view in views.items():
         yield from _array(c_array_name(identifier, name), view, what)
     for name, values in parameters.items():

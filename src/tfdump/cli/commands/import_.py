@@ -10,6 +10,7 @@ from tfdump.cli.progress import notes
 from tfdump.cli.recorded_command import recorded_command
 from tfdump.cli.render import write
 from tfdump.cli.verbosity import Verbosity, verbosity_options
+from tfdump.device_files.expected import DTYPES
 from tfdump.device_files.file_names import parse_device_file
 from tfdump.device_files.importing import ImportOptions, import_files
 from tfdump.device_files.reading import FORMATS
@@ -20,19 +21,14 @@ from tfdump.inputs.source import parse_examples
 
 EXAMPLES = (
     (
-        "Read the raw values of one layer, and compare them.",
-        "tfdump import hidden.bin --like golden.h5 -o device.h5\n  tfdump diff golden.h5 device.h5 --allow-missing",
+        "Read the raw values of one layer.",
+        "tfdump import hidden.bin --like golden.h5 -o device.h5",
     ),
     (
         "Read what a serial console showed of the first four examples.",
         "tfdump import predictions=serial.log --like golden.h5 --examples 0:4 -o serial.h5",
     ),
 )
-
-DTYPES = (
-    "float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
-    "uint64", "bool",
-)  # fmt: skip
 
 FILES = option_under("Files")
 
