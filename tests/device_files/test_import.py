@@ -14,6 +14,7 @@ from support.check_dumps import write_dump
 from support.command import Run
 from support.dumps import write_dump as write_every_kind
 from support.example_names import photos, with_names
+from support.sharded_runs import EXAMPLES, FIRST, SIZE, MadeRun, every_kind
 
 RANDOM = np.random.default_rng(5)
 WHOLE = {"axis0": "none"}
@@ -322,3 +323,19 @@ def test_arrays_in_python(golden: Path, tmp_path: Path, monkeypatch: pytest.Monk
             tfdump_package.import_dump(files, golden, "e.h5")
         assert words in str(error.value)
     assert not Path("e.h5").exists()
+
+
+def test_the_dump_of_a_shard_is_no_shard(tfdump: Run, tmp_path: Path) -> None:
+    """Its values are those of the device, so merging must not take it for the shard that it is like."""
+    run = MadeRun(every_kind(), EXAMPLES, SIZE)
+    run.write_shards(tmp_path / "shards", (8, EXAMPLES))
+    (shard, _) = sorted((tmp_path / "shards").glob("*.h5"))
+    assert tfdump("cat", shard, "dense", "-o", "dense.bin").returncode == 0
+    for like in (shard, tmp_path / "shards"):
+        rows = () if like == shard else ("--examples", f"{FIRST}:{FIRST + 8}")
+        assert tfdump("import", "dense.bin", "--like", like, *rows, "-f", "-o", "d.h5").returncode == 0
+        with h5py.File(shard) as golden, h5py.File(tmp_path / "d.h5") as device:
+            assert "shard_of" in golden.attrs
+            assert not {"shard_of", "threads"} & set(device.attrs)
+            assert (device.attrs["examples"], device.attrs["first_example"]) == (8, FIRST)
+            np.testing.assert_array_equal(device["activations/dense"][()], golden["activations/dense"][()])

@@ -18,6 +18,7 @@ from tfdump.dump.attributes import STATISTIC_PREFIX, full_name
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE, STEP
 from tfdump.dump.quantization import ARRAYS
 from tfdump.dump.reader import Dump, open_dump
+from tfdump.dump.shards.shard_file import SHARD_OF, THREADS
 from tfdump.dump.tensor import Tensor
 from tfdump.dump.writer import DumpWriter
 from tfdump.errors import InputError
@@ -32,7 +33,7 @@ DEVICE = "device"
 _OF_THE_RUN = (
     "tfdump_version", "tensorflow_version", "keras_version", "numpy_version", "runtime", "runtime_version", "command",
     "examples", "first_example", "stats_only", "not_captured", "depends_on_batch", "gradient_norm", "padding",
-    "crc32_description",
+    "crc32_description", SHARD_OF, THREADS,
 )  # fmt: skip
 """Attributes of the root that are not those of the other dump."""
 
