@@ -194,7 +194,10 @@ def _layout(output: Path | None, layout: str | None, all_: bool, rows_per_file: 
     if rows_per_file is None:
         return (layout or format_of(output) or "npy") if all_ else layout_of(output, layout)
     if layout not in _BY_ROWS:
-        raise click.UsageError(f"--rows-per-file needs --format {' or '.join(_BY_ROWS)}")
+        other = layout or format_of(output)
+        raise click.UsageError(
+            f"--rows-per-file needs --format {' or '.join(_BY_ROWS)}{f', and the format is {other}' if other else ''}"
+        )
     if output is None or (output.suffix.lower() in KNOWN_ENDINGS and not output.is_dir()):
         raise click.UsageError("--rows-per-file needs -o FOLDER, to which it writes the files")
     return layout
