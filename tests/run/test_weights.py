@@ -72,6 +72,8 @@ def test_bad_options_are_one_line(tfdump: Run, tmp_path: Path) -> None:
         ("--stats-only", "--dtype", "float16"): "--dtype float16 needs values, and --stats-only stores none",
         ("-l", "conv9"): "no layer matches 'conv9'; near: 'conv",
         ("--like", "missing.keras"): "missing.keras",
+        ("--shards", "parts"): "--shards divides runs over examples, and weights have none (leave it out)",
+        ("--workers", "2"): "--workers divides runs over examples, and weights have none (leave it out)",
     }.items():
         done = tfdump("weights", MODEL, *options)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), options

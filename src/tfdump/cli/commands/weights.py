@@ -10,6 +10,7 @@ from tfdump.cli.model_options import MODEL, STORED_VALUES, model_options, storin
 from tfdump.cli.options import FileName, selection_options
 from tfdump.cli.parameter_records import dump_output_from, loading_options_from, selection_from
 from tfdump.cli.recorded_command import recorded_command
+from tfdump.cli.sharding.options import no_shard_options
 from tfdump.cli.verbosity import verbosity_options
 from tfdump.dump.writer import storage_for
 from tfdump.run.weights import weight_options
@@ -45,6 +46,7 @@ EXAMPLES = (
 @STORED_VALUES("--dequantize", is_flag=True, help="Store quantized weights as the real numbers that they stand for.")
 @STORED_VALUES("--optimizer", is_flag=True, help="Also store the variables of the optimizer.")
 @storing_options(KIND, resumable=False)
+@no_shard_options("weights")
 @verbosity_options
 @click.pass_context
 def command(ctx: click.Context, /, **parameters: Any) -> None:
