@@ -15,6 +15,7 @@ from support.command import Run
 from support.dumps import ARRAYS, RAGGED, SPLITS
 from support.dumps import write_dump as write_every_kind
 from support.example_names import photos, with_names
+from support.sharded_runs import EXAMPLES, SIZE, MadeRun, every_kind
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +144,20 @@ def test_what_cannot_be_written_is_one_line(tfdump: Run, tmp_path: Path, words: 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert said in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["d.h5"]
+
+
+def test_a_folder_of_shards_is_written_as_one_run(tfdump: Run, tmp_path: Path) -> None:
+    run = MadeRun(every_kind(), EXAMPLES, SIZE)
+    run.write(tmp_path / "one.h5")
+    run.write_shards(tmp_path / "shards", (8, EXAMPLES))
+    for name in ("one.h5", "shards"):
+        folder = tmp_path / f"of_{name}"
+        folder.mkdir()
+        for words in (("-o", "all.bin"), ("--format", "bin", "-o", "raw"), ("--format", "c", "-o", "c")):
+            output = (*words[:-1], folder / words[-1])
+            assert tfdump("cat", name, "--all", *output).returncode == 0
+    one, joined = (tmp_path / f"of_{name}" for name in ("one.h5", "shards"))
+    files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(joined) for path in joined.rglob("*") if path.is_file())
+    assert len(files) > 2 * len(run.tensors)
+    assert [name for name in files if (one / name).read_bytes() != (joined / name).read_bytes()] == []
