@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from tfdump.dump.axis0 import EXAMPLE
+from tfdump.dump.layout import ACTIVATIONS
 from tfdump.dump.reader import Dump
 from tfdump.errors import DumpError
 from tfdump.exports.arrays import Exported, member_names
@@ -117,9 +118,10 @@ def _table_misfit(tensor: Exported) -> str:
     if not view.shape:
         return "is a single value, and a table has rows (use --format npy)"
     if len(view.shape) > 2:
+        reduce = "dump it with --reduce, " if tensor.name.startswith(f"{ACTIVATIONS}/") else ""
         return (
-            f"has {len(view.shape)} axes, and a table has rows of numbers (leave two axes with --slice, dump it with "
-            "--reduce, or use --format safetensors)"
+            f"has {len(view.shape)} axes, and a table has rows of numbers (leave two axes with --slice, {reduce}"
+            "or use --format safetensors)"
         )
     if not view.is_text and (view.dtype.kind not in "biuf" or view.dtype.itemsize > 8):
         return f"is stored as {view.dtype}, which Parquet does not have (use --format npy)"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tfdump.address import Selection
-from tfdump.dump.layout import LOSS
+from tfdump.dump.layout import LOSS, WEIGHTS
 from tfdump.dump.reader import Dump
 from tfdump.dump.selection import choose, tensor_at
 from tfdump.dump.slicing import Slicing
@@ -77,9 +77,17 @@ def all_tensors(dump: Dump, selection: Selection, form: ExportForm, note: Note) 
         tensors.append(replace(loss, ids=names_apart(dump, loss) if examples is not None else None))
     tensors = fitting(tensors, form.layout, rows_alone=form.layout == "parquet" or bool(form.rows_per_file))
     if not any(tensor.views for tensor in tensors):
-        reasons = {f"'{tensor.address}' {tensor.reason}" for tensor in tensors}
-        raise DumpError(f"{dump.name} holds no values to write{f': {min(reasons)}' if reasons else ''}")
+        raise DumpError(f"{dump.name} {_nothing(dump, tensors, form)}")
     for tensor in tensors:
         if not tensor.views:
             note(f"left out: '{tensor.name}' {tensor.reason}")
     return tensors if examples is None else [*tensors, *exported_examples(examples)]
+
+
+def _nothing(dump: Dump, tensors: Sequence[Exported], form: ExportForm) -> str:
+    """Return why a format can hold none of the tensors of a dump."""
+    if dump.attributes.get("kind") == WEIGHTS and (form.layout == "parquet" or form.rows_per_file):
+        what = "a table" if form.layout == "parquet" else "--rows-per-file"
+        return f"holds weights, and {what} needs one row per example (write one .safetensors or .npz file instead)"
+    reasons = {f"'{tensor.address}' {tensor.reason}" for tensor in tensors}
+    return f"holds no values to write{f': {min(reasons)}' if reasons else ''}"
