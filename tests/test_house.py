@@ -11,11 +11,11 @@ from support.modules import MODULES, SOURCE
 
 FLOORS = {
     "captures": 0, "dtypes": 0, "errors": 0, "process": 0, "tensors": 0, "version": 0,
-    "address": 1, "argument_kinds": 1, "byte_sizes": 1, "exact_sums": 1, "quantile_histogram": 1,
+    "address": 1, "argument_kinds": 1, "byte_sizes": 1, "exact_sums": 1, "kernel_axes": 1, "quantile_histogram": 1,
     "exact_statistics": 2, "files": 2,
     "dump": 3, "inputs": 3,
     "exports": 4, "model": 4, "statistics": 4,
-    "comparison": 5, "checks": 5, "run": 5,
+    "comparison": 5, "checks": 5, "device_files": 5, "run": 5,
     "plots": 6, "quantization": 6, "side_by_side": 6,
     "report": 7, "workers": 7,
     "api": 8, "cli": 8,

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from tfdump.api.compared_models import compare_models
 
     compare = compare_models
+    from tfdump.api.device_dump import import_dump as import_dump
     from tfdump.api.functions import activations as activations
     from tfdump.api.functions import layers as layers
     from tfdump.api.gradients import Gradients as Gradients
     from tfdump.api.gradients import gradients as gradients
     from tfdump.api.merging import merge as merge
     from tfdump.api.result import Activations as Activations
+    from tfdump.api.weights import Weights as Weights
+    from tfdump.api.weights import weights as weights
     from tfdump.checks import check as check
     from tfdump.comparison.diff import diff as diff
     from tfdump.comparison.verdict import DiffReport as DiffReport
@@ -51,7 +54,9 @@ _HOMES = {
     "compare": ("tfdump.api.compared_models", "compare_models"),
     "diff": ("tfdump.comparison.diff", "diff"),
     "gradients": ("tfdump.api.gradients", "gradients"),
+    "import_dump": ("tfdump.api.device_dump", "import_dump"),
     "layers": ("tfdump.api.functions", "layers"),
+    "weights": ("tfdump.api.weights", "weights"),
     "check": ("tfdump.checks", "check"),
     "merge": ("tfdump.api.merging", "merge"),
     "open": ("tfdump.dump.reader", "open_dump"),
@@ -60,6 +65,7 @@ _HOMES = {
     "DumpCallback": ("tfdump.api.callback", "DumpCallback"),
     "Activations": ("tfdump.api.result", "Activations"),
     "Gradients": ("tfdump.api.gradients", "Gradients"),
+    "Weights": ("tfdump.api.weights", "Weights"),
     "DataOptions": ("tfdump.inputs.data_options", "DataOptions"),
     "DiffReport": ("tfdump.comparison.verdict", "DiffReport"),
     "TensorDiff": ("tfdump.comparison.verdict", "TensorDiff"),

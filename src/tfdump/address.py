@@ -16,7 +16,12 @@ from tfdump.errors import SelectionError, near
 OPERATION = "op"
 """The first word of the suffix of an operation inside a layer."""
 
-RESERVED_SUFFIXES = frozenset({"input", "preactivation", "attention_scores", "states", "gates", "lengths", OPERATION})
+LORA = "lora"
+"""The suffix of what the low-rank factors of a layer add to a weight."""
+
+RESERVED_SUFFIXES = frozenset(
+    {"input", "preactivation", "attention_scores", "states", "gates", "lengths", OPERATION, LORA}
+)
 """First words of suffixes for tensors that are not outputs of the layer."""
 
 _SPECIAL = frozenset("%.@:~/[]")

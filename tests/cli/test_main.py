@@ -3,15 +3,15 @@
 import os
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
 
 import tfdump as package
 from support.command import SAMPLES, Run
 from support.dumps import write_dump
-from tfdump.cli.main import COMMANDS
+from tfdump.cli.main import COMMANDS, cli
 
 
 def imported_by(code: str) -> set[str]:
@@ -36,14 +36,14 @@ def test_importing_the_package_is_light() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_table_of_commands_tells_the_truth(name: str) -> None:
-    command = import_module(f"tfdump.cli.commands.{name}").command
+    command = cli.get_command(click.Context(cli), name)
     assert command.get_short_help_str(limit=100) == COMMANDS[name]
     assert command.name == name
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_help(name: str) -> None:
-    for parameter in import_module(f"tfdump.cli.commands.{name}").command.params:
+    for parameter in cli.get_command(click.Context(cli), name).params:
         assert parameter.param_type_name == "argument" or parameter.help, parameter.name
 
 

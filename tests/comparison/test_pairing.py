@@ -291,7 +291,7 @@ def test_the_graph_tells_branches_apart(both: Any, inputs: bool) -> None:
 def test_what_is_not_known_of_the_graph_counts_for_nothing(tmp_path: Path) -> None:
     """The second tensor does not tell what it read: it may be the first, and what follows from that is not known."""
     from tfdump.comparison.sides import open_side
-    from tfdump.dump.graph_labels import graph_labels
+    from tfdump.dump.graph.labels import graph_labels
 
     def reads(*names: str) -> dict[str, str]:
         return {"inputs": json.dumps(names)}

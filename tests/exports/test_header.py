@@ -80,7 +80,7 @@ def test_a_program_finds_every_value(tfdump: Run, tmp_path: Path) -> None:
     for number, text in enumerate(TEXTS):
         (tmp_path / f"text{number}.raw").write_bytes(text.encode())
         lines.append(f'check("text{number}", activations_text[{number}], strlen(activations_text[{number}]), 1, 0);')
-    headers = sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "c").rglob("*.h"))
+    headers = ["c/index.h"]  # which includes the others
     done = compiled(tmp_path, headers, lines)
     assert (done.returncode, done.stdout) == (0, "0 failures\n")
     (tmp_path / "activations_dense.raw").write_bytes((ARRAYS["dense"] + 1e-6).tobytes())

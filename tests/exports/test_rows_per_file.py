@@ -90,7 +90,10 @@ def test_a_file_may_hold_all_rows(tfdump: Run, dump: Path, tmp_path: Path) -> No
     ("words", "said"),
     [
         (("d", "-o", "out"), "--rows-per-file needs --format safetensors or parquet"),
-        (("d", "--format", "csv", "-o", "out"), "--rows-per-file needs --format safetensors or parquet"),
+        (("d", "--format", "csv", "-o", "out"), "needs --format safetensors or parquet, and the format is csv (see"),
+        (("d", "--format", "bin", "-o", "out"), "needs --format safetensors or parquet, and the format is bin (see"),
+        (("d", "--format", "c", "-o", "out"), "needs --format safetensors or parquet, and the format is c (see"),
+        (("d", "-o", "d.bin"), "needs --format safetensors or parquet, and the format is bin (see"),
         (("d", "--format", "parquet"), "--rows-per-file needs -o FOLDER"),
         (("d", "--format", "parquet", "-o", "x.parquet"), "--rows-per-file needs -o FOLDER"),
         (

@@ -180,7 +180,7 @@ def test_ids_are_metadata_and_labels_an_array(tfdump: Run, tmp_path: Path) -> No
 
 
 def test_a_header_has_a_limit() -> None:
-    with pytest.raises(DumpError, match=r"safetensors has room for 100,000,000 \(leave --ids out, or add --rows-per"):
+    with pytest.raises(DumpError, match=r"safetensors has room for 100,000,000 \(leave --ids out, add --rows-per"):
         next(safetensors([], {"examples/id": " " * 100_000_000}))
 
 

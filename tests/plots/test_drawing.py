@@ -274,6 +274,21 @@ def test_kernels_show_as_many_inputs_and_filters_as_have_room(draw_first: Any) -
     assert labels_of(alone) == [str(n) for n in range(40)]
 
 
+def test_kernels_of_other_files_have_their_filters_across(draw_first: Any) -> None:
+    """The same kernel as Keras, TFLite and ONNX hold it gives the same picture."""
+    kernel = f4(3, 2, 5, 4)
+    orders = {"output,height,width,input": (3, 0, 1, 2), "output,input,height,width": (3, 2, 0, 1)}
+    tiles = draw_first({WEIGHTS + "c.kernel": stored(kernel, of="Conv2D", axis0="none")}).figure.axes[0]
+    for axes, order in orders.items():
+        turned = stored(kernel.transpose(order), of="CONV_2D", axis0="none", axes=axes)
+        picture = draw_first({WEIGHTS + "c.kernel": turned})
+        assert picture.kind == Kind.TILES
+        drawn = picture.figure.axes[0]
+        assert len(drawn.images) == len(tiles.images) > 0
+        for one, other in zip(drawn.images, tiles.images, strict=True):
+            np.testing.assert_array_equal(one.get_array(), other.get_array())
+
+
 def test_a_saliency_map_lies_over_the_input_of_the_dump_or_the_overlay(draw_first: Any) -> None:
     gradient, image = f4(2, 4, 4, 1), f4(2, 4, 4, 1)
     alone = draw_first({INPUTS + "image": gradient}, example=1)

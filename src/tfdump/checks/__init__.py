@@ -1,7 +1,8 @@
 """The checks of a dump. Each check is a small function that returns a finding or None; every tensor is read once.
 
 `nan` and `inf` apply to every group, `dead`, `saturated` and `constant` to activations, `vanishing`, `exploding` and
-`unconnected` to gradients, and the checks of half precision to all floats.
+`unconnected` to gradients, and the checks of half precision to all floats. `dead`, `constant` and `exploding` also
+apply to kernels in a dump of weights.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +32,7 @@ from tfdump.checks.records import (
     parse_checks,
     thresholds_of,
 )
+from tfdump.checks.weights.kernels import magnitude_findings
 from tfdump.dump import layout
 from tfdump.dump.attributes import full_name
 from tfdump.dump.reader import Dump, Tensor, open_dump
@@ -146,6 +148,7 @@ def check_tensors(
         examined[name] = known.get(name) or examiner.examine(tensor)
     findings = [finding for one in examined.values() for finding in one.findings]
     findings += norms_findings([one.norms for one in examined.values() if one.norms is not None], limits)
+    findings += magnitude_findings([one.kernel for one in examined.values() if one.kernel is not None], limits)
     checked = [one.checked for one in examined.values()]
     loss = dump.loss if whole else None
     if loss is not None:

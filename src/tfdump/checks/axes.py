@@ -6,7 +6,7 @@ from typing import Any
 
 from tfdump.address import split
 from tfdump.checks.configuration import Configuration, LayerSettings, settings_of
-from tfdump.dump.graph_labels import inputs_of
+from tfdump.dump.graph.labels import inputs_of
 from tfdump.dump.tensor import Tensor
 
 LAST = (-1,)

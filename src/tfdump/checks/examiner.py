@@ -16,6 +16,7 @@ from tfdump.checks.records import Checked, Finding, SkippedCheck, Thresholds
 from tfdump.checks.saturation import SATURATING, saturated
 from tfdump.checks.stored_statistics import NO_VALUES, REDUCED, from_statistics
 from tfdump.checks.sweep import Sweep, Swept, Wanted, steps_of
+from tfdump.checks.weights.kernels import KERNEL_CHECKS, KernelNorm, kernel_findings, kernel_of
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
 from tfdump.dump.attributes import full_name
@@ -39,7 +40,7 @@ _UNKNOWN_FUNCTION = "the dump does not say what its activation is"
 
 @dataclass(frozen=True)
 class ExaminedTensor:
-    """What is known about one tensor: findings, the norms of a gradient, and checks that were not possible.
+    """What is known about one tensor: findings, the norms of a gradient or kernel, and checks that were not possible.
 
     `bad_rows` has the rows with NaN and with infinities by the name of the check, as far as they are known.
     """
@@ -49,6 +50,7 @@ class ExaminedTensor:
     norms: StepNorms | None = None
     skipped: tuple[SkippedCheck, ...] = ()
     bad_rows: Mapping[str, BadRows] = field(default_factory=dict)
+    kernel: KernelNorm | None = None
 
 
 class Examiner:
@@ -90,7 +92,10 @@ class Examiner:
             swept = self._sweep(tensor, wanted)
         evidence = self._evidence(tensor, name, wanted, swept)
         findings = [check(evidence, self._limits) for check in _CHECKS]
+        findings += kernel_findings(name, swept.kernel) if swept.kernel is not None else []
         skipped = swept.skipped | _lost_by_storing(tensor) | self._lost_by_encoding(tensor, wanted)
+        if wanted.kernel is not None and swept.kernel is None:
+            skipped |= dict.fromkeys(KERNEL_CHECKS, REDUCED if "reduce" in tensor.attributes else NO_VALUES)
         if wanted.saturated and wanted.function.may_saturate:
             skipped.setdefault("saturated", _UNKNOWN_FUNCTION)
         norms = None
@@ -104,6 +109,7 @@ class Examiner:
             norms,
             tuple(SkippedCheck(check, name, reason) for check, reason in skipped.items()),
             {name: rows for name, rows in swept.bad_rows.items() if name != "inf" or not evidence.overflowed},
+            KernelNorm(name, swept.squares[0], swept.of) if wanted.kernel is not None and swept.squares else None,
         )
 
     def _wanted(self, tensor: Tensor) -> Wanted:
@@ -113,13 +119,16 @@ class Examiner:
         repeated = tensor.group == layout.OUTPUTS and tensor.address in self._repeated
         forward = not gradient and not repeated and tensor.group != layout.WEIGHTS
         activation = tensor.group == layout.ACTIVATIONS
+        kernel = kernel_of(tensor)
+        real = kernel is not None and kind == "f"
         function = self._functions.function(tensor) if activation and kind == "f" else Function("")
         return Wanted(
             narrow=() if kind != "f" or repeated else tuple(name for name in _NARROW if _could_change(tensor, name)),
             constant=forward and by_example and kind not in "b" and not tensor.address.endswith(":lengths"),
             dead=activation and by_example and kind == "f" and function.units and tensor.encoding in (None, "ragged"),
             saturated=activation and kind == "f" and tensor.address not in self._outputs,
-            squares=gradient and tensor.norm is None,
+            squares=real or (gradient and tensor.norm is None),
+            kernel=kernel,
             function=function,
         )
 

@@ -10,8 +10,8 @@ from tfdump.checks.tensor_graph import forward_order
 from tfdump.dump import layout
 from tfdump.dump.attributes import full_name
 from tfdump.dump.axis0 import STEP
-from tfdump.dump.backward_order import backward_order
 from tfdump.dump.examples import example_aside
+from tfdump.dump.graph.backward_order import backward_order
 from tfdump.dump.tensor import Tensor
 
 BadTensors = dict[str, dict[str, Finding]]

@@ -11,15 +11,15 @@ from tfdump.errors import TfdumpError, near
 CHECKS = {
     "nan": "values that are not a number",
     "inf": "infinite values",
-    "dead": "units that are zero for every example, at every position",
+    "dead": "units that are zero for every example, at every position; filters that are all zero",
     "saturated": "sigmoid, tanh, softmax where they are flat",
-    "constant": "the same values for every example",
+    "constant": "the same values for every example; kernels of one number",
     "float16-overflow": "values that would be infinite in float16",
     "float16-underflow": "values that would be zero in float16",
     "bfloat16-overflow": "values that would be infinite in bfloat16",
     "bfloat16-underflow": "values that would be zero in bfloat16",
     "vanishing": "gradients that shrink on their way back, or are zero",
-    "exploding": "gradients that grow on their way back, or are huge",
+    "exploding": "gradients that grow on their way back, or are huge; kernels far larger than the others",
     "unconnected": "weights that the loss does not reach",
 }
 """Every check with what it finds, in the order in which findings are listed."""
@@ -51,9 +51,10 @@ class Thresholds:
     vanish_norm : float
         A gradient vanishes if its norm is below this number.
     explode_ratio : float
-        A gradient explodes if its norm is above this multiple of the norm nearest to the loss.
+        A gradient explodes if its norm is above this multiple of the norm nearest to the loss; a kernel, if the root of
+        its mean square is above this multiple of the median of all kernels.
     explode_norm : float
-        A gradient explodes if its norm is above this number.
+        A gradient or a kernel explodes if its norm is above this number.
     """
 
     dead_examples: int = 10

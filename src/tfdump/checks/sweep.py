@@ -17,6 +17,7 @@ from tfdump.checks.magnitudes import Count, Magnitudes
 from tfdump.checks.places import Places
 from tfdump.checks.records import Thresholds
 from tfdump.checks.saturation import SATURATING, Saturation
+from tfdump.checks.weights.kernels import Kernel, KernelEvidence, KernelWatch
 from tfdump.dump.axis0 import EXAMPLE, STEP
 from tfdump.dump.parts import BLOCK_BYTES, Key, Part
 from tfdump.dump.tensor import Tensor
@@ -35,6 +36,7 @@ class Wanted:
     dead: bool = False
     saturated: bool = False
     squares: bool = False
+    kernel: Kernel | None = None
     function: Function = field(default_factory=lambda: Function(""))
 
 
@@ -55,6 +57,7 @@ class Swept:
     squares: tuple[float, ...]
     skipped: dict[str, str]
     bad_rows: dict[str, BadRows] = field(default_factory=dict)
+    kernel: KernelEvidence | None = None
 
 
 class Sweep:
@@ -78,6 +81,7 @@ class Sweep:
         self._totals: dict[str, int] = {}
         self._constancy: Constancy | None = None
         self._living: LivingUnits | None = None
+        self._kernel: KernelWatch | None = None
         self._units: int | None = None
         self._squares: dict[int, float] = {}
         self._skipped: dict[str, str] = {}
@@ -99,6 +103,7 @@ class Sweep:
             tuple(float(np.sqrt(self._squares[step])) for step in sorted(self._squares)),
             self._skipped,
             self._bad_rows,
+            None if self._kernel is None else self._kernel.evidence,
         )
 
     def _sweep(self, part: Part) -> None:
@@ -108,6 +113,7 @@ class Sweep:
         magnitudes = Magnitudes(part.dtype, self._wanted.narrow, self._row_size(part)) if numbers else None
         self._constancy = self._compare(part)
         self._living = self._live(part)
+        self._kernel = None if self._wanted.kernel is None else KernelWatch(self._wanted.kernel, part.shape)
         saturation = self._saturate(part)
         position = 0
         for key in part.keys(self._piece_bytes(part)):
@@ -118,6 +124,8 @@ class Sweep:
                 self._constancy.add(key, block)
             if self._living is not None:
                 self._living.add(key, block)
+            if self._kernel is not None:
+                self._kernel.add(key, block)
             if saturation is not None:
                 saturation.add(block, position)
             if self._wanted.squares:

@@ -11,7 +11,7 @@ from tfdump.address import OPERATION, reserved_word, split
 from tfdump.checks.records import Finding
 from tfdump.dump import layout
 from tfdump.dump.attributes import full_name, order_of
-from tfdump.dump.backward_order import backward_order
+from tfdump.dump.graph.backward_order import backward_order
 from tfdump.dump.tensor import Tensor
 
 _FORWARD = (layout.INPUTS, layout.ACTIVATIONS, layout.OUTPUTS)

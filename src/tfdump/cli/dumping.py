@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfdump.cli.aligned_table import Column
-from tfdump.cli.load_model import load
+from tfdump.cli.load_model import load, load_with_weights
 from tfdump.cli.progress import notes, progress_bar, stages
 from tfdump.cli.render import only_data_on_stdout, say, shape_cell, table, write
 from tfdump.cli.tensor_names import tensor_column
@@ -31,6 +31,7 @@ from tfdump.run.activations.run import ActivationRun
 from tfdump.run.activations.search import BadExample
 from tfdump.run.planned import PlannedRun
 from tfdump.run.resume import code_hashes
+from tfdump.run.weights import WeightOptions, WeightRun, plan_weights
 from tfdump.tensors import Note
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ class DumpOutput:
 
 
 AnyRun = PlannedRun[Any, Any]
-"""A planned run of any kind."""
+"""A planned run over examples of any kind."""
+
+PlannedDump = AnyRun | WeightRun
+"""Anything that is ready to be dumped."""
 
 OpenRun = Callable[["LoadedModel", Note, Stage], AbstractContextManager[AnyRun]]
 """Plans the run of a model that has been loaded; the plan is valid until the context ends."""
@@ -99,6 +103,26 @@ def dump_model(
         with open_run(loaded, notes(verbosity), stage) as run:
             if not output.dry_run:
                 write_planned(run, output, command, verbosity, compression, model.imports)
+    _tell_result(run, output, verbosity)
+
+
+def dump_weights(
+    model: LoadingOptions, options: WeightOptions, output: DumpOutput, command: str, verbosity: Verbosity
+) -> None:
+    """Load a model and write the dump of its weights, then print the path of the file; or the table of a dry run."""
+    with (
+        only_data_on_stdout(),
+        stages(verbosity) as stage,
+        load_with_weights(model, verbosity, stage) as loaded,
+    ):
+        run = plan_weights(loaded, options, notes(verbosity), stage)
+        if not output.dry_run:
+            _write(run, output, command, verbosity, options.compression != "none", "weights")
+    _tell_result(run, output, verbosity)
+
+
+def _tell_result(run: PlannedDump, output: DumpOutput, verbosity: Verbosity) -> None:
+    """Print the path of the dump, or the table of a dry run."""
     if output.dry_run:
         write(dry_run_table(run))
     else:
@@ -117,15 +141,17 @@ def write_planned(
         _write(run, output, command, verbosity, compressed)
 
 
-def _write(run: AnyRun, output: DumpOutput, command: str, verbosity: Verbosity, compressed: bool) -> None:
-    """Write the dump; signals wait for moments at which the file can be thrown away."""
+def _write(
+    run: PlannedDump, output: DumpOutput, command: str, verbosity: Verbosity, compressed: bool, what: str = "examples"
+) -> None:
+    """Write the dump; signals wait for moments at which the file can be thrown away. A bar counts `what`."""
     if not compressed:
         check_space(output.target, run.file_bytes)
     partial = journal_path(output.target)
     if exists(partial):
         notes(verbosity)(f"{partial.name} is left from an interrupted run (add --resume to resume it, or remove it)")
     with held_back():
-        with run.open_writer(output.target, output.force) as writer, progress_bar(verbosity) as progress:
+        with run.open_writer(output.target, output.force) as writer, progress_bar(verbosity, what) as progress:
             run.write(writer, command, progress)
         ignore()  # the file is complete: from here on the command has succeeded
 
@@ -227,7 +253,7 @@ def _sought(run: ActivationRun) -> str:
     return "NaN" if run.options.allow_inf else "NaN or Inf"
 
 
-def dry_run_table(run: AnyRun) -> str:
+def dry_run_table(run: PlannedDump) -> str:
     """Return the tensors that would be dumped, with their bytes, as a table."""
     rows: list[tuple[str | int, ...]] = [
         (f"{t.group}/{t.info.address}", shape_cell(t.shape), t.info.dtype, t.axis0, t.bytes) for t in run.planned

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -19,8 +20,10 @@ COMMANDS = {
     "layers": "List the address of every tensor inside a model.",
     "activations": "Dump the output of every layer to HDF5.",
     "gradients": "Dump the gradients of weights, activations and inputs to HDF5.",
+    "weights": "Dump the weights of a model to HDF5.",
     "show": "Show the tensors of a dump or a folder of dumps, or their values.",
-    "cat": "Write tensors of a dump as .npy, .npz, CSV, safetensors, Parquet or a C header.",
+    "cat": "Write tensors of a dump as .npy, .npz, CSV, safetensors, Parquet, raw values or C headers.",
+    "import": "Read what a device computed into a dump.",
     "check": "Look for NaN, Inf, dead units, saturation, and vanishing gradients.",
     "compare": "Compare two models, or a model and a dump, over the same inputs.",
     "diff": "Compare two dumps, and name the first layer that diverges.",
@@ -73,7 +76,8 @@ class CommandTable(click.Group):
         """Import one command, or return None."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"tfdump.cli.commands.{cmd_name}").command
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = import_module(f"tfdump.cli.commands.{module}").command
         settle_collection()
         return command
 

@@ -195,8 +195,9 @@ _STATS = click.option(
 )
 
 
-def storing_options(kind: str) -> Callable[[CommandFunction], CommandFunction]:
+def storing_options(kind: str, resumable: bool = True) -> Callable[[CommandFunction], CommandFunction]:
     """Return a decorator that adds where a dump of this kind is written and how its values are stored."""
+    resume = OUTPUT("--resume", is_flag=True, help="Resume an interrupted run, and keep a journal to resume this one.")
     decorators = [
         OUTPUT("-o", "--output", type=FileName(), help=f"Write the dump to this file. [default: MODEL.{kind}.h5]"),
         FORCE,
@@ -208,7 +209,7 @@ def storing_options(kind: str) -> Callable[[CommandFunction], CommandFunction]:
             show_default=True,
             help="Compress the values; zstd needs the extra tfdump[zstd].",
         ),
-        OUTPUT("--resume", is_flag=True, help="Resume an interrupted run, and keep a journal to resume this one."),
+        *([resume] if resumable else []),
         STORED_VALUES("--checksums", is_flag=True, help="Also store a CRC-32 of each tensor."),
         _STATS,
         STORED_VALUES("--stats-only", is_flag=True, help="Store statistics and no values."),

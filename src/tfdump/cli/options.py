@@ -39,6 +39,16 @@ class InputName(FileName):
         return value
 
 
+class DeviceFileName(FileName):
+    """`[ADDRESS=]FILE`; a dump records the name of the file without its folder."""
+
+    name = "device file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the text unchanged; the package `device_files` parses it."""
+        return value
+
+
 class FunctionName(FileName):
     """`FILE.py:FUNCTION`, or another text that may end so; a dump records it without the folder."""
 

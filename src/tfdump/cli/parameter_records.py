@@ -89,12 +89,14 @@ def dump_output_from(parameters: Parameters, model: Path, kind: str) -> "DumpOut
     from tfdump.cli.dumping import DumpOutput
 
     take = parameters.pop
-    return DumpOutput(take("output") or _default_target(model, kind), take("force"), take("dry_run"), take("resume"))
+    target = take("output") or _default_target(model, kind)
+    return DumpOutput(target, take("force"), take("dry_run"), take("resume", False))
 
 
-_MODEL_SUFFIXES = (".keras", ".h5", ".tflite", ".onnx")
+_MODEL_SUFFIXES = (".weights.h5", ".weights.json", ".keras", ".h5", ".tflite", ".onnx")
 
 
 def _default_target(model: Path, kind: str) -> Path:
     """Return the name of a dump of this kind in the working directory."""
-    return Path(f"{model.stem if model.suffix in _MODEL_SUFFIXES else model.name}.{kind}.h5")
+    ending = next((suffix for suffix in _MODEL_SUFFIXES if model.name.endswith(suffix)), "")
+    return Path(f"{model.name.removesuffix(ending)}.{kind}.h5")

@@ -132,10 +132,10 @@ def _status(text: str, console: "rich.console.Console", redirect: bool) -> _Line
 
 
 @contextmanager
-def progress_bar(verbosity: Verbosity) -> Iterator[Progress]:
-    """Show a bar that counts examples while the body runs, if stderr is a terminal."""
+def progress_bar(verbosity: Verbosity, what: str = "examples") -> Iterator[Progress]:
+    """Show a bar that counts examples or other things while the body runs, if stderr is a terminal."""
     with _bars(verbosity, counted=True) as watch:
-        yield watch("examples")
+        yield watch(what)
 
 
 @contextmanager

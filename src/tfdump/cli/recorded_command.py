@@ -7,7 +7,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from tfdump.cli.options import FileName, FunctionName, InputName
+from tfdump.cli.options import DeviceFileName, FileName, FunctionName, InputName
+from tfdump.device_files.file_names import parse_device_file
 from tfdump.inputs.arguments import parse_argument
 from tfdump.inputs.functions.user_file import without_folder
 
@@ -41,6 +42,9 @@ def recorded_command(ctx: click.Context) -> str:
 def _text(parameter: click.Parameter, value: Any) -> str:
     if isinstance(parameter.type, InputName):
         return input_name(str(value))
+    if isinstance(parameter.type, DeviceFileName):
+        file = parse_device_file(str(value))
+        return f"{file.address}={file.path.name}" if file.address else file.path.name
     if isinstance(parameter.type, FunctionName):
         return without_folder(str(value))
     if isinstance(parameter.type, FileName):

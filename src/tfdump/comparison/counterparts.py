@@ -16,7 +16,7 @@ from tfdump.comparison.plain_arrays import Item
 from tfdump.comparison.sides import Side
 from tfdump.dump import layout
 from tfdump.dump.attributes import order_of
-from tfdump.dump.graph_labels import graph_labels
+from tfdump.dump.graph.labels import graph_labels
 
 _CALL = re.compile(r"@\d+")
 _ANY = ""

@@ -24,6 +24,7 @@ from tfdump.comparison.values.notes import pairs_by_value
 from tfdump.comparison.values.sharing import without_wrongly_shared
 from tfdump.comparison.verdict import DIFFERS, SAME, DiffReport, TensorDiff
 from tfdump.comparison.verdicts import notes_on_values, nothing_compared, verdicts_on
+from tfdump.comparison.weights.notes import weight_notes
 from tfdump.dump.reader import Dump
 from tfdump.dump.selection import candidate_for
 from tfdump.errors import DumpError, SelectionError, near
@@ -225,7 +226,13 @@ def compare_sides(old: Side, other: Side, options: DiffOptions, judge: JudgePair
         tensors = with_fused(tensors, pairs, every, old, other)
     for side in (old, other):
         side.check_unchanged()
-    notes = (*comparison_notes(old, other, pairs), *pairing_notes, *notes_on_values(tensors), *real_notes)
+    notes = (
+        *comparison_notes(old, other, pairs),
+        *pairing_notes,
+        *notes_on_values(tensors),
+        *real_notes,
+        *weight_notes(tensors, pairs),
+    )
     report = DiffReport(old.name, other.name, tuple(tensors), notes)
     if not report.count(SAME, DIFFERS):
         raise DumpError(nothing_compared(report))

@@ -6,7 +6,7 @@ from tfdump.comparison.pairing import Pair
 from tfdump.comparison.sides import Side
 from tfdump.dump import layout
 from tfdump.dump.attributes import order_of
-from tfdump.dump.backward_order import backward_order
+from tfdump.dump.graph.backward_order import backward_order
 
 _FORWARD = (layout.INPUTS, layout.ACTIVATIONS, "", layout.OUTPUTS)
 """The groups of a forward pass; "" is the group of plain arrays."""

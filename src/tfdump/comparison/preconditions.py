@@ -7,7 +7,7 @@ from tfdump.comparison.pairing import EXACT, EXECUTION, NEAR_VALUE, ORDER, PLACE
 from tfdump.comparison.sides import Side
 from tfdump.dump.attributes import full_name
 from tfdump.dump.axis0 import BATCH
-from tfdump.dump.layout import INPUTS_SHA256
+from tfdump.dump.layout import INPUTS_SHA256, WEIGHTS
 from tfdump.errors import DumpError
 
 _SAME_QUESTION = {
@@ -63,7 +63,8 @@ def comparison_notes(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
     """Return what to know about the verdict: how the two dumps were made, and how tensors were paired."""
     notes = []
     if not golden.is_plain and not new.is_plain:
-        names = list(_WORTH_KNOWING)
+        computed = golden.attributes.get("kind") != WEIGHTS
+        names = list(_WORTH_KNOWING) if computed else []
         both = (golden.attributes, new.attributes)
         if any(side.get("training") for side in both):
             names.append("seed")
@@ -81,7 +82,7 @@ def comparison_notes(golden: Side, new: Side, pairs: list[Pair]) -> list[str]:
         )
     for side in (golden, new):
         if side.left_out:
-            notes.append(f"not compared, because {side.name} has no numbers or text there: {_few(list(side.left_out))}")
+            notes.append(f"not compared, because {side.name} has no numbers or text there: {few(list(side.left_out))}")
     return notes + notes_on_pairing(pairs)
 
 
@@ -99,18 +100,19 @@ def notes_on_pairing(pairs: list[Pair]) -> list[str]:
     if overruled:
         notes.append(
             f"addresses ignored for {len(overruled)} of {len(pairs)} tensors, because structure, class and order "
-            f"count more than names that Keras generates: {_few([*overruled.values()])} (override it with --map FILE)"
+            f"count more than names that Keras generates: {few([*overruled.values()])} (override it with --map FILE)"
         )
     for by in (STRUCTURE, ORDER, PLACE, EXECUTION, EXACT, NEAR_VALUE):
         pairs_by_way = [(pair.golden, pair.new) for pair in pairs if pair.by == by and id(pair) not in overruled]
         named = [(old.address, other.address) for old, other in pairs_by_way if old and other]
         renamed = [f"{old} = {other}" for old, other in named if old != other]
         if renamed:
-            notes.append(f"paired by {by}: {_few(renamed)}")
+            notes.append(f"paired by {by}: {few(renamed)}")
     return notes
 
 
-def _few(names: list[str], most: int = 8) -> str:
+def few(names: list[str], most: int = 8) -> str:
+    """Return names joined for a note, each once: the first ones, and how many more there are."""
     names = list(dict.fromkeys(names))
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 

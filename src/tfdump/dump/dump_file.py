@@ -1,7 +1,6 @@
 """A dump file as a mapping from addresses to tensors."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from types import TracebackType
@@ -28,6 +27,7 @@ from tfdump.files.hdf5 import (
     has_link,
     lookup,
     raised_by_hdf5,
+    state_of_file,
 )
 from tfdump.files.paths import as_argument
 from tfdump.tensors import NotCaptured
@@ -58,14 +58,14 @@ class Dump(Mapping[str, Tensor]):
 
     def __init__(self, file: h5py.File, name: str) -> None:
         self._file = file
-        self._stamp = _stamp(file)
+        self._stamp = state_of_file(file)
         self.name = name
         with damage(DumpError, name):
             read = attributes_of(file, DumpError)
             self._check_format(read)
             self.attributes: dict[str, Any] = {key: plain(value) for key, value in read.items()}
             check_attributes_of(self.attributes)
-        groups = {group: self._names(group) for group in layout.TENSOR_GROUPS}
+        groups = {group: self._names(group) for group in layout.TENSOR_GROUPS} | self._optimizer_groups()
         self.groups: dict[str, list[str]] = {group: names for group, names in groups.items() if names is not None}
 
     def _names(self, path: str) -> list[str] | None:
@@ -79,6 +79,14 @@ class Dump(Mapping[str, Tensor]):
                 if not isinstance(here, h5py.Group):
                     raise DumpError(f"{self.name}: '{here.name}' is damaged: it is not a group")
             return list(here)
+
+    def _optimizer_groups(self) -> dict[str, list[str]]:
+        """Return the names of the variables of an optimizer: its own ones, and those of each slot."""
+        names = self._names(layout.OPTIMIZER) or []
+        slots = [name for name in names if isinstance(self._file[layout.OPTIMIZER].get(name), h5py.Group)]
+        own = [name for name in names if name not in slots]
+        by_slot = {f"{layout.OPTIMIZER}/{slot}": self._names(f"{layout.OPTIMIZER}/{slot}") or [] for slot in slots}
+        return ({layout.OPTIMIZER: own} if own else {}) | by_slot
 
     def _check_format(self, attributes: Mapping[str, Any]) -> None:
         if attributes.get("format") != layout.FORMAT:
@@ -232,7 +240,7 @@ class Dump(Mapping[str, Tensor]):
 
     def check_unchanged(self) -> None:
         """Raise DumpError if the file was written to since it was opened: the values may belong to two states."""
-        if self._stamp != _stamp(self._file):
+        if self._stamp != state_of_file(self._file):
             raise DumpError(f"{self.name} was changed while it was being read (try again when it is complete)")
 
     def close(self) -> None:
@@ -252,11 +260,3 @@ class Dump(Mapping[str, Tensor]):
                 raise DumpError(damage_of(self.name, error)) from error
         finally:
             self.close()
-
-
-def _stamp(file: h5py.File) -> tuple[int, int] | None:
-    """Return the size and the time of the last change of an open file; None if it is not a plain file."""
-    if file.driver != "sec2":
-        return None
-    status = os.fstat(file.id.get_vfd_handle())
-    return status.st_size, status.st_mtime_ns

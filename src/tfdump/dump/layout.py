@@ -21,8 +21,17 @@ WEIGHT_GRADIENTS = "gradients/weights"
 ACTIVATION_GRADIENTS = "gradients/activations"
 INPUT_GRADIENTS = "gradients/inputs"
 WEIGHTS = "weights"
+OPTIMIZER = "optimizer"
+"""The group of the variables of the optimizer itself, and of one group per slot."""
 INPUTS = "inputs"
 TENSOR_GROUPS = (ACTIVATIONS, OUTPUTS, WEIGHT_GRADIENTS, ACTIVATION_GRADIENTS, INPUT_GRADIENTS, WEIGHTS, INPUTS)
+
+
+def group_rank(group: str) -> int:
+    """Return the place of a group of tensors among all groups; those of an optimizer are the last ones."""
+    return TENSOR_GROUPS.index(group) if group in TENSOR_GROUPS else len(TENSOR_GROUPS)
+
+
 EXAMPLES = "examples"
 EXAMPLE_ID, EXAMPLE_LABEL, EXAMPLE_CLASSES = "id", "label", "classes"
 """The datasets of the group EXAMPLES: the names of examples, their classes as numbers, the classes."""
@@ -40,6 +49,8 @@ SOURCE = "source"
 STORED_AXES = "stored_axes"
 ADDRESS_BY = "address_by"
 """The attribute of a tensor of a converted file that tells how its address was found."""
+TRAINABLE = "trainable"
+"""The attribute of a weight that tells whether training changes it."""
 EXECUTED_AS = "executed_as"
 """The attribute of a tensor of a shared layer: its address if calls were numbered in the order of execution."""
 INPUTS_SHA256 = "inputs_sha256"

@@ -99,7 +99,7 @@ def locate(series: Series, address: str) -> Located:
             f"no dump in {series.folder} has a tensor '{address}'{near(address, known)} "
             f"(list the tensors of one dump: tfdump show {as_argument(series.dumps[-1].path)})"
         )
-    group = min(groups.values(), key=layout.TENSOR_GROUPS.index)
+    group = min(groups.values(), key=layout.group_rank)
     dumps = tuple(place for place in groups if groups[place] == group)
     kinds = {place.kind for place in dumps}
     without = tuple(place for place in series.dumps if place.kind in kinds and place not in dumps)

@@ -11,8 +11,9 @@ from tfdump.dtypes import dtype_name, kind_of
 from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX, check_attributes_of
 from tfdump.dump.layout import OPERANDS, READ, stacked_shape
 from tfdump.dump.parts import Part, array_of, holds_values, load_filter
+from tfdump.dump.quantization import ARRAYS, QuantizationParameters, parameters_from, place_of_array
 from tfdump.errors import DumpError
-from tfdump.files.hdf5 import attributes_of, damage, has_link, lookup
+from tfdump.files.hdf5 import attributes_of, check_declared, damage, has_link, lookup
 from tfdump.tensors import Array, Ragged, Sparse, Value
 
 _ENCODINGS = ("ragged", "sparse", "stack")
@@ -135,6 +136,24 @@ class Tensor:
         """The stored statistics by name (`count`, `min`, `max`, `mean`, `std`, `l2`, `nan`, `inf`, `zero`), or None."""
         values = {name: self.attributes.get(f"{STATISTIC_PREFIX}{name}") for name in STATISTIC_NAMES}
         return {name: value for name, value in values.items() if value is not None} or None
+
+    @property
+    def quantization(self) -> QuantizationParameters | None:
+        """How the integers of a quantized tensor stand for real numbers, None for any other tensor."""
+        with damage(DumpError, f"{self._item.file.filename}: '{self._item.name}'"):
+            arrays = {name: self._array_at(f"/{place_of_array(name, self.group)}/{self.address}") for name in ARRAYS}
+            large = {name: array for name, array in arrays.items() if array is not None}
+            return parameters_from(self.attributes | large)
+
+    def _array_at(self, path: str) -> Array | None:
+        """Return the array at a path of the file, None if there is none."""
+        here: Any = self._item.file
+        for part in path.split("/")[1:]:
+            if not isinstance(here, h5py.Group) or not has_link(here, part):
+                return None
+            here = lookup(here, part, DumpError)
+        check_declared(here, DumpError)
+        return array_of(here, ())
 
     def read(self) -> Value | list[Array]:
         """Return all values.

@@ -21,6 +21,7 @@ from tfdump.dump.composites import SparseSteps, SparseValue, composite_of
 from tfdump.dump.compression import ChunkQueue, filters_for
 from tfdump.dump.disk.stream import DumpStream
 from tfdump.dump.parts import holds_values
+from tfdump.dump.quantization import large_arrays, place_of_array
 from tfdump.dump.rows import Storage
 from tfdump.dump.target import check_target, make_partial, move_into_place
 from tfdump.dump.without_values import NoValues
@@ -152,6 +153,9 @@ class DumpWriter:
         if as_bytes:
             attributes["stored_as"] = BYTES
             self.texts_as_bytes.append(f"{group}/{info.address}")
+        for name, values in large_arrays(attributes).items():
+            self.side_array(f"{place_of_array(name, group)}/{info.address}", values)
+            del attributes[name]
         for name, value in attributes.items():
             set_attribute(item, name, value)
         self.group(group)[info.address] = item

@@ -1,11 +1,12 @@
-"""Files that hold several tensors: `.npz`, `.safetensors` and `.parquet`, in one file or in one per so many rows."""
+"""Files that hold several tensors, such as `.npz` and `.safetensors`: in one file, or in one per so many rows."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from tfdump.dump.axis0 import EXAMPLE
+from tfdump.dump.layout import ACTIVATIONS
 from tfdump.dump.reader import Dump
 from tfdump.errors import DumpError
 from tfdump.exports.arrays import Exported, member_names
@@ -13,11 +14,16 @@ from tfdump.exports.ids import CLASSES, IDENTITY, examples_beside
 from tfdump.exports.npy import npy
 from tfdump.exports.npz import npz
 from tfdump.exports.origin import origin_of
+from tfdump.exports.raw import raw, raw_arrays, raw_misfit
 from tfdump.exports.safetensors import METADATA, safetensors, safetensors_misfit
 from tfdump.files.byte_strings import decoded_text
 
-ARCHIVES = ("npz", "safetensors", "parquet")
+RAW = "bin"
+ARCHIVES = ("npz", "safetensors", "parquet", RAW)
 """The formats of which one file holds several tensors."""
+
+NAMED_ROWS = ("npz", "safetensors", "parquet")
+"""Those that have room for the names of the examples."""
 
 _RESERVED = {"safetensors": (METADATA,), "parquet": ("id", "label")}
 """Names that mean something else in a format; those of a table are columns that say who the examples are."""
@@ -34,6 +40,8 @@ def archive_file(
     tensors = [tensor for tensor in tensors if tensor.views]
     if layout == "npz":
         return npz_file(tensors)
+    if layout == RAW:
+        return raw(raw_arrays(tensors))
     values = [tensor for tensor in tensors if tensor.name not in IDENTITY]
     identity = {tensor.name: tensor for tensor in tensors if tensor.name in IDENTITY}
     text = {name: tensor for name, tensor in identity.items() if tensor.views[""].is_text}
@@ -89,7 +97,12 @@ def fitting(tensors: Iterable[Exported], layout: str, rows_alone: bool) -> list[
 
 def misfit(tensor: Exported, layout: str, rows_alone: bool) -> str:
     """Return why a tensor cannot be written; "" if it can. With `rows_alone`, it needs one row per example."""
-    reason = {"safetensors": safetensors_misfit, "parquet": _table_misfit}.get(layout, lambda _: "")(tensor)
+    checks: Mapping[str, Callable[[Exported], str]] = {
+        "safetensors": safetensors_misfit,
+        "parquet": _table_misfit,
+        RAW: raw_misfit,
+    }
+    reason = checks[layout](tensor) if layout in checks else ""
     if reason or not rows_alone:
         return reason
     view = tensor.views.get("")
@@ -105,9 +118,10 @@ def _table_misfit(tensor: Exported) -> str:
     if not view.shape:
         return "is a single value, and a table has rows (use --format npy)"
     if len(view.shape) > 2:
+        reduce = "dump it with --reduce, " if tensor.name.startswith(f"{ACTIVATIONS}/") else ""
         return (
-            f"has {len(view.shape)} axes, and a table has rows of numbers (leave two axes with --slice, dump it with "
-            "--reduce, or use --format safetensors)"
+            f"has {len(view.shape)} axes, and a table has rows of numbers (leave two axes with --slice, {reduce}"
+            "or use --format safetensors)"
         )
     if not view.is_text and (view.dtype.kind not in "biuf" or view.dtype.itemsize > 8):
         return f"is stored as {view.dtype}, which Parquet does not have (use --format npy)"

@@ -8,10 +8,12 @@ import numpy as np
 from tfdump.dump import layout
 from tfdump.dump.attributes import full_name
 from tfdump.dump.examples import StoredExamples
+from tfdump.dump.quantization import QuantizationParameters
 from tfdump.dump.reader import Dump
 from tfdump.dump.slicing import Slicing
 from tfdump.dump.tensor import Tensor
 from tfdump.dump.view import MemoryPart, View, WatchedView, views_of
+from tfdump.exports.quantized import exported_quantization
 from tfdump.process.stages import Meter, Progress
 
 
@@ -21,6 +23,7 @@ class Exported:
 
     If `views` is empty, `reason` says why. `ids` are the names of the rows, where these are written beside the values.
     `computed_dtype` is the dtype in which the model computed these very values; "" if they were reduced or added up.
+    `quantization` tells how the integers of `views` stand for real numbers, if they do.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Exported:
     axis0: str = ""
     ids: StoredExamples | None = None
     computed_dtype: str = ""
+    quantization: QuantizationParameters | None = None
 
 
 def exported(tensor: Tensor, slicing: Slicing | None = None) -> Exported:
@@ -39,7 +43,7 @@ def exported(tensor: Tensor, slicing: Slicing | None = None) -> Exported:
     views = views_of(tensor, slicing)
     if "" not in views and tensor.encoding == "sparse":
         views["dense_shape"] = View(MemoryPart(np.array(tensor.shape, np.int64)))
-    return _exported(tensor, views)
+    return replace(_exported(tensor, views), quantization=exported_quantization(tensor, slicing))
 
 
 def exported_all(tensors: Iterable[Tensor]) -> Iterator[Exported]:
@@ -62,12 +66,16 @@ def exported_loss(dump: Dump) -> Exported | None:
 
 def _exported(tensor: Tensor, views: Mapping[str, View], reason: str = "") -> Exported:
     class_name, axis0 = (str(tensor.attributes.get(name, "")) for name in ("class", "axis0"))
-    as_computed = "reduce" not in tensor.attributes and not tensor.group.startswith(layout.GRADIENTS)
-    dtype = tensor.dtype
     return Exported(
-        full_name(tensor), tensor.address, views, reason, dtype, class_name, axis0,
-        computed_dtype=dtype if as_computed else "",
+        full_name(tensor), tensor.address, views, reason, tensor.dtype, class_name, axis0,
+        computed_dtype=computed_dtype_of(tensor),
     )  # fmt: skip
+
+
+def computed_dtype_of(tensor: Tensor) -> str:
+    """Return the dtype in which the model computed the values; "" if they were reduced or added up afterwards."""
+    as_computed = "reduce" not in tensor.attributes and not tensor.group.startswith(layout.GRADIENTS)
+    return tensor.dtype if as_computed else ""
 
 
 def watched(tensors: Sequence[Exported], progress: Progress) -> list[Exported]:

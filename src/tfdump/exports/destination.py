@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tfdump.dump.target import PARTIAL, check_target, make_partial, move_into_place, new_mode
@@ -13,17 +13,20 @@ from tfdump.exports.folder import INDEX, listed_files
 from tfdump.process.signals import raise_waiting
 
 
-def write_file(path: Path, blocks: Iterable[bytes], force: bool, check: Callable[[], None]) -> None:
-    """Write a file beside its target, and rename it after `check` has passed; raises DumpError."""
-    target = check_target(path, force)
-    with _explained(path):
-        partial = make_partial(target)
-        try:
+def write_files(files: Sequence[tuple[Path, Iterable[bytes]]], force: bool, check: Callable[[], None]) -> None:
+    """Write files beside their targets, and rename them after `check` has passed; raises DumpError."""
+    targets = [check_target(path, force) for path, _ in files]
+    partials: list[Path] = []
+    with contextlib.ExitStack() as stack:
+        for target, (path, blocks) in zip(targets, files, strict=True):
+            stack.enter_context(_explained(path))
+            partial = make_partial(target)
+            stack.callback(partial.unlink, missing_ok=True)
+            partials.append(partial)
             _write(partial, blocks)
-            check()
+        check()
+        for partial, target in zip(partials, targets, strict=True):
             move_into_place(partial, target, force)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def check_output_folder(path: Path, force: bool) -> None:

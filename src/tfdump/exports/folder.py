@@ -1,15 +1,18 @@
 """Tensors of a dump as the files of a folder, with an index that says which file is which tensor."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tfdump.dtypes import STRING
 from tfdump.dump.reader import Dump
-from tfdump.exports.archives import archive_file
+from tfdump.exports.archives import RAW, archive_file
 from tfdump.exports.arrays import Exported
-from tfdump.exports.formats import SUFFIXES, array_file, header_file
+from tfdump.exports.formats import SUFFIXES, array_file, header_file, identifiers_of
+from tfdump.exports.header_set import HEADER_INDEX, header_index
 from tfdump.exports.ids import IDENTITY
 from tfdump.exports.names import FileNames, file_name
+from tfdump.exports.raw import DESCRIPTION, raw_arrays, raw_description
 from tfdump.files.byte_strings import BYTES
 
 INDEX = "index.tsv"
@@ -24,7 +27,8 @@ def folder_files(
     """Yield the path of every file below the folder, and its bytes; the last one is the index.
 
     A group is a folder and a tensor is a file; in `npy` or `csv`, every part of a composite is a file:
-    `address.values.npy`. `header` tells whether a CSV file names its columns.
+    `address.values.npy`. `header` tells whether a CSV file names its columns. A folder of C headers also has one that
+    includes the others, and beside every `.bin` file is one that describes it.
     """
     tensors = list(tensors)
     folders: dict[str, FileNames] = {}
@@ -39,13 +43,21 @@ def folder_files(
             for part in ("",) if layout == "c" and tensor.views else tensor.views:
                 name = names.take(tensor.address, part) + SUFFIXES[layout]
                 paths[tensor.name, part] = f"{group}/{name}" if group else name
+    identifiers = identifiers_of(dump, tensors) if layout == "c" else {}
     for tensor in tensors:
         rows += _rows(tensor, {part: paths[tensor.name, "" if layout == "c" else part] for part in tensor.views})
         if tensor.views and layout == "c":
-            yield paths[tensor.name, ""], header_file(dump, tensor)
+            yield paths[tensor.name, ""], header_file(dump, tensor, identifiers[tensor.name])
         else:
             for part in tensor.views:
-                yield paths[tensor.name, part], array_file(tensor, part, layout, header)
+                path = paths[tensor.name, part]
+                yield path, array_file(tensor, part, layout, header)
+                if layout == RAW:
+                    arrays = raw_arrays([replace(tensor, views={part: tensor.views[part]})])
+                    yield path + DESCRIPTION, raw_description(dump, arrays, path.rpartition("/")[2])
+    if layout == "c":
+        headers = {tensor.name: paths[tensor.name, ""] for tensor in tensors if tensor.views}
+        yield HEADER_INDEX, header_index(dump, headers, tensors, identifiers)
     yield INDEX, _index(rows)
 
 
@@ -91,11 +103,14 @@ def _index(rows: Iterable[tuple[str, ...]]) -> Iterator[bytes]:
 
 
 def listed_files(index: str) -> set[str]:
-    """Return the files that the text of an index lists, and the index itself; empty if it is not an index."""
+    """Return the files that belong to the text of an index, and the index itself; empty if it is not an index."""
     lines = index.split("\n")
     if not lines or lines[0] != "\t".join(COLUMNS):
         return set()
-    return {INDEX, *(line.split("\t")[0] for line in lines[1:])} - {""}
+    listed = {line.split("\t")[0] for line in lines[1:]} - {""}
+    described = {path + DESCRIPTION for path in listed if path.endswith(SUFFIXES[RAW])}
+    headers = {HEADER_INDEX} if any(path.endswith(SUFFIXES["c"]) for path in listed) else set()
+    return {INDEX, *listed, *described, *headers}
 
 
 def _cell(text: str) -> str:

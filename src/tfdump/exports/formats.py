@@ -1,17 +1,21 @@
 """The formats in which tensors are exported, and how one tensor becomes a file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from tfdump.dump.quantization import QuantizationParameters
 from tfdump.dump.reader import Dump
 from tfdump.errors import DumpError
-from tfdump.exports.archives import ARCHIVES
+from tfdump.exports.archives import ARCHIVES, RAW
 from tfdump.exports.arrays import Exported
 from tfdump.exports.csv import csv
 from tfdump.exports.header import c_header, c_identifiers
 from tfdump.exports.ids import names_of_lines
 from tfdump.exports.npy import npy
 from tfdump.exports.origin import origin_of
+from tfdump.exports.quantized import plain_parameters
+from tfdump.exports.raw import raw, raw_arrays
 from tfdump.files.paths import refuse_other_ending
 
 SUFFIXES = {
@@ -21,6 +25,7 @@ SUFFIXES = {
     "c": ".h",
     "safetensors": ".safetensors",
     "parquet": ".parquet",
+    RAW: ".bin",
 }
 """Every format, with the suffix of its files."""
 
@@ -59,7 +64,7 @@ def one_file(dump: Dump, tensor: Exported, layout: str, sliced: str = "", header
     Raises DumpError for a composite in a format that holds one array.
     """
     if layout == "c":
-        return header_file(dump, tensor, sliced)
+        return header_file(dump, tensor, identifiers_of(dump, [tensor])[tensor.name], sliced)
     if list(tensor.views) != [""]:
         raise DumpError(
             f"'{tensor.address}' is several arrays ({', '.join(tensor.views)}), and .{layout} holds one "
@@ -69,21 +74,28 @@ def one_file(dump: Dump, tensor: Exported, layout: str, sliced: str = "", header
 
 
 def array_file(tensor: Exported, part: str, layout: str, header: bool = True) -> Iterator[bytes]:
-    """Return the bytes of one array of a tensor as `npy`, or as `csv` with or without names of columns.
+    """Return the bytes of one array of a tensor as `npy` or `bin`, or as `csv` with or without names of columns.
 
     In `csv`, the names of the rows are the first column where `tensor.ids` has them.
     """
     view = tensor.views[part]
+    if layout == RAW:
+        return raw(raw_arrays([replace(tensor, views={part: view})]))
     if layout != "csv":
         return npy(view, f"'{tensor.address}'")
     return csv(view, header, None if tensor.ids is None or part else names_of_lines(tensor.ids, view))
 
 
-def header_file(dump: Dump, tensor: Exported, sliced: str = "") -> Iterator[bytes]:
-    """Return the bytes of the header of a tensor; its identifiers are unique among all tensors of the dump."""
+def identifiers_of(dump: Dump, tensors: Iterable[Exported]) -> dict[str, str]:
+    """Return the C identifiers of tensors by their names; they are unique among all tensors of the dump."""
     names = [f"{group}/{name}" for group, names in dump.groups.items() for name in names]
-    identifier = c_identifiers([*names, tensor.name])[tensor.name]
-    return c_header(identifier, tensor.views, _comment(dump, tensor, sliced), f"'{tensor.address}'")
+    return c_identifiers([*names, *(tensor.name for tensor in tensors)])
+
+
+def header_file(dump: Dump, tensor: Exported, identifier: str, sliced: str = "") -> Iterator[bytes]:
+    """Return the bytes of the header of a tensor."""
+    parameters = {} if tensor.quantization is None else plain_parameters(tensor.quantization)
+    return c_header(identifier, tensor.views, _comment(dump, tensor, sliced), f"'{tensor.address}'", parameters)
 
 
 def _comment(dump: Dump, tensor: Exported, sliced: str) -> list[str]:
@@ -91,5 +103,11 @@ def _comment(dump: Dump, tensor: Exported, sliced: str) -> list[str]:
     return [
         f"{tensor.name}{f', slice {sliced}' if sliced else ''}: {tensor.dtype}, {shapes}, in C order",
         f"class: {tensor.class_name}, axis 0: {tensor.axis0}",
+        *([] if tensor.quantization is None else [_quantization_comment(tensor.quantization)]),
         *(f"{name}: {value}" for name, value in origin_of(dump).items()),
     ]
+
+
+def _quantization_comment(parameters: QuantizationParameters) -> str:
+    by_input = "" if parameters.input_scale is None else " / input_scale"
+    return f"an integer q stands for (q - zero_point) * scale{by_input}"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdump.dump.view import View
+from tfdump.dump.view import MemoryPart, View
 from tfdump.errors import DumpError
 from tfdump.exports.text import value_texts
 from tfdump.tensors import Array
@@ -35,25 +35,44 @@ def c_identifiers(names: Iterable[str]) -> dict[str, str]:
     return identifiers
 
 
-def c_header(identifier: str, views: Mapping[str, View], comment: Iterable[str], what: str) -> Iterator[bytes]:
+def c_header(
+    identifier: str, views: Mapping[str, View], comment: Iterable[str], what: str, parameters: Mapping[str, Array]
+) -> Iterator[bytes]:
     """Yield a header with one array per view: `identifier`, or `identifier__part` for the parts of a composite.
 
     float16 becomes float, which holds all its values. Text is UTF-8, and a complex number is two elements, real and
-    imaginary. `comment` has lines for the top, and `what` names the tensor in messages. Raises DumpError for values
-    that are neither numbers nor text.
+    imaginary. `comment` has lines for the top, and `what` names the tensor in messages. `parameters` are numbers that
+    belong to the tensor, such as its scale: one number is the macro `IDENTIFIER_SCALE`, several are the array
+    `identifier__scale`. Raises DumpError for values that are neither numbers nor text.
     """
     guard = f"TFDUMP_{identifier.upper()}_H"
     lines = "".join(f" * {_comment(line)}\n" for line in comment)
     includes = "#include <math.h>\n#include <stdbool.h>\n#include <stdint.h>\n"
     yield f"/*\n{lines} */\n#ifndef {guard}\n#define {guard}\n\n{includes}".encode()
+    macros = {name.upper(): values for name, values in parameters.items() if not values.ndim}
+    if macros:
+        lines = "".join(f"#define {identifier.upper()}_{name} ({_number(values)})\n" for name, values in macros.items())
+        yield f"\n{lines}".encode()
     for name, view in views.items():
-        part = re.sub("[^0-9A-Za-z]", "_", name)
-        yield from _array(f"{identifier}__{part}" if part else identifier, view, what)
+        yield from _array(c_array_name(identifier, name), view, what)
+    for name, values in parameters.items():
+        if values.ndim:
+            yield from _array(c_array_name(identifier, name), View(MemoryPart(values)), what)
     yield b"\n#endif\n"
 
 
+def c_array_name(identifier: str, part: str) -> str:
+    """Return the identifier of an array of a tensor: that of the tensor, or of a part of it."""
+    return f"{identifier}__{re.sub('[^0-9A-Za-z]', '_', part)}" if part else identifier
+
+
+def _number(values: Array) -> str:
+    (literal,) = _literals(values.reshape(1), View(MemoryPart(values)))
+    return literal
+
+
 def _array(name: str, view: View, what: str) -> Iterator[bytes]:
-    kind = _c_type(view, what)
+    kind = f"const {c_type(view, what)} "
     macro = name.upper()
     shape = (*view.shape, 2) if view.dtype.kind == "c" else view.shape
     size = view.size * (2 if view.dtype.kind == "c" else 1)
@@ -72,26 +91,27 @@ def _array(name: str, view: View, what: str) -> Iterator[bytes]:
     yield b"};\n"
 
 
-def _c_type(view: View, what: str) -> str:
+def c_type(view: View, what: str) -> str:
+    """Return the type of the elements of an array; raises DumpError if C has none. `what` is the tensor."""
     if view.is_bytes and any(b"\0" in item for block in view.blocks() for item in block):
         raise DumpError(f"{what} holds NUL, which ends a string of C (choose another --format)")
     if view.is_text:
-        return "const char *const "
+        return "char *const"
     dtype = view.dtype
     real = np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
     if real.kind == "f" and real.itemsize in _REAL:
-        return f"const {_REAL[real.itemsize]} "
+        return _REAL[real.itemsize]
     if dtype.kind in "iu":
-        return f"const {'u' if dtype.kind == 'u' else ''}int{8 * dtype.itemsize}_t "
+        return f"{'u' if dtype.kind == 'u' else ''}int{8 * dtype.itemsize}_t"
     if dtype.kind == "b":
-        return "const bool "
+        return "bool"
     raise DumpError(f"{what} is stored as {dtype}, for which C has no type (choose another --format)")
 
 
 def _literals(values: Array, view: View) -> list[str]:
     """Return C literals with exactly these values, except for the payload of a NaN."""
     if view.is_text:
-        return [_string(value) for value in values]
+        return [c_string(value) for value in values]
     kind = values.dtype.kind
     if kind == "b":
         return ["true" if value else "false" for value in values.tolist()]
@@ -122,7 +142,7 @@ def _integers(values: Array) -> list[str]:
     ]  # fmt: skip
 
 
-def _string(text: str | bytes) -> str:
+def c_string(text: str | bytes) -> str:
     """Return a string literal of bytes or UTF-8, with three octal digits for what is not printable ASCII."""
     encoded = text if isinstance(text, bytes) else str(text).encode("utf-8", "backslashreplace")
     plain = "".join(chr(byte).translate(_ESCAPED) if 32 <= byte < 127 else f"\\{byte:03o}" for byte in encoded)

@@ -17,8 +17,13 @@ def own_dtype(tensor: Exported, view: View) -> str:
 
     That is the one in which the model computed it if the dump stores it upcast, else the one in the dump.
     """
-    upcast = _STORED.get(tensor.computed_dtype)
-    return tensor.computed_dtype if upcast is not None and view.dtype == upcast else view.dtype.name
+    return written_dtype(tensor.computed_dtype, view.dtype)
+
+
+def written_dtype(computed: str, stored: np.dtype[Any]) -> str:
+    """Return the narrower one of the dtypes in which values were computed and are stored, if that loses nothing."""
+    upcast = _STORED.get(computed)
+    return computed if upcast is not None and stored == upcast else stored.name
 
 
 def narrowed(values: Array, dtype: str, what: str) -> bytes:

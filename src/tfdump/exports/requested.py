@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tfdump.address import Selection
-from tfdump.dump.layout import LOSS
+from tfdump.dump.layout import LOSS, WEIGHTS
 from tfdump.dump.reader import Dump
 from tfdump.dump.selection import choose, tensor_at
 from tfdump.dump.slicing import Slicing
 from tfdump.errors import DumpError
-from tfdump.exports.archives import ARCHIVES, fitting, misfit, named_by_address, with_identity
+from tfdump.exports.archives import NAMED_ROWS, fitting, misfit, named_by_address, with_identity
 from tfdump.exports.arrays import Exported, exported, exported_all, exported_loss
 from tfdump.exports.ids import exported_examples, exported_identity, named_examples, names_apart, names_of_rows
 from tfdump.tensors import Note
@@ -40,7 +40,7 @@ def tensors_at(dump: Dump, addresses: Sequence[str], slicing: Slicing | None, fo
     for tensor in tensors.values():
         if reason := misfit(tensor, form.layout, bool(form.rows_per_file)):
             raise DumpError(f"'{tensor.address}' {reason}")
-    if form.layout not in ARCHIVES:
+    if form.layout not in NAMED_ROWS:
         return list(tensors.values())
     return with_identity(named_by_address(list(tensors.values()), form.layout), form.layout)
 
@@ -77,9 +77,17 @@ def all_tensors(dump: Dump, selection: Selection, form: ExportForm, note: Note) 
         tensors.append(replace(loss, ids=names_apart(dump, loss) if examples is not None else None))
     tensors = fitting(tensors, form.layout, rows_alone=form.layout == "parquet" or bool(form.rows_per_file))
     if not any(tensor.views for tensor in tensors):
-        reasons = {f"'{tensor.address}' {tensor.reason}" for tensor in tensors}
-        raise DumpError(f"{dump.name} holds no values to write{f': {min(reasons)}' if reasons else ''}")
+        raise DumpError(f"{dump.name} {_nothing(dump, tensors, form)}")
     for tensor in tensors:
         if not tensor.views:
             note(f"left out: '{tensor.name}' {tensor.reason}")
     return tensors if examples is None else [*tensors, *exported_examples(examples)]
+
+
+def _nothing(dump: Dump, tensors: Sequence[Exported], form: ExportForm) -> str:
+    """Return why a format can hold none of the tensors of a dump."""
+    if dump.attributes.get("kind") == WEIGHTS and (form.layout == "parquet" or form.rows_per_file):
+        what = "a table" if form.layout == "parquet" else "--rows-per-file"
+        return f"holds weights, and {what} needs one row per example (write one .safetensors or .npz file instead)"
+    reasons = {f"'{tensor.address}' {tensor.reason}" for tensor in tensors}
+    return f"holds no values to write{f': {min(reasons)}' if reasons else ''}"

@@ -14,6 +14,7 @@ from tfdump.dump.view import View
 from tfdump.errors import DumpError
 from tfdump.exports.arrays import Exported, member_names
 from tfdump.exports.narrow import narrowed, own_dtype
+from tfdump.exports.quantized import plain_parameters
 
 METADATA = "__metadata__"
 """The name in the header that is no array."""
@@ -79,11 +80,17 @@ def safetensors(tensors: Iterable[Exported], metadata: Mapping[str, str]) -> Ite
 
 
 def _described(tensors: Iterable[Exported]) -> dict[str, str]:
-    """Return what the header does not say of the tensors: their first axis and the dtype of the model, as JSON."""
+    """Return what the header does not say of the tensors: their first axis, the dtype of the model, and scales."""
     tensors = list(tensors)
     axes = {tensor.name: tensor.axis0 for tensor in tensors}
     dtypes = {tensor.name: tensor.dtype for tensor in tensors}
-    return {"axis0": json.dumps(axes, ensure_ascii=False), "dtype": json.dumps(dtypes, ensure_ascii=False)}
+    scales = {
+        tensor.name: {name: values.tolist() for name, values in plain_parameters(tensor.quantization).items()}
+        for tensor in tensors
+        if tensor.quantization is not None
+    }
+    described = {"axis0": axes, "dtype": dtypes, **({"quantization": scales} if scales else {})}
+    return {name: json.dumps(items, ensure_ascii=False) for name, items in described.items()}
 
 
 def _header(arrays: Iterable[_Array], metadata: Mapping[str, str]) -> bytes:
@@ -101,7 +108,7 @@ def _header(arrays: Iterable[_Array], metadata: Mapping[str, str]) -> bytes:
     text += b" " * (-len(text) % 8)
     if len(text) > _MOST_HEADER:
         raise DumpError(
-            f"the names of the examples and tensors take {len(text):,} bytes, and safetensors has room for "
-            f"{_MOST_HEADER:,} (leave --ids out, or add --rows-per-file)"
+            f"the names of the examples and tensors, and the scales of quantized ones, take {len(text):,} bytes, and "
+            f"safetensors has room for {_MOST_HEADER:,} (leave --ids out, add --rows-per-file, or select fewer tensors)"
         )
     return len(text).to_bytes(8, "little") + text

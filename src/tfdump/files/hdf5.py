@@ -1,6 +1,7 @@
 """Opens HDF5 files from strangers safely: no link leads out of the file, and no dataset has its values elsewhere."""
 
 import math
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -235,6 +236,14 @@ def check_whole(file: h5py.File, name: str, limit: int | None, error: type[Tfdum
                 total += declared_bytes(item)
                 check_bytes(total, limit, f"{name} declares weights of", error)
     return total
+
+
+def state_of_file(file: h5py.File) -> tuple[int, int] | None:
+    """Return the size and the time of the last change of an open file; None if it is not a plain file."""
+    if file.driver != "sec2":
+        return None
+    status = os.fstat(file.id.get_vfd_handle())
+    return status.st_size, status.st_mtime_ns
 
 
 def _reason(cause: OSError) -> str:

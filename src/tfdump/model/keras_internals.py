@@ -21,6 +21,9 @@ from keras.src.models.functional import unpack_singleton as unpack_singleton  # 
 from keras.src.random.seed_generator import (
     GLOBAL_SEED_GENERATOR as GLOBAL_SEED_GENERATOR,
 )  # its key in the global state
+from keras.src.saving import saving_lib as _saving_lib
+from keras.src.saving.saving_lib import H5IOStore as H5IOStore  # the file to which a model is saved
+from keras.src.saving.saving_lib import load_weights_only as load_weights_only
 from keras.src.trainers import trainer as _trainer
 from keras.src.trainers.compile_utils import CompileLoss as CompileLoss  # the losses of a compiled model
 from keras.src.utils.naming import to_snake_case as to_snake_case  # names of classes in archives of Keras 2
@@ -34,6 +37,9 @@ except ImportError:  # Keras 3.16
 
 compute_output_spec = _backend.compute_output_spec
 """Calls a function with symbolic tensors; `Operation.compute_output_spec` hides why that fails."""
+
+save_state = _saving_lib._save_state
+"""Visits the weights of a model in the order of a file, and saves them."""
 
 Trainer = _trainer.Trainer if hasattr(_trainer, "Trainer") else _trainer.BaseTrainer
 """The base class of models that defines how they train; it is called `BaseTrainer` from Keras 3.16 on."""

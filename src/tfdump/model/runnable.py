@@ -16,6 +16,7 @@ from tfdump.model.applications.preprocessing import preprocessed_by_keras
 from tfdump.model.patches import Patch, PatchedRuns, State
 from tfdump.model.request import ProbedTensor, Request
 from tfdump.model.signature import Signature
+from tfdump.model.weights.records import ModelWeights, WeightRequest
 from tfdump.tensors import Batch, InputSpec, NotCaptured, Note, Value
 
 
@@ -186,13 +187,14 @@ class FixedModel:
     """The base of models that this process sees from outside only: a graph in a file, or a model in another process.
 
     `in_words` is its kind in a message. `differentiable` tells whether its operations have gradients, and `runtime` is
-    None for a graph of TensorFlow.
+    None for a graph of TensorFlow. `computes` is False where there is nothing that could run.
     """
 
     class_name: str
     in_words: str
     float_dtype = "float32"
     differentiable = False
+    computes = True
     runtime: Runtime | None = None
 
     def signature(self, array_names: Sequence[str | None]) -> Signature:
@@ -202,6 +204,10 @@ class FixedModel:
     def probe(self, signature: Signature, specs: Sequence[InputSpec], request: Request, note: Note) -> RunnableProbe:
         """Return a probe on the graph."""
         raise NotImplementedError
+
+    def model_weights(self, request: WeightRequest, note: Note) -> ModelWeights:
+        """Return the weights in the file; raises ModelError where they cannot be read, or not as the request asks."""
+        raise ModelError(f"the weights of {self.in_words} cannot be dumped (use the model that it was made from)")
 
 
 def runnable(model: Any) -> Runnable:
@@ -260,18 +266,8 @@ def probe_declared(model: Any, request: Request, note: Note) -> RunnableProbe:
     """
     callable_model = runnable(model)
     signature = callable_model.signature([])
-    specs = []
-    for spec in signature.specs:
-        if spec.optional:
-            continue
-        shape = spec.built or spec.shape
-        if shape is None:
-            raise ModelError(
-                f"the model does not declare the shape of its input '{spec.name}' (add an INPUT to run it on)"
-            )
-        specs.append(InputSpec(spec.name, shape, spec.dtype or "float32"))
     failures: list[str] = []
-    probe = callable_model.probe(signature, specs, request, failures.append)
+    probe = callable_model.probe(signature, signature.declared_specs(), request, failures.append)
     if probe.eager:
         raise ModelError(f"{failures[0] if failures else 'the model cannot be traced'} (add an INPUT to run it on)")
     return probe

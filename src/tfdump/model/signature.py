@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tfdump.errors import ModelError
 from tfdump.tensors import InputSpec
 
 
@@ -37,6 +38,23 @@ class Signature:
         filled = keras.tree.map_structure(tensors.get, self.structure)
         named = {name: tensors[name] for name in self.keywords if name in tensors}
         return (tuple(filled) if self.spread else (filled,)), named
+
+    def declared_specs(self) -> list[InputSpec]:
+        """Return the inputs that the model needs with the shapes that it declares, or with which it was built.
+
+        Raises ModelError where it declares none.
+        """
+        specs = []
+        for spec in self.specs:
+            if spec.optional:
+                continue
+            shape = spec.built or spec.shape
+            if shape is None:
+                raise ModelError(
+                    f"the model does not declare the shape of its input '{spec.name}' (add an INPUT to run it on)"
+                )
+            specs.append(InputSpec(spec.name, shape, spec.dtype or "float32"))
+        return specs
 
     @property
     def arguments_by_name(self) -> list[str]:

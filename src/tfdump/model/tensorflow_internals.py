@@ -8,6 +8,9 @@ from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig as Rewri
 from tensorflow.core.protobuf.saved_model_pb2 import (
     SavedModel as SavedModel,
 )  # a SavedModel as data, without running it
+from tensorflow.core.protobuf.trackable_object_graph_pb2 import (
+    TrackableObjectGraph as TrackableObjectGraph,
+)  # which object has which key in a checkpoint
 from tensorflow.python.eager import context as context  # call options, device and seed of a thread
 from tensorflow.python.framework import op_def_registry as op_def_registry  # which operations have side effects
 from tensorflow.python.framework.composite_tensor import CompositeTensor as CompositeTensor  # tensors of several parts

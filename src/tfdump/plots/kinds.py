@@ -8,6 +8,7 @@ from tfdump.dtypes import kind_of
 from tfdump.dump import axis0, layout
 from tfdump.dump.reader import Tensor
 from tfdump.errors import DumpError, TfdumpError
+from tfdump.kernel_axes import axes_of
 
 _WEIGHTS = (layout.WEIGHT_GRADIENTS, layout.WEIGHTS)
 
@@ -43,8 +44,8 @@ class Subject:
 
     `leading` names the axes before those of one value (`step`, `example`, `batch`), and `counts` are their sizes.
     `body` is the shape of one value, with -1 where it differs between examples; ragged axes are one axis, along which
-    their rows follow one another. `weight` is True for a weight or the
-    gradient of one.
+    their rows follow one another. `weight` is True for a weight or the gradient of one, and `axes` are the names of the
+    axes of a kernel, empty for those of Keras.
     """
 
     address: str
@@ -54,6 +55,7 @@ class Subject:
     counts: tuple[int, ...]
     body: tuple[int, ...]
     weight: bool
+    axes: tuple[str, ...] = ()
 
 
 def subject_of(tensor: Tensor) -> Subject:
@@ -77,6 +79,7 @@ def subject_of(tensor: Tensor) -> Subject:
         shape[: len(leading)],
         (-1, *tensor.parts()[0].shape[1:]) if ragged else shape[len(leading) :],
         tensor.group in _WEIGHTS,
+        axes_of(tensor.attributes),
     )
 
 
@@ -118,7 +121,7 @@ def check_kind(kind: Kind, subject: Subject) -> None:
 
 def _of_weight(subject: Subject) -> Kind:
     """A convolution has kernels of `(*window, channels in, filters)`; other weights are vectors and matrices."""
-    if len(subject.body) >= 3 and "Conv" in subject.class_name:
+    if len(subject.body) >= 3 and ("Conv" in subject.class_name or len(subject.axes) == len(subject.body)):
         return Kind.TILES
     return Kind.BARS if len(subject.body) == 1 else Kind.HEATMAP
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfdump.errors import TfdumpError
+from tfdump.kernel_axes import in_keras_order
 from tfdump.plots.kinds import Subject
 from tfdump.plots.values import Floats
 from tfdump.tensors import Array
@@ -56,6 +57,8 @@ def axis_names(subject: Subject, rank: int) -> tuple[str, str]:
         return "position", "unit" if rank == 2 else flat
     if rank == 2 and "Embedding" in subject.class_name:
         return "row of the table", "unit"
+    if rank == 2 and len(subject.axes) == 2:
+        return subject.axes[0], subject.axes[1]
     if rank == 2 and subject.address.endswith("kernel"):
         return "input", "unit"
     return "axis 0", "axis 1" if rank == 2 else flat
@@ -64,10 +67,13 @@ def axis_names(subject: Subject, rank: int) -> tuple[str, str]:
 def as_kernels(values: Floats, subject: Subject) -> tuple[Floats, list[str]]:
     """Return kernels `(H, W, inputs, filters)` with a name for every input channel.
 
-    Keras stores `(*window, inputs, filters)`, and `(*window, filters, inputs)` for transposed convolutions. A window
-    of one axis becomes a column. In a window of three axes, each depth of an input channel becomes a separate input.
+    Keras stores `(*window, inputs, filters)`, and `(*window, filters, inputs)` for transposed convolutions. Kernels of
+    other files have names for their axes. A window of one axis becomes a column. In a window of three axes, each depth
+    of an input channel becomes a separate input.
     """
-    if "Transpose" in subject.class_name:
+    if len(subject.axes) == values.ndim:
+        values = values.transpose([subject.axes.index(axis) for axis in in_keras_order(subject.axes)])
+    elif "Transpose" in subject.class_name:
         values = np.swapaxes(values, -1, -2)
     if values.ndim == 3:
         values = values[:, None]
@@ -122,6 +128,8 @@ def _drawn_axes(subject: Subject) -> list[int]:
     """Return the axes of the body that a picture shows."""
     rank, body = len(subject.body), subject.body
     if rank < 2 or "attention_scores" in subject.address:
+        return list(range(rank))
+    if subject.weight and len(subject.axes) == rank:
         return list(range(rank))
     if subject.weight:
         window = rank - 2 if rank > 2 and "Conv" in subject.class_name and set(body[:-2]) == {1} else 0

@@ -1,6 +1,7 @@
 """What every dump has: a writer, attributes that tell its origin, and an estimated size."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,18 @@ def provenance(
     kind: str, loaded: "LoadedModel", source: Source, run: RunOptions, seed: int, values: bool, command: str
 ) -> dict[str, Any]:
     """Return the attributes of the root: what made the file. None of them changes when the same command runs again."""
+    run_attributes = {
+        "first_example": np.int64(source.first_example),
+        "training": run.training,
+        "seed": np.int64(seed),
+    }
+    return origin_attributes(kind, loaded, values, command, run_attributes)
+
+
+def origin_attributes(
+    kind: str, loaded: "LoadedModel", values: bool, command: str, run: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the attributes of the root that every dump has; `run` are further ones of a run over examples."""
     from tfdump.model.loading.load import versions
 
     return {
@@ -59,9 +72,7 @@ def provenance(
         "model": loaded.name,
         "model_sha256": loaded.sha256,
         "model_class": loaded.class_name,
-        "first_example": np.int64(source.first_example),
-        "training": run.training,
-        "seed": np.int64(seed),
+        **(run or {}),
         "stats_only": not values,
         "command": command,
     }

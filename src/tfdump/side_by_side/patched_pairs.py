@@ -11,7 +11,7 @@ from tfdump.comparison.values.layouts import LaidOutItem, stored_item, turned_ba
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
 from tfdump.dump.axis0 import BATCH, EXAMPLE
-from tfdump.dump.graph_labels import inputs_of
+from tfdump.dump.graph.labels import inputs_of
 from tfdump.dump.layout import stored_dtype
 from tfdump.model.patches import Patch
 from tfdump.side_by_side.live_tensors import LiveTensor

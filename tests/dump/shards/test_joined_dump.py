@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from support.sharded_runs import EXAMPLES, SIZE, MadeRun, activations, every_kind, named, widens
+from support.sharded_runs import EXAMPLES, SIZE, Made, MadeRun, activations, every_kind, named, widens
 from tfdump.dump.reader import Dump, open_dump
 from tfdump.dump.shards.merge import merge_shards
 from tfdump.dump.shards.open_shards import MOST_OPEN
@@ -305,3 +305,21 @@ def test_many_shards_are_read_with_few_open_files(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FEW_FILES, str(folder)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) <= MOST_OPEN + 10
+
+
+def test_scales_that_no_attribute_can_hold_are_those_of_one_run(tmp_path: Path) -> None:
+    scales = np.random.default_rng(3).random(2000)
+    integers = [np.full((4, 2000), number, np.int8) for number in (2, -3)]
+    attributes = (("scale", scales), ("zero_point", np.int64(1)), ("quantized_axis", np.int64(1)))
+    run = MadeRun([Made("wide", integers, dtype="int8", attributes=attributes)], 8, 4, checksums=True)
+    run.write(tmp_path / "one.h5")
+    run.write_shards(tmp_path / "shards", (4, 8))
+    with open_dump(tmp_path / "shards") as joined:
+        tensor = joined["wide"]
+        assert "scale" not in tensor.attributes
+        assert tensor.quantization is not None
+        real = tensor.quantization.dequantized(tensor[2:6])
+        assert all(result.problem is None for result in joined.verify())
+    np.testing.assert_array_equal(real, np.outer([1, 1, -4, -4], scales).astype("f4"))
+    merge_shards(tmp_path / "shards", tmp_path / "merged.h5")
+    assert (tmp_path / "merged.h5").read_bytes() == (tmp_path / "one.h5").read_bytes()

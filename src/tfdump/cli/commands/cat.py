@@ -18,11 +18,12 @@ from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.dump.reader import Dump, open_dump
 from tfdump.dump.slicing import Slicing
 from tfdump.errors import DumpError
-from tfdump.exports.archives import ARCHIVES, archive_file, row_files
+from tfdump.exports.archives import ARCHIVES, NAMED_ROWS, RAW, archive_file, row_files
 from tfdump.exports.arrays import Exported, watched
-from tfdump.exports.destination import check_output_folder, write_file, write_folder
+from tfdump.exports.destination import check_output_folder, write_files, write_folder
 from tfdump.exports.folder import folder_files, numbered_files
 from tfdump.exports.formats import BINARY, SUFFIXES, format_of, layout_of, one_file
+from tfdump.exports.raw import DESCRIPTION, raw_arrays, raw_description
 from tfdump.exports.requested import ExportForm, all_tensors, tensors_at
 from tfdump.files.paths import KNOWN_ENDINGS
 from tfdump.process.signals import held_back, ignore
@@ -31,7 +32,7 @@ from tfdump.process.stages import silent_progress
 _BY_ROWS = ("safetensors", "parquet")
 """The formats of which every file can hold some rows."""
 
-_NAMED = ("csv", *ARCHIVES)
+_NAMED = ("csv", *NAMED_ROWS)
 """The formats in which one tensor has room for the names of the examples."""
 
 EXAMPLES = (
@@ -40,12 +41,12 @@ EXAMPLES = (
         "tfdump cat digits_cnn.activations.h5 hidden -o hidden.npy",
     ),
     (
-        "Write every tensor to one .npz file.",
-        "tfdump cat digits_cnn.activations.h5 --all -o digits.npz",
-    ),
-    (
         "Write the features of 100 examples to each file, for PyTorch.",
         "tfdump cat digits_cnn.activations.h5 hidden --format safetensors --rows-per-file 100 -o features/",
+    ),
+    (
+        "Write every tensor as a C header, with a table of all of them in index.h.",
+        "tfdump cat digits_cnn.activations.h5 --all --format c -o vectors/",
     ),
 )
 
@@ -91,11 +92,11 @@ def command(
     exclude: tuple[str, ...],
     depth: int | None,
 ) -> None:
-    """Write tensors of a dump as .npy, .npz, CSV, safetensors, Parquet or a C header.
+    """Write tensors of a dump as .npy, .npz, CSV, safetensors, Parquet, raw values or C headers.
 
-    One tensor goes to standard output, or with -o to a file whose path the command prints. A file of npz, safetensors
-    or parquet can hold several tensors. A ragged, sparse or stacked tensor consists of several arrays; the formats npz,
-    safetensors and c hold all of them.
+    One tensor goes to standard output, or with -o to a file whose path the command prints. A file of npz, safetensors,
+    parquet or bin can hold several tensors. A ragged, sparse or stacked tensor consists of several arrays; the formats
+    npz, safetensors, bin and c hold all of them.
     """
     if all_ == bool(addresses):
         raise click.UsageError("give either the ADDRESS of a tensor or --all")
@@ -110,7 +111,7 @@ def command(
         _check_form(form, no_header, addresses)
         if all_:
             _check_output_of_all(output, form)
-        in_folder = bool(form.rows_per_file) or (all_ and form.layout not in ARCHIVES)
+        in_folder = bool(form.rows_per_file) or (all_ and not _is_one_file(output, form.layout))
         if output is not None and in_folder:
             check_output_folder(output, force)
         on_terminal = output is None and sys.stdout.isatty()
@@ -144,13 +145,16 @@ class _Job:
     def write(self, tensors: Sequence[Exported], in_folder: bool) -> None:
         """Write tensors to the file or the folder of the output, or to standard output."""
         if self.output is None:
+            if self.form.layout == RAW and sum(len(tensor.views) for tensor in tensors) > 1:
+                raise DumpError("several arrays as bin need a description beside them (add -o FILE.bin)")
             _print(self._file(tensors))
             return
         with held_back():
             if in_folder:
                 write_folder(self.output, self._files(tensors), self.force, self.dump.check_unchanged)
             else:
-                write_file(self.output, self._file(tensors), self.force, self.dump.check_unchanged)
+                files = [(self.output, self._file(tensors)), *self._description(self.output, tensors)]
+                write_files(files, self.force, self.dump.check_unchanged)
             ignore()
 
     def _file(self, tensors: Sequence[Exported]) -> Iterator[bytes]:
@@ -159,6 +163,13 @@ class _Job:
             return archive_file(self.dump, tensors, self.form.layout, self._further)
         (tensor,) = tensors
         return one_file(self.dump, tensor, self.form.layout, cut, self.header)
+
+    def _description(self, output: Path, tensors: Sequence[Exported]) -> list[tuple[Path, Iterator[bytes]]]:
+        """Return the file that describes the output, if the format has one."""
+        if self.form.layout != RAW:
+            return []
+        path = output.with_name(output.name + DESCRIPTION)
+        return [(path, raw_description(self.dump, raw_arrays(tensors), output.name, self._further))]
 
     def _files(self, tensors: Sequence[Exported]) -> Iterator[tuple[str, Iterator[bytes]]]:
         if not self.form.rows_per_file:
@@ -183,10 +194,18 @@ def _layout(output: Path | None, layout: str | None, all_: bool, rows_per_file: 
     if rows_per_file is None:
         return (layout or format_of(output) or "npy") if all_ else layout_of(output, layout)
     if layout not in _BY_ROWS:
-        raise click.UsageError(f"--rows-per-file needs --format {' or '.join(_BY_ROWS)}")
+        other = layout or format_of(output)
+        raise click.UsageError(
+            f"--rows-per-file needs --format {' or '.join(_BY_ROWS)}{f', and the format is {other}' if other else ''}"
+        )
     if output is None or (output.suffix.lower() in KNOWN_ENDINGS and not output.is_dir()):
         raise click.UsageError("--rows-per-file needs -o FOLDER, to which it writes the files")
     return layout
+
+
+def _is_one_file(output: Path | None, layout: str) -> bool:
+    """Tell whether --all writes one file; raw values can be one, or a folder."""
+    return layout in ARCHIVES and (layout != RAW or format_of(output) == RAW)
 
 
 def _check_form(form: ExportForm, no_header: bool, addresses: Sequence[str]) -> None:
@@ -196,10 +215,9 @@ def _check_form(form: ExportForm, no_header: bool, addresses: Sequence[str]) -> 
         raise click.UsageError(
             f".{form.layout} holds one tensor (use --format {', '.join(ARCHIVES[:-1])} or {ARCHIVES[-1]} for several)"
         )
-    if form.ids and addresses and form.layout not in _NAMED:
+    if form.ids and form.layout not in _NAMED and (addresses or form.layout == RAW):
         raise click.UsageError(
-            f"--ids needs --format {', '.join(_NAMED[:-1])} or {_NAMED[-1]}, and one tensor as {form.layout} has no "
-            "room for names"
+            f"--ids needs --format {', '.join(_NAMED[:-1])} or {_NAMED[-1]}, and .{form.layout} has no room for names"
         )
 
 
@@ -213,7 +231,7 @@ def _check_output_of_all(output: Path | None, form: ExportForm) -> None:
     by_name = format_of(output)
     if output.suffix.lower() in KNOWN_ENDINGS and by_name not in ARCHIVES and not output.exists():
         raise click.UsageError(f"--all writes a folder or a {files} file, and {output.name} is neither (change -o)")
-    if form.layout in ARCHIVES and by_name != form.layout:
+    if form.layout in NAMED_ROWS and by_name != form.layout:
         raise click.UsageError(f"--format {form.layout} needs -o FILE{SUFFIXES[form.layout]} with --all")
     if form.layout not in ARCHIVES and by_name in ARCHIVES:
         raise click.UsageError(f"--format {form.layout} needs -o FOLDER with --all, and {output.name} is a file")

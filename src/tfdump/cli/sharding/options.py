@@ -1,5 +1,6 @@
 """The options of a run in shards, and the record that they become."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from tfdump.run.shards.ranges import DEFAULT_SHARDS, Division, ShardPart, parse_
 from tfdump.workers.division import SHARDS_A_WORKER
 
 _SHARDS = option_under("Shards")
+
+_NAMES = ("--shards", "--shard", "--shard-examples", "--workers", "--scheduler")
 
 _EXCLUDE_EACH_OTHER = (
     ("--shard", "--shard-examples"),
@@ -88,6 +91,20 @@ def shard_options(command: CommandFunction) -> CommandFunction:
         ),
     ]
     return decorated(command, decorators)
+
+
+def no_shard_options(of_what: str) -> Callable[[CommandFunction], CommandFunction]:
+    """Return a decorator that refuses the same options for a command whose dumps are of what has no examples."""
+
+    def refuse(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            raise click.UsageError(
+                f"{option.opts[0]} divides runs over examples, and {of_what} have none (leave it out)", ctx
+            )
+
+    settings = {"callback": refuse, "expose_value": False, "hidden": True, "allow_from_autoenv": False}
+    decorators = [_SHARDS(name, help=f"Refused: {of_what} have no examples.", **settings) for name in _NAMES]
+    return lambda command: decorated(command, decorators)
 
 
 def shard_options_from(parameters: dict[str, Any]) -> ShardOptions | None:

@@ -9,7 +9,7 @@ from tfdump.comparison.layers.automatic_names import is_automatic, stem
 from tfdump.comparison.plain_arrays import Item
 from tfdump.comparison.sides import Side
 from tfdump.dump import layout
-from tfdump.dump.graph_labels import Labels
+from tfdump.dump.graph.labels import Labels
 
 LAYER_GROUPS = (layout.ACTIVATIONS, layout.ACTIVATION_GRADIENTS, layout.WEIGHT_GRADIENTS, layout.WEIGHTS)
 """Groups whose addresses are those of layers and their weights; the order of the first group counts."""

@@ -11,7 +11,7 @@ from tfdump.comparison.layers.tree import placed
 from tfdump.comparison.plain_arrays import Item
 from tfdump.dump import layout
 from tfdump.dump.attributes import order_of
-from tfdump.dump.graph_labels import inputs_of
+from tfdump.dump.graph.labels import inputs_of
 
 Judgment = Callable[[str], bool]
 """Tells something of the activation with this address."""

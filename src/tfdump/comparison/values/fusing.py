@@ -10,7 +10,7 @@ from tfdump.comparison.values.agreement import agreement_of_readers
 from tfdump.comparison.verdict import DIFFERS, EXTRA, FUSED, MISSING, SAME, TensorDiff
 from tfdump.dump import layout
 from tfdump.dump.attributes import order_of
-from tfdump.dump.graph_labels import inputs_of
+from tfdump.dump.graph.labels import inputs_of
 
 _ELSEWHERE = "no tensor of the new side has its values, and what follows differs"
 

@@ -14,8 +14,10 @@ from tfdump.dtypes import kind_of
 from tfdump.model.free_names import free_name
 from tfdump.model.recording.ownership import class_names
 from tfdump.model.recording.recorder import Recorder
+from tfdump.tensors import TensorInfo
 
 _CALL = re.compile(r"@\d+")
+_NOT_TRAINABLE = "not trainable"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,21 @@ class Weight:
     def shape(self) -> tuple[int, ...]:
         """Its shape."""
         return tuple(int(size) for size in self.variable.shape)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes it."""
+        return self.obstacle != _NOT_TRAINABLE
+
+    @property
+    def candidate(self) -> Candidate:
+        """The addresses and classes by which it can be selected."""
+        aliases = tuple(Candidate(alias, self.classes) for alias in self.aliases)
+        return Candidate(self.address, self.classes, (*self.around, *aliases), self.layer or self.address)
+
+    def info(self, order: int) -> TensorInfo:
+        """Return the record of a tensor of this weight, which has the place `order`."""
+        return TensorInfo(self.address, self.layer, self.structure, self.classes, order, self.dtype, self.shape)
 
 
 def weights_of(model: Layer, recorder: Recorder) -> list[Weight]:
@@ -109,7 +126,7 @@ def _is_state(layer: Layer, variable: keras.Variable) -> bool:
 
 def _obstacle(variable: keras.Variable, trainable: bool) -> str | None:
     if not trainable:
-        return "not trainable"
+        return _NOT_TRAINABLE
     if kind_of(str(keras.backend.standardize_dtype(variable.dtype))) not in "fc":
         return f"{variable.dtype} has no gradient"
     return None

@@ -90,7 +90,7 @@ def choose_sources(model: Layer, recorder: Recorder, inputs: Mapping[str, Any], 
     run = recorder.with_operations()
     records, not_recorded = run.tensors, run.not_captured
     candidates = [candidate_of(record) for record in records]
-    candidates += [_candidate(weight) for weight in trainable]
+    candidates += [weight.candidate for weight in trainable]
     fed = list(inputs.items()) if INPUTS in request.wrt else []
     first_input = len(candidates)
     candidates += [Candidate(name, _INPUT_CLASSES) for name, _ in fed]
@@ -184,15 +184,9 @@ def _no_gradient(tensor: Any) -> str | None:
     return "sparse, which has no gradient here" if isinstance(tensor, tf.SparseTensor) else None
 
 
-def _candidate(weight: Weight) -> Candidate:
-    aliases = tuple(Candidate(alias, weight.classes) for alias in weight.aliases)
-    return Candidate(weight.address, weight.classes, (*weight.around, *aliases), weight.layer or weight.address)
-
-
 def _selected(weights: Sequence[Weight], selection: Selection) -> list[Weight]:
     """Return the selected ones of weights that the selection may leave out."""
-    candidates = [_candidate(weight) for weight in weights]
-    return [weight for weight, candidate in zip(weights, candidates, strict=True) if selection.wants(candidate)]
+    return [weight for weight in weights if selection.wants(weight.candidate)]
 
 
 def _not_excluded(inputs: Sequence[Candidate], selection: Selection) -> list[int]:
@@ -201,8 +195,7 @@ def _not_excluded(inputs: Sequence[Candidate], selection: Selection) -> list[int
 
 
 def _weight_target(weight: Weight, order: int, selected: bool) -> Target:
-    info = TensorInfo(weight.address, weight.layer, weight.structure, weight.classes, order, weight.dtype, weight.shape)
-    return Target(GROUPS[WEIGHTS], info, weight.half, weight.aliases, selected, weight.variable)
+    return Target(GROUPS[WEIGHTS], weight.info(order), weight.half, weight.aliases, selected, weight.variable)
 
 
 def _activation_target(record: RecordedTensor, order: int) -> Target:

@@ -80,23 +80,39 @@ def check_weights(path: Path, limit: int | None) -> int:
 
     Raises ModelError for links, for values in other files, and for more values than are stored or than `limit` allows.
     """
+    with opened_weights(path) as (file, name):
+        return check_whole(file, name, limit, ModelError)
+
+
+@contextmanager
+def opened_weights(path: Path) -> Iterator[tuple[h5py.File, str]]:
+    """Open the weights file of a Keras model; yield it with its name for messages.
+
+    Raises ModelError where there is none, and where it is damaged.
+    """
     if path.is_dir():
         weights = path / KERAS_WEIGHTS
         if not weights.is_file():
             raise ModelError(f"{path} is incomplete: {KERAS_WEIGHTS} is missing")
-        return _weights_of(weights, str(weights), limit)
-    if not zipfile.is_zipfile(path):
-        return _weights_of(path, str(path), limit)
-    with _opened(path) as archive:
-        if KERAS_WEIGHTS not in archive.namelist():
-            raise ModelError(f"{path} is incomplete: its {KERAS_WEIGHTS} is missing")
-        return _weights_of(_seekable(archive, path, archive.getinfo(KERAS_WEIGHTS)), f"{path}::{KERAS_WEIGHTS}", limit)
+        with _opened_hdf5(weights, str(weights)) as file:
+            yield file, str(weights)
+    elif not zipfile.is_zipfile(path):
+        with _opened_hdf5(path, str(path)) as file:
+            yield file, str(path)
+    else:
+        with _opened(path) as archive:
+            if KERAS_WEIGHTS not in archive.namelist():
+                raise ModelError(f"{path} is incomplete: its {KERAS_WEIGHTS} is missing")
+            name = f"{path}::{KERAS_WEIGHTS}"
+            with _opened_hdf5(_seekable(archive, path, archive.getinfo(KERAS_WEIGHTS)), name) as file:
+                yield file, name
 
 
-def _weights_of(source: "Path | _Member", name: str, limit: int | None) -> int:
+@contextmanager
+def _opened_hdf5(source: "Path | _Member", name: str) -> Iterator[h5py.File]:
     try:
         with damage(ModelError, name), h5py.File(source, "r") as file:
-            return check_whole(file, name, limit, ModelError)
+            yield file
     except ModelError:
         raise
     except (zipfile.BadZipFile, EOFError) as cause:

@@ -66,7 +66,7 @@ def load_keras_file(path: Path, trust: bool, custom: Mapping[str, Any] | None, l
         raise (ModelError(f"{path}: {advice}") if advice else explained(path, cause)) from cause
     text = json.dumps(config, ensure_ascii=False)
     left_out = tuple(layers_left_out(config, model)) if is_keras_2 else ()
-    return LoadedModel(model, path.name, sha256_of(path), text, compiled, code, trust, limit, left_out)
+    return LoadedModel(model, path.name, sha256_of(path), text, compiled, code, trust, limit, left_out, path)
 
 
 @contextmanager

@@ -98,6 +98,8 @@ def versions(loaded: LoadedModel) -> dict[str, str]:
     if runtime is not None and runtime.keras_version is not None:
         own |= {"keras_version": runtime.keras_version}
         own |= {"tensorflow_version": runtime.version} if runtime.package == TENSORFLOW else {}
+    elif isinstance(loaded.model, FixedModel) and not loaded.model.computes:
+        pass
     elif runtime is None or runtime.package == TENSORFLOW:
         import keras
         import tensorflow as tf

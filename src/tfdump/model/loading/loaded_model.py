@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tfdump.model.runnable import FixedModel
@@ -16,7 +17,7 @@ class LoadedModel:
     the architecture as JSON text, or the signature of a Runnable, and `sha256` the hash of the file. `compile_config`
     is the saved compile configuration, and `custom` holds what the user's modules define. `trusted` tells whether the
     file may run code, and `max_bytes` how much memory it may request. `not_loaded` are the layers of the file that are
-    not in the model.
+    not in the model. `path` is that of the file with the weights, None for a model in memory.
     """
 
     model: Any
@@ -28,6 +29,7 @@ class LoadedModel:
     trusted: bool = False
     max_bytes: int | None = None
     not_loaded: tuple[NotCaptured, ...] = ()
+    path: Path | None = None
 
     @property
     def class_name(self) -> str:

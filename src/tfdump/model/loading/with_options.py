@@ -50,9 +50,7 @@ def load_with_options(
 
     custom = None
     if options.imports or options.like is not None or needs_tensorflow(options.path):
-        with starting("Starting TensorFlow"):
-            _import_tensorflow(verbose)
-        custom = _import_user_code(options, seed)
+        custom = start_tensorflow(options, seed, starting, verbose)
     stage(f"Loading {options.path.name}")
     loaded = load_model(
         options.path,
@@ -88,14 +86,12 @@ def _load_on(backend: "Backend", options: LoadingOptions, seed: int, stage: Stag
     )
 
 
-def _import_tensorflow(verbose: bool) -> None:
-    from tfdump.model.backend import import_quietly
+def start_tensorflow(options: LoadingOptions, seed: int, starting: Starting, verbose: bool) -> "UserCode":
+    """Import TensorFlow, Keras and the user's modules, and seed them; return the user's code."""
+    with starting("Starting TensorFlow"):
+        from tfdump.model.backend import import_quietly
 
-    import_quietly(verbose)
-
-
-def _import_user_code(options: LoadingOptions, seed: int) -> "UserCode":
-    """Import the user's modules, and seed TensorFlow and Keras; return the user's code."""
+        import_quietly(verbose)
     from tfdump.model.loading.user_code import import_user_code
     from tfdump.model.state import start_session
 

@@ -23,6 +23,11 @@ def check_file(file: OnnxFile, path: Path) -> None:
     _check_operations(file, path)
     _check_loops(file.graph, path)
     _check_order(file.graph, path)
+    check_constants(file, path)
+
+
+def check_constants(file: OnnxFile, path: Path) -> None:
+    """Raise ModelError for constants that would take too much memory, or are outside of the folder of the model."""
     constants = list(file.graph.all_constants())
     whole = sum(constant.bytes for constant in constants)
     check_bytes(whole, allowed_bytes(), f"the constants that {path} declares take", ModelError)

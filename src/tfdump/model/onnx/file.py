@@ -62,7 +62,8 @@ class OnnxTensor:
 class OnnxNode:
     """One operation; `outer` are the names that its subgraphs read from outside of them.
 
-    `domain` is "" for the operations of the ONNX standard. `axis` is its attribute of that name.
+    `domain` is "" for the operations of the ONNX standard. `axis` is its attribute of that name, and `transposed` tells
+    whether it transposes its second input (`transB`).
     """
 
     name: str
@@ -73,6 +74,7 @@ class OnnxNode:
     graphs: tuple["OnnxGraph", ...] = ()
     tensors: tuple[OnnxTensor, ...] = ()
     axis: int | None = None
+    transposed: bool = False
 
     @property
     def title(self) -> str:
@@ -173,7 +175,7 @@ def _graph(graph: Message, depth: int) -> OnnxGraph:
 def _node(node: Message, depth: int) -> OnnxNode:
     graphs: list[OnnxGraph] = []
     tensors: list[OnnxTensor] = []
-    axis = None
+    axis, transposed = None, False
     for attribute in node.messages(5):
         inner = attribute.message(6)
         graphs += [] if inner is None else [_graph(inner, depth + 1)]
@@ -183,6 +185,8 @@ def _node(node: Message, depth: int) -> OnnxNode:
         tensors += [_tensor(tensor) for tensor in attribute.messages(10)]
         if attribute.text(1) == "axis":
             axis = attribute.number(3)
+        if attribute.text(1) == "transB":
+            transposed = bool(attribute.number(3))
     domain = node.text(7)
     return OnnxNode(
         node.text(3),
@@ -193,6 +197,7 @@ def _node(node: Message, depth: int) -> OnnxNode:
         tuple(graphs),
         tuple(tensors),
         axis,
+        transposed,
     )
 
 
@@ -204,12 +209,12 @@ def _tensor(tensor: Message) -> OnnxTensor:
     external = None
     if tensor.number(14) == _EXTERNAL or 13 in tensor.views:
         external = {entry.text(1): entry.text(2) for entry in tensor.messages(13)}
-    values = None if external is not None or prod(shape) > _MOST_VALUES else _values(tensor, kind, shape)
+    values = None if external is not None or prod(shape) > _MOST_VALUES else constant_numbers(tensor, kind, shape)
     return OnnxTensor(tensor.text(8), kind, shape, external, values)
 
 
-def _values(tensor: Message, kind: int, shape: tuple[int, ...]) -> Array | None:
-    """Return the values of a small constant; None for types that are no scale, zero point or size."""
+def constant_numbers(tensor: Message, kind: int, shape: tuple[int, ...]) -> Array | None:
+    """Return the numbers of a constant in the file; None for types that NumPy lacks, and for too few or too many."""
     dtype = _NUMPY_TYPES.get(kind)
     if dtype is None:
         return None

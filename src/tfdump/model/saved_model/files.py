@@ -22,6 +22,23 @@ def signatures_of(path: Path) -> list[str]:
 
     Raises ModelError when files are damaged or missing, or when it has no signature.
     """
+    graph = serving_graph(path)
+    names = signature_names(graph)
+    if not names:
+        raise ModelError(_without_signatures(path, graph.object_graph_def))
+    return names
+
+
+def signature_names(graph: Any) -> list[str]:
+    """Return the names of the signatures of a graph that users may call, in order."""
+    return sorted(name for name in graph.signature_def if not name.startswith(_OWN))
+
+
+def serving_graph(path: Path) -> Any:
+    """Return the graph of a SavedModel directory that is to be run, as data (a `MetaGraphDef`).
+
+    Raises ModelError when files are damaged or missing.
+    """
     file = path / SAVED_MODEL_GRAPH
     if not file.exists():
         raise ModelError(f"{path} holds its graph as text, saved_model.pbtxt (save it again with tf.saved_model.save)")
@@ -37,10 +54,7 @@ def signatures_of(path: Path) -> list[str]:
         raise ModelError(_without_serving(path, [sorted(graph.meta_info_def.tags) for graph in saved.meta_graphs]))
     if any(node.HasField("variable") for node in graphs[0].object_graph_def.nodes):
         _check_variables(path)
-    names = sorted(name for name in graphs[0].signature_def if not name.startswith(_OWN))
-    if not names:
-        raise ModelError(_without_signatures(path, graphs[0].object_graph_def))
-    return names
+    return graphs[0]
 
 
 def _without_serving(path: Path, tags: list[list[str]]) -> str:

@@ -10,7 +10,9 @@ from tensorflow.compat.v1 import GraphDef
 
 from tfdump.model.tensorflow_internals import function_def_to_graph_def
 
-_CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+"""Operations that call a function, which their attribute `f` names."""
+
 _SEEDED = frozenset({"seed", "seed2"})
 
 
@@ -52,7 +54,7 @@ class _Inliner:
                 after[node.name] = []
                 continue
             inputs = self._inputs(node.input, prefix, renamed, after)
-            if node.op in _CALLS and node.attr["f"].func.name in self._library:
+            if node.op in CALLS and node.attr["f"].func.name in self._library:
                 self._add_call(node, prefix, inputs, renamed, after)
                 continue
             copy = self._flat.node.add()

@@ -7,7 +7,7 @@ from tfdump.dump.layout import INPUTS
 from tfdump.model.operations.addresses import Addressed, addresses_of
 from tfdump.model.operations.flow import GraphFlow, OperationGraph
 from tfdump.model.operations.lost_names import restore_lost_names
-from tfdump.model.operations.owners import Nameable, OwnedTensors
+from tfdump.model.operations.owners import Nameable, NamePart, OwnedTensors
 from tfdump.model.operations.roles import IN_CONTROL_FLOW, OperationOutput, Role, links_among, roles_of
 from tfdump.model.operations.scopes import Scopes, parts
 from tfdump.model.tflite.flatbuffer import LiteFile, LiteOperator, LiteSignature, LiteSubgraph
@@ -66,7 +66,7 @@ class LiteTensors:
             for number, position, links in zip(self._numbers, positions, links_among(positions, outputs), strict=True)
         ]
         self._names = [tensor.name for tensor in nameable]
-        owned = OwnedTensors(nameable, self._scopes)
+        owned = self._owned = OwnedTensors(nameable, self._scopes)
         if reference is None or values is None:
             restore_lost_names(owned)
             self.addressed, hidden = addresses_of(owned, self._scopes, converted=True)
@@ -118,6 +118,14 @@ class LiteTensors:
     def kind(self, item: Addressed) -> str:
         """Return the name of the operation that gives the tensor of an address."""
         return self._kinds[self._numbers[item.position]]
+
+    def parts_of(self, name: str) -> list[NamePart]:
+        """Return the layers and operations that the name of a constant tells."""
+        return self._owned.parts_of(name)
+
+    def parts_made_by(self, number: int) -> list[NamePart]:
+        """Return the layers and operations of the tensor of a number, as far as they are known."""
+        return self._owned.parts[self._numbers.index(number)] if number in self._numbers else []
 
     @property
     def nameless(self) -> list[str]:

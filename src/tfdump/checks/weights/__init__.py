@@ -1,0 +1,1 @@
+"""Checks of the weights of a model."""

@@ -1,0 +1,1 @@
+"""What a comparison of two dumps of weights tells beyond the verdicts."""

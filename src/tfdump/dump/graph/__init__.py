@@ -1,0 +1,1 @@
+"""What a dump tells about the graph of its model."""

@@ -1,0 +1,1 @@
+"""The weights of a model as tensors, whatever kind of file holds them."""
