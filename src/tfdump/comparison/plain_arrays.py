@@ -8,6 +8,7 @@ import numpy as np
 from tfdump.dtypes import dtype_name, kind_of
 from tfdump.dump.layout import stacked_shape
 from tfdump.dump.parts import BLOCK_BYTES, Piecewise, pieces
+from tfdump.dump.quantization import QuantizationParameters
 from tfdump.errors import InputError
 from tfdump.tensors import Array, Ragged, Sparse
 
@@ -50,6 +51,10 @@ class Item(Protocol):
     @property
     def statistics(self) -> dict[str, int | float] | None:
         """The statistics that were stored."""
+
+    @property
+    def quantization(self) -> QuantizationParameters | None:
+        """How integers stand for real numbers, None if they do not."""
 
     def parts(self) -> Sequence[Piecewise]:
         """Return the arrays that the tensor consists of."""
@@ -98,7 +103,7 @@ class PlainItem:
 
     group = ""
     has_values = connected = True
-    norm = statistics = None
+    norm = statistics = quantization = None
 
     def __init__(
         self,

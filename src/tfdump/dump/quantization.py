@@ -46,9 +46,13 @@ class QuantizationParameters:
     def dequantized(self, integers: Array) -> Array:
         """Return the real numbers that integers stand for, computed in float64 and rounded to float32."""
         shape = integers.shape
-        real = integers.astype(np.float64) - self._spread(self.zero_point, shape)
+        real = integers.astype(np.float64) - self.zero_points(shape)
         real *= self.steps(shape)
         return real.astype(np.float32)
+
+    def zero_points(self, shape: tuple[int, ...]) -> Array:
+        """Return the integers that stand for zero, as float64 that broadcasts against `shape`."""
+        return self._spread(self.zero_point, shape)
 
     def steps(self, shape: tuple[int, ...]) -> Array:
         """Return the distance between neighboring real numbers, as float64 that broadcasts against `shape`."""
@@ -63,6 +67,8 @@ class QuantizationParameters:
         if self.group_index is not None:
             return self._along_groups(values[self.group_index.astype(np.int64)], shape)
         if self.axis is not None:
+            if self.axis not in range(len(shape)):
+                raise ValueError(f"its attribute '{QUANTIZED_AXIS}' is {self.axis!r}, and it has {len(shape)} axes")
             return values.reshape([-1 if axis == self.axis else 1 for axis in range(len(shape))])
         return values
 

@@ -12,6 +12,7 @@ from tfdump.argument_kinds import real_number, shown, texts, whole_number
 from tfdump.byte_sizes import parse_bytes
 from tfdump.checks.axes import Axes
 from tfdump.checks.configuration import Configuration
+from tfdump.comparison.fidelity.scales import is_quantized_integer
 from tfdump.dump import layout
 from tfdump.dump.attributes import full_name
 from tfdump.dump.axis0 import NONE
@@ -23,7 +24,7 @@ from tfdump.process.stages import Meter, Progress, silent_progress
 from tfdump.quantile_histogram import stored_histogram
 from tfdump.quantization.measuring import SHOWN, RangeOptions, estimated, measured
 from tfdump.quantization.records import RangesReport, TensorRange
-from tfdump.quantization.values import NumbersOf, is_quantized, reason_without_numbers
+from tfdump.quantization.values import NumbersOf, reason_without_numbers
 
 ALL = "all"
 DEFAULT_MEMORY_OF_TENSOR = 256 << 20
@@ -211,7 +212,7 @@ class _Reader:
         if self._axis_of is not None:
             untold.append("channels need values")
         self._note(record.tensor, [f"only its statistics are in the dump: {', '.join(untold)}"])
-        if is_quantized(tensor):
+        if is_quantized_integer(tensor):
             self._note(record.tensor, ["its range is that of the integers, because statistics are of integers"])
         whole = tensor.dtype.startswith(_WHOLE_DTYPES)
         known = _with_statistics(record, statistics)
@@ -233,7 +234,7 @@ def _peculiarities(tensor: Tensor) -> list[str]:
         notes.append(f"its values were reduced ({tensor.attributes['reduce']}) before they were stored")
     if tensor.stored_dtype == "float16" and tensor.dtype not in ("float16", "float8_e4m3fn", "float8_e5m2"):
         notes.append(f"its values were stored as float16 and computed as {tensor.dtype}")
-    if is_quantized(tensor):
+    if is_quantized_integer(tensor):
         notes.append("its integers were dequantized by its scale and zero point")
     if tensor.encoding == "sparse":
         notes.append("it is sparse, and only the stored entries count")

@@ -4,20 +4,18 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
+from tfdump.comparison.fidelity.scales import is_quantized_integer, scales_of
 from tfdump.dtypes import kind_of
 from tfdump.dump.parts import Key, Part
+from tfdump.dump.quantization import QUANTIZATION
 from tfdump.dump.tensor import Tensor
 from tfdump.tensors import Array
 
 BLOCK = 1 << 16
 """Numbers per block."""
-
-_GROUPED = ("group_index", "input_scale")
-"""Attributes of quantized tensors of which a scale per channel does not tell everything."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +55,9 @@ def reason_without_numbers(tensor: Tensor) -> str | None:
     if kind_of(tensor.dtype) not in "fiub":
         what = "is complex" if kind_of(tensor.dtype) == "c" else "has no numbers"
         return f"it is {tensor.dtype} and {what}"
-    integers = kind_of(tensor.stored_dtype) in "iu"
-    grouped = any(name in tensor.attributes for name in _GROUPED) or np.ndim(tensor.attributes.get("scale", 0)) > 1
-    if integers and (grouped or ("quantization" in tensor.attributes and not is_quantized(tensor))):
-        return "its scales are in groups (dump it with --dequantize)"
+    if QUANTIZATION in tensor.attributes and kind_of(tensor.stored_dtype) in "iu" and not is_quantized_integer(tensor):
+        return "the scales of its integers are not known (dump it with --dequantize)"
     return None
-
-
-def is_quantized(tensor: Tensor) -> bool:
-    """Return whether a tensor has integers that stand for other real numbers."""
-    return "scale" in tensor.attributes and kind_of(tensor.stored_dtype) in "iu"
 
 
 class NumbersOf:
@@ -77,11 +68,11 @@ class NumbersOf:
         self._parts = tensor.value_parts()
         self._memory = memory
         self._advance = advance
-        self._quantized = is_quantized(tensor)
+        self._scales = scales_of(tensor) if is_quantized_integer(tensor) else None
         stored = self._parts[0].dtype if self._parts else np.dtype(np.float32)
-        narrow = self._quantized or (stored.kind == "f" and stored.itemsize <= 4) or stored.itemsize <= 2
+        narrow = self._scales is not None or (stored.kind == "f" and stored.itemsize <= 4) or stored.itemsize <= 2
         self._dtype = np.dtype(np.float32 if narrow else np.float64)
-        self._whole = stored.kind in "iub" and not self._quantized
+        self._whole = stored.kind in "iub" and self._scales is None
         self._leading_bits = 35 if narrow else 44 if stored.kind in "iu" and stored.itemsize == 4 else 64
 
     def channels(self, axis: int) -> int | None:
@@ -148,21 +139,9 @@ class NumbersOf:
     def _real(self, block: Array, key: Key) -> Array:
         """Return a block as floats; quantized integers as the numbers for which they stand."""
         with np.errstate(invalid="ignore", over="ignore"):
-            if not self._quantized:
+            if self._scales is None:
                 return block.astype(self._dtype, copy=False)
-            scale, zero_point = (self._along_axis(name, block.ndim, key) for name in ("scale", "zero_point"))
-            return ((block.astype(np.int64) - zero_point).astype(np.float32) * scale).astype(np.float32)
-
-    def _along_axis(self, name: str, rank: int, key: Key) -> Array:
-        """Return the scale or the zero point of a block, with the axes of the block."""
-        dtype: Any = np.float32 if name == "scale" else np.int64
-        values = np.asarray(self._tensor.attributes.get(name, 0), dtype)
-        if not values.ndim:
-            return values
-        axis = self._tensor.attributes.get("quantized_axis", rank - 1)
-        if not isinstance(axis, int) or not -rank <= axis < rank:
-            raise ValueError(f"its attribute 'quantized_axis' is {axis}, and it has {rank} axes")
-        return values[key[axis]].reshape([-1 if n == axis % rank else 1 for n in range(rank)])
+            return self._scales.of_piece(key).real(block)
 
 
 def _once(piece: Array) -> Iterator[Array]:

@@ -10,6 +10,7 @@ from tfdump.dtypes import dtype_name, kind_of
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.layout import stacked_shape, stored_dtype
 from tfdump.dump.parts import Piecewise
+from tfdump.dump.quantization import QuantizationParameters, parameters_from
 from tfdump.tensors import Array, Ragged, Sparse, Value
 
 
@@ -38,6 +39,11 @@ class LiveTensor:
         self.trouble = ""
         self._parts: Sequence[Piecewise] = ()
         self._call_shapes: list[tuple[int, ...]] = []
+
+    @property
+    def quantization(self) -> QuantizationParameters | None:
+        """How integers stand for real numbers, as the attributes tell."""
+        return parameters_from(self.attributes)
 
     def put(self, calls: Sequence[Value]) -> None:
         """Put in the values of one batch, one for each call."""

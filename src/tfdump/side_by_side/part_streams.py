@@ -13,6 +13,7 @@ from tfdump.comparison.tensors import Outcome, compare_pair, outcome_of
 from tfdump.comparison.verdict import DIFFERS, SAME, VALUES, Comparison
 from tfdump.dump.axis0 import EXAMPLE, NONE
 from tfdump.dump.parts import Piecewise, holds_values
+from tfdump.dump.quantization import QuantizationParameters, parameters_from
 from tfdump.exact_statistics import ExactStatistics
 from tfdump.side_by_side.places_in_batches import BatchPlace
 from tfdump.side_by_side.streams import FirstAxes, Sides, feed
@@ -123,6 +124,11 @@ class MeasuredItem:
     def statistics(self) -> dict[str, int | float] | None:
         """The statistics."""
         return self._statistics
+
+    @property
+    def quantization(self) -> QuantizationParameters | None:
+        """How integers stand for real numbers, as the attributes tell."""
+        return parameters_from(self.attributes)
 
     def parts(self) -> Sequence[Piecewise]:
         """Return nothing, because there are no values."""

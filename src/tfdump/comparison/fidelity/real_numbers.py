@@ -10,6 +10,7 @@ from tfdump.comparison.plain_arrays import Item
 from tfdump.comparison.sides import Side
 from tfdump.dtypes import kind_of
 from tfdump.dump.parts import BLOCK_BYTES, Piecewise, pieces
+from tfdump.dump.quantization import QuantizationParameters
 from tfdump.tensors import Array
 
 
@@ -58,6 +59,11 @@ class RealItem:
     def shape(self) -> tuple[int, ...]:
         """The shape of the values."""
         return self.original.shape
+
+    @property
+    def quantization(self) -> QuantizationParameters | None:
+        """How the integers of the tensor as it is stored stand for real numbers."""
+        return self.original.quantization
 
     def parts(self) -> Sequence[Piecewise]:
         """Return the array that it consists of."""

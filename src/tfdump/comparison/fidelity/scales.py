@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from tfdump.comparison.values.layouts import laid_out
 from tfdump.dtypes import kind_of
 from tfdump.dump.attributes import full_name
 from tfdump.dump.parts import Key
+from tfdump.dump.quantization import QUANTIZED_DTYPE, QuantizationParameters
 from tfdump.errors import DumpError
 from tfdump.files.hdf5 import damage
 from tfdump.tensors import Array
@@ -62,32 +62,28 @@ class Scales:
 def scales_of(item: Item) -> Scales | None:
     """Return the scales of a tensor, also where it was dequantized; None if it has none, or none that are known.
 
-    The attributes `scale`, `zero_point`, `quantized_axis` and `quantized_dtype` tell them. Those of groups are unknown.
+    Those of single channels or groups of a composite are not known.
 
     Raises DumpError if they are not numbers that belong together.
     """
-    if "scale" not in item.attributes:
-        return None
     with damage(DumpError, full_name(item)):
-        return _scales(item)
+        parameters = item.quantization
+        return None if parameters is None else _scales(item, parameters)
 
 
-def _scales(item: Item) -> Scales | None:
-    attributes, rank = item.attributes, len(getattr(item, "original", item).shape)
-    step, zero = (np.asarray(attributes.get(name, 0), np.float64) for name in ("scale", "zero_point"))
+def _scales(item: Item, parameters: QuantizationParameters) -> Scales | None:
+    if item.encoding is not None and any(values.ndim for values in (parameters.scale, parameters.zero_point)):
+        return None
+    shape = getattr(item, "original", item).shape
+    step, zero = parameters.steps(shape), parameters.zero_points(shape)
     if not (np.all(np.isfinite(step)) and np.all(step > 0) and np.all(np.abs(zero) < _MOST)):
         raise ValueError("its scale is not positive, or its zero point is out of range")
-    if "group_index" in attributes or "input_scale" in attributes or max(step.ndim, zero.ndim) > 1:
-        return None
     if step.ndim or zero.ndim:
-        axis = attributes.get("quantized_axis", rank - 1)
-        if item.encoding is not None or not isinstance(axis, int) or not 0 <= axis < rank:
-            return None
-        step, zero = (_along(values, axis, rank) for values in np.broadcast_arrays(step, zero))
+        step, zero = np.broadcast_arrays(step, zero)
         layout = getattr(item, "layout", None)
         if layout is not None:
             step, zero = laid_out(step, layout), laid_out(zero, layout)
-    return Scales(step, zero, *_limits(str(attributes.get("quantized_dtype", item.stored_dtype))))
+    return Scales(step, zero, *_limits(str(item.attributes.get(QUANTIZED_DTYPE, item.stored_dtype))))
 
 
 def scales_of_both(golden: Item, new: Item) -> tuple[Scales | None, Scales | None]:
@@ -109,10 +105,6 @@ def scales_of_both(golden: Item, new: Item) -> tuple[Scales | None, Scales | Non
 def is_quantized_integer(item: Item) -> bool:
     """Return whether a tensor holds integers that stand for other real numbers."""
     return kind_of(item.dtype) in "iu" and kind_of(item.stored_dtype) in "iu" and scales_of(item) is not None
-
-
-def _along(values: Any, axis: int, rank: int) -> Array:
-    return np.asarray(values).reshape([-1 if n == axis else 1 for n in range(rank)])
 
 
 def _limits(dtype: str) -> tuple[float, float]:

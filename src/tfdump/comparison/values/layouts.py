@@ -12,6 +12,7 @@ import numpy as np
 
 from tfdump.comparison.plain_arrays import Item
 from tfdump.dump.parts import BLOCK_BYTES, Piecewise, pieces
+from tfdump.dump.quantization import QuantizationParameters
 from tfdump.tensors import Array
 
 Layout = tuple[int | None, ...]
@@ -126,6 +127,11 @@ class LaidOutItem:
         self.norm = original.norm
         self.statistics = original.statistics
         self.layout = layout
+
+    @property
+    def quantization(self) -> QuantizationParameters | None:
+        """How the integers of the tensor as it is stored stand for real numbers."""
+        return self.original.quantization
 
     def parts(self) -> Sequence[Piecewise]:
         """Return the array that it consists of."""
