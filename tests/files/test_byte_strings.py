@@ -185,11 +185,11 @@ def test_exports(tmp_path: Path) -> None:
         assert written.astype(object).reshape(-1).tolist() == as_bytes(values)
         assert b"".join(csv(view)).decode().splitlines()[-2:] == [r"\xff,ü", r"plain,a\x00b"]
         with pytest.raises(DumpError, match="holds NUL, which ends a string of C"):
-            b"".join(c_header("t", {"": view}, [], "'t'"))
+            b"".join(c_header("t", {"": view}, [], "'t'", {}))
     with open_dump(tmp_path / "tail.h5") as dump, pytest.raises(DumpError, match=r"bytes that end in NUL.*\.npy"):
         b"".join(npy(views_of(dump["t"])[""], "'t'"))
     with open_dump(tmp_path / "latin.h5") as dump:
-        assert rb'"\377", "\303\274"' in b"".join(c_header("t", {"": views_of(dump["t"])[""]}, [], "'t'"))
+        assert rb'"\377", "\303\274"' in b"".join(c_header("t", {"": views_of(dump["t"])[""]}, [], "'t'", {}))
 
 
 def test_it_is_an_input_again(tmp_path: Path) -> None:
