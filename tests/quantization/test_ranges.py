@@ -1,6 +1,7 @@
 """`tfdump.ranges`: percentiles against numpy.percentile, scales and ratios against quantizers written by hand."""
 
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,35 @@ def test_fixed_point_holds_the_range_and_no_bit_is_wasted(
     assert all(-(2 ** (bits - 1)) <= code < 2 ** (bits - 1) for code in codes)
     truncated = np.array(codes) * 2.0 ** (integer_bits - bits)
     assert fixed.sqnr == pytest.approx(decibels(np.array(values), truncated), abs=1e-6)
+
+
+def test_the_largest_and_the_smallest_float64_do_not_fall_out_of_the_ratio(tmp_path: Path) -> None:
+    most, least = np.finfo(np.float64).max, 5e-324
+    tensors = {
+        "activations/mask": np.array([[-most, most, -most, 1.0]]),
+        "activations/lowest": np.full((2, 2), -most),
+        "activations/tiny": least * np.arange(-60, 60).reshape(40, 3),
+        "activations/far": np.array([[-1e-300, 1e300]]),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mask, lowest, tiny, far = tfdump.ranges(write_dump(tmp_path / "d.h5", tensors)).ranges
+    for one in (mask, lowest):
+        by_max = one.integer(8, symmetric=True, method="max")
+        assert by_max is not None
+        assert by_max.sqnr is not None
+        assert by_max.sqnr > 300  # the values are the ends of the range
+        assert one.fixed_point is not None
+        assert one.fixed_point.sqnr is not None
+        assert one.fixed_point.sqnr > 90
+    for symmetric in (True, False):  # 120 values, each a multiple of the least scale
+        by_max = tiny.integer(8, symmetric, "max")
+        assert by_max is not None
+        assert (by_max.scale, by_max.sqnr) == (least, math.inf)
+    assert far.fixed_point is not None
+    step = math.ldexp(1, -far.fixed_point.fraction_bits)  # the negative value is rounded down to one step
+    expected = np.array([[-step, math.floor(1e300 / step) * step]])
+    assert far.fixed_point.sqnr == pytest.approx(decibels(tensors["activations/far"], expected))
 
 
 def test_what_is_not_finite_is_counted_and_left_out(tmp_path: Path) -> None:
