@@ -13,6 +13,7 @@ import pytest
 import tfdump
 from support.check_dumps import functional, write_dump
 from support.dumps import write_dump as write_every_kind
+from tfdump.dump.reader import open_dump
 from tfdump.errors import TfdumpError
 from tfdump.quantization.records import PERCENTS, RangesReport, TensorRange
 
@@ -368,6 +369,20 @@ def test_quantized_reduced_and_narrowed_tensors_are_described(tmp_path: Path) ->
         assert (by_name[name].min, by_name[name].max) == (real.min(), real.max())
     reason = "the scales of its integers are not known (dump it with --dequantize)"
     assert report.skipped == (("activations/k", reason),)
+
+
+def test_integers_of_32_bits_stand_for_the_numbers_of_dequantized_weights(tmp_path: Path) -> None:
+    bias = RANDOM.integers(-(2**31), 2**31, (50, 3)).astype("i4")
+    steps = RANDOM.uniform(1e-9, 1e-8, 3).astype("f4")
+    path = write_dump(tmp_path / "d.h5", {"weights/b": (bias, {"scale": steps, "quantized_axis": 1, "axis0": "none"})})
+    with open_dump(path) as dump:
+        (tensor,) = dump.tensors()
+        assert tensor.quantization is not None
+        real = tensor.quantization.dequantized(bias)
+    ranges = tfdump.ranges(path, per_channel=True).ranges
+    assert [(one.min, one.max) for one in ranges] == [(row.min(), row.max()) for row in real.T]
+    for one, row in zip(ranges, real.T.astype("f8"), strict=True):
+        assert [p.value for p in one.percentiles] == np.percentile(row, PERCENTS).tolist()
 
 
 STATISTICS = {"stat_count": 24, "stat_min": -1.0, "stat_max": 1.0, "stat_nan": 0, "stat_inf": 0, "stat_zero": 0,

@@ -48,10 +48,9 @@ class Scales:
         return Scales(self.step[place], zero_point, self.lowest, self.highest)
 
     def real(self, integers: Array) -> Array:
-        """Return the float32 numbers for which integers stand, as `--dequantize` computes them."""
-        whole = integers.astype(np.int64) - self.zero_point.astype(np.int64)
+        """Return the float32 numbers for which integers stand, as `weights --dequantize` computes them."""
         with np.errstate(over="ignore", under="ignore"):
-            return whole.astype(np.float32) * self.step.astype(np.float32)
+            return ((integers - self.zero_point) * self.step).astype(np.float32)
 
     @property
     def ends(self) -> tuple[Array, Array]:
