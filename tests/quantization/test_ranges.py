@@ -385,8 +385,16 @@ def test_integers_of_32_bits_stand_for_the_numbers_of_dequantized_weights(tmp_pa
         assert [p.value for p in one.percentiles] == np.percentile(row, PERCENTS).tolist()
 
 
+def test_a_sound_histogram_is_read(tmp_path: Path) -> None:
+    (one,) = tfdump.ranges(write_dump(tmp_path / "d.h5", {"activations/x": (np.ones((6, 4)), COUNTED)})).ranges
+    assert [p.value for p in one.percentiles][::6] == [-1, 1]
+
+
 STATISTICS = {"stat_count": 24, "stat_min": -1.0, "stat_max": 1.0, "stat_nan": 0, "stat_inf": 0, "stat_zero": 0,
               "values": False, "computed_shape": np.array([6, 4])}  # fmt: skip
+ONE = (1023 << 7) + 1  # the bin of 1.0
+COUNTED = STATISTICS | {"quantile_bins": [-ONE, ONE], "quantile_counts": [12, 12], "quantile_shift": 45}
+GROUPS = {"scale": np.ones((2, 6)), "group_index": np.array([0, 1, 0, 1]), "group_axes": np.array([1])}
 
 
 @pytest.mark.parametrize(
@@ -395,6 +403,12 @@ STATISTICS = {"stat_count": 24, "stat_min": -1.0, "stat_max": 1.0, "stat_nan": 0
         ({"scale": np.ones(4), "quantized_axis": 7}, "its attribute 'quantized_axis' is 7, and it has 2 axes"),
         ({"scale": np.ones(3), "quantized_axis": 1}, "could not be broadcast"),
         ({"scale": "big"}, "could not convert"),
+        (GROUPS | {"group_index": np.array([0, 1, 2, 0])}, "its 'group_index' names groups other than the 2 that"),
+        (GROUPS | {"group_axes": np.array([2])}, r"its attribute 'group_axes' is \[2\], and it has 2 axes"),
+        ({"scale": 0.5, "quantized_dtype": "int5000"}, "'quantized_dtype' is 'int5000', which has not 1 to 64 bits"),
+        (GROUPS | {"input_scale": np.zeros(4)}, "its scale is not positive"),
+        (COUNTED | {"quantile_counts": [1, 24]}, "its histogram counts 25 values, and its statistics 24"),
+        (COUNTED | {"stat_max": 5.0}, "does not begin and end at its minimum -1.0 and maximum 5.0"),
         (STATISTICS | {"stat_min": 3.0}, "its finite values are from 3.0 to 1.0"),
         (STATISTICS | {"stat_max": np.nan}, "its finite values are from -1.0 to nan"),
         (STATISTICS | {"quantile_bins": [2, 1], "quantile_counts": [1, 1], "quantile_shift": 45}, "not a histogram"),
