@@ -10,6 +10,7 @@ from click.shell_completion import ShellComplete
 
 import tfdump as library
 from support.command import SAMPLES, Ended, Run
+from support.terminals import on_terminal
 from tfdump.cli.main import cli
 from tfdump.errors import TfdumpError
 from tfdump.quantile_histogram import QuantileAccumulator, stored_histogram
@@ -163,3 +164,18 @@ def test_gradients_and_weights_have_histograms_too(tfdump: Run, tmp_path: Path) 
                 assert (stored.bins.tolist(), stored.counts.tolist()) == (
                     expected.bins.tolist(), expected.counts.tolist(),
                 )  # fmt: skip
+
+
+def test_a_histogram_does_not_flood_what_show_tells(tfdump: Run, both: tuple[Path, Path]) -> None:
+    table = json.loads(tfdump("show", "statistics.h5", "--json").stdout)
+    item = json.loads(tfdump("show", "statistics.h5", "conv1", "--json").stdout)["items"][0]
+    with h5py.File(both[1]) as file:
+        bins = file["activations/conv1"].attrs["quantile_bins"].tolist()
+    assert item["quantiles"] == table["items"][0]["quantiles"] == {"bins": len(bins), "shift": 45}
+    assert not [name for name in item if name.startswith("quantile_")]
+    screen = on_terminal("show", "statistics.h5", "conv1", cwd=both[1].parent, columns=120)
+    (line,) = [line for line in screen.lines if line.startswith("quantile_bins")]
+    assert line.split("  ")[-1] == (
+        f"[{bins[0]}, {bins[1]}, {bins[2]}, ..., {bins[-3]}, {bins[-2]}, {bins[-1]}] ({len(bins):,} numbers)"
+    )
+    assert len(screen.lines) < 40

@@ -217,6 +217,11 @@ INT8 = " 0" * 23
         ("odd.txt", b"12f 2 3 4", (), "'12f' is not a number"),
         ("odd.txt", b"0x3f800000 2 3 4", (), "is a hexadecimal integer, which may be bits or a number"),
         ("odd.txt", b"1e39 2 3 4", (), "1e+39 is too large for float32"),
+        ("odd.txt", b"1e400 2 3 4", (), "line 1: '1e400' is too large for any dtype (leave only"),
+        ("odd.txt", b"1 2 3\n0x1p5000", (), "odd.txt: line 2: '0x1p5000' is too large for any dtype"),
+        ("odd.txt", b"1" * 5000, (), f"line 1: '{'1' * 57}...' is too large for any dtype"),
+        ("odd.txt", b"\x1b[32m1 2 3 4\0", (), r"odd.txt: line 1: '\x1b' is not a number"),
+        ("int8.txt", b"-" + b"1" * 5000, (), f"'-{'1' * 56}...' is not within int8, -128 to 127"),
         ("odd.bin", b"1234", ("--dtype", "int8"), "int8 means integers, and 'odd' holds real numbers (float32"),
         ("int8.bin", b"", ("--dtype", "float32"), "(int8; the golden values must be of the same kind: dump"),
         ("int8.txt", f"128{INT8}".encode(), (), "'128' is not within int8, -128 to 127"),
@@ -317,6 +322,8 @@ def test_arrays_in_python(golden: Path, tmp_path: Path, monkeypatch: pytest.Monk
     for files, words in (
         ({"flag": flags[:1]}, "'flag': 8 values (4 x 2) of bool are expected for 'flag', and it has 2 (these are 1"),
         ({"int8": flags}, "'int8': its dtype bool means truth values, and 'int8' holds integers"),
+        ({}, "no files or arrays are given, so there is nothing to import"),
+        ([], "no files or arrays are given, so there is nothing to import"),
         (3, "files 3 are neither files nor arrays by address"),
     ):
         with pytest.raises(tfdump_package.TfdumpError) as error:

@@ -1,6 +1,7 @@
 """`tfdump.ranges`: percentiles against numpy.percentile, scales and ratios against quantizers written by hand."""
 
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import tfdump
 from support.check_dumps import functional, write_dump
 from support.dumps import write_dump as write_every_kind
+from tfdump.dump.reader import open_dump
 from tfdump.errors import TfdumpError
 from tfdump.quantization.records import PERCENTS, RangesReport, TensorRange
 
@@ -209,6 +211,35 @@ def test_fixed_point_holds_the_range_and_no_bit_is_wasted(
     assert fixed.sqnr == pytest.approx(decibels(np.array(values), truncated), abs=1e-6)
 
 
+def test_the_largest_and_the_smallest_float64_do_not_fall_out_of_the_ratio(tmp_path: Path) -> None:
+    most, least = np.finfo(np.float64).max, 5e-324
+    tensors = {
+        "activations/mask": np.array([[-most, most, -most, 1.0]]),
+        "activations/lowest": np.full((2, 2), -most),
+        "activations/tiny": least * np.arange(-60, 60).reshape(40, 3),
+        "activations/far": np.array([[-1e-300, 1e300]]),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mask, lowest, tiny, far = tfdump.ranges(write_dump(tmp_path / "d.h5", tensors)).ranges
+    for one in (mask, lowest):
+        by_max = one.integer(8, symmetric=True, method="max")
+        assert by_max is not None
+        assert by_max.sqnr is not None
+        assert by_max.sqnr > 300  # the values are the ends of the range
+        assert one.fixed_point is not None
+        assert one.fixed_point.sqnr is not None
+        assert one.fixed_point.sqnr > 90
+    for symmetric in (True, False):  # 120 values, each a multiple of the least scale
+        by_max = tiny.integer(8, symmetric, "max")
+        assert by_max is not None
+        assert (by_max.scale, by_max.sqnr) == (least, math.inf)
+    assert far.fixed_point is not None
+    step = math.ldexp(1, -far.fixed_point.fraction_bits)  # the negative value is rounded down to one step
+    expected = np.array([[-step, math.floor(1e300 / step) * step]])
+    assert far.fixed_point.sqnr == pytest.approx(decibels(tensors["activations/far"], expected))
+
+
 def test_what_is_not_finite_is_counted_and_left_out(tmp_path: Path) -> None:
     values = np.array([[np.nan, 1.0], [np.inf, -3.0], [-np.inf, 0.0]], "f4")
     tensors = {
@@ -340,8 +371,30 @@ def test_quantized_reduced_and_narrowed_tensors_are_described(tmp_path: Path) ->
     assert report.skipped == (("activations/k", reason),)
 
 
+def test_integers_of_32_bits_stand_for_the_numbers_of_dequantized_weights(tmp_path: Path) -> None:
+    bias = RANDOM.integers(-(2**31), 2**31, (50, 3)).astype("i4")
+    steps = RANDOM.uniform(1e-9, 1e-8, 3).astype("f4")
+    path = write_dump(tmp_path / "d.h5", {"weights/b": (bias, {"scale": steps, "quantized_axis": 1, "axis0": "none"})})
+    with open_dump(path) as dump:
+        (tensor,) = dump.tensors()
+        assert tensor.quantization is not None
+        real = tensor.quantization.dequantized(bias)
+    ranges = tfdump.ranges(path, per_channel=True).ranges
+    assert [(one.min, one.max) for one in ranges] == [(row.min(), row.max()) for row in real.T]
+    for one, row in zip(ranges, real.T.astype("f8"), strict=True):
+        assert [p.value for p in one.percentiles] == np.percentile(row, PERCENTS).tolist()
+
+
+def test_a_sound_histogram_is_read(tmp_path: Path) -> None:
+    (one,) = tfdump.ranges(write_dump(tmp_path / "d.h5", {"activations/x": (np.ones((6, 4)), COUNTED)})).ranges
+    assert [p.value for p in one.percentiles][::6] == [-1, 1]
+
+
 STATISTICS = {"stat_count": 24, "stat_min": -1.0, "stat_max": 1.0, "stat_nan": 0, "stat_inf": 0, "stat_zero": 0,
               "values": False, "computed_shape": np.array([6, 4])}  # fmt: skip
+ONE = (1023 << 7) + 1  # the bin of 1.0
+COUNTED = STATISTICS | {"quantile_bins": [-ONE, ONE], "quantile_counts": [12, 12], "quantile_shift": 45}
+GROUPS = {"scale": np.ones((2, 6)), "group_index": np.array([0, 1, 0, 1]), "group_axes": np.array([1])}
 
 
 @pytest.mark.parametrize(
@@ -350,6 +403,12 @@ STATISTICS = {"stat_count": 24, "stat_min": -1.0, "stat_max": 1.0, "stat_nan": 0
         ({"scale": np.ones(4), "quantized_axis": 7}, "its attribute 'quantized_axis' is 7, and it has 2 axes"),
         ({"scale": np.ones(3), "quantized_axis": 1}, "could not be broadcast"),
         ({"scale": "big"}, "could not convert"),
+        (GROUPS | {"group_index": np.array([0, 1, 2, 0])}, "its 'group_index' names groups other than the 2 that"),
+        (GROUPS | {"group_axes": np.array([2])}, r"its attribute 'group_axes' is \[2\], and it has 2 axes"),
+        ({"scale": 0.5, "quantized_dtype": "int5000"}, "'quantized_dtype' is 'int5000', which has not 1 to 64 bits"),
+        (GROUPS | {"input_scale": np.zeros(4)}, "its scale is not positive"),
+        (COUNTED | {"quantile_counts": [1, 24]}, "its histogram counts 25 values, and its statistics 24"),
+        (COUNTED | {"stat_max": 5.0}, "does not begin and end at its minimum -1.0 and maximum 5.0"),
         (STATISTICS | {"stat_min": 3.0}, "its finite values are from 3.0 to 1.0"),
         (STATISTICS | {"stat_max": np.nan}, "its finite values are from -1.0 to nan"),
         (STATISTICS | {"quantile_bins": [2, 1], "quantile_counts": [1, 1], "quantile_shift": 45}, "not a histogram"),

@@ -3,13 +3,12 @@
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 
 from tfdump.cli.aligned_table import Column
 from tfdump.cli.render import SCHEMA_VERSION, json_text, one_cell, shape_cell, table, write
-from tfdump.cli.tensor_text import dtype_text, item_of
+from tfdump.cli.tensor_text import attribute_text, dtype_text, item_of
 from tfdump.dump.examples import StoredExamples
 from tfdump.dump.reader import Dump, Tensor
 from tfdump.dump.slicing import Slicing
@@ -117,7 +116,7 @@ def _readable(dump: Dump, tensor: Tensor, slicing: Slicing | None) -> str:
     rows: list[tuple[str, str]] = [("tensor", name), ("shape", shape_cell(tensor.shape)), ("dtype", dtype_text(tensor))]
     own_rows = {"address", "dtype", "stored_as", "shape"}
     rows += [
-        ("declared_shape" if key == "shape" else key, _attribute(value))
+        ("declared_shape" if key == "shape" else key, attribute_text(value))
         for key, value in tensor.attributes.items()
         if key not in own_rows or key == "shape"
     ]
@@ -140,10 +139,6 @@ def _names(names: StoredExamples | None, rows: range) -> str:
     width = len(str(max(rows, default=0)))
     lines = [f"row {rows[place]:>{width}}: {one_cell(names.name(rows[place]))}" for place in _ends(len(rows))]
     return "".join(f"{line}\n" for line in _with_gap(lines, len(rows)))
-
-
-def _attribute(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def _array(view: View, slicing: Slicing | None = None) -> str:

@@ -69,6 +69,8 @@ def import_files(
 
     Raises InputError if a file does not hold what is expected, and DumpError if a dump cannot be read or written.
     """
+    if not files:
+        raise InputError("no files or arrays are given, so there is nothing to import (pass at least one)")
     with open_dump(like) as dump:
         rows = device_rows(dump, options.examples)
         sources = _sources(dump, files)

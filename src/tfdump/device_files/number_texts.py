@@ -1,5 +1,6 @@
 """Numbers as a serial console shows them: decimal, hexadecimal, or literals of C."""
 
+import math
 import re
 from collections.abc import Callable
 
@@ -16,6 +17,8 @@ _DECIMAL = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)[fl]
 _HEXADECIMAL = re.compile(r"[+-]?0x(?:[0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)p[+-]?[0-9]+", re.IGNORECASE)
 _BITS = re.compile(r"0x([0-9a-f]+)(?:u|l|ul|ll|ull|lu)?", re.IGNORECASE)
 _INTEGER = re.compile(r"([+-]?[0-9]+)(?:u|l|ul|ll|ull|lu)?", re.IGNORECASE)
+_LONGEST_INTEGER = 1000
+"""Digits of an integer that are read; Python refuses to read very many."""
 _TRUTH = {"true": 1, "false": 0, "1": 1, "0": 0}
 
 
@@ -34,12 +37,21 @@ def _real(word: str) -> float:
     if decimal := _DECIMAL.fullmatch(word):
         if word[-1] in "fFlL" and not set(word) & set(".eE"):
             raise ValueError("is not a number")  # C has no such literal; it may be hexadecimal
-        return float(decimal[1])
+        return _finite(float(decimal[1]))
     if _HEXADECIMAL.fullmatch(word):
-        return float.fromhex(word)
+        try:
+            return float.fromhex(word)
+        except OverflowError:
+            return _finite(math.inf)
     if _BITS.fullmatch(word):
         raise ValueError("is a hexadecimal integer, which may be bits or a number")
     raise ValueError("is not a number")
+
+
+def _finite(number: float) -> float:
+    if math.isinf(number):
+        raise ValueError("is too large for any dtype")
+    return number
 
 
 def _integer(word: str, least: int, most: int, bits: int, dtype: str) -> int:
@@ -52,14 +64,11 @@ def _integer(word: str, least: int, most: int, bits: int, dtype: str) -> int:
             raise ValueError(f"has more bits than {dtype}")
         return number if number <= most else number - (1 << bits)
     if match := _INTEGER.fullmatch(word):
-        number = int(match[1])
+        number = int(match[1]) if len(word) <= _LONGEST_INTEGER else most + 1
         if not least <= number <= most:
             raise ValueError(f"is not within {dtype}, {least} to {most}")
         return number
-    try:
-        _real(word)
-    except ValueError:
-        raise ValueError("is not a number") from None
+    _real(word)  # says what is no number at all
     raise ValueError(f"is not an integer, and the values are {dtype}")
 
 

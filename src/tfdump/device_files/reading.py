@@ -25,6 +25,7 @@ ENDINGS = {
 FORMATS = ("bin", "csv", "npy", "text")
 
 _SEPARATORS = str.maketrans(dict.fromkeys("[](){},;", " "))
+_LONGEST_WORD = 60
 _QUOTES = str.maketrans({'"': " "})
 _HEADER = re.compile(r"(value|(\[[0-9]+\])+(,(\[[0-9]+\])+)*)")
 """The first line of the CSV that `tfdump cat` writes."""
@@ -139,8 +140,13 @@ def _numbers(path: Path, expected: Expected, is_csv: bool) -> Iterator[int | flo
                 yield parse(word)
             except ValueError as wrong:
                 raise InputError(
-                    f"{path}: line {number}: '{word}' {wrong} (leave only the numbers of {expected.what} in the file)"
+                    f"{path}: line {number}: '{_shortened(word)}' {wrong} (leave only the numbers of {expected.what} "
+                    "in the file)"
                 ) from None
+
+
+def _shortened(word: str) -> str:
+    return word if len(word) <= _LONGEST_WORD else f"{word[: _LONGEST_WORD - 3]}..."
 
 
 def _is_header(line: str, path: Path) -> bool:

@@ -57,7 +57,10 @@ class QuantizationParameters:
     def steps(self, shape: tuple[int, ...]) -> Array:
         """Return the distance between neighboring real numbers, as float64 that broadcasts against `shape`."""
         step = self._spread(self.scale, shape)
-        return step if self.input_scale is None else step / self._along_groups(self.input_scale, shape)
+        if self.input_scale is None:
+            return step
+        with np.errstate(divide="ignore", invalid="ignore"):  # a damaged file has zeros
+            return step / self._along_groups(self.input_scale, shape)
 
     def _spread(self, values: Array, shape: tuple[int, ...]) -> Array:
         """Return `scale` or `zero_point` as float64 that broadcasts against `shape`."""
@@ -65,6 +68,8 @@ class QuantizationParameters:
         if not values.ndim:
             return values
         if self.group_index is not None:
+            if self.group_index.size and not 0 <= self.group_index.min() <= self.group_index.max() < len(values):
+                raise ValueError(f"its '{GROUP_INDEX}' names groups other than the {len(values)} that it has")
             return self._along_groups(values[self.group_index.astype(np.int64)], shape)
         if self.axis is not None:
             if self.axis not in range(len(shape)):
@@ -74,6 +79,8 @@ class QuantizationParameters:
 
     def _along_groups(self, values: Array, shape: tuple[int, ...]) -> Array:
         """Return values whose first axis is that of the places along `group_axes`, with these axes in their places."""
+        if not set(self.group_axes) <= set(range(len(shape))):
+            raise ValueError(f"its attribute '{GROUP_AXES}' is {list(self.group_axes)}, and it has {len(shape)} axes")
         rest = values.shape[1:] or (1,) * (len(shape) - len(self.group_axes))
         values = values.reshape([*(shape[axis] for axis in self.group_axes), *rest])
         return np.moveaxis(values, range(len(self.group_axes)), self.group_axes)

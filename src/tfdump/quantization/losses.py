@@ -159,13 +159,16 @@ def quantization_losses(
         listed = {full_name(tensor) for tensor in choose(old, selection)}
         report = compare(old, new, DiffOptions(_TOLD, allow_missing=True), progress)
         losses = losses_from(report, old.tensors(), limit)
-        if not losses:
-            raise DumpError(f"{old.name} and {new.name} have no tensor of real numbers in common, so no loss is known")
     skipped = [
         (one.shown_name, _reason(one))
         for one in report.tensors
         if one.compared_by != VALUES or one.comparison is None or one.comparison.sqnr is None
     ]
+    if not losses:
+        first = "".join(f" ({name}: {reason})" for name, reason in skipped[:1])
+        raise DumpError(
+            f"{old.name} and {new.name} have no tensor of real numbers in common, so no loss is known{first}"
+        )
     ranked = sorted((one for one in losses if one.tensor in listed), key=lambda one: (_rank(one.sqnr), one.place))
     return LossReport(old.name, new.name, limit, tuple(ranked), tuple(skipped), report.notes)
 

@@ -11,6 +11,9 @@ import numpy.typing as npt
 from tfdump.dtypes import numpy_dtype
 from tfdump.tensors import Array
 
+_MOST_EXPONENT = 1024
+"""Every float64 is below 2 to the power of this."""
+
 
 class Quantizer(Protocol):
     """Replaces real numbers by those that a narrower type has."""
@@ -28,12 +31,15 @@ class IntegerQuantizer:
     low: int
     high: int
 
-    def quantized(self, numbers: Array) -> npt.NDArray[np.float64]:
+    def quantized(self, numbers: Array) -> Array:
         """Return the nearest numbers that integers stand for; those outside of the range become its ends."""
-        with np.errstate(over="ignore"):  # the largest integer may stand for more than the largest float64
-            steps: npt.NDArray[np.float64] = np.divide(numbers, self.scale, dtype=np.float64)
+        least, most = self.low - self.zero_point, self.high - self.zero_point
+        with np.errstate(over="ignore"):
+            steps: Array = np.divide(numbers, self.scale, dtype=np.float64)
             np.rint(steps, out=steps)
-            np.clip(steps, self.low - self.zero_point, self.high - self.zero_point, out=steps)
+            np.clip(steps, least, most, out=steps)
+            if math.isinf(max(-least, most) * self.scale):  # an end stands for more than the largest float64
+                steps = steps.astype(np.longdouble)
             steps *= self.scale
         return steps
 
@@ -47,13 +53,18 @@ class FixedPointQuantizer:
     bits: int
     integer_bits: int
 
-    def quantized(self, numbers: Array) -> npt.NDArray[np.float64]:
+    def quantized(self, numbers: Array) -> Array:
         """Return the largest fixed-point numbers that are not above the numbers."""
         fraction = self.bits - self.integer_bits
         most = 2.0 ** (self.bits - 1)
-        steps = np.floor(np.ldexp(numbers.astype(np.float64), fraction))
-        clipped: npt.NDArray[np.float64] = np.ldexp(np.clip(steps, -most, most - 1), -fraction)
-        return clipped
+        with np.errstate(over="ignore", under="ignore"):
+            steps: Array = np.floor(np.ldexp(numbers.astype(np.float64), fraction))
+            if fraction < 0:
+                steps[(steps == 0) & (numbers < 0)] = -1  # a small negative number that vanished in float64
+            np.clip(steps, -most, most - 1, out=steps)
+            if self.integer_bits > _MOST_EXPONENT:  # -most stands for less than the smallest float64
+                steps = steps.astype(np.longdouble)
+            return np.ldexp(steps, -fraction)
 
 
 def integer_bits_for(low: float, high: float) -> int:

@@ -21,7 +21,7 @@ from tfdump.dump.selection import choose
 from tfdump.errors import DumpError, TfdumpError
 from tfdump.files.hdf5 import damage
 from tfdump.process.stages import Meter, Progress, silent_progress
-from tfdump.quantile_histogram import stored_histogram
+from tfdump.quantile_histogram import QuantileHistogram, stored_histogram
 from tfdump.quantization.measuring import SHOWN, RangeOptions, estimated, measured
 from tfdump.quantization.records import RangesReport, TensorRange
 from tfdump.quantization.values import NumbersOf, reason_without_numbers
@@ -216,6 +216,8 @@ class _Reader:
             self._note(record.tensor, ["its range is that of the integers, because statistics are of integers"])
         whole = tensor.dtype.startswith(_WHOLE_DTYPES)
         known = _with_statistics(record, statistics)
+        if histogram is not None:
+            _check(histogram, known)
         return estimated(known, histogram, self._options, whole)
 
 
@@ -225,6 +227,16 @@ def _with_statistics(record: TensorRange, statistics: dict[str, int | float]) ->
     if count > nan + inf and not -np.inf < low <= high < np.inf:
         raise ValueError(f"its statistics say that its finite values are from {low} to {high}")
     return replace(record, count=count, nan=nan, inf=inf, zero=zero, min=low, max=high)
+
+
+def _check(histogram: QuantileHistogram, known: TensorRange) -> None:
+    """Raise ValueError if a histogram is not one of the values that the statistics count."""
+    finite = known.count - known.nan - known.inf
+    if histogram.finite != finite:
+        raise ValueError(f"its histogram counts {histogram.finite} values, and its statistics {finite}")
+    lows, highs = histogram.edges()
+    if finite and not (lows[0] <= known.min <= highs[0] and lows[-1] <= known.max <= highs[-1]):
+        raise ValueError(f"its histogram does not begin and end at its minimum {known.min} and maximum {known.max}")
 
 
 def _peculiarities(tensor: Tensor) -> list[str]:

@@ -25,7 +25,7 @@ def symmetric_quantizer(bits: int, low: float, high: float) -> IntegerQuantizer:
     The scale is that of TensorFlow Lite's weights, `max(-low, high) / 127`.
     """
     most = 2 ** (bits - 1) - 1
-    return IntegerQuantizer(_positive(max(-low, high, 0.0) / most), 0, -most, most)
+    return IntegerQuantizer(_scale(0.0, max(-low, high, 0.0), most), 0, -most, most)
 
 
 def asymmetric_quantizer(bits: int, low: float, high: float) -> IntegerQuantizer:
@@ -36,16 +36,16 @@ def asymmetric_quantizer(bits: int, low: float, high: float) -> IntegerQuantizer
     """
     low, high = min(low, 0.0), max(high, 0.0)
     least, most = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-    scale = _positive(high / (most - least) - low / (most - least))
+    scale = _scale(low, high, most - least)
     if low == high:
         return IntegerQuantizer(scale, 0, least, most)
     zero_point = int(np.clip(np.rint(least - low / scale), least, most))
     return IntegerQuantizer(scale, zero_point, least, most)
 
 
-def _positive(scale: float) -> float:
-    """Return a scale above 0: 1 for a range of zeros alone."""
-    return max(scale, _LEAST) if scale else 1.0
+def _scale(low: float, high: float, steps: int) -> float:
+    """Return the scale with so many steps from `low` to `high`, above 0: 1 for a range of zeros alone."""
+    return max(high / steps - low / steps, _LEAST) if low or high else 1.0
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,9 @@ def test_a_terminal_gets_a_table_for_each_subject(dump: Path) -> None:
     tables = [table.splitlines() for table in text.split("\n\n")]
     assert len(tables) == 5
     assert [len([line for line in table if line.startswith("quantized")]) for table in tables] == [6, 6, 36, 36, 6]
-    assert "channel" in tables[2][0]
+    assert all("channel" in table[0] for table in tables)
+    summary = on_terminal("ranges", "-q", "d.h5", "--per-channel", cwd=dump.parent, columns=80)
+    assert summary.lines[0].split()[:2] == ["tensor", "channel"]
 
 
 def test_text_alone_has_no_table(tfdump: Run, dump: Path) -> None:

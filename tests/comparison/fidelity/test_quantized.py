@@ -218,7 +218,7 @@ def test_scales_of_another_shape_tell_no_steps() -> None:
 def test_the_columns_of_the_command(tfdump: Run, tmp_path: Path) -> None:
     q = integers(X, 0.01, 5)
     make_dump(tmp_path / "g.h5", {"a": X, "b": X})
-    make_dump(tmp_path / "n.h5", {"a": Tensor(q, scale=0.01, zero_point=np.int64(5)), "b": X})
+    make_dump(tmp_path / "n.h5", {"a": Tensor(q, scale=np.float32(0.01), zero_point=np.int64(5)), "b": X})
     done = tfdump("diff", "g.h5", "n.h5", "--min-sqnr", "a=10", "--all")
     assert done.returncode == 0, done.stderr
     heads, first, second = (line.split("\t") for line in done.stdout.splitlines())

@@ -21,6 +21,8 @@ OPTIMIZERS: dict[str, tuple[Any, dict[str, str]]] = {
     "adagrad": (optimizers.Adagrad, {"accumulator": "_accumulators"}),
     "lion": (optimizers.Lion, {"momentum": "_momentums"}),
     "muon": (optimizers.Muon, {"momentum": "momentums", "velocity": "adam_velocities"}),
+    "nadam": (optimizers.Nadam, {"momentum": "_momentums", "velocity": "_velocities"}),
+    "lamb": (optimizers.Lamb, {"momentum": "_momentums", "velocity": "_velocities"}),
     "adafactor": (optimizers.Adafactor, {"r": "_r", "c": "_c", "velocity": "_v"}),
 }
 """Optimizers, with the names of some slots and the attribute that has one variable per weight."""
@@ -105,6 +107,29 @@ def test_a_model_in_memory_gives_what_its_file_gives(tmp_path: Path) -> None:
     assert list(stored) == list(live)
     for name, value in live.items():
         np.testing.assert_array_equal(stored[name], value)
+
+
+def test_a_variable_without_a_name_has_that_of_its_attribute(tmp_path: Path) -> None:
+    model = trained(optimizers.Nadam())
+    model.save(tmp_path / "m.keras")
+    for one in (tmp_path / "m.keras", model, tmp_path / "m.keras"):
+        held = tfdump.weights(one, optimizer=True).optimizer
+        assert list(held)[:3] == ["iteration", "learning_rate", "u_product"]
+        np.testing.assert_array_equal(held["u_product"], model.optimizer._u_product)
+
+
+def test_a_learning_rate_that_changes_is_part_of_keras(tmp_path: Path, tfdump: Run) -> None:
+    schedule = optimizers.schedules.CosineDecay(0.1, 10)
+    model = trained(optimizers.LossScaleOptimizer(optimizers.SGD(schedule, momentum=0.9)))
+    model.save(tmp_path / "scheduled.keras")
+    model.save(tmp_path / "scheduled.h5")
+    for name in ("scheduled.keras", "scheduled.h5"):
+        done = tfdump("weights", name, "--optimizer", "-f", "-o", "w.h5")
+        assert done.returncode == 0, done.stderr
+        with h5py.File(tmp_path / "w.h5") as file:
+            assert "learning_rate~1" not in file["optimizer"]
+            momentum = model.optimizer.inner_optimizer.momentums[0]
+            np.testing.assert_array_equal(file["optimizer/momentum/hidden.kernel"], momentum)
 
 
 def test_what_has_no_optimizer_is_said(tmp_path: Path, tfdump: Run) -> None:

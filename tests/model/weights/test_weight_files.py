@@ -95,6 +95,54 @@ def test_like_also_names_the_variables_of_the_optimizer(folder: Path, tfdump: Ru
         np.testing.assert_array_equal(dump["optimizer/momentum/hidden.kernel"], file["optimizer/vars/2"])
 
 
+def test_a_model_in_memory_names_the_variables_of_the_optimizer_too(folder: Path) -> None:
+    model = network()
+    model.compile("adam", "mse")
+    held = tfdump.weights(folder / "other.weights.h5", like=model, optimizer=True).optimizer
+    from_file = tfdump.weights(folder / "other.weights.h5", like=folder / "other.keras", optimizer=True).optimizer
+    assert list(held) == list(from_file)
+    for name, value in from_file.items():
+        np.testing.assert_array_equal(held[name], value)
+
+
+def test_a_model_in_memory_keeps_its_optimizer_and_its_metrics(folder: Path, recwarn: pytest.WarningsRecorder) -> None:
+    model = network()
+    model.compile("adam", "mse", metrics=["mae"])
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), epochs=2, verbose=0)
+    before = [
+        np.array(variable) for variable in (*model.variables, *model.metrics_variables, *model.optimizer.variables)
+    ]
+    tfdump.weights(folder / "other.weights.h5", like=model)
+    after = [
+        np.array(variable) for variable in (*model.variables, *model.metrics_variables, *model.optimizer.variables)
+    ]
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
+    unbuilt = network()
+    unbuilt.compile("adam", "mse")
+    tfdump.weights(folder / "other.weights.h5", like=unbuilt)
+    assert len(unbuilt.optimizer.variables) == 2
+    assert unbuilt.optimizer.iterations == 0
+    assert not [str(warning.message) for warning in recwarn if issubclass(warning.category, UserWarning)]
+
+
+def test_a_file_or_a_model_without_an_optimizer(folder: Path, tfdump: Run) -> None:
+    done = tfdump("weights", "other.weights.h5", "--like", "net.keras", "--optimizer", "-o", "w.h5")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "Error: --optimizer: the model of --like has no optimizer, which would tell what the variables in "
+        "other.weights.h5 are (pass a model that was compiled before it was saved)\n",
+    )
+    network().save_weights(folder / "plain.weights.h5")
+    done = tfdump("weights", "plain.weights.h5", "--like", "other.keras", "--optimizer", "-o", "w.h5")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "Error: --optimizer: plain.weights.h5 holds no variables of an optimizer (compile the model before you save "
+        "its weights)\n",
+    )
+    assert not (folder / "w.h5").exists()
+
+
 @pytest.mark.parametrize("file", ["other.weights.h5", "shards.weights.json", "legacy.h5"])
 def test_without_a_model_the_paths_in_the_file_are_the_addresses(file: str, folder: Path) -> None:
     done, packages = run_apart(("weights", file, "-o", "w.h5"), folder)

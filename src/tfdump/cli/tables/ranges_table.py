@@ -95,7 +95,7 @@ def _percentiles(one: TensorRange) -> _Row:
 
 
 def _names(group: str, *columns: str | Column) -> list[str | Column]:
-    return [tensor_column(), Column("channel", 0), *columns]
+    return [tensor_column(), "channel", *columns]
 
 
 def _table(ranges: Sequence[TensorRange], columns: list[str | Column], rows: list[_Row]) -> str:
@@ -109,7 +109,7 @@ def _range_table(ranges: Sequence[TensorRange], group: str) -> str:
     dropped = {0.01: 5, 0.1: 4, 1.0: 2, 50.0: 6, 99.0: 3, 99.9: 7, 99.99: 8}
     percents = [Column(_percent(percent), dropped[percent]) for percent in PERCENTS]
     counts = [Column(name, 1) for name in ("nan", "inf")]
-    columns = [*_names(group), "min", *percents, "max", Column("error", 0), *counts]
+    columns = [*_names(group), "min", *percents, "max", Column("error", 9), *counts]
     rows: list[_Row] = []
     for one in ranges:
         *values, error = _percentiles(one)

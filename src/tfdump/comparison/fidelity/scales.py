@@ -18,6 +18,8 @@ from tfdump.tensors import Array
 _MOST = 2.0**62
 """No zero point is beyond this."""
 
+_MOST_BITS = 64
+
 
 @dataclass(frozen=True, eq=False)
 class Scales:
@@ -48,10 +50,9 @@ class Scales:
         return Scales(self.step[place], zero_point, self.lowest, self.highest)
 
     def real(self, integers: Array) -> Array:
-        """Return the float32 numbers for which integers stand, as `--dequantize` computes them."""
-        whole = integers.astype(np.int64) - self.zero_point.astype(np.int64)
+        """Return the float32 numbers for which integers stand, as `weights --dequantize` computes them."""
         with np.errstate(over="ignore", under="ignore"):
-            return whole.astype(np.float32) * self.step.astype(np.float32)
+            return ((integers - self.zero_point) * self.step).astype(np.float32)
 
     @property
     def ends(self) -> tuple[Array, Array]:
@@ -113,4 +114,6 @@ def _limits(dtype: str) -> tuple[float, float]:
     if integer is None:
         return -np.inf, np.inf
     bits = int(integer[2])
+    if not 1 <= bits <= _MOST_BITS:
+        raise ValueError(f"its attribute '{QUANTIZED_DTYPE}' is '{dtype}', which has not 1 to {_MOST_BITS} bits")
     return (0, 2.0**bits - 1) if integer[1] else (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1)

@@ -42,7 +42,7 @@ _PLACES: Mapping[str, tuple[tuple[type, ...], tuple[str, ...]]] = {
     "regularizer": ((keras.Regularizer,), ()),
     "constraint": ((keras.constraints.Constraint,), ()),
     "dtype": (_POLICIES, ()),
-    "optimizer": ((keras.Optimizer,), ()),
+    "optimizer": ((keras.Optimizer, keras.optimizers.schedules.LearningRateSchedule), ()),
     "loss": ((keras.Loss,), ("keras.losses", "keras.metrics")),
     "metrics": ((keras.Metric, keras.Loss), ("keras.losses", "keras.metrics")),
 }

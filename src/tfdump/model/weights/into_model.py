@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from keras import Layer, Variable
+from keras.optimizers import Optimizer
 
 from tfdump.errors import ModelError
 from tfdump.files.limits import allowed, default_max_bytes
@@ -21,6 +22,7 @@ from tfdump.model.loading.formats import sha256_of
 from tfdump.model.loading.keras2.order import orders_of
 from tfdump.model.loading.keras2.weights import load_legacy_weights, load_weights
 from tfdump.model.loading.loaded_model import LoadedModel
+from tfdump.model.recording.patching import replaced
 from tfdump.model.recording.recorder import Recorder
 from tfdump.model.weights.stored_variables import StoredVariable, stored_variables
 from tfdump.model.weights.weight_files import LEGACY_LAYERS, checked_files, has_legacy_layers, is_weight
@@ -73,10 +75,15 @@ def _load_by_keras(model: Layer, path: Path) -> None:
     if not path.name.endswith(_KERAS_ENDINGS):
         raise ModelError(f"Keras reads weights only from files called NAME.weights.h5 (rename {path.name})")
     try:
-        load_weights_only(model, path)
+        with replaced(Optimizer, "load_own_variables", _leave_as_it_is):
+            load_weights_only(model, path)
     except Exception as cause:  # layers of the user may raise anything
         raise_interruption(cause)
         raise ModelError(first_line(cause)) from cause
+
+
+def _leave_as_it_is(_optimizer: Optimizer, _stored: Any) -> None:
+    """Load nothing into the optimizer of a model of the user."""
 
 
 def _is_legacy(path: Path) -> bool:

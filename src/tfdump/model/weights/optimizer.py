@@ -4,6 +4,7 @@ A file numbers the variables of an optimizer and does not name them. They are in
 creates them, so an optimizer of the same configuration is built for the same weights, and watched.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 _LEGACY = "optimizer_weights"
 """The group of a legacy HDF5 file that holds the variables of the optimizer."""
+
+_MADE_UP = re.compile(r"variable(_[0-9]+)?")
+"""What Keras calls a variable for which it got no name."""
 
 _OWN = "optimizer/vars/"
 """How the paths of the variables of the optimizer begin in the other files."""
@@ -99,30 +103,41 @@ def _optimizer_and_values(loaded: "LoadedModel") -> tuple[Optimizer, list[Stored
         optimizer = getattr(loaded.model, "optimizer", None)
         if not isinstance(optimizer, Optimizer):
             raise ModelError(f"--optimizer: the model '{loaded.name}' has no optimizer (compile it)")
-        same = type(optimizer).from_config(optimizer.get_config())
-        return same, [_in_memory(variable) for variable in optimizer.variables]
+        return _like(optimizer), [_in_memory(variable) for variable in optimizer.variables]
+    alone = is_weight_file(loaded.path)
     compiled = loaded.compile_config
     config = compiled.get("optimizer") or compiled.get("optimizer_config")
-    if not config:
+    like = getattr(loaded.model, "optimizer", None) if alone else None
+    if alone and not config and not isinstance(like, Optimizer):
+        raise ModelError(
+            f"--optimizer: the model of --like has no optimizer, which would tell what the variables in {loaded.name} "
+            "are (pass a model that was compiled before it was saved)"
+        )
+    if not config and like is None:
         raise ModelError(
             f"--optimizer: {loaded.name} was saved without an optimizer (compile the model before you save it)"
         )
-    if not is_weight_file(loaded.path) and is_of_keras_2(loaded.path):
+    if not alone and is_of_keras_2(loaded.path):
         raise ModelError(
             f"--optimizer: Keras 2 saved {loaded.name}, and its optimizers have other variables (leave it out)"
         )
     values = _in_file(loaded.path)
     if not values:
-        raise ModelError(
-            f"--optimizer: {loaded.name} holds no variables of an optimizer (save it with include_optimizer=True)"
-        )
-    return _deserialized(loaded, config), values
+        how = "compile the model before you save its weights" if alone else "save it with include_optimizer=True"
+        raise ModelError(f"--optimizer: {loaded.name} holds no variables of an optimizer ({how})")
+    return _deserialized(loaded, config) if config else _like(like), values
+
+
+def _like(optimizer: Any) -> Optimizer:
+    """Return a new optimizer of the configuration of another one."""
+    return type(optimizer).from_config(optimizer.get_config())
 
 
 def _deserialized(loaded: "LoadedModel", config: Any) -> Optimizer:
     try:
         with serialization_lib.SafeModeScope(not loaded.trusted):
-            optimizer = keras.optimizers.deserialize(config, dict(loaded.custom))
+            deserialize = serialization_lib.deserialize_keras_object if config.get("module") else _by_name
+            optimizer = deserialize(config, dict(loaded.custom))
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{type(optimizer).__name__} is no optimizer of Keras 3")
     except Exception as cause:  # Keras raises almost any class of error for a bad configuration
@@ -131,6 +146,10 @@ def _deserialized(loaded: "LoadedModel", config: Any) -> Optimizer:
             f"--optimizer: the optimizer of {loaded.name} cannot be created ({first_line(cause)})"
         ) from cause
     return optimizer
+
+
+_by_name = keras.optimizers.deserialize
+"""Finds an optimizer by the name of its class alone, but not each one that Keras has."""
 
 
 def _in_memory(variable: Variable) -> StoredVariable:
@@ -176,13 +195,16 @@ def _parts(optimizer: Optimizer) -> Iterator[Optimizer]:
 
 
 def _listed_slots(optimizer: Optimizer) -> Iterator[tuple[Variable, _Slot]]:
-    """Yield the variables in lists with one item per weight and its name; the name of the list is that of the slot.
+    """Yield the variables in lists with one item per weight and its name, whose slot has the name of the list.
 
-    Adafactor has such variables, whose shapes are not those of the weights.
+    Adafactor has such variables, whose shapes are not those of the weights. A variable that is an attribute, and for
+    which Keras made up a name that differs from run to run, has the name of the attribute, as in Nadam.
     """
     own = {id(variable) for variable in optimizer.variables}
     weights = optimizer._trainable_variables
     for name, items in vars(optimizer).items():
+        if isinstance(items, Variable) and id(items) in own and _MADE_UP.fullmatch(items.name):
+            yield items, _Slot(name.strip("_"))
         if isinstance(items, list) and len(items) == len(weights) and items is not weights:
             for item, weight in zip(items, weights, strict=True):
                 if isinstance(item, Variable) and id(item) in own and item.name == weight.name:
