@@ -210,7 +210,7 @@ def test_headers_are_bold_and_verdicts_have_colors(dumps: Path) -> None:
 
 @pytest.mark.parametrize(("term", "environment"), [("xterm", {"NO_COLOR": "1"}), ("dumb", {}), (None, {})])
 def test_no_escape_code_where_none_is_wanted(dumps: Path, term: str | None, environment: dict[str, str]) -> None:
-    for arguments in (("diff", "d.h5", "n.h5"), ("check", "d.h5"), ("show", "d.h5")):
+    for arguments in (("diff", "-q", "d.h5", "n.h5"), ("check", "-q", "d.h5"), ("show", "-q", "d.h5")):  # without a bar
         assert "\x1b" not in on_terminal(*arguments, cwd=dumps, term=term, **environment).written
 
 
