@@ -80,7 +80,7 @@ def test_percentiles_are_those_of_numpy(name: str, ranges: dict[str, TensorRange
 def test_what_does_not_fit_the_memory_is_read_several_times(dump: Path, ranges: dict[str, TensorRange]) -> None:
     calls: list[int] = []
     report = tfdump.ranges(dump, memory="1k", progress=lambda done, _: calls.append(done))
-    assert report.ranges == tuple(ranges.values())
+    assert repr(report.ranges) == repr(tuple(ranges.values()))  # NaN is not equal to itself
     assert len(calls) >= 3 * len(VALUES)
 
 
