@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from measure import Row, compare, contest_here, run_script
 
-from tfdump.exact_sums import ArraySum
+from tfdump.accumulators.sums import ArraySum
 
 WEIGHTS, BATCHES = 25_000_000, 8
 

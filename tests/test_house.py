@@ -11,8 +11,8 @@ from support.modules import MODULES, SOURCE
 
 FLOORS = {
     "captures": 0, "dtypes": 0, "errors": 0, "process": 0, "tensors": 0, "version": 0,
-    "address": 1, "argument_kinds": 1, "byte_sizes": 1, "exact_sums": 1, "kernel_axes": 1, "quantile_histogram": 1,
-    "exact_statistics": 2, "files": 2,
+    "address": 1, "argument_kinds": 1, "byte_sizes": 1, "accumulators": 1,
+    "files": 2,
     "dump": 3, "inputs": 3,
     "exports": 4, "model": 4, "statistics": 4,
     "comparison": 5, "checks": 5, "device_files": 5, "run": 5,

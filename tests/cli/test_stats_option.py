@@ -11,9 +11,9 @@ from click.shell_completion import ShellComplete
 import tfdump as library
 from support.command import SAMPLES, Ended, Run
 from support.terminals import on_terminal
+from tfdump.accumulators.quantile_histogram import QuantileAccumulator, stored_histogram
 from tfdump.cli.main import cli
 from tfdump.errors import TfdumpError
-from tfdump.quantile_histogram import QuantileAccumulator, stored_histogram
 from tfdump.quantization.records import PERCENTS, TensorRange
 from tfdump.run.options import store_options
 

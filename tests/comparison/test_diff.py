@@ -10,10 +10,10 @@ import pytest
 
 import tfdump
 from support.made_dumps import Tensor, comparison_in, make_dump
+from tfdump.accumulators.statistics import ExactStatistics
 from tfdump.comparison.verdict import DiffReport
 from tfdump.dump.attributes import statistics_attributes
 from tfdump.errors import DumpError, InputError, SelectionError, TfdumpError
-from tfdump.exact_statistics import ExactStatistics
 from tfdump.tensors import Ragged, Sparse
 
 A = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)

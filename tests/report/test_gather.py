@@ -10,9 +10,9 @@ import pytest
 
 from support.check_dumps import functional, normal, write_dump
 from support.report_pages import bars_of, cell, columns_of, made, value
+from tfdump.accumulators.statistics import ExactStatistics
 from tfdump.dump.attributes import statistics_attributes
 from tfdump.errors import DumpError, SelectionError
-from tfdump.exact_statistics import ExactStatistics
 from tfdump.report.records import NONE, SAMPLED, STORED, WHOLE
 
 GRADIENT = {"class": "Dense", "axis0": "none"}

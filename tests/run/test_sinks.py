@@ -7,9 +7,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from tfdump.accumulators.quantile_histogram import MOST_BINS, QuantileAccumulator, QuantileHistogram
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.writer import DumpWriter
-from tfdump.quantile_histogram import MOST_BINS, QuantileAccumulator, QuantileHistogram
 from tfdump.run.options import StoreOptions
 from tfdump.run.sinks import TensorSink, stored_bytes
 from tfdump.statistics.reduction import Reduction

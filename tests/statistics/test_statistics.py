@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tfdump.accumulators.statistics import BLOCK, ExactStatistics, Statistics
 from tfdump.dump.attributes import STATISTIC_NAMES, STATISTIC_PREFIX, statistics_attributes
-from tfdump.exact_statistics import BLOCK, ExactStatistics, Statistics
 
 
 def streamed(*batches: object) -> Statistics:

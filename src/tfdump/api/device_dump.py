@@ -45,11 +45,11 @@ def import_dump(
         ending of each file tells.
     dtype : str, optional
         The dtype of the numbers in the files, such as `'float16'`. The default is that of each tensor.
-    byte_order : {'little', 'big'}
+    byte_order : {'little', 'big'}, default 'little'
         The order of the bytes of raw values.
-    examples : str
+    examples : str, default ':'
         The examples that the device computed, `'START:STOP'`, if these are not all of `like`.
-    force : bool
+    force : bool, default False
         Whether to overwrite `output`.
 
     Returns

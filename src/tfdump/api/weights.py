@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,41 +136,22 @@ def _loaded(
     model: Any, like: Any, signature: str | None, trust: bool, max_bytes: int | str | None
 ) -> "Iterator[LoadedModel]":
     """Return a model, or a file of weights alone, which the model `like` gets while the body runs."""
-    from tfdump.model.weights.opening import holds_graph
-    from tfdump.model.weights.weight_files import is_weight_file, open_weight_file
-
-    if isinstance(model, (str, Path)) and holds_graph(Path(model)):
-        yield _opened_graph(Path(model), like, signature, trust, max_bytes)
-        return
-    if not isinstance(model, (str, Path)) or not is_weight_file(Path(model)):
+    if not isinstance(model, (str, Path)):
         yield loaded_model(model, signature, trust, max_bytes, like)
         return
-    limit = byte_size("max_bytes", max_bytes)
-    if like is None:
-        yield open_weight_file(Path(model), limit)
-        return
-    golden = loaded_model(like, signature, trust, max_bytes)
-    from tfdump.model.weights.into_model import with_weights_of_file
+    from tfdump.model.weights.opening import Loaders, opened_for_weights
 
-    with with_weights_of_file(golden, Path(model), limit) as loaded:
+    limit, name = byte_size("max_bytes", max_bytes), text("signature", signature, "serving_default")
+    loaders = Loaders(
+        partial(loaded_model, model, signature, trust, max_bytes, like),
+        None if like is None else lambda wanted: loaded_model(like, wanted, trust, max_bytes),
+        _start_tensorflow,
+    )
+    with opened_for_weights(Path(model), loaders, name, limit) as loaded:
         yield loaded
 
 
-def _opened_graph(
-    path: Path, like: Any, signature: str | None, trust: bool, max_bytes: int | str | None
-) -> "LoadedModel":
-    """Open a SavedModel, `.tflite` or `.onnx` file for its weights, which the model `like` names."""
+def _start_tensorflow() -> None:
     from tfdump.model.backend import choose_backend
-    from tfdump.model.loading.load import needs_tensorflow
-    from tfdump.model.weights.opening import open_graph
 
-    if needs_tensorflow(path):
-        choose_backend()
-    golden = None if like is None else loaded_model(like, None, trust, max_bytes)
-    name = text("signature", signature, "serving_default")
-    opened = open_graph(path, name, byte_size("max_bytes", max_bytes))
-    if golden is not None:
-        from tfdump.model.like import name_like
-
-        name_like(opened, golden)
-    return opened
+    choose_backend()

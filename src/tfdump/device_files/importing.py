@@ -167,7 +167,7 @@ def _info(tensor: Tensor, dtype: str) -> TensorInfo:
 def _further(tensor: Tensor) -> dict[str, Any]:
     """Return the attributes of a tensor that hold for other values of it too, its quantization among them."""
     further = {
-        name: np.asarray(value) if isinstance(value, list) else np.int64(value) if type(value) is int else value
+        name: _stored(value)
         for name, value in tensor.attributes.items()
         if name not in (*_INFO, *_OF_THE_VALUES, *ARRAYS) and not name.startswith(_PREFIXES_OF_THE_VALUES)
     }
@@ -175,9 +175,14 @@ def _further(tensor: Tensor) -> dict[str, Any]:
     return further if parameters is None else {**further, **parameters.attributes}
 
 
+def _stored(value: Any) -> Any:
+    """Return the value of an attribute in the type in which a dump stores it."""
+    return np.asarray(value) if isinstance(value, list) else np.int64(value) if type(value) is int else value
+
+
 def _root(dump: Dump, rows: range | None, command: str) -> dict[str, Any]:
     root = {
-        name: np.int64(value) if type(value) is int else np.asarray(value) if isinstance(value, list) else value
+        name: _stored(value)
         for name, value in dump.attributes.items()
         if name not in _OF_THE_RUN and not str(value).startswith('{"see"')
     }

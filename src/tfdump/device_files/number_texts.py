@@ -44,7 +44,7 @@ def _real(word: str) -> float:
         except OverflowError:
             return _finite(math.inf)
     if _BITS.fullmatch(word):
-        raise ValueError("is a hexadecimal integer, which may be bits or a number")
+        raise ValueError("is a hexadecimal integer, which may be bits or a number: print decimal numbers")
     raise ValueError("is not a number")
 
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tfdump.exact_statistics import Statistics
+from tfdump.accumulators.statistics import Statistics
 
 STATISTIC_NAMES = ("count", "min", "max", "mean", "std", "l2", "nan", "inf", "zero")
 """The names of all statistics of a tensor, in the order in which tables show them."""

@@ -6,9 +6,9 @@ from enum import StrEnum
 from tfdump.address import split
 from tfdump.dtypes import kind_of
 from tfdump.dump import axis0, layout
+from tfdump.dump.kernel_axes import axes_of
 from tfdump.dump.reader import Tensor
 from tfdump.errors import DumpError, TfdumpError
-from tfdump.kernel_axes import axes_of
 
 _WEIGHTS = (layout.WEIGHT_GRADIENTS, layout.WEIGHTS)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tfdump.dump.kernel_axes import in_keras_order
 from tfdump.errors import TfdumpError
-from tfdump.kernel_axes import in_keras_order
 from tfdump.plots.kinds import Subject
 from tfdump.plots.values import Floats
 from tfdump.tensors import Array

@@ -210,7 +210,7 @@ def losses_from(report: DiffReport, tensors: Iterable[Tensor], limit: float) -> 
         before, through = _before(one.tensor, inputs, ratios.__contains__)
         known = [ratios[name] for name in before if not math.isnan(ratios[name])]
         incoming = min(known, default=None)
-        share, of_inputs = _share(one.sqnr), 0.0 if incoming is None else _share(incoming)
+        share, of_inputs = noise_share(one.sqnr), 0.0 if incoming is None else noise_share(incoming)
         own = share - of_inputs if share > of_inputs else 0.0 if share <= of_inputs else math.nan
         own_sqnr = math.inf if own == 0 else -10 * math.log10(own) if own < math.inf else -math.inf
         may_stay = (one.steps is not None or not some_quantized) and not one.tensor.startswith(_OUTSIDE)
@@ -248,7 +248,7 @@ def _names(addresses: Sequence[str]) -> tuple[str, ...]:
     return tuple(one if one.startswith(prefix) else f"{layout.ACTIVATIONS}/{one}" for one in addresses)
 
 
-def _share(sqnr: float) -> float:
+def noise_share(sqnr: float) -> float:
     """Return the power of the noise as a share of that of the signal."""
     if math.isnan(sqnr):
         return math.nan

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdump.quantile_histogram import QuantileAccumulator, QuantileHistogram
+from tfdump.accumulators.quantile_histogram import QuantileAccumulator, QuantileHistogram
 from tfdump.quantization import scales
 from tfdump.quantization.order_statistics import estimated_percentiles, exact_percentiles
 from tfdump.quantization.quantizers import (

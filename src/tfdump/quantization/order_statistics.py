@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tfdump.quantile_histogram import FINEST, QuantileHistogram
+from tfdump.accumulators.quantile_histogram import FINEST, QuantileHistogram
 from tfdump.quantization.records import Percentile
 
 Blocks = Callable[[], Iterable[npt.NDArray[np.float64]]]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfdump.accumulators.quantile_histogram import QuantileHistogram, stored_histogram
 from tfdump.address import Selection
 from tfdump.argument_kinds import real_number, shown, texts, whole_number
 from tfdump.byte_sizes import parse_bytes
@@ -21,7 +22,6 @@ from tfdump.dump.selection import choose
 from tfdump.errors import DumpError, TfdumpError
 from tfdump.files.hdf5 import damage
 from tfdump.process.stages import Meter, Progress, silent_progress
-from tfdump.quantile_histogram import QuantileHistogram, stored_histogram
 from tfdump.quantization.measuring import SHOWN, RangeOptions, estimated, measured
 from tfdump.quantization.records import RangesReport, TensorRange
 from tfdump.quantization.values import NumbersOf, reason_without_numbers

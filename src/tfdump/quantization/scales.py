@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tfdump.quantile_histogram import QuantileHistogram
+from tfdump.accumulators.quantile_histogram import QuantileHistogram
 from tfdump.quantization.quantizers import IntegerQuantizer
 
 _Floats = npt.NDArray[np.float64]

@@ -2,7 +2,7 @@
 
 import math
 
-from tfdump.quantization.losses import DEFAULT_LIMIT, TensorLoss
+from tfdump.quantization.losses import DEFAULT_LIMIT, TensorLoss, noise_share
 from tfdump.report.charts import Point, depth_svg
 from tfdump.report.html import Markup, element, join, number_text, row_link
 from tfdump.report.records import Report
@@ -37,7 +37,7 @@ def losses_of_quantization(report: Report) -> Markup | None:
 
 def _noise(sqnr: float) -> float:
     """Return the noise as a share of the signal, as amplitudes; infinite for a signal of zeros."""
-    return math.inf if sqnr < -3000 else 10 ** (-sqnr / 20)
+    return math.sqrt(noise_share(sqnr))
 
 
 def _kind(one: TensorLoss) -> str:

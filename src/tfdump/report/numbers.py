@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from tfdump.accumulators.statistics import ExactStatistics
 from tfdump.checks.evidence import Evidence, Tally
 from tfdump.checks.examiner import ExaminedTensor
 from tfdump.checks.magnitudes import Count
@@ -15,7 +16,6 @@ from tfdump.dump.attributes import full_name
 from tfdump.dump.parts import Key, Part
 from tfdump.dump.reader import Tensor
 from tfdump.errors import DumpError
-from tfdump.exact_statistics import ExactStatistics
 from tfdump.files.hdf5 import damage
 from tfdump.report.records import NONE, SAMPLED, STORED, WHOLE, Numbers
 from tfdump.report.sampling import Sample

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from tfdump.accumulators.statistics import ExactStatistics
 from tfdump.comparison.arrays import compare_arrays
 from tfdump.comparison.elementwise import Judge
 from tfdump.comparison.pairing import Pair
@@ -14,7 +15,6 @@ from tfdump.comparison.verdict import DIFFERS, SAME, VALUES, Comparison
 from tfdump.dump.axis0 import EXAMPLE, NONE
 from tfdump.dump.parts import Piecewise, holds_values
 from tfdump.dump.quantization import QuantizationParameters, parameters_from
-from tfdump.exact_statistics import ExactStatistics
 from tfdump.side_by_side.places_in_batches import BatchPlace
 from tfdump.side_by_side.streams import FirstAxes, Sides, feed
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
+from tfdump.accumulators.statistics import ExactStatistics, Statistics
 from tfdump.dump.parts import Piecewise, holds_values
-from tfdump.exact_statistics import ExactStatistics, Statistics
 
 
 def statistics_of(parts: Iterable[Piecewise]) -> Statistics:

@@ -15,9 +15,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from tfdump.accumulators.statistics import ExactNorm
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.writer import DumpWriter
-from tfdump.exact_statistics import ExactNorm
 from tfdump.run.gradients.norms import MOST_NORMS, GradientNorms
 from tfdump.run.gradients.sinks import RowsSink, SumSink
 from tfdump.run.gradients.store import GradientStore, RowNorms

@@ -14,6 +14,7 @@ from keras import layers
 import tfdump as api
 from support.command import Run
 from support.tiny_models import floats
+from tfdump.accumulators.statistics import ExactNorm, ExactStatistics
 from tfdump.dump.packing import fingerprint
 from tfdump.dump.shards.gradient_sums import (
     CombinedSum,
@@ -26,7 +27,6 @@ from tfdump.dump.shards.gradient_sums import (
 from tfdump.dump.shards.manifest import Manifest, read_manifest
 from tfdump.dump.shards.shard_file import read_shard_state, shard_name
 from tfdump.errors import DumpError
-from tfdump.exact_statistics import ExactNorm, ExactStatistics
 
 pytestmark = pytest.mark.tensorflow
 

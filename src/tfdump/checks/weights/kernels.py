@@ -15,9 +15,9 @@ from tfdump.checks.records import Finding, Thresholds
 from tfdump.dtypes import kind_of
 from tfdump.dump import layout
 from tfdump.dump.axis0 import NONE
+from tfdump.dump.kernel_axes import OUTPUT, axes_of
 from tfdump.dump.parts import Key
 from tfdump.dump.tensor import Tensor
-from tfdump.kernel_axes import OUTPUT, axes_of
 from tfdump.tensors import Array
 
 KERNEL_CHECKS = ("dead", "constant", "exploding")

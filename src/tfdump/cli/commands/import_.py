@@ -13,7 +13,7 @@ from tfdump.cli.verbosity import Verbosity, verbosity_options
 from tfdump.device_files.expected import DTYPES
 from tfdump.device_files.file_names import parse_device_file
 from tfdump.device_files.importing import ImportOptions, import_files
-from tfdump.device_files.reading import FORMATS
+from tfdump.device_files.reading import BYTE_ORDERS, FORMATS
 from tfdump.dump.target import check_target
 from tfdump.errors import DumpError
 from tfdump.files.paths import refuse_other_ending
@@ -42,7 +42,7 @@ FILES = option_under("Files")
 @FILES("--dtype", type=click.Choice(DTYPES), help="Read numbers of this dtype. [default: that of each tensor]")
 @FILES(
     "--byte-order",
-    type=click.Choice(["little", "big"]),
+    type=click.Choice([*BYTE_ORDERS]),
     default="little",
     show_default=True,
     help="Read raw values in this order of bytes.",

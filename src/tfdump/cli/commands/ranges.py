@@ -106,9 +106,10 @@ def command(
 ) -> None:
     """Tell the ranges of tensors, and what int8 or fewer bits would cost.
 
-    Percentiles, fixed-point types, scales and zero points of int8 and int16, and the signal-to-quantization-noise
-    ratio in dB that they and narrower floats would leave. int8 and int16 are symmetric or asymmetric, and their range
-    is all values (max), the range of --percentile, or that of the least mean squared error (mse).
+    The table has percentiles, fixed-point types, scales and zero points of int8 and int16, and the
+    signal-to-quantization-noise ratio in dB that these and narrower floats would leave. int8 and int16 are symmetric
+    or asymmetric, and their range is all values (max), the range of --percentile, or that of the least mean squared
+    error (mse).
 
     With QUANTIZED, a dump of the quantized model over the same inputs, list instead what each of its tensors has lost
     against DUMP, the greatest loss first, and name the layers that should stay in float.

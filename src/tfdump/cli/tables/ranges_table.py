@@ -94,7 +94,7 @@ def _percentiles(one: TensorRange) -> _Row:
     return [*values, max((item.error for item in by_percent if item is not None), default=None)]
 
 
-def _names(group: str, *columns: str | Column) -> list[str | Column]:
+def _names(*columns: str | Column) -> list[str | Column]:
     return [tensor_column(), "channel", *columns]
 
 
@@ -109,7 +109,7 @@ def _range_table(ranges: Sequence[TensorRange], group: str) -> str:
     dropped = {0.01: 5, 0.1: 4, 1.0: 2, 50.0: 6, 99.0: 3, 99.9: 7, 99.99: 8}
     percents = [Column(_percent(percent), dropped[percent]) for percent in PERCENTS]
     counts = [Column(name, 1) for name in ("nan", "inf")]
-    columns = [*_names(group), "min", *percents, "max", Column("error", 9), *counts]
+    columns = [*_names(), "min", *percents, "max", Column("error", 9), *counts]
     rows: list[_Row] = []
     for one in ranges:
         *values, error = _percentiles(one)
@@ -118,7 +118,7 @@ def _range_table(ranges: Sequence[TensorRange], group: str) -> str:
 
 
 def _bits_table(ranges: Sequence[TensorRange], group: str) -> str:
-    columns = [*_names(group), "min", "max", "fixed point", Column("integer bits", 1), Column("fraction bits", 0), "dB"]
+    columns = [*_names(), "min", "max", "fixed point", Column("integer bits", 1), Column("fraction bits", 0), "dB"]
     rows: list[_Row] = []
     for one in ranges:
         fixed = one.fixed_point
@@ -131,7 +131,7 @@ def _bits_table(ranges: Sequence[TensorRange], group: str) -> str:
 
 def _integer_table(ranges: Sequence[TensorRange], group: str, bits: int) -> str:
     """Return one row per tensor and way to quantize it."""
-    columns = _names(group, f"int{bits}", "range", "scale", "zero point", "dB")
+    columns = _names(f"int{bits}", "range", "scale", "zero point", "dB")
     rows: list[_Row] = []
     for one in ranges:
         for way in (scale for scale in one.integers if scale.bits == bits):
@@ -143,7 +143,6 @@ def _integer_table(ranges: Sequence[TensorRange], group: str, bits: int) -> str:
 def _float_table(ranges: Sequence[TensorRange], group: str) -> str:
     places = {dtype: place for place, dtype in enumerate(reversed(LARGEST))}
     columns = _names(
-        group,
         *(f"{_SHORT[dtype]} dB" for dtype in LARGEST),
         *(Column(f"{_SHORT[dtype]} overflowed", places[dtype]) for dtype in LARGEST),
     )
@@ -158,7 +157,6 @@ def _float_table(ranges: Sequence[TensorRange], group: str) -> str:
 def _summary(ranges: Sequence[TensorRange], group: str) -> str:
     """Return one row per tensor: its range, and the ratios in dB of the types that people consider."""
     columns = _names(
-        group,
         "min",
         "max",
         Column("fixed point", 6),

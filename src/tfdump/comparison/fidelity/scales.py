@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfdump.comparison.plain_arrays import Item
-from tfdump.comparison.values.layouts import laid_out
+from tfdump.comparison.values.layouts import laid_out, stored_item
 from tfdump.dtypes import kind_of
 from tfdump.dump.attributes import full_name
 from tfdump.dump.parts import Key
@@ -75,7 +75,7 @@ def scales_of(item: Item) -> Scales | None:
 def _scales(item: Item, parameters: QuantizationParameters) -> Scales | None:
     if item.encoding is not None and any(values.ndim for values in (parameters.scale, parameters.zero_point)):
         return None
-    shape = getattr(item, "original", item).shape
+    shape = stored_item(item).shape
     step, zero = parameters.steps(shape), parameters.zero_points(shape)
     if not (np.all(np.isfinite(step)) and np.all(step > 0) and np.all(np.abs(zero) < _MOST)):
         raise ValueError("its scale is not positive, or its zero point is out of range")

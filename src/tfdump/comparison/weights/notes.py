@@ -9,7 +9,7 @@ from tfdump.comparison.verdict import DIFFERS, SAME, VALUES, TensorDiff
 from tfdump.dump import layout
 from tfdump.dump.attributes import full_name
 from tfdump.dump.axis0 import NONE
-from tfdump.kernel_axes import axes_of, in_keras_order
+from tfdump.dump.kernel_axes import axes_of, in_keras_order
 
 _STATE = "state"
 _MOVING = ("moving_mean", "moving_variance")

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tfdump.accumulators.quantile_histogram import QuantileAccumulator
+from tfdump.accumulators.statistics import ExactStatistics
 from tfdump.dump.attributes import statistics_attributes
-from tfdump.exact_statistics import ExactStatistics
-from tfdump.quantile_histogram import QuantileAccumulator
 from tfdump.tensors import Array
 
 

@@ -7,11 +7,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from tfdump.accumulators.sums import ArraySum, float_sum
 from tfdump.dtypes import numpy_dtype
 from tfdump.dump.parts import load_filter
 from tfdump.dump.shards.shard_file import NUMBERS, REGULARIZATION, SUMS
 from tfdump.errors import DumpError
-from tfdump.exact_sums import ArraySum, float_sum
 from tfdump.files.hdf5 import damage, has_link, lookup
 from tfdump.tensors import Array
 

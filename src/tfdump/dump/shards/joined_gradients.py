@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from tfdump.accumulators.statistics import ExactNorm
 from tfdump.dump import layout
 from tfdump.dump.axis0 import EXAMPLE, NONE
 from tfdump.dump.composites import sparse_attributes
@@ -26,7 +27,6 @@ from tfdump.dump.shards.manifest import Manifest
 from tfdump.dump.shards.open_shards import OpenShards
 from tfdump.dump.shards.stored_forms import StoredForm
 from tfdump.errors import DumpError
-from tfdump.exact_statistics import ExactNorm
 from tfdump.files.hdf5 import lookup
 from tfdump.tensors import Array, PlannedTensor, Sparse, Value
 

@@ -27,7 +27,7 @@ class _Chunks:
 
 
 def blocks_ahead(part: Part, blocks: Sequence[Rows], thread: ThreadPoolExecutor) -> Iterator[Array]:
-    """Yield blocks of rows of numbers. Each changes when the one after the next is asked for.
+    """Yield blocks of rows of numbers. Each changes when the next one is asked for.
 
     They are read from the file itself where its chunks hold whole rows as they are in memory, else by HDF5. Raises
     DumpError where the file ends before them.

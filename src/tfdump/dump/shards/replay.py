@@ -53,12 +53,12 @@ def _dense(
         return
     lengths = [1] * len(sizes) if axis0 == BATCH else sizes
     bounds = [0, *accumulate(lengths)]
-    ahead = thread is not None and not part.is_text and 0 not in part.shape
-    at_once = max(1, most_bytes // (2 if ahead else 1) // max(1, part.nbytes // len(sizes)))
+    reader = None if part.is_text or 0 in part.shape else thread
+    at_once = max(1, most_bytes // (1 if reader is None else 2) // max(1, part.nbytes // len(sizes)))
     groups = [bounds[begin : begin + at_once + 1] for begin in range(0, len(sizes), at_once)]
     rows_of_groups = [(group[0], group[-1]) for group in groups]
-    if thread is not None and ahead:
-        blocks = blocks_ahead(part, rows_of_groups, thread)
+    if reader is not None:
+        blocks = blocks_ahead(part, rows_of_groups, reader)
     else:
         blocks = (part.read((slice(*rows),)) for rows in rows_of_groups)
     for group, block in zip(groups, blocks, strict=True):

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from tfdump.accumulators.statistics import ExactNorm
 from tfdump.dtypes import kind_of
 from tfdump.dump.axis0 import BATCH, EXAMPLE, NONE
 from tfdump.dump.kinds.tensor_kind import Departure, TensorKind, changed_form, common_shape
 from tfdump.dump.kinds.tensor_statistics import TensorStatistics
 from tfdump.dump.layout import common_dtype
-from tfdump.exact_statistics import ExactNorm
 from tfdump.tensors import PlannedTensor, TensorInfo
 
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from tfdump.address import Candidate, encode
 from tfdump.dtypes import kind_of
+from tfdump.dump.kernel_axes import AXES
 from tfdump.dump.quantization import QUANTIZED_DTYPE, QuantizationParameters
 from tfdump.errors import ModelError
-from tfdump.kernel_axes import AXES
 from tfdump.model.free_names import free_name
 from tfdump.model.operations.fused_order import is_product
 from tfdump.model.operations.owners import NamePart, Owner

@@ -34,7 +34,7 @@ def weights_of_keras(loaded: "LoadedModel", request: WeightRequest, note: Note) 
     model = loaded.model
     stored = {id(variable) for variable in model.weights}
     if not stored:
-        raise ModelError(_without_weights(model))
+        raise ModelError(_without_weights(loaded))
     recorder = traced_calls(model, note)
     weights = weights_of(model, recorder)
     layers = [model, *(owned.operation for owned in recorder.layers)]
@@ -116,7 +116,7 @@ def _as_requested(
     return replace(info, dtype="float32", attributes=tuple(attributes.items())), quantized.real
 
 
-def _without_weights(model: Layer) -> str:
-    if model.built:
-        return f"the model '{model.name}' has no weights"
-    return f"the model '{model.name}' was never built, so it has no weights yet (call it on data before you save it)"
+def _without_weights(loaded: "LoadedModel") -> str:
+    if loaded.model.built:
+        return f"the model '{loaded.name}' has no weights: none of its layers has any (there is nothing to dump)"
+    return f"the model '{loaded.name}' was never built, so it has no weights yet (call it on data before you save it)"

@@ -1,5 +1,8 @@
 """The weights of a model of any kind; TensorFlow and Keras are imported only for those that need them."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +13,66 @@ from tfdump.model.loading.formats import KERAS, SAVED_MODEL, TFLITE, kind_of_fil
 from tfdump.model.loading.loaded_model import LoadedModel
 from tfdump.model.runnable import FixedModel
 from tfdump.model.weights.records import ModelWeights, WeightRequest
+from tfdump.process.stages import Stage, silent_stage
 from tfdump.tensors import Note
 
 if TYPE_CHECKING:
     from tfdump.model.weights.onnx import OnnxWeights
     from tfdump.model.weights.saved_model import SavedModelWeights
     from tfdump.model.weights.tflite import LiteWeights
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """What loads a model with the options of a command or of a call of Python.
+
+    `model` loads the whole model, and `like` that of `--like` with a signature, None without one. `tensorflow` starts
+    TensorFlow for a file that is read and not loaded.
+    """
+
+    model: Callable[[], LoadedModel]
+    like: Callable[[str | None], LoadedModel] | None
+    tensorflow: Callable[[], object]
+
+
+@contextmanager
+def opened_for_weights(
+    path: Path, loaders: Loaders, signature: str | None, max_bytes: int | None, stage: Stage = silent_stage
+) -> Iterator[LoadedModel]:
+    """Open a file of any kind for its weights; those of a file of weights are in the model of `--like` until the end.
+
+    Raises ModelError where the file cannot be opened, and where it does not fit the model of `--like`.
+    """
+    from tfdump.model.weights.weight_files import is_weight_file, open_weight_file
+
+    if holds_graph(path):
+        yield _graph(path, loaders, signature, max_bytes, stage)
+    elif not is_weight_file(path):
+        yield loaders.model()
+    elif loaders.like is None:
+        yield open_weight_file(path, max_bytes)
+    else:
+        like = loaders.like(signature)
+        from tfdump.model.weights.into_model import with_weights_of_file
+
+        with with_weights_of_file(like, path, max_bytes) as loaded:
+            yield loaded
+
+
+def _graph(path: Path, loaders: Loaders, signature: str | None, max_bytes: int | None, stage: Stage) -> LoadedModel:
+    """Open a SavedModel, `.tflite` or `.onnx` file for its weights, which the model of `--like` names."""
+    from tfdump.model.loading.load import needs_tensorflow
+
+    if loaders.like is None and needs_tensorflow(path):
+        loaders.tensorflow()
+    like = None if loaders.like is None else loaders.like(None)
+    stage(f"Reading {path.name}")
+    opened = open_graph(path, signature, max_bytes)
+    if like is not None:
+        from tfdump.model.like import name_like
+
+        name_like(opened, like)
+    return opened
 
 
 def weights_in(loaded: "LoadedModel", request: WeightRequest, note: Note) -> ModelWeights:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdump.exact_statistics import ExactNorm
+from tfdump.accumulators.statistics import ExactNorm
 from tfdump.tensors import Array
 
 MOST_NORMS = 4000

@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from tfdump.accumulators.sums import ArraySum
 from tfdump.dtypes import numpy_dtype
 from tfdump.dump.axis0 import NONE
 from tfdump.dump.collectors import Collector, OpenCollector
 from tfdump.dump.kinds.tensor_statistics import TensorStatistics
 from tfdump.dump.layout import count_overflow
 from tfdump.dump.shards.gradient_sums import PartialSum
-from tfdump.exact_sums import ArraySum
 from tfdump.run.gradients.lookups import LookupRows
 from tfdump.run.gradients.norms import GradientNorms, MeasuredSink
 from tfdump.run.gradients.store import GradientStore

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdump.exact_sums import ExactMoments, ExactSum, root_of
+from tfdump.accumulators.sums import ExactMoments, ExactSum, root_of
 from tfdump.tensors import Array
 
 BLOCK = 1 << 16

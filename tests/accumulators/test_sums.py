@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tfdump.exact_sums import ArraySum, ExactMoments, ExactSum, float_sum, root_of
+from tfdump.accumulators.sums import ArraySum, ExactMoments, ExactSum, float_sum, root_of
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 lists = st.lists(finite, min_size=1, max_size=20)

@@ -10,7 +10,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from tfdump.quantile_histogram import (
+from tfdump.accumulators.quantile_histogram import (
     MOST_BINS,
     QuantileAccumulator,
     QuantileHistogram,
