@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support.command import Ended, Run
 from support.forked import forked_python
@@ -17,6 +18,9 @@ from support.forked import forked_python
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 gc.disable()  # until all tests are imported: imports make many objects and almost no garbage
 WRITES_NO_BYTECODE, sys.dont_write_bytecode = sys.dont_write_bytecode, False  # compiling all tests takes 15 seconds
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")  # others may be using it: no test may fail because it is slow
 
 SLOW = {
     "test_activations_until_nan.py",
